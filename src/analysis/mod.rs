@@ -1,0 +1,1 @@
+//! Layers, blocks, and their parameter, multiply-accumulate and activation counts.

@@ -1,0 +1,1 @@
+//! Image folders and arrays, splits, batches and the feature cache.

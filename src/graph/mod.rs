@@ -1,0 +1,1 @@
+//! The indexed graph, its normal form, shapes and the node builder.

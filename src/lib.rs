@@ -1,0 +1,19 @@
+//! `ftsurgery` fine-tunes chosen parts of a pretrained network as an ONNX file.
+//!
+//! The crate differentiates the ONNX graph itself and writes the forward pass, the loss and the
+//! gradients as one ordinary ONNX graph, which any stock onnxruntime executes. `ARCHITECTURE.md`
+//! in the repository shows the rooms (modules) and the direction of their dependencies.
+#![warn(missing_docs)]
+#![warn(unsafe_code)]
+
+pub mod analysis;
+pub mod autodiff;
+pub mod data;
+pub mod graph;
+pub mod onnx;
+pub mod report;
+pub mod runtime;
+pub mod search;
+pub mod strategy;
+pub mod surgery;
+pub mod training;

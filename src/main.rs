@@ -1,0 +1,2 @@
+//! The `ftsurgery` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The ONNX file format: messages, tensors, mapped reading and atomic writing.

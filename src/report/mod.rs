@@ -1,0 +1,1 @@
+//! Tables and files that show the results of a run.

@@ -1,0 +1,1 @@
+//! Finding and loading the onnxruntime library; devices, sessions and bound tensors.

@@ -1,0 +1,1 @@
+//! The plan of trials, the runner, ranking and the run directory.

@@ -1,0 +1,1 @@
+//! What to train: the candidates of each strategy.

@@ -1,0 +1,1 @@
+//! Cutting the backbone, grafting a head, writing tuned weights back.

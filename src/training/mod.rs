@@ -1,0 +1,1 @@
+//! One trial: its programs, the optimizer, epochs and metrics.
