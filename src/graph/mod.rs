@@ -1,1 +1,433 @@
 //! The indexed graph, its normal form, shapes and the node builder.
+//!
+//! A [`Graph`] is the working copy on which ftsurgery thinks; the file it came from is never
+//! changed by it. Values are named, as in ONNX; every value is defined once.
+
+mod build;
+mod error;
+mod node;
+mod shapes;
+
+use std::collections::{HashMap, HashSet};
+
+use indexmap::IndexMap;
+
+use crate::onnx::messages::{
+    DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TensorType,
+    TypeProto, TypeValue, ValueInfoProto,
+};
+use crate::onnx::{DataType, Model, OnnxError, Tensor};
+
+pub use build::Builder;
+pub use error::GraphError;
+pub use node::{Attribute, Node};
+pub use shapes::{Shapes, TensorInfo};
+
+/// One dimension of a declared shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// A fixed size.
+    Known(usize),
+    /// A named or nameless size that is not fixed.
+    Symbolic(String),
+}
+
+/// A declared input or output: name, element type and shape (`None` when the rank is unknown).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Name of the value.
+    pub name: String,
+    /// Element type.
+    pub dtype: DataType,
+    /// Declared shape.
+    pub dims: Option<Vec<Dim>>,
+}
+
+impl Value {
+    /// A value of fixed shape.
+    pub fn fixed(name: &str, dtype: DataType, dims: &[usize]) -> Self {
+        Value {
+            name: name.to_owned(),
+            dtype,
+            dims: Some(dims.iter().map(|&d| Dim::Known(d)).collect()),
+        }
+    }
+}
+
+/// A graph in memory: nodes in topological order, initializers, inputs and outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Version of the default operator set its nodes are written in.
+    pub opset: i64,
+    /// Other imported operator sets: domain and version.
+    pub domains: Vec<(String, i64)>,
+    /// Nodes, each after those whose outputs it reads.
+    pub nodes: Vec<Node>,
+    /// Inputs that are not initializers.
+    pub inputs: Vec<Value>,
+    /// Outputs; the element type of an untyped one is taken to be float32.
+    pub outputs: Vec<Value>,
+    /// Initializers by name, in the order of the file.
+    pub initializers: IndexMap<String, Tensor>,
+}
+
+impl Graph {
+    /// The main graph of a model: indexed, checked, in topological order.
+    ///
+    /// # Errors
+    /// When values are undefined or defined twice, nodes form a cycle, or a tensor is malformed.
+    pub fn from_model(model: &Model) -> Result<Self, GraphError> {
+        let proto = model.graph();
+        let mut initializers = IndexMap::new();
+        for tensor in &proto.initializer {
+            let name = tensor.name.clone().unwrap_or_default();
+            if initializers
+                .insert(name.clone(), model.tensor(tensor)?)
+                .is_some()
+            {
+                return Err(GraphError::Redefined { value: name });
+            }
+        }
+        if let Some(sparse) = proto.sparse_initializer.first() {
+            let name = sparse
+                .values
+                .as_ref()
+                .and_then(|v| v.name.clone())
+                .unwrap_or_default();
+            return Err(GraphError::Unsupported(format!(
+                "the initializer `{name}` is sparse; sparse initializers are not supported"
+            )));
+        }
+        let inputs = proto
+            .input
+            .iter()
+            .filter(|i| !initializers.contains_key(i.name.as_deref().unwrap_or("")))
+            .map(value_from_proto)
+            .collect::<Result<_, _>>()?;
+        let outputs = proto
+            .output
+            .iter()
+            .map(value_from_proto)
+            .collect::<Result<_, _>>()?;
+        let nodes = proto
+            .node
+            .iter()
+            .enumerate()
+            .map(|(i, n)| Node::from_proto(n, i))
+            .collect::<Result<_, _>>()?;
+        let domains = model
+            .proto
+            .opset_import
+            .iter()
+            .map(|o| (o.domain.clone().unwrap_or_default(), o.version.unwrap_or(1)))
+            .filter(|(domain, _)| !matches!(domain.as_str(), "" | "ai.onnx"))
+            .collect();
+        let mut graph = Graph {
+            opset: model.opset(),
+            domains,
+            nodes,
+            inputs,
+            outputs,
+            initializers,
+        };
+        graph.sort()?;
+        Ok(graph)
+    }
+
+    /// Index of the node that defines each value.
+    pub fn producers(&self) -> HashMap<&str, usize> {
+        let mut producers = HashMap::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            for output in node.present_outputs() {
+                producers.insert(output, i);
+            }
+        }
+        producers
+    }
+
+    /// Indices of the nodes that read each value, in topological order.
+    pub fn consumers(&self) -> HashMap<&str, Vec<usize>> {
+        let mut consumers: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            for input in node.present_inputs() {
+                let list = consumers.entry(input).or_default();
+                if list.last() != Some(&i) {
+                    list.push(i);
+                }
+            }
+        }
+        consumers
+    }
+
+    /// Brings the nodes into topological order (stable: the file's order where it already is one)
+    /// and checks that every value is defined exactly once.
+    ///
+    /// # Errors
+    /// [`GraphError::Redefined`], [`GraphError::Undefined`] or [`GraphError::Cycle`].
+    pub fn sort(&mut self) -> Result<(), GraphError> {
+        let mut defined: HashSet<&str> = HashSet::new();
+        for name in self
+            .inputs
+            .iter()
+            .map(|v| v.name.as_str())
+            .chain(self.initializers.keys().map(String::as_str))
+        {
+            if !defined.insert(name) {
+                return Err(GraphError::Redefined {
+                    value: name.to_owned(),
+                });
+            }
+        }
+        let mut producer: HashMap<&str, usize> = HashMap::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            for output in node.present_outputs() {
+                if defined.contains(output) || producer.insert(output, i).is_some() {
+                    return Err(GraphError::Redefined {
+                        value: output.to_owned(),
+                    });
+                }
+            }
+        }
+        let mut missing = vec![0usize; self.nodes.len()];
+        let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate() {
+            let mut captured = Vec::new();
+            for subgraph in node.subgraphs() {
+                captured_names(subgraph, &mut captured, 0);
+            }
+            for input in node.present_inputs() {
+                if !defined.contains(input) && !producer.contains_key(input) {
+                    return Err(GraphError::Undefined {
+                        node: node.to_string(),
+                        value: input.to_owned(),
+                    });
+                }
+            }
+            for input in node.present_inputs().chain(captured) {
+                if let Some(&p) = producer.get(input) {
+                    waiting[p].push(i);
+                    missing[i] += 1;
+                }
+            }
+        }
+        for output in &self.outputs {
+            let name = output.name.as_str();
+            if !defined.contains(name) && !producer.contains_key(name) {
+                return Err(GraphError::Undefined {
+                    node: "(the graph's outputs)".to_owned(),
+                    value: name.to_owned(),
+                });
+            }
+        }
+        let mut ready: std::collections::BinaryHeap<std::cmp::Reverse<usize>> = missing
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| **m == 0)
+            .map(|(i, _)| std::cmp::Reverse(i))
+            .collect();
+        let mut order = Vec::with_capacity(self.nodes.len());
+        while let Some(std::cmp::Reverse(i)) = ready.pop() {
+            order.push(i);
+            for &next in &waiting[i] {
+                missing[next] -= 1;
+                if missing[next] == 0 {
+                    ready.push(std::cmp::Reverse(next));
+                }
+            }
+        }
+        if order.len() < self.nodes.len() {
+            let stuck = missing.iter().position(|&m| m > 0).unwrap_or(0);
+            return Err(GraphError::Cycle {
+                node: self.nodes[stuck].to_string(),
+            });
+        }
+        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.nodes)
+            .into_iter()
+            .map(Some)
+            .collect();
+        self.nodes = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+        Ok(())
+    }
+
+    /// Drops nodes and initializers that no output depends on. Declared inputs stay.
+    pub fn prune(&mut self) {
+        let mut needed: HashSet<String> = self.outputs.iter().map(|o| o.name.clone()).collect();
+        let mut keep = vec![false; self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            if node.present_outputs().any(|o| needed.contains(o)) {
+                keep[i] = true;
+                needed.extend(node.present_inputs().map(str::to_owned));
+                let mut captured = Vec::new();
+                for subgraph in node.subgraphs() {
+                    captured_names(subgraph, &mut captured, 0);
+                }
+                needed.extend(captured.into_iter().map(str::to_owned));
+            }
+        }
+        let mut keep = keep.into_iter();
+        self.nodes.retain(|_| keep.next().unwrap_or(false));
+        self.initializers.retain(|name, _| needed.contains(name));
+    }
+
+    /// Makes every reader of `from` (and an output of that name) read `to` instead.
+    pub fn replace_uses(&mut self, from: &str, to: &str) {
+        for name in self.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
+            if name == from {
+                to.clone_into(name);
+            }
+        }
+        for output in &mut self.outputs {
+            if output.name == from {
+                to.clone_into(&mut output.name);
+            }
+        }
+    }
+
+    /// The graph as a model for a runtime. Initializers of `external_from` bytes or more are only
+    /// declared, with their data left to the caller, who hands the returned tensors to the session.
+    pub fn to_model(&self, external_from: usize) -> (ModelProto, Vec<(String, Tensor)>) {
+        let mut external = Vec::new();
+        let initializer = self
+            .initializers
+            .iter()
+            .map(|(name, tensor)| {
+                let mut proto = tensor.to_proto(name);
+                if tensor.data.len() >= external_from {
+                    proto.raw_data = None;
+                    proto.data_location = Some(1);
+                    let entry =
+                        |key: &str, value: String| crate::onnx::messages::StringStringEntryProto {
+                            key: Some(key.to_owned()),
+                            value: Some(value),
+                        };
+                    proto.external_data = vec![
+                        entry("location", "in-memory".to_owned()),
+                        entry("offset", "0".to_owned()),
+                        entry("length", tensor.data.len().to_string()),
+                    ];
+                    external.push((name.clone(), tensor.clone()));
+                }
+                proto
+            })
+            .collect();
+        let graph = GraphProto {
+            name: Some("ftsurgery".to_owned()),
+            node: self.nodes.iter().map(Node::to_proto).collect(),
+            initializer,
+            input: self.inputs.iter().map(value_to_proto).collect(),
+            output: self.outputs.iter().map(value_to_proto).collect(),
+            ..GraphProto::default()
+        };
+        let opset = |domain: &str, version| OperatorSetIdProto {
+            domain: Some(domain.to_owned()),
+            version: Some(version),
+        };
+        let model = ModelProto {
+            // IR 10 came with opset 21 and is the newest that onnxruntime 1.19 reads.
+            ir_version: Some(10),
+            producer_name: Some("ftsurgery".to_owned()),
+            producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            opset_import: std::iter::once(opset("", self.opset))
+                .chain(self.domains.iter().map(|(d, v)| opset(d, *v)))
+                .collect(),
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        (model, external)
+    }
+}
+
+/// Names that a subgraph reads from the graphs around it.
+fn captured_names<'a>(graph: &'a GraphProto, into: &mut Vec<&'a str>, depth: usize) {
+    if depth > 32 {
+        return;
+    }
+    let own: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .filter_map(|t| t.name.as_deref())
+        .chain(graph.input.iter().filter_map(|v| v.name.as_deref()))
+        .chain(
+            graph
+                .node
+                .iter()
+                .flat_map(|n| n.output.iter().map(String::as_str)),
+        )
+        .collect();
+    let mut read: Vec<&str> = graph
+        .output
+        .iter()
+        .filter_map(|v| v.name.as_deref())
+        .collect();
+    for node in &graph.node {
+        read.extend(node.input.iter().map(String::as_str));
+        for attribute in &node.attribute {
+            for inner in attribute.g.iter().map(|g| &**g).chain(&attribute.graphs) {
+                captured_names(inner, &mut read, depth + 1);
+            }
+        }
+    }
+    into.extend(
+        read.into_iter()
+            .filter(|n| !n.is_empty() && !own.contains(n)),
+    );
+}
+
+fn value_from_proto(proto: &ValueInfoProto) -> Result<Value, OnnxError> {
+    let name = proto.name.clone().unwrap_or_default();
+    let tensor = match proto.r#type.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(TypeValue::Tensor(t)) => Some(t),
+        None => None,
+        Some(_) => {
+            return Err(OnnxError::Tensor {
+                tensor: name,
+                reason: "is no tensor; sequences, maps and optionals are not supported".to_owned(),
+            });
+        }
+    };
+    let number = tensor.and_then(|t| t.elem_type).unwrap_or(0);
+    let dtype = match number {
+        0 => DataType::Float,
+        n => DataType::from_number(n).ok_or_else(|| OnnxError::Tensor {
+            tensor: name.clone(),
+            reason: format!("element type {n} is not supported"),
+        })?,
+    };
+    let dims = tensor.and_then(|t| t.shape.as_ref()).map(|shape| {
+        shape
+            .dim
+            .iter()
+            .map(|d| match &d.value {
+                Some(DimensionValue::DimValue(v)) if *v > 0 => Dim::Known(*v as usize),
+                Some(DimensionValue::DimParam(p)) => Dim::Symbolic(p.clone()),
+                _ => Dim::Symbolic(String::new()),
+            })
+            .collect()
+    });
+    Ok(Value { name, dtype, dims })
+}
+
+/// A value's declaration as a message.
+pub fn value_to_proto(value: &Value) -> ValueInfoProto {
+    let dimension = |d: &Dim| crate::onnx::messages::Dimension {
+        value: match d {
+            Dim::Known(v) => Some(DimensionValue::DimValue(*v as i64)),
+            Dim::Symbolic(p) if p.is_empty() => None,
+            Dim::Symbolic(p) => Some(DimensionValue::DimParam(p.clone())),
+        },
+        denotation: None,
+    };
+    ValueInfoProto {
+        name: Some(value.name.clone()),
+        r#type: Some(TypeProto {
+            denotation: None,
+            value: Some(TypeValue::Tensor(TensorType {
+                elem_type: Some(value.dtype as i32),
+                shape: value.dims.as_ref().map(|dims| TensorShapeProto {
+                    dim: dims.iter().map(dimension).collect(),
+                }),
+            })),
+        }),
+        ..ValueInfoProto::default()
+    }
+}

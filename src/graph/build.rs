@@ -1,0 +1,118 @@
+//! Appending nodes to a graph under fresh names.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::onnx::Tensor;
+
+use super::{Attribute, Graph, Node};
+
+/// Appends nodes and constants to a graph, each under a name that is not yet taken.
+#[derive(Debug)]
+pub struct Builder<'g> {
+    graph: &'g mut Graph,
+    taken: HashSet<String>,
+    constants: HashMap<(Vec<usize>, i32, bytes::Bytes), String>,
+}
+
+impl<'g> Builder<'g> {
+    /// A builder that appends to `graph`.
+    pub fn new(graph: &'g mut Graph) -> Self {
+        let taken = graph
+            .initializers
+            .keys()
+            .chain(graph.inputs.iter().map(|v| &v.name))
+            .chain(graph.nodes.iter().flat_map(|n| &n.outputs))
+            .cloned()
+            .collect();
+        Builder {
+            graph,
+            taken,
+            constants: HashMap::new(),
+        }
+    }
+
+    /// The graph as it stands.
+    pub fn graph(&self) -> &Graph {
+        self.graph
+    }
+
+    /// The graph itself, for what the builder does not do; the caller keeps names unique.
+    pub fn graph_mut(&mut self) -> &mut Graph {
+        self.graph
+    }
+
+    /// A name that is not yet taken, made from `hint`.
+    pub fn fresh(&mut self, hint: &str) -> String {
+        let mut name = hint.to_owned();
+        let mut count = 1;
+        while !self.taken.insert(name.clone()) {
+            count += 1;
+            name = format!("{hint}_{count}");
+        }
+        name
+    }
+
+    /// Appends a node with one output and returns the output's name.
+    pub fn op(
+        &mut self,
+        hint: &str,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: Vec<(&str, Attribute)>,
+    ) -> String {
+        let output = self.fresh(hint);
+        let mut node = Node::new(&output, op_type, inputs, &[&output]);
+        for (name, value) in attributes {
+            node = node.with(name, value);
+        }
+        self.graph.nodes.push(node);
+        output
+    }
+
+    /// Appends a node with `outputs` outputs and returns their names.
+    pub fn multi_op(
+        &mut self,
+        hint: &str,
+        op_type: &str,
+        inputs: &[&str],
+        outputs: usize,
+        attributes: Vec<(&str, Attribute)>,
+    ) -> Vec<String> {
+        let names: Vec<String> = (0..outputs)
+            .map(|i| self.fresh(&format!("{hint}/{i}")))
+            .collect();
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut node = Node::new(&names[0], op_type, inputs, &borrowed);
+        for (name, value) in attributes {
+            node = node.with(name, value);
+        }
+        self.graph.nodes.push(node);
+        names
+    }
+
+    /// The name of an initializer with this value; equal constants are made once.
+    pub fn constant(&mut self, tensor: Tensor) -> String {
+        let key = (
+            tensor.dims.clone(),
+            tensor.dtype as i32,
+            tensor.data.clone(),
+        );
+        if let Some(name) = self.constants.get(&key) {
+            return name.clone();
+        }
+        let name = self.fresh("const");
+        self.graph.initializers.insert(name.clone(), tensor);
+        self.constants.insert(key, name.clone());
+        name
+    }
+
+    /// A float32 scalar constant.
+    pub fn scalar(&mut self, value: f32) -> String {
+        self.constant(Tensor::scalar_f32(value))
+    }
+
+    /// A one-dimensional int64 constant.
+    pub fn ints(&mut self, values: &[i64]) -> String {
+        self.constant(Tensor::i64s(values))
+    }
+}

@@ -1,0 +1,53 @@
+//! Errors of the graph room.
+
+use crate::onnx::OnnxError;
+
+/// What can be wrong with a graph.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// The nodes of the graph depend on one another in a circle.
+    #[error("the graph has a cycle through node {node}")]
+    Cycle {
+        /// A node of the cycle.
+        node: String,
+    },
+    /// A node reads a value that nothing defines.
+    #[error("node {node} reads `{value}`, which nothing defines")]
+    Undefined {
+        /// The reading node.
+        node: String,
+        /// The missing value.
+        value: String,
+    },
+    /// Two things define the same value.
+    #[error("the value `{value}` is defined twice")]
+    Redefined {
+        /// The value.
+        value: String,
+    },
+    /// A node is malformed or uses something outside what is supported.
+    #[error("node {node}: {reason}")]
+    Node {
+        /// The node.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model is one that cannot be handled at all.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The file format is at fault.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+}
+
+impl GraphError {
+    /// Whether the user's input, rather than this machine, is at fault.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            GraphError::Onnx(e) => e.is_bad_input(),
+            _ => true,
+        }
+    }
+}
