@@ -1,1 +1,16 @@
 //! Reverse-mode differentiation of an ONNX graph.
+//!
+//! [`gradients`] appends to a normalised graph the nodes that compute the derivative of one value
+//! with respect to others, in standard ONNX operators. Each operator's rule stands in
+//! [`rules`]; the sweep knows no operator.
+
+mod context;
+mod error;
+mod loss;
+pub mod rules;
+mod sweep;
+
+pub use context::Context;
+pub use error::AutodiffError;
+pub use loss::{CrossEntropy, cross_entropy};
+pub use sweep::{dependents, gradients};

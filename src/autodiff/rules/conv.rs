@@ -1,0 +1,215 @@
+//! Convolution: the gradients with respect to the input and the bias. The weight's stands in
+//! [`super::conv_weight`].
+
+use crate::graph::Attribute;
+
+use super::super::context::{Context, Contributions, Refusal};
+use super::Rule;
+use super::conv_weight::weight_gradient;
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    op_type: "Conv",
+    limits: "",
+    backward: conv,
+}];
+
+/// Strides, dilations and pads of a sliding window over the spatial axes, with the output padding
+/// that makes its transpose come out at the input's size.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    pub strides: Vec<usize>,
+    pub dilations: Vec<usize>,
+    /// Begins of all axes, then ends, as ONNX orders them.
+    pub pads: Vec<usize>,
+    /// Rows at the end of each axis that no window reaches.
+    pub unreached: Vec<usize>,
+}
+
+impl Window {
+    /// The window of the context's node (Conv or a pooling operator).
+    pub fn of(
+        c: &Context,
+        kernel: &[usize],
+        x_dims: &[usize],
+        y_dims: &[usize],
+    ) -> Result<Self, Refusal> {
+        let axes = kernel.len();
+        if x_dims.len() != axes + 2 || y_dims.len() != axes + 2 {
+            return Err(c
+                .node
+                .error("ranks of input, kernel and output do not fit")
+                .into());
+        }
+        let list = |name: &str, length: usize, default: usize| -> Result<Vec<usize>, Refusal> {
+            match c.node.ints(name)? {
+                None => Ok(vec![default; length]),
+                Some(v) if v.len() == length && v.iter().all(|&i| i >= 0) => {
+                    Ok(v.iter().map(|&i| i as usize).collect())
+                }
+                Some(v) => c.refuse(format!("{name} = {v:?}")),
+            }
+        };
+        let strides = list("strides", axes, 1)?;
+        let dilations = list("dilations", axes, 1)?;
+        let spans: Vec<usize> = (0..axes)
+            .map(|a| (kernel[a].max(1) - 1) * dilations[a] + 1)
+            .collect();
+        // How far the windows reach over the padded input.
+        let reach = |a: usize| (y_dims[a + 2] - 1) * strides[a] + spans[a];
+        let pads = match c.node.string("auto_pad", "NOTSET")? {
+            "NOTSET" | "" => list("pads", 2 * axes, 0)?,
+            "VALID" => vec![0; 2 * axes],
+            mode @ ("SAME_UPPER" | "SAME_LOWER") => {
+                let total = |a: usize| reach(a).saturating_sub(x_dims[a + 2]);
+                let small = |a: usize| total(a) / 2;
+                let large = |a: usize| total(a) - small(a);
+                let (begin, end): (Vec<_>, Vec<_>) = (0..axes)
+                    .map(|a| {
+                        if mode == "SAME_UPPER" {
+                            (small(a), large(a))
+                        } else {
+                            (large(a), small(a))
+                        }
+                    })
+                    .unzip();
+                begin.into_iter().chain(end).collect()
+            }
+            other => return c.refuse(format!("auto_pad = {other}")),
+        };
+        let mut unreached = Vec::with_capacity(axes);
+        for a in 0..axes {
+            let padded = x_dims[a + 2] + pads[a] + pads[a + axes];
+            match padded.checked_sub(reach(a)) {
+                Some(rest) => unreached.push(rest),
+                None => return c.refuse("a window hangs over the padded input (ceil_mode)"),
+            }
+        }
+        Ok(Window {
+            strides,
+            dilations,
+            pads,
+            unreached,
+        })
+    }
+
+    /// Attributes of the ConvTranspose that spreads an output gradient back over the input.
+    pub fn transposed_attributes(&self, group: usize) -> Vec<(&'static str, Attribute)> {
+        // ONNX wants the output padding below the stride; what goes beyond is taken off the end pad,
+        // which may then not be negative, but padded rows that no window reaches are cut first.
+        let axes = self.strides.len();
+        let mut pads = self.pads.clone();
+        let mut output_padding = self.unreached.clone();
+        for a in 0..axes {
+            let cut = pads[a + axes].min(output_padding[a]);
+            pads[a + axes] -= cut;
+            output_padding[a] -= cut;
+        }
+        vec![
+            ("strides", to_i64(&self.strides).into()),
+            ("dilations", to_i64(&self.dilations).into()),
+            ("pads", to_i64(&pads).into()),
+            ("output_padding", to_i64(&output_padding).into()),
+            ("group", (group as i64).into()),
+        ]
+    }
+
+    /// Whether every stride is 1.
+    pub fn is_dense(&self) -> bool {
+        self.strides.iter().all(|&s| s == 1)
+    }
+
+    /// Whether nothing is padded.
+    pub fn is_unpadded(&self) -> bool {
+        self.pads.iter().all(|&p| p == 0)
+    }
+}
+
+pub(super) fn to_i64(values: &[usize]) -> Vec<i64> {
+    values.iter().map(|&v| v as i64).collect()
+}
+
+/// Conv: Y = W ∗ X + B.
+///
+/// dX is the transposed convolution of dY with W, dW the correlation of X with dY, dB = Σ dY over
+/// batch and space. Any number of spatial axes, groups, strides, pads and dilations.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Conv.html>.
+fn conv(c: &mut Context) -> Contributions {
+    let (x_dims, w_dims, y_dims) = (c.input_dims(0)?, c.input_dims(1)?, c.output_dims()?);
+    let group = c.node.int("group", 1)?;
+    let group = usize::try_from(group).ok().filter(|&g| g > 0);
+    let Some(group) =
+        group.filter(|g| w_dims.len() > 2 && x_dims.len() == w_dims.len() && w_dims[0] % g == 0)
+    else {
+        return Err(c.node.error("group or ranks do not fit").into());
+    };
+    let window = Window::of(c, &w_dims[2..], &x_dims, &y_dims)?;
+    let dy = c.gradient()?;
+    let dx = match c.wants(0) {
+        true => Some(input_gradient(c, &dy, &window, &x_dims, &w_dims, group)?),
+        false => None,
+    };
+    let dw = match c.wants(1) {
+        true => Some(weight_gradient(c, &dy, &window, group)?),
+        false => None,
+    };
+    let db = c.wants(2).then(|| {
+        let axes: Vec<usize> = (0..y_dims.len()).filter(|&a| a != 1).collect();
+        c.reduce_sum(&dy, &axes, false)
+    });
+    Ok(vec![dx, dw, db])
+}
+
+fn input_gradient(
+    c: &mut Context,
+    dy: &str,
+    window: &Window,
+    x_dims: &[usize],
+    w_dims: &[usize],
+    group: usize,
+) -> Result<String, Refusal> {
+    let w = c.input(1)?;
+    let axes = w_dims.len() - 2;
+    let kernel = &w_dims[2..];
+    let reached = window.unreached.iter().all(|&r| r == 0);
+    if group == 1 && window.is_dense() && window.is_unpadded() && kernel.iter().all(|&k| k == 1) {
+        // A pointwise convolution's transpose is pointwise with the transposed matrix.
+        let mut permutation: Vec<usize> = (0..w_dims.len()).collect();
+        permutation.swap(0, 1);
+        let transposed = c.transpose(w, &permutation);
+        return Ok(c.op("Conv", &[dy, &transposed], vec![]));
+    }
+    let depthwise = group == x_dims[1] && w_dims[0] == group;
+    let spans: Vec<usize> = (0..axes)
+        .map(|a| (kernel[a] - 1) * window.dilations[a])
+        .collect();
+    let fits = (0..2 * axes).all(|i| window.pads[i] <= spans[i % axes]);
+    if depthwise && window.is_dense() && fits && reached {
+        // At stride 1 the depthwise transpose is the depthwise convolution with the flipped kernel,
+        // for which runtimes have a faster kernel.
+        let flipped = flip(c, w, axes);
+        let pads: Vec<usize> = (0..2 * axes)
+            .map(|i| spans[i % axes] - window.pads[i])
+            .collect();
+        let attributes = vec![
+            ("pads", to_i64(&pads).into()),
+            ("dilations", to_i64(&window.dilations).into()),
+            ("group", (group as i64).into()),
+        ];
+        return Ok(c.op("Conv", &[dy, &flipped], attributes));
+    }
+    Ok(c.op(
+        "ConvTranspose",
+        &[dy, w],
+        window.transposed_attributes(group),
+    ))
+}
+
+/// `w` reversed along its last `axes` axes.
+fn flip(c: &mut Context, w: &str, axes: usize) -> String {
+    let starts = c.ints(&vec![-1; axes]);
+    let ends = c.ints(&vec![i64::MIN; axes]);
+    let which: Vec<i64> = (2..2 + axes as i64).collect();
+    let which = c.ints(&which);
+    let steps = c.ints(&vec![-1; axes]);
+    c.op("Slice", &[w, &starts, &ends, &which, &steps], vec![])
+}

@@ -1,0 +1,195 @@
+//! Operators that move values without changing them.
+
+use super::super::context::{Context, Contributions, Refusal};
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        op_type: "Identity",
+        limits: "",
+        backward: identity,
+    },
+    Rule {
+        op_type: "Flatten",
+        limits: "",
+        backward: reshape,
+    },
+    Rule {
+        op_type: "Reshape",
+        limits: "",
+        backward: reshape,
+    },
+    Rule {
+        op_type: "Squeeze",
+        limits: "",
+        backward: reshape,
+    },
+    Rule {
+        op_type: "Unsqueeze",
+        limits: "",
+        backward: reshape,
+    },
+    Rule {
+        op_type: "Transpose",
+        limits: "",
+        backward: transpose,
+    },
+    Rule {
+        op_type: "Concat",
+        limits: "",
+        backward: concat,
+    },
+    Rule {
+        op_type: "Split",
+        limits: "",
+        backward: split,
+    },
+    Rule {
+        op_type: "Expand",
+        limits: "",
+        backward: expand,
+    },
+    Rule {
+        op_type: "Pad",
+        limits: "modes other than constant; computed pads; negative pads; a trained value",
+        backward: pad,
+    },
+];
+
+/// Identity: dX = dY.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Identity.html>.
+fn identity(c: &mut Context) -> Contributions {
+    Ok(vec![Some(c.gradient()?)])
+}
+
+/// Flatten, Reshape, Squeeze, Unsqueeze: dX is dY in the shape of X.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Reshape.html>.
+fn reshape(c: &mut Context) -> Contributions {
+    let (dy, dims) = (c.gradient()?, c.input_dims(0)?);
+    Ok(vec![Some(c.reshape(&dy, &dims))])
+}
+
+/// Transpose: dX is dY under the inverse permutation.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Transpose.html>.
+fn transpose(c: &mut Context) -> Contributions {
+    let rank = c.input_dims(0)?.len();
+    let forward: Vec<usize> = match c.node.ints("perm")? {
+        Some(perm) => perm
+            .iter()
+            .map(|&p| c.axis(p, rank))
+            .collect::<Result<_, _>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    let mut inverse = vec![0; rank];
+    forward
+        .iter()
+        .enumerate()
+        .for_each(|(to, &from)| inverse[from] = to);
+    let dy = c.gradient()?;
+    Ok(vec![Some(c.transpose(&dy, &inverse))])
+}
+
+/// Concat: each dXᵢ is its slice of dY.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Concat.html>.
+fn concat(c: &mut Context) -> Contributions {
+    let rank = c.output_dims()?.len();
+    let axis = c.axis(c.node.int("axis", 0)?, rank)?;
+    let dy = c.gradient()?;
+    let mut grads = Vec::with_capacity(c.node.inputs.len());
+    let mut start = 0;
+    for i in 0..c.node.inputs.len() {
+        let size = c.input_dims(i)?[axis];
+        grads.push(
+            c.wants(i)
+                .then(|| slice(c, &dy, &[axis], &[start], &[start + size])),
+        );
+        start += size;
+    }
+    Ok(grads)
+}
+
+/// Split: dX is the concatenation of the dYᵢ, zeros for parts that do not reach the loss.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Split.html>.
+fn split(c: &mut Context) -> Contributions {
+    let rank = c.input_dims(0)?.len();
+    let axis = c.node.int("axis", 0)?;
+    c.axis(axis, rank)?;
+    let mut parts = Vec::with_capacity(c.node.outputs.len());
+    for i in 0..c.node.outputs.len() {
+        parts.push(match c.output_gradient(i) {
+            Some(gradient) => gradient,
+            None => {
+                let dims = c.dims(c.output(i)?)?;
+                let zero = c.scalar(0.0);
+                c.expand(&zero, &dims)
+            }
+        });
+    }
+    let borrowed: Vec<&str> = parts.iter().map(String::as_str).collect();
+    Ok(vec![Some(c.op(
+        "Concat",
+        &borrowed,
+        vec![("axis", axis.into())],
+    ))])
+}
+
+/// Expand: dX is dY summed over the axes along which X was repeated.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Expand.html>.
+fn expand(c: &mut Context) -> Contributions {
+    let (from, to) = (c.output_dims()?, c.input_dims(0)?);
+    let dy = c.gradient()?;
+    Ok(vec![Some(c.unbroadcast(&dy, &from, &to))])
+}
+
+/// Pad (constant): dX is the inner part of dY.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Pad.html>.
+fn pad(c: &mut Context) -> Contributions {
+    let mode = c.node.string("mode", "constant")?;
+    if mode != "constant" {
+        return c.refuse(format!("mode `{mode}`"));
+    }
+    if c.wants(2) {
+        return c.refuse("a trained padding value");
+    }
+    let dims = c.input_dims(0)?;
+    let axes = c
+        .axes(3, dims.len())?
+        .unwrap_or_else(|| (0..dims.len()).collect());
+    let pads = match c.constant_input(1)? {
+        Some(pads) => pads.to_i64().unwrap_or_default(),
+        None => return c.refuse("no pads"),
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(Refusal::Graph(c.node.error("pads do not fit the axes")));
+    }
+    let mut starts = Vec::with_capacity(axes.len());
+    for (&begin, &end) in pads.iter().zip(&pads[axes.len()..]) {
+        match (usize::try_from(begin), end >= 0) {
+            (Ok(begin), true) => starts.push(begin),
+            _ => return c.refuse("negative pads"),
+        }
+    }
+    let ends: Vec<usize> = axes
+        .iter()
+        .zip(&starts)
+        .map(|(&a, s)| s + dims[a])
+        .collect();
+    let dy = c.gradient()?;
+    Ok(vec![Some(slice(c, &dy, &axes, &starts, &ends))])
+}
+
+/// `value[starts..ends]` along `axes`.
+pub(super) fn slice(
+    c: &mut Context,
+    value: &str,
+    axes: &[usize],
+    starts: &[usize],
+    ends: &[usize],
+) -> String {
+    let ints = |c: &mut Context, v: &[usize]| {
+        let v: Vec<i64> = v.iter().map(|&i| i as i64).collect();
+        c.ints(&v)
+    };
+    let (starts, ends, axes) = (ints(c, starts), ints(c, ends), ints(c, axes));
+    c.op("Slice", &[value, &starts, &ends, &axes], vec![])
+}

@@ -1,0 +1,131 @@
+//! Pooling.
+
+use crate::onnx::Tensor;
+
+use super::super::context::{Context, Contributions, Refusal};
+use super::Rule;
+use super::conv::Window;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        op_type: "MaxPool",
+        limits: "storage_order = 1",
+        backward: max_pool,
+    },
+    Rule {
+        op_type: "AveragePool",
+        limits: "windows that ceil_mode lets hang over the padding",
+        backward: average_pool,
+    },
+    Rule {
+        op_type: "GlobalAveragePool",
+        limits: "",
+        backward: global_average_pool,
+    },
+];
+
+/// MaxPool: dY goes to the input element that was the maximum of its window, the first of equal
+/// ones, as the operator's second output tells; windows that overlap add up.
+/// Source: <https://onnx.ai/onnx/operators/onnx__MaxPool.html>.
+fn max_pool(c: &mut Context) -> Contributions {
+    if c.node.int("storage_order", 0)? != 0 {
+        return c.refuse("storage_order = 1");
+    }
+    let dims = c.input_dims(0)?;
+    let dy = c.gradient()?;
+    let total: usize = dims.iter().product();
+    let outputs: usize = c.output_dims()?.iter().product();
+    let indices = c.add_output(1);
+    let flat_indices = c.reshape(&indices, &[outputs]);
+    let flat_dy = c.reshape(&dy, &[outputs]);
+    let size = c.ints(&[total as i64]);
+    let zeros = c.op("ConstantOfShape", &[&size], vec![]);
+    let attributes = vec![("axis", 0.into()), ("reduction", "add".into())];
+    let scattered = c.op(
+        "ScatterElements",
+        &[&zeros, &flat_indices, &flat_dy],
+        attributes,
+    );
+    Ok(vec![Some(c.reshape(&scattered, &dims))])
+}
+
+/// AveragePool: every input element of a window receives dY / n, n the number of elements that
+/// the window averages: the transposed convolution of dY / n with a kernel of ones.
+/// Source: <https://onnx.ai/onnx/operators/onnx__AveragePool.html>.
+fn average_pool(c: &mut Context) -> Contributions {
+    let x_dims = c.input_dims(0)?;
+    let y_dims = c.output_dims()?;
+    let kernel: Vec<usize> = match c.node.ints("kernel_shape")? {
+        Some(k) => k.iter().map(|&k| k.max(0) as usize).collect(),
+        None => return c.refuse("no kernel_shape"),
+    };
+    let window = Window::of(c, &kernel, &x_dims, &y_dims)?;
+    let channels = x_dims[1];
+    let volume: usize = kernel.iter().product();
+    let dy = c.gradient()?;
+    let include_pad = c.node.int("count_include_pad", 0)? != 0;
+    let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
+        true => None,
+        false => Some(window_counts(&window, &kernel, &x_dims, &y_dims)),
+    };
+    let share = match counts {
+        None => c.scale(&dy, 1.0 / volume as f32),
+        Some(counts) => {
+            let mut dims = vec![1, 1];
+            dims.extend(&y_dims[2..]);
+            let inverse: Vec<f32> = counts.iter().map(|&n| 1.0 / n as f32).collect();
+            let inverse = c.constant(Tensor::f32(&dims, &inverse));
+            c.op("Mul", &[&dy, &inverse], vec![])
+        }
+    };
+    let mut kernel_dims = vec![channels, 1];
+    kernel_dims.extend(&kernel);
+    let ones = c.constant(Tensor::f32(&kernel_dims, &vec![1.0; channels * volume]));
+    let attributes = window.transposed_attributes(channels);
+    Ok(vec![Some(c.op(
+        "ConvTranspose",
+        &[&share, &ones],
+        attributes,
+    ))])
+}
+
+/// For each output position: how many elements of its window lie inside the input.
+fn window_counts(
+    window: &Window,
+    kernel: &[usize],
+    x_dims: &[usize],
+    y_dims: &[usize],
+) -> Vec<usize> {
+    let along = |axis: usize, position: usize| {
+        let start = position * window.strides[axis];
+        (0..kernel[axis])
+            .filter(|k| {
+                let at = start + k * window.dilations[axis];
+                at >= window.pads[axis] && at - window.pads[axis] < x_dims[axis + 2]
+            })
+            .count()
+            .max(1)
+    };
+    let mut counts = vec![1];
+    for axis in 0..kernel.len() {
+        counts = counts
+            .iter()
+            .flat_map(|&n| (0..y_dims[axis + 2]).map(move |p| n * along(axis, p)))
+            .collect();
+    }
+    counts
+}
+
+/// GlobalAveragePool: dX = dY / (number of positions), broadcast over space.
+/// Source: <https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html>.
+fn global_average_pool(c: &mut Context) -> Contributions {
+    let dims = c.input_dims(0)?;
+    let positions: usize = dims.get(2..).ok_or_else(|| rank_error(c))?.iter().product();
+    let dy = c.gradient()?;
+    let share = c.scale(&dy, 1.0 / positions as f32);
+    Ok(vec![Some(c.expand(&share, &dims))])
+}
+
+fn rank_error(c: &Context) -> Refusal {
+    Refusal::Graph(c.node.error("its input has no spatial axes"))
+}

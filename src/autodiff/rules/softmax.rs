@@ -1,0 +1,44 @@
+//! Softmax and LogSoftmax.
+
+use super::super::context::{Context, Contributions, Refusal};
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        op_type: "Softmax",
+        limits: "",
+        backward: softmax,
+    },
+    Rule {
+        op_type: "LogSoftmax",
+        limits: "",
+        backward: log_softmax,
+    },
+];
+
+fn axis(c: &Context) -> Result<usize, Refusal> {
+    let rank = c.input_dims(0)?.len();
+    c.axis(c.node.int("axis", -1)?, rank)
+}
+
+/// Softmax: Y = eˣ / Σ eˣ along an axis; dX = Y (dY − Σ dY Y).
+/// Source: <https://onnx.ai/onnx/operators/onnx__Softmax.html>.
+fn softmax(c: &mut Context) -> Contributions {
+    let axis = axis(c)?;
+    let (dy, y) = (c.gradient()?, c.output(0)?);
+    let weighted = c.op("Mul", &[&dy, y], vec![]);
+    let total = c.reduce_sum(&weighted, &[axis], true);
+    let centred = c.op("Sub", &[&dy, &total], vec![]);
+    Ok(vec![Some(c.op("Mul", &[y, &centred], vec![]))])
+}
+
+/// LogSoftmax: Y = X − ln Σ eˣ along an axis; dX = dY − e^Y Σ dY.
+/// Source: <https://onnx.ai/onnx/operators/onnx__LogSoftmax.html>.
+fn log_softmax(c: &mut Context) -> Contributions {
+    let axis = axis(c)?;
+    let (dy, y) = (c.gradient()?, c.output(0)?);
+    let total = c.reduce_sum(&dy, &[axis], true);
+    let p = c.op("Exp", &[y], vec![]);
+    let share = c.op("Mul", &[&p, &total], vec![]);
+    Ok(vec![Some(c.op("Sub", &[&dy, &share], vec![]))])
+}

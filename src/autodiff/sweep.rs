@@ -1,0 +1,122 @@
+//! The reverse sweep.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::graph::{Builder, Graph, Shapes};
+
+use super::AutodiffError;
+use super::context::{Context, Refusal};
+use super::rules::find_rule;
+
+/// For each float value that depends on one of `sources`: the first source it depends on.
+/// The sources themselves are included.
+pub fn dependents(graph: &Graph, shapes: &Shapes, sources: &[String]) -> HashMap<String, String> {
+    let mut origin: HashMap<String, String> =
+        sources.iter().map(|s| (s.clone(), s.clone())).collect();
+    for node in &graph.nodes {
+        let Some(source) = node.present_inputs().find_map(|i| origin.get(i)).cloned() else {
+            continue;
+        };
+        for output in node.present_outputs() {
+            // Integer and boolean values (shapes, indices, masks) carry no gradient.
+            if shapes.info(output).is_ok_and(|i| i.dtype.is_float()) {
+                origin.insert(output.to_owned(), source.clone());
+            }
+        }
+    }
+    origin
+}
+
+/// Appends the gradients of a scalar with respect to `wrt` and returns their value names, in the
+/// order of `wrt`. `seed` is a value of the graph and the name of the scalar's gradient with
+/// respect to it. A gradient has the shape of its value.
+///
+/// # Errors
+/// When an operator on the way has no rule or its rule does not cover its attributes, or when a
+/// value of `wrt` does not influence the seed.
+pub fn gradients(
+    builder: &mut Builder,
+    shapes: &Shapes,
+    seed: (&str, &str),
+    wrt: &[String],
+) -> Result<Vec<String>, AutodiffError> {
+    let origin = dependents(builder.graph(), shapes, wrt);
+    let forward = builder.graph().nodes.clone();
+    let mut pending: HashMap<String, Vec<String>> = HashMap::new();
+    pending.insert(seed.0.to_owned(), vec![seed.1.to_owned()]);
+    let keep: HashSet<&str> = wrt.iter().map(String::as_str).collect();
+
+    for (index, node) in forward.iter().enumerate().rev() {
+        let wants: Vec<bool> = node
+            .inputs
+            .iter()
+            .map(|i| !i.is_empty() && origin.contains_key(i))
+            .collect();
+        if !wants.contains(&true) {
+            continue;
+        }
+        let mut output_gradients = Vec::with_capacity(node.outputs.len());
+        for output in &node.outputs {
+            let terms = if keep.contains(output.as_str()) {
+                pending.get(output).cloned()
+            } else {
+                pending.remove(output)
+            };
+            output_gradients.push(terms.map(|terms| sum(builder, output, terms)));
+        }
+        if output_gradients.iter().all(Option::is_none) {
+            continue;
+        }
+        let parameter = node
+            .present_inputs()
+            .find_map(|i| origin.get(i))
+            .cloned()
+            .unwrap_or_default();
+        let rule = find_rule(node).ok_or_else(|| AutodiffError::NoRule {
+            op_type: if node.domain.is_empty() {
+                node.op_type.clone()
+            } else {
+                format!("{}.{}", node.domain, node.op_type)
+            },
+            node: node.name.clone(),
+            parameter: parameter.clone(),
+        })?;
+        let mut context = Context::new(builder, shapes, node, index, output_gradients, wants);
+        let contributions = (rule.backward)(&mut context).map_err(|refusal| match refusal {
+            Refusal::Graph(e) => AutodiffError::Graph(e),
+            Refusal::Unsupported(reason) => AutodiffError::Refused {
+                node: node.to_string(),
+                parameter,
+                reason,
+            },
+        })?;
+        for (input, contribution) in node.inputs.iter().zip(contributions) {
+            if let Some(gradient) = contribution
+                && origin.contains_key(input)
+            {
+                pending.entry(input.clone()).or_default().push(gradient);
+            }
+        }
+    }
+    wrt.iter()
+        .map(|name| {
+            let terms = pending
+                .remove(name)
+                .ok_or_else(|| AutodiffError::Unused(name.clone()))?;
+            Ok(sum(builder, name, terms))
+        })
+        .collect()
+}
+
+/// Fan-out adds: the sum of the gradients that reached one value.
+fn sum(builder: &mut Builder, value: &str, mut terms: Vec<String>) -> String {
+    let hint = format!("grad/{value}");
+    match terms.len() {
+        1 => terms.swap_remove(0),
+        2 => builder.op(&hint, "Add", &[&terms[0], &terms[1]], vec![]),
+        _ => {
+            let borrowed: Vec<&str> = terms.iter().map(String::as_str).collect();
+            builder.op(&hint, "Sum", &borrowed, vec![])
+        }
+    }
+}
