@@ -129,11 +129,9 @@ impl FeatureStore {
             .get(value)
             .ok_or_else(|| self.no_value(value))?;
         check_len("gathered rows", out.len(), rows.len() * len)?;
-        if len == 0 {
-            return Ok(());
-        }
-        for (out, &row) in out.chunks_exact_mut(len).zip(rows) {
+        for (place, &row) in rows.iter().enumerate() {
             let (start, len) = self.locate(value, row)?;
+            let out = &mut out[place * len..(place + 1) * len];
             match &self.store {
                 Store::Memory(floats) => out.copy_from_slice(&floats[start..start + len]),
                 Store::Mapped(map) => {
@@ -194,6 +192,14 @@ fn in_memory(floats: usize) -> io::Result<Store> {
 
 #[allow(unsafe_code)]
 fn in_file(bytes: u64, folder: &Path) -> io::Result<Store> {
+    // Asked first, since a failing allocation may fill the disk for a moment.
+    let available = fs4::available_space(folder)?;
+    if available < bytes {
+        return Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!("the disk has {available} bytes left"),
+        ));
+    }
     let file = tempfile::tempfile_in(folder)?;
     allocate(&file, bytes)?;
     // SAFETY: the file has no name and its handle is not shared, so nothing else can shorten or
@@ -224,4 +230,96 @@ fn write_zeros(mut file: &File, bytes: u64) -> io::Result<()> {
         left -= chunk;
     }
     file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(budget: u64, folder: &Path) -> FeatureStore {
+        let mut store = FeatureStore::new(5, &[3, 0, 2], budget, folder).unwrap();
+        for row in 0..5 {
+            let base = row as f32 * 10.0;
+            store
+                .write(0, row, &[base, base + 1.0, base + 2.0])
+                .unwrap();
+            store.write(1, row, &[]).unwrap();
+            store.write(2, row, &[-base, 0.5 - base]).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn memory_and_file_give_equal_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = filled(100, folder.path());
+        let file = filled(99, folder.path());
+        assert!(!memory.is_spilled() && file.is_spilled());
+        assert_eq!((memory.bytes(), file.bytes()), (100, 100));
+        for store in [&memory, &file] {
+            let mut rows = [f32::NAN; 9];
+            store.gather(0, &[4, 0, 4], &mut rows).unwrap();
+            assert_eq!(rows, [40.0, 41.0, 42.0, 0.0, 1.0, 2.0, 40.0, 41.0, 42.0]);
+            store.gather(1, &[4, 0, 4], &mut []).unwrap();
+            let mut rows = [f32::NAN; 4];
+            store.gather(2, &[1, 3], &mut rows).unwrap();
+            assert_eq!(rows, [-10.0, -9.5, -30.0, -29.5]);
+        }
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 0, "the spill file has no name");
+    }
+
+    #[test]
+    fn writing_zeros_reserves_the_same_file_as_allocating() {
+        let bytes = (1 << 20) + 17;
+        for reserve in [allocate, write_zeros] {
+            let file = tempfile::tempfile().unwrap();
+            reserve(&file, bytes).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_disk_without_room_is_an_error_when_the_store_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = fs4::available_space(folder.path()).unwrap() as usize;
+        let error = FeatureStore::new(2, &[room / FLOAT], 0, folder.path()).unwrap_err();
+        assert!(matches!(error, DataError::Spill { .. }) && !error.is_bad_input());
+        let text = error.to_string();
+        assert!(
+            text.contains(&folder.path().display().to_string()),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn sizes_beyond_the_address_space_are_an_error() {
+        for (rows, lens) in [
+            (usize::MAX, &[2][..]),
+            (usize::MAX / 4, &[4, 4][..]),
+            (1 << 60, &[1][..]),
+        ] {
+            assert!(FeatureStore::new(rows, lens, u64::MAX, Path::new("/")).is_err());
+        }
+    }
+
+    #[test]
+    fn rows_values_and_lengths_that_do_not_exist_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = filled(100, folder.path());
+        assert!(store.write(0, 5, &[0.0; 3]).is_err());
+        assert!(store.write(3, 0, &[0.0; 3]).is_err());
+        assert!(store.write(0, 0, &[0.0; 2]).is_err());
+        assert!(store.gather(0, &[5], &mut [0.0; 3]).is_err());
+        assert!(store.gather(3, &[0], &mut [0.0; 3]).is_err());
+        assert!(store.gather(0, &[0], &mut [0.0; 4]).is_err());
+        assert!(store.gather(1, &[9], &mut []).is_err());
+    }
+
+    #[test]
+    fn an_empty_store_is_no_error() {
+        let store = FeatureStore::new(0, &[7], 0, Path::new("/nowhere")).unwrap();
+        assert_eq!(store.bytes(), 0);
+        store.gather(0, &[], &mut []).unwrap();
+    }
 }

@@ -219,3 +219,241 @@ impl Fingerprint {
         hex(&self.0.finalize())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Mutex;
+
+    use super::super::image::tests::{jpeg, picture, png};
+    use super::*;
+
+    const OPTIONS: OpenOptions<'static> = OpenOptions {
+        height: 8,
+        width: 6,
+        channels: 3,
+        progress: None,
+    };
+
+    fn put(root: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Two classes of sound images.
+    fn garden() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "tulip/b.png", png(picture(20, 20)));
+        put(root.path(), "tulip/a.jpg", jpeg(&picture(30, 10)));
+        put(root.path(), "daisy/deep/down/c.JPEG", jpeg(&picture(9, 9)));
+        put(root.path(), "daisy/z.jpg", png(picture(6, 8)));
+        root
+    }
+
+    fn names(dataset: &Dataset) -> Vec<String> {
+        (0..dataset.len()).map(|i| dataset.name(i)).collect()
+    }
+
+    fn open_error(root: &Path) -> String {
+        let error = open(root, &OPTIONS).unwrap_err();
+        assert!(error.is_bad_input(), "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn classes_and_samples_are_sorted_by_name() {
+        let root = garden();
+        let dataset = open(root.path(), &OPTIONS).unwrap();
+        assert_eq!(dataset.classes(), ["daisy", "tulip"]);
+        assert_eq!(
+            names(&dataset),
+            [
+                "daisy/deep/down/c.JPEG",
+                "daisy/z.jpg",
+                "tulip/a.jpg",
+                "tulip/b.png"
+            ]
+        );
+        assert_eq!(dataset.labels(), [0, 0, 1, 1]);
+        assert_eq!(dataset.sample_shape(), [3, 8, 6]);
+        assert!(dataset.skipped().is_empty() && dataset.is_images());
+    }
+
+    #[test]
+    fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() {
+        let root = garden();
+        let whole = jpeg(&picture(30, 30));
+        put(root.path(), "daisy/a-cut.jpg", &whole[..whole.len() / 2]);
+        put(root.path(), "daisy/text.jpg", "not an image");
+        put(root.path(), "daisy/Thumbs.db", "x");
+        put(
+            root.path(),
+            "tulip/moving.gif",
+            b"GIF89a\x01\0\x01\0\0\0\0;",
+        );
+        put(root.path(), "readme.txt", "x");
+        put(root.path(), ".hidden/a.png", png(picture(4, 4)));
+        put(root.path(), "daisy/.DS_Store", "x");
+        put(root.path(), "daisy/.cache/a.png", png(picture(4, 4)));
+        let dataset = open(root.path(), &OPTIONS).unwrap();
+        let skipped: Vec<&str> = dataset.skipped().iter().map(|s| s.path.as_str()).collect();
+        assert_eq!(
+            skipped,
+            [
+                "daisy/Thumbs.db",
+                "daisy/a-cut.jpg",
+                "daisy/text.jpg",
+                "readme.txt",
+                "tulip/moving.gif"
+            ]
+        );
+        assert!(dataset.skipped()[1].reason.contains("cut off"));
+        assert!(dataset.skipped()[2].reason.contains("neither JPEG nor PNG"));
+
+        let sound = open(garden().path(), &OPTIONS).unwrap();
+        assert_eq!(names(&dataset), names(&sound));
+        let (Samples::Images(left), Samples::Images(right)) = (&dataset.samples, &sound.samples)
+        else {
+            panic!("a folder holds images");
+        };
+        assert_eq!(left, right);
+        let z = 8 * 6 * 3..2 * 8 * 6 * 3;
+        assert_eq!(left[z], picture(6, 8).into_raw());
+    }
+
+    #[test]
+    fn a_class_without_a_usable_image_is_named_with_the_reason() {
+        let root = garden();
+        put(root.path(), "rose/text.png", "not an image");
+        let error = open_error(root.path());
+        assert!(
+            error.contains("\"rose\"") && error.contains("rose/text.png"),
+            "{error}"
+        );
+        fs::remove_file(root.path().join("rose/text.png")).unwrap();
+        let error = open_error(root.path());
+        assert!(
+            error.contains("\"rose\"") && error.contains("no files"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn fewer_than_two_classes_are_refused() {
+        let root = garden();
+        fs::remove_dir_all(root.path().join("tulip")).unwrap();
+        assert!(open_error(root.path()).contains("found 1"));
+        fs::remove_dir_all(root.path().join("daisy")).unwrap();
+        assert!(open_error(root.path()).contains("found 0"));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_any_change_of_the_samples_but_not_their_size() {
+        let root = garden();
+        let print = || open(root.path(), &OPTIONS).unwrap().fingerprint();
+        let first = print();
+        assert_eq!((first.len(), &first), (64, &print()));
+        let larger = OpenOptions {
+            height: 9,
+            ..OPTIONS
+        };
+        assert_eq!(open(root.path(), &larger).unwrap().fingerprint(), first);
+
+        put(root.path(), "tulip/b.png", png(picture(20, 21)));
+        let changed = print();
+        fs::rename(
+            root.path().join("tulip/b.png"),
+            root.path().join("tulip/c.png"),
+        )
+        .unwrap();
+        let renamed = print();
+        fs::rename(
+            root.path().join("tulip/c.png"),
+            root.path().join("daisy/c.png"),
+        )
+        .unwrap();
+        let moved = print();
+        let all = [&first, &changed, &renamed, &moved];
+        assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])));
+    }
+
+    #[test]
+    fn progress_counts_every_image_once() {
+        let root = garden();
+        put(root.path(), "daisy/text.jpg", "not an image");
+        let calls = Mutex::new(vec![]);
+        let progress = |done, total| calls.lock().unwrap().push((done, total));
+        open(
+            root.path(),
+            &OpenOptions {
+                progress: Some(&progress),
+                ..OPTIONS
+            },
+        )
+        .unwrap();
+        let mut calls = calls.into_inner().unwrap();
+        calls.sort_unstable();
+        assert_eq!(calls, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_loops_skipped() {
+        use std::os::unix::fs::symlink;
+        let root = garden();
+        symlink(
+            root.path().join("tulip/b.png"),
+            root.path().join("daisy/link.png"),
+        )
+        .unwrap();
+        symlink(root.path().join("daisy"), root.path().join("daisy/loop")).unwrap();
+        symlink("nowhere", root.path().join("daisy/broken.png")).unwrap();
+        let dataset = open(root.path(), &OPTIONS).unwrap();
+        assert!(names(&dataset).contains(&"daisy/link.png".to_owned()));
+        let skipped: Vec<&str> = dataset.skipped().iter().map(|s| s.path.as_str()).collect();
+        assert_eq!(skipped, ["daisy/broken.png", "daisy/loop"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_are_not_utf8_are_skipped() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let root = garden();
+        let name = OsStr::from_bytes(b"caf\xe9.png");
+        fs::write(root.path().join("daisy").join(name), png(picture(4, 4))).unwrap();
+        let dataset = open(root.path(), &OPTIONS).unwrap();
+        assert_eq!(dataset.len(), 4);
+        assert!(dataset.skipped()[0].reason.contains("UTF-8"));
+    }
+
+    /// The published flowers, where the shared test data is at hand.
+    #[test]
+    #[ignore = "decodes thousands of photographs"]
+    fn flowers_are_read_whole() {
+        let shared = std::env::var_os("FTSURGERY_SHARED").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+            PathBuf::from,
+        );
+        let path = shared.join("data/tf_flowers");
+        if !path.is_dir() {
+            eprintln!("skipped: {} is absent", path.display());
+            return;
+        }
+        let size = OpenOptions {
+            height: 160,
+            width: 160,
+            ..OPTIONS
+        };
+        let start = std::time::Instant::now();
+        let dataset = open(&path, &size).unwrap();
+        eprintln!("{} images in {:?}", dataset.len(), start.elapsed());
+        assert_eq!(
+            dataset.classes(),
+            ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+        );
+        assert_eq!(dataset.len(), 3670);
+        assert_eq!(dataset.skipped(), []);
+    }
+}

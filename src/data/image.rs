@@ -38,9 +38,10 @@ pub fn load_image(
     width: usize,
     channels: usize,
 ) -> Result<Vec<u8>, DataError> {
+    let size = Size::new(height, width, channels)?;
     let bytes = read_file(path)?;
-    let mut out = vec![0; Size::new(height, width, channels)?.bytes()];
-    decode_into(path, &bytes, Size::new(height, width, channels)?, &mut out)?;
+    let mut out = vec![0; size.bytes()];
+    decode_into(path, &bytes, size, &mut out)?;
     Ok(out)
 }
 
@@ -228,3 +229,6 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+pub(super) mod tests;

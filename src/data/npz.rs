@@ -302,3 +302,6 @@ fn read_header_bytes(entry: &mut impl Read) -> Result<Vec<u8>, String> {
     entry.read_exact(&mut head[start..]).map_err(cut_off)?;
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests;

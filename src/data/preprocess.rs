@@ -116,7 +116,7 @@ impl Preprocess {
         out: &mut [f32],
     ) -> Result<(), DataError> {
         check_channels(channels)?;
-        if out.len() != pixels.len() || pixels.len() % channels != 0 {
+        if out.len() != pixels.len() || !pixels.len().is_multiple_of(channels) {
             return Err(DataError::BufferLength {
                 what: "an image",
                 actual: out.len(),

@@ -232,3 +232,6 @@ fn apportion(total: usize, weights: &[usize], least: &[usize], most: &[usize]) -
     }
     shares
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,96 @@ impl SplitFile {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dataset::Samples;
+    use super::super::{SplitOptions, error::DataError};
+    use super::*;
+
+    fn dataset() -> Dataset {
+        Dataset {
+            classes: vec!["a".into(), "b".into()],
+            labels: (0..20).map(|i| i / 10).collect(),
+            names: (0..20)
+                .map(|i| format!("{}/{i}.png", ["a", "b"][i / 10]))
+                .collect(),
+            skipped: vec![],
+            fingerprint: String::new(),
+            shape: [1, 1, 1],
+            samples: Samples::Images(vec![0; 20]),
+        }
+    }
+
+    #[test]
+    fn a_split_comes_back_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("split.json");
+        let dataset = dataset();
+        let split = Split::of(&dataset, &SplitOptions::default()).unwrap();
+        let file = SplitFile::new(&split, &dataset);
+        for _ in 0..2 {
+            file.write(&path).unwrap();
+        }
+        let read = SplitFile::read(&path).unwrap();
+        assert_eq!(read, file);
+        assert_eq!(read.resolve(&dataset, &path).unwrap(), split);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_refused() {
+        let dataset = dataset();
+        let path = Path::new("my/split.json");
+        let whole = SplitFile {
+            classes: dataset.classes().to_vec(),
+            search: vec![],
+            validation: vec![],
+            train: vec!["a/1.png".into()],
+            held_out: vec!["b/11.png".into()],
+        };
+        assert!(whole.resolve(&dataset, path).is_ok());
+        let refusal = |file: SplitFile| {
+            let error = file.resolve(&dataset, path).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                error.is_bad_input() && text.contains("my/split.json"),
+                "{text}"
+            );
+            text
+        };
+        let mut file = whole.clone();
+        file.search.push("a/99.png".into());
+        assert!(refusal(file).contains("\"a/99.png\" in \"search\""));
+        let mut file = whole.clone();
+        file.validation.push("a/1.png".into());
+        assert!(refusal(file).contains("twice"));
+        let mut file = whole;
+        file.classes.reverse();
+        assert!(refusal(file).contains("classes"));
+    }
+
+    #[test]
+    fn what_is_not_a_split_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("split.json");
+        assert!(SplitFile::read(&path).unwrap_err().is_bad_input());
+        for text in ["", "[]", "{\"classes\": []}"] {
+            std::fs::write(&path, text).unwrap();
+            let error = SplitFile::read(&path).unwrap_err();
+            assert!(matches!(error, DataError::SplitFile { .. }) && error.is_bad_input());
+            assert!(error.to_string().contains("split.json"));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_to_is_an_error() {
+        let dataset = dataset();
+        let split = Split::of(&dataset, &SplitOptions::default()).unwrap();
+        let file = SplitFile::new(&split, &dataset);
+        let error = file
+            .write(Path::new("/nowhere/at/all/split.json"))
+            .unwrap_err();
+        assert!(!error.is_bad_input() && error.to_string().contains("/nowhere/at/all"));
+    }
+}
