@@ -1,1 +1,25 @@
 //! Image folders and arrays, splits, batches and the feature cache.
+//!
+//! [`Dataset::open`] reads a folder of images (one sub-folder per class) or an `.npz` file,
+//! [`Split`] shares it out, [`epoch_order`] and [`batches`] order it for training, and
+//! [`FeatureStore`] keeps values computed from it. Nothing here knows of graphs or of onnxruntime.
+
+mod batches;
+mod dataset;
+mod error;
+mod features;
+mod folder;
+mod image;
+mod npz;
+mod preprocess;
+mod split;
+mod split_file;
+
+pub use batches::{batches, epoch_order};
+pub use dataset::{Dataset, OpenOptions, Skipped};
+pub use error::DataError;
+pub use features::FeatureStore;
+pub use image::{MAX_DECODED_BYTES, MAX_FILE_BYTES, MAX_SIDE, load_image};
+pub use preprocess::{ChannelOrder, Layout, Preprocess};
+pub use split::{Split, SplitOptions};
+pub use split_file::SplitFile;

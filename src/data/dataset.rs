@@ -1,0 +1,358 @@
+//! A labelled set of samples in memory.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::preprocess::{Layout, Preprocess, Tables};
+use super::{DataError, folder, npz};
+
+/// Below this many floats a batch is written by the calling thread alone.
+const PARALLEL_FLOATS: usize = 1 << 20;
+
+/// How to open a [`Dataset`].
+pub struct OpenOptions<'a> {
+    /// The height of the samples, in pixels.
+    pub height: usize,
+    /// The width of the samples, in pixels.
+    pub width: usize,
+    /// 3 for colour, 1 for grey.
+    pub channels: usize,
+    /// Called with (images done, images in all) while images are decoded, from any thread.
+    pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+}
+
+/// A file of an image folder that is left out of the data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file, relative to the folder, with forward slashes.
+    pub path: String,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// Labelled samples of one shape, held in memory.
+///
+/// Images are kept as bytes (height × width × channels each); arrays as the floats they are.
+#[derive(Debug)]
+pub struct Dataset {
+    pub(super) classes: Vec<String>,
+    pub(super) labels: Vec<i64>,
+    /// Empty for arrays, whose samples are named by their row.
+    pub(super) names: Vec<String>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) fingerprint: String,
+    /// Channels, height, width.
+    pub(super) shape: [usize; 3],
+    pub(super) samples: Samples,
+}
+
+#[derive(Debug)]
+pub(super) enum Samples {
+    /// N × height × width × channels.
+    Images(Vec<u8>),
+    /// N × channels × height × width.
+    Arrays(Vec<f32>),
+}
+
+impl Dataset {
+    /// Opens an image folder or an `.npz` file.
+    ///
+    /// **A folder** holds one sub-folder per class; the classes are the sub-folders sorted by
+    /// name. Inside a class, images are found at any depth, sorted by path. Hidden files and
+    /// folders are passed over; other files that are not images, and images that cannot be
+    /// decoded, are listed by [`Dataset::skipped`]. Images are decoded in parallel, see
+    /// [`load_image`](super::load_image) for how; the result does not depend on timing.
+    ///
+    /// **An `.npz` file** holds `x` (N × channels × height × width; float32, or float64, which is
+    /// rounded to float32) and `y` (N; int64 or int32), the labels counted from 0. The classes
+    /// are named "0", "1", … up to the largest label.
+    ///
+    /// # Errors
+    /// When nothing usable is found: fewer than two classes, a class without a sample, arrays of
+    /// the wrong type or shape, labels below 0, values that are not finite.
+    pub fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Self, DataError> {
+        let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
+        if metadata.is_dir() {
+            return folder::open(path, options);
+        }
+        let is_npz = path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("npz"));
+        if is_npz && metadata.is_file() {
+            return npz::open(path, options);
+        }
+        Err(DataError::not_a_dataset(
+            path,
+            "expected a folder with one sub-folder of images per class, or an .npz file",
+        ))
+    }
+
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no samples; never so for an opened data set.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The label of each sample, each within `0..classes().len()`.
+    pub fn labels(&self) -> &[i64] {
+        &self.labels
+    }
+
+    /// The name of sample `index`: the file relative to the folder with forward slashes, or
+    /// `x[index]` for arrays.
+    pub fn name(&self, index: usize) -> String {
+        self.names
+            .get(index)
+            .cloned()
+            .unwrap_or_else(|| format!("x[{index}]"))
+    }
+
+    /// The files left out, sorted by path.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// A SHA-256 (in hexadecimal) over the names, labels and contents of the samples, which tells
+    /// whether the data changed. It does not depend on the size images are decoded to.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    /// Channels, height, width.
+    pub fn sample_shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Whether [`Preprocess`] applies: images are preprocessed, arrays are used as they are.
+    pub fn is_images(&self) -> bool {
+        matches!(self.samples, Samples::Images(_))
+    }
+
+    /// The number of floats of one sample.
+    pub fn sample_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Writes sample `index` into `out`, which holds [`Dataset::sample_len`] floats.
+    ///
+    /// `preprocess` applies to images only.
+    ///
+    /// # Errors
+    /// When the sample does not exist or `out` has another length.
+    pub fn write_sample(
+        &self,
+        index: usize,
+        preprocess: &Preprocess,
+        layout: Layout,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        self.write_batch(&[index], preprocess, layout, out)
+    }
+
+    /// Writes the samples `indices` one after the other into `out`, in parallel if there is much
+    /// to write.
+    ///
+    /// # Errors
+    /// When a sample does not exist or `out` does not hold `indices.len()` samples.
+    pub fn write_batch(
+        &self,
+        indices: &[usize],
+        preprocess: &Preprocess,
+        layout: Layout,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let len = self.sample_len();
+        if let Some(&index) = indices.iter().find(|i| **i >= self.len()) {
+            return Err(DataError::Index {
+                what: "sample",
+                index,
+                len: self.len(),
+            });
+        }
+        if out.len() != indices.len() * len {
+            return Err(DataError::BufferLength {
+                what: "a batch",
+                actual: out.len(),
+                expected: indices.len() * len,
+            });
+        }
+        let tables = preprocess.tables();
+        let write = |(out, &index): (&mut [f32], &usize)| {
+            self.write_one(index, &tables, layout, out);
+        };
+        if out.len() < PARALLEL_FLOATS {
+            out.chunks_exact_mut(len).zip(indices).for_each(write);
+        } else {
+            out.par_chunks_exact_mut(len).zip(indices).for_each(write);
+        }
+        Ok(())
+    }
+
+    fn write_one(&self, index: usize, tables: &Tables, layout: Layout, out: &mut [f32]) {
+        let len = self.sample_len();
+        let range = index * len..(index + 1) * len;
+        match &self.samples {
+            Samples::Images(pixels) => {
+                tables.write(&pixels[range], self.shape[0], layout, out);
+            }
+            Samples::Arrays(values) => match layout {
+                Layout::Nchw => out.copy_from_slice(&values[range]),
+                Layout::Nhwc => {
+                    let channels = self.shape[0];
+                    let planes = values[range].chunks_exact(len / channels);
+                    for (c, plane) in planes.enumerate() {
+                        let targets = out[c..].iter_mut().step_by(channels);
+                        for (target, value) in targets.zip(plane) {
+                            *target = *value;
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// `path` relative to `root` with forward slashes; none if it is not UTF-8.
+pub(super) fn relative_name(root: &Path, path: &Path) -> Option<String> {
+    let relative: PathBuf = path.strip_prefix(root).unwrap_or(path).to_owned();
+    let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An empty vector with room for `len` elements, or an error instead of the abort that
+/// `Vec::with_capacity` ends in.
+pub(super) fn reserve<T>(path: &Path, len: usize) -> Result<Vec<T>, DataError> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| {
+        let bytes = len.saturating_mul(size_of::<T>());
+        DataError::not_a_dataset(path, format!("its {bytes} bytes do not fit into memory"))
+    })?;
+    Ok(vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_by_one() -> Dataset {
+        Dataset {
+            classes: vec!["a".into(), "b".into()],
+            labels: vec![0, 1],
+            names: vec!["a/0.png".into(), "b/0.png".into()],
+            skipped: vec![],
+            fingerprint: String::new(),
+            shape: [3, 1, 2],
+            samples: Samples::Images(vec![10, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 6]),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_its_samples_one_after_the_other() {
+        let dataset = two_by_one();
+        let raw = Preprocess {
+            scale: 1.0,
+            ..Preprocess::UNIT
+        };
+        let mut batch = [0.0; 18];
+        dataset
+            .write_batch(&[1, 0, 1], &raw, Layout::Nchw, &mut batch)
+            .unwrap();
+        assert_eq!(batch[..6], [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(batch[6..12], [10.0, 40.0, 20.0, 50.0, 30.0, 60.0]);
+        for (place, index) in [1, 0, 1].into_iter().enumerate() {
+            let mut sample = [0.0; 6];
+            dataset
+                .write_sample(index, &raw, Layout::Nchw, &mut sample)
+                .unwrap();
+            assert_eq!(sample, batch[place * 6..place * 6 + 6]);
+        }
+    }
+
+    #[test]
+    fn a_large_batch_written_in_parallel_equals_its_samples() {
+        let side = 600;
+        let pixels: Vec<u8> = (0..2 * 3 * side * side).map(|i| (i % 251) as u8).collect();
+        let dataset = Dataset {
+            shape: [3, side, side],
+            samples: Samples::Images(pixels),
+            ..two_by_one()
+        };
+        let len = dataset.sample_len();
+        let mut batch = vec![0.0; 2 * len];
+        assert!(batch.len() >= PARALLEL_FLOATS);
+        dataset
+            .write_batch(&[1, 0], &Preprocess::CAFFE, Layout::Nhwc, &mut batch)
+            .unwrap();
+        for (place, index) in [1, 0].into_iter().enumerate() {
+            let mut sample = vec![0.0; len];
+            dataset
+                .write_sample(index, &Preprocess::CAFFE, Layout::Nhwc, &mut sample)
+                .unwrap();
+            assert!(sample == batch[place * len..(place + 1) * len]);
+        }
+    }
+
+    #[test]
+    fn arrays_are_not_preprocessed_and_are_transposed_for_nhwc() {
+        let dataset = Dataset {
+            names: vec![],
+            shape: [2, 1, 2],
+            samples: Samples::Arrays(vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]),
+            ..two_by_one()
+        };
+        let mut out = [0.0; 4];
+        dataset
+            .write_sample(1, &Preprocess::CAFFE, Layout::Nchw, &mut out)
+            .unwrap();
+        assert_eq!(out, [4.0, 5.0, 6.0, 7.0]);
+        dataset
+            .write_sample(1, &Preprocess::CAFFE, Layout::Nhwc, &mut out)
+            .unwrap();
+        assert_eq!(out, [4.0, 6.0, 5.0, 7.0]);
+        assert_eq!(dataset.name(1), "x[1]");
+    }
+
+    #[test]
+    fn samples_and_buffers_that_do_not_fit_are_refused() {
+        let dataset = two_by_one();
+        let mut out = [0.0; 6];
+        let write = |index, out: &mut [f32]| {
+            dataset.write_sample(index, &Preprocess::UNIT, Layout::Nchw, out)
+        };
+        let error = write(2, &mut out).unwrap_err();
+        assert_eq!(error.to_string(), "sample 2 is outside 0..2");
+        assert!(write(0, &mut out[..5]).is_err());
+    }
+
+    #[test]
+    fn what_is_neither_a_folder_nor_an_npz_file_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions {
+            height: 8,
+            width: 8,
+            channels: 3,
+            progress: None,
+        };
+        let path = folder.path().join("data.csv");
+        let error = Dataset::open(&path, &options).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains("data.csv"));
+        std::fs::write(&path, "a,b").unwrap();
+        let error = Dataset::open(&path, &options).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains("data.csv"));
+    }
+}

@@ -1,0 +1,224 @@
+//! What can go wrong with data.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of the data room, naming the file, row, class or flag at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file or folder could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An image is corrupt, too large or of an unsupported format.
+    #[error("cannot use image {}: {reason}", path.display())]
+    Image {
+        /// The image file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The path is neither an image folder nor an `.npz` file, or its content is unfit as a whole.
+    #[error("cannot use {} as a data set: {reason}", path.display())]
+    NotADataset {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A class folder holds no usable image.
+    #[error("class {class:?} of {} has no usable image{}", path.display(), first_skip(.first_skipped))]
+    EmptyClass {
+        /// The data set's folder.
+        path: PathBuf,
+        /// The class, which is the name of its folder.
+        class: String,
+        /// The first file that was skipped in it, with the reason, if any.
+        first_skipped: Option<String>,
+    },
+    /// An array of an `.npz` file is missing, damaged or of the wrong type or shape.
+    #[error("array {array:?} of {}: {reason}", path.display())]
+    Array {
+        /// The `.npz` file.
+        path: PathBuf,
+        /// The array's name, without `.npy`.
+        array: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A row of an array of an `.npz` file holds an unusable value.
+    #[error("array {array:?} of {}, row {row}: {reason}", path.display())]
+    Row {
+        /// The `.npz` file.
+        path: PathBuf,
+        /// The array's name, without `.npy`.
+        array: &'static str,
+        /// The row, counted from 0.
+        row: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option is outside its range.
+    #[error("{option} = {value}: {reason}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// The value given.
+        value: String,
+        /// What is expected.
+        reason: String,
+    },
+    /// A class has too few samples to be split as asked.
+    #[error(
+        "class {class:?} has {count} usable samples, but the split asked for needs at least {needed} per class"
+    )]
+    ClassTooSmall {
+        /// The class's name, or its number where no name is known.
+        class: String,
+        /// How many samples it has.
+        count: usize,
+        /// How many it needs.
+        needed: usize,
+    },
+    /// A split file does not fit the data set.
+    #[error("split file {}: {reason}", path.display())]
+    SplitFile {
+        /// The split file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The cached features can be kept neither in memory nor on disk.
+    #[error("cannot keep {bytes} bytes of cached features in {place}")]
+    Spill {
+        /// The folder of the temporary file, or "memory".
+        place: String,
+        /// The size asked for, in bytes.
+        bytes: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// A caller asked for a sample, row or value that does not exist.
+    #[error("{what} {index} is outside 0..{len}")]
+    Index {
+        /// What was indexed.
+        what: &'static str,
+        /// The index asked for.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// A caller's buffer has the wrong length.
+    #[error("the buffer for {what} holds {actual} elements, expected {expected}")]
+    BufferLength {
+        /// What the buffer is for.
+        what: &'static str,
+        /// Its length, in elements.
+        actual: usize,
+        /// The length needed, in elements.
+        expected: usize,
+    },
+}
+
+fn first_skip(skipped: &Option<String>) -> String {
+    match skipped {
+        Some(text) => format!(" (the first file skipped: {text})"),
+        None => " (it holds no files)".to_owned(),
+    }
+}
+
+impl DataError {
+    /// Whether the user's file or option is at fault (exit code 2) rather than the machine or the
+    /// program (exit code 1).
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            DataError::Read { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::IsADirectory
+            ),
+            DataError::Image { .. }
+            | DataError::NotADataset { .. }
+            | DataError::EmptyClass { .. }
+            | DataError::Array { .. }
+            | DataError::Row { .. }
+            | DataError::Option { .. }
+            | DataError::ClassTooSmall { .. }
+            | DataError::SplitFile { .. } => true,
+            DataError::Write { .. }
+            | DataError::Spill { .. }
+            | DataError::Index { .. }
+            | DataError::BufferLength { .. } => false,
+        }
+    }
+
+    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+        DataError::Read {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+        DataError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(super) fn image(path: &Path, reason: impl ToString) -> Self {
+        DataError::Image {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn not_a_dataset(path: &Path, reason: impl ToString) -> Self {
+        DataError::NotADataset {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn array(path: &Path, array: &'static str, reason: impl ToString) -> Self {
+        DataError::Array {
+            path: path.to_owned(),
+            array,
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn option(
+        option: &'static str,
+        value: impl ToString,
+        reason: impl ToString,
+    ) -> Self {
+        DataError::Option {
+            option,
+            value: value.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn split_file(path: &Path, reason: impl ToString) -> Self {
+        DataError::SplitFile {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+use image::codecs::jpeg::JpegEncoder;
+use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba, RgbaImage};
+
+use super::*;
+
+pub(in crate::data) fn png(picture: impl Into<DynamicImage>) -> Vec<u8> {
+    let mut bytes = Cursor::new(vec![]);
+    picture
+        .into()
+        .write_to(&mut bytes, ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+pub(in crate::data) fn jpeg(picture: &RgbImage) -> Vec<u8> {
+    let mut bytes = vec![];
+    JpegEncoder::new_with_quality(&mut bytes, 95)
+        .encode_image(picture)
+        .unwrap();
+    bytes
+}
+
+/// Smooth, and different in every channel, direction and corner.
+pub(in crate::data) fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let (x, y) = (x * 255 / width, y * 255 / height);
+        Rgb([x as u8, y as u8, ((x + y) / 2) as u8])
+    })
+}
+
+fn decoded(bytes: &[u8], h: usize, w: usize, c: usize) -> Result<Vec<u8>, DataError> {
+    let size = Size::new(h, w, c).unwrap();
+    let mut out = vec![0; size.bytes()];
+    decode_into(Path::new("some/file.jpg"), bytes, size, &mut out).map(|()| out)
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    let error = decoded(bytes, 4, 4, 3).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("some/file.jpg"));
+    error.to_string()
+}
+
+fn assert_near(actual: &[u8], expected: &[u8], tolerance: u8) {
+    assert_eq!(actual.len(), expected.len());
+    for (a, e) in actual.iter().zip(expected) {
+        assert!(
+            a.abs_diff(*e) <= tolerance,
+            "{actual:?} is not {expected:?}"
+        );
+    }
+}
+
+/// As [`jpeg`], with an EXIF segment that holds `orientation` and `filler` more bytes.
+fn jpeg_with_exif(picture: &RgbImage, orientation: u8, filler: &[u8]) -> Vec<u8> {
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+    exif.extend(filler);
+    let plain = jpeg(picture);
+    let mut bytes = plain[..2].to_vec();
+    bytes.extend([0xFF, 0xE1]);
+    bytes.extend((exif.len() as u16 + 2).to_be_bytes());
+    bytes.extend(exif);
+    bytes.extend(&plain[2..]);
+    bytes
+}
+
+#[test]
+fn png_of_the_wanted_size_keeps_its_pixels() {
+    let picture = picture(7, 5);
+    let bytes = png(picture.clone());
+    assert_eq!(decoded(&bytes, 5, 7, 3).unwrap(), picture.into_raw());
+}
+
+#[test]
+fn jpeg_pixels_are_near_those_encoded() {
+    let picture = picture(32, 24);
+    assert_near(
+        &decoded(&jpeg(&picture), 24, 32, 3).unwrap(),
+        picture.as_raw(),
+        12,
+    );
+}
+
+#[test]
+fn reduction_averages_instead_of_picking_pixels() {
+    let stripes = RgbImage::from_fn(64, 64, |x, _| Rgb([if x % 2 == 0 { 0 } else { 255 }; 3]));
+    for value in decoded(&png(stripes), 8, 8, 3).unwrap() {
+        assert!((118..=137).contains(&value), "{value}");
+    }
+}
+
+#[test]
+fn the_whole_image_is_squashed_to_the_wanted_size() {
+    let mut wide = RgbImage::new(40, 10);
+    for (x, _, pixel) in wide.enumerate_pixels_mut() {
+        *pixel = if x < 20 {
+            Rgb([255, 0, 0])
+        } else {
+            Rgb([0, 0, 255])
+        };
+    }
+    let small = decoded(&png(wide), 2, 2, 3).unwrap();
+    for row in small.chunks(6) {
+        assert!(
+            row[0] > 200 && row[2] < 55 && row[3] < 55 && row[5] > 200,
+            "{small:?}"
+        );
+    }
+}
+
+#[test]
+fn grey_images_fill_three_channels_and_colours_become_luma() {
+    let grey = GrayImage::from_fn(4, 4, |x, y| Luma([(x * 16 + y) as u8]));
+    let colours = decoded(&png(grey.clone()), 4, 4, 3).unwrap();
+    assert!(
+        colours
+            .chunks(3)
+            .zip(grey.as_raw())
+            .all(|(p, g)| p == [*g; 3])
+    );
+    assert_eq!(
+        decoded(&png(grey.clone()), 4, 4, 1).unwrap(),
+        grey.into_raw()
+    );
+    let green = RgbImage::from_pixel(4, 4, Rgb([0, 255, 0]));
+    assert_eq!(decoded(&png(green), 4, 4, 1).unwrap(), [150; 16]);
+}
+
+#[test]
+fn sixteen_bits_become_eight() {
+    let deep =
+        ImageBuffer::<Luma<u16>, _>::from_fn(3, 1, |x, _| Luma([(x * 32896).min(65535) as u16]));
+    let bytes = png(DynamicImage::ImageLuma16(deep));
+    assert_eq!(decoded(&bytes, 1, 3, 1).unwrap(), [0, 128, 255]);
+}
+
+#[test]
+fn transparent_pixels_are_laid_on_white() {
+    let mut glass = RgbaImage::from_pixel(3, 1, Rgba([100, 0, 200, 255]));
+    glass.put_pixel(1, 0, Rgba([100, 0, 200, 0]));
+    glass.put_pixel(2, 0, Rgba([0, 0, 0, 128]));
+    assert_eq!(
+        decoded(&png(glass), 1, 3, 3).unwrap(),
+        [100, 0, 200, 255, 255, 255, 127, 127, 127]
+    );
+}
+
+#[test]
+fn exif_orientation_is_applied() {
+    let upright = picture(16, 32);
+    // Orientation 6: to be shown, the stored image is turned clockwise by a quarter.
+    let stored = image::imageops::rotate270(&upright);
+    let shown = decoded(&jpeg_with_exif(&stored, 6, b""), 32, 16, 3).unwrap();
+    assert_near(&shown, upright.as_raw(), 12);
+    let plain = decoded(&jpeg_with_exif(&stored, 1, b""), 16, 32, 3).unwrap();
+    assert_near(&plain, stored.as_raw(), 12);
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_refused() {
+    let thumbnail = jpeg(&picture(8, 8));
+    for whole in [
+        jpeg(&picture(40, 40)),
+        jpeg_with_exif(&picture(40, 40), 1, &thumbnail),
+        png(picture(40, 40)),
+    ] {
+        decoded(&whole, 8, 8, 3).unwrap();
+        // A PNG's end chunk holds nothing of the image.
+        for end in 0..whole.len() - 20 {
+            assert!(
+                decoded(&whole[..end], 8, 8, 3).is_err(),
+                "{end} of {}",
+                whole.len()
+            );
+        }
+    }
+    let whole = jpeg(&picture(40, 40));
+    assert!(refusal(&whole[..whole.len() - 2]).contains("cut off"));
+}
+
+#[test]
+fn bytes_after_the_image_do_no_harm() {
+    for mut bytes in [jpeg(&picture(9, 9)), png(picture(9, 9))] {
+        bytes.extend([0, 1, 2, 3]);
+        decoded(&bytes, 9, 9, 3).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_an_image_is_refused() {
+    for text in [
+        &b""[..],
+        b"hello",
+        b"GIF89a",
+        b"\xFF\xD8",
+        b"\xFF\xD8\xFF\xD9",
+    ] {
+        refusal(text);
+    }
+    assert!(refusal(b"hello").contains("neither JPEG nor PNG"));
+}
+
+/// A PNG whose header claims `width` × `height` pixels, with a correct checksum.
+fn claiming(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = png(picture(4, 4));
+    bytes[16..20].copy_from_slice(&width.to_be_bytes());
+    bytes[20..24].copy_from_slice(&height.to_be_bytes());
+    let sum = bytes[12..29].iter().fold(u32::MAX, |mut sum, byte| {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = if sum & 1 == 1 {
+                sum >> 1 ^ 0xEDB8_8320
+            } else {
+                sum >> 1
+            };
+        }
+        sum
+    });
+    bytes[29..33].copy_from_slice(&(!sum).to_be_bytes());
+    bytes
+}
+
+#[test]
+fn images_claiming_to_be_huge_are_refused_before_they_take_memory() {
+    assert!(decoded(&claiming(4, 4), 4, 4, 3).is_ok());
+    assert!(refusal(&claiming(60_000, 60_000)).contains("exceed"));
+    assert!(refusal(&claiming(16_384, 16_384)).contains("MiB"));
+    let mut wide = jpeg(&picture(16, 16));
+    let frame = wide.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+    wide[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
+    refusal(&wide);
+}
+
+#[test]
+fn files_over_the_limit_and_what_is_no_file_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.png");
+    File::create(&path)
+        .unwrap()
+        .set_len(MAX_FILE_BYTES + 1)
+        .unwrap();
+    let error = load_image(&path, 4, 4, 3).unwrap_err();
+    assert!(error.to_string().contains("big.png") && error.to_string().contains("64 MiB"));
+    assert!(
+        load_image(folder.path(), 4, 4, 3)
+            .unwrap_err()
+            .is_bad_input()
+    );
+    assert!(
+        load_image(&folder.path().join("no.png"), 4, 4, 3)
+            .unwrap_err()
+            .is_bad_input()
+    );
+    assert!(
+        load_image(&path, 0, 4, 3)
+            .unwrap_err()
+            .to_string()
+            .contains("height")
+    );
+    assert!(
+        load_image(&path, 4, 4, 4)
+            .unwrap_err()
+            .to_string()
+            .contains("channels")
+    );
+}
+
+#[test]
+fn damaged_files_are_decoded_or_refused_but_never_panic() {
+    use rand::{RngExt, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    let sources = [
+        jpeg(&picture(40, 24)),
+        jpeg_with_exif(&picture(24, 24), 6, &jpeg(&picture(8, 8))),
+        png(picture(40, 24)),
+        png(RgbaImage::from_pixel(9, 9, Rgba([1, 2, 3, 4]))),
+    ];
+    for source in sources {
+        for _ in 0..500 {
+            let mut bytes = source.clone();
+            for _ in 0..rng.random_range(1..8) {
+                let at = rng.random_range(2..bytes.len());
+                bytes[at] = rng.random();
+            }
+            let _ = decoded(&bytes, 8, 8, 3);
+        }
+    }
+}

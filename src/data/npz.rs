@@ -1,0 +1,307 @@
+//! Samples and labels from a NumPy `.npz` file.
+//!
+//! Source of the format: NumPy's `numpy.lib.format`; an `.npz` file is a zip archive of `.npy`
+//! files. Nothing is allocated by what a header claims before the archive's own sizes agree.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+
+use ndarray_npy::npy::header::Header;
+use sha2::{Digest, Sha256};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::DataError;
+use super::dataset::{Dataset, OpenOptions, Samples, hex, reserve};
+
+/// Headers of plain arrays are far shorter; the parser recurses, so its input is bounded.
+const MAX_HEADER_BYTES: usize = 1024;
+
+type Archive = ZipArchive<BufReader<File>>;
+
+/// See [`Dataset::open`].
+pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
+    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
+    let mut archive = Archive::new(BufReader::new(file))
+        .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
+    let want = [options.channels, options.height, options.width];
+
+    let (rows, labels) = read_labels(&mut archive, path)?;
+    let values = read_samples(&mut archive, path, rows, want)?;
+    let classes = count_classes(path, &labels)?;
+
+    let mut digest = Sha256::new();
+    for side in want {
+        digest.update((side as u64).to_le_bytes());
+    }
+    labels
+        .iter()
+        .for_each(|label| digest.update(label.to_le_bytes()));
+    values
+        .iter()
+        .for_each(|value| digest.update(value.to_le_bytes()));
+    Ok(Dataset {
+        classes: (0..classes).map(|class| class.to_string()).collect(),
+        labels,
+        names: Vec::new(),
+        skipped: Vec::new(),
+        fingerprint: hex(&digest.finalize()),
+        shape: want,
+        samples: Samples::Arrays(values),
+    })
+}
+
+fn read_labels(archive: &mut Archive, path: &Path) -> Result<(usize, Vec<i64>), DataError> {
+    let array = Array::open(archive, path, "y")?;
+    let &[rows] = array.shape.as_slice() else {
+        return Err(array.error(format!("its shape is {:?}, expected [N]", array.shape)));
+    };
+    let labels: Vec<i64> = match array.kind.as_str() {
+        "<i8" => array.read(i64::from_le_bytes)?,
+        "<i4" => array.read(|bytes| i64::from(i32::from_le_bytes(bytes)))?,
+        _ => return Err(array.wrong_type("int64 or int32")),
+    };
+    match labels.iter().position(|label| *label < 0) {
+        Some(row) => Err(DataError::Row {
+            path: path.to_owned(),
+            array: "y",
+            row,
+            reason: format!("label {} is negative", labels[row]),
+        }),
+        None => Ok((rows, labels)),
+    }
+}
+
+fn read_samples(
+    archive: &mut Archive,
+    path: &Path,
+    rows: usize,
+    want: [usize; 3],
+) -> Result<Vec<f32>, DataError> {
+    let array = Array::open(archive, path, "x")?;
+    let &[samples, ref sample @ ..] = array.shape.as_slice() else {
+        return Err(array.error("it is a single number, expected shape [N, C, H, W]"));
+    };
+    if sample != want {
+        let [c, h, w] = want;
+        let shape = &array.shape;
+        return Err(array.error(format!(
+            "its shape is {shape:?}, expected [N, {c}, {h}, {w}]"
+        )));
+    }
+    if samples != rows {
+        return Err(array.error(format!("it has {samples} rows, but \"y\" has {rows}")));
+    }
+    let fortran = array.fortran;
+    let values: Vec<f32> = match array.kind.as_str() {
+        "<f4" => array.read(f32::from_le_bytes)?,
+        "<f8" => array.read(|bytes| f64::from_le_bytes(bytes) as f32)?,
+        _ => return Err(array.wrong_type("float32 or float64")),
+    };
+    let values = if fortran {
+        from_fortran(path, &values, rows, want)?
+    } else {
+        values
+    };
+    let row_len: usize = want.iter().product();
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        return Err(DataError::Row {
+            path: path.to_owned(),
+            array: "x",
+            row: at / row_len,
+            reason: format!("value {} is not a finite float32", values[at]),
+        });
+    }
+    Ok(values)
+}
+
+/// One more than the largest label; every class must occur.
+fn count_classes(path: &Path, labels: &[i64]) -> Result<usize, DataError> {
+    let mut seen = vec![false; labels.len()];
+    for (row, &label) in labels.iter().enumerate() {
+        // With more classes than rows some class has no row.
+        let slot = usize::try_from(label)
+            .ok()
+            .and_then(|label| seen.get_mut(label));
+        match slot {
+            Some(slot) => *slot = true,
+            None => {
+                return Err(DataError::Row {
+                    path: path.to_owned(),
+                    array: "y",
+                    row,
+                    reason: format!(
+                        "label {label} in a file of {} rows: labels are counted from 0 and every \
+                         class needs a row",
+                        labels.len()
+                    ),
+                });
+            }
+        }
+    }
+    let classes = seen
+        .iter()
+        .rposition(|seen| *seen)
+        .map_or(0, |largest| largest + 1);
+    if classes < 2 {
+        return Err(DataError::not_a_dataset(
+            path,
+            format!("expected at least 2 classes, found {classes}"),
+        ));
+    }
+    match seen[..classes].iter().position(|seen| !seen) {
+        Some(class) => Err(DataError::array(
+            path,
+            "y",
+            format!(
+                "no row has label {class}, though the largest label is {}",
+                classes - 1
+            ),
+        )),
+        None => Ok(classes),
+    }
+}
+
+/// The C-order copy of an array stored in Fortran order.
+fn from_fortran(
+    path: &Path,
+    values: &[f32],
+    rows: usize,
+    [c, h, w]: [usize; 3],
+) -> Result<Vec<f32>, DataError> {
+    let mut out = reserve(path, values.len())?;
+    for n in 0..rows {
+        for ci in 0..c {
+            for hi in 0..h {
+                for wi in 0..w {
+                    out.push(values[n + rows * (ci + c * (hi + h * wi))]);
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// An array of the archive whose header is read and agrees with the archive on its size.
+struct Array<'a> {
+    path: &'a Path,
+    name: &'static str,
+    /// The NumPy type string, such as `<f4`.
+    kind: String,
+    fortran: bool,
+    shape: Vec<usize>,
+    /// The bytes that follow the header, by the archive's account.
+    payload_bytes: u64,
+    payload: Box<dyn Read + 'a>,
+}
+
+impl<'a> Array<'a> {
+    fn open(
+        archive: &'a mut Archive,
+        path: &'a Path,
+        name: &'static str,
+    ) -> Result<Self, DataError> {
+        let error = |reason: String| DataError::array(path, name, reason);
+        let mut entry = archive
+            .by_name(&format!("{name}.npy"))
+            .map_err(|e| match e {
+                ZipError::FileNotFound => error("it is missing".to_owned()),
+                other => error(other.to_string()),
+            })?;
+        let entry_bytes = entry.size();
+
+        let head = read_header_bytes(&mut entry).map_err(&error)?;
+        let header_bytes = head.len() as u64;
+        let header = Header::from_reader(&mut Cursor::new(head))
+            .map_err(|e| error(format!("its header is damaged: {e}")))?;
+        Ok(Self {
+            path,
+            name,
+            kind: header
+                .type_descriptor
+                .to_string()
+                .trim_matches(['\'', '"'])
+                .to_owned(),
+            fortran: header.layout.is_fortran(),
+            shape: header.shape,
+            payload_bytes: entry_bytes.saturating_sub(header_bytes),
+            payload: Box::new(entry),
+        })
+    }
+
+    fn error(&self, reason: impl ToString) -> DataError {
+        DataError::array(self.path, self.name, reason)
+    }
+
+    fn wrong_type(&self, expected: &str) -> DataError {
+        self.error(format!(
+            "its type is {:?}, expected little-endian {expected}",
+            self.kind
+        ))
+    }
+
+    /// The elements, in the order of the file, each made of `S` bytes by `convert`.
+    fn read<T, const S: usize>(
+        mut self,
+        convert: impl Fn([u8; S]) -> T,
+    ) -> Result<Vec<T>, DataError> {
+        let count = self
+            .shape
+            .iter()
+            .try_fold(1_usize, |n, side| n.checked_mul(*side));
+        let claimed = count
+            .and_then(|n| n.checked_mul(S))
+            .map(|bytes| bytes as u64);
+        let (Some(count), true) = (count, claimed == Some(self.payload_bytes)) else {
+            return Err(self.error(format!(
+                "it holds {} bytes, which is not what shape {:?} needs (cut off?)",
+                self.payload_bytes, self.shape
+            )));
+        };
+        let mut values = reserve(self.path, count)?;
+        let mut buffer = vec![0; (64 << 10) * S];
+        let mut left = count;
+        while left > 0 {
+            let chunk = &mut buffer[..left.min(64 << 10) * S];
+            if let Err(error) = self.payload.read_exact(chunk) {
+                return Err(self.error(format!("it cannot be read: {error}")));
+            }
+            let (elements, _) = chunk.as_chunks::<S>();
+            values.extend(elements.iter().map(|bytes| convert(*bytes)));
+            left -= elements.len();
+        }
+        // Reading on to the end makes the archive verify its checksum.
+        match self.payload.read(&mut [0]) {
+            Ok(0) => Ok(values),
+            Ok(_) => Err(self.error("it holds more bytes than the archive says")),
+            Err(error) => Err(self.error(format!("it cannot be read: {error}"))),
+        }
+    }
+}
+
+/// The magic string, version, length and dictionary that open an `.npy` file.
+fn read_header_bytes(entry: &mut impl Read) -> Result<Vec<u8>, String> {
+    let cut_off = |error: std::io::Error| format!("its header is cut off: {error}");
+    let mut head = vec![0; 10];
+    entry.read_exact(&mut head).map_err(cut_off)?;
+    let length = if head[6] < 2 {
+        usize::from(u16::from_le_bytes([head[8], head[9]]))
+    } else {
+        head.resize(12, 0);
+        entry.read_exact(&mut head[10..]).map_err(cut_off)?;
+        u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize
+    };
+    if length > MAX_HEADER_BYTES {
+        return Err(format!(
+            "its header of {length} bytes is too long for a plain array"
+        ));
+    }
+    let start = head.len();
+    head.resize(start + length, 0);
+    entry.read_exact(&mut head[start..]).map_err(cut_off)?;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests;

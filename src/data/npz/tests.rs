@@ -1,0 +1,200 @@
+use std::io::Write;
+
+use ndarray::{Array1, Array4, ShapeBuilder};
+use ndarray_npy::{NpzWriter, WritableElement, WriteNpyExt};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+use crate::data::{Layout, Preprocess};
+
+const OPTIONS: OpenOptions<'static> = OpenOptions {
+    height: 2,
+    width: 3,
+    channels: 2,
+    progress: None,
+};
+
+fn counting(rows: usize) -> Array4<f32> {
+    Array4::from_shape_fn((rows, 2, 2, 3), |(n, c, h, w)| {
+        (n * 1000 + c * 100 + h * 10 + w) as f32
+    })
+}
+
+fn write(
+    x: &Array4<impl WritableElement>,
+    y: &Array1<impl WritableElement>,
+) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+    let mut npz = NpzWriter::new_compressed(file.reopen().unwrap());
+    npz.add_array("x", x).unwrap();
+    npz.add_array("y", y).unwrap();
+    npz.finish().unwrap();
+    file
+}
+
+/// An archive of the given raw `.npy` files.
+fn archive(entries: &[(&str, &[u8])]) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+    let mut zip = ZipWriter::new(file.reopen().unwrap());
+    for (name, bytes) in entries {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    file
+}
+
+fn npy(header: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\0".to_vec();
+    bytes.extend((header.len() as u16 + 1).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.push(b'\n');
+    bytes.extend(payload);
+    bytes
+}
+
+fn opened(file: &tempfile::NamedTempFile) -> Result<Dataset, DataError> {
+    Dataset::open(file.path(), &OPTIONS)
+}
+
+fn refusal(file: &tempfile::NamedTempFile) -> String {
+    let error = opened(file).unwrap_err();
+    let text = error.to_string();
+    assert!(error.is_bad_input(), "{text}");
+    assert!(text.contains(file.path().to_str().unwrap()), "{text}");
+    text
+}
+
+fn values(dataset: &Dataset) -> Vec<f32> {
+    let indices: Vec<usize> = (0..dataset.len()).collect();
+    let mut out = vec![0.0; dataset.len() * dataset.sample_len()];
+    dataset
+        .write_batch(&indices, &Preprocess::CAFFE, Layout::Nchw, &mut out)
+        .unwrap();
+    out
+}
+
+#[test]
+fn all_accepted_types_and_orders_give_the_same_samples() {
+    let x = counting(4);
+    let wide = x.mapv(f64::from);
+    let mut fortran = Array4::<f32>::zeros((4, 2, 2, 3).f());
+    fortran.assign(&x);
+    let y = Array1::from(vec![0_i64, 2, 1, 0]);
+    let short = y.mapv(|label| label as i32);
+    for file in [write(&x, &y), write(&wide, &short), write(&fortran, &y)] {
+        let dataset = opened(&file).unwrap();
+        assert_eq!(dataset.classes(), ["0", "1", "2"]);
+        assert_eq!(dataset.labels(), [0, 2, 1, 0]);
+        assert_eq!(dataset.sample_shape(), [2, 2, 3]);
+        assert_eq!(dataset.name(3), "x[3]");
+        assert!(!dataset.is_images());
+        assert_eq!(values(&dataset), x.as_slice().unwrap());
+    }
+    let (first, second) = (
+        opened(&write(&x, &y)).unwrap(),
+        opened(&write(&wide, &short)).unwrap(),
+    );
+    assert_eq!(first.fingerprint(), second.fingerprint());
+    let other = opened(&write(&(x + 1.0), &y)).unwrap();
+    assert_ne!(first.fingerprint(), other.fingerprint());
+}
+
+#[test]
+fn labels_that_cannot_be_are_refused_by_row() {
+    let x = counting(3);
+    let text = refusal(&write(&x, &Array1::from(vec![0_i64, 1, -1])));
+    assert!(
+        text.contains("\"y\"") && text.contains("row 2") && text.contains("-1"),
+        "{text}"
+    );
+    let text = refusal(&write(&x, &Array1::from(vec![0_i64, 1 << 40, 1])));
+    assert!(text.contains("row 1"), "{text}");
+    let text = refusal(&write(&x, &Array1::from(vec![0_i64, 2, 2])));
+    assert!(text.contains("no row has label 1"), "{text}");
+    let text = refusal(&write(&x, &Array1::from(vec![0_i64, 0, 0])));
+    assert!(text.contains("2 classes"), "{text}");
+    let text = refusal(&write(&x, &Array1::from(vec![0.0_f32, 1.0, 0.0])));
+    assert!(text.contains("int64") && text.contains("<f4"), "{text}");
+}
+
+#[test]
+fn values_that_are_not_finite_are_refused_by_row() {
+    let y = Array1::from(vec![0_i64, 1, 0]);
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = counting(3);
+        x[[1, 1, 0, 2]] = bad;
+        let text = refusal(&write(&x, &y));
+        assert!(text.contains("\"x\"") && text.contains("row 1"), "{text}");
+    }
+    let mut x = counting(3).mapv(f64::from);
+    x[[2, 0, 0, 0]] = 1e300;
+    assert!(refusal(&write(&x, &y)).contains("row 2"));
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let y = Array1::from(vec![0_i64, 1]);
+    let text = refusal(&write(&counting(3), &y));
+    assert!(text.contains("3 rows") && text.contains("has 2"), "{text}");
+    let text = refusal(&write(&Array4::<f32>::zeros((2, 2, 3, 2)), &y));
+    assert!(
+        text.contains("[2, 2, 3, 2]") && text.contains("[N, 2, 2, 3]"),
+        "{text}"
+    );
+    let text = refusal(&write(&Array4::<i32>::zeros((2, 2, 2, 3)), &y));
+    assert!(text.contains("float32"), "{text}");
+
+    let mut five = vec![];
+    ndarray::Array5::<f32>::zeros((2, 1, 2, 2, 3))
+        .write_npy(&mut five)
+        .unwrap();
+    let mut labels = vec![];
+    y.write_npy(&mut labels).unwrap();
+    let text = refusal(&archive(&[("x.npy", &five), ("y.npy", &labels)]));
+    assert!(text.contains("[2, 1, 2, 2, 3]"), "{text}");
+    assert!(refusal(&archive(&[("x.npy", &five)])).contains("\"y\""));
+    assert!(refusal(&archive(&[("y.npy", &labels)])).contains("\"x\""));
+}
+
+#[test]
+fn files_that_claim_more_than_they_hold_take_no_memory() {
+    let huge = format!(
+        "{{'descr': '<i8', 'fortran_order': False, 'shape': ({},)}}",
+        1_u64 << 48
+    );
+    assert!(refusal(&archive(&[("y.npy", &npy(&huge, &[0; 16]))])).contains("cut off"));
+    let overflow = "{'descr': '<i8', 'fortran_order': False, 'shape': (18446744073709551615,)}";
+    refusal(&archive(&[("y.npy", &npy(overflow, &[0; 16]))]));
+    let beyond = "{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999999999999999,)}";
+    refusal(&archive(&[("y.npy", &npy(beyond, &[0; 16]))]));
+    let deep = format!("{}{}", "(".repeat(60_000), ")".repeat(5_000));
+    assert!(refusal(&archive(&[("y.npy", &npy(&deep, &[]))])).contains("too long"));
+    let nested = format!("{}{}", "(".repeat(500), ")".repeat(500));
+    refusal(&archive(&[("y.npy", &npy(&nested, &[]))]));
+    let records = "{'descr': [('a', '<i8')], 'fortran_order': False, 'shape': (2,)}";
+    assert!(refusal(&archive(&[("y.npy", &npy(records, &[0; 16]))])).contains("type"));
+    for bytes in [&b""[..], b"\x93NUMPY", b"PK\x03\x04 and some more"] {
+        refusal(&archive(&[("y.npy", bytes)]));
+    }
+}
+
+#[test]
+fn damaged_archives_are_refused_but_never_panic() {
+    use rand::{RngExt, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    let file = write(&counting(4), &Array1::from(vec![0_i64, 1, 0, 1]));
+    let whole = std::fs::read(file.path()).unwrap();
+    for end in 0..whole.len() {
+        std::fs::write(file.path(), &whole[..end]).unwrap();
+        refusal(&file);
+    }
+    for _ in 0..1000 {
+        let mut bytes = whole.clone();
+        let at = rng.random_range(0..bytes.len());
+        bytes[at] = rng.random();
+        std::fs::write(file.path(), bytes).unwrap();
+        let _ = opened(&file);
+    }
+}

@@ -1,0 +1,1 @@
+//! Fetching the shared library of onnxruntime from the Python package index.
