@@ -1,1 +1,18 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
+
+mod dropout;
+mod error;
+mod features;
+mod lab;
+mod metrics;
+mod optimizer;
+pub mod program;
+mod schedule;
+mod spec;
+
+pub use error::TrainingError;
+pub use lab::{Gradient, InputSpec, Lab, LabOptions};
+pub use metrics::{ClassScore, Predictions, Score, softmax};
+pub use optimizer::{Moments, Optimizer, OptimizerKind};
+pub use schedule::{Plateau, PlateauState};
+pub use spec::{EpochMetrics, Observer, TrialOutcome, TrialSpec};

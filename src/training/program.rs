@@ -1,0 +1,338 @@
+//! The graphs of one trial, for one batch size.
+//!
+//! From the grafted model, brought to normal form at fixed dimensions, three graphs are cut:
+//! the *prefix* computes what does not depend on a trained parameter, the *step* computes loss and
+//! gradients from that, and the *evaluation* computes the logits from that.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::autodiff::{AutodiffError, cross_entropy, dependents, gradients};
+use crate::graph::{
+    Builder, Graph, Node, Shapes, Value, fold_constants, infer_shapes, normalise,
+    refuse_untrainable,
+};
+use crate::onnx::{DataType, Model, Tensor};
+use crate::surgery::{Dropout, extract, fold_batch_norm, logits};
+
+use super::TrainingError;
+
+/// Name of the step graph's input for the labels, int64 [batch].
+pub const LABELS: &str = "ftsurgery/labels";
+
+/// A model in normal form at fixed input dimensions.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The graph, whose one output is the logits.
+    pub graph: Graph,
+    /// Types and dimensions of its values.
+    pub shapes: Shapes,
+    /// Name of the input.
+    pub input: String,
+    /// Name of the logits.
+    pub logits: String,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// Dimensions of one sample as the model's input wants it: the input's dimensions behind the batch.
+pub type SampleDims = Vec<usize>;
+
+impl Prepared {
+    /// Brings `model` to normal form for `batch` samples of dimensions `sample`.
+    ///
+    /// # Errors
+    /// When the model has operators that cannot be trained through, several inputs, or its shapes
+    /// do not work out at these dimensions.
+    pub fn new(model: &Model, batch: usize, sample: &[usize]) -> Result<Self, TrainingError> {
+        let mut graph = Graph::from_model(model)?;
+        refuse_untrainable(&graph)?;
+        normalise(&mut graph)?;
+        let [input] = graph.inputs.as_slice() else {
+            let names: Vec<_> = graph.inputs.iter().map(|i| i.name.as_str()).collect();
+            return Err(TrainingError::Mismatch(format!(
+                "the model has the inputs {}; only models of one input can be trained",
+                names.join(", ")
+            )));
+        };
+        let input = input.name.clone();
+        let logits = logits(&graph)?;
+        graph.outputs = vec![Value {
+            name: logits.clone(),
+            dtype: DataType::Float,
+            dims: None,
+        }];
+        graph.prune();
+        let mut dims = vec![batch];
+        dims.extend(sample);
+        let shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
+        fold_constants(&mut graph, &shapes);
+        graph.inputs = vec![Value::fixed(&input, DataType::Float, &dims)];
+        let logit_dims = shapes.dims(&logits)?.to_vec();
+        let classes = match logit_dims.as_slice() {
+            [n, classes, rest @ ..] if *n == batch && rest.iter().all(|&d| d == 1) => *classes,
+            _ => {
+                return Err(TrainingError::Mismatch(format!(
+                    "the model's output has dimensions {logit_dims:?} for {batch} samples; \
+                     a classifier has one row of class scores per sample"
+                )));
+            }
+        };
+        graph.outputs = vec![Value::fixed(&logits, DataType::Float, &logit_dims)];
+        Ok(Prepared {
+            graph,
+            shapes,
+            input,
+            logits,
+            classes,
+        })
+    }
+
+    /// Folds frozen batch normalisation into the convolutions before it.
+    ///
+    /// # Errors
+    /// When the graph is malformed.
+    pub fn fold(&mut self) -> Result<(), TrainingError> {
+        fold_batch_norm(&mut self.graph, &self.shapes)?;
+        self.refresh_shapes()
+    }
+
+    fn refresh_shapes(&mut self) -> Result<(), TrainingError> {
+        let inputs = self
+            .graph
+            .inputs
+            .iter()
+            .map(|v| Ok((v.name.clone(), self.shapes.dims(&v.name)?.to_vec())))
+            .collect::<Result<HashMap<_, _>, TrainingError>>()?;
+        self.shapes = infer_shapes(&self.graph, &inputs)?;
+        Ok(())
+    }
+
+    /// Inserts dropout: each named value is multiplied by a mask, an additional input [batch, width]
+    /// of zeros and 1/(1 − ratio). Returns the masks' names and widths.
+    fn insert_dropout(
+        &mut self,
+        dropout: &[Dropout],
+        batch: usize,
+    ) -> Result<Vec<Mask>, TrainingError> {
+        let mut masks = Vec::new();
+        for (i, drop) in dropout.iter().enumerate().filter(|(_, d)| d.ratio > 0.0) {
+            let mask = format!("ftsurgery/dropout_mask_{i}");
+            let dropped = format!("{}/dropped", drop.value);
+            self.graph.replace_uses(&drop.value, &dropped);
+            let node = Node::new(&dropped, "Mul", &[&drop.value, &mask], &[&dropped]);
+            self.graph.nodes.push(node);
+            let dims = [batch, drop.width];
+            self.graph
+                .inputs
+                .push(Value::fixed(&mask, DataType::Float, &dims));
+            self.shapes.insert(&mask, DataType::Float, &dims);
+            masks.push(Mask {
+                name: mask,
+                ratio: drop.ratio,
+                width: drop.width,
+            });
+        }
+        self.graph.sort()?;
+        self.refresh_shapes()?;
+        Ok(masks)
+    }
+}
+
+/// A dropout mask that a step reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mask {
+    /// Name of the input.
+    pub name: String,
+    /// Share of values that are dropped.
+    pub ratio: f32,
+    /// Values per sample.
+    pub width: usize,
+}
+
+/// A value of fixed dimensions at the border of a graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Name of the value.
+    pub name: String,
+    /// Its dimensions, batch included.
+    pub dims: Vec<usize>,
+}
+
+/// The frozen values at which the trained part begins.
+///
+/// They are what nodes that depend on a trained parameter read but what does not itself depend on
+/// one: usually one feature map, several where a residual connection crosses.
+///
+/// # Errors
+/// When a shape is unknown.
+pub fn boundary(prepared: &Prepared, trainable: &[String]) -> Result<Vec<Port>, TrainingError> {
+    let Prepared { graph, shapes, .. } = prepared;
+    let trained = dependents(graph, shapes, trainable);
+    let inputs: Vec<String> = graph.inputs.iter().map(|v| v.name.clone()).collect();
+    // What depends on parameters alone is recomputed inside the step.
+    let from_data = dependents(graph, shapes, &inputs);
+    let mut seen = HashSet::new();
+    let mut ports = Vec::new();
+    for node in &graph.nodes {
+        if !node.present_outputs().any(|o| trained.contains_key(o)) {
+            continue;
+        }
+        for name in node.present_inputs() {
+            if from_data.contains_key(name) && !trained.contains_key(name) && seen.insert(name) {
+                ports.push(Port {
+                    name: name.to_owned(),
+                    dims: shapes.dims(name)?.to_vec(),
+                });
+            }
+        }
+    }
+    Ok(ports)
+}
+
+/// A graph whose parameters are inputs, with what a session binds.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The graph.
+    pub graph: Graph,
+    /// Inputs that come from the frozen prefix (or are the model's own input).
+    pub features: Vec<Port>,
+    /// Trained parameters: inputs under the names of their initializers.
+    pub parameters: Vec<Port>,
+    /// Dropout masks, inputs too.
+    pub masks: Vec<Mask>,
+    /// For a step: the scalar loss and the gradients in the order of `parameters`.
+    pub loss: Option<(String, Vec<String>)>,
+    /// The logits.
+    pub logits: Port,
+}
+
+/// The graph that computes the logits from the frozen features, without dropout.
+///
+/// # Errors
+/// When a parameter is unknown.
+pub fn evaluation_program(
+    prepared: &Prepared,
+    trainable: &[String],
+) -> Result<Program, TrainingError> {
+    let mut prepared = prepared.clone();
+    prepared.fold()?;
+    forward(&prepared, trainable, Vec::new())
+}
+
+/// The graph that computes loss and gradients from the frozen features, labels and masks.
+///
+/// # Errors
+/// When a parameter is unknown or there is no gradient for it.
+pub fn step_program(
+    prepared: &Prepared,
+    trainable: &[String],
+    dropout: &[Dropout],
+) -> Result<Program, TrainingError> {
+    let mut prepared = prepared.clone();
+    let batch = prepared.shapes.dims(&prepared.input)?[0];
+    prepared.fold()?;
+    let masks = prepared.insert_dropout(dropout, batch)?;
+    let mut program = forward(&prepared, trainable, masks)?;
+    let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
+    program.graph.inputs.push(labels);
+    let mut builder = Builder::new(&mut program.graph);
+    let loss = cross_entropy(
+        &mut builder,
+        &program.logits.name,
+        &program.logits.dims,
+        LABELS,
+    )?;
+    let seed = (program.logits.name.as_str(), loss.gradient.as_str());
+    let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable)?;
+    let mut outputs = vec![Value::fixed(&loss.loss, DataType::Float, &[])];
+    outputs.extend(
+        gradients
+            .iter()
+            .zip(&program.parameters)
+            .map(|(g, p)| Value::fixed(g, DataType::Float, &p.dims)),
+    );
+    program.graph.outputs.extend(outputs);
+    program.graph.prune();
+    program.loss = Some((loss.loss, gradients));
+    Ok(program)
+}
+
+/// The graph that computes `features` from the model's input; `None` when the only feature is that
+/// input itself.
+///
+/// # Errors
+/// When the graph is malformed.
+pub fn prefix_graph(
+    prepared: &Prepared,
+    features: &[Port],
+) -> Result<Option<Graph>, TrainingError> {
+    if let [only] = features
+        && only.name == prepared.input
+    {
+        return Ok(None);
+    }
+    let outputs: Vec<Value> = features
+        .iter()
+        .map(|p| Value::fixed(&p.name, DataType::Float, &p.dims))
+        .collect();
+    Ok(Some(extract(
+        &prepared.graph,
+        &prepared.graph.inputs,
+        &outputs,
+    )?))
+}
+
+/// The part of the graph behind the boundary, with the trained parameters as inputs.
+fn forward(
+    prepared: &Prepared,
+    trainable: &[String],
+    masks: Vec<Mask>,
+) -> Result<Program, TrainingError> {
+    let mut features = boundary(prepared, trainable)?;
+    features.retain(|f| !masks.iter().any(|m| m.name == f.name));
+    let parameters = trainable
+        .iter()
+        .map(|name| match prepared.graph.initializers.get(name) {
+            Some(Tensor {
+                dtype: DataType::Float,
+                dims,
+                ..
+            }) => Ok(Port {
+                name: name.clone(),
+                dims: dims.clone(),
+            }),
+            _ => Err(AutodiffError::NotAParameter(name.clone())),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let value = |name: &str| -> Result<Value, TrainingError> {
+        Ok(Value::fixed(
+            name,
+            DataType::Float,
+            prepared.shapes.dims(name)?,
+        ))
+    };
+    let inputs = features
+        .iter()
+        .map(|p| &p.name)
+        .chain(masks.iter().map(|m| &m.name))
+        .map(|name| value(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut graph = extract(&prepared.graph, &inputs, &prepared.graph.outputs)?;
+    for port in &parameters {
+        graph.initializers.shift_remove(&port.name);
+        graph
+            .inputs
+            .push(Value::fixed(&port.name, DataType::Float, &port.dims));
+    }
+    Ok(Program {
+        graph,
+        features,
+        parameters,
+        masks,
+        loss: None,
+        logits: Port {
+            name: prepared.logits.clone(),
+            dims: prepared.shapes.dims(&prepared.logits)?.to_vec(),
+        },
+    })
+}

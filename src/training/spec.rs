@@ -1,0 +1,98 @@
+//! What a trial is asked to do, and what it gives back.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Optimizer, Plateau, Score, TrainingError};
+
+/// One trial: what is trained, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialSpec {
+    /// Names of the initializers that are trained, the head's included.
+    pub trainable: Vec<String>,
+    /// Passes over the training samples.
+    pub epochs: usize,
+    /// Samples per step; the last step of an epoch takes what is left.
+    pub batch_size: usize,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The learning-rate schedule; `None` keeps the rate.
+    pub plateau: Option<Plateau>,
+    /// Seed of batch order and dropout.
+    pub seed: u64,
+    /// Whether each epoch takes the samples in a new order.
+    pub shuffle: bool,
+}
+
+/// The figures of one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Mean training loss over the epoch's samples, each at its step.
+    pub loss: f64,
+    /// On the validation samples after the epoch; `None` without any.
+    pub validation: Option<Score>,
+    /// Learning rate during the epoch.
+    pub learning_rate: f32,
+    /// Seconds since the trial's first step.
+    pub seconds: f64,
+}
+
+/// What a finished trial gives back.
+#[derive(Clone, Debug)]
+pub struct TrialOutcome {
+    /// The trained parameters by name, after the best epoch by validation accuracy (ties: lower
+    /// validation loss, then the earlier), or after the last one without validation samples.
+    pub parameters: Vec<(String, Vec<f32>)>,
+    /// The epoch they were taken after, from 1; 0 if nothing was trained.
+    pub best_epoch: usize,
+    /// The figures of every epoch.
+    pub epochs: Vec<EpochMetrics>,
+    /// Number of trained values.
+    pub trained_parameters: usize,
+    /// Wall-clock seconds, features included.
+    pub seconds: f64,
+}
+
+impl TrialOutcome {
+    /// The validation score of the best epoch.
+    pub fn validation(&self) -> Option<Score> {
+        self.epochs
+            .iter()
+            .find(|e| e.epoch == self.best_epoch)?
+            .validation
+    }
+}
+
+/// Hears of a trial's progress. Any method may end the trial by an error.
+pub trait Observer {
+    /// `done` of `total` samples have passed through the frozen prefix.
+    ///
+    /// # Errors
+    /// To end the trial.
+    fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
+        let _ = (done, total);
+        Ok(())
+    }
+
+    /// Step `step` (from 1) of `total` over all epochs had this loss before its update.
+    ///
+    /// # Errors
+    /// To end the trial.
+    fn step(&mut self, step: usize, total: usize, loss: f32) -> Result<(), TrainingError> {
+        let _ = (step, total, loss);
+        Ok(())
+    }
+
+    /// An epoch has ended.
+    ///
+    /// # Errors
+    /// To end the trial.
+    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), TrainingError> {
+        let _ = metrics;
+        Ok(())
+    }
+}
+
+/// An observer that does not listen.
+impl Observer for () {}
