@@ -1,1 +1,28 @@
 //! Cutting the backbone, grafting a head, writing tuned weights back.
+//!
+//! [`graft()`] and [`export()`] work on the model as it stands in its file, because what is emitted is
+//! that model with a new head and new weights, everything else as it was. [`extract`],
+//! [`fold_batch_norm`] and [`logits`] work on the indexed [`Graph`](crate::graph::Graph), of which
+//! the graphs for training are made.
+
+mod cut;
+mod error;
+mod export;
+mod fold;
+mod graft;
+mod head;
+mod keep;
+mod logits;
+mod verify;
+
+#[cfg(test)]
+mod testing;
+
+pub use cut::extract;
+pub use error::SurgeryError;
+pub use export::{METADATA_PREFIX, export};
+pub use fold::fold_batch_norm;
+pub use graft::{Dropout, Features, Grafted, graft};
+pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};
+pub use logits::logits;
+pub use verify::untouched_is_identical;

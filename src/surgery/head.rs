@@ -1,0 +1,269 @@
+//! The heads: which there are, and the nodes and first weights of each.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::graph::{Attribute, Node};
+use crate::onnx::{DataType, Tensor};
+
+use super::{Dropout, Features, SurgeryError};
+
+/// All that a new head adds to a model is named with this prefix, except its output value.
+pub const HEAD_PREFIX: &str = "ftsurgery/head/";
+
+/// The kinds of heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HeadKind {
+    /// Flatten → dense 128 → dropout → dense 64, ReLU → dense C, softmax, as in "Improving
+    /// Reliability of Fine-tuning with Block-wise Optimisation".
+    Paper,
+    /// Global average pooling → dense C, softmax.
+    Linear,
+    /// The model's own head.
+    Keep,
+}
+
+impl FromStr for HeadKind {
+    type Err = SurgeryError;
+
+    fn from_str(s: &str) -> Result<Self, SurgeryError> {
+        match s {
+            "paper" => Ok(HeadKind::Paper),
+            "linear" => Ok(HeadKind::Linear),
+            "keep" => Ok(HeadKind::Keep),
+            _ => Err(SurgeryError::UnknownHead(s.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for HeadKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HeadKind::Paper => "paper",
+            HeadKind::Linear => "linear",
+            HeadKind::Keep => "keep",
+        })
+    }
+}
+
+/// What head is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadSpec {
+    /// The kind.
+    pub kind: HeadKind,
+    /// Number of classes, at least 2.
+    pub classes: usize,
+    /// Share of values that training drops after the first hidden layer of
+    /// [`HeadKind::Paper`], in [0, 1).
+    pub dropout: f32,
+    /// Widths of the two hidden layers of [`HeadKind::Paper`].
+    pub hidden: (usize, usize),
+    /// Seed of the first weights.
+    pub seed: u64,
+}
+
+impl HeadSpec {
+    /// A head as the paper has it: dropout 0.5, hidden layers of 128 and 64.
+    pub fn new(kind: HeadKind, classes: usize, seed: u64) -> Self {
+        HeadSpec {
+            kind,
+            classes,
+            dropout: 0.5,
+            hidden: (128, 64),
+            seed,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), SurgeryError> {
+        let fail = |reason: String| Err(SurgeryError::Spec(reason));
+        if self.classes < 2 {
+            return fail(format!("{} classes; it needs 2 or more", self.classes));
+        }
+        if self.kind == HeadKind::Paper {
+            if !(0.0..1.0).contains(&self.dropout) {
+                return fail(format!("dropout {} is not in [0, 1)", self.dropout));
+            }
+            if self.hidden.0 == 0 || self.hidden.1 == 0 {
+                return fail("a hidden layer of width 0".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The parts of a head, not yet in a model.
+pub(super) struct Head {
+    pub nodes: Vec<Node>,
+    /// Weights and biases in the order of the layers.
+    pub parameters: Vec<(String, Tensor)>,
+    pub dropout: Vec<Dropout>,
+    /// The probabilities, [N, classes].
+    pub output: String,
+}
+
+/// Builds a head on `features` under names that are not in `taken`. The forms of all operators are
+/// valid in every opset from 7 up.
+pub(super) fn build(
+    features: &Features,
+    spec: &HeadSpec,
+    dtype: DataType,
+    taken: HashSet<String>,
+) -> Result<Head, SurgeryError> {
+    let output = fresh(&taken, "probabilities");
+    let mut maker = Maker {
+        head: Head {
+            nodes: Vec::new(),
+            parameters: Vec::new(),
+            dropout: Vec::new(),
+            output: output.clone(),
+        },
+        taken,
+        dtype,
+        seed: spec.seed,
+    };
+    maker.taken.insert(output.clone());
+    let logits = match spec.kind {
+        HeadKind::Keep => return Err(SurgeryError::Spec("`keep` adds no layers".to_owned())),
+        HeadKind::Paper => {
+            let width = features
+                .channels
+                .checked_mul(features.height)
+                .and_then(|n| n.checked_mul(features.width))
+                .filter(|&n| n > 0)
+                .ok_or_else(|| empty(features))?;
+            let flat = maker.flatten(&features.value);
+            let first = maker.dense("dense_1", &flat, width, spec.hidden.0)?;
+            if spec.dropout > 0.0 {
+                maker.head.dropout.push(Dropout {
+                    value: first.clone(),
+                    ratio: spec.dropout,
+                    width: spec.hidden.0,
+                });
+            }
+            let second = maker.dense("dense_2", &first, spec.hidden.0, spec.hidden.1)?;
+            let second = maker.node("relu", "Relu", &[&second], &[]);
+            maker.dense("logits", &second, spec.hidden.1, spec.classes)?
+        }
+        HeadKind::Linear => {
+            if features.channels == 0 {
+                return Err(empty(features));
+            }
+            let mut value = features.value.clone();
+            // Features of one pixel may as well be [N, channels], which cannot be pooled.
+            if features.height != 1 || features.width != 1 {
+                if features.nhwc {
+                    let perm = Attribute::Ints(vec![0, 3, 1, 2]);
+                    value = maker.node("transpose", "Transpose", &[&value], &[("perm", perm)]);
+                }
+                value = maker.node("pool", "GlobalAveragePool", &[&value], &[]);
+            }
+            let flat = maker.flatten(&value);
+            maker.dense("logits", &flat, features.channels, spec.classes)?
+        }
+    };
+    let name = maker.fresh("softmax");
+    let softmax = Node::new(&name, "Softmax", &[&logits], &[&output]).with("axis", 1);
+    maker.head.nodes.push(softmax);
+    Ok(maker.head)
+}
+
+fn empty(features: &Features) -> SurgeryError {
+    SurgeryError::Spec(format!(
+        "the feature map `{}` has {} channels of {}×{}",
+        features.value, features.channels, features.height, features.width
+    ))
+}
+
+pub(super) fn fresh(taken: &HashSet<String>, hint: &str) -> String {
+    let mut name = hint.to_owned();
+    let mut count = 1;
+    while taken.contains(&name) {
+        count += 1;
+        name = format!("{hint}_{count}");
+    }
+    name
+}
+
+struct Maker {
+    head: Head,
+    taken: HashSet<String>,
+    dtype: DataType,
+    seed: u64,
+}
+
+impl Maker {
+    fn fresh(&mut self, hint: &str) -> String {
+        let name = fresh(&self.taken, &format!("{HEAD_PREFIX}{hint}"));
+        self.taken.insert(name.clone());
+        name
+    }
+
+    fn node(
+        &mut self,
+        hint: &str,
+        op_type: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
+        let output = self.fresh(hint);
+        let mut node = Node::new(&output, op_type, inputs, &[&output]);
+        for (name, value) in attributes {
+            node = node.with(name, value.clone());
+        }
+        self.head.nodes.push(node);
+        output
+    }
+
+    fn flatten(&mut self, value: &str) -> String {
+        self.node("flatten", "Flatten", &[value], &[("axis", 1.into())])
+    }
+
+    /// A dense layer: weight [inputs, outputs] (`transB` 0), bias [outputs].
+    fn dense(
+        &mut self,
+        hint: &str,
+        value: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<String, SurgeryError> {
+        let count = inputs.checked_mul(outputs).ok_or_else(|| {
+            SurgeryError::Spec(format!("layer {hint} of {inputs}×{outputs} is too large"))
+        })?;
+        // A stream of its own for each layer: its weights depend on the seed and its size alone.
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(self.head.parameters.len() as u64);
+        let limit = (6.0 / (inputs + outputs) as f64).sqrt();
+        let weights: Vec<f32> = (0..count)
+            .map(|_| {
+                let unit = f64::from(rng.next_u32() >> 8) / f64::from(1u32 << 24);
+                ((2.0 * unit - 1.0) * limit) as f32
+            })
+            .collect();
+        let weight = self.parameter(&format!("{hint}/weight"), &[inputs, outputs], &weights)?;
+        let bias = self.parameter(&format!("{hint}/bias"), &[outputs], &vec![0.0; outputs])?;
+        Ok(self.node(hint, "Gemm", &[value, &weight, &bias], &[]))
+    }
+
+    fn parameter(
+        &mut self,
+        hint: &str,
+        dims: &[usize],
+        values: &[f32],
+    ) -> Result<String, SurgeryError> {
+        let name = self.fresh(hint);
+        let like = Tensor {
+            dtype: self.dtype,
+            dims: dims.to_vec(),
+            data: vec![0; values.len() * self.dtype.size()].into(),
+        };
+        let tensor = like.with_f32_values(values).ok_or(SurgeryError::NotFloat {
+            tensor: name.clone(),
+            dtype: self.dtype,
+        })?;
+        self.head.parameters.push((name.clone(), tensor));
+        Ok(name)
+    }
+}
