@@ -101,7 +101,7 @@ mod tests {
             eprintln!("skipped: this library offers CUDA");
             return;
         }
-        let error = Device::Cuda(1).providers(&runtime).unwrap_err();
+        let error = Device::Cuda(1).providers(&runtime).err().unwrap();
         assert!(error.to_string().contains("cuda:1"), "{error}");
     }
 }

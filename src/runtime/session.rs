@@ -12,8 +12,10 @@ use ort::{
 };
 
 use super::{
-    Array, Buffer, Device, Runtime, RuntimeError, SharedTensor, buffer::Borrow,
-    denormals::FlushToZero, dtype, tensor::dtype_number,
+    Array, Buffer, Device, Runtime, RuntimeError, SharedTensor,
+    buffer::Borrow,
+    denormals::FlushToZero,
+    tensor::{dtype_name, dtype_number},
 };
 
 /// How a session computes.
@@ -156,13 +158,15 @@ impl Session {
     /// # Errors
     /// When an input is missing, unknown or does not fit, or onnxruntime fails.
     pub fn run(&mut self, inputs: &[(&str, &Array)]) -> Result<Vec<Array>, RuntimeError> {
+        for (name, array) in inputs {
+            self.check(&self.inputs, name, array.dtype(), array.dims())?;
+        }
         let arrays: Vec<_> = inputs
             .iter()
             .map(|(name, array)| (*name, array.to_row_major()))
             .collect();
         let mut values = Vec::with_capacity(arrays.len());
         for (name, array) in &arrays {
-            self.check_known(&self.inputs, name)?;
             let value = array
                 .as_input()
                 .map_err(|e| self.misfit(name, e.to_string()))?;
@@ -205,11 +209,7 @@ impl Session {
         }
         for (ports, buffers) in [(&self.inputs, inputs), (&self.outputs, outputs)] {
             for (name, buffer) in buffers {
-                self.check_known(ports, name)?;
-                let port = ports.iter().find(|port| port.name == *name);
-                if let Some(reason) = port.and_then(|port| mismatch(port, buffer)) {
-                    return Err(self.misfit(name, reason));
-                }
+                self.check(ports, name, buffer.dtype(), buffer.dims())?;
             }
         }
         for (at, (name, buffer)) in outputs.iter().enumerate() {
@@ -285,12 +285,19 @@ impl Session {
         Ok(Some(path.into()))
     }
 
-    fn check_known(&self, ports: &[Port], name: &str) -> Result<(), RuntimeError> {
-        if ports.iter().any(|port| port.name == name) {
-            return Ok(());
-        }
-        let known: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
-        Err(self.misfit(name, format!("the model knows only {}", known.join(", "))))
+    /// Whether one of the ports has this name and takes such a tensor.
+    fn check(
+        &self,
+        ports: &[Port],
+        name: &str,
+        number: i32,
+        dims: &[usize],
+    ) -> Result<(), RuntimeError> {
+        let Some(port) = ports.iter().find(|port| port.name == name) else {
+            let known: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
+            return Err(self.misfit(name, format!("the model knows only {}", known.join(", "))));
+        };
+        mismatch(port, number, dims).map_or(Ok(()), |reason| Err(self.misfit(name, reason)))
     }
 
     fn misfit(&self, name: &str, reason: String) -> RuntimeError {
@@ -359,20 +366,12 @@ fn build(
     builder.commit_from_memory(model)
 }
 
-/// Why the buffer cannot serve the port, if it cannot.
-fn mismatch(port: &Port, buffer: &Buffer) -> Option<String> {
-    if port.dtype != buffer.dtype() {
-        let bound = if buffer.dtype() == dtype::FLOAT {
-            "f32"
-        } else {
-            "i64"
-        };
-        return Some(format!(
-            "has element type {} but its buffer holds {bound}",
-            port.dtype
-        ));
+/// Why a tensor cannot serve the port, if it cannot.
+fn mismatch(port: &Port, number: i32, dims: &[usize]) -> Option<String> {
+    if port.dtype != number {
+        let (wanted, given) = (dtype_name(port.dtype), dtype_name(number));
+        return Some(format!("takes elements of type {wanted}, not {given}"));
     }
-    let dims = buffer.dims();
     let fits = port.dims.len() == dims.len()
         && port
             .dims
@@ -385,10 +384,7 @@ fn mismatch(port: &Port, buffer: &Buffer) -> Option<String> {
             .iter()
             .map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()))
             .collect();
-        format!(
-            "has dimensions [{}] but its buffer has {dims:?}",
-            wanted.join(", ")
-        )
+        format!("takes dimensions [{}], not {dims:?}", wanted.join(", "))
     })
 }
 
@@ -411,3 +407,7 @@ fn misfit(label: &str, name: &str, reason: String) -> RuntimeError {
 fn in_use(label: &str, name: &str) -> RuntimeError {
     RuntimeError::BufferInUse(format!("{label}: the buffer of `{name}`"))
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -54,6 +54,15 @@ pub(super) fn dtype_number(element: TensorElementType) -> i32 {
         .map_or(0, |(number, ..)| *number)
 }
 
+/// The name of an element type by its ONNX number.
+pub(super) fn dtype_name(number: i32) -> String {
+    let known = ELEMENTS.iter().find(|(known, ..)| *known == number);
+    known.map_or_else(
+        || format!("ONNX {number}"),
+        |(_, element, _)| element.to_string(),
+    )
+}
+
 /// A dense tensor in row-major order, for unbound runs.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
