@@ -26,6 +26,10 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
     let mut archive = Archive::new(BufReader::new(file))
         .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
     let want = [options.channels, options.height, options.width];
+    let names = ["channels", "height", "width"];
+    if let Some((option, side)) = names.into_iter().zip(want).find(|(_, side)| *side == 0) {
+        return Err(DataError::option(option, side, "expected at least 1"));
+    }
 
     let (rows, labels) = read_labels(&mut archive, path)?;
     let values = read_samples(&mut archive, path, rows, want)?;

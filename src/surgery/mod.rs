@@ -16,6 +16,8 @@ mod logits;
 mod verify;
 
 #[cfg(test)]
+mod graft_tests;
+#[cfg(test)]
 mod testing;
 
 pub use cut::extract;

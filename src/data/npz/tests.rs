@@ -159,6 +159,20 @@ fn shapes_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn samples_without_values_are_refused() {
+    let file = write(
+        &Array4::<f32>::zeros((2, 2, 0, 3)),
+        &Array1::from(vec![0_i64, 1]),
+    );
+    let options = OpenOptions {
+        height: 0,
+        ..OPTIONS
+    };
+    let error = Dataset::open(file.path(), &options).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("height"));
+}
+
+#[test]
 fn files_that_claim_more_than_they_hold_take_no_memory() {
     let huge = format!(
         "{{'descr': '<i8', 'fortran_order': False, 'shape': ({},)}}",
