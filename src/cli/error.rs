@@ -5,7 +5,12 @@ use std::{
     process::ExitCode,
 };
 
+use ftsurgery::data::DataError;
+use ftsurgery::graph::GraphError;
+use ftsurgery::onnx::OnnxError;
 use ftsurgery::runtime::RuntimeError;
+use ftsurgery::surgery::SurgeryError;
+use ftsurgery::training::TrainingError;
 
 /// Why a subcommand ended early, ready to be told to the user.
 #[derive(Debug)]
@@ -119,10 +124,6 @@ fn from_room<E: Error + 'static>(error: E, is_bad_input: impl Fn(&E) -> bool) ->
 }
 
 /// Lets subcommands return the errors of these rooms with `?`.
-#[allow(
-    unused_macros,
-    reason = "rooms are listed below as subcommands come to need them"
-)]
 macro_rules! rooms {
     ($($room:ty),* $(,)?) => {$(
         impl From<$room> for CliError {
@@ -132,7 +133,13 @@ macro_rules! rooms {
         }
     )*};
 }
-rooms![];
+rooms![
+    DataError,
+    GraphError,
+    OnnxError,
+    SurgeryError,
+    TrainingError
+];
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 
 mod context;
 mod error;
+mod gradients;
 mod runtime;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -53,6 +54,7 @@ pub struct GlobalArgs {
 
 #[derive(Subcommand)]
 enum Command {
+    Gradients(gradients::GradientsArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
 }
@@ -60,6 +62,7 @@ enum Command {
 impl Command {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         match self {
+            Self::Gradients(args) => gradients::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }
     }

@@ -205,3 +205,11 @@ fn apportioning_keeps_to_total_and_bounds() {
     assert_eq!(apportion(50, &[1, 1], &[0; 2], &[3, 4]), [3, 4]);
     assert_eq!(apportion(0, &[0, 0], &[0; 2], &[0; 2]), [0, 0]);
 }
+
+#[test]
+fn a_class_without_samples_is_let_be() {
+    let labels = [0, 2, 0, 2, 0, 2, 0, 2];
+    let split = Split::stratified(&labels, 3, &SplitOptions::default()).unwrap();
+    let lists = [split.search, split.validation, split.train, split.held_out];
+    assert_eq!(lists.iter().map(Vec::len).sum::<usize>(), labels.len());
+}
