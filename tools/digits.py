@@ -6,9 +6,9 @@ UCI Machine Learning Repository, https://doi.org/10.24432/C50P49), as scikit-lea
 it: 1,797 grey images of 8 x 8 pixels with values 0 to 16.
 Licence of the data: CC BY 4.0 (the UCI repository's); of scikit-learn: BSD 3-Clause.
 
-What is done to them: of each class 100 images are taken, evenly over the file so that every
-writer takes part; the values are scaled to 0..255 (ink is white); the images are enlarged to
-32 x 32 by a bilinear filter. A file is named for the image's row in the source.
+What is done to them: of each class 100 images are taken, evenly spaced over the file; the values
+are scaled to 0..255 (ink is white); the images are enlarged to 32 x 32 by a bilinear filter. A
+file is named for the image's row in the source.
 
     python3 tools/digits.py --out fixtures/digits
 """
