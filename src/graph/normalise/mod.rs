@@ -1,7 +1,7 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
-//! The passes, in order: [`constants`] (Constant nodes become initializers), [`identity`]
-//! (Identity and Dropout go), [`opset`] (nodes are raised to opset 21).
+//! The passes, in order: `constants` (Constant nodes become initializers), `identity`
+//! (Identity and Dropout go), `opset` (nodes are raised to opset 21).
 
 mod batch;
 mod constants;
