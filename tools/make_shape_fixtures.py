@@ -217,6 +217,31 @@ def generate():
         yield "Shape", pick(15, 21), {"start": r.randint(-5, 4), "end": r.randint(-5, 5)}, [[2, 3, 4]]
         lim = r.randint(-6, 9)
         yield "Range", 11, {}, [ints(1), ints(lim), ints(pick(1, 2, -2))]
+    for _ in range(12):
+        m = ints([[r.randint(-9, 9) or 1 for _ in range(3)] for _ in range(2)])
+        v = ints([r.randint(-9, 9) or 2 for _ in range(3)])
+        mask = np.array([True, False, bool(pick(0, 1))])
+        for op in ["Add", "Sub", "Mul", "Div", "Min", "Max", "Equal", "Less", "Greater"]:
+            yield op, 13, {}, [m, pick(v, ints(3), ints([[2], [-1]]))]
+        yield "Where", 16, {}, [mask, m, v]
+        yield "And", 13, {}, [mask, mask[::-1].copy()]
+        yield pick("Neg", "Abs"), 13, {}, [m]
+        yield "Not", 13, {}, [mask]
+        yield "Cast", 13, {"to": pick(6, 9, 1)}, [m]
+        yield "Cast", 13, {"to": 7}, [np.array([1.7, -1.7, 0.2], np.float32)]
+        yield "Concat", 13, {"axis": pick(0, -2)}, [m, m[:1], m]
+        yield "Concat", 13, {"axis": 1}, [m, m[:, :0], m[:, 1:]]
+        yield "Gather", 13, {"axis": -1}, [m, ints(pick([2, -1], [[0], [-3]], 1))]
+        yield "Slice", 13, {}, [m, ints([r.randint(-4, 4)]), ints([r.randint(-4, 4)]), ints([1]),
+                                ints([pick(1, -1, 2)])]
+        yield "Transpose", 13, {}, [m]
+        yield "Reshape", 13, {}, [m, ints([3, -1])]
+        yield "Expand", 13, {}, [v, ints([2, 1, 3])]
+        yield "Tile", 13, {}, [m, ints(dims(2, 0, 2))]
+        yield "Unsqueeze", 13, {}, [v, ints([0, -1])]
+        yield pick("ReduceProd", "ReduceMin"), 18, {"keepdims": pick(0, 1)}, [m, ints([pick(0, 1, -1)])]
+        yield pick("ReduceMax", "ReduceProd"), 13, {"keepdims": pick(0, 1)}, [m]
+        yield "ReduceSum", 13, {}, [m, ints([0])]
     c = [3]
     yield "BatchNormalization", 9, {}, [[2, 3, 4, 4], c, c, c, c]
     yield "BatchNormalization", 15, {}, [[2, 3], c, c, c, c]
@@ -272,7 +297,7 @@ def case(op, opset, attributes, inputs, outputs=1):
             return {"type": helper.np_dtype_to_tensor_dtype(value.dtype), "dims": list(value.shape),
                     "values": value.flatten().tolist()}
         return value
-    computed = op in ("Shape", "Size", "Range", "ConstantOfShape")
+    computed = op in ("Shape", "Size") or not graph_inputs and op != "OneHot"
     known = values["o0"].flatten().tolist() if computed else None
     return {"op": op, "opset": opset, "attributes": attributes,
             "inputs": [stored(v) for v in inputs],

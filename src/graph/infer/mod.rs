@@ -3,8 +3,11 @@
 //! One file per family of operators. Sizes are computed so that no attribute or dimension of a
 //! hostile model overflows: what does not fit is an error that names the node.
 
+mod arithmetic;
 mod elementwise;
 mod gather;
+#[cfg(test)]
+mod hostile;
 mod known;
 mod layout;
 mod matrix;

@@ -1,8 +1,6 @@
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
-use serde_json::Value as Json;
-
+use crate::graph::cases::{case_graph, fixture, shared, sizes};
 use crate::graph::{Attribute, Dim, Graph, Node, Value, normalise};
 use crate::onnx::{DataType, Model, Tensor};
 
@@ -37,85 +35,6 @@ fn output(graph: &Graph) -> Result<Vec<usize>, String> {
     Ok(shapes.dims(&graph.outputs[0].name).unwrap().to_vec())
 }
 
-fn fixture(name: &str) -> Json {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/shapes")
-        .join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn sizes(json: &Json) -> Vec<usize> {
-    let list = json.as_array().unwrap();
-    list.iter().map(|d| d.as_u64().unwrap() as usize).collect()
-}
-
-fn attribute(json: &Json) -> Attribute {
-    match json {
-        Json::String(s) => s.as_str().into(),
-        Json::Array(list) => list
-            .iter()
-            .map(|v| v.as_i64().unwrap())
-            .collect::<Vec<_>>()
-            .into(),
-        Json::Number(n) => match n.as_i64() {
-            Some(i) => i.into(),
-            None => (n.as_f64().unwrap() as f32).into(),
-        },
-        other => panic!("{other}"),
-    }
-}
-
-/// The one-node graph of a line of `cases.json`, in its own opset.
-fn case_graph(case: &Json) -> Graph {
-    let mut graph = graph(&[], &[], vec![Node::new("n", "", &[], &["o0"])]);
-    graph.opset = case["opset"].as_i64().unwrap();
-    let node = &mut graph.nodes[0];
-    node.op_type = case["op"].as_str().unwrap().to_owned();
-    let outputs = 0..case["outputs"].as_array().unwrap().len();
-    node.outputs = outputs.map(|i| format!("o{i}")).collect();
-    for (name, value) in case["attributes"].as_object().unwrap() {
-        node.attributes.insert(name.clone(), attribute(value));
-    }
-    for (i, input) in case["inputs"].as_array().unwrap().iter().enumerate() {
-        let name = format!("i{i}");
-        node.inputs.push(if input.is_null() {
-            String::new()
-        } else {
-            name.clone()
-        });
-        if input.is_array() {
-            let dims = sizes(input);
-            graph
-                .inputs
-                .push(Value::fixed(&name, DataType::Float, &dims));
-        } else if input.is_object() {
-            let dims = sizes(&input["dims"]);
-            let values = input["values"].as_array().unwrap();
-            let tensor = if input["type"] == 7 {
-                let values: Vec<i64> = values.iter().map(|v| v.as_i64().unwrap()).collect();
-                Tensor {
-                    dims,
-                    ..Tensor::i64s(&values)
-                }
-            } else {
-                let values: Vec<f32> = values.iter().map(|v| v.as_f64().unwrap() as f32).collect();
-                Tensor::f32(&dims, &values)
-            };
-            graph.initializers.insert(name, tensor);
-        }
-    }
-    let names = graph.nodes[0].outputs.clone();
-    graph.outputs = names
-        .into_iter()
-        .map(|name| Value {
-            name,
-            dtype: DataType::Float,
-            dims: None,
-        })
-        .collect();
-    graph
-}
-
 #[test]
 fn single_nodes_of_all_opsets_get_the_shapes_that_onnxruntime_gives() {
     let cases = fixture("cases.json");
@@ -139,12 +58,17 @@ fn single_nodes_of_all_opsets_get_the_shapes_that_onnxruntime_gives() {
             }
         }
         if let Some(known) = case["known"].as_array() {
-            let value = shapes.constant("o0").unwrap();
+            let value = shapes
+                .constant("o0")
+                .unwrap_or_else(|| panic!("{case}: not known"));
             let value: Vec<f64> = match value.to_f32() {
                 Some(v) => v.into_iter().map(f64::from).collect(),
                 None => value.to_i64().unwrap().iter().map(|&v| v as f64).collect(),
             };
-            let known: Vec<f64> = known.iter().map(|v| v.as_f64().unwrap()).collect();
+            let known: Vec<f64> = known
+                .iter()
+                .map(|v| v.as_f64().unwrap_or_else(|| f64::from(u8::from(v == true))))
+                .collect();
             assert_eq!(value, known, "{case}");
         }
     }
@@ -155,18 +79,6 @@ fn single_nodes_of_all_opsets_get_the_shapes_that_onnxruntime_gives() {
         cases.as_array().unwrap().len(),
         wrong.join("\n")
     );
-}
-
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    if !folder.is_dir() {
-        eprintln!("skipped: no folder {}", folder.display());
-        return None;
-    }
-    Some(folder)
 }
 
 #[test]
@@ -361,95 +273,4 @@ fn unknown_operators_and_missing_dimensions_are_named() {
     assert!(error.contains("`x`"), "{error}");
     open.opset = 13;
     assert!(output(&open).unwrap_err().contains("normalise"));
-}
-
-/// Mutates every fixture case in ways a hostile file could: only errors may come of it.
-#[test]
-fn mutated_nodes_never_panic() {
-    use rand::{RngExt, SeedableRng};
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let extremes = [i64::MIN, -3, -1, 0, 1, 2, 1 << 31, 1 << 62, i64::MAX];
-    let cases = fixture("cases.json");
-    let mut survivors = 0;
-    for case in cases.as_array().unwrap() {
-        for _ in 0..40 {
-            let mut graph = case_graph(case);
-            let mut number = || extremes[rng.random_range(0..extremes.len())];
-            let count = (number().unsigned_abs() % 4) as usize;
-            let numbers: Vec<i64> = (0..count).map(|_| number()).collect();
-            let size = number().unsigned_abs() as usize;
-            let node = &mut graph.nodes[0];
-            let at = |length: usize, rng: &mut rand_chacha::ChaCha8Rng| {
-                rng.random_range(0..length.max(1))
-            };
-            match rng.random_range(0..7) {
-                0 if !node.attributes.is_empty() => {
-                    let which = at(node.attributes.len(), &mut rng);
-                    for value in node.attributes.values_mut().skip(which).take(1) {
-                        match value {
-                            Attribute::Ints(v) if !v.is_empty() => {
-                                let i = at(v.len(), &mut rng);
-                                v[i] = extremes[at(extremes.len(), &mut rng)];
-                            }
-                            Attribute::Int(v) => *v = extremes[at(extremes.len(), &mut rng)],
-                            other => *other = numbers.clone().into(),
-                        }
-                    }
-                }
-                1 => {
-                    let names = ["axis", "axes", "group", "strides", "pads", "k", "split"];
-                    let name = names[at(names.len(), &mut rng)];
-                    let value = if rng.random() {
-                        numbers.into()
-                    } else {
-                        extremes[at(extremes.len(), &mut rng)].into()
-                    };
-                    node.attributes.insert(name.to_owned(), value);
-                }
-                2 if !node.inputs.is_empty() => {
-                    let i = at(node.inputs.len(), &mut rng);
-                    node.inputs[i].clear();
-                }
-                3 => {
-                    node.inputs.pop();
-                }
-                4 if !graph.inputs.is_empty() => {
-                    let i = at(graph.inputs.len(), &mut rng);
-                    let dims = graph.inputs[i].dims.as_mut().unwrap();
-                    if rng.random() && !dims.is_empty() {
-                        let d = at(dims.len(), &mut rng);
-                        dims[d] = Dim::Known(size);
-                    } else if rng.random() {
-                        dims.pop();
-                    } else {
-                        dims.push(Dim::Known(size));
-                    }
-                }
-                5 if !graph.initializers.is_empty() => {
-                    let i = at(graph.initializers.len(), &mut rng);
-                    if let Some((_, tensor)) = graph.initializers.get_index_mut(i) {
-                        *tensor = Tensor::i64s(&numbers);
-                    }
-                }
-                _ => {
-                    let i = at(graph.initializers.len(), &mut rng);
-                    if let Some((_, tensor)) = graph.initializers.get_index_mut(i)
-                        && let Some(mut values) = tensor.to_i64().filter(|v| !v.is_empty())
-                    {
-                        let v = at(values.len(), &mut rng);
-                        values[v] = extremes[at(extremes.len(), &mut rng)];
-                        let dims = tensor.dims.clone();
-                        *tensor = Tensor {
-                            dims,
-                            ..Tensor::i64s(&values)
-                        };
-                    }
-                }
-            }
-            let inferred =
-                normalise(&mut graph).and_then(|()| infer_shapes(&graph, &HashMap::new()));
-            survivors += usize::from(inferred.is_ok());
-        }
-    }
-    assert!(survivors > 0, "no mutation left a valid node");
 }
