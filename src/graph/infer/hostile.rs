@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::{RngExt, SeedableRng};
 
 use crate::graph::cases::{case_graph, fixture};
-use crate::graph::{Attribute, Dim, infer_shapes, normalise};
+use crate::graph::{Attribute, Dim, free_batch, infer_shapes, normalise};
 use crate::onnx::Tensor;
 
 #[test]
@@ -92,6 +92,7 @@ fn mutated_nodes_never_panic() {
             let inferred =
                 normalise(&mut graph).and_then(|()| infer_shapes(&graph, &HashMap::new()));
             survivors += usize::from(inferred.is_ok());
+            let _ = free_batch(&mut graph);
         }
     }
     assert!(survivors > 0, "no mutation left a valid node");

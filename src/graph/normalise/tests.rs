@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::graph::cases::{case_graph, fixture, sizes};
+use crate::graph::cases::{case_graph, fixture, shared, sizes};
 use crate::graph::{Attribute, Dim, Node, Value, infer_shapes};
-use crate::onnx::{DataType, Tensor};
+use crate::onnx::{DataType, Model, Tensor};
 
 fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
     let last = nodes.last().unwrap().outputs[0].clone();
@@ -52,7 +52,11 @@ fn constants_become_initializers_under_their_own_names() {
     assert_eq!(g.initializers["i"], Tensor::scalar_i64(3));
     assert_eq!(g.initializers["is"], Tensor::i64s(&[3, 4]));
     let string = constant("t").with("value_string", "a");
-    assert!(refused(graph(13, &[2], vec![string])).contains("`t` (Constant)"));
+    let mut g = graph(13, &[2], vec![string]);
+    let before = g.clone();
+    let error = normalise(&mut g).unwrap_err().to_string();
+    assert!(error.contains("`t` (Constant)"), "{error}");
+    assert_eq!(g, before);
 }
 
 #[test]
@@ -232,6 +236,25 @@ fn a_model_of_fixed_batch_runs_at_any_batch_once_freed() {
         }
         let dims = g.outputs[0].dims.as_ref().unwrap();
         assert!(matches!(dims[0], Dim::Symbolic(_)));
+    }
+}
+
+#[test]
+fn shared_models_fixed_to_one_image_are_freed() {
+    let Some(folder) = shared() else { return };
+    for (path, expected) in fixture("models.json").as_object().unwrap() {
+        let model = Model::open(&folder.join(path)).unwrap();
+        let mut g = Graph::from_model(&model).unwrap();
+        normalise(&mut g).unwrap();
+        let dims = g.inputs[0].dims.as_mut().unwrap();
+        dims[0] = Dim::Known(1);
+        free_batch(&mut g).unwrap();
+        let input = g.inputs[0].name.clone();
+        let dims = sizes(&expected["inputs"][&input]);
+        let shapes = infer_shapes(&g, &HashMap::from([(input, dims)])).unwrap();
+        let output = &g.outputs[0].name;
+        let expected = sizes(&expected["values"][output][1]);
+        assert_eq!(shapes.dims(output).unwrap(), expected, "{path}");
     }
 }
 
