@@ -1,2 +1,8 @@
 //! The `ftsurgery` command.
-fn main() {}
+#![warn(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

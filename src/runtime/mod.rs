@@ -1,1 +1,38 @@
 //! Finding and loading the onnxruntime library; devices, sessions and bound tensors.
+//!
+//! A process loads one onnxruntime library, once, and keeps it until it ends:
+//!
+//! ```no_run
+//! use ftsurgery::runtime::{Runtime, Session, SessionOptions, locate};
+//!
+//! let found = locate::locate(None)?;
+//! let runtime = Runtime::load(&found.located)?;
+//! let model = std::fs::read("model.onnx").unwrap_or_default();
+//! let session = Session::new(&runtime, &model, &[], &SessionOptions::default())?;
+//! println!("{:?}", session.inputs());
+//! # Ok::<(), ftsurgery::runtime::RuntimeError>(())
+//! ```
+//!
+//! This room knows nothing of graphs: a model is bytes, a tensor is a name, a shape and numbers.
+
+mod buffer;
+pub mod denormals;
+mod device;
+mod error;
+pub mod install;
+mod library;
+pub mod locate;
+mod session;
+mod tensor;
+#[doc(hidden)]
+pub mod testing;
+mod version;
+
+pub use buffer::{Buffer, Read, Write};
+pub use device::Device;
+pub use error::RuntimeError;
+pub use library::Runtime;
+pub use locate::{Located, Origin};
+pub use session::{Binding, Port, Session, SessionOptions};
+pub use tensor::{Array, SharedTensor, dtype};
+pub use version::Version;

@@ -1,0 +1,78 @@
+use std::io::{self, IsTerminal, Write};
+
+use ftsurgery::runtime::{Runtime, RuntimeError, install, locate, locate::Found};
+use tracing_subscriber::EnvFilter;
+
+use super::{CliError, GlobalArgs};
+
+/// What every subcommand is given besides its own arguments.
+pub struct Context {
+    global: GlobalArgs,
+}
+
+impl Context {
+    pub(super) fn new(global: GlobalArgs) -> Self {
+        Self { global }
+    }
+
+    /// The onnxruntime library of [`Context::find_runtime`], loaded.
+    #[allow(dead_code, reason = "for the subcommands that run models")]
+    pub fn runtime(&self) -> Result<Runtime, CliError> {
+        let found = self.find_runtime()?;
+        tracing::info!(path = %found.located.path.display(), origin = %found.located.origin, "onnxruntime");
+        Ok(Runtime::load(&found.located)?)
+    }
+
+    /// The onnxruntime library that the flags and the environment lead to; when there is none and
+    /// `--install-runtime` allows, it is installed.
+    pub fn find_runtime(&self) -> Result<Found, CliError> {
+        let explicit = self.global.runtime.as_deref();
+        match locate::locate(explicit) {
+            Err(RuntimeError::NotFound(_)) if self.global.install_runtime => {
+                install::install(None, &mut |step| self.note(step))?;
+                Ok(locate::locate(explicit)?)
+            }
+            found => Ok(found?),
+        }
+    }
+
+    /// Where results go. Write with `writeln!(…)?`, not `println!`, which panics when the reader
+    /// closes the pipe.
+    pub fn stdout(&self) -> io::StdoutLock<'static> {
+        io::stdout().lock()
+    }
+
+    /// Tells the user something in passing, on stderr, unless `--quiet`.
+    pub fn note(&self, text: &str) {
+        if !self.global.quiet {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Whether to draw progress bars: stderr is a terminal and not `--quiet`.
+    #[allow(dead_code, reason = "for the subcommands that take long")]
+    pub fn shows_progress(&self) -> bool {
+        !self.global.quiet && io::stderr().is_terminal()
+    }
+}
+
+/// Sends log lines to stderr: warnings, or as much as `--verbose` or `FTSURGERY_LOG` (in the syntax
+/// of `RUST_LOG`) ask for.
+pub(super) fn start_log(global: &GlobalArgs) {
+    let default = match (global.quiet, global.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "warn,ftsurgery=debug",
+        (_, 2) => "warn,ftsurgery=trace,onnxruntime=debug",
+        _ => "trace",
+    };
+    let filter =
+        EnvFilter::try_from_env("FTSURGERY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .init();
+}

@@ -1,0 +1,165 @@
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use ftsurgery::runtime::RuntimeError;
+
+/// Why a subcommand ended early, ready to be told to the user.
+#[derive(Debug)]
+pub struct CliError {
+    error: Box<dyn Error>,
+    hint: Option<String>,
+    bad_input: bool,
+}
+
+impl CliError {
+    /// An error of some room; `bad_input` when the user's file or flag is at fault.
+    pub fn new(error: impl Error + 'static, bad_input: bool) -> Self {
+        Self {
+            error: Box::new(error),
+            hint: None,
+            bad_input,
+        }
+    }
+
+    /// A message about the user's flag or file that no room has an error for.
+    #[allow(dead_code, reason = "for subcommands that check arguments together")]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            error: message.into().into(),
+            hint: None,
+            bad_input: true,
+        }
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// True when the reader of our output went away: an end, not a failure.
+    fn is_broken_pipe(&self) -> bool {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self.error.as_ref());
+        while let Some(error) = next {
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
+    /// Prints the chain on stderr and gives the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        if self.is_broken_pipe() {
+            return ExitCode::SUCCESS;
+        }
+        let _ = write!(io::stderr(), "{self}");
+        ExitCode::from(if self.bad_input { 2 } else { 1 })
+    }
+}
+
+impl fmt::Display for CliError {
+    /// Lines `error: …`, `caused by: …` and `hint: …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.error.to_string();
+        writeln!(f, "error: {said}")?;
+        let mut next = self.error.source();
+        while let Some(error) = next {
+            let cause = error.to_string();
+            // Some errors repeat their cause in their own text.
+            if !said.contains(&cause) {
+                writeln!(f, "caused by: {cause}")?;
+            }
+            said = cause;
+            next = error.source();
+        }
+        if let Some(hint) = &self.hint {
+            writeln!(f, "hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::new(error, false)
+    }
+}
+
+impl From<serde_json::Error> for CliError {
+    /// Of writing JSON; an output error keeps its kind.
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(io::Error::from(error), false)
+    }
+}
+
+impl From<RuntimeError> for CliError {
+    fn from(error: RuntimeError) -> Self {
+        let hint = error.hint();
+        let cli = from_room(error, RuntimeError::is_bad_input);
+        if let Some(hint) = hint {
+            cli.with_hint(hint)
+        } else {
+            cli
+        }
+    }
+}
+
+/// A room's error, with the exit code it asks for.
+fn from_room<E: Error + 'static>(error: E, is_bad_input: impl Fn(&E) -> bool) -> CliError {
+    let bad_input = is_bad_input(&error);
+    CliError::new(error, bad_input)
+}
+
+/// Lets subcommands return the errors of these rooms with `?`.
+#[allow(
+    unused_macros,
+    reason = "rooms are listed below as subcommands come to need them"
+)]
+macro_rules! rooms {
+    ($($room:ty),* $(,)?) => {$(
+        impl From<$room> for CliError {
+            fn from(error: $room) -> Self {
+                from_room(error, <$room>::is_bad_input)
+            }
+        }
+    )*};
+}
+rooms![];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read `a.onnx`")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn the_chain_is_printed_line_by_line() {
+        let inner = io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = CliError::new(Outer(inner), true).with_hint("check the path");
+        let expected =
+            "error: cannot read `a.onnx`\ncaused by: no such file\nhint: check the path\n";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.report(), ExitCode::from(2));
+    }
+
+    #[test]
+    fn a_broken_pipe_is_a_quiet_end_wherever_it_is_in_the_chain() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(CliError::from(broken()).report(), ExitCode::SUCCESS);
+        assert_eq!(
+            CliError::new(Outer(broken()), false).report(),
+            ExitCode::SUCCESS
+        );
+        assert_eq!(CliError::usage("--x needs --y").report(), ExitCode::from(2));
+    }
+}

@@ -1,0 +1,88 @@
+//! The command line: one file per subcommand with its arguments, its wiring and its printing.
+//!
+//! To add a subcommand `x`, write `x.rs` with
+//! `#[derive(clap::Args)] pub struct XArgs` and
+//! `pub fn run(args: &XArgs, context: &Context) -> Result<(), CliError>`, then add three lines here:
+//! its `mod`, its variant of [`Command`], and its arm in [`Command::run`]. A room whose errors it
+//! returns with `?` needs a line in `error.rs`.
+
+mod context;
+mod error;
+mod runtime;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub use self::{context::Context, error::CliError};
+
+const EXAMPLES: &str = "\
+Examples:
+  ftsurgery runtime install        fetch the onnxruntime library, once
+  ftsurgery runtime status         show which library is used, and why
+
+Exit codes: 0 done, 1 failure, 2 bad usage or input.";
+
+/// Fine-tunes chosen parts of pretrained networks as ONNX files.
+#[derive(Parser)]
+#[command(version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every subcommand understands.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Use this onnxruntime library instead of searching for one
+    #[arg(long, global = true, value_name = "PATH")]
+    pub runtime: Option<PathBuf>,
+    /// Install onnxruntime if none is found
+    #[arg(long, global = true)]
+    pub install_runtime: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Explain what happens, on stderr; twice for more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show or install the onnxruntime library
+    Runtime(runtime::RuntimeArgs),
+}
+
+impl Command {
+    fn run(&self, context: &Context) -> Result<(), CliError> {
+        match self {
+            Self::Runtime(args) => runtime::run(args, context),
+        }
+    }
+}
+
+/// Parses the arguments, runs the subcommand, reports its error and returns the exit code.
+pub fn main() -> ExitCode {
+    // For bad usage, clap prints the message and exits with code 2 itself.
+    let cli = Cli::parse();
+    context::start_log(&cli.global);
+    match cli.command.run(&Context::new(cli.global)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,107 @@
+use std::{fmt, str::FromStr};
+
+use super::{Runtime, RuntimeError};
+
+/// Where sessions compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A CUDA device, by its number.
+    Cuda(i32),
+}
+
+impl Device {
+    /// The execution providers a session registers for this device.
+    ///
+    /// # Errors
+    /// When the loaded library does not offer the device.
+    pub(super) fn providers(
+        self,
+        runtime: &Runtime,
+    ) -> Result<Vec<ort::ep::ExecutionProviderDispatch>, RuntimeError> {
+        let Self::Cuda(number) = self else {
+            return Ok(Vec::new());
+        };
+        let offered = runtime.providers()?;
+        if !offered.iter().any(|name| name == "CUDAExecutionProvider") {
+            return Err(RuntimeError::Device {
+                device: self.to_string(),
+                reason: format!(
+                    "onnxruntime {} at `{}` offers {}",
+                    runtime.version(),
+                    runtime.path().display(),
+                    offered.join(", ")
+                ),
+            });
+        }
+        let cuda = ort::ep::CUDA::default().with_device_id(number).build();
+        Ok(vec![cuda.error_on_failure()])
+    }
+}
+
+impl FromStr for Device {
+    type Err = RuntimeError;
+
+    /// Reads `cpu`, `cuda` or `cuda:N`.
+    fn from_str(text: &str) -> Result<Self, RuntimeError> {
+        let number = match text {
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .filter(|n| *n >= 0),
+        };
+        number.map(Self::Cuda).ok_or_else(|| RuntimeError::Device {
+            device: text.to_owned(),
+            reason: "expected `cpu`, `cuda` or `cuda:N`".to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_parse_and_print() {
+        assert_eq!("cpu".parse::<Device>().unwrap(), Device::Cpu);
+        assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
+        assert_eq!("cuda:3".parse::<Device>().unwrap().to_string(), "cuda:3");
+        for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", ""] {
+            assert!(
+                wrong.parse::<Device>().unwrap_err().is_bad_input(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_device_the_library_lacks_is_refused() {
+        let Some(runtime) = crate::runtime::testing::runtime() else {
+            return;
+        };
+        if runtime
+            .providers()
+            .unwrap()
+            .iter()
+            .any(|name| name.starts_with("CUDA"))
+        {
+            eprintln!("skipped: this library offers CUDA");
+            return;
+        }
+        let error = Device::Cuda(1).providers(&runtime).err().unwrap();
+        assert!(error.to_string().contains("cuda:1"), "{error}");
+    }
+}

@@ -1,0 +1,180 @@
+use super::*;
+
+#[test]
+fn base64_matches_the_examples_of_the_rfc() {
+    for (bytes, text) in [
+        ("", ""),
+        ("f", "Zg"),
+        ("fo", "Zm8"),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg"),
+        ("fooba", "Zm9vYmE"),
+        ("foobar", "Zm9vYmFy"),
+    ] {
+        assert_eq!(base64_url(bytes.as_bytes()), text);
+    }
+    assert_eq!(base64_url(&[0xfb, 0xff]), "-_8");
+}
+
+/// A folder as unpacked from a wheel whose library is `content`.
+fn unpacked(content: &[u8], listed: &[u8]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("libonnxruntime.so.1.32.0"), content).unwrap();
+    let hash = base64_url(&Sha256::digest(listed));
+    let record = format!(
+        "onnxruntime/__init__.py,sha256=x,1\n\
+         onnxruntime/capi/libonnxruntime.so.1.32.0,sha256={hash},3\n\
+         onnxruntime-1.32.0.dist-info/RECORD,,\n"
+    );
+    fs::write(folder.path().join("RECORD"), record).unwrap();
+    folder
+}
+
+#[test]
+fn a_library_that_differs_from_its_record_is_refused() {
+    assert!(verify_hashes(unpacked(b"abc", b"abc").path()).is_ok());
+    let error = verify_hashes(unpacked(b"abd", b"abc").path()).unwrap_err();
+    assert!(error.to_string().contains("does not match"), "{error}");
+    let unlisted = unpacked(b"abc", b"abc");
+    fs::write(unlisted.path().join("RECORD"), "").unwrap();
+    assert!(verify_hashes(unlisted.path()).is_err());
+}
+
+#[test]
+fn pip_failures_are_named() {
+    let none = "WARNING: Retrying after connection broken by 'NewConnectionError(...)'\n\
+                ERROR: Could not find a version (from versions: none)\n\
+                ERROR: No matching distribution found for onnxruntime==1.32.0";
+    assert!(pip_failure(none, "1.32.0").contains("network"));
+    let absent = "ERROR: No matching distribution found for onnxruntime==9.9.9";
+    assert!(pip_failure(absent, "9.9.9").contains("no onnxruntime 9.9.9"));
+    assert!(pip_failure("/usr/bin/python3: No module named pip", "1").contains("has no pip"));
+    assert!(pip_failure("a\nb\nc\nd", "1").ends_with("b; c; d"));
+}
+
+#[test]
+fn versions_that_cannot_serve_are_refused_before_any_download() {
+    let folder = tempfile::tempdir().unwrap();
+    let installer = Installer {
+        folder: folder.path().to_owned(),
+        python: folder.path().join("python3"),
+    };
+    for version in ["1.18.0", "newest", "../1.32.0", "1.32.0/.."] {
+        let error = installer
+            .install(Some(version), &mut |_| {})
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(version), "{error}");
+    }
+    let error = installer
+        .install(None, &mut |_| {})
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("does not run"), "{error}");
+}
+
+#[cfg(unix)]
+mod with_a_fake_python {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A python3 whose pip serves an empty wheel of version 1.25.0 only, whose unpacking writes a
+    /// library holding `abc`, and whose loader prints 1.25.0.
+    fn installer(folder: &Path) -> Installer {
+        let wheel = unpacked(b"abc", b"abc");
+        let script = format!(
+            "#!/bin/sh\n\
+             case \"$2\" in\n\
+             pip)\n\
+               case \"$4\" in\n\
+               *==1.25.0|*'>='*) for last; do :; done; touch \"$last/onnxruntime.whl\";;\n\
+               *) echo 'from versions: 1.25.0' >&2\n\
+                  echo 'ERROR: No matching distribution found' >&2; exit 1;;\n\
+               esac;;\n\
+             *zipfile*) cp '{0}'/* \"$4\";;\n\
+             *ctypes*) echo 1.25.0;;\n\
+             esac\n",
+            wheel.keep().display()
+        );
+        let python = folder.join("python3");
+        fs::write(&python, script).unwrap();
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        Installer {
+            folder: folder.join("cache/runtime"),
+            python,
+        }
+    }
+
+    #[test]
+    fn the_newest_is_taken_when_the_default_is_not_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut steps = Vec::new();
+        let library =
+            installer(folder.path()).install(None, &mut |step| steps.push(step.to_owned()));
+        let expected = folder
+            .path()
+            .join("cache/runtime/1.25.0/libonnxruntime.so.1.32.0");
+        assert_eq!(library.unwrap(), expected);
+        assert!(
+            steps.iter().any(|step| step.contains("taking its newest")),
+            "{steps:?}"
+        );
+    }
+
+    #[test]
+    fn a_version_asked_for_is_never_replaced_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = installer(folder.path())
+            .install(Some("1.26.0"), &mut |_| {})
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("no onnxruntime 1.26.0"),
+            "{error}"
+        );
+        let left: Vec<_> = fs::read_dir(folder.path().join("cache/runtime"))
+            .unwrap()
+            .collect();
+        assert_eq!(left.len(), 1, "only the lock file stays: {left:?}");
+    }
+
+    #[test]
+    fn concurrent_installations_end_with_one_whole_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let installer = installer(folder.path());
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| installer.install(Some("1.25.0"), &mut |_| {})))
+                .collect();
+            for handle in handles {
+                assert!(handle.join().unwrap().unwrap().is_file());
+            }
+        });
+        let mut names: Vec<_> = fs::read_dir(&installer.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, [".lock", "1.25.0"]);
+    }
+}
+
+/// Downloads some 30 MB, so it runs only when the environment has `FTSURGERY_TEST_INSTALL=1`.
+#[test]
+fn the_real_index_serves_a_library_that_loads() {
+    if std::env::var_os("FTSURGERY_TEST_INSTALL").is_none_or(|value| value != "1") {
+        eprintln!("skipped: set FTSURGERY_TEST_INSTALL=1 to download onnxruntime");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let installer = Installer {
+        folder: folder.path().to_owned(),
+        python: "python3".into(),
+    };
+    let library = installer
+        .install(Some("1.20.0"), &mut |step| println!("{step}"))
+        .unwrap();
+    let version = super::super::library::probe(&library).unwrap();
+    assert_eq!(version, Version::new(1, 20, 0));
+    assert!(library.with_file_name("ThirdPartyNotices.txt").is_file());
+}

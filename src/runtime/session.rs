@@ -1,0 +1,413 @@
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use ort::{
+    session::{IoBinding, builder::GraphOptimizationLevel},
+    value::{DynValue, ValueType},
+};
+
+use super::{
+    Array, Buffer, Device, Runtime, RuntimeError, SharedTensor,
+    buffer::Borrow,
+    denormals::FlushToZero,
+    tensor::{dtype_name, dtype_number},
+};
+
+/// How a session computes.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// What error messages call the session.
+    pub label: String,
+    /// Where it computes.
+    pub device: Device,
+    /// Threads of one run, the caller included; 0 is one per physical core.
+    pub threads: usize,
+    /// Whether onnxruntime rewrites the graph (all its optimisations) or runs it as it stands.
+    pub optimize: bool,
+    /// Prefix of the file that gets the times of every node; see [`Session::end_profile`].
+    pub profile: Option<PathBuf>,
+}
+
+impl Default for SessionOptions {
+    /// On the processor, with all physical cores, optimised, without a profile.
+    fn default() -> Self {
+        Self {
+            label: "model".to_owned(),
+            device: Device::Cpu,
+            threads: 0,
+            optimize: true,
+            profile: None,
+        }
+    }
+}
+
+/// An input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// ONNX number of the element type; 0 when it is not a tensor or of an exotic type.
+    pub dtype: i32,
+    /// Size of every dimension, `None` where it is symbolic.
+    pub dims: Vec<Option<usize>>,
+}
+
+impl Port {
+    fn of(outlet: &ort::value::Outlet) -> Self {
+        let (number, dims) = match outlet.dtype() {
+            ValueType::Tensor { ty, shape, .. } => (
+                dtype_number(*ty),
+                shape.iter().map(|dim| usize::try_from(*dim).ok()).collect(),
+            ),
+            _ => (0, Vec::new()),
+        };
+        Self {
+            name: outlet.name().to_owned(),
+            dtype: number,
+            dims,
+        }
+    }
+}
+
+/// A model, loaded and ready to run on one device.
+///
+/// Denormal numbers count as zero in every run, whichever thread calls it; results are the same
+/// from run to run for the same number of threads.
+#[derive(Debug)]
+pub struct Session {
+    id: u64,
+    label: String,
+    device: Device,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    profiling: bool,
+    session: ort::session::Session,
+    /// Memory that `session` reads; declared after it, so it is dropped later.
+    externals: Arc<[SharedTensor]>,
+}
+
+/// Buffers attached to the inputs and outputs of one session; made by [`Session::bind`].
+#[derive(Debug)]
+pub struct Binding {
+    session: u64,
+    binding: IoBinding,
+    inputs: Vec<(String, Buffer)>,
+    outputs: Vec<(String, Buffer)>,
+    /// The binding keeps the onnxruntime session alive, and that reads these.
+    _externals: Arc<[SharedTensor]>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+impl Session {
+    /// Loads a model from the bytes of its `ModelProto`.
+    ///
+    /// `externals` gives the content of initializers by name; in the model these have
+    /// `data_location` EXTERNAL (whatever their location says) and the same type and dimensions.
+    ///
+    /// # Errors
+    /// When the device is not available, or onnxruntime refuses the model or an external tensor.
+    pub fn new(
+        runtime: &Runtime,
+        model: &[u8],
+        externals: &[(String, SharedTensor)],
+        options: &SessionOptions,
+    ) -> Result<Self, RuntimeError> {
+        let _flush = FlushToZero::new();
+        let providers = options.device.providers(runtime)?;
+        let failed = |error: ort::Error| RuntimeError::Session {
+            label: options.label.clone(),
+            action: "load the model".to_owned(),
+            message: error.message().to_owned(),
+        };
+        let session = build(runtime, model, externals, options, &providers).map_err(failed)?;
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            label: options.label.clone(),
+            device: options.device,
+            inputs: session.inputs().iter().map(Port::of).collect(),
+            outputs: session.outputs().iter().map(Port::of).collect(),
+            profiling: options.profile.is_some(),
+            session,
+            externals: externals.iter().map(|(_, tensor)| tensor.clone()).collect(),
+        })
+    }
+
+    /// What error messages call the session.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The inputs, in the model's order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The outputs, in the model's order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Runs once on the given inputs and returns all outputs, in the model's order.
+    ///
+    /// # Errors
+    /// When an input is missing, unknown or does not fit, or onnxruntime fails.
+    pub fn run(&mut self, inputs: &[(&str, &Array)]) -> Result<Vec<Array>, RuntimeError> {
+        for (name, array) in inputs {
+            self.check(&self.inputs, name, array.dtype(), array.dims())?;
+        }
+        let arrays: Vec<_> = inputs
+            .iter()
+            .map(|(name, array)| (*name, array.to_row_major()))
+            .collect();
+        let mut values = Vec::with_capacity(arrays.len());
+        for (name, array) in &arrays {
+            let value = array
+                .as_input()
+                .map_err(|e| self.misfit(name, e.to_string()))?;
+            values.push((*name, value));
+        }
+        let _flush = FlushToZero::new();
+        let label = &self.label;
+        let ran = self
+            .session
+            .run(values)
+            .map_err(|error| run_failed(label, &error))?;
+        ran.iter()
+            .map(|(name, value)| {
+                Array::from_value(&value).map_err(|reason| misfit(label, name, reason))
+            })
+            .collect()
+    }
+
+    /// Attaches buffers to all inputs and to the outputs that are wanted.
+    ///
+    /// Every [`Session::run_bound`] reads the input buffers as they are then and overwrites the
+    /// output buffers, whose dimensions must be exactly those the model produces. An output buffer
+    /// may not be attached a second time within one binding, since the model would read or write
+    /// what it has half written.
+    ///
+    /// # Errors
+    /// When a name is unknown or missing, a type or a known dimension does not fit, or a buffer is
+    /// in use or attached twice.
+    pub fn bind(
+        &self,
+        inputs: &[(&str, &Buffer)],
+        outputs: &[(&str, &Buffer)],
+    ) -> Result<Binding, RuntimeError> {
+        if let Some(missing) = self
+            .inputs
+            .iter()
+            .find(|port| !inputs.iter().any(|(name, _)| *name == port.name))
+        {
+            return Err(self.misfit(&missing.name, "no buffer is bound to this input".to_owned()));
+        }
+        for (ports, buffers) in [(&self.inputs, inputs), (&self.outputs, outputs)] {
+            for (name, buffer) in buffers {
+                self.check(ports, name, buffer.dtype(), buffer.dims())?;
+            }
+        }
+        for (at, (name, buffer)) in outputs.iter().enumerate() {
+            let mut others = inputs.iter().chain(&outputs[..at]);
+            if let Some((other, _)) = others.find(|(_, other)| other.shares_memory_with(buffer)) {
+                return Err(self.misfit(name, format!("its buffer is bound to `{other}` too")));
+            }
+        }
+        let owned = |buffers: &[(&str, &Buffer)]| {
+            buffers
+                .iter()
+                .map(|(name, buffer)| ((*name).to_owned(), (*buffer).clone()))
+                .collect()
+        };
+        let mut binding = Binding {
+            session: self.id,
+            binding: self
+                .session
+                .create_binding()
+                .map_err(|e| self.misfit("", e.to_string()))?,
+            inputs: owned(inputs),
+            outputs: owned(outputs),
+            _externals: Arc::clone(&self.externals),
+        };
+        binding.attach_inputs(&self.label)?;
+        binding.attach_outputs(&self.label)?;
+        Ok(binding)
+    }
+
+    /// Runs on the buffers of a binding, which it borrows until it returns.
+    ///
+    /// # Errors
+    /// When the binding is of another session, a buffer is in use, or onnxruntime fails; output
+    /// buffers then hold anything. Not a number among the results is no error.
+    pub fn run_bound(&mut self, binding: &mut Binding) -> Result<(), RuntimeError> {
+        if binding.session != self.id {
+            return Err(RuntimeError::Session {
+                label: self.label.clone(),
+                action: "run".to_owned(),
+                message: "the binding was made by another session".to_owned(),
+            });
+        }
+        if self.device != Device::Cpu {
+            // Inputs are copied to the device when they are bound, so their present numbers
+            // need binding again.
+            binding.attach_inputs(&self.label)?;
+        }
+        let _borrows = binding.borrow_all(&self.label)?;
+        let _flush = FlushToZero::new();
+        let label = &self.label;
+        self.session
+            .run_binding(&binding.binding)
+            .map(drop)
+            .map_err(|error| run_failed(label, &error))
+    }
+
+    /// Ends the profile asked for in the options and returns the file it was written to.
+    ///
+    /// # Errors
+    /// When onnxruntime cannot write it.
+    pub fn end_profile(&mut self) -> Result<Option<PathBuf>, RuntimeError> {
+        if !std::mem::take(&mut self.profiling) {
+            return Ok(None);
+        }
+        let path = self
+            .session
+            .end_profiling()
+            .map_err(|error| RuntimeError::Session {
+                label: self.label.clone(),
+                action: "write the profile".to_owned(),
+                message: error.message().to_owned(),
+            })?;
+        Ok(Some(path.into()))
+    }
+
+    /// Whether one of the ports has this name and takes such a tensor.
+    fn check(
+        &self,
+        ports: &[Port],
+        name: &str,
+        number: i32,
+        dims: &[usize],
+    ) -> Result<(), RuntimeError> {
+        let Some(port) = ports.iter().find(|port| port.name == name) else {
+            let known: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
+            return Err(self.misfit(name, format!("the model knows only {}", known.join(", "))));
+        };
+        mismatch(port, number, dims).map_or(Ok(()), |reason| Err(self.misfit(name, reason)))
+    }
+
+    fn misfit(&self, name: &str, reason: String) -> RuntimeError {
+        misfit(&self.label, name, reason)
+    }
+}
+
+impl Binding {
+    /// Runs borrow the buffers anew, so binding only needs each for a moment.
+    fn attach_inputs(&mut self, label: &str) -> Result<(), RuntimeError> {
+        for (name, buffer) in &self.inputs {
+            let mut borrow = buffer.borrow_input().map_err(|_| in_use(label, name))?;
+            let bound = borrow.bind(&mut self.binding, name);
+            bound.map_err(|error| misfit(label, name, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn attach_outputs(&mut self, label: &str) -> Result<(), RuntimeError> {
+        for (name, buffer) in &self.outputs {
+            let mut borrow = buffer.borrow_output().map_err(|_| in_use(label, name))?;
+            let bound = borrow.bind(&mut self.binding, name);
+            bound.map_err(|error| misfit(label, name, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn borrow_all(&self, label: &str) -> Result<Vec<Borrow<'_>>, RuntimeError> {
+        let mut borrows = Vec::with_capacity(self.inputs.len() + self.outputs.len());
+        for (name, buffer) in &self.inputs {
+            borrows.push(buffer.borrow_input().map_err(|_| in_use(label, name))?);
+        }
+        for (name, buffer) in &self.outputs {
+            borrows.push(buffer.borrow_output().map_err(|_| in_use(label, name))?);
+        }
+        Ok(borrows)
+    }
+}
+
+fn build(
+    runtime: &Runtime,
+    model: &[u8],
+    externals: &[(String, SharedTensor)],
+    options: &SessionOptions,
+    providers: &[ort::ep::ExecutionProviderDispatch],
+) -> ort::Result<ort::session::Session> {
+    let level = if options.optimize {
+        GraphOptimizationLevel::All
+    } else {
+        GraphOptimizationLevel::Disable
+    };
+    let mut builder = ort::session::Session::builder(runtime.environment())?
+        .with_log_id(&options.label)?
+        .with_optimization_level(level)?
+        .with_intra_threads(options.threads)?
+        .with_flush_to_zero()?
+        .with_deterministic_compute(true)?
+        .with_execution_providers(providers)?;
+    if let Some(prefix) = &options.profile {
+        builder = builder.with_profiling(prefix)?;
+    }
+    for (name, tensor) in externals {
+        let value: Arc<DynValue> = Arc::new(tensor.as_value(runtime)?);
+        builder = builder.with_external_initializer(name, value)?;
+    }
+    builder.commit_from_memory(model)
+}
+
+/// Why a tensor cannot serve the port, if it cannot.
+fn mismatch(port: &Port, number: i32, dims: &[usize]) -> Option<String> {
+    if port.dtype != number {
+        let (wanted, given) = (dtype_name(port.dtype), dtype_name(number));
+        return Some(format!("takes elements of type {wanted}, not {given}"));
+    }
+    let fits = port.dims.len() == dims.len()
+        && port
+            .dims
+            .iter()
+            .zip(dims)
+            .all(|(port, dim)| port.is_none_or(|port| port == *dim));
+    (!fits).then(|| {
+        let wanted: Vec<_> = port
+            .dims
+            .iter()
+            .map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()))
+            .collect();
+        format!("takes dimensions [{}], not {dims:?}", wanted.join(", "))
+    })
+}
+
+fn run_failed(label: &str, error: &ort::Error) -> RuntimeError {
+    RuntimeError::Session {
+        label: label.to_owned(),
+        action: "run".to_owned(),
+        message: error.message().to_owned(),
+    }
+}
+
+fn misfit(label: &str, name: &str, reason: String) -> RuntimeError {
+    RuntimeError::Tensor {
+        label: label.to_owned(),
+        name: name.to_owned(),
+        reason,
+    }
+}
+
+fn in_use(label: &str, name: &str) -> RuntimeError {
+    RuntimeError::BufferInUse(format!("{label}: the buffer of `{name}`"))
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

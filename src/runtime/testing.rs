@@ -1,0 +1,29 @@
+//! For tests: the onnxruntime library of this machine.
+
+use std::sync::OnceLock;
+
+use super::{Runtime, locate};
+
+/// The library found in the usual order, loaded; `None` (and a line on stderr) when there is none,
+/// so that the test can skip.
+///
+/// # Panics
+/// When there is none and the environment says `CI=true`: a build server must not skip.
+pub fn runtime() -> Option<Runtime> {
+    static FOUND: OnceLock<Option<Runtime>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            let loaded = locate::locate(None).and_then(|found| Runtime::load(&found.located));
+            match loaded {
+                Ok(runtime) => Some(runtime),
+                Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
+                    panic!("no onnxruntime library for the tests: {error}")
+                }
+                Err(error) => {
+                    eprintln!("skipped: {error}");
+                    None
+                }
+            }
+        })
+        .clone()
+}
