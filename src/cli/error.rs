@@ -119,10 +119,6 @@ fn from_room<E: Error + 'static>(error: E, is_bad_input: impl Fn(&E) -> bool) ->
 }
 
 /// Lets subcommands return the errors of these rooms with `?`.
-#[allow(
-    unused_macros,
-    reason = "rooms are listed below as subcommands come to need them"
-)]
 macro_rules! rooms {
     ($($room:ty),* $(,)?) => {$(
         impl From<$room> for CliError {
@@ -132,7 +128,10 @@ macro_rules! rooms {
         }
     )*};
 }
-rooms![];
+rooms![
+    ftsurgery::analysis::AnalysisError,
+    ftsurgery::onnx::OnnxError
+];
 
 #[cfg(test)]
 mod tests {
