@@ -14,20 +14,32 @@ use crate::graph::{Attribute, Dim, Graph, Node, Value};
 use crate::onnx::messages::ValueInfoProto;
 use crate::onnx::{DataType, Tensor};
 
+use super::kinds::{is_activation, is_norm};
+
 /// Constants above this size are given to tract by shape alone.
 const MAX_CONSTANT_BYTES: usize = 4096;
 /// The symbol that stands for the batch.
 pub const BATCH: &str = "N";
+/// Stands for a dimension that is not known at all.
+const UNKNOWN_DIM: &str = "?";
 
 /// What is known of one value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueShape {
-    /// Dimensions, with the batch as the symbol `N`.
+    /// Dimensions, with the batch as the symbol `N`, and `?` for what is not known.
     pub dims: Vec<Dim>,
     /// Dimensions for a batch of one, when no other symbol is left.
     pub single: Option<Vec<usize>>,
     /// Bytes of one element.
     pub element_size: Option<usize>,
+}
+
+impl ValueShape {
+    /// Whether some dimension is neither a number nor made of the inputs' symbols.
+    pub fn has_unknown(&self) -> bool {
+        let unknown = |d: &Dim| matches!(d, Dim::Symbolic(name) if name == UNKNOWN_DIM);
+        self.dims.iter().any(unknown)
+    }
 }
 
 /// Shapes by value name, and what could not be found out.
@@ -251,8 +263,12 @@ fn run_tract(mut graph: Graph, declared: &[ValueInfoProto]) -> TractResult<Infer
 /// The operator name that makes tract treat a node as opaque.
 const UNKNOWN: &str = "ftsurgery_unknown";
 
-/// Renames the operators that tract cannot build, so that the rest can still be analysed, and
-/// returns the names of the values they define.
+fn keeps_shape(node: &Node) -> bool {
+    is_activation(node) || is_norm(node) || node.is("Dropout")
+}
+
+/// Renames the operators that tract cannot build, so that the rest can still be analysed (as another
+/// one where that has the same shape), and returns the names of the values they define.
 fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<String>> {
     let mut unknown = Vec::new();
     let bytes = encode(graph, &[], &[]);
@@ -269,7 +285,15 @@ fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<S
     for (node, message) in graph.nodes.iter_mut().zip(nodes) {
         let builder = onnx.op_register.0.get(&node.op_type);
         let known = node.domain.is_empty() && builder.is_some_and(|b| b(&context, message).is_ok());
-        if !known {
+        if known {
+            continue;
+        }
+        if keeps_shape(node) {
+            "Relu".clone_into(&mut node.op_type);
+            node.inputs.truncate(1);
+            node.outputs.truncate(1);
+            node.attributes.clear();
+        } else {
             UNKNOWN.clone_into(&mut node.op_type);
             node.attributes.clear();
             unknown.extend(node.present_outputs().map(str::to_owned));
@@ -307,7 +331,7 @@ fn shape_of(
     let dims = dims
         .iter()
         .map(|d| match d {
-            None => Dim::Symbolic("?".to_owned()),
+            None => Dim::Symbolic(UNKNOWN_DIM.to_owned()),
             Some(d) => match d.to_i64().ok().and_then(|v| usize::try_from(v).ok()) {
                 Some(v) => Dim::Known(v),
                 None => Dim::Symbolic(d.to_string()),

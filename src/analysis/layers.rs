@@ -141,6 +141,7 @@ pub(super) fn collect(
             output_shape: node
                 .output(0)
                 .and_then(|v| shapes.get(v))
+                .filter(|s| !s.has_unknown())
                 .map(|s| s.dims.clone()),
             parameters,
             buffers,

@@ -281,3 +281,8 @@ fn candidates(weighted: &[WeightedLayer], blocks: &[Block], window: usize) -> Ca
         random3: 1,
     }
 }
+
+#[cfg(test)]
+mod nets;
+#[cfg(test)]
+mod tests;
