@@ -230,6 +230,23 @@ fn shapes_that_contradict_each_other_are_a_warning() {
 }
 
 #[test]
+fn a_graph_that_makes_tract_panic_is_a_warning() {
+    let mut n = Net::new(["N", "3", "8", "8"]);
+    n.graph
+        .nodes
+        .push(crate::graph::Node::new("y", "Gemm", &["x"], &["y"]));
+    let a = analyse(&n.output("y"));
+    assert!(a.warnings[0].contains("shapes are not known"));
+}
+
+#[test]
+fn an_open_number_of_channels_is_told_by_the_first_weight() {
+    let mut graph = nets::vgg();
+    graph.inputs[0] = Net::new(["a b", "c", "16", "16"]).graph.inputs.remove(0);
+    assert_eq!(analyse(&graph).totals, analyse(&nets::vgg()).totals);
+}
+
+#[test]
 fn an_open_image_size_can_be_given() {
     let mut graph = nets::mobilenet();
     graph.inputs[0] = Net::new(["N", "3", "H", "W"]).graph.inputs.remove(0);
