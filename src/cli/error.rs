@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use ftsurgery::analysis::AnalysisError;
 use ftsurgery::data::DataError;
 use ftsurgery::graph::GraphError;
 use ftsurgery::onnx::OnnxError;
@@ -134,11 +135,12 @@ macro_rules! rooms {
     )*};
 }
 rooms![
+    AnalysisError,
     DataError,
     GraphError,
     OnnxError,
     SurgeryError,
-    TrainingError
+    TrainingError,
 ];
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! its `mod`, its variant of [`Command`], and its arm in [`Command::run`]. A room whose errors it
 //! returns with `?` needs a line in `error.rs`.
 
+mod analyze;
 mod context;
 mod error;
 mod gradients;
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   ftsurgery runtime install        fetch the onnxruntime library, once
   ftsurgery runtime status         show which library is used, and why
+  ftsurgery analyze model.onnx     show its layers and blocks
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input.";
 
@@ -54,6 +56,9 @@ pub struct GlobalArgs {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the layers and blocks of a model and what tuning would consider
+    Analyze(analyze::AnalyzeArgs),
+    /// Compute the loss and its gradients for one batch
     Gradients(gradients::GradientsArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
@@ -62,6 +67,7 @@ enum Command {
 impl Command {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         match self {
+            Self::Analyze(args) => analyze::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }
