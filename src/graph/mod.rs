@@ -5,7 +5,9 @@
 
 mod build;
 mod error;
+pub mod infer;
 mod node;
+pub mod normalise;
 mod shapes;
 
 use std::collections::{HashMap, HashSet};
@@ -20,7 +22,9 @@ use crate::onnx::{DataType, Model, OnnxError, Tensor};
 
 pub use build::Builder;
 pub use error::GraphError;
+pub use infer::{fold_constants, infer_shapes};
 pub use node::{Attribute, Node};
+pub use normalise::{free_batch, normalise, refuse_untrainable};
 pub use shapes::{Shapes, TensorInfo};
 
 /// One dimension of a declared shape.

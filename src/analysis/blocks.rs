@@ -1,0 +1,179 @@
+//! Blocks: runs of weighted layers between nodes that pool, activate or normalise.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::AnalysisError;
+use super::kinds::{Index, is_activation, is_norm, is_window_pool};
+use super::layers::{Layer, WeightedLayer};
+
+/// Pooling nodes that make a network one of pooling stages.
+const STAGES: usize = 3;
+
+/// A kind of node that ends a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delimiter {
+    /// Pooling over windows, on the main path (pools inside branches and squeeze-and-excitation
+    /// do not divide a network).
+    Pool,
+    /// An activation function.
+    Activation,
+    /// A normalisation.
+    Norm,
+}
+
+impl fmt::Display for Delimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Delimiter::Pool => "pool",
+            Delimiter::Activation => "activation",
+            Delimiter::Norm => "norm",
+        })
+    }
+}
+
+/// Which nodes end a block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Delimiters {
+    /// Pooling where the backbone has three pooling nodes or more on its main path, as VGG16 has:
+    /// blocks are then the stages. Activations elsewhere. This is what the block-wise paper's
+    /// reading of Keras graphs comes to, where VGG16's activations belong to its convolutions.
+    #[default]
+    Auto,
+    /// These kinds.
+    Kinds(BTreeSet<Delimiter>),
+}
+
+impl FromStr for Delimiters {
+    type Err = AnalysisError;
+
+    fn from_str(text: &str) -> Result<Self, AnalysisError> {
+        if text == "auto" {
+            return Ok(Delimiters::Auto);
+        }
+        text.split(',')
+            .map(|kind| match kind.trim() {
+                "pool" => Ok(Delimiter::Pool),
+                "activation" => Ok(Delimiter::Activation),
+                "norm" => Ok(Delimiter::Norm),
+                other => Err(AnalysisError::Setting {
+                    flag: "delimiters",
+                    value: text.to_owned(),
+                    reason: format!(
+                        "`{other}` is none of `pool`, `activation`, `norm`, or `auto` alone"
+                    ),
+                }),
+            })
+            .collect::<Result<_, _>>()
+            .map(Delimiters::Kinds)
+    }
+}
+
+/// A run of layers that is trained as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// `block1`, `block2`, … and `classifier`.
+    pub name: String,
+    /// Its weighted layers, indices into [`Analysis::weighted`](super::Analysis), in order.
+    pub layers: Vec<usize>,
+    /// Elements of the trainable parameters of its nodes.
+    pub parameters: usize,
+    /// Its part of all parameters, between 0 and 1.
+    pub share: f64,
+    /// Whether this is the classifier, which a new head replaces.
+    pub is_classifier: bool,
+}
+
+/// The delimiters that `wish` comes to for a backbone. `chain`: the nodes all paths pass.
+pub(super) fn choose(
+    index: &Index,
+    wish: &Delimiters,
+    chain: &[usize],
+    in_backbone: &[bool],
+) -> BTreeSet<Delimiter> {
+    let stages = chain
+        .iter()
+        .filter(|&&i| in_backbone[i] && is_window_pool(index.node(i)))
+        .count();
+    match wish {
+        Delimiters::Kinds(kinds) => kinds.clone(),
+        Delimiters::Auto if stages >= STAGES => BTreeSet::from([Delimiter::Pool]),
+        Delimiters::Auto => BTreeSet::from([Delimiter::Activation]),
+    }
+}
+
+/// Divides the layers into blocks and notes each one's block.
+pub(super) fn divide(
+    index: &Index,
+    kinds: &BTreeSet<Delimiter>,
+    chain: &[usize],
+    in_backbone: &[bool],
+    layers: &mut [Layer],
+    weighted: &mut [WeightedLayer],
+) -> Vec<Block> {
+    let ends_block = |node: usize| {
+        kinds.iter().any(|kind| match kind {
+            Delimiter::Pool => is_window_pool(index.node(node)) && chain.contains(&node),
+            Delimiter::Activation => is_activation(index.node(node)),
+            Delimiter::Norm => is_norm(index.node(node)),
+        })
+    };
+    let is_operator = |layer: &Layer| {
+        layer
+            .weighted
+            .is_some_and(|w| weighted[w].node == layer.node)
+    };
+    // A block begins with its first weighted layer, so that one without joins the one before it,
+    // and what precedes the first joins the first.
+    let mut count = 0;
+    let mut ended = true;
+    for layer in layers.iter_mut().filter(|l| in_backbone[l.node]) {
+        if is_operator(layer) && ended {
+            count += 1;
+            ended = false;
+        }
+        layer.block = usize::max(count, 1) - 1;
+        ended |= ends_block(layer.node);
+    }
+    if count == 0 && layers.iter().any(|l| in_backbone[l.node]) {
+        count = 1;
+    }
+    let has_classifier = layers.iter().any(|l| !in_backbone[l.node]);
+    for layer in layers.iter_mut().filter(|l| !in_backbone[l.node]) {
+        layer.block = count;
+    }
+    for layer in layers.iter() {
+        if let Some(w) = layer.weighted
+            && weighted[w].node == layer.node
+        {
+            weighted[w].block = layer.block;
+        }
+    }
+    for layer in layers.iter_mut() {
+        if let Some(w) = layer.weighted {
+            layer.block = weighted[w].block;
+        }
+    }
+    let total: usize = layers.iter().map(|l| l.parameters).sum();
+    (0..count + usize::from(has_classifier))
+        .map(|b| {
+            let is_classifier = b == count;
+            let inside = layers.iter().filter(|l| l.block == b);
+            let parameters = inside.map(|l| l.parameters).sum();
+            Block {
+                name: match is_classifier {
+                    true => "classifier".to_owned(),
+                    false => format!("block{}", b + 1),
+                },
+                layers: (0..weighted.len())
+                    .filter(|&w| weighted[w].block == b)
+                    .collect(),
+                parameters,
+                share: parameters as f64 / total.max(1) as f64,
+                is_classifier,
+            }
+        })
+        .collect()
+}

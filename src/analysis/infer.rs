@@ -1,0 +1,327 @@
+//! Shapes of all values by tract, with the batch symbolic and without copying weights.
+//!
+//! tract is fed a copy of the graph in which every large constant is an input of known shape;
+//! small ones stay, since shapes may depend on their values (`Reshape`, `Resize`, `Pad`, …).
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tract_onnx::prelude::{Framework, SymbolValues, TractResult};
+use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
+use tract_onnx::tract_hir::internal::OutletId;
+
+use crate::graph::{Attribute, Dim, Graph, Node, Value};
+use crate::onnx::messages::ValueInfoProto;
+use crate::onnx::{DataType, Tensor};
+
+/// Constants above this size are given to tract by shape alone.
+const MAX_CONSTANT_BYTES: usize = 4096;
+/// The symbol that stands for the batch.
+pub const BATCH: &str = "N";
+
+/// What is known of one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueShape {
+    /// Dimensions, with the batch as the symbol `N`.
+    pub dims: Vec<Dim>,
+    /// Dimensions for a batch of one, when no other symbol is left.
+    pub single: Option<Vec<usize>>,
+    /// Bytes of one element.
+    pub element_size: Option<usize>,
+}
+
+/// Shapes by value name, and what could not be found out.
+#[derive(Debug, Default)]
+pub struct Inferred {
+    shapes: HashMap<String, ValueShape>,
+    /// One readable line for each thing that is not known.
+    pub warnings: Vec<String>,
+}
+
+impl Inferred {
+    /// What is known of a value's shape.
+    pub fn get(&self, value: &str) -> Option<&ValueShape> {
+        self.shapes.get(value)
+    }
+
+    /// Dimensions for a batch of one.
+    pub fn single(&self, value: &str) -> Option<&[usize]> {
+        self.get(value)?.single.as_deref()
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self, value: &str) -> Option<usize> {
+        Some(self.get(value)?.dims.len())
+    }
+}
+
+/// Shapes of the values of `graph`. `declared` are the model's own notes on values, used only
+/// behind operators that tract does not know; `image_size` (height, width) fixes the spatial
+/// dimensions of image inputs that leave them open.
+pub fn infer_shapes(
+    graph: &Graph,
+    declared: &[ValueInfoProto],
+    image_size: Option<(usize, usize)>,
+) -> Inferred {
+    let mut inferred = attempt(graph, declared, image_size, true);
+    let fixed_batch = graph.inputs.iter().any(|i| {
+        i.dims
+            .as_ref()
+            .is_some_and(|d| matches!(d.first(), Some(Dim::Known(_))))
+    });
+    // A fixed batch may be baked into the graph (a `Reshape` to [8, -1]).
+    if !inferred.warnings.is_empty() && fixed_batch {
+        let second = attempt(graph, declared, image_size, false);
+        if second.warnings.is_empty() {
+            inferred = second;
+        }
+    }
+    for (name, tensor) in constants(graph) {
+        inferred
+            .shapes
+            .entry(name.to_owned())
+            .or_insert_with(|| ValueShape {
+                dims: tensor.dims.iter().map(|&d| Dim::Known(d)).collect(),
+                single: Some(tensor.dims.clone()),
+                element_size: Some(tensor.dtype.size()),
+            });
+    }
+    inferred
+}
+
+/// Initializers and the tensors of `Constant` nodes, by value name.
+pub fn constants(graph: &Graph) -> HashMap<&str, &Tensor> {
+    let nodes = graph.nodes.iter().filter(|n| n.is("Constant"));
+    graph
+        .initializers
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .chain(
+            nodes.filter_map(|n| match (n.output(0), n.attributes.get("value")) {
+                (Some(name), Some(Attribute::Tensor(tensor))) => Some((name, tensor)),
+                _ => None,
+            }),
+        )
+        .collect()
+}
+
+fn attempt(
+    graph: &Graph,
+    declared: &[ValueInfoProto],
+    image_size: Option<(usize, usize)>,
+    symbolic_batch: bool,
+) -> Inferred {
+    let copy = weightless(graph, image_size, symbolic_batch);
+    // tract reports malformed graphs as errors, but not without exception.
+    match catch_unwind(AssertUnwindSafe(|| run_tract(copy, declared))) {
+        Ok(Ok(inferred)) => inferred,
+        Ok(Err(e)) => failed(format!("{e:#}")),
+        Err(_) => failed("tract panicked".to_owned()),
+    }
+}
+
+fn failed(reason: String) -> Inferred {
+    Inferred {
+        shapes: HashMap::new(),
+        warnings: vec![format!("shapes are not known: {reason}")],
+    }
+}
+
+/// The graph with large constants as inputs and the batch dimension of inputs as a symbol.
+fn weightless(graph: &Graph, image_size: Option<(usize, usize)>, symbolic_batch: bool) -> Graph {
+    let large = |t: &Tensor| t.data.len() > MAX_CONSTANT_BYTES;
+    let as_input = |name: &str, t: &Tensor| Value::fixed(name, stand_in(t.dtype), &t.dims);
+    let mut inputs: Vec<Value> = graph
+        .inputs
+        .iter()
+        .map(|input| open_input(input, image_size, symbolic_batch))
+        .collect();
+    inputs.extend(
+        constants(graph)
+            .into_iter()
+            .filter(|(_, t)| large(t))
+            .map(|(name, t)| as_input(name, t)),
+    );
+    let is_large_constant = |node: &Node| {
+        node.is("Constant")
+            && matches!(node.attributes.get("value"), Some(Attribute::Tensor(t)) if large(t))
+    };
+    Graph {
+        opset: graph.opset,
+        domains: graph.domains.clone(),
+        nodes: graph
+            .nodes
+            .iter()
+            .filter(|n| !is_large_constant(n))
+            .cloned()
+            .map(without_trailing_absent_inputs)
+            .collect(),
+        inputs,
+        outputs: graph.outputs.clone(),
+        initializers: graph
+            .initializers
+            .iter()
+            .filter(|(_, t)| !large(t))
+            .map(|(name, t)| (name.clone(), t.clone()))
+            .collect(),
+    }
+}
+
+/// tract counts inputs that are spelled out as absent.
+fn without_trailing_absent_inputs(mut node: Node) -> Node {
+    while node.inputs.last().is_some_and(String::is_empty) {
+        node.inputs.pop();
+    }
+    node
+}
+
+/// tract knows no bfloat16; the shapes are those of float32.
+fn stand_in(dtype: DataType) -> DataType {
+    match dtype {
+        DataType::Bfloat16 => DataType::Float,
+        other => other,
+    }
+}
+
+fn open_input(input: &Value, image_size: Option<(usize, usize)>, symbolic_batch: bool) -> Value {
+    let mut value = input.clone();
+    value.dtype = stand_in(value.dtype);
+    let Some(dims) = &mut value.dims else {
+        return value;
+    };
+    let rank = dims.len();
+    for (i, dim) in dims.iter_mut().enumerate() {
+        if i == 0 && (symbolic_batch || matches!(dim, Dim::Symbolic(_))) {
+            *dim = Dim::Symbolic(BATCH.to_owned());
+        } else if let Dim::Symbolic(name) = dim
+            && !is_symbol(name)
+        {
+            // Exporters write expressions and serial numbers here; an unknown says as much.
+            *dim = Dim::Symbolic(format!("d{i}"));
+        }
+    }
+    if let (4, Some((height, width))) = (rank, image_size) {
+        let first = if is_nhwc(dims) { 1 } else { 2 };
+        for (dim, size) in dims[first..].iter_mut().zip([height, width]) {
+            if matches!(dim, Dim::Symbolic(_)) {
+                *dim = Dim::Known(size);
+            }
+        }
+    }
+    value
+}
+
+fn is_symbol(name: &str) -> bool {
+    name != BATCH
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether four dimensions are those of an image with its channels last.
+pub fn is_nhwc(dims: &[Dim]) -> bool {
+    let channels = |d: &Dim| matches!(d, Dim::Known(1 | 3));
+    dims.len() == 4 && channels(&dims[3]) && !channels(&dims[1])
+}
+
+fn run_tract(mut graph: Graph, declared: &[ValueInfoProto]) -> TractResult<Inferred> {
+    let onnx = tract_onnx::onnx();
+    let unknown_outputs = hide_unknown(&onnx, &mut graph)?;
+    let model = encode(&graph, declared, &unknown_outputs);
+    let proto = onnx.proto_model_for_read(&mut model.as_slice())?;
+    let mut parsed = onnx.parse(&proto, None)?;
+    let mut warnings: Vec<String> = graph
+        .nodes
+        .iter()
+        .filter(|n| n.op_type == UNKNOWN)
+        .map(|n| format!("tract does not know the operator of node `{}`", n.name))
+        .collect();
+    if let Err(e) = parsed.model.analyse(true) {
+        warnings.push(format!("some shapes are not known: {}", short(&e)));
+    }
+    let batch = parsed.model.symbols.sym(BATCH);
+    let one = SymbolValues::default().with(&batch, 1);
+    let shapes = parsed
+        .outlets_by_name
+        .iter()
+        .filter_map(|(name, outlet)| Some((name.clone(), shape_of(&parsed.model, *outlet, &one)?)))
+        .collect();
+    Ok(Inferred { shapes, warnings })
+}
+
+/// The operator name that makes tract treat a node as opaque.
+const UNKNOWN: &str = "ftsurgery_unknown";
+
+/// Renames the operators that tract cannot build, so that the rest can still be analysed, and
+/// returns the names of the values they define.
+fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<String>> {
+    let mut unknown = Vec::new();
+    let bytes = encode(graph, &[], &[]);
+    let proto = onnx.proto_model_for_read(&mut bytes.as_slice())?;
+    let context = tract_onnx::model::ParsingContext {
+        onnx_operator_set_version: graph.opset,
+        framework: onnx,
+        model: &proto,
+        parent_graphs: proto.graph.iter().collect(),
+        model_dir: None,
+        template: Default::default(),
+    };
+    let nodes = proto.graph.iter().flat_map(|g| &g.node);
+    for (node, message) in graph.nodes.iter_mut().zip(nodes) {
+        let builder = onnx.op_register.0.get(&node.op_type);
+        let known = node.domain.is_empty() && builder.is_some_and(|b| b(&context, message).is_ok());
+        if !known {
+            UNKNOWN.clone_into(&mut node.op_type);
+            node.attributes.clear();
+            unknown.extend(node.present_outputs().map(str::to_owned));
+        }
+    }
+    Ok(unknown)
+}
+
+fn encode(graph: &Graph, declared: &[ValueInfoProto], of_interest: &[String]) -> Vec<u8> {
+    let (mut model, _) = graph.to_model(usize::MAX);
+    if let Some(proto) = &mut model.graph {
+        proto.value_info = declared
+            .iter()
+            .filter(|v| v.name.as_ref().is_some_and(|n| of_interest.contains(n)))
+            .cloned()
+            .collect();
+    }
+    prost::Message::encode_to_vec(&model)
+}
+
+fn shape_of(
+    model: &tract_onnx::prelude::InferenceModel,
+    outlet: OutletId,
+    one: &SymbolValues,
+) -> Option<ValueShape> {
+    let fact = model.outlet_fact(outlet).ok()?;
+    if fact.shape.is_open() {
+        return None;
+    }
+    let dims: Vec<_> = fact.shape.dims().map(|d| d.concretize()).collect();
+    let single = dims
+        .iter()
+        .map(|d| usize::try_from(d.as_ref()?.eval_to_i64(one).ok()?).ok())
+        .collect();
+    let dims = dims
+        .iter()
+        .map(|d| match d {
+            None => Dim::Symbolic("?".to_owned()),
+            Some(d) => match d.to_i64().ok().and_then(|v| usize::try_from(v).ok()) {
+                Some(v) => Dim::Known(v),
+                None => Dim::Symbolic(d.to_string()),
+            },
+        })
+        .collect();
+    Some(ValueShape {
+        dims,
+        single,
+        element_size: fact.datum_type.concretize().map(|t| t.size_of()),
+    })
+}
+
+/// The outermost context of an error, which names the node, and its root cause.
+fn short(error: &tract_onnx::prelude::TractError) -> String {
+    format!("{error}: {}", error.root_cause())
+}

@@ -1,0 +1,277 @@
+//! Types and dimensions of every value, for given input dimensions.
+//!
+//! One file per family of operators. Sizes are computed so that no attribute or dimension of a
+//! hostile model overflows: what does not fit is an error that names the node.
+
+mod elementwise;
+mod gather;
+mod known;
+mod layout;
+mod matrix;
+mod op;
+mod parts;
+mod reduce;
+mod resize;
+mod source;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::HashMap;
+
+use crate::onnx::{DataType, element_count};
+
+use super::{Dim, Graph, GraphError, Node, Shapes};
+use op::{Inferred, Op};
+
+/// Types and dimensions of every value of a normalised graph, and the values that follow from
+/// shapes alone. `inputs` gives the dimensions of the graph's inputs; one that is declared with
+/// fixed dimensions may be left out.
+///
+/// # Errors
+/// When an input's dimensions are missing or contradict its declaration, when a node's inputs do
+/// not fit it, or when an operator is not known. A graph that is not normalised is refused.
+pub fn infer_shapes(
+    graph: &Graph,
+    inputs: &HashMap<String, Vec<usize>>,
+) -> Result<Shapes, GraphError> {
+    let mut shapes = start(graph, inputs)?;
+    for node in &graph.nodes {
+        step(graph, node, &mut shapes)?;
+    }
+    Ok(shapes)
+}
+
+/// What is known before the first node: initializers and inputs.
+pub(super) fn start(
+    graph: &Graph,
+    inputs: &HashMap<String, Vec<usize>>,
+) -> Result<Shapes, GraphError> {
+    if graph.opset != super::normalise::OPSET {
+        return Err(GraphError::Unsupported(format!(
+            "shapes are inferred on a graph of opset {}, not {}; normalise it first",
+            super::normalise::OPSET,
+            graph.opset
+        )));
+    }
+    let mut shapes = Shapes::default();
+    for (name, tensor) in &graph.initializers {
+        if !tensor.dtype.is_float() && tensor.len() <= known::LIMIT {
+            shapes.insert_constant(name, tensor.clone());
+        } else {
+            shapes.insert(name, tensor.dtype, &tensor.dims);
+        }
+    }
+    for input in &graph.inputs {
+        let refuse =
+            |reason: String| GraphError::Unsupported(format!("input `{}`: {reason}", input.name));
+        let dims = match (inputs.get(&input.name), &input.dims) {
+            (Some(given), None) => given.clone(),
+            (Some(given), Some(declared)) => {
+                let fits = given.len() == declared.len()
+                    && given.iter().zip(declared).all(|(g, d)| match d {
+                        Dim::Known(d) => g == d,
+                        Dim::Symbolic(_) => true,
+                    });
+                if !fits {
+                    return Err(refuse(format!(
+                        "dimensions {given:?} do not fit the declared {declared:?}"
+                    )));
+                }
+                given.clone()
+            }
+            (None, declared) => declared
+                .iter()
+                .flatten()
+                .map(|d| match d {
+                    Dim::Known(d) => Some(*d),
+                    Dim::Symbolic(_) => None,
+                })
+                .collect::<Option<Vec<_>>>()
+                .filter(|_| declared.is_some())
+                .ok_or_else(|| refuse("its dimensions are not fixed; give them".to_owned()))?,
+        };
+        check_size(input.dtype, &dims)
+            .ok_or_else(|| refuse(format!("dimensions {dims:?} are too large")))?;
+        shapes.insert(&input.name, input.dtype, &dims);
+    }
+    Ok(shapes)
+}
+
+/// Adds the outputs of `node` to `shapes`.
+pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<(), GraphError> {
+    let op = Op {
+        node,
+        graph,
+        shapes,
+    };
+    let rule = rule(node)
+        .ok_or_else(|| node.error("the shapes that this operator makes are not known here"))?;
+    let outputs = rule(&op)?;
+    if let Some(extra) = node
+        .outputs
+        .iter()
+        .skip(outputs.len())
+        .find(|o| !o.is_empty())
+    {
+        return Err(node.error(format!("its output `{extra}` is not supported")));
+    }
+    if let Some(bad) = outputs
+        .iter()
+        .find(|o| check_size(o.dtype, &o.dims).is_none())
+    {
+        return Err(node.error(format!("output dimensions {:?} are too large", bad.dims)));
+    }
+    let value = match (node.outputs.as_slice(), outputs.as_slice()) {
+        ([_], [output, ..]) => known::evaluate(&op, output)?,
+        _ => None,
+    };
+    for (name, info) in node.outputs.iter().zip(outputs) {
+        if !name.is_empty() {
+            shapes.insert(name, info.dtype, &info.dims);
+        }
+    }
+    if let (Some(value), Some(name)) = (value, node.output(0)) {
+        shapes.insert_constant(name, value);
+    }
+    Ok(())
+}
+
+fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
+    element_count(dims)?
+        .checked_mul(dtype.size())
+        .filter(|&bytes| bytes <= isize::MAX as usize)
+}
+
+/// Whether the outputs of an operator of the default domain can be inferred.
+pub(super) fn knows(op_type: &str) -> bool {
+    rule(&Node::new("", op_type, &[], &[])).is_some()
+}
+
+fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
+    if !node.domain.is_empty() {
+        return None;
+    }
+    Some(match node.op_type.as_str() {
+        "Abs"
+        | "Acos"
+        | "Acosh"
+        | "Asin"
+        | "Asinh"
+        | "Atan"
+        | "Atanh"
+        | "BitwiseNot"
+        | "Ceil"
+        | "Celu"
+        | "Clip"
+        | "Cos"
+        | "Cosh"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "Floor"
+        | "Gelu"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Identity"
+        | "LRN"
+        | "LeakyRelu"
+        | "Log"
+        | "MeanVarianceNormalization"
+        | "Mish"
+        | "Neg"
+        | "Not"
+        | "Reciprocal"
+        | "Relu"
+        | "Round"
+        | "Selu"
+        | "Shrink"
+        | "Sigmoid"
+        | "Sign"
+        | "Sin"
+        | "Sinh"
+        | "Softplus"
+        | "Softsign"
+        | "Sqrt"
+        | "Tan"
+        | "Tanh"
+        | "ThresholdedRelu" => elementwise::unary,
+        "IsInf" | "IsNaN" => elementwise::test,
+        "Add" | "And" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Div" | "Mod"
+        | "Mul" | "Or" | "Sub" | "Xor" => elementwise::binary,
+        "Pow" => elementwise::pow,
+        "PRelu" => elementwise::prelu,
+        "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" => elementwise::compare,
+        "Max" | "Mean" | "Min" | "Sum" => elementwise::variadic,
+        "Where" => elementwise::select,
+        "Cast" => elementwise::cast,
+        "CastLike" => elementwise::cast_like,
+        "Dropout" => elementwise::dropout,
+        "Conv" => window::conv,
+        "ConvTranspose" => window::conv_transpose,
+        "AveragePool" | "LpPool" | "MaxPool" => window::pool,
+        "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" => window::global_pool,
+        "MatMul" => matrix::matmul,
+        "Gemm" => matrix::gemm,
+        "Einsum" => matrix::einsum,
+        "BatchNormalization" => reduce::batch_norm,
+        "InstanceNormalization" | "GroupNormalization" => reduce::channel_norm,
+        "LayerNormalization" => reduce::layer_norm,
+        "Hardmax" | "LogSoftmax" | "LpNormalization" | "Softmax" => reduce::along_axis,
+        "CumSum" => reduce::cum_sum,
+        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
+        | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => {
+            reduce::reduce
+        }
+        "ArgMax" | "ArgMin" => reduce::arg,
+        "TopK" => reduce::top_k,
+        "Reshape" => layout::reshape,
+        "Flatten" => layout::flatten,
+        "Transpose" => layout::transpose,
+        "Squeeze" => layout::squeeze,
+        "Unsqueeze" => layout::unsqueeze,
+        "Expand" => layout::expand,
+        "Tile" => layout::tile,
+        "DepthToSpace" => layout::depth_to_space,
+        "SpaceToDepth" => layout::space_to_depth,
+        "Trilu" => layout::trilu,
+        "Concat" => parts::concat,
+        "Split" => parts::split,
+        "Slice" => parts::slice,
+        "Pad" => parts::pad,
+        "Gather" => gather::gather,
+        "GatherElements" => gather::gather_elements,
+        "GatherND" => gather::gather_nd,
+        "ScatterElements" => gather::scatter_elements,
+        "ScatterND" => gather::scatter_nd,
+        "OneHot" => gather::one_hot,
+        "Resize" => resize::resize,
+        "Shape" => source::shape,
+        "Size" => source::size,
+        "ConstantOfShape" => source::constant_of_shape,
+        "Range" => source::range,
+        _ => return None,
+    })
+}
+
+/// Replaces every computed value that `shapes` knows by an initializer and drops what then serves
+/// nothing. The result holds for the input dimensions that `shapes` was inferred for.
+pub fn fold_constants(graph: &mut Graph, shapes: &Shapes) {
+    let initializers = &mut graph.initializers;
+    graph.nodes.retain(|node| {
+        let known: Option<Vec<_>> = node
+            .present_outputs()
+            .map(|name| Some((name, shapes.constant(name)?)))
+            .collect();
+        match known {
+            Some(values) if !values.is_empty() => {
+                for (name, tensor) in values {
+                    initializers.insert(name.to_owned(), tensor.clone());
+                }
+                false
+            }
+            _ => true,
+        }
+    });
+    graph.prune();
+}

@@ -1,0 +1,253 @@
+//! Sliding windows: convolutions and pools.
+//!
+//! Every size is computed in 128 bits: a dimension or attribute is below 2⁶³, and no formula here
+//! multiplies more than two of them, so nothing can overflow.
+
+use crate::graph::{GraphError, TensorInfo};
+use crate::onnx::DataType;
+
+use super::op::{Inferred, Op};
+
+/// The window attributes of a node, one entry per spatial axis.
+struct Window {
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    /// Padding before and after each axis; zero unless `auto` is `Explicit`.
+    pads: Vec<(usize, usize)>,
+    auto: AutoPad,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum AutoPad {
+    Explicit,
+    Same,
+    Valid,
+}
+
+impl Window {
+    /// Reads the attributes for `spatial` axes; `kernel` is the weight's, where there is one.
+    fn read(op: &Op, spatial: usize, kernel: Option<&[usize]>) -> Result<Self, GraphError> {
+        let declared = match op.node.ints("kernel_shape")? {
+            None => None,
+            Some(_) => Some(positive(op, "kernel_shape", spatial)?),
+        };
+        let kernel = match (kernel, declared) {
+            (Some(weight), Some(declared)) if weight != declared => {
+                return Err(op.error(format!(
+                    "kernel_shape {declared:?} is not that of the weight, {weight:?}"
+                )));
+            }
+            (Some(weight), _) => weight.to_vec(),
+            (None, Some(declared)) => declared,
+            (None, None) => return Err(op.error("attribute `kernel_shape` is missing")),
+        };
+        if kernel.contains(&0) {
+            return Err(op.error(format!("the kernel {kernel:?} is empty")));
+        }
+        let auto = match op.node.string("auto_pad", "NOTSET")? {
+            "NOTSET" | "" => AutoPad::Explicit,
+            "SAME_UPPER" | "SAME_LOWER" => AutoPad::Same,
+            "VALID" => AutoPad::Valid,
+            other => return Err(op.error(format!("auto_pad `{other}` is not known"))),
+        };
+        let pads = match op.node.ints("pads")? {
+            Some(pads) if auto == AutoPad::Explicit => {
+                let sizes: Vec<usize> = pads
+                    .iter()
+                    .filter_map(|&p| usize::try_from(p).ok())
+                    .collect();
+                if sizes.len() != 2 * spatial || pads.len() != sizes.len() {
+                    return Err(op.error(format!(
+                        "pads {pads:?} are not {} numbers of zero or more",
+                        2 * spatial
+                    )));
+                }
+                (0..spatial)
+                    .map(|i| (sizes[i], sizes[i + spatial]))
+                    .collect()
+            }
+            _ => vec![(0, 0); spatial],
+        };
+        Ok(Window {
+            kernel,
+            strides: positive(op, "strides", spatial)?,
+            dilations: positive(op, "dilations", spatial)?,
+            pads,
+            auto,
+        })
+    }
+
+    /// Extent of the dilated kernel along an axis.
+    fn extent(&self, axis: usize) -> i128 {
+        (self.kernel[axis] as i128 - 1) * self.dilations[axis] as i128 + 1
+    }
+
+    /// Number of window positions along each spatial axis.
+    fn positions(&self, op: &Op, input: &[usize], ceil: bool) -> Result<Vec<usize>, GraphError> {
+        input
+            .iter()
+            .enumerate()
+            .map(|(i, &length)| {
+                let (length, stride) = (length as i128, self.strides[i] as i128);
+                if self.auto == AutoPad::Same {
+                    return op.size((length + stride - 1) / stride);
+                }
+                let (before, after) = (self.pads[i].0 as i128, self.pads[i].1 as i128);
+                let room = length + before + after - self.extent(i);
+                if room < 0 {
+                    return Err(op.error(format!(
+                        "the window of {} is larger than the padded input of {}",
+                        self.extent(i),
+                        length + before + after
+                    )));
+                }
+                let mut count = room / stride + 1;
+                // A last, partial window counts when it starts inside the input or the padding
+                // before it.
+                if ceil && room % stride != 0 && count * stride < length + before {
+                    count += 1;
+                }
+                op.size(count)
+            })
+            .collect()
+    }
+}
+
+/// An attribute of `count` numbers above zero; all ones when absent.
+fn positive(op: &Op, name: &str, count: usize) -> Result<Vec<usize>, GraphError> {
+    let Some(values) = op.node.ints(name)? else {
+        return Ok(vec![1; count]);
+    };
+    let sizes: Vec<usize> = values
+        .iter()
+        .filter_map(|&v| usize::try_from(v).ok().filter(|&v| v > 0))
+        .collect();
+    if sizes.len() != count || values.len() != count {
+        return Err(op.error(format!(
+            "{name} {values:?} are not {count} numbers above zero"
+        )));
+    }
+    Ok(sizes)
+}
+
+/// Input and weight of a convolution, with its groups.
+fn operands<'a>(op: &Op<'a>) -> Result<(&'a [usize], &'a [usize], usize), GraphError> {
+    let x = op.dims_at_least(0, 3)?;
+    let w = op.dims(1)?;
+    if w.len() != x.len() {
+        return Err(op.error(format!(
+            "the input {x:?} and the weight {w:?} differ in the number of dimensions"
+        )));
+    }
+    if op.dtype(0)? != op.dtype(1)? {
+        return Err(op.error("input and weight differ in type"));
+    }
+    let group = op.node.int("group", 1)?;
+    let group = usize::try_from(group)
+        .ok()
+        .filter(|&g| g > 0)
+        .ok_or_else(|| op.error(format!("group is {group}")))?;
+    Ok((x, w, group))
+}
+
+fn check_bias(op: &Op, channels: usize) -> Result<(), GraphError> {
+    match op.optional(2)? {
+        Some(bias) if bias.dims != [channels] => Err(op.error(format!(
+            "the bias has dimensions {:?}, not [{channels}]",
+            bias.dims
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// `Conv`: X [N, C, …], W [M, C/group, …], B [M].
+pub(super) fn conv(op: &Op) -> Inferred {
+    let (x, w, group) = operands(op)?;
+    if w[1].checked_mul(group) != Some(x[1]) || !w[0].is_multiple_of(group) {
+        return Err(op.error(format!(
+            "the weight {w:?} in {group} groups does not fit the input {x:?}"
+        )));
+    }
+    check_bias(op, w[0])?;
+    let window = Window::read(op, x.len() - 2, Some(&w[2..]))?;
+    let mut dims = vec![x[0], w[0]];
+    dims.extend(window.positions(op, &x[2..], false)?);
+    Op::one(op.dtype(0)?, dims)
+}
+
+/// `ConvTranspose`: X [N, C, …], W [C, M/group, …], B [M].
+pub(super) fn conv_transpose(op: &Op) -> Inferred {
+    let (x, w, group) = operands(op)?;
+    if w[0] != x[1] || !x[1].is_multiple_of(group) {
+        return Err(op.error(format!(
+            "the weight {w:?} in {group} groups does not fit the input {x:?}"
+        )));
+    }
+    let channels = op.size(w[1] as i128 * group as i128)?;
+    check_bias(op, channels)?;
+    let spatial = x.len() - 2;
+    let window = Window::read(op, spatial, Some(&w[2..]))?;
+    let mut dims = vec![x[0], channels];
+    if op.node.ints("output_shape")?.is_some_and(|s| !s.is_empty()) {
+        // Some writers give the batch and channel dimensions too.
+        let given = op.node.ints("output_shape")?.unwrap_or_default();
+        let given = if given.len() == x.len() {
+            &given[2..]
+        } else {
+            given
+        };
+        if given.len() != spatial || given.iter().any(|&d| d <= 0) {
+            return Err(op.error(format!("output_shape {given:?} is not usable")));
+        }
+        dims.extend(given.iter().map(|&d| d as usize));
+        return Op::one(op.dtype(0)?, dims);
+    }
+    let extra = match op.node.ints("output_padding")? {
+        None => vec![0; spatial],
+        Some(v) if v.len() == spatial && v.iter().all(|&p| p >= 0) => v.to_vec(),
+        Some(v) => return Err(op.error(format!("output_padding {v:?} is not usable"))),
+    };
+    for (i, &length) in x[2..].iter().enumerate() {
+        let stride = window.strides[i] as i128;
+        let length = length as i128;
+        let size = if window.auto == AutoPad::Same {
+            length * stride
+        } else {
+            let (before, after) = window.pads[i];
+            stride * (length - 1) + i128::from(extra[i]) + window.extent(i)
+                - before as i128
+                - after as i128
+        };
+        dims.push(op.size(size)?);
+    }
+    Op::one(op.dtype(0)?, dims)
+}
+
+/// `MaxPool`, `AveragePool` and `LpPool`; only `MaxPool` has the second output, the indices.
+pub(super) fn pool(op: &Op) -> Inferred {
+    let x = op.dims_at_least(0, 3)?;
+    let window = Window::read(op, x.len() - 2, None)?;
+    let ceil = op.node.int("ceil_mode", 0)? != 0;
+    let mut dims = x[..2].to_vec();
+    dims.extend(window.positions(op, &x[2..], ceil)?);
+    let mut outputs = vec![TensorInfo {
+        dtype: op.dtype(0)?,
+        dims: dims.clone(),
+    }];
+    if op.node.op_type == "MaxPool" {
+        outputs.push(TensorInfo {
+            dtype: DataType::Int64,
+            dims,
+        });
+    }
+    Ok(outputs)
+}
+
+/// `GlobalAveragePool`, `GlobalMaxPool` and `GlobalLpPool`: every spatial dimension becomes 1.
+pub(super) fn global_pool(op: &Op) -> Inferred {
+    let x = op.dims_at_least(0, 2)?;
+    let mut dims = x[..2].to_vec();
+    dims.resize(x.len(), 1);
+    Op::one(op.dtype(0)?, dims)
+}

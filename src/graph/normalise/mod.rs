@@ -1,0 +1,32 @@
+//! One canonical form of a graph, for training only; it is never written out.
+//!
+//! The passes, in order: [`constants`] (Constant nodes become initializers), [`identity`]
+//! (Identity and Dropout go), [`opset`] (nodes are raised to opset 21).
+
+mod batch;
+mod constants;
+mod identity;
+mod opset;
+mod refuse;
+#[cfg(test)]
+mod tests;
+
+use super::{Graph, GraphError};
+
+pub use batch::free_batch;
+pub use refuse::refuse_untrainable;
+
+/// The version of the default operator set that normalised graphs are written in.
+pub const OPSET: i64 = 21;
+
+/// Brings a graph to the canonical form.
+///
+/// # Errors
+/// When a constant has no tensor form, a dropout's mask is used, or the opset or an operator in it
+/// is not supported.
+pub fn normalise(graph: &mut Graph) -> Result<(), GraphError> {
+    constants::hoist(graph)?;
+    identity::remove(graph)?;
+    opset::raise(graph)?;
+    graph.sort()
+}

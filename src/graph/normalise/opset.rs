@@ -1,0 +1,303 @@
+//! Nodes of opsets 9 to 26 are brought to opset 21.
+//!
+//! Below, adapters rewrite the operators whose attributes, inputs or meaning changed up to 21; all
+//! others are the same but for wider types. Above, an operator that shape inference knows changed
+//! in types only (opsets 22 to 26, compared schema by schema); newer ones are refused by name.
+//! Source: <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::graph::{Attribute, Builder, Graph, GraphError, Node, infer};
+use crate::onnx::{DataType, Tensor};
+
+use super::OPSET;
+
+const OLDEST: i64 = 9;
+const NEWEST: i64 = 26;
+
+pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
+    let from = graph.opset;
+    if !(OLDEST..=NEWEST).contains(&from) {
+        return Err(GraphError::Unsupported(format!(
+            "the model is of opset {from}; {OLDEST} to {NEWEST} are supported"
+        )));
+    }
+    let known_above = |n: &&Node| n.domain.is_empty() && !infer::knows(&n.op_type);
+    if from > 22
+        && let Some(node) = graph.nodes.iter().find(known_above)
+    {
+        return Err(node.error(format!("it cannot be brought from opset {from} to {OPSET}")));
+    }
+    if from != OPSET
+        && let Some(node) = graph.nodes.iter().find(|n| n.subgraphs().next().is_some())
+    {
+        return Err(node.error("control flow cannot be brought to another opset"));
+    }
+    let ranks = known_ranks(graph);
+    let float = float_type(graph);
+    let inputs = graph.nodes.iter().flat_map(|n| n.inputs.iter());
+    let read = inputs
+        .chain(graph.outputs.iter().map(|o| &o.name))
+        .cloned()
+        .collect();
+    let mut builder = Builder::new(graph);
+    let nodes = std::mem::take(&mut builder.graph_mut().nodes);
+    let mut raise = Raise {
+        from,
+        ranks,
+        float,
+        read,
+        builder,
+    };
+    for node in nodes {
+        if node.domain.is_empty() {
+            raise.node(node)?;
+        } else {
+            raise.push(node);
+        }
+    }
+    graph.opset = OPSET;
+    Ok(())
+}
+
+struct Raise<'g> {
+    from: i64,
+    ranks: HashMap<String, usize>,
+    float: DataType,
+    /// Values that a node or the graph's outputs read.
+    read: HashSet<String>,
+    builder: Builder<'g>,
+}
+
+impl Raise<'_> {
+    fn push(&mut self, node: Node) {
+        self.builder.graph_mut().nodes.push(node);
+    }
+
+    fn node(&mut self, mut node: Node) -> Result<(), GraphError> {
+        let from = self.from;
+        match node.op_type.as_str() {
+            "Squeeze" | "Unsqueeze" | "ReduceSum" if from < 13 => {
+                self.ints_to_input(&mut node, "axes", 1)?;
+            }
+            "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
+            | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSumSquare"
+                if from < 18 =>
+            {
+                self.ints_to_input(&mut node, "axes", 1)?;
+            }
+            "Split" if from < 18 => {
+                self.ints_to_input(&mut node, "split", 1)?;
+                if node.input(1).is_none() {
+                    let count = node.outputs.len() as i64;
+                    node = node.with("num_outputs", count);
+                }
+            }
+            "Clip" if from < 11 => {
+                node.inputs.truncate(1);
+                self.float_to_input(&mut node, "min", 1)?;
+                self.float_to_input(&mut node, "max", 2)?;
+            }
+            "Pad" if from < 11 => {
+                node.inputs.truncate(1);
+                self.ints_to_input(&mut node, "pads", 1)?;
+                if node.float("value", 0.0)? == 0.0 {
+                    node.attributes.remove("value");
+                }
+                self.float_to_input(&mut node, "value", 2)?;
+            }
+            "Slice" if from < 10 => {
+                node.inputs.truncate(1);
+                self.ints_to_input(&mut node, "starts", 1)?;
+                self.ints_to_input(&mut node, "ends", 2)?;
+                self.ints_to_input(&mut node, "axes", 3)?;
+            }
+            "TopK" if from < 10 => {
+                if let Some(Attribute::Int(k)) = node.attributes.remove("k") {
+                    let k = self.builder.ints(&[k]);
+                    set_input(&mut node, 1, k);
+                }
+            }
+            "Upsample" => self.old_resize(&mut node)?,
+            "Resize" if from < 11 => self.old_resize(&mut node)?,
+            "Resize" if from < 13 => {
+                let mode = node.string("coordinate_transformation_mode", "half_pixel")?;
+                if mode == "tf_half_pixel_for_nn" {
+                    return Err(node.error(format!("its {mode} is gone since opset 13")));
+                }
+            }
+            "Scatter" if from < 11 => node.op_type = "ScatterElements".to_owned(),
+            "Softmax" | "LogSoftmax" | "Hardmax" if from < 13 => {
+                return self.old_softmax(node);
+            }
+            "BatchNormalization" => batch_norm(&mut node, from, &self.read)?,
+            "GridSample" if from < 20 => {
+                let mode = match node.string("mode", "bilinear")? {
+                    "bilinear" => "linear",
+                    "bicubic" => "cubic",
+                    other => other,
+                }
+                .to_owned();
+                node = node.with("mode", mode.as_str());
+            }
+            "RoiAlign" if from < 16 => {
+                node = node.with("coordinate_transformation_mode", "output_half_pixel");
+            }
+            "GroupNormalization" if from < 21 => {
+                return Err(node.error(
+                    "before opset 21 its scale is per group; export the model at opset 21",
+                ));
+            }
+            "DFT" if from < 20 => {
+                return Err(node.error("it cannot be raised from before opset 20"));
+            }
+            _ => {}
+        }
+        self.push(node);
+        Ok(())
+    }
+
+    /// Moves an integer-list attribute, if there, to input `index`.
+    fn ints_to_input(
+        &mut self,
+        node: &mut Node,
+        name: &str,
+        index: usize,
+    ) -> Result<(), GraphError> {
+        if let Some(values) = node.ints(name)? {
+            let input = self.builder.ints(values);
+            set_input(node, index, input);
+            node.attributes.remove(name);
+        }
+        Ok(())
+    }
+
+    /// Moves a float attribute, if there, to input `index`, in the model's float type.
+    fn float_to_input(
+        &mut self,
+        node: &mut Node,
+        name: &str,
+        index: usize,
+    ) -> Result<(), GraphError> {
+        if node.attributes.contains_key(name) {
+            let value = node.float(name, 0.0)?;
+            let zero = Tensor {
+                dtype: self.float,
+                dims: Vec::new(),
+                data: vec![0; self.float.size()].into(),
+            };
+            if let Some(tensor) = zero.with_f32_values(&[value]) {
+                let input = self.builder.constant(tensor);
+                set_input(node, index, input);
+            }
+            node.attributes.remove(name);
+        }
+        Ok(())
+    }
+
+    /// `Upsample` and `Resize` of opset 10 take positions as `asymmetric`, rounded down.
+    fn old_resize(&mut self, node: &mut Node) -> Result<(), GraphError> {
+        let Some(scales) = node.input(1).map(str::to_owned) else {
+            return Err(node.error("input 1, the scales, is missing"));
+        };
+        node.op_type = "Resize".to_owned();
+        node.inputs.truncate(1);
+        set_input(node, 2, scales);
+        let mut set = |name: &str, value: &str| {
+            node.attributes.insert(name.to_owned(), value.into());
+        };
+        set("coordinate_transformation_mode", "asymmetric");
+        set("nearest_mode", "floor");
+        Ok(())
+    }
+
+    /// Before opset 13 the softmax ran over all axes from `axis` (1 by default) on.
+    fn old_softmax(&mut self, mut node: Node) -> Result<(), GraphError> {
+        let axis = node.int("axis", 1)?;
+        let (Some(input), Some(output)) = (
+            node.input(0).map(str::to_owned),
+            node.output(0).map(str::to_owned),
+        ) else {
+            return Err(node.error("its input or output is missing"));
+        };
+        let last = self
+            .ranks
+            .get(&input)
+            .is_some_and(|&rank| i128::from(axis) + 1 == rank as i128);
+        node.attributes.insert("axis".to_owned(), (-1).into());
+        if axis == -1 || last {
+            self.push(node);
+            return Ok(());
+        }
+        let b = &mut self.builder;
+        let shape = b.op(&format!("{output}/shape"), "Shape", &[&input], vec![]);
+        let rows = b.op(
+            &format!("{output}/rows"),
+            "Flatten",
+            &[&input],
+            vec![("axis", axis.into())],
+        );
+        let result = b.fresh(&format!("{output}/flat"));
+        node.inputs = vec![rows];
+        node.outputs = vec![result.clone()];
+        let name = b.fresh(&format!("{}/restore", node.name));
+        self.push(node);
+        self.push(Node::new(&name, "Reshape", &[&result, &shape], &[&output]));
+        Ok(())
+    }
+}
+
+/// The statistics that training mode puts out are dropped; reading them is refused.
+fn batch_norm(node: &mut Node, from: i64, read: &HashSet<String>) -> Result<(), GraphError> {
+    if from >= 14 && node.int("training_mode", 0)? != 0 {
+        return Err(
+            node.error("it is in training mode (training_mode=1); export the model for inference")
+        );
+    }
+    node.attributes.remove("training_mode");
+    if let Some(used) = node.present_outputs().skip(1).find(|o| read.contains(*o)) {
+        return Err(node.error(format!("its training output `{used}` is used")));
+    }
+    node.outputs.truncate(1);
+    Ok(())
+}
+
+fn set_input(node: &mut Node, index: usize, name: String) {
+    if node.inputs.len() <= index {
+        node.inputs.resize(index + 1, String::new());
+    }
+    node.inputs[index] = name;
+}
+
+/// Ranks that are plain from declarations and producers.
+fn known_ranks(graph: &Graph) -> HashMap<String, usize> {
+    let mut ranks: HashMap<String, usize> = graph
+        .inputs
+        .iter()
+        .filter_map(|v| Some((v.name.clone(), v.dims.as_ref()?.len())))
+        .collect();
+    for node in &graph.nodes {
+        let rank = match node.op_type.as_str() {
+            _ if !node.domain.is_empty() => None,
+            "Gemm" | "Flatten" => Some(2),
+            "Reshape" => node
+                .input(1)
+                .and_then(|shape| graph.initializers.get(shape))
+                .map(Tensor::len),
+            "Relu" | "Clip" | "Sigmoid" | "Tanh" => {
+                node.input(0).and_then(|i| ranks.get(i)).copied()
+            }
+            _ => None,
+        };
+        if let (Some(rank), Some(output)) = (rank, node.output(0)) {
+            ranks.insert(output.to_owned(), rank);
+        }
+    }
+    ranks
+}
+
+/// The type of the model's weights: that of its first float initializer.
+fn float_type(graph: &Graph) -> DataType {
+    let mut types = graph.initializers.values().map(|t| t.dtype);
+    types.find(|t| t.is_float()).unwrap_or(DataType::Float)
+}
