@@ -8,7 +8,12 @@
 
 mod context;
 mod error;
+mod evaluate;
+mod predict;
+mod progress;
 mod runtime;
+mod tune;
+mod values;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -19,7 +24,9 @@ pub use self::{context::Context, error::CliError};
 const EXAMPLES: &str = "\
 Examples:
   ftsurgery runtime install        fetch the onnxruntime library, once
-  ftsurgery runtime status         show which library is used, and why
+  ftsurgery tune mobilenet.onnx --data photos --out run
+  ftsurgery evaluate run/winners/blocks.onnx --data photos
+  ftsurgery predict run/winners/blocks.onnx photo.jpg
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input.";
 
@@ -53,6 +60,12 @@ pub struct GlobalArgs {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Fine-tune a model on a data set, trying which of its parts to train
+    Tune(Box<tune::TuneArgs>),
+    /// Measure a classifier on a data set
+    Evaluate(evaluate::EvaluateArgs),
+    /// Classify images
+    Predict(predict::PredictArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
 }
@@ -60,6 +73,9 @@ enum Command {
 impl Command {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         match self {
+            Self::Tune(args) => tune::run(args, context),
+            Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Predict(args) => predict::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }
     }
