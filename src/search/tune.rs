@@ -1,0 +1,327 @@
+//! A whole run: from a model and data to tuned models.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::analysis::{Analysis, AnalyzeOptions, Delimiters};
+use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
+use crate::graph::{Dim, Graph};
+use crate::onnx::Model;
+use crate::runtime::{Device, Runtime};
+use crate::strategy::{Network, Strategy};
+use crate::surgery::{Features, HeadKind, HeadSpec, graft};
+use crate::training::{Lab, LabOptions, Optimizer, Plateau};
+
+use super::emit::Emitter;
+use super::plan::Plan;
+use super::results::Results;
+use super::rundir::RunDir;
+use super::runner::Runner;
+use super::watch::Watcher;
+use super::{ModelCard, ModelInput, SearchError};
+
+/// How to tune.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The strategies, in the order they are run.
+    pub strategies: Vec<Strategy>,
+    /// The head.
+    pub head: HeadKind,
+    /// Share of values dropped in the head, 0 to 1.
+    pub dropout: f32,
+    /// Value to take as the last feature map; `None` to search for it.
+    pub features: Option<String>,
+    /// What ends a block.
+    pub delimiters: Delimiters,
+    /// How pixels become input; `None` for the model's own, else the default.
+    pub preprocess: Option<Preprocess>,
+    /// Height and width of images, for models that leave it open.
+    pub image_size: Option<(usize, usize)>,
+    /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
+    /// dropout, and the order is also that of batches.
+    pub split: SplitOptions,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The learning-rate schedule.
+    pub plateau: Option<Plateau>,
+    /// Samples per step.
+    pub batch_size: usize,
+    /// Epochs of a winner.
+    pub epochs: usize,
+    /// Epochs of a candidate in the search.
+    pub search_epochs: usize,
+    /// Threads; 0 for all cores.
+    pub threads: usize,
+    /// The device.
+    pub device: Device,
+    /// Bytes of cached features in memory.
+    pub memory_budget: u64,
+    /// Whether the metrics get a line per step.
+    pub log_steps: bool,
+}
+
+/// What to tune, and where the results go.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The image folder or `.npz` file.
+    pub data: PathBuf,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Whether that folder may hold an earlier run, which is then replaced.
+    pub force: bool,
+    /// The command line, for the record.
+    pub command: Vec<String>,
+    /// How.
+    pub settings: Settings,
+}
+
+/// Tunes a model by every strategy asked for.
+///
+/// A strategy that fails, for instance by a loss that is not a number, is recorded in the results,
+/// and the others go on.
+///
+/// # Errors
+/// When model, data and settings do not fit, the run's folder cannot be written, or no strategy
+/// works for this input.
+pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
+    let settings = &job.settings;
+    RunDir::check(&job.out, job.force)?;
+    if settings.split.train_fraction <= 0.0 {
+        return Err(SearchError::Setting(
+            "the train fraction is 0: there is nothing to train on".to_owned(),
+        ));
+    }
+    let original = Model::open(&job.model)?;
+    original.ensure_fully_known()?;
+    let graph = Graph::from_model(&original)?;
+    let mut card = ModelCard::read(&original)?;
+    let input = ModelInput::of(
+        &graph,
+        &card,
+        settings.image_size,
+        settings.preprocess.as_ref(),
+    )?;
+    let analysis = Analysis::of(
+        &original,
+        &AnalyzeOptions {
+            delimiters: settings.delimiters.clone(),
+            features: settings.features.clone(),
+            image_size: Some((input.height, input.width)),
+            ..AnalyzeOptions::default()
+        },
+    )?;
+    let features = features(&analysis, settings.head)?;
+
+    let dataset = input.open(
+        &job.data,
+        Some(&|done, total| watcher.decoding(done, total)),
+    )?;
+    warn_of_skipped(&dataset, watcher);
+    let classes = classes(&graph, &dataset, &card, settings.head)?;
+    let head = HeadSpec {
+        dropout: settings.dropout,
+        ..HeadSpec::new(settings.head, classes.len(), settings.split.seed)
+    };
+    let grafted = graft(&original, features.as_ref(), &head)?;
+    let split = Split::of(&dataset, &settings.split)?;
+    let network = Network::new(&analysis, &grafted, settings.head);
+    let plan = Plan::new(&settings.strategies, &network, &split)?;
+    card = ModelCard {
+        classes: Some(classes),
+        preprocess: dataset
+            .is_images()
+            .then(|| input.spec.preprocess.clone())
+            .or(card.preprocess),
+        image_size: Some((input.height, input.width)),
+    };
+    let lab = Lab::new(
+        runtime,
+        &grafted,
+        &dataset,
+        input.spec.clone(),
+        LabOptions {
+            device: settings.device,
+            threads: settings.threads,
+            memory_budget: settings.memory_budget,
+            spill_dir: job.out.clone(),
+        },
+    )?;
+
+    let run = RunDir::create(&job.out, job.force)?;
+    run.write_run(&record(job, runtime, &original, &dataset, &input, &plan))?;
+    run.write_split(&SplitFile::new(&split, &dataset))?;
+    Runner {
+        lab: &lab,
+        split: &split,
+        settings,
+        run: &run,
+        emitter: Emitter {
+            runtime,
+            device: settings.device,
+            threads: settings.threads,
+            original: &original,
+            grafted: &grafted,
+            dataset: &dataset,
+            input: &input.spec,
+            card,
+        },
+        watcher,
+        begun: 0,
+        total: plan.trials(),
+    }
+    .run(&plan)
+}
+
+/// The feature map that a new head is grafted on. The model's own head does without.
+fn features(analysis: &Analysis, head: HeadKind) -> Result<Option<Features>, SearchError> {
+    let backbone = match analysis.backbone() {
+        Ok(backbone) => backbone,
+        Err(_) if head == HeadKind::Keep => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (Some(height), Some(width)) = (backbone.height, backbone.width) else {
+        if head == HeadKind::Keep {
+            return Ok(None);
+        }
+        return Err(SearchError::Setting(format!(
+            "the size of the feature map `{}` is not known; a head cannot be built on it",
+            backbone.features
+        )));
+    };
+    Ok(Some(Features {
+        value: backbone.features.clone(),
+        channels: backbone.channels,
+        height,
+        width,
+        nhwc: backbone.layout == crate::analysis::Layout::Nhwc,
+    }))
+}
+
+/// Names of the classes, in the order of the outputs: those of the data, for a new head; a kept
+/// head needs as many as it has outputs, or of an array at most as many.
+fn classes(
+    graph: &Graph,
+    dataset: &Dataset,
+    card: &ModelCard,
+    head: HeadKind,
+) -> Result<Vec<String>, SearchError> {
+    let of_data = dataset.classes();
+    if head != HeadKind::Keep {
+        return Ok(of_data.to_vec());
+    }
+    if dataset.is_images() {
+        return match &card.classes {
+            Some(own) if own != of_data => Err(SearchError::Setting(format!(
+                "the model's classes are {}, those of the data {}; a new head (--head paper or \
+                 linear) fits any",
+                own.join(", "),
+                of_data.join(", ")
+            ))),
+            _ => Ok(of_data.to_vec()),
+        };
+    }
+    let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
+    let own = match outputs.and_then(|d| d.last()) {
+        Some(Dim::Known(n)) => *n,
+        _ => of_data.len(),
+    };
+    if of_data.len() > own {
+        return Err(SearchError::Setting(format!(
+            "the largest label of the data is {}, but the model has {own} classes (0 to {})",
+            of_data.len() - 1,
+            own.saturating_sub(1)
+        )));
+    }
+    Ok(match &card.classes {
+        Some(names) if names.len() == own => names.clone(),
+        _ => (0..own).map(|c| c.to_string()).collect(),
+    })
+}
+
+/// One warning that sums up the files left out and names the first of them.
+fn warn_of_skipped(dataset: &Dataset, watcher: &dyn Watcher) {
+    const NAMED: usize = 3;
+    let skipped = dataset.skipped();
+    if skipped.is_empty() {
+        return;
+    }
+    let mut text = format!(
+        "{} of {} files are skipped:",
+        skipped.len(),
+        skipped.len() + dataset.len()
+    );
+    for file in skipped.iter().take(NAMED) {
+        text.push_str(&format!("\n  {}: {}", file.path, file.reason));
+    }
+    if skipped.len() > NAMED {
+        text.push_str(&format!("\n  and {} more", skipped.len() - NAMED));
+    }
+    watcher.warning(&text);
+}
+
+/// The content of `run.json`.
+fn record(
+    job: &Job,
+    runtime: &Runtime,
+    original: &Model,
+    dataset: &Dataset,
+    input: &ModelInput,
+    plan: &Plan,
+) -> serde_json::Value {
+    let settings = &job.settings;
+    let show = |path: &Path| path.display().to_string();
+    let digest = Sha256::digest(original.file_bytes());
+    let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let skipped: Vec<_> = dataset
+        .skipped()
+        .iter()
+        .map(|s| json!({ "path": s.path, "reason": s.reason }))
+        .collect();
+    let strategies: Vec<_> = plan
+        .strategies
+        .iter()
+        .map(|p| json!({ "name": p.strategy, "candidates": p.candidates }))
+        .collect();
+    json!({
+        "command": job.command,
+        "versions": {
+            "ftsurgery": env!("CARGO_PKG_VERSION"),
+            "onnxruntime": runtime.version().to_string(),
+        },
+        "model": { "path": show(&job.model), "sha256": sha256 },
+        "data": {
+            "path": show(&job.data),
+            "fingerprint": dataset.fingerprint(),
+            "samples": dataset.len(),
+            "classes": dataset.classes(),
+            "skipped": skipped,
+        },
+        "configuration": {
+            "strategies": strategies,
+            "head": settings.head.to_string(),
+            "dropout": settings.dropout,
+            "features": settings.features,
+            "delimiters": format!("{:?}", settings.delimiters).to_lowercase(),
+            "preprocess": dataset.is_images().then_some(&input.spec.preprocess),
+            "image_size": [input.height, input.width],
+            "layout": input.spec.layout,
+            "search_fraction": settings.split.search_fraction,
+            "train_fraction": settings.split.train_fraction,
+            "seed": settings.split.seed,
+            "shuffle": settings.split.shuffle,
+            "optimizer": settings.optimizer,
+            "plateau": settings.plateau,
+            "batch_size": settings.batch_size,
+            "epochs": settings.epochs,
+            "search_epochs": settings.search_epochs,
+            "threads": settings.threads,
+            "device": settings.device.to_string(),
+            "memory_budget": settings.memory_budget,
+            "log_steps": settings.log_steps,
+        },
+    })
+}
