@@ -8,6 +8,7 @@
 
 mod analyze;
 mod context;
+mod demo;
 mod error;
 mod evaluate;
 mod gradients;
@@ -74,6 +75,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
 }
@@ -86,6 +88,7 @@ impl Command {
             Self::Tune(args) => tune::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }
     }
