@@ -15,7 +15,7 @@ use crate::surgery::Grafted;
 use super::dropout::fill_mask;
 use super::features::Features;
 use super::program::{
-    LABELS, Prepared, Program, boundary, evaluation_program, prefix_graph, step_program,
+    LABELS, Port, Prepared, Program, boundary, evaluation_program, prefix_graph, step_program,
 };
 use super::{
     EpochMetrics, Moments, Observer, PlateauState, Predictions, Score, TrainingError, TrialOutcome,
@@ -309,10 +309,8 @@ impl<'a> Lab<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Features, TrainingError> {
         let batch = EVALUATION_BATCH.min(samples.len().max(1));
-        let mut folded = self.prepare(batch)?;
-        folded.fold()?;
-        let ports = boundary(&folded, trainable)?;
-        let Some(graph) = prefix_graph(&folded, &ports)? else {
+        let (prepared, ports) = self.prefix(trainable, batch)?;
+        let Some(graph) = prefix_graph(&prepared, &ports)? else {
             return Ok(Features::Input);
         };
         let mut store = Features::store(&ports, samples, &self.options)?;
@@ -321,15 +319,13 @@ impl<'a> Lab<'a> {
             observer.features(done * batch, samples.len())?;
             let run = sessions.get(rows.len(), || {
                 if rows.len() == batch {
-                    return self.bind_prefix(&graph, &folded.input);
+                    return self.bind_prefix(&graph, &prepared.input);
                 }
-                let mut rest = self.prepare(rows.len())?;
-                rest.fold()?;
-                let ports = boundary(&rest, trainable)?;
+                let (rest, ports) = self.prefix(trainable, rows.len())?;
                 match prefix_graph(&rest, &ports)? {
                     Some(graph) => self.bind_prefix(&graph, &rest.input),
                     None => Err(TrainingError::Mismatch(
-                        "the prefix depends on the batch size".into(),
+                        "the frozen part depends on the batch size".into(),
                     )),
                 }
             })?;
@@ -339,6 +335,22 @@ impl<'a> Lab<'a> {
         }
         observer.features(samples.len(), samples.len())?;
         Ok(store)
+    }
+
+    /// The network for `batch` samples, and the frozen values at which its trained part begins.
+    ///
+    /// Those are found with batch normalisation folded, as in the step, but the network is left
+    /// unfolded: a runtime fuses it better where all weights are constant.
+    fn prefix(
+        &self,
+        trainable: &[String],
+        batch: usize,
+    ) -> Result<(Prepared, Vec<Port>), TrainingError> {
+        let prepared = self.prepare(batch)?;
+        let mut folded = prepared.clone();
+        folded.fold()?;
+        let ports = boundary(&folded, trainable)?;
+        Ok((prepared, ports))
     }
 
     fn evaluate(
