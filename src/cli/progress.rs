@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;
@@ -140,8 +139,7 @@ impl Watcher for Progress<'_> {
             (None, Some(v)) => format!("validation accuracy {:.4}", v.accuracy),
             (None, None) => "done".to_owned(),
         };
-        let seconds = Duration::from_secs_f64(trial.seconds.max(0.0)).as_secs_f64();
-        self.line(&format!("{name}: {outcome} ({seconds:.1} s)"));
+        self.line(&format!("{name}: {outcome} ({:.1} s)", trial.seconds));
     }
 
     fn strategy_end(&self, result: &StrategyResult) {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::data::Split;
 use crate::strategy::Candidate;
@@ -210,6 +210,13 @@ fn failed(strategy: Strategy, start: Instant, error: &SearchError) -> StrategyRe
     }
 }
 
+/// A step's line in the metrics.
+#[derive(Serialize)]
+struct StepLine {
+    step: usize,
+    loss: f32,
+}
+
 /// Writes a trial's metrics, passes its progress on, and stops it when asked to.
 struct Recorder<'a> {
     metrics: MetricsFile,
@@ -235,7 +242,7 @@ impl Observer for Recorder<'_> {
 
     fn step(&mut self, step: usize, total: usize, loss: f32) -> Result<(), TrainingError> {
         if self.log_steps {
-            self.metrics.line(&json!({ "step": step, "loss": loss }))?;
+            self.metrics.line(&StepLine { step, loss })?;
         }
         self.watcher.step(step, total, loss);
         self.go_on()
