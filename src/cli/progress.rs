@@ -62,12 +62,12 @@ impl<'a> Progress<'a> {
 
     /// Progress of one thing that is counted.
     pub fn count(&self, what: &str, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
         if self.bar.prefix() != what {
-            self.bar.reset();
             self.bar.set_prefix(what.to_owned());
             self.bar.set_message("");
+            self.bar.reset();
         }
-        self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         if done >= total {
             self.bar.tick();

@@ -80,7 +80,9 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
 fn table(fit: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING.header_separator(RULE));
-    table.set_content_arrangement(match fit {
+    // Squeezed into less, a table says nothing any more.
+    let wide_enough = table.width().is_some_and(|columns| columns >= 40);
+    table.set_content_arrangement(match fit && wide_enough {
         true => ContentArrangement::Dynamic,
         false => ContentArrangement::Disabled,
     });
