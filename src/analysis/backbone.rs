@@ -93,6 +93,9 @@ pub(super) fn find(
         },
         None => missing(format!("`{features}`: {reason}")),
     };
+    if index.producer(features).is_none() {
+        return Err(fail("it is no node's output".to_owned()));
+    }
     let dims = match shapes.get(features) {
         Some(shape) if shape.dims.len() == 4 => &shape.dims,
         Some(shape) => return Err(fail(format!("its rank is {}, not 4", shape.dims.len()))),

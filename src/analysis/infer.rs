@@ -3,8 +3,10 @@
 //! tract is fed a copy of the graph in which every large constant is an input of known shape;
 //! small ones stay, since shapes may depend on their values (`Reshape`, `Resize`, `Pad`, …).
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use tract_onnx::prelude::{Framework, SymbolValues, TractResult};
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
@@ -14,20 +16,35 @@ use crate::graph::{Attribute, Dim, Graph, Node, Value};
 use crate::onnx::messages::ValueInfoProto;
 use crate::onnx::{DataType, Tensor};
 
+use super::kinds::{is_activation, is_norm};
+
 /// Constants above this size are given to tract by shape alone.
 const MAX_CONSTANT_BYTES: usize = 4096;
+/// The newest operator set that tract is tested with. Output shapes follow the same rules in later
+/// ones.
+const TRACT_OPSET: i64 = 18;
 /// The symbol that stands for the batch.
 pub const BATCH: &str = "N";
+/// Stands for a dimension that is not known at all.
+const UNKNOWN_DIM: &str = "?";
 
 /// What is known of one value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueShape {
-    /// Dimensions, with the batch as the symbol `N`.
+    /// Dimensions, with the batch as the symbol `N`, and `?` for what is not known.
     pub dims: Vec<Dim>,
     /// Dimensions for a batch of one, when no other symbol is left.
     pub single: Option<Vec<usize>>,
     /// Bytes of one element.
     pub element_size: Option<usize>,
+}
+
+impl ValueShape {
+    /// Whether some dimension is neither a number nor made of the inputs' symbols.
+    pub fn has_unknown(&self) -> bool {
+        let unknown = |d: &Dim| matches!(d, Dim::Symbolic(name) if name == UNKNOWN_DIM);
+        self.dims.iter().any(unknown)
+    }
 }
 
 /// Shapes by value name, and what could not be found out.
@@ -112,12 +129,33 @@ fn attempt(
     symbolic_batch: bool,
 ) -> Inferred {
     let copy = weightless(graph, image_size, symbolic_batch);
-    // tract reports malformed graphs as errors, but not without exception.
-    match catch_unwind(AssertUnwindSafe(|| run_tract(copy, declared))) {
-        Ok(Ok(inferred)) => inferred,
-        Ok(Err(e)) => failed(format!("{e:#}")),
-        Err(_) => failed("tract panicked".to_owned()),
+    match without_panic(|| run_tract(copy, declared)) {
+        Some(Ok(inferred)) => inferred,
+        Some(Err(e)) => failed(format!("{e:#}")),
+        None => failed("tract gives up on this graph".to_owned()),
     }
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `work` returns, or `None` if it panics: tract reports malformed graphs as errors, but not
+/// without exception. The panic is not printed.
+fn without_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(false);
+    result.ok()
 }
 
 fn failed(reason: String) -> Inferred {
@@ -147,7 +185,7 @@ fn weightless(graph: &Graph, image_size: Option<(usize, usize)>, symbolic_batch:
             && matches!(node.attributes.get("value"), Some(Attribute::Tensor(t)) if large(t))
     };
     Graph {
-        opset: graph.opset,
+        opset: graph.opset.min(TRACT_OPSET),
         domains: graph.domains.clone(),
         nodes: graph
             .nodes
@@ -190,9 +228,13 @@ fn open_input(input: &Value, image_size: Option<(usize, usize)>, symbolic_batch:
         return value;
     };
     let rank = dims.len();
+    let channels_last = is_nhwc(dims);
     for (i, dim) in dims.iter_mut().enumerate() {
         if i == 0 && (symbolic_batch || matches!(dim, Dim::Symbolic(_))) {
             *dim = Dim::Symbolic(BATCH.to_owned());
+        } else if i == 1 && rank == 4 && !channels_last && matches!(dim, Dim::Symbolic(_)) {
+            // Left for the first convolution's weight to tell.
+            *dim = Dim::Symbolic(String::new());
         } else if let Dim::Symbolic(name) = dim
             && !is_symbol(name)
         {
@@ -201,7 +243,7 @@ fn open_input(input: &Value, image_size: Option<(usize, usize)>, symbolic_batch:
         }
     }
     if let (4, Some((height, width))) = (rank, image_size) {
-        let first = if is_nhwc(dims) { 1 } else { 2 };
+        let first = if channels_last { 1 } else { 2 };
         for (dim, size) in dims[first..].iter_mut().zip([height, width]) {
             if matches!(dim, Dim::Symbolic(_)) {
                 *dim = Dim::Known(size);
@@ -251,8 +293,12 @@ fn run_tract(mut graph: Graph, declared: &[ValueInfoProto]) -> TractResult<Infer
 /// The operator name that makes tract treat a node as opaque.
 const UNKNOWN: &str = "ftsurgery_unknown";
 
-/// Renames the operators that tract cannot build, so that the rest can still be analysed, and
-/// returns the names of the values they define.
+fn keeps_shape(node: &Node) -> bool {
+    is_activation(node) || is_norm(node) || node.is("Dropout")
+}
+
+/// Renames the operators that tract cannot build, so that the rest can still be analysed (as another
+/// one where that has the same shape), and returns the names of the values they define.
 fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<String>> {
     let mut unknown = Vec::new();
     let bytes = encode(graph, &[], &[]);
@@ -269,7 +315,15 @@ fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<S
     for (node, message) in graph.nodes.iter_mut().zip(nodes) {
         let builder = onnx.op_register.0.get(&node.op_type);
         let known = node.domain.is_empty() && builder.is_some_and(|b| b(&context, message).is_ok());
-        if !known {
+        if known {
+            continue;
+        }
+        if keeps_shape(node) {
+            "Relu".clone_into(&mut node.op_type);
+            node.inputs.truncate(1);
+            node.outputs.truncate(1);
+            node.attributes.clear();
+        } else {
             UNKNOWN.clone_into(&mut node.op_type);
             node.attributes.clear();
             unknown.extend(node.present_outputs().map(str::to_owned));
@@ -307,7 +361,7 @@ fn shape_of(
     let dims = dims
         .iter()
         .map(|d| match d {
-            None => Dim::Symbolic("?".to_owned()),
+            None => Dim::Symbolic(UNKNOWN_DIM.to_owned()),
             Some(d) => match d.to_i64().ok().and_then(|v| usize::try_from(v).ok()) {
                 Some(v) => Dim::Known(v),
                 None => Dim::Symbolic(d.to_string()),

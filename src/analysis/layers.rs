@@ -1,6 +1,6 @@
 //! The layers of a network: one row per node, and the weighted layers that strategies train.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Dim, Node};
 
@@ -18,6 +18,8 @@ pub struct Layer {
     pub name: String,
     /// Its operator.
     pub op_type: String,
+    /// The layers whose outputs it reads, indices into [`Analysis::layers`](super::Analysis).
+    pub inputs: Vec<usize>,
     /// Dimensions of its first output, the batch being the symbol `N`; `None` if not known.
     pub output_shape: Option<Vec<Dim>>,
     /// Elements of its trainable parameters: weights, biases, scales. A tensor that several nodes
@@ -86,10 +88,24 @@ pub(super) fn collect(
         .collect();
     let mut seen = HashSet::new();
     let mut layers = Vec::new();
+    let mut made_by: HashMap<&str, usize> = HashMap::new();
     for (i, node) in index.graph.nodes.iter().enumerate() {
-        if !data[i] || is_plumbing(node) {
+        if !data[i] {
             continue;
         }
+        let mut inputs: Vec<usize> = node
+            .present_inputs()
+            .filter_map(|v| made_by.get(v).copied())
+            .collect();
+        if is_plumbing(node) {
+            if let (Some(&from), false) = (inputs.first(), node.is("Shape") || node.is("Size")) {
+                made_by.extend(node.present_outputs().map(|v| (v, from)));
+            }
+            continue;
+        }
+        inputs.sort_unstable();
+        inputs.dedup();
+        made_by.extend(node.present_outputs().map(|v| (v, layers.len())));
         let mut own = own_parameters(index, node);
         if let Some((_, bias)) = bias_of(index, node)
             && let Some(bias) = index.float_constant(bias)
@@ -121,9 +137,11 @@ pub(super) fn collect(
             node: i,
             name: node.name.clone(),
             op_type: node.op_type.clone(),
+            inputs,
             output_shape: node
                 .output(0)
                 .and_then(|v| shapes.get(v))
+                .filter(|s| !s.has_unknown())
                 .map(|s| s.dims.clone()),
             parameters,
             buffers,

@@ -10,11 +10,14 @@
 mod backbone;
 mod blocks;
 mod count;
+mod dot;
 mod error;
 mod flow;
 mod infer;
+mod json;
 mod kinds;
 mod layers;
+mod table;
 
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -22,9 +25,12 @@ use crate::onnx::messages::ValueInfoProto;
 
 pub use backbone::{Backbone, ImageInput, Layout, image_input};
 pub use blocks::{Block, Delimiter, Delimiters};
+pub use dot::dot;
 pub use error::{AnalysisError, BackboneError};
 pub use infer::{BATCH, Inferred, ValueShape, infer_shapes};
+pub use json::Report;
 pub use layers::{Layer, WeightedLayer};
+pub use table::table;
 
 use flow::Flow;
 use kinds::Index;
@@ -50,6 +56,22 @@ impl Default for AnalyzeOptions {
             features: None,
             image_size: None,
         }
+    }
+}
+
+/// Height and width from `224` or `HEIGHTxWIDTH`.
+///
+/// # Errors
+/// When the text is neither, or a size is 0.
+pub fn parse_image_size(text: &str) -> Result<(usize, usize), AnalysisError> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.trim().parse(), width.trim().parse()) {
+        (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok((height, width)),
+        _ => Err(AnalysisError::Setting {
+            flag: "image-size",
+            value: text.to_owned(),
+            reason: "give a size such as `224`, or `HEIGHTxWIDTH`".to_owned(),
+        }),
     }
 }
 
@@ -159,6 +181,7 @@ impl Analysis {
             &mut weighted,
         );
         let mut warnings = shapes.warnings;
+        warnings.extend(backbone.as_ref().err().map(ToString::to_string));
         if layers
             .iter()
             .any(|l| l.macs.is_none() || l.activation_bytes.is_none())
@@ -191,6 +214,27 @@ impl Analysis {
     pub fn backbone_layers(&self) -> Vec<usize> {
         (0..self.weighted.len())
             .filter(|&w| !self.weighted[w].in_classifier)
+            .collect()
+    }
+
+    /// The name of the block that a layer lies in.
+    pub fn block_name(&self, layer: &Layer) -> &str {
+        self.blocks.get(layer.block).map_or("", |b| &b.name)
+    }
+
+    /// Whether a layer is the operator of a weighted layer.
+    pub fn is_operator(&self, layer: &Layer) -> bool {
+        layer
+            .weighted
+            .and_then(|w| self.weighted.get(w))
+            .is_some_and(|w| w.node == layer.node)
+    }
+
+    /// Names of a block's weighted layers.
+    pub fn layer_names(&self, block: &Block) -> Vec<&str> {
+        let layers = block.layers.iter();
+        layers
+            .filter_map(|&w| Some(self.weighted.get(w)?.name.as_str()))
             .collect()
     }
 
@@ -237,3 +281,8 @@ fn candidates(weighted: &[WeightedLayer], blocks: &[Block], window: usize) -> Ca
         random3: 1,
     }
 }
+
+#[cfg(test)]
+mod nets;
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use ftsurgery::{
-    data::DataError, graph::GraphError, onnx::OnnxError, runtime::RuntimeError,
-    search::SearchError, training::TrainingError,
+    analysis::AnalysisError, data::DataError, graph::GraphError, onnx::OnnxError,
+    runtime::RuntimeError, search::SearchError, surgery::SurgeryError, training::TrainingError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -155,7 +155,14 @@ macro_rules! rooms {
         }
     )*};
 }
-rooms![DataError, GraphError, OnnxError, TrainingError];
+rooms![
+    AnalysisError,
+    DataError,
+    GraphError,
+    OnnxError,
+    SurgeryError,
+    TrainingError
+];
 
 #[cfg(test)]
 mod tests {

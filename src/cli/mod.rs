@@ -6,9 +6,12 @@
 //! its `mod`, its variant of [`Command`], and its arm in [`Command::run`]. A room whose errors it
 //! returns with `?` needs a line in `error.rs`.
 
+mod analyze;
 mod context;
+mod demo;
 mod error;
 mod evaluate;
+mod gradients;
 mod predict;
 mod progress;
 mod runtime;
@@ -24,6 +27,8 @@ pub use self::{context::Context, error::CliError};
 const EXAMPLES: &str = "\
 Examples:
   ftsurgery runtime install        fetch the onnxruntime library, once
+  ftsurgery runtime status         show which library is used, and why
+  ftsurgery analyze model.onnx     show its layers and blocks
   ftsurgery tune mobilenet.onnx --data photos --out run
   ftsurgery evaluate run/winners/blocks.onnx --data photos
   ftsurgery predict run/winners/blocks.onnx photo.jpg
@@ -60,12 +65,17 @@ pub struct GlobalArgs {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the layers and blocks of a model and what tuning would consider
+    Analyze(analyze::AnalyzeArgs),
+    /// Compute the loss and its gradients for one batch
+    Gradients(gradients::GradientsArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
     Tune(Box<tune::TuneArgs>),
     /// Measure a classifier on a data set
     Evaluate(evaluate::EvaluateArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
 }
@@ -73,9 +83,12 @@ enum Command {
 impl Command {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         match self {
+            Self::Analyze(args) => analyze::run(args, context),
+            Self::Gradients(args) => gradients::run(args, context),
             Self::Tune(args) => tune::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }
     }

@@ -66,7 +66,7 @@ impl Dataset {
     ///
     /// **An `.npz` file** holds `x` (N × channels × height × width; float32, or float64, which is
     /// rounded to float32) and `y` (N; int64 or int32), the labels counted from 0. The classes
-    /// are named "0", "1", … up to the largest label.
+    /// are named "0", "1", … up to the largest label; not all of them need a row.
     ///
     /// # Errors
     /// When nothing usable is found: fewer than two classes, a class without a sample, arrays of

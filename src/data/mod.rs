@@ -20,6 +20,7 @@ pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;
 pub use features::FeatureStore;
 pub use image::{MAX_DECODED_BYTES, MAX_FILE_BYTES, MAX_SIDE, load_image};
+pub use npz::npz_sample_shape;
 pub use preprocess::{ChannelOrder, Layout, Preprocess};
 pub use split::{Split, SplitOptions};
 pub use split_file::SplitFile;

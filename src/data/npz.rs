@@ -17,6 +17,8 @@ use super::dataset::{Dataset, OpenOptions, Samples, hex, reserve};
 
 /// Headers of plain arrays are far shorter; the parser recurses, so its input is bounded.
 const MAX_HEADER_BYTES: usize = 1024;
+/// ImageNet-21k, the largest set of classes in common use, has 21,841.
+const MAX_CLASSES: usize = 1 << 16;
 
 type Archive = ZipArchive<BufReader<File>>;
 
@@ -26,6 +28,10 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
     let mut archive = Archive::new(BufReader::new(file))
         .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
     let want = [options.channels, options.height, options.width];
+    let names = ["channels", "height", "width"];
+    if let Some((option, side)) = names.into_iter().zip(want).find(|(_, side)| *side == 0) {
+        return Err(DataError::option(option, side, "expected at least 1"));
+    }
 
     let (rows, labels) = read_labels(&mut archive, path)?;
     let values = read_samples(&mut archive, path, rows, want)?;
@@ -50,6 +56,24 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
         shape: want,
         samples: Samples::Arrays(values),
     })
+}
+
+/// Channels, height and width of the samples `x` of an `.npz` file.
+///
+/// # Errors
+/// When the file is no `.npz` archive, or its `x` has not four dimensions.
+pub fn npz_sample_shape(path: &Path) -> Result<[usize; 3], DataError> {
+    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
+    let mut archive = Archive::new(BufReader::new(file))
+        .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
+    let array = Array::open(&mut archive, path, "x")?;
+    match *array.shape.as_slice() {
+        [_, c, h, w] => Ok([c, h, w]),
+        _ => Err(array.error(format!(
+            "its shape is {:?}, expected [N, C, H, W]",
+            array.shape
+        ))),
+    }
 }
 
 fn read_labels(archive: &mut Archive, path: &Path) -> Result<(usize, Vec<i64>), DataError> {
@@ -116,50 +140,20 @@ fn read_samples(
     Ok(values)
 }
 
-/// One more than the largest label; every class must occur.
+/// One more than the largest label. Which labels fit is for the model to say; the bound here only
+/// keeps a broken file from asking for a head of a billion classes.
 fn count_classes(path: &Path, labels: &[i64]) -> Result<usize, DataError> {
-    let mut seen = vec![false; labels.len()];
-    for (row, &label) in labels.iter().enumerate() {
-        // With more classes than rows some class has no row.
-        let slot = usize::try_from(label)
-            .ok()
-            .and_then(|label| seen.get_mut(label));
-        match slot {
-            Some(slot) => *slot = true,
-            None => {
-                return Err(DataError::Row {
-                    path: path.to_owned(),
-                    array: "y",
-                    row,
-                    reason: format!(
-                        "label {label} in a file of {} rows: labels are counted from 0 and every \
-                         class needs a row",
-                        labels.len()
-                    ),
-                });
-            }
-        }
-    }
-    let classes = seen
-        .iter()
-        .rposition(|seen| *seen)
-        .map_or(0, |largest| largest + 1);
-    if classes < 2 {
-        return Err(DataError::not_a_dataset(
-            path,
-            format!("expected at least 2 classes, found {classes}"),
-        ));
-    }
-    match seen[..classes].iter().position(|seen| !seen) {
-        Some(class) => Err(DataError::array(
-            path,
-            "y",
-            format!(
-                "no row has label {class}, though the largest label is {}",
-                classes - 1
-            ),
-        )),
-        None => Ok(classes),
+    let Some((row, &largest)) = labels.iter().enumerate().max_by_key(|(_, label)| **label) else {
+        return Err(DataError::not_a_dataset(path, "it has no rows"));
+    };
+    match usize::try_from(largest) {
+        Ok(largest) if largest < MAX_CLASSES => Ok(largest + 1),
+        _ => Err(DataError::Row {
+            path: path.to_owned(),
+            array: "y",
+            row,
+            reason: format!("label {largest}; labels are counted from 0 and below {MAX_CLASSES}"),
+        }),
     }
 }
 

@@ -128,7 +128,7 @@ fn split(
     let in_search = if options.search_fraction > 0.0 { 2 } else { 0 };
     let in_train = usize::from(options.train_fraction > 0.0);
     let needed = (in_search + in_train).max(1);
-    if let Some(class) = counts.iter().position(|count| *count < needed) {
+    if let Some(class) = counts.iter().position(|count| (1..needed).contains(count)) {
         return Err(DataError::ClassTooSmall {
             class: class_name(class),
             count: counts[class],
@@ -138,7 +138,8 @@ fn split(
 
     let total = labels.len();
     let share = |fraction: f64, of: usize| (fraction * of as f64).round() as usize;
-    let ones = |n: usize| vec![n; n_classes];
+    // Arrays may lack a class altogether; nothing is asked of it.
+    let ones = |n: usize| -> Vec<usize> { counts.iter().map(|&count| n.min(count)).collect() };
     let less = |from: &[usize], taken: &[usize]| -> Vec<usize> {
         from.iter()
             .zip(taken)

@@ -4,6 +4,8 @@
 //! changed by it. Values are named, as in ONNX; every value is defined once.
 
 mod build;
+#[cfg(test)]
+mod cases;
 mod error;
 pub mod infer;
 mod node;

@@ -53,6 +53,14 @@ pub enum RuntimeError {
     /// The installation failed.
     #[error("cannot install onnxruntime: {0}")]
     Install(String),
+    /// The version asked for cannot be installed.
+    #[error("cannot install onnxruntime {version}: {reason}")]
+    Version {
+        /// As the user wrote it.
+        version: String,
+        /// Why not.
+        reason: String,
+    },
     /// A file of the cache could not be read or written.
     #[error("{action} `{}`", .path.display())]
     Io {
@@ -109,7 +117,11 @@ impl RuntimeError {
     pub fn is_bad_input(&self) -> bool {
         matches!(
             self,
-            Self::NotFound(_) | Self::Named { .. } | Self::TooOld { .. } | Self::Device { .. }
+            Self::NotFound(_)
+                | Self::Named { .. }
+                | Self::TooOld { .. }
+                | Self::Version { .. }
+                | Self::Device { .. }
         )
     }
 

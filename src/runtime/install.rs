@@ -82,20 +82,7 @@ impl Installer {
         progress: &mut dyn FnMut(&str),
     ) -> Result<PathBuf, RuntimeError> {
         let wanted = version.unwrap_or(DEFAULT_VERSION);
-        let oldest = Version::OLDEST;
-        let plain = wanted
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '.');
-        match wanted.parse::<Version>() {
-            _ if !plain => return Err(failed(format!("`{wanted}` is not a version"))),
-            Ok(number) if number >= oldest => {}
-            Ok(_) => return Err(failed(format!("{wanted} is too old, {oldest} is needed"))),
-            Err(()) => {
-                return Err(failed(format!(
-                    "`{wanted}` is not a version such as 1.32.0"
-                )));
-            }
-        }
+        check_version(wanted)?;
         fs::create_dir_all(&self.folder).map_err(io_error("cannot create", &self.folder))?;
         let lock_path = self.folder.join(".lock");
         let lock = fs::File::create(&lock_path).map_err(io_error("cannot create", &lock_path))?;
@@ -171,7 +158,7 @@ impl Installer {
             output = self.pip(&format!("onnxruntime>={}", Version::OLDEST), folder)?;
         }
         if !output.status.success() {
-            return Err(failed(pip_failure(&said(&output), wanted)));
+            return Err(pip_failure(&said(&output), wanted));
         }
         let entries = fs::read_dir(folder).map_err(io_error("cannot read", folder))?;
         entries
@@ -222,34 +209,45 @@ impl Installer {
     }
 }
 
-/// Names the usual reasons pip fails, else quotes its last words.
-fn pip_failure(said: &str, wanted: &str) -> String {
-    let offline = [
-        "NewConnectionError",
-        "Failed to establish a new connection",
-        "Temporary failure in name resolution",
-        "Name or service not known",
-        "ConnectTimeoutError",
-        "Network is unreachable",
-        "Could not fetch URL",
-        "Cannot connect to proxy",
-    ];
-    if said.contains("No module named pip") {
-        return "python3 has no pip; install it (`python3 -m ensurepip`, or your system's package \
-                python3-pip)"
-            .to_owned();
+/// Refuses what is not the number of a version that can serve.
+fn check_version(wanted: &str) -> Result<(), RuntimeError> {
+    let plain = wanted
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '.');
+    match wanted.parse::<Version>() {
+        Ok(number) if plain && number >= Version::OLDEST => Ok(()),
+        Ok(_) if plain => Err(no_such_version(
+            wanted,
+            format!("at least {} is needed", Version::OLDEST),
+        )),
+        _ => Err(no_such_version(
+            wanted,
+            "a version looks like 1.32.0".to_owned(),
+        )),
     }
-    if offline.iter().any(|sign| said.contains(sign)) {
-        return "the package index does not answer; is the network up?".to_owned();
+}
+
+/// Names the usual reasons pip fails, else quotes its last words.
+fn pip_failure(said: &str, wanted: &str) -> RuntimeError {
+    if said.contains("No module named pip") {
+        let reason = "python3 has no pip; install it (`python3 -m ensurepip`, or your system's \
+                      package python3-pip)";
+        return failed(reason.to_owned());
+    }
+    if said.contains("(from versions: none)") {
+        let reason = "the package index does not answer, or has no onnxruntime for this machine; \
+                      is the network up?";
+        return failed(reason.to_owned());
     }
     if said.contains("No matching distribution") {
-        return format!("the package index has no onnxruntime {wanted} for this machine");
+        let reason = "the package index does not have it for this machine";
+        return no_such_version(wanted, reason.to_owned());
     }
     let lines: Vec<_> = said.trim().lines().rev().take(3).collect();
-    format!(
+    failed(format!(
         "pip failed: {}",
         lines.into_iter().rev().collect::<Vec<_>>().join("; ")
-    )
+    ))
 }
 
 /// Compares every library in the folder with the hash in the wheel's RECORD there; the main one
@@ -306,6 +304,13 @@ fn base64_url(bytes: &[u8]) -> String {
 
 fn first_library(folder: &Path) -> Option<PathBuf> {
     locate::libraries_in(folder).into_iter().next()
+}
+
+fn no_such_version(version: &str, reason: String) -> RuntimeError {
+    RuntimeError::Version {
+        version: version.to_owned(),
+        reason,
+    }
 }
 
 fn failed(reason: String) -> RuntimeError {

@@ -33,6 +33,6 @@ pub use device::Device;
 pub use error::RuntimeError;
 pub use library::Runtime;
 pub use locate::{Located, Origin};
-pub use session::{Binding, Port, Session, SessionOptions};
+pub use session::{Binding, Packing, Port, Session, SessionOptions};
 pub use tensor::{Array, SharedTensor, dtype};
 pub use version::Version;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use ort::{
-    session::{IoBinding, builder::GraphOptimizationLevel},
+    session::{
+        IoBinding,
+        builder::{GraphOptimizationLevel, PrepackedWeights},
+    },
     value::{DynValue, ValueType},
 };
 
@@ -29,6 +32,9 @@ pub struct SessionOptions {
     pub threads: usize,
     /// Whether onnxruntime rewrites the graph (all its optimisations) or runs it as it stands.
     pub optimize: bool,
+    /// Where the session keeps the copies of its external initializers that kernels rearrange for
+    /// speed; `None` keeps them in the session.
+    pub packing: Option<Packing>,
     /// Prefix of the file that gets the times of every node; see [`Session::end_profile`].
     pub profile: Option<PathBuf>,
 }
@@ -41,8 +47,21 @@ impl Default for SessionOptions {
             device: Device::Cpu,
             threads: 0,
             optimize: true,
+            packing: None,
             profile: None,
         }
+    }
+}
+
+/// Rearranged weights that sessions share: those that are given the same `Packing` and the same
+/// [`SharedTensor`] keep one copy between them. It lives as long as a handle or a session has it.
+#[derive(Debug, Clone)]
+pub struct Packing(PrepackedWeights);
+
+impl Packing {
+    /// An empty one.
+    pub fn new(_loaded: &Runtime) -> Self {
+        Self(PrepackedWeights::new())
     }
 }
 
@@ -126,6 +145,9 @@ impl Session {
             message: error.message().to_owned(),
         };
         let session = build(runtime, model, externals, options, &providers).map_err(failed)?;
+        if !externals.is_empty() {
+            return_freed_memory();
+        }
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             label: options.label.clone(),
@@ -353,6 +375,8 @@ fn build(
         .with_log_id(&options.label)?
         .with_optimization_level(level)?
         .with_intra_threads(options.threads)?
+        // Threads that spin while they wait slow down every other session and process.
+        .with_intra_op_spinning(false)?
         .with_flush_to_zero()?
         .with_deterministic_compute(true)?
         .with_execution_providers(providers)?;
@@ -361,9 +385,30 @@ fn build(
     }
     for (name, tensor) in externals {
         let value: Arc<DynValue> = Arc::new(tensor.as_value(runtime)?);
+        // As an external initializer alone, onnxruntime copies the tensor into the session; as a
+        // shared initializer alone, it still wants to read the external file.
+        builder = builder.with_initializer(name, Arc::clone(&value))?;
         builder = builder.with_external_initializer(name, value)?;
     }
+    if let Some(Packing(container)) = &options.packing {
+        builder = builder.with_prepacked_weights(container)?;
+    }
     builder.commit_from_memory(model)
+}
+
+/// While it loads a model, onnxruntime copies every external initializer and frees the copy again.
+/// glibc keeps such pieces, and cannot reuse them once small allocations split them, so that every
+/// session would seem to hold a copy of the weights.
+#[allow(unsafe_code)]
+fn return_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: glibc's function, in its documented signature; callable at any time.
+        unsafe { malloc_trim(0) };
+    }
 }
 
 /// Why a tensor cannot serve the port, if it cannot.

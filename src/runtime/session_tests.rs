@@ -6,6 +6,8 @@ use crate::runtime::testing::runtime;
 
 const AFFINE: &[u8] = include_bytes!("../../fixtures/runtime/affine.onnx");
 const EXTERNAL: &[u8] = include_bytes!("../../fixtures/runtime/external.onnx");
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: &[u8] = include_bytes!("../../fixtures/runtime/large.onnx");
 const PRODUCT: &[u8] = include_bytes!("../../fixtures/runtime/product.onnx");
 const CASTS: &[u8] = include_bytes!("../../fixtures/runtime/casts.onnx");
 
@@ -148,10 +150,70 @@ fn sessions_share_an_external_initializer() {
         let mut first = Session::new(&runtime, EXTERNAL, &externals, &options).unwrap();
         let mut second = Session::new(&runtime, EXTERNAL, &externals, &options).unwrap();
         let x = arr2(&[[1.0_f32, 1.0]]).into();
-        let expected: Array = arr2(&[[5.0_f32, 7.0, 9.0]]).into();
-        assert_eq!(first.run(&[("x", &x)]).unwrap(), [expected.clone()]);
+        let expected = [Array::from(arr2(&[[5.0_f32, 7.0, 9.0]]))];
+        assert_eq!(first.run(&[("x", &x)]).unwrap(), expected);
         drop(first);
-        assert_eq!(second.run(&[("x", &x)]).unwrap(), [expected]);
+        assert_eq!(second.run(&[("x", &x)]).unwrap(), expected);
+    }
+}
+
+/// Memory of this process in use, in bytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 1024
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn sessions_do_not_duplicate_an_external_initializer() {
+    let Some(runtime) = runtime() else { return };
+    let length = 1 << 22;
+    let tensor = SharedTensor::from_f32("w", &[length], &vec![0.5; length]).unwrap();
+    let externals = [("w".to_owned(), tensor.clone())];
+    let before = resident();
+    let sessions: Vec<_> = (0..8)
+        .map(|_| Session::new(&runtime, LARGE, &externals, &options("large", 1)).unwrap())
+        .collect();
+    let growth = resident().saturating_sub(before);
+    // Other tests run in the same process; eight copies would be far above this.
+    assert!(
+        growth < 4 * tensor.byte_len(),
+        "{growth} bytes for {} sessions",
+        sessions.len()
+    );
+}
+
+#[test]
+fn sessions_share_packed_weights() {
+    let Some(runtime) = runtime() else { return };
+    let tensor = SharedTensor::from_f32("w", &[2, 3], &[1.0; 6]).unwrap();
+    let externals = [("w".to_owned(), tensor)];
+    let packing = Some(Packing::new(&runtime));
+    let options = SessionOptions {
+        packing,
+        ..options("packed", 1)
+    };
+    let mut sessions: Vec<_> = (0..3)
+        .map(|_| Session::new(&runtime, EXTERNAL, &externals, &options).unwrap())
+        .collect();
+    drop(options);
+    let x = arr2(&[[1.0_f32, 2.0]]).into();
+    sessions.remove(0);
+    for session in &mut sessions {
+        assert_eq!(
+            session.run(&[("x", &x)]).unwrap(),
+            [arr2(&[[3.0_f32; 3]]).into()]
+        );
     }
 }
 
@@ -301,13 +363,17 @@ fn an_output_buffer_of_the_wrong_batch_is_an_error() {
 fn denormals_flush_to_zero_in_every_thread() {
     let Some(runtime) = runtime() else { return };
     for threads in [1, 2] {
-        let mut session =
-            Session::new(&runtime, PRODUCT, &[], &options("denormal", threads)).unwrap();
+        let runtime = runtime.clone();
+        let make =
+            move || Session::new(&runtime, PRODUCT, &[], &options("denormal", threads)).unwrap();
+        // onnxruntime sets the flag of the thread that makes the first session of a process, and
+        // a thread inherits it from its parent: this thread must not be that one.
+        std::thread::scope(|scope| scope.spawn(|| drop(make())).join().unwrap());
         // Large enough that worker threads take part.
         let tiny = floats(&[1e-30; 200_000]);
         let small = floats(&[1e-10; 200_000]);
         let run = std::thread::spawn(move || {
-            let outputs = session.run(&[("a", &tiny), ("b", &small)]).unwrap();
+            let outputs = make().run(&[("a", &tiny), ("b", &small)]).unwrap();
             outputs[0]
                 .as_f32()
                 .unwrap()

@@ -246,7 +246,7 @@ impl SharedTensor {
                 bytes.len()
             )));
         }
-        let bytes = if bytes.as_ptr().addr() % size == 0 {
+        let bytes = if bytes.as_ptr().addr().is_multiple_of(size) {
             bytes
         } else {
             aligned_copy(&bytes)

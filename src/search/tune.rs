@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::analysis::{Analysis, AnalyzeOptions, Delimiters};
+use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
 use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
 use crate::graph::{Dim, Graph};
 use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
-use crate::surgery::{Features, HeadKind, HeadSpec, graft};
+use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
 use crate::training::{Lab, LabOptions, Optimizer, Plateau};
 
 use super::emit::Emitter;
@@ -94,8 +94,9 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             "the train fraction is 0: there is nothing to train on".to_owned(),
         ));
     }
-    let original = Model::open(&job.model)?;
-    original.ensure_fully_known()?;
+    let file = Model::open(&job.model)?;
+    file.ensure_fully_known()?;
+    let original = at_image_size(&file, settings.image_size)?;
     let graph = Graph::from_model(&original)?;
     let mut card = ModelCard::read(&original)?;
     let input = ModelInput::of(
@@ -154,7 +155,7 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
 
     let run = RunDir::create(&job.out, job.force)?;
     run.write_run(&RunRecord::new(
-        job, runtime, &original, &analysis, &dataset, &input, &plan,
+        job, runtime, &file, &analysis, &dataset, &input, &plan,
     ))?;
     run.write_split(&SplitFile::new(&split, &dataset))?;
     Runner {
@@ -177,6 +178,21 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         total: plan.trials(),
     }
     .run(&plan)
+}
+
+/// The model made for the image size asked for, where it declares another.
+fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
+    let input = image_input(&Graph::from_model(model)?);
+    Ok(match (size, input) {
+        (Some((height, width)), Some(input)) => {
+            let axes = match input.layout {
+                crate::analysis::Layout::Nchw => [2, 3],
+                crate::analysis::Layout::Nhwc => [1, 2],
+            };
+            with_input_size(model, &input.name, axes, [height, width])
+        }
+        _ => model.with_proto(model.proto.clone()),
+    })
 }
 
 /// The feature map that a new head is grafted on. The model's own head does without.

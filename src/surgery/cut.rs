@@ -77,3 +77,60 @@ pub fn extract(graph: &Graph, inputs: &[Value], outputs: &[Value]) -> Result<Gra
     })?;
     Ok(part)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_prefix_and_its_suffix_compute_what_the_whole_does() {
+        let whole = classifier();
+        let map = value("map", &[0, 4, 8, 8]);
+        let prefix = extract(&whole, &whole.inputs, std::slice::from_ref(&map)).unwrap();
+        let suffix = extract(&whole, &[map], &whole.outputs[..1]).unwrap();
+        assert_eq!(prefix.nodes.len() + suffix.nodes.len(), 7);
+        assert!(suffix.initializers.keys().eq(["fc.weight", "fc.bias"]));
+        let x = numbers(2 * 3 * 64, 5);
+        let middle = run(&proto(&prefix), &[(&[2, 3, 8, 8], &x)]);
+        let split = run(&proto(&suffix), &[(&[2, 4, 8, 8], &middle[0])]);
+        let direct = run(&proto(&whole), &[(&[2, 3, 8, 8], &x)]);
+        assert_close(&split[0], &direct[0]);
+    }
+
+    #[test]
+    fn initializers_may_become_inputs() {
+        let whole = classifier();
+        let weight = Value::fixed("fc.bias", crate::onnx::DataType::Float, &[3]);
+        let inputs = [value("flat", &[0, 4]), weight];
+        let part = extract(&whole, &inputs, &whole.outputs[..1]).unwrap();
+        assert!(part.initializers.keys().eq(["fc.weight"]));
+        assert_eq!(part.inputs, inputs);
+    }
+
+    #[test]
+    fn a_node_that_is_cut_at_one_output_still_makes_the_others() {
+        let mut whole = classifier();
+        whole.nodes[2] = crate::graph::Node::new("split", "Split", &["bn"], &["map", "rest"])
+            .with("axis", 1)
+            .with("num_outputs", 2);
+        whole.outputs.push(value("rest", &[0, 2, 8, 8]));
+        let inputs = [whole.inputs[0].clone(), value("map", &[0, 2, 8, 8])];
+        let part = extract(&whole, &inputs, &whole.outputs).unwrap();
+        let split = part.nodes.iter().find(|n| n.is("Split")).unwrap();
+        assert_eq!(split.outputs, ["map/cut", "rest"]);
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_named() {
+        let whole = classifier();
+        let fail = |inputs: &[Value], outputs: &[Value]| {
+            extract(&whole, inputs, outputs).unwrap_err().to_string()
+        };
+        let flat = value("flat", &[0, 4]);
+        let error = fail(&[flat], &whole.outputs);
+        assert!(error.contains("`x`") && error.contains("`conv`"), "{error}");
+        assert!(fail(&[value("nowhere", &[0])], &whole.outputs).contains("`nowhere`"));
+        assert!(fail(&whole.inputs, &[value("nothing", &[0])]).contains("`nothing`"));
+    }
+}

@@ -148,3 +148,130 @@ fn describe(graph: &Graph, shapes: &Shapes, value: &str) -> Result<(DataType, us
     let info = shapes.info(value)?;
     Ok((info.dtype, info.dims.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::onnx::Model;
+
+    #[test]
+    fn weight_and_bias_are_those_computed_by_hand() {
+        // 1×1 convolution of one channel into two; variance + epsilon is 4 and 9.
+        let tensors = [
+            ("w", Tensor::f32(&[2, 1, 1, 1], &[2.0, 3.0])),
+            ("b", Tensor::f32(&[2], &[1.0, 1.0])),
+            ("scale", Tensor::f32(&[2], &[1.0, 2.0])),
+            ("bias", Tensor::f32(&[2], &[0.5, -1.0])),
+            ("mean", Tensor::f32(&[2], &[1.0, 2.0])),
+            ("var", Tensor::f32(&[2], &[3.0, 8.0])),
+        ];
+        for (inputs, bias) in [
+            (vec!["x", "w", "b"], [0.5, -5.0 / 3.0]),
+            (vec!["x", "w"], [0.0, -7.0 / 3.0]),
+        ] {
+            let mut graph = classifier();
+            graph.opset = 21;
+            graph.initializers = tensors
+                .iter()
+                .map(|(n, t)| ((*n).to_owned(), t.clone()))
+                .collect();
+            graph.inputs = vec![value("x", &[0, 1, 1, 1])];
+            graph.outputs = vec![value("y", &[0, 2, 1, 1])];
+            let parameters = ["c", "scale", "bias", "mean", "var"];
+            graph.nodes = vec![
+                Node::new("conv", "Conv", &inputs, &["c"]),
+                Node::new("bn", "BatchNormalization", &parameters, &["y"]).with("epsilon", 1.0),
+            ];
+            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            let conv = graph.nodes.iter().find(|n| n.is("Conv")).unwrap();
+            assert_eq!(conv.outputs, ["y"]);
+            graph.outputs = vec![
+                value(&conv.inputs[1], &[2, 1, 1, 1]),
+                value(&conv.inputs[2], &[2]),
+            ];
+            graph.inputs.clear();
+            graph.prune();
+            let folded = run(&proto(&graph), &[]);
+            assert_close(&folded[0], &[1.0, 2.0]);
+            assert_close(&folded[1], &bias);
+        }
+    }
+
+    #[test]
+    fn a_folded_graph_computes_the_same_and_reads_the_same_parameters() {
+        for host in ["Conv", "Gemm", "Gemm transB"] {
+            let mut graph = classifier();
+            if host != "Conv" {
+                let transposed = host != "Gemm";
+                graph.inputs = vec![value("x", &[0, 3])];
+                let dims: &[usize] = if transposed { &[4, 3] } else { &[3, 4] };
+                graph
+                    .initializers
+                    .insert("conv.weight".into(), weight(dims, 1));
+                graph.nodes.truncate(3);
+                graph.nodes[0] = Node::new(
+                    "conv",
+                    "Gemm",
+                    &["x", "conv.weight", "conv.bias"],
+                    &["conv"],
+                )
+                .with("alpha", 2.0)
+                .with("transB", i64::from(transposed));
+                graph.outputs = vec![value("map", &[0, 4])];
+            }
+            let before = graph.clone();
+            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            assert!(!graph.nodes.iter().any(|n| n.is("BatchNormalization")));
+            for name in ["conv.weight", "conv.bias", "bn.scale", "bn.bias"] {
+                assert!(graph.initializers.contains_key(name));
+                assert!(graph.consumers().contains_key(name));
+            }
+            let dims: &[usize] = if host == "Conv" {
+                &[2, 3, 8, 8]
+            } else {
+                &[2, 3]
+            };
+            let x = numbers(dims.iter().product(), 9);
+            let outputs = |g| run(&proto(g), &[(dims, &x)]);
+            assert_close(&outputs(&graph)[0], &outputs(&before)[0]);
+        }
+    }
+
+    #[test]
+    fn normalisations_that_are_not_alone_behind_a_convolution_stay() {
+        let stays = |change: fn(&mut Graph)| {
+            let mut graph = classifier();
+            change(&mut graph);
+            let before = graph.clone();
+            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            assert_eq!(graph, before);
+        };
+        stays(|g| g.outputs.push(value("conv", &[0, 4, 8, 8])));
+        stays(|g| g.nodes[4].inputs[0] = "conv".to_owned());
+        stays(|g| g.nodes[0].op_type = "ConvTranspose".to_owned());
+        stays(|g| g.nodes[1] = g.nodes[1].clone().with("training_mode", 1));
+    }
+
+    #[test]
+    fn shared_models_compute_the_same_when_folded() {
+        let count = |g: &Graph| {
+            let norms = g.nodes.iter().filter(|n| n.is("BatchNormalization"));
+            norms.count()
+        };
+        for (path, _, size) in shared_models() {
+            let Some(size) = size else { continue };
+            let mut graph = Graph::from_model(&Model::open(&path).unwrap()).unwrap();
+            let before = graph.clone();
+            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            // The networks with no activation between a convolution and its normalisation.
+            if path.to_string_lossy().contains("mobilenet") {
+                assert!(count(&before) > 0);
+                assert_eq!(count(&graph), 0);
+            }
+            let x = numbers(2 * 3 * size * size, 1);
+            let outputs = |g| run(&proto(g), &[(&[2, 3, size, size], &x)]);
+            assert_close(&outputs(&graph)[0], &outputs(&before)[0]);
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub(super) fn keep(
     let graph = Graph::from_model(model)?;
     let output = graph.outputs.first().ok_or(SurgeryError::NoOutput)?;
     if let Some(Dim::Known(own)) = output.dims.as_ref().and_then(|d| d.last())
-        && *own != classes
+        && *own < classes
     {
         return Err(SurgeryError::Classes {
             output: output.name.clone(),

@@ -107,3 +107,67 @@ fn has_two_dimensions(graph: &Graph, value: &str, declared: Option<&[Dim]>) -> O
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    /// The classifier with `nodes` after its Gemm `fc`, the last of which makes the output.
+    fn ending(nodes: Vec<Node>, opset: i64, dims: &[usize]) -> Graph {
+        let mut graph = classifier();
+        graph.opset = opset;
+        graph.nodes.truncate(7);
+        let output = nodes.last().map_or("fc", |n| &n.outputs[0]).to_owned();
+        graph.nodes.extend(nodes);
+        graph.outputs = vec![value(&output, dims)];
+        graph
+    }
+
+    fn node(name: &str, op: &str, input: &str) -> Node {
+        Node::new(name, op, &[input], &[name])
+    }
+
+    #[test]
+    fn an_output_without_softmax_is_the_logits() {
+        let graph = ending(vec![], 17, &[0, 3]);
+        assert_eq!(logits(&graph).unwrap(), "fc");
+        let graph = ending(vec![node("s", "Sigmoid", "fc")], 17, &[0, 3]);
+        assert_eq!(logits(&graph).unwrap(), "s");
+    }
+
+    #[test]
+    fn a_softmax_over_the_last_axis_is_looked_through() {
+        for (softmax, opset) in [
+            (node("p", "Softmax", "fc"), 17),
+            (node("p", "LogSoftmax", "fc").with("axis", 1), 17),
+            (node("p", "Softmax", "fc"), 9),
+        ] {
+            let alias = node("q", "Identity", "p");
+            let cast = node("r", "Cast", "q").with("to", 1);
+            let flat = node("s", "Flatten", "r");
+            let graph = ending(vec![softmax, alias, cast, flat], opset, &[0, 3]);
+            assert_eq!(logits(&graph).unwrap(), "fc");
+        }
+    }
+
+    #[test]
+    fn a_softmax_over_another_axis_is_refused() {
+        let graph = ending(
+            vec![node("p", "Softmax", "fc").with("axis", 0)],
+            17,
+            &[0, 3],
+        );
+        assert!(
+            logits(&graph)
+                .unwrap_err()
+                .to_string()
+                .contains("`p` (Softmax)")
+        );
+        let wide = node("p", "Softmax", "map").with("axis", 1);
+        assert!(logits(&ending(vec![wide.clone()], 17, &[0, 4, 8, 8])).is_err());
+        let pooled = node("p", "Softmax", "pool").with("axis", 1);
+        let flat = node("q", "Flatten", "p");
+        assert!(logits(&ending(vec![pooled, flat], 17, &[0, 4])).is_err());
+    }
+}

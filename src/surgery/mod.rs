@@ -11,10 +11,13 @@ mod export;
 mod fold;
 mod graft;
 mod head;
+mod input_size;
 mod keep;
 mod logits;
 mod verify;
 
+#[cfg(test)]
+mod graft_tests;
 #[cfg(test)]
 mod testing;
 
@@ -24,5 +27,6 @@ pub use export::{METADATA_PREFIX, export};
 pub use fold::fold_batch_norm;
 pub use graft::{Dropout, Features, Grafted, graft};
 pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};
+pub use input_size::with_input_size;
 pub use logits::logits;
 pub use verify::untouched_is_identical;

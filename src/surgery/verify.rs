@@ -295,3 +295,46 @@ fn tensor_name(tensor: &TensorProto) -> &str {
 fn is_head(name: &Option<String>) -> bool {
     name.as_deref().is_some_and(|n| n.starts_with(HEAD_PREFIX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn every_kind_of_change_is_noticed() {
+        let original = model(&classifier());
+        let changed = |change: fn(&mut ModelProto, &mut GraphProto)| {
+            let mut proto = original.proto.clone();
+            let mut graph = proto.graph.take().unwrap();
+            change(&mut proto, &mut graph);
+            proto.graph = Some(graph);
+            untouched_is_identical(&original, &decode(&proto), &[])
+        };
+        assert_eq!(changed(|_, _| ()), Ok(()));
+        let changes: [fn(&mut ModelProto, &mut GraphProto); 11] = [
+            |p, _| p.ir_version = Some(9),
+            |p, _| p.opset_import[0].version = Some(18),
+            |p, _| crate::onnx::set_metadata(p, "classes", "3"),
+            |_, g| g.input[0].doc_string = Some("x".to_owned()),
+            |_, g| drop(g.output.pop()),
+            |_, g| g.node[0].name = Some("other".to_owned()),
+            |_, g| drop(g.node.pop()),
+            |_, g| g.node.swap(3, 4),
+            |_, g| drop(g.initializer.pop()),
+            |_, g| g.initializer.swap(0, 1),
+            |_, g| {
+                let mut raw = g.initializer[0].raw_data.take().unwrap().to_vec();
+                raw[0] ^= 1;
+                g.initializer[0].raw_data = Some(raw.into());
+            },
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            assert!(changed(change).is_err(), "change {i}");
+        }
+        assert_eq!(
+            changed(|p, _| crate::onnx::set_metadata(p, "ftsurgery.strategy", "head")),
+            Ok(())
+        );
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::data::{Dataset, Layout, Preprocess, epoch_order};
 use crate::graph::Graph;
 use crate::onnx::{Tensor, encode};
+use crate::runtime::denormals::FlushToZero;
 use crate::runtime::{Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
 use crate::surgery::Grafted;
 
@@ -186,6 +187,7 @@ impl<'a> Lab<'a> {
                 }
                 loss_sum += f64::from(loss) * rows.len() as f64;
                 observer.step(step, total, loss)?;
+                let _flush = FlushToZero::new();
                 for ((parameter, gradient), state) in
                     parameters.iter().zip(&bound.gradients).zip(&mut moments)
                 {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::autodiff::{AutodiffError, cross_entropy, dependents, gradients};
 use crate::graph::{
-    Builder, Graph, Node, Shapes, Value, fold_constants, infer_shapes, normalise,
+    Builder, Dim, Graph, Node, Shapes, Value, fold_constants, free_batch, infer_shapes, normalise,
     refuse_untrainable,
 };
 use crate::onnx::{DataType, Model, Tensor};
@@ -54,7 +54,11 @@ impl Prepared {
                 names.join(", ")
             )));
         };
+        let fixed = matches!(input.dims.as_deref(), Some([Dim::Known(n), ..]) if *n != batch);
         let input = input.name.clone();
+        if fixed {
+            free_batch(&mut graph)?;
+        }
         let logits = logits(&graph)?;
         graph.outputs = vec![Value {
             name: logits.clone(),

@@ -138,7 +138,6 @@ fn a_class_too_small_is_named_with_its_count() {
         "class \"1\" has 2 usable samples, but the split asked for needs at least 3 per class"
     );
     assert!(Split::stratified(&labels(&[9, 2]), 2, &options(0.0, 0.7)).is_ok());
-    assert!(Split::stratified(&labels(&[9]), 2, &options(0.0, 0.0)).is_err());
 }
 
 #[test]
@@ -204,4 +203,12 @@ fn apportioning_keeps_to_total_and_bounds() {
     assert_eq!(apportion(10, &[10, 10, 100], &[2; 3], &[9; 3]), [2, 2, 6]);
     assert_eq!(apportion(50, &[1, 1], &[0; 2], &[3, 4]), [3, 4]);
     assert_eq!(apportion(0, &[0, 0], &[0; 2], &[0; 2]), [0, 0]);
+}
+
+#[test]
+fn a_class_without_samples_is_let_be() {
+    let labels = [0, 2, 0, 2, 0, 2, 0, 2];
+    let split = Split::stratified(&labels, 3, &SplitOptions::default()).unwrap();
+    let lists = [split.search, split.validation, split.train, split.held_out];
+    assert_eq!(lists.iter().map(Vec::len).sum::<usize>(), labels.len());
 }

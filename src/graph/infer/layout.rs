@@ -84,6 +84,9 @@ pub(super) fn unsqueeze(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let axes = op.required_ints(1)?;
     let rank = dims.len() + axes.len();
+    if rank > super::MAX_RANK {
+        return Err(op.error(format!("it would make {rank} dimensions")));
+    }
     let axes = op.axes(&axes, rank)?;
     let mut old = dims.iter();
     let dims = (0..rank)

@@ -3,8 +3,11 @@
 //! One file per family of operators. Sizes are computed so that no attribute or dimension of a
 //! hostile model overflows: what does not fit is an error that names the node.
 
+mod arithmetic;
 mod elementwise;
 mod gather;
+#[cfg(test)]
+mod hostile;
 mod known;
 mod layout;
 mod matrix;
@@ -23,6 +26,9 @@ use crate::onnx::{DataType, element_count};
 
 use super::{Dim, Graph, GraphError, Node, Shapes};
 use op::{Inferred, Op};
+
+/// Values of more dimensions are refused: no real model has them.
+const MAX_RANK: usize = 64;
 
 /// Types and dimensions of every value of a normalised graph, and the values that follow from
 /// shapes alone. `inputs` gives the dimensions of the graph's inputs; one that is declared with
@@ -56,6 +62,12 @@ pub(super) fn start(
     }
     let mut shapes = Shapes::default();
     for (name, tensor) in &graph.initializers {
+        if check_size(tensor.dtype, &tensor.dims).is_none() {
+            return Err(GraphError::Unsupported(format!(
+                "the initializer `{name}` has {} dimensions",
+                tensor.dims.len()
+            )));
+        }
         if !tensor.dtype.is_float() && tensor.len() <= known::LIMIT {
             shapes.insert_constant(name, tensor.clone());
         } else {
@@ -138,7 +150,8 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
 }
 
 fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
-    element_count(dims)?
+    element_count(dims)
+        .filter(|_| dims.len() <= MAX_RANK)?
         .checked_mul(dtype.size())
         .filter(|&bytes| bytes <= isize::MAX as usize)
 }

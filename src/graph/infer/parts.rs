@@ -119,7 +119,13 @@ pub(super) fn cuts(op: &Op) -> Result<Vec<Cut>, GraphError> {
             (-1, length - 1)
         };
         let start = from_end(starts[i]).min(last).max(0);
-        let end = from_end(ends[i]).min(last).max(first);
+        // onnxruntime takes the largest integers as "to the end" in either direction.
+        let open = step < 0 && (ends[i] == i64::MAX || ends[i] == i64::from(i32::MAX));
+        let end = if open {
+            first
+        } else {
+            from_end(ends[i]).min(last).max(first)
+        };
         let count = match step {
             0 => return Err(op.error("a step is 0")),
             _ if length == 0 => 0,

@@ -52,7 +52,7 @@ pub(super) fn resize(op: &Op) -> Inferred {
                 None => size,
                 Some(ratio) => {
                     let size = (ratio * dims[axis] as f32).round();
-                    if !(size < isize::MAX as f32) {
+                    if size.is_nan() || size >= isize::MAX as f32 {
                         return Err(op.error(format!("the sizes {sizes:?} are not usable")));
                     }
                     size as usize

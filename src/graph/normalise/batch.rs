@@ -15,8 +15,16 @@ use crate::onnx::Tensor;
 /// the batch.
 ///
 /// # Errors
-/// When shapes cannot be inferred, or a node fixes the batch in another way.
+/// When shapes cannot be inferred, or a node fixes the batch in another way; the graph is then
+/// unchanged.
 pub fn free_batch(graph: &mut Graph) -> Result<(), GraphError> {
+    let mut freed = graph.clone();
+    free(&mut freed)?;
+    *graph = freed;
+    Ok(())
+}
+
+fn free(graph: &mut Graph) -> Result<(), GraphError> {
     let first = |dims: &Option<Vec<Dim>>| match dims.as_deref() {
         Some([Dim::Known(d), ..]) => Some(*d),
         _ => None,

@@ -1,7 +1,7 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
-//! The passes, in order: [`constants`] (Constant nodes become initializers), [`identity`]
-//! (Identity and Dropout go), [`opset`] (nodes are raised to opset 21).
+//! The passes, in order: `constants` (Constant nodes become initializers), `identity`
+//! (Identity and Dropout go), `opset` (nodes are raised to opset 21).
 
 mod batch;
 mod constants;
@@ -23,10 +23,13 @@ pub const OPSET: i64 = 21;
 ///
 /// # Errors
 /// When a constant has no tensor form, a dropout's mask is used, or the opset or an operator in it
-/// is not supported.
+/// is not supported; the graph is then unchanged.
 pub fn normalise(graph: &mut Graph) -> Result<(), GraphError> {
-    constants::hoist(graph)?;
-    identity::remove(graph)?;
-    opset::raise(graph)?;
-    graph.sort()
+    let mut work = graph.clone();
+    constants::hoist(&mut work)?;
+    identity::remove(&mut work)?;
+    opset::raise(&mut work)?;
+    work.sort()?;
+    *graph = work;
+    Ok(())
 }

@@ -1,1 +1,351 @@
+use std::collections::HashMap;
 
+use super::*;
+use crate::graph::cases::{case_graph, fixture, shared, sizes};
+use crate::graph::{Attribute, Dim, Node, Value, infer_shapes};
+use crate::onnx::{DataType, Model, Tensor};
+
+fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
+    let last = nodes.last().unwrap().outputs[0].clone();
+    Graph {
+        opset,
+        domains: vec![],
+        nodes,
+        inputs: vec![Value::fixed("x", DataType::Float, input)],
+        outputs: vec![Value {
+            name: last,
+            dtype: DataType::Float,
+            dims: None,
+        }],
+        initializers: Default::default(),
+    }
+}
+
+fn names(graph: &Graph) -> Vec<&str> {
+    graph.nodes.iter().map(|n| n.op_type.as_str()).collect()
+}
+
+fn refused(mut graph: Graph) -> String {
+    normalise(&mut graph).unwrap_err().to_string()
+}
+
+#[test]
+fn constants_become_initializers_under_their_own_names() {
+    let constant = |name: &str| Node::new(name, "Constant", &[], &[name]);
+    let mut g = graph(
+        13,
+        &[2],
+        vec![
+            constant("w").with("value", Tensor::f32(&[2], &[1.0, 2.0])),
+            constant("f").with("value_float", 0.5f32),
+            constant("fs").with("value_floats", Attribute::Floats(vec![1.0, 2.0])),
+            constant("i").with("value_int", 3),
+            constant("is").with("value_ints", vec![3, 4]),
+            Node::new("s", "Sum", &["x", "w", "f", "fs"], &["s"]),
+            Node::new("y", "Add", &["s", "w"], &["y"]),
+        ],
+    );
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Sum", "Add"]);
+    assert_eq!(g.initializers["w"], Tensor::f32(&[2], &[1.0, 2.0]));
+    assert_eq!(g.initializers["f"], Tensor::scalar_f32(0.5));
+    assert_eq!(g.initializers["i"], Tensor::scalar_i64(3));
+    assert_eq!(g.initializers["is"], Tensor::i64s(&[3, 4]));
+    let string = constant("t").with("value_string", "a");
+    let mut g = graph(13, &[2], vec![string]);
+    let before = g.clone();
+    let error = normalise(&mut g).unwrap_err().to_string();
+    assert!(error.contains("`t` (Constant)"), "{error}");
+    assert_eq!(g, before);
+}
+
+#[test]
+fn identities_and_dropouts_go_and_names_of_outputs_stay() {
+    let mut g = graph(
+        12,
+        &[2],
+        vec![
+            Node::new("a", "Identity", &["w"], &["alias"]),
+            Node::new("b", "Add", &["x", "alias"], &["sum"]),
+            Node::new(
+                "c",
+                "Dropout",
+                &["sum", "", "training"],
+                &["dropped", "mask"],
+            ),
+            Node::new("d", "Relu", &["dropped"], &["relu"]),
+            Node::new("f", "Neg", &["relu"], &["side"]),
+            Node::new("e", "Identity", &["relu"], &["y"]),
+        ],
+    );
+    let bool_true = Tensor {
+        dtype: DataType::Bool,
+        dims: vec![],
+        data: vec![1].into(),
+    };
+    g.initializers.insert("training".to_owned(), bool_true);
+    g.initializers
+        .insert("w".to_owned(), Tensor::f32(&[2], &[1.0, 2.0]));
+    g.outputs.push(g.outputs[0].clone());
+    g.outputs[1].name = "side".to_owned();
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Add", "Relu", "Neg"]);
+    assert_eq!(g.nodes[0].inputs, ["x", "w"]);
+    assert_eq!(g.nodes[1].outputs, ["y"]);
+    assert_eq!(g.nodes[2].inputs, ["y"]);
+    assert_eq!(g.outputs[0].name, "y");
+}
+
+#[test]
+fn an_identity_between_an_input_and_an_output_stays() {
+    let mut g = graph(13, &[2], vec![Node::new("d", "Dropout", &["x"], &["y"])]);
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Identity"]);
+    // Two outputs of one value cannot both be its name.
+    let nodes = vec![
+        Node::new("r", "Relu", &["x"], &["r"]),
+        Node::new("a", "Identity", &["r"], &["a"]),
+        Node::new("b", "Identity", &["r"], &["b"]),
+    ];
+    let mut g = graph(13, &[2], nodes);
+    g.outputs.push(g.outputs[0].clone());
+    g.outputs[1].name = "a".to_owned();
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Relu", "Identity"]);
+}
+
+#[test]
+fn a_used_dropout_mask_is_refused() {
+    let nodes = vec![
+        Node::new("d", "Dropout", &["x"], &["dropped", "mask"]),
+        Node::new("n", "Not", &["mask"], &["y"]),
+    ];
+    assert!(refused(graph(13, &[2], nodes)).contains("`d` (Dropout)"));
+}
+
+#[test]
+fn opsets_out_of_range_and_unknown_newer_operators_are_refused_by_name() {
+    let relu = || vec![Node::new("n", "Relu", &["x"], &["y"])];
+    assert!(refused(graph(8, &[2], relu())).contains("opset 8"));
+    assert!(refused(graph(99, &[2], relu())).contains("opset 99"));
+    let mut g = graph(23, &[2], relu());
+    normalise(&mut g).unwrap();
+    assert_eq!(g.opset, 21);
+    let attention = vec![Node::new("n", "Attention", &["x"], &["y"])];
+    assert!(refused(graph(23, &[2], attention)).contains("`n` (Attention)"));
+}
+
+#[test]
+fn batch_norm_in_training_mode_is_refused_and_unused_statistics_are_dropped() {
+    let inputs = ["x", "s", "b", "m", "v"];
+    let node = |outputs: &[&str]| Node::new("n", "BatchNormalization", &inputs, outputs);
+    let with_weights = |opset, node| {
+        let mut g = graph(opset, &[1, 2, 3, 3], vec![node]);
+        for name in &inputs[1..] {
+            let tensor = Tensor::f32(&[2], &[1.0, 1.0]);
+            g.initializers.insert((*name).to_owned(), tensor);
+        }
+        g
+    };
+    let mut old = with_weights(9, node(&["y", "m2", "v2", "m3", "v3"]));
+    normalise(&mut old).unwrap();
+    assert_eq!(old.nodes[0].outputs, ["y"]);
+    let training = node(&["y"]).with("training_mode", 1);
+    assert!(refused(with_weights(15, training)).contains("training_mode"));
+}
+
+#[test]
+fn a_softmax_over_the_last_axis_stays_one_node() {
+    let flat = || Node::new("f", "Flatten", &["x"], &["f"]);
+    let softmax = |from| Node::new("s", "Softmax", &[from], &["y"]);
+    let mut g = graph(11, &[2, 3, 4], vec![flat(), softmax("f")]);
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Flatten", "Softmax"]);
+    assert_eq!(g.nodes[1].int("axis", 0).unwrap(), -1);
+    let mut g = graph(11, &[2, 3, 4], vec![softmax("x")]);
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Shape", "Flatten", "Softmax", "Reshape"]);
+    assert_eq!(g.outputs[0].name, "y");
+}
+
+#[test]
+fn attributes_of_float16_models_become_float16_inputs() {
+    let clip = Node::new("c", "Clip", &["h"], &["y"]).with("max", 6.0f32);
+    let mut g = graph(
+        9,
+        &[2],
+        vec![Node::new("a", "Add", &["x", "w"], &["h"]), clip],
+    );
+    let half = Tensor {
+        dtype: DataType::Float16,
+        dims: vec![1],
+        data: vec![0, 0x3c].into(),
+    };
+    g.initializers.insert("w".to_owned(), half);
+    normalise(&mut g).unwrap();
+    let clip = &g.nodes[1];
+    assert_eq!(clip.input(1), None);
+    assert_eq!(g.initializers[&clip.inputs[2]].dtype, DataType::Float16);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_by_name() {
+    for op in [
+        "Loop",
+        "QuantizeLinear",
+        "ConvInteger",
+        "QLinearConv",
+        "SequenceAt",
+    ] {
+        let g = graph(21, &[2], vec![Node::new("n", op, &["x"], &["y"])]);
+        let error = refuse_untrainable(&g).unwrap_err().to_string();
+        assert!(error.contains(&format!("`n` ({op})")), "{error}");
+    }
+    let mut g = graph(21, &[2], vec![Node::new("n", "Relu", &["x"], &["y"])]);
+    refuse_untrainable(&g).unwrap();
+    g.nodes[0].domain = "com.microsoft".to_owned();
+    assert!(refuse_untrainable(&g).is_err());
+}
+
+fn reshaped(target: &[i64], nodes: Vec<Node>) -> Graph {
+    let mut g = graph(21, &[1, 4, 3, 2], nodes);
+    g.initializers.insert("t".to_owned(), Tensor::i64s(target));
+    g
+}
+
+#[test]
+fn a_model_of_fixed_batch_runs_at_any_batch_once_freed() {
+    for target in [
+        &[1, -1][..],
+        &[1, 24],
+        &[-1, 24],
+        &[0, -1],
+        &[12, 2],
+        &[2, 12],
+    ] {
+        let node = Node::new("r", "Reshape", &["x", "t"], &["y"]);
+        let back = Node::new("b", "Reshape", &["y", "u"], &["z"]);
+        let mut g = reshaped(target, vec![node, back]);
+        g.initializers
+            .insert("u".to_owned(), Tensor::i64s(&[1, 4, 6]));
+        free_batch(&mut g).unwrap();
+        for batch in [1, 5] {
+            let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
+            let shapes = infer_shapes(&g, &inputs).unwrap();
+            assert_eq!(shapes.dims("z").unwrap(), [batch, 4, 6], "{target:?}");
+        }
+        let dims = g.outputs[0].dims.as_ref().unwrap();
+        assert!(matches!(dims[0], Dim::Symbolic(_)));
+    }
+}
+
+#[test]
+fn shared_models_fixed_to_one_image_are_freed() {
+    let Some(folder) = shared() else { return };
+    for (path, expected) in fixture("models.json").as_object().unwrap() {
+        let model = Model::open(&folder.join(path)).unwrap();
+        let mut g = Graph::from_model(&model).unwrap();
+        normalise(&mut g).unwrap();
+        let dims = g.inputs[0].dims.as_mut().unwrap();
+        dims[0] = Dim::Known(1);
+        free_batch(&mut g).unwrap();
+        let input = g.inputs[0].name.clone();
+        let dims = sizes(&expected["inputs"][&input]);
+        let shapes = infer_shapes(&g, &HashMap::from([(input, dims)])).unwrap();
+        let output = &g.outputs[0].name;
+        let expected = sizes(&expected["values"][output][1]);
+        assert_eq!(shapes.dims(output).unwrap(), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_batch_hidden_behind_other_axes_is_refused_and_the_graph_left_alone() {
+    let nodes = vec![
+        Node::new("p", "Transpose", &["x"], &["p"]).with("perm", vec![1, 0, 2, 3]),
+        Node::new("r", "Reshape", &["p", "t"], &["y"]),
+    ];
+    let mut g = reshaped(&[4, 6], nodes);
+    let before = g.clone();
+    let error = free_batch(&mut g).unwrap_err().to_string();
+    assert!(error.contains("`r` (Reshape)"), "{error}");
+    assert_eq!(g, before);
+}
+
+/// Outputs of a graph on inputs that depend on their size alone, as float64.
+fn outputs(environment: &ort::environment::Environment, graph: &Graph) -> Vec<Vec<f64>> {
+    let (model, _) = graph.to_model(usize::MAX);
+    let bytes = crate::onnx::encode(&model).unwrap();
+    let builder = ort::session::Session::builder(environment).unwrap();
+    let mut session = builder
+        .with_intra_threads(1)
+        .unwrap()
+        .commit_from_memory(&bytes)
+        .unwrap();
+    let mut inputs = HashMap::new();
+    for input in &graph.inputs {
+        let dims = input.dims.as_ref().unwrap().iter().map(|d| match d {
+            Dim::Known(d) => *d,
+            Dim::Symbolic(_) => 1,
+        });
+        let dims: Vec<usize> = dims.collect();
+        let count = dims.iter().product::<usize>();
+        let values: Vec<f32> = (0..count)
+            .map(|i| (i * 37 % 101) as f32 / 25.0 - 1.0)
+            .collect();
+        let tensor = ort::value::Tensor::from_array((dims, values)).unwrap();
+        inputs.insert(input.name.clone(), tensor);
+    }
+    let results = session.run(inputs).unwrap();
+    let names = graph.outputs.iter().map(|o| &o.name);
+    names
+        .map(|name| {
+            let value = &results[name.as_str()];
+            if let Ok((_, v)) = value.try_extract_tensor::<f32>() {
+                return v.iter().map(|&v| v.into()).collect();
+            }
+            if let Ok((_, v)) = value.try_extract_tensor::<bool>() {
+                return v.iter().map(|&v| v.into()).collect();
+            }
+            let (_, v) = value.try_extract_tensor::<i64>().unwrap();
+            v.iter().map(|&v| v as f64).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn raised_nodes_compute_what_the_originals_compute() {
+    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
+        eprintln!("skipped: ORT_DYLIB_PATH names no onnxruntime library");
+        return;
+    }
+    let cases = fixture("cases.json");
+    let changed = cases.as_array().unwrap().iter().filter(|case| {
+        // Empty tensors need no comparison of values.
+        let original = case_graph(case);
+        let mut raised = original.clone();
+        normalise(&mut raised).unwrap();
+        raised.nodes != original.nodes && !sizes(&case["outputs"][0][1]).contains(&0)
+    });
+    let environment = ort::init().build().unwrap();
+    let mut compared = 0;
+    for case in changed {
+        let original = case_graph(case);
+        let mut raised = original.clone();
+        normalise(&mut raised).unwrap();
+        let pairs = outputs(&environment, &original)
+            .into_iter()
+            .zip(outputs(&environment, &raised));
+        for (value, (a, b)) in pairs.enumerate() {
+            assert_eq!(a.len(), b.len(), "{case}");
+            let close = |(a, b): (&f64, &f64)| {
+                (a - b).abs() <= 1e-5 * (1.0 + a.abs()) || a == b || (a.is_nan() && b.is_nan())
+            };
+            assert!(
+                a.iter().zip(&b).all(close),
+                "{case}\n    output {value}: {a:?}\n    {b:?}"
+            );
+        }
+        compared += 1;
+    }
+    assert!(compared > 100, "only {compared} cases changed");
+}

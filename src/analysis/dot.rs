@@ -1,0 +1,61 @@
+//! The network as a Graphviz graph, with a cluster for each block.
+
+use std::fmt::Write;
+
+use super::table::{shape, thousands};
+use super::{Analysis, Layer};
+
+/// The analysis in the DOT language.
+pub fn dot(analysis: &Analysis) -> String {
+    let mut text = String::from(
+        "digraph model {\n  rankdir=TB;\n  node [shape=box, style=rounded, fontname=\"sans-serif\", \
+         fontsize=10];\n  graph [fontname=\"sans-serif\", fontsize=12, color=gray];\n",
+    );
+    for (b, block) in analysis.blocks.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  subgraph cluster_{b} {{");
+        let label = format!(
+            "{}: {} parameters, {:.1} %",
+            block.name,
+            thousands(block.parameters as u64),
+            100.0 * block.share
+        );
+        let _ = writeln!(text, "    label={};", quoted(&label));
+        for (i, layer) in analysis.layers.iter().enumerate() {
+            if layer.block == b {
+                let _ = writeln!(text, "    n{i} [{}];", attributes(analysis, layer));
+            }
+        }
+        text.push_str("  }\n");
+    }
+    for (i, layer) in analysis.layers.iter().enumerate() {
+        for input in &layer.inputs {
+            let _ = writeln!(text, "  n{input} -> n{i};");
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn attributes(analysis: &Analysis, layer: &Layer) -> String {
+    let mut lines = vec![layer.name.clone(), layer.op_type.clone()];
+    if let Some(dims) = &layer.output_shape {
+        lines.push(shape(dims));
+    }
+    if layer.parameters > 0 {
+        lines.push(format!("{} parameters", thousands(layer.parameters as u64)));
+    }
+    let label = quoted(&lines.join("\n"));
+    match analysis.is_operator(layer) {
+        true => format!("label={label}, style=\"rounded,filled\", fillcolor=lightblue"),
+        false => format!("label={label}"),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}

@@ -1,0 +1,391 @@
+use std::path::{Path, PathBuf};
+
+use super::nets::{self, Net};
+use super::*;
+use crate::graph::Dim;
+
+fn analyse(graph: &Graph) -> Analysis {
+    Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
+}
+
+fn with(graph: &Graph, delimiters: &str) -> Analysis {
+    let options = AnalyzeOptions {
+        delimiters: delimiters.parse().unwrap(),
+        ..AnalyzeOptions::default()
+    };
+    Analysis::of_graph(graph, &[], &options).unwrap()
+}
+
+fn blocks(analysis: &Analysis) -> Vec<String> {
+    let line = |b: &Block| format!("{}: {}", b.name, analysis.layer_names(b).join(" "));
+    analysis.blocks.iter().map(line).collect()
+}
+
+fn parameters<'a>(analysis: &'a Analysis, layer: &str) -> Vec<&'a str> {
+    let layer = analysis.weighted.iter().find(|w| w.name == layer).unwrap();
+    layer.parameters.iter().map(String::as_str).collect()
+}
+
+fn assert_sums_agree(a: &Analysis) {
+    let of_blocks: usize = a.blocks.iter().map(|b| b.parameters).sum();
+    let of_weighted: usize = a.weighted.iter().map(|w| w.elements).sum();
+    assert_eq!(of_blocks, a.totals.parameters);
+    assert_eq!(of_weighted, a.totals.parameters);
+    for (i, block) in a.blocks.iter().enumerate() {
+        let rows = a.layers.iter().filter(|l| l.block == i);
+        assert_eq!(rows.map(|l| l.parameters).sum::<usize>(), block.parameters);
+    }
+    let shares: f64 = a.blocks.iter().map(|b| b.share).sum();
+    assert!((shares - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_blocks_of_a_network_with_pooling_stages_are_its_stages() {
+    let a = analyse(&nets::vgg());
+    assert_eq!(a.delimiters, [Delimiter::Pool]);
+    let expected = [
+        "block1: conv1 conv2",
+        "block2: conv3",
+        "block3: conv4",
+        "classifier: fc1 fc2",
+    ];
+    assert_eq!(blocks(&a), expected);
+    let backbone = a.backbone().unwrap();
+    assert_eq!(backbone.features, "pool3");
+    assert_eq!((backbone.channels, backbone.height), (8, Some(2)));
+    let c = &a.candidates;
+    assert_eq!((c.layers, c.blocks, c.windows), (4, 3, 2));
+    assert_sums_agree(&a);
+}
+
+#[test]
+fn delimiters_can_be_chosen() {
+    let a = with(&nets::vgg(), "activation");
+    assert_eq!(a.blocks.len(), 5);
+    let a = with(&nets::mobilenet(), "pool");
+    assert_eq!(blocks(&a)[0], "block1: stem dw se/conv project");
+    let a = with(&nets::mobilenet(), "norm,activation");
+    assert_eq!(a.delimiters, [Delimiter::Activation, Delimiter::Norm]);
+    assert!("pool,auto".parse::<Delimiters>().is_err());
+}
+
+#[test]
+fn squeeze_and_excitation_pools_end_no_backbone() {
+    let a = analyse(&nets::mobilenet());
+    assert_eq!(a.backbone().unwrap().features, "add");
+    assert_eq!(a.delimiters, [Delimiter::Activation]);
+    let expected = [
+        "block1: stem",
+        "block2: dw",
+        "block3: se/conv",
+        "block4: project",
+        "classifier: logits",
+    ];
+    assert_eq!(blocks(&a), expected);
+    assert_eq!(parameters(&a, "dw"), ["dw.w", "dw/bn.scale", "dw/bn.shift"]);
+    assert_eq!(a.totals.buffers, 3 * 8);
+    assert_sums_agree(&a);
+}
+
+#[test]
+fn pre_activation_norms_belong_to_the_next_layer_and_the_last_to_the_one_before() {
+    let a = analyse(&nets::resnet_v2());
+    assert_eq!(a.backbone().unwrap().features, "post/relu");
+    assert_eq!(
+        parameters(&a, "c1"),
+        [
+            "pre.scale",
+            "pre.shift",
+            "c1.w",
+            "c1/bn.scale",
+            "c1/bn.shift"
+        ]
+    );
+    assert_eq!(parameters(&a, "stem"), ["stem.w", "stem.b"]);
+    assert_eq!(
+        parameters(&a, "shortcut"),
+        ["shortcut.w", "shortcut.b", "post.scale", "post.shift"]
+    );
+    assert_eq!(a.weighted[1].nodes[0], a.weighted[1].node);
+    assert_eq!(
+        blocks(&a),
+        [
+            "block1: stem",
+            "block2: c1",
+            "block3: c2 shortcut",
+            "classifier: fc"
+        ]
+    );
+    assert_sums_agree(&a);
+}
+
+#[test]
+fn a_convolution_before_the_last_pooling_is_the_classifier() {
+    let a = analyse(&nets::squeezenet());
+    assert_eq!(a.backbone().unwrap().features, "concat");
+    assert_eq!(blocks(&a).last().unwrap(), "classifier: conv10");
+    assert_eq!(a.candidates.layers, 4);
+    assert_sums_agree(&a);
+}
+
+#[test]
+fn features_of_channels_last_models_are_found_before_the_transpose() {
+    let a = analyse(&nets::keras());
+    let backbone = a.backbone().unwrap();
+    assert_eq!(backbone.features, "conv2/relu");
+    assert_eq!(
+        (backbone.layout, backbone.channels, backbone.input.layout),
+        (Layout::Nchw, 6, Layout::Nhwc)
+    );
+    assert_eq!(parameters(&a, "dense"), ["dense.w", "dense.b"]);
+    assert_sums_agree(&a);
+}
+
+#[test]
+fn a_feature_map_may_be_named() {
+    let of = |value: &str| {
+        let options = AnalyzeOptions {
+            features: Some(value.to_owned()),
+            ..AnalyzeOptions::default()
+        };
+        Analysis::of_graph(&nets::mobilenet(), &[], &options)
+    };
+    let a = of("stem/bn").unwrap();
+    assert_eq!(a.candidates.layers, 1);
+    assert_sums_agree(&a);
+    for (value, reason) in [
+        ("se/conv", "passes it by"),
+        ("nowhere", "defines"),
+        ("squeeze", "rank is 2"),
+    ] {
+        let error = of(value).unwrap_err();
+        assert!(error.is_bad_input());
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_model_without_a_feature_map_is_analysed_with_its_last_layer_as_classifier() {
+    let mut n = Net::new(["N", "3", "4", "4"]);
+    let mut x = n.conv("patches", "x", [8, 3, 1, 1]);
+    let shape = n.ints("shape", &[0, 8, 16]);
+    x = n.op("tokens", "Reshape", &[&x, &shape], &[]);
+    let weight = n.weight("mix.w", &[16, 4]);
+    x = n.op("mix", "MatMul", &[&x, &weight], &[]);
+    x = n.op("flat", "Flatten", &[&x], &[]);
+    x = n.gemm("fc", &x, 32, 5);
+    let a = analyse(&n.output(&x));
+    let error = a.backbone().unwrap_err();
+    assert!(error.to_string().contains("--head keep"), "{error}");
+    assert_eq!(blocks(&a), ["block1: patches mix", "classifier: fc"]);
+    assert!(a.warnings.iter().any(|w| w.contains("--features")));
+}
+
+#[test]
+fn work_and_memory_are_those_of_one_image() {
+    let a = analyse(&nets::mobilenet());
+    let row = |name: &str| a.layers.iter().find(|l| l.name == name).unwrap();
+    assert_eq!(row("stem").macs, Some(4 * 8 * 8 * 3 * 9));
+    assert_eq!(row("dw").macs, Some(4 * 8 * 8 * 9));
+    assert_eq!(row("stem").activation_bytes, Some(4 * 8 * 8 * 4));
+    let symbolic = Dim::Symbolic("N".to_owned());
+    assert_eq!(row("gap").output_shape.as_ref().unwrap()[0], symbolic);
+    let a = analyse(&nets::keras());
+    let row = |name: &str| a.layers.iter().find(|l| l.name == name).unwrap();
+    assert_eq!(row("dense").macs, Some(6 * 5));
+}
+
+#[test]
+fn an_unknown_operator_leaves_unknown_shapes_and_no_error() {
+    let mut graph = nets::vgg();
+    graph.nodes[3].op_type = "Wobble".to_owned();
+    graph.nodes[3].domain = "com.example".to_owned();
+    let a = analyse(&graph);
+    assert_eq!(a.layers[3].output_shape, None);
+    assert!(a.layers[2].output_shape.is_some());
+    assert_eq!(a.totals.macs, None);
+    assert_eq!(a.totals.weighted_layers, 6);
+    assert!(a.warnings.iter().any(|w| w.contains("conv2/relu")));
+}
+
+#[test]
+fn activations_and_norms_that_tract_does_not_know_keep_the_shape() {
+    for op in ["Mish", "Gelu", "Swish", "RMSNormalization"] {
+        let mut graph = nets::vgg();
+        graph.nodes[3].op_type = op.to_owned();
+        let a = analyse(&graph);
+        assert_eq!(a.warnings, [""; 0], "{op}");
+        assert_eq!(a.totals, analyse(&nets::vgg()).totals, "{op}");
+    }
+}
+
+#[test]
+fn shapes_that_contradict_each_other_are_a_warning() {
+    let mut n = Net::new(["N", "3", "8", "8"]);
+    let x = n.conv("conv", "x", [4, 7, 3, 3]);
+    let y = n.gemm("fc", &x, 9, 5);
+    let a = analyse(&n.output(&y));
+    assert!(!a.warnings.is_empty());
+    assert_eq!(a.totals.weighted_layers, 2);
+}
+
+#[test]
+fn a_graph_that_makes_tract_panic_is_a_warning() {
+    let mut n = Net::new(["N", "3", "8", "8"]);
+    n.graph
+        .nodes
+        .push(crate::graph::Node::new("y", "Gemm", &["x"], &["y"]));
+    let a = analyse(&n.output("y"));
+    assert!(a.warnings[0].contains("shapes are not known"));
+}
+
+#[test]
+fn an_open_number_of_channels_is_told_by_the_first_weight() {
+    let mut graph = nets::vgg();
+    graph.inputs[0] = Net::new(["a b", "c", "16", "16"]).graph.inputs.remove(0);
+    assert_eq!(analyse(&graph).totals, analyse(&nets::vgg()).totals);
+}
+
+#[test]
+fn an_open_image_size_can_be_given() {
+    let mut graph = nets::mobilenet();
+    graph.inputs[0] = Net::new(["N", "3", "H", "W"]).graph.inputs.remove(0);
+    let open = analyse(&graph);
+    assert_eq!(open.backbone().unwrap().height, None);
+    assert_eq!(open.totals.macs, None);
+    let options = AnalyzeOptions {
+        image_size: Some(parse_image_size("8").unwrap()),
+        ..AnalyzeOptions::default()
+    };
+    let fixed = Analysis::of_graph(&graph, &[], &options).unwrap();
+    assert_eq!(fixed.totals, analyse(&nets::mobilenet()).totals);
+    assert_eq!(parse_image_size("160x96").unwrap(), (160, 96));
+    assert!(parse_image_size("0x3").is_err());
+}
+
+#[test]
+fn a_batch_that_is_baked_into_the_graph_is_accepted() {
+    let mut n = Net::new(["2", "3", "4", "4"]);
+    let x = n.conv("conv", "x", [4, 3, 3, 3]);
+    let x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
+    let shape = n.ints("shape", &[2, 4]);
+    let x = n.op("flat", "Reshape", &[&x, &shape], &[]);
+    let x = n.gemm("fc", &x, 4, 5);
+    let a = analyse(&n.output(&x));
+    assert_eq!(a.backbone().unwrap().features, "conv");
+    assert!(a.warnings.is_empty(), "{:?}", a.warnings);
+}
+
+#[test]
+fn a_shared_weight_counts_once() {
+    let mut n = Net::new(["N", "4", "4", "4"]);
+    let mut x = n.bare_conv("first", "x", [4, 4, 3, 3]);
+    x = n.op("second", "Conv", &[&x, "first.w"], &[("pads", &[1; 4])]);
+    x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
+    x = n.op("flat", "Flatten", &[&x], &[]);
+    x = n.gemm("fc", &x, 4, 5);
+    let a = analyse(&n.output(&x));
+    assert_eq!(a.totals.parameters, 4 * 4 * 9 + 25);
+    assert_eq!(parameters(&a, "second"), ["first.w"]);
+    assert_sums_agree(&a);
+}
+
+#[test]
+fn weights_in_constant_nodes_count() {
+    let mut graph = nets::vgg();
+    let expected = analyse(&graph).totals;
+    for name in ["conv4.w", "fc1.w"] {
+        let tensor = graph.initializers.shift_remove(name).unwrap();
+        let node = crate::graph::Node::new(name, "Constant", &[], &[name]).with("value", tensor);
+        graph.nodes.insert(0, node);
+    }
+    assert_eq!(analyse(&graph).totals, expected);
+}
+
+#[test]
+fn the_table_aligns_numbers_and_names_the_delimiters() {
+    let mut n = Net::new(["N", "3", "8", "8"]);
+    let x = n.conv("conv", "x", [64, 3, 3, 3]);
+    let x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
+    let x = n.op("flat", "Flatten", &[&x], &[]);
+    let x = n.gemm("fc", &x, 64, 5);
+    let text = table(&analyse(&n.output(&x)), None);
+    let expected = "\
+Layer   Operator            Output     Parameters      MACs   Activation bytes   Block
+─────────────────────────────────────────────────────────────────────────────────────────────
+conv    Conv                Nx64x8x8        1,792   110,592             16,384   block1
+gap     GlobalAveragePool   Nx64x1x1            0         0                256   classifier
+flat    Flatten             Nx64                0         0                256   classifier
+fc      Gemm                Nx5               325       320                 20   classifier
+
+Block        Weighted layers   Parameters    Share
+────────────────────────────────────────────────────
+block1       conv                   1,792   84.6 %
+classifier   fc                       325   15.4 %
+
+Blocks end at       activation
+Last feature map    conv, 64 channels of 8 x 8
+Weighted layers     2
+Parameters          2,117
+Running statistics  0
+MACs per image      110,912
+Activation bytes    16,916
+Candidates to tune  head 1, full 1, layers 1, top3 1, top5 1, blocks 1, windows 0, random3 1
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_table_keeps_to_the_width_of_the_terminal() {
+    let text = table(&analyse(&nets::resnet_v2()), Some(70));
+    let (tables, _) = text.split_once("Blocks end").unwrap();
+    assert!(tables.lines().all(|l| l.chars().count() <= 70), "{tables}");
+}
+
+#[test]
+fn the_dot_output_has_a_cluster_for_each_block_and_every_edge() {
+    let a = analyse(&nets::resnet_v2());
+    let text = dot(&a);
+    assert_eq!(text.matches("subgraph cluster_").count(), a.blocks.len());
+    let edges: usize = a.layers.iter().map(|l| l.inputs.len()).sum();
+    assert_eq!(text.matches(" -> ").count(), edges);
+    assert_eq!(text.matches('{').count(), text.matches('}').count());
+}
+
+/// The folder of shared test data, or `None` with a note.
+fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("FTSURGERY_SHARED")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: {} is absent", folder.display());
+    None
+}
+
+#[test]
+fn real_models_are_analysed_without_a_warning() {
+    let Some(shared) = shared() else { return };
+    for (file, weighted, features) in [
+        ("models/mobilenet_v1.onnx", 28, "Conv2d_13_pointwise/relu6"),
+        ("models/mobilenet_v2.onnx", 53, "out_relu"),
+        ("models/efficientnet_lite0.onnx", 50, "head/relu6"),
+        ("reference/vgg/model.onnx", 5, "/f/f.7/MaxPool_output_0"),
+        ("reference/resnet_v2/model.onnx", 13, "/Relu_output_0"),
+        (
+            "reference/mobilenet_v3/model.onnx",
+            19,
+            "/f/f.4/f.4.2/HardSwish_output_0",
+        ),
+        ("reference/conv_zoo/model.onnx", 5, "/Elu_output_0"),
+    ] {
+        let model = Model::open(&shared.join(file)).unwrap();
+        let a = Analysis::of(&model, &AnalyzeOptions::default()).unwrap();
+        assert_eq!(a.warnings, [""; 0], "{file}");
+        assert_eq!(a.totals.weighted_layers, weighted, "{file}");
+        assert_eq!(a.backbone().unwrap().features, features, "{file}");
+        assert!(a.layers.iter().all(|l| l.output_shape.is_some()), "{file}");
+        assert_sums_agree(&a);
+    }
+}

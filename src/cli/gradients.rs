@@ -1,0 +1,158 @@
+//! `ftsurgery gradients`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
+use ftsurgery::graph::{Dim, Graph};
+use ftsurgery::onnx::{Model, write_atomic};
+use ftsurgery::runtime::Device;
+use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
+use ftsurgery::training::{Gradient, InputSpec, Lab, LabOptions, trainable_parameters};
+use ndarray::{ArrayD, IxDyn, arr0};
+use ndarray_npy::NpzWriter;
+
+use super::{CliError, Context};
+
+/// Compute the loss and its gradients for one batch.
+///
+/// The loss is the mean cross-entropy of the model's output (taken before a final softmax) against
+/// the labels. BatchNormalization uses its stored statistics.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  ftsurgery gradients model.onnx --batch batch.npz --out grads.npz
+  ftsurgery gradients model.onnx --batch batch.npz --out grads.npz --wrt 'block4*'")]
+pub struct GradientsArgs {
+    /// The model
+    model: PathBuf,
+    /// The batch: an .npz file with `x` (N, C, H, W; float32) and `y` (N; int64)
+    #[arg(long, value_name = "FILE")]
+    batch: PathBuf,
+    /// Where to write the arrays `loss` and `grad/NAME`
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Only initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`); repeatable
+    #[arg(long, value_name = "GLOB", default_value = "**")]
+    wrt: Vec<String>,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Threads; 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
+    let model = Model::open(&args.model)?;
+    let (sample, layout) = sample_dims(&model, &args.batch)?;
+    let [channels, height, width] = sample;
+    let options = OpenOptions {
+        height,
+        width,
+        channels,
+        progress: None,
+    };
+    let batch = Dataset::open(&args.batch, &options)?;
+    let dims = match layout {
+        Layout::Nchw => vec![channels, height, width],
+        Layout::Nhwc => vec![height, width, channels],
+    };
+    let names = chosen(trainable_parameters(&model, &dims)?, &args.wrt)?;
+    let network = keep(&model, batch.classes().len())?;
+    let runtime = context.runtime()?;
+    let input = InputSpec {
+        preprocess: Preprocess::UNIT,
+        layout,
+    };
+    let lab_options = LabOptions {
+        device: args.device,
+        threads: args.threads,
+        memory_budget: 1 << 30,
+        spill_dir: std::env::temp_dir(),
+    };
+    let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
+    let rows: Vec<usize> = (0..batch.len()).collect();
+    let (loss, gradients) = lab.gradients(&names, &rows)?;
+    write_npz(args, loss, &gradients)?;
+    writeln!(
+        context.stdout(),
+        "loss {loss} over {} samples; {} gradients in {}",
+        batch.len(),
+        gradients.len(),
+        args.out.display()
+    )?;
+    Ok(())
+}
+
+/// Channels, height and width of a sample, and the axis order of the model's input; spatial sizes
+/// that the model leaves open are the batch's.
+fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], Layout), CliError> {
+    let graph = Graph::from_model(model)?;
+    let declared = graph
+        .inputs
+        .first()
+        .and_then(|i| i.dims.clone())
+        .unwrap_or_default();
+    let known = |i: usize| match declared.get(i) {
+        Some(Dim::Known(d)) => Some(*d),
+        _ => None,
+    };
+    let layout = match (known(1), known(3)) {
+        (c, Some(1 | 3)) if !matches!(c, Some(1 | 3)) => Layout::Nhwc,
+        _ => Layout::Nchw,
+    };
+    let axes = match layout {
+        Layout::Nchw => [1, 2, 3],
+        Layout::Nhwc => [3, 1, 2],
+    };
+    let mut sample = [0; 3];
+    let given = ftsurgery::data::npz_sample_shape(batch)?;
+    for (i, axis) in axes.into_iter().enumerate() {
+        sample[i] = known(axis).unwrap_or(given[i]);
+    }
+    Ok((sample, layout))
+}
+
+fn chosen(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
+    let matches = |name: &String| {
+        patterns
+            .iter()
+            .any(|p| p == name || glob_match::glob_match(p, name))
+    };
+    let some: Vec<String> = all.iter().filter(|n| matches(n)).cloned().collect();
+    if some.is_empty() {
+        return Err(CliError::usage(format!(
+            "no trainable initializer matches {}; there are {}",
+            patterns.join(", "),
+            all.join(", ")
+        )));
+    }
+    Ok(some)
+}
+
+fn keep(model: &Model, classes: usize) -> Result<Grafted, CliError> {
+    Ok(graft(
+        model,
+        None,
+        &HeadSpec::new(HeadKind::Keep, classes, 0),
+    )?)
+}
+
+fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<(), CliError> {
+    let fail = |e: &dyn std::fmt::Display| {
+        CliError::usage(format!("cannot write {}: {e}", args.out.display()))
+    };
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut npz = NpzWriter::new(&mut bytes);
+    npz.add_array("loss", &arr0(loss)).map_err(|e| fail(&e))?;
+    for gradient in gradients {
+        let array = ArrayD::from_shape_vec(IxDyn(&gradient.dims), gradient.values.clone())
+            .map_err(|e| fail(&e))?;
+        npz.add_array(format!("grad/{}", gradient.name), &array)
+            .map_err(|e| fail(&e))?;
+    }
+    npz.finish().map_err(|e| fail(&e))?;
+    write_atomic(&args.out, bytes.get_ref()).map_err(|e| fail(&e))?;
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! For tests: graphs of `fixtures/shapes/cases.json`, which `tools/make_shape_fixtures.py` makes.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use crate::onnx::{DataType, Tensor};
+
+use super::{Attribute, Graph, Node, Value};
+
+pub(super) fn fixture(name: &str) -> Json {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/shapes")
+        .join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+pub(super) fn sizes(json: &Json) -> Vec<usize> {
+    let list = json.as_array().unwrap();
+    list.iter().map(|d| d.as_u64().unwrap() as usize).collect()
+}
+
+fn attribute(json: &Json) -> Attribute {
+    match json {
+        Json::String(s) => s.as_str().into(),
+        Json::Array(list) => list
+            .iter()
+            .map(|v| v.as_i64().unwrap())
+            .collect::<Vec<_>>()
+            .into(),
+        Json::Number(n) => match n.as_i64() {
+            Some(i) => i.into(),
+            None => (n.as_f64().unwrap() as f32).into(),
+        },
+        other => panic!("{other}"),
+    }
+}
+
+/// The one-node graph of a line of `cases.json`, in its own opset.
+pub(super) fn case_graph(case: &Json) -> Graph {
+    let mut graph = Graph {
+        opset: case["opset"].as_i64().unwrap(),
+        domains: vec![],
+        nodes: vec![Node::new("n", "", &[], &[])],
+        inputs: vec![],
+        outputs: vec![],
+        initializers: Default::default(),
+    };
+    let node = &mut graph.nodes[0];
+    node.op_type = case["op"].as_str().unwrap().to_owned();
+    let outputs = 0..case["outputs"].as_array().unwrap().len();
+    node.outputs = outputs.map(|i| format!("o{i}")).collect();
+    for (name, value) in case["attributes"].as_object().unwrap() {
+        node.attributes.insert(name.clone(), attribute(value));
+    }
+    for (i, input) in case["inputs"].as_array().unwrap().iter().enumerate() {
+        let name = format!("i{i}");
+        node.inputs.push(if input.is_null() {
+            String::new()
+        } else {
+            name.clone()
+        });
+        if input.is_array() {
+            let dims = sizes(input);
+            graph
+                .inputs
+                .push(Value::fixed(&name, DataType::Float, &dims));
+        } else if input.is_object() {
+            let dims = sizes(&input["dims"]);
+            let values = input["values"].as_array().unwrap();
+            let dtype = DataType::from_number(input["type"].as_i64().unwrap() as i32).unwrap();
+            let tensor = if dtype == DataType::Float {
+                let values: Vec<f32> = values.iter().map(|v| v.as_f64().unwrap() as f32).collect();
+                Tensor::f32(&dims, &values)
+            } else if dtype == DataType::Bool {
+                let data = values.iter().map(|v| u8::from(v.as_bool().unwrap()));
+                let data = data.collect();
+                Tensor { dtype, dims, data }
+            } else {
+                let values: Vec<i64> = values.iter().map(|v| v.as_i64().unwrap()).collect();
+                Tensor {
+                    dims,
+                    ..Tensor::i64s(&values)
+                }
+            };
+            graph.initializers.insert(name, tensor);
+        }
+    }
+    for (i, output) in case["outputs"].as_array().unwrap().iter().enumerate() {
+        graph.outputs.push(Value {
+            name: format!("o{i}"),
+            dtype: DataType::from_number(output[0].as_i64().unwrap() as i32).unwrap(),
+            dims: None,
+        });
+    }
+    graph
+}
+
+pub(super) fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("FTSURGERY_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
+    if !folder.is_dir() {
+        eprintln!("skipped: no folder {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
