@@ -232,22 +232,32 @@ fn classes(
     if head != HeadKind::Keep {
         return Ok(of_data.to_vec());
     }
-    if dataset.is_images() {
-        return match &card.classes {
-            Some(own) if own != of_data => Err(SearchError::Setting(format!(
-                "the model's classes are {}, those of the data {}; a new head (--head paper or \
-                 linear) fits any",
-                own.join(", "),
-                of_data.join(", ")
-            ))),
-            _ => Ok(of_data.to_vec()),
-        };
-    }
     let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
-    let own = match outputs.and_then(|d| d.last()) {
+    let own = match outputs.and_then(|d| d.get(1)) {
         Some(Dim::Known(n)) => *n,
         _ => of_data.len(),
     };
+    // Folders have names, so only a model of the same classes can be meant.
+    if dataset.is_images() {
+        let fits = match &card.classes {
+            Some(names) => names == of_data,
+            None => of_data.len() == own,
+        };
+        if fits {
+            return Ok(of_data.to_vec());
+        }
+        let names = card
+            .classes
+            .as_ref()
+            .map(|n| format!(" ({})", n.join(", ")));
+        return Err(SearchError::Setting(format!(
+            "the model has {own} classes{}, the data {} ({}); a new head (--head paper or linear) \
+             fits any",
+            names.unwrap_or_default(),
+            of_data.len(),
+            of_data.join(", ")
+        )));
+    }
     if of_data.len() > own {
         return Err(SearchError::Setting(format!(
             "the largest label of the data is {}, but the model has {own} classes (0 to {})",
