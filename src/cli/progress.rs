@@ -1,5 +1,6 @@
 //! Showing a run's progress: bars on a terminal, a line per trial and epoch elsewhere.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,15 +31,25 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    /// Hears Ctrl-C from now on; a second one ends the process at once.
-    pub fn new(context: &'a Context) -> Self {
+    /// As [`Progress::new`], and Ctrl-C asks for a stop from now on; a second one ends the process
+    /// at once.
+    pub fn stoppable(context: &'a Context) -> Self {
         // Without a handler, Ctrl-C ends the process as usual.
         let _ = ctrlc::set_handler(|| {
             if STOPPED.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            eprintln!("\nstopping after this step; Ctrl-C again to stop at once");
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nstopping after this step; Ctrl-C again to stop at once"
+            );
         });
+        Self::new(context)
+    }
+
+    /// Shows nothing yet.
+    pub fn new(context: &'a Context) -> Self {
         let target = if context.shows_progress() {
             ProgressDrawTarget::stderr()
         } else {

@@ -163,7 +163,7 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
         settings: settings(args)?,
     };
     let runtime = context.runtime()?;
-    let progress = Progress::new(context);
+    let progress = Progress::stoppable(context);
     let results = tune(&runtime, &job, &progress);
     progress.finish();
     let results = results?;

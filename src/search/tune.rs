@@ -9,7 +9,7 @@ use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{Lab, LabOptions, Optimizer, Plateau};
+use crate::training::{Lab, LabOptions, Optimizer, Plateau, TrainingError};
 
 use super::emit::Emitter;
 use super::plan::Plan;
@@ -120,6 +120,9 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         &job.data,
         Some(&|done, total| watcher.decoding(done, total)),
     )?;
+    if watcher.stopped() {
+        return Err(TrainingError::Stopped.into());
+    }
     if let Some(skipped) = skipped_summary(&dataset) {
         watcher.warning(&skipped);
     }

@@ -1,7 +1,10 @@
 //! What a run leaves behind.
 
 use ftsurgery::onnx::Model;
+use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::surgery::untouched_is_identical;
+use ftsurgery::training::Inference;
+use tract_onnx::prelude::*;
 
 use crate::support::*;
 
@@ -89,12 +92,39 @@ fn a_run_writes_what_it_promises() {
                 .any(|t| t.ends_with(".mean") || t.ends_with(".var"))
         );
         untouched_is_identical(&original, &model, &tuned).unwrap();
+        assert_tract_agrees(&model);
         let noted = |key: &str| model.metadata(&format!("ftsurgery.{key}")).unwrap();
         assert_eq!(noted("strategy"), name);
         assert_eq!(noted("classes"), r#"["blue","green","red"]"#);
         assert_eq!(noted("image_size"), "16x16");
         let accuracy: f64 = noted("accuracy").parse().unwrap();
         assert_eq!(Some(accuracy), strategy["held_out_accuracy"].as_f64());
+    }
+}
+
+/// Runs a model of 16 × 16 images in onnxruntime and in tract.
+fn assert_tract_agrees(model: &Model) {
+    let pixels: Vec<f32> = (0..3 * 16 * 16).map(|i| (i as f32 * 0.37).sin()).collect();
+    let runtime = Runtime::load(&locate::locate(None).unwrap().located).unwrap();
+    let mut inference = Inference::new(&runtime, model, Device::Cpu, 1).unwrap();
+    let ours = inference
+        .run(&[3, 16, 16], 1, &mut |_, values| {
+            values.copy_from_slice(&pixels);
+            Ok(())
+        })
+        .unwrap();
+    let input = Tensor::from_shape(&[1, 3, 16, 16], &pixels).unwrap();
+    let tract = tract_onnx::onnx()
+        .model_for_path(model.path())
+        .and_then(|m| m.with_input_fact(0, f32::fact([1, 3, 16, 16]).into()))
+        .and_then(|m| m.into_optimized())
+        .and_then(|m| m.into_runnable())
+        .and_then(|m| m.run(tvec!(input.into())))
+        .unwrap();
+    let theirs = tract[0].to_array_view::<f32>().unwrap();
+    assert_eq!(theirs.len(), ours.values.len());
+    for (a, b) in ours.values.iter().zip(&theirs) {
+        assert!((a - b).abs() < 1e-4, "{:?} {theirs}", ours.values);
     }
 }
 
@@ -148,4 +178,49 @@ fn a_diverging_strategy_is_recorded_and_the_others_go_on() {
     let trials = lines(&at("run/trials.jsonl"));
     let searched = trials.iter().filter(|t| t["phase"] == "search").count();
     assert_eq!(searched, 3, "every candidate is tried: {trials:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_with_what_it_has() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 12);
+    let settings =
+        "--strategies head,full --epochs 1000000 --search-fraction 0.4 --train-fraction 0.4";
+    let child = Command::new(env!("CARGO_BIN_EXE_ftsurgery"))
+        .arg("tune")
+        .arg(at("model.onnx"))
+        .args(settings.split(' '))
+        .arg("--data")
+        .arg(at("photos"))
+        .arg("--out")
+        .arg(at("run"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = at("run/trials/head-train/metrics.jsonl");
+    let begun = || std::fs::metadata(&metrics).is_ok_and(|m| m.len() > 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !begun() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let results = json(&at("run/results.json"));
+    assert_eq!(results["interrupted"], true);
+    assert_eq!(results["strategies"], serde_json::json!([]));
+    assert!(!lines(&metrics).is_empty(), "every line is whole");
 }
