@@ -9,7 +9,7 @@ use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
 use ftsurgery::report;
 use ftsurgery::runtime::Device;
-use ftsurgery::search::{ModelCard, ModelInput};
+use ftsurgery::search::{ModelCard, ModelInput, Watcher, skipped_summary};
 use ftsurgery::training::{Inference, TrainingError};
 use serde_json::json;
 
@@ -76,11 +76,8 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let progress = Progress::new(context);
     let decoding = |done, total| progress.count("decoding", done, total);
     let dataset = input.open(&args.data, Some(&decoding))?;
-    for skipped in dataset.skipped() {
-        context.note(&format!(
-            "warning: skipped {}: {}",
-            skipped.path, skipped.reason
-        ));
+    if let Some(skipped) = skipped_summary(&dataset) {
+        progress.warning(&skipped);
     }
     let samples = samples(args, &dataset)?;
     let mut inference = Inference::new(&runtime, &model, args.device, args.threads.unwrap_or(0))?;

@@ -1,8 +1,8 @@
 //! Showing a run's progress: bars on a terminal, a line per trial and epoch elsewhere.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;
@@ -31,15 +31,25 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    /// Hears Ctrl-C from now on; a second one ends the process at once.
-    pub fn new(context: &'a Context) -> Self {
+    /// As [`Progress::new`], and Ctrl-C asks for a stop from now on; a second one ends the process
+    /// at once.
+    pub fn stoppable(context: &'a Context) -> Self {
         // Without a handler, Ctrl-C ends the process as usual.
         let _ = ctrlc::set_handler(|| {
             if STOPPED.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            eprintln!("\nstopping after this step; Ctrl-C again to stop at once");
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nstopping after this step; Ctrl-C again to stop at once"
+            );
         });
+        Self::new(context)
+    }
+
+    /// Shows nothing yet.
+    pub fn new(context: &'a Context) -> Self {
         let target = if context.shows_progress() {
             ProgressDrawTarget::stderr()
         } else {
@@ -63,12 +73,12 @@ impl<'a> Progress<'a> {
 
     /// Progress of one thing that is counted.
     pub fn count(&self, what: &str, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
         if self.bar.prefix() != what {
-            self.bar.reset();
             self.bar.set_prefix(what.to_owned());
             self.bar.set_message("");
+            self.bar.reset();
         }
-        self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
         if done >= total {
             self.bar.tick();
@@ -140,8 +150,7 @@ impl Watcher for Progress<'_> {
             (None, Some(v)) => format!("validation accuracy {:.4}", v.accuracy),
             (None, None) => "done".to_owned(),
         };
-        let seconds = Duration::from_secs_f64(trial.seconds.max(0.0)).as_secs_f64();
-        self.line(&format!("{name}: {outcome} ({seconds:.1} s)"));
+        self.line(&format!("{name}: {outcome} ({:.1} s)", trial.seconds));
     }
 
     fn strategy_end(&self, result: &StrategyResult) {

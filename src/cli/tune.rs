@@ -163,7 +163,7 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
         settings: settings(args)?,
     };
     let runtime = context.runtime()?;
-    let progress = Progress::new(context);
+    let progress = Progress::stoppable(context);
     let results = tune(&runtime, &job, &progress);
     progress.finish();
     let results = results?;
@@ -172,7 +172,7 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
     if args.json {
         serde_json::to_writer_pretty(&mut out, &results)?;
         writeln!(out)?;
-    } else {
+    } else if !results.strategies.is_empty() {
         writeln!(out, "{}", report::results(&results, out.is_terminal()))?;
         writeln!(out, "results in {}", args.out.display())?;
     }

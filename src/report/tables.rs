@@ -1,11 +1,13 @@
 //! Tables for the terminal.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
 
 use crate::search::Results;
 use crate::training::Predictions;
 
-/// One line per strategy. `fit`: whether to fit the width of the terminal.
+const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
+
+/// One line per strategy, and what went wrong. `fit`: whether to fit the width of the terminal.
 pub fn results(results: &Results, fit: bool) -> String {
     let mut table = table(fit);
     table.set_header([
@@ -18,11 +20,6 @@ pub fn results(results: &Results, fit: bool) -> String {
         "model",
     ]);
     for strategy in &results.strategies {
-        let model = match (&strategy.model, &strategy.error) {
-            (Some(model), _) => model.clone(),
-            (None, Some(error)) => format!("failed: {error}"),
-            (None, None) => String::new(),
-        };
         table.add_row([
             strategy.name.to_string(),
             strategy.candidate.clone().unwrap_or_else(none),
@@ -30,11 +27,19 @@ pub fn results(results: &Results, fit: bool) -> String {
             strategy.held_out_accuracy.map_or_else(none, percent),
             strategy.trained_parameters.map_or_else(none, thousands),
             seconds(strategy.seconds),
-            model,
+            strategy
+                .model
+                .clone()
+                .unwrap_or_else(|| "failed".to_owned()),
         ]);
     }
     align_right(&mut table, 2..6);
-    table.to_string()
+    let mut text = table.to_string();
+    for strategy in results.failed() {
+        let reason = strategy.error.as_deref().unwrap_or_default();
+        text.push_str(&format!("\n{} failed: {reason}", strategy.name));
+    }
+    text
 }
 
 /// Accuracy, the figures of each class, and the confusion matrix. `names`: the classes, in the
@@ -74,10 +79,13 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
 
 fn table(fit: bool) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    if fit {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
+    table.load_style(presets::NOTHING.header_separator(RULE));
+    // Squeezed into less, a table says nothing any more.
+    let wide_enough = table.width().is_some_and(|columns| columns >= 40);
+    table.set_content_arrangement(match fit && wide_enough {
+        true => ContentArrangement::Dynamic,
+        false => ContentArrangement::Disabled,
+    });
     table
 }
 
@@ -162,6 +170,9 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(text.contains("failed: training has diverged"), "{text}");
+        assert!(
+            text.contains("full failed: training has diverged"),
+            "{text}"
+        );
     }
 }

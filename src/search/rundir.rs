@@ -11,6 +11,7 @@ use crate::onnx::write_atomic;
 use crate::strategy::Strategy;
 
 use super::SearchError;
+use super::record::RunRecord;
 use super::results::{Results, TrialRecord};
 
 const RUN: &str = "run.json";
@@ -88,7 +89,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_run(&self, run: &serde_json::Value) -> Result<(), SearchError> {
+    pub fn write_run(&self, run: &RunRecord<'_>) -> Result<(), SearchError> {
         self.write_json(RUN, run)
     }
 

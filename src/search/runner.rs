@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::data::Split;
 use crate::strategy::Candidate;
@@ -74,7 +74,7 @@ impl Runner<'_> {
             [only] => only,
             candidates => self.search(plan.strategy, candidates)?,
         };
-        let (record, outcome) = self.trial(plan.strategy, candidate, Phase::Train)?;
+        let Trial { record, outcome } = self.trial(plan.strategy, candidate, Phase::Train)?;
         let outcome = outcome?;
         let held_out = match self.split.held_out.as_slice() {
             [] => None,
@@ -118,7 +118,7 @@ impl Runner<'_> {
         let mut records = Vec::with_capacity(candidates.len());
         let mut first_error = None;
         for candidate in candidates {
-            let (record, outcome) = self.trial(strategy, candidate, Phase::Search)?;
+            let Trial { record, outcome } = self.trial(strategy, candidate, Phase::Search)?;
             records.push(record);
             if let Err(error) = outcome {
                 first_error.get_or_insert(error);
@@ -131,15 +131,13 @@ impl Runner<'_> {
         }
     }
 
-    /// Runs one trial and keeps its record. The outer error ends the run, the inner one is the
-    /// trial's.
-    #[allow(clippy::type_complexity)]
+    /// Runs one trial and keeps its record. An error ends the run; the trial's own is in its outcome.
     fn trial(
         &mut self,
         strategy: Strategy,
         candidate: &Candidate,
         phase: Phase,
-    ) -> Result<(TrialRecord, Result<TrialOutcome, SearchError>), SearchError> {
+    ) -> Result<Trial, SearchError> {
         let (samples, epochs) = match phase {
             Phase::Search => (&self.split.search, self.settings.search_epochs),
             Phase::Train => (&self.split.train, self.settings.epochs),
@@ -193,8 +191,14 @@ impl Runner<'_> {
         };
         self.run.append_trial(&record)?;
         self.watcher.trial_end(&record);
-        Ok((record, outcome))
+        Ok(Trial { record, outcome })
     }
+}
+
+/// A trial that has ended.
+struct Trial {
+    record: TrialRecord,
+    outcome: Result<TrialOutcome, SearchError>,
 }
 
 fn failed(strategy: Strategy, start: Instant, error: &SearchError) -> StrategyResult {
@@ -208,6 +212,13 @@ fn failed(strategy: Strategy, start: Instant, error: &SearchError) -> StrategyRe
         model: None,
         error: Some(error.to_string()),
     }
+}
+
+/// A step's line in the metrics.
+#[derive(Serialize)]
+struct StepLine {
+    step: usize,
+    loss: f32,
 }
 
 /// Writes a trial's metrics, passes its progress on, and stops it when asked to.
@@ -235,7 +246,7 @@ impl Observer for Recorder<'_> {
 
     fn step(&mut self, step: usize, total: usize, loss: f32) -> Result<(), TrainingError> {
         if self.log_steps {
-            self.metrics.line(&json!({ "step": step, "loss": loss }))?;
+            self.metrics.line(&StepLine { step, loss })?;
         }
         self.watcher.step(step, total, loss);
         self.go_on()

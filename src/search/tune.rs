@@ -1,9 +1,6 @@
 //! A whole run: from a model and data to tuned models.
 
-use std::path::{Path, PathBuf};
-
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
 use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
@@ -12,10 +9,11 @@ use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{Lab, LabOptions, Optimizer, Plateau};
+use crate::training::{Lab, LabOptions, Optimizer, Plateau, TrainingError};
 
 use super::emit::Emitter;
 use super::plan::Plan;
+use super::record::{RunRecord, skipped_summary};
 use super::results::Results;
 use super::rundir::RunDir;
 use super::runner::Runner;
@@ -90,6 +88,7 @@ pub struct Job {
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
     let settings = &job.settings;
     RunDir::check(&job.out, job.force)?;
+    settings.device.check(runtime)?;
     if settings.split.train_fraction <= 0.0 {
         return Err(SearchError::Setting(
             "the train fraction is 0: there is nothing to train on".to_owned(),
@@ -121,7 +120,12 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         &job.data,
         Some(&|done, total| watcher.decoding(done, total)),
     )?;
-    warn_of_skipped(&dataset, watcher);
+    if watcher.stopped() {
+        return Err(TrainingError::Stopped.into());
+    }
+    if let Some(skipped) = skipped_summary(&dataset) {
+        watcher.warning(&skipped);
+    }
     let classes = classes(&graph, &dataset, &card, settings.head)?;
     let head = HeadSpec {
         dropout: settings.dropout,
@@ -153,7 +157,9 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
     )?;
 
     let run = RunDir::create(&job.out, job.force)?;
-    run.write_run(&record(job, runtime, &file, &dataset, &input, &plan))?;
+    run.write_run(&RunRecord::new(
+        job, runtime, &file, &analysis, &dataset, &input, &plan,
+    ))?;
     run.write_split(&SplitFile::new(&split, &dataset))?;
     Runner {
         lab: &lab,
@@ -229,22 +235,32 @@ fn classes(
     if head != HeadKind::Keep {
         return Ok(of_data.to_vec());
     }
-    if dataset.is_images() {
-        return match &card.classes {
-            Some(own) if own != of_data => Err(SearchError::Setting(format!(
-                "the model's classes are {}, those of the data {}; a new head (--head paper or \
-                 linear) fits any",
-                own.join(", "),
-                of_data.join(", ")
-            ))),
-            _ => Ok(of_data.to_vec()),
-        };
-    }
     let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
-    let own = match outputs.and_then(|d| d.last()) {
+    let own = match outputs.and_then(|d| d.get(1)) {
         Some(Dim::Known(n)) => *n,
         _ => of_data.len(),
     };
+    // Folders have names, so only a model of the same classes can be meant.
+    if dataset.is_images() {
+        let fits = match &card.classes {
+            Some(names) => names == of_data,
+            None => of_data.len() == own,
+        };
+        if fits {
+            return Ok(of_data.to_vec());
+        }
+        let names = card
+            .classes
+            .as_ref()
+            .map(|n| format!(" ({})", n.join(", ")));
+        return Err(SearchError::Setting(format!(
+            "the model has {own} classes{}, the data {} ({}); a new head (--head paper or linear) \
+             fits any",
+            names.unwrap_or_default(),
+            of_data.len(),
+            of_data.join(", ")
+        )));
+    }
     if of_data.len() > own {
         return Err(SearchError::Setting(format!(
             "the largest label of the data is {}, but the model has {own} classes (0 to {})",
@@ -255,89 +271,5 @@ fn classes(
     Ok(match &card.classes {
         Some(names) if names.len() == own => names.clone(),
         _ => (0..own).map(|c| c.to_string()).collect(),
-    })
-}
-
-/// One warning that sums up the files left out and names the first of them.
-fn warn_of_skipped(dataset: &Dataset, watcher: &dyn Watcher) {
-    const NAMED: usize = 3;
-    let skipped = dataset.skipped();
-    if skipped.is_empty() {
-        return;
-    }
-    let mut text = format!(
-        "{} of {} files are skipped:",
-        skipped.len(),
-        skipped.len() + dataset.len()
-    );
-    for file in skipped.iter().take(NAMED) {
-        text.push_str(&format!("\n  {}: {}", file.path, file.reason));
-    }
-    if skipped.len() > NAMED {
-        text.push_str(&format!("\n  and {} more", skipped.len() - NAMED));
-    }
-    watcher.warning(&text);
-}
-
-/// The content of `run.json`.
-fn record(
-    job: &Job,
-    runtime: &Runtime,
-    original: &Model,
-    dataset: &Dataset,
-    input: &ModelInput,
-    plan: &Plan,
-) -> serde_json::Value {
-    let settings = &job.settings;
-    let show = |path: &Path| path.display().to_string();
-    let digest = Sha256::digest(original.file_bytes());
-    let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let skipped: Vec<_> = dataset
-        .skipped()
-        .iter()
-        .map(|s| json!({ "path": s.path, "reason": s.reason }))
-        .collect();
-    let strategies: Vec<_> = plan
-        .strategies
-        .iter()
-        .map(|p| json!({ "name": p.strategy, "candidates": p.candidates }))
-        .collect();
-    json!({
-        "command": job.command,
-        "versions": {
-            "ftsurgery": env!("CARGO_PKG_VERSION"),
-            "onnxruntime": runtime.version().to_string(),
-        },
-        "model": { "path": show(&job.model), "sha256": sha256 },
-        "data": {
-            "path": show(&job.data),
-            "fingerprint": dataset.fingerprint(),
-            "samples": dataset.len(),
-            "classes": dataset.classes(),
-            "skipped": skipped,
-        },
-        "configuration": {
-            "strategies": strategies,
-            "head": settings.head.to_string(),
-            "dropout": settings.dropout,
-            "features": settings.features,
-            "delimiters": format!("{:?}", settings.delimiters).to_lowercase(),
-            "preprocess": dataset.is_images().then_some(&input.spec.preprocess),
-            "image_size": [input.height, input.width],
-            "layout": input.spec.layout,
-            "search_fraction": settings.split.search_fraction,
-            "train_fraction": settings.split.train_fraction,
-            "seed": settings.split.seed,
-            "shuffle": settings.split.shuffle,
-            "optimizer": settings.optimizer,
-            "plateau": settings.plateau,
-            "batch_size": settings.batch_size,
-            "epochs": settings.epochs,
-            "search_epochs": settings.search_epochs,
-            "threads": settings.threads,
-            "device": settings.device.to_string(),
-            "memory_budget": settings.memory_budget,
-            "log_steps": settings.log_steps,
-        },
     })
 }

@@ -22,6 +22,9 @@ pub struct Inference {
     probabilities: bool,
 }
 
+/// Writes the samples of a range, one after the other.
+pub type Fill<'f> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), TrainingError> + 'f;
+
 /// What a classifier says of a number of samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
@@ -100,8 +103,7 @@ impl Inference {
         })
     }
 
-    /// Runs `count` samples of dimensions `sample`. `fill` writes the samples of a range, one after
-    /// the other. Models of a fixed batch size are run at that size.
+    /// Runs `count` samples of dimensions `sample`, which `fill` writes. Models of a fixed batch size are run at that size.
     ///
     /// # Errors
     /// When the samples do not fit the model, `fill` fails, or onnxruntime does.
@@ -109,7 +111,7 @@ impl Inference {
         &mut self,
         sample: &[usize],
         count: usize,
-        fill: &mut dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), TrainingError>,
+        fill: &mut Fill<'_>,
     ) -> Result<Outputs, TrainingError> {
         let length: usize = sample.iter().product();
         let mut outputs = Outputs {

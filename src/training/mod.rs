@@ -13,7 +13,7 @@ mod schedule;
 mod spec;
 
 pub use error::TrainingError;
-pub use inference::{Inference, Outputs};
+pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};
 pub use metrics::{ClassScore, Predictions, Score, softmax};
 pub use optimizer::{Moments, Optimizer, OptimizerKind};
