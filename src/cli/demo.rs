@@ -11,8 +11,8 @@ use super::{CliError, Context};
 const MODEL: &str = "onnx-models/fashion_mobilenet.onnx";
 const DATA: &str = "fixtures/digits";
 /// Settings that suit a small network and 32-pixel drawings, and end within a few minutes.
-const SETTINGS: &str = "--preprocess unit --lr 1e-3 --search-epochs 10 --epochs 10 --batch-size 8 \
-                        --search-fraction 0.2 --train-fraction 0.5";
+const SETTINGS: &str = "--preprocess unit --head linear --lr 3e-3 --search-epochs 10 --epochs 10 \
+                        --batch-size 8 --search-fraction 0.2 --train-fraction 0.5";
 
 /// Tune a small network from clothes to digits: the whole job on data of this repository
 ///

@@ -13,6 +13,9 @@ use super::Context;
 /// Set by Ctrl-C.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
+/// Off a terminal, epochs are told of at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
 const BAR: &str = "{prefix} [{bar:24}] {pos}/{len} {msg} {eta}";
 
 /// Shows a run's progress, and stops it on Ctrl-C.
@@ -28,6 +31,8 @@ struct State {
     trial: String,
     epochs: usize,
     accuracy: Option<f64>,
+    /// When a line was last printed.
+    told: Option<Instant>,
 }
 
 impl<'a> Progress<'a> {
@@ -108,6 +113,7 @@ impl Watcher for Progress<'_> {
         state.trial = format!("trial {}/{} {}", start.number, start.total, start.id);
         state.epochs = start.epochs;
         state.accuracy = None;
+        state.told.get_or_insert_with(Instant::now);
     }
 
     fn features(&self, done: usize, total: usize) {
@@ -127,9 +133,11 @@ impl Watcher for Progress<'_> {
     fn epoch(&self, metrics: &EpochMetrics) {
         let mut state = self.state();
         state.accuracy = metrics.validation.map(|v| v.accuracy);
-        if self.context.shows_progress() {
+        let recent = state.told.is_some_and(|told| told.elapsed() < LINE_EVERY);
+        if self.context.shows_progress() || recent {
             return;
         }
+        state.told = Some(Instant::now());
         let validation = match metrics.validation {
             Some(v) => format!(
                 ", validation accuracy {:.4}, loss {:.4}",
@@ -144,7 +152,9 @@ impl Watcher for Progress<'_> {
     }
 
     fn trial_end(&self, trial: &TrialRecord) {
-        let name = self.state().trial.clone();
+        let mut state = self.state();
+        state.told = Some(Instant::now());
+        let name = &state.trial;
         let outcome = match (&trial.error, trial.validation) {
             (Some(error), _) => format!("failed: {error}"),
             (None, Some(v)) => format!("validation accuracy {:.4}", v.accuracy),
