@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;

@@ -24,6 +24,8 @@ use super::{
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
+/// Environment variable with the prefix of onnxruntime's profile files.
+const PROFILE: &str = "FTSURGERY_PROFILE";
 /// Samples per run of the frozen prefix and of evaluation.
 const EVALUATION_BATCH: usize = 16;
 
@@ -521,6 +523,12 @@ impl<'a> Lab<'a> {
             label: label.to_owned(),
             device: self.options.device,
             threads: self.options.threads,
+            // For whoever looks for lost time: onnxruntime's profile of every operator.
+            profile: std::env::var_os(PROFILE).map(|prefix| {
+                let mut path = prefix;
+                path.push(format!("-{}", label.replace(' ', "-")));
+                path.into()
+            }),
             ..SessionOptions::default()
         };
         Ok(Session::new(
