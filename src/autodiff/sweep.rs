@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Builder, Graph, Shapes};
 
+use crate::onnx::DataType;
+
 use super::AutodiffError;
 use super::context::{Context, Refusal};
 use super::rules::find_rule;
@@ -81,14 +83,24 @@ pub fn gradients(
             node: node.name.clone(),
             parameter: parameter.clone(),
         })?;
+        let refused = |reason: String| AutodiffError::Refused {
+            node: node.to_string(),
+            parameter: parameter.clone(),
+            reason,
+        };
+        // Rules write float32 constants. A Cast has a foreign type on one side, by its nature.
+        let foreign = node
+            .present_outputs()
+            .filter_map(|o| shapes.info(o).ok())
+            .find(|i| i.dtype.is_float() && i.dtype != DataType::Float);
+        if let Some(info) = foreign.filter(|_| !node.is("Cast")) {
+            let reason = format!("it computes in {:?}; gradients are float32", info.dtype);
+            return Err(refused(reason));
+        }
         let mut context = Context::new(builder, shapes, node, index, output_gradients, wants);
         let contributions = (rule.backward)(&mut context).map_err(|refusal| match refusal {
             Refusal::Graph(e) => AutodiffError::Graph(e),
-            Refusal::Unsupported(reason) => AutodiffError::Refused {
-                node: node.to_string(),
-                parameter,
-                reason,
-            },
+            Refusal::Unsupported(reason) => refused(reason),
         })?;
         for (input, contribution) in node.inputs.iter().zip(contributions) {
             if let Some(gradient) = contribution

@@ -8,11 +8,14 @@ mod activation;
 mod arithmetic;
 mod conv;
 mod conv_weight;
+mod indexing;
 mod layout;
 mod linear;
 mod normalization;
 mod pooling;
 mod reduction;
+mod selection;
+mod smooth;
 mod softmax;
 
 use crate::graph::Node;
@@ -34,11 +37,14 @@ const FAMILIES: &[&[Rule]] = &[
     activation::RULES,
     arithmetic::RULES,
     conv::RULES,
+    indexing::RULES,
     layout::RULES,
     linear::RULES,
     normalization::RULES,
     pooling::RULES,
     reduction::RULES,
+    selection::RULES,
+    smooth::RULES,
     softmax::RULES,
 ];
 
