@@ -30,7 +30,7 @@ pub fn dependents(graph: &Graph, shapes: &Shapes, sources: &[String]) -> HashMap
 }
 
 /// Appends the gradients of a scalar with respect to `wrt` and returns their value names, in the
-/// order of `wrt`. `seed` is a value of the graph and the name of the scalar's gradient with
+/// order of `wrt`, each name once. `seed` is a value of the graph and the name of the scalar's gradient with
 /// respect to it. A gradient has the shape of its value.
 ///
 /// # Errors
@@ -110,14 +110,19 @@ pub fn gradients(
             }
         }
     }
-    wrt.iter()
-        .map(|name| {
-            let terms = pending
-                .remove(name)
-                .ok_or_else(|| AutodiffError::Unused(name.clone()))?;
-            Ok(sum(builder, name, terms))
-        })
-        .collect()
+    let mut results: Vec<String> = Vec::with_capacity(wrt.len());
+    for name in wrt {
+        let terms = pending
+            .remove(name)
+            .ok_or_else(|| AutodiffError::Unused(name.clone()))?;
+        let mut gradient = sum(builder, name, terms);
+        // A graph's outputs have distinct names, which the gradients of two addends do not.
+        if gradient == seed.1 || results.contains(&gradient) {
+            gradient = builder.op(&format!("grad/{name}"), "Identity", &[&gradient], vec![]);
+        }
+        results.push(gradient);
+    }
+    Ok(results)
 }
 
 /// Fan-out adds: the sum of the gradients that reached one value.

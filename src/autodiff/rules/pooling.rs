@@ -14,7 +14,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         op_type: "AveragePool",
-        limits: "count_include_pad where ceil_mode lets a window hang over the padding",
+        limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
+                 auto_pad = SAME_… with a stride beyond the kernel",
         backward: average_pool,
     },
     Rule {
@@ -71,6 +72,11 @@ fn average_pool(c: &mut Context) -> Contributions {
     let include_pad = c.node.int("count_include_pad", 0)? != 0;
     if include_pad && window.overhangs {
         return c.refuse("count_include_pad with a window that hangs over the padding (ceil_mode)");
+    }
+    // Runtimes do not agree on the sign of the pads then; in every other use SAME reaches all rows.
+    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
+    if same && window.unreached.iter().any(|&r| r > 0) {
+        return c.refuse("auto_pad = SAME_… with a stride beyond the kernel");
     }
     let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
         true => None,
