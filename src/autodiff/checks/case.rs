@@ -269,6 +269,25 @@ impl Case {
         Ok(())
     }
 
+    /// The gradients of the sum of the output.
+    pub fn gradients(&self, runtime: &Runtime) -> Result<Vec<Vec<f64>>, String> {
+        let graph = self.graph(DataType::Float)?;
+        let shapes = infer(&graph)?;
+        let dims = shapes.dims(&graph.outputs[0].name);
+        let dims = dims.map_err(|e| e.to_string())?;
+        let ones = Tensor::f32(dims, &vec![1.0; dims.iter().product()]);
+        let trained: Vec<String> = self
+            .role(Role::Trained)
+            .map(|(n, _)| n.to_owned())
+            .collect();
+        let mut session = session(runtime, &differentiate(&graph, &shapes, &ones, &trained)?)?;
+        let feeds: Vec<(&str, Array)> = self
+            .role(Role::Trained)
+            .map(|(name, t)| Ok((name, array(t, DataType::Float)?)))
+            .collect::<Result<_, String>>()?;
+        run(&mut session, &feeds)?.iter().map(floats).collect()
+    }
+
     /// The error of differentiating, for a node that a rule refuses.
     pub fn refusal(&self) -> Result<String, String> {
         let graph = self.graph(DataType::Float)?;
@@ -309,8 +328,8 @@ impl Case {
             let expected = &expected[name];
             let scale = expected.iter().fold(1.0f64, |m, v| m.max(v.abs()));
             for (i, (&got, &want)) in floats(&result)?.iter().zip(expected).enumerate() {
-                // Not a number compares as wrong.
-                if !((got - want).abs() <= TOLERANCE * scale) {
+                let close = (got - want).abs() <= TOLERANCE * scale;
+                if !close {
                     return Err(format!("d{name}[{i}] is {got}, not {want}"));
                 }
             }

@@ -9,12 +9,14 @@ mod activations;
 mod arithmetic;
 mod case;
 mod conv;
+mod kinks;
 mod layout;
 mod linear;
 mod normalization;
 mod pooling;
 mod reduction;
 mod refusals;
+mod sweep;
 
 use std::collections::BTreeSet;
 

@@ -35,5 +35,16 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
             cases.push(group.with("num_groups", groups).single());
         }
     }
+    // onnxruntime has it for images and odd sizes only.
+    for (size, dims) in [
+        (1, [2, 3, 2, 1]),
+        (3, [2, 5, 2, 2]),
+        (3, [1, 1, 2, 2]),
+        (5, [1, 3, 2, 2]),
+    ] {
+        let case = Case::new("LRN").trained(random.any(&dims));
+        let case = case.with("size", size).with("alpha", 0.9f32);
+        cases.push(case.with("beta", 0.6f32).with("bias", 0.7f32));
+    }
     cases
 }

@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         op_type: "Clip",
-        limits: "trained or computed bounds",
+        limits: "trained bounds",
         backward: clip,
     },
     Rule {

@@ -24,6 +24,11 @@ pub(super) const RULES: &[Rule] = &[
         limits: "",
         backward: group_normalization,
     },
+    Rule {
+        op_type: "LRN",
+        limits: "",
+        backward: local_response,
+    },
 ];
 
 /// BatchNormalization with stored statistics: Y = γ X̂ + β, X̂ = (X − μ) r, r = 1/√(σ² + ε), each of
@@ -186,4 +191,47 @@ fn through_statistics(
     let centred = c.call("Sub", &[g, &mean]);
     let rest = c.call("Sub", &[&centred, &along]);
     c.call("Mul", &[&rest, inverse])
+}
+
+/// LRN: Yᵢ = Xᵢ Sᵢ^(−β), Sᵢ = bias + α/n Σⱼ Xⱼ² over the n channels j around channel i.
+///
+/// dXᵢ = dYᵢ Sᵢ^(−β) − 2αβ/n Xᵢ Σⱼ dYⱼ Xⱼ Sⱼ^(−β−1), over the channels j around which i lies.
+/// Source: <https://onnx.ai/onnx/operators/onnx__LRN.html>.
+fn local_response(c: &mut Context) -> Contributions {
+    let dims = c.input_dims(0)?;
+    let size = c.node.int("size", 1)?;
+    if dims.len() < 2 || size < 1 {
+        return Err(c.node.error(format!("size {size}, input {dims:?}")).into());
+    }
+    let alpha = c.node.float("alpha", 1e-4)?;
+    let beta = c.node.float("beta", 0.75)?;
+    let bias = c.node.float("bias", 1.0)?;
+    let flat = [dims[0], 1, dims[1], dims[2..].iter().product()];
+    let (before, after) = ((size - 1) / 2, size / 2);
+    // The mean over a window of channels; zeros beyond the first and last count.
+    let mean = |c: &mut Context, value: &str, [before, after]: [i64; 2]| {
+        let value = c.reshape(value, &flat);
+        let attributes = vec![
+            ("kernel_shape", vec![size, 1].into()),
+            ("pads", vec![before, 0, after, 0].into()),
+            ("count_include_pad", 1.into()),
+        ];
+        let mean = c.op("AveragePool", &[&value], attributes);
+        c.reshape(&mean, &dims)
+    };
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let square = c.call("Mul", &[x, x]);
+    let energy = mean(c, &square, [before, after]);
+    let energy = c.scale(&energy, alpha);
+    let bias = c.scalar(bias);
+    let s = c.call("Add", &[&energy, &bias]);
+    let exponent = c.scalar(-beta);
+    let power = c.call("Pow", &[&s, &exponent]);
+    let direct = c.call("Mul", &[&dy, &power]);
+    let product = c.call("Mul", &[&direct, x]);
+    let share = c.call("Div", &[&product, &s]);
+    let spread = mean(c, &share, [after, before]);
+    let spread = c.scale(&spread, 2.0 * alpha * beta);
+    let indirect = c.call("Mul", &[x, &spread]);
+    Ok(vec![Some(c.call("Sub", &[&direct, &indirect]))])
 }
