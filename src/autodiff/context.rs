@@ -1,7 +1,7 @@
 //! What a rule sees of its node, and the graph operations it builds with.
 
 use crate::graph::{Attribute, Builder, GraphError, Node, Shapes};
-use crate::onnx::Tensor;
+use crate::onnx::{DataType, Tensor};
 
 /// Why a rule gives no gradient.
 #[derive(Debug)]
@@ -99,6 +99,14 @@ impl<'a, 'g> Context<'a, 'g> {
         Ok(self.shapes.dims(value)?.to_vec())
     }
 
+    /// Element type of a forward value.
+    ///
+    /// # Errors
+    /// When it is unknown.
+    pub fn dtype(&self, value: &str) -> Result<DataType, Refusal> {
+        Ok(self.shapes.info(value)?.dtype)
+    }
+
     /// Dimensions of input `index`.
     ///
     /// # Errors
@@ -133,14 +141,31 @@ impl<'a, 'g> Context<'a, 'g> {
             .ok_or_else(|| Refusal::Unsupported(format!("input {index} is not a constant")))
     }
 
+    /// The integers of input `index`, a constant of the graph; `None` when absent.
+    ///
+    /// # Errors
+    /// When the input is computed or holds no integers.
+    pub fn int_input(&self, index: usize) -> Result<Option<Vec<i64>>, Refusal> {
+        match self.constant_input(index)? {
+            None => Ok(None),
+            Some(tensor) => match tensor.to_i64() {
+                Some(values) => Ok(Some(values)),
+                None => Err(self
+                    .node
+                    .error(format!("input {index} does not hold integers"))
+                    .into()),
+            },
+        }
+    }
+
     /// The axes of input `index` (or of the attribute `axes`), made non-negative; `None` when
     /// neither is there.
     ///
     /// # Errors
     /// When they are computed or out of range.
     pub fn axes(&self, index: usize, rank: usize) -> Result<Option<Vec<usize>>, Refusal> {
-        let axes = match self.constant_input(index)? {
-            Some(tensor) => tensor.to_i64().unwrap_or_default(),
+        let axes = match self.int_input(index)? {
+            Some(axes) => axes,
             None => match self.node.ints("axes")? {
                 Some(axes) => axes.to_vec(),
                 None => return Ok(None),
@@ -197,6 +222,11 @@ impl<'a, 'g> Context<'a, 'g> {
     ) -> String {
         let hint = format!("grad/{}/{op_type}", self.node.name);
         self.builder.op(&hint, op_type, inputs, attributes)
+    }
+
+    /// Appends a node without attributes and returns its output.
+    pub fn call(&mut self, op_type: &str, inputs: &[&str]) -> String {
+        self.op(op_type, inputs, vec![])
     }
 
     /// A float scalar constant.
@@ -272,6 +302,15 @@ impl<'a, 'g> Context<'a, 'g> {
         } else {
             self.reshape(&summed, to)
         }
+    }
+
+    /// `gradient` (of the output's shape) summed to the shape of input `index`.
+    ///
+    /// # Errors
+    /// When a shape is unknown.
+    pub fn sum_to_input(&mut self, gradient: &str, index: usize) -> Result<String, Refusal> {
+        let (from, to) = (self.output_dims()?, self.input_dims(index)?);
+        Ok(self.unbroadcast(gradient, &from, &to))
     }
 
     /// `gradient` where `condition` holds, 0 elsewhere.

@@ -4,6 +4,8 @@
 //! with respect to others, in standard ONNX operators. Each operator's rule stands in
 //! [`rules`]; the sweep knows no operator.
 
+#[cfg(test)]
+mod checks;
 mod context;
 mod error;
 mod loss;

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Builder, Graph, Shapes};
 
+use crate::onnx::DataType;
+
 use super::AutodiffError;
 use super::context::{Context, Refusal};
 use super::rules::find_rule;
@@ -28,7 +30,7 @@ pub fn dependents(graph: &Graph, shapes: &Shapes, sources: &[String]) -> HashMap
 }
 
 /// Appends the gradients of a scalar with respect to `wrt` and returns their value names, in the
-/// order of `wrt`. `seed` is a value of the graph and the name of the scalar's gradient with
+/// order of `wrt`, each name once. `seed` is a value of the graph and the name of the scalar's gradient with
 /// respect to it. A gradient has the shape of its value.
 ///
 /// # Errors
@@ -81,14 +83,24 @@ pub fn gradients(
             node: node.name.clone(),
             parameter: parameter.clone(),
         })?;
+        let refused = |reason: String| AutodiffError::Refused {
+            node: node.to_string(),
+            parameter: parameter.clone(),
+            reason,
+        };
+        // Rules write float32 constants. A Cast has a foreign type on one side, by its nature.
+        let foreign = node
+            .present_outputs()
+            .filter_map(|o| shapes.info(o).ok())
+            .find(|i| i.dtype.is_float() && i.dtype != DataType::Float);
+        if let Some(info) = foreign.filter(|_| !node.is("Cast")) {
+            let reason = format!("it computes in {:?}; gradients are float32", info.dtype);
+            return Err(refused(reason));
+        }
         let mut context = Context::new(builder, shapes, node, index, output_gradients, wants);
         let contributions = (rule.backward)(&mut context).map_err(|refusal| match refusal {
             Refusal::Graph(e) => AutodiffError::Graph(e),
-            Refusal::Unsupported(reason) => AutodiffError::Refused {
-                node: node.to_string(),
-                parameter,
-                reason,
-            },
+            Refusal::Unsupported(reason) => refused(reason),
         })?;
         for (input, contribution) in node.inputs.iter().zip(contributions) {
             if let Some(gradient) = contribution
@@ -98,14 +110,19 @@ pub fn gradients(
             }
         }
     }
-    wrt.iter()
-        .map(|name| {
-            let terms = pending
-                .remove(name)
-                .ok_or_else(|| AutodiffError::Unused(name.clone()))?;
-            Ok(sum(builder, name, terms))
-        })
-        .collect()
+    let mut results: Vec<String> = Vec::with_capacity(wrt.len());
+    for name in wrt {
+        let terms = pending
+            .remove(name)
+            .ok_or_else(|| AutodiffError::Unused(name.clone()))?;
+        let mut gradient = sum(builder, name, terms);
+        // A graph's outputs have distinct names, which the gradients of two addends do not.
+        if gradient == seed.1 || results.contains(&gradient) {
+            gradient = builder.op(&format!("grad/{name}"), "Identity", &[&gradient], vec![]);
+        }
+        results.push(gradient);
+    }
+    Ok(results)
 }
 
 /// Fan-out adds: the sum of the gradients that reached one value.

@@ -59,7 +59,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         Layout::Nhwc => vec![height, width, channels],
     };
     let names = chosen(trainable_parameters(&model, &dims)?, &args.wrt)?;
-    let network = keep(&model, batch.classes().len())?;
+    let network = keep(&model)?;
     let runtime = context.runtime()?;
     let input = InputSpec {
         preprocess: Preprocess::UNIT,
@@ -115,28 +115,25 @@ fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], La
 }
 
 fn chosen(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
-    let matches = |name: &String| {
-        patterns
-            .iter()
-            .any(|p| p == name || glob_match::glob_match(p, name))
-    };
-    let some: Vec<String> = all.iter().filter(|n| matches(n)).cloned().collect();
-    if some.is_empty() {
+    let matches = |p: &String, name: &String| p == name || glob_match::glob_match(p, name);
+    if let Some(idle) = patterns
+        .iter()
+        .find(|&p| !all.iter().any(|name| matches(p, name)))
+    {
         return Err(CliError::usage(format!(
-            "no trainable initializer matches {}; there are {}",
-            patterns.join(", "),
+            "no trainable initializer matches `{idle}`; there are {}",
             all.join(", ")
         )));
     }
-    Ok(some)
+    Ok(all
+        .into_iter()
+        .filter(|name| patterns.iter().any(|p| matches(p, name)))
+        .collect())
 }
 
-fn keep(model: &Model, classes: usize) -> Result<Grafted, CliError> {
-    Ok(graft(
-        model,
-        None,
-        &HeadSpec::new(HeadKind::Keep, classes, 0),
-    )?)
+/// The model with its own head, of two classes at least; whether the labels fit the lab checks.
+fn keep(model: &Model) -> Result<Grafted, CliError> {
+    Ok(graft(model, None, &HeadSpec::new(HeadKind::Keep, 2, 0))?)
 }
 
 fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<(), CliError> {

@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         op_type: "Clip",
-        limits: "trained or computed bounds",
+        limits: "trained bounds",
         backward: clip,
     },
     Rule {
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
 fn relu(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let zero = c.scalar(0.0);
-    let active = c.op("Greater", &[y, &zero], vec![]);
+    let active = c.call("Greater", &[y, &zero]);
     Ok(vec![Some(c.masked(&active, &dy))])
 }
 
@@ -67,9 +67,9 @@ fn leaky_relu(c: &mut Context) -> Contributions {
     }
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let zero = c.scalar(0.0);
-    let active = c.op("Greater", &[y, &zero], vec![]);
+    let active = c.call("Greater", &[y, &zero]);
     let leak = c.scale(&dy, alpha);
-    Ok(vec![Some(c.op("Where", &[&active, &dy, &leak], vec![]))])
+    Ok(vec![Some(c.call("Where", &[&active, &dy, &leak]))])
 }
 
 /// Elu: Y = X where X > 0, else α(eˣ − 1); dX = dY, or dY (Y + α). With α ≥ 0 the sign of Y tells
@@ -82,11 +82,11 @@ fn elu(c: &mut Context) -> Contributions {
     }
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let zero = c.scalar(0.0);
-    let active = c.op("Greater", &[y, &zero], vec![]);
+    let active = c.call("Greater", &[y, &zero]);
     let alpha = c.scalar(alpha);
-    let slope = c.op("Add", &[y, &alpha], vec![]);
-    let curved = c.op("Mul", &[&dy, &slope], vec![]);
-    Ok(vec![Some(c.op("Where", &[&active, &dy, &curved], vec![]))])
+    let slope = c.call("Add", &[y, &alpha]);
+    let curved = c.call("Mul", &[&dy, &slope]);
+    Ok(vec![Some(c.call("Where", &[&active, &dy, &curved]))])
 }
 
 /// Clip: Y = min(max(X, lo), hi); dX = dY where lo < Y < hi.
@@ -106,7 +106,7 @@ fn clip(c: &mut Context) -> Contributions {
         let condition = c.op(comparison, &[y, bound], vec![]);
         inside = Some(match inside {
             None => condition,
-            Some(other) => c.op("And", &[&other, &condition], vec![]),
+            Some(other) => c.call("And", &[&other, &condition]),
         });
     }
     let dx = match inside {
@@ -121,9 +121,9 @@ fn clip(c: &mut Context) -> Contributions {
 fn sigmoid(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let one = c.scalar(1.0);
-    let rest = c.op("Sub", &[&one, y], vec![]);
-    let slope = c.op("Mul", &[y, &rest], vec![]);
-    Ok(vec![Some(c.op("Mul", &[&dy, &slope], vec![]))])
+    let rest = c.call("Sub", &[&one, y]);
+    let slope = c.call("Mul", &[y, &rest]);
+    Ok(vec![Some(c.call("Mul", &[&dy, &slope]))])
 }
 
 /// Tanh: Y = tanh X; dX = dY (1 − Y²).
@@ -131,9 +131,9 @@ fn sigmoid(c: &mut Context) -> Contributions {
 fn tanh(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let one = c.scalar(1.0);
-    let square = c.op("Mul", &[y, y], vec![]);
-    let slope = c.op("Sub", &[&one, &square], vec![]);
-    Ok(vec![Some(c.op("Mul", &[&dy, &slope], vec![]))])
+    let square = c.call("Mul", &[y, y]);
+    let slope = c.call("Sub", &[&one, &square]);
+    Ok(vec![Some(c.call("Mul", &[&dy, &slope]))])
 }
 
 /// HardSigmoid: Y = max(0, min(1, αX + β)); dX = α dY where 0 < Y < 1.
@@ -142,9 +142,9 @@ fn hard_sigmoid(c: &mut Context) -> Contributions {
     let alpha = c.node.float("alpha", 0.2)?;
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let (zero, one) = (c.scalar(0.0), c.scalar(1.0));
-    let above = c.op("Greater", &[y, &zero], vec![]);
-    let below = c.op("Less", &[y, &one], vec![]);
-    let inside = c.op("And", &[&above, &below], vec![]);
+    let above = c.call("Greater", &[y, &zero]);
+    let below = c.call("Less", &[y, &one]);
+    let inside = c.call("And", &[&above, &below]);
     let scaled = c.scale(&dy, alpha);
     Ok(vec![Some(c.masked(&inside, &scaled))])
 }
@@ -157,11 +157,11 @@ fn hard_swish(c: &mut Context) -> Contributions {
     let (low, high) = (c.scalar(-3.0), c.scalar(3.0));
     let (half, one) = (c.scalar(0.5), c.scalar(1.0));
     let third = c.scale(x, 1.0 / 3.0);
-    let middle = c.op("Add", &[&third, &half], vec![]);
-    let above = c.op("Greater", &[x, &high], vec![]);
-    let upper = c.op("Where", &[&above, &one, &middle], vec![]);
-    let below = c.op("Less", &[x, &low], vec![]);
+    let middle = c.call("Add", &[&third, &half]);
+    let above = c.call("Greater", &[x, &high]);
+    let upper = c.call("Where", &[&above, &one, &middle]);
+    let below = c.call("Less", &[x, &low]);
     let zero = c.scalar(0.0);
-    let slope = c.op("Where", &[&below, &zero, &upper], vec![]);
-    Ok(vec![Some(c.op("Mul", &[&dy, &slope], vec![]))])
+    let slope = c.call("Where", &[&below, &zero, &upper]);
+    Ok(vec![Some(c.call("Mul", &[&dy, &slope]))])
 }

@@ -1,6 +1,10 @@
 //! Elementwise arithmetic with broadcasting.
 
-use super::super::context::{Context, Contributions, Refusal};
+use std::f32::consts::FRAC_2_SQRT_PI;
+
+use crate::onnx::Tensor;
+
+use super::super::context::{Context, Contributions};
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[
@@ -30,9 +34,19 @@ pub(super) const RULES: &[Rule] = &[
         backward: add,
     },
     Rule {
+        op_type: "Mean",
+        limits: "",
+        backward: mean,
+    },
+    Rule {
         op_type: "Neg",
         limits: "",
         backward: neg,
+    },
+    Rule {
+        op_type: "Abs",
+        limits: "",
+        backward: abs,
     },
     Rule {
         op_type: "Sqrt",
@@ -55,30 +69,35 @@ pub(super) const RULES: &[Rule] = &[
         backward: reciprocal,
     },
     Rule {
+        op_type: "Erf",
+        limits: "",
+        backward: erf,
+    },
+    Rule {
         op_type: "Pow",
         limits: "a trained or computed exponent",
         backward: pow,
     },
 ];
 
-/// `gradient` (of the output's shape) summed to the shape of input `index`.
-fn to_input(c: &mut Context, gradient: &str, index: usize) -> Result<Option<String>, Refusal> {
-    let (from, to) = (c.output_dims()?, c.input_dims(index)?);
-    Ok(Some(c.unbroadcast(gradient, &from, &to)))
-}
-
 /// Add, Sum: Y = Σ Xᵢ; dXᵢ = dY.
 /// Source: <https://onnx.ai/onnx/operators/onnx__Add.html>.
 fn add(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
+    to_each_input(c, &dy)
+}
+
+/// Mean: Y = 1/n Σ Xᵢ; dXᵢ = dY / n.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Mean.html>.
+fn mean(c: &mut Context) -> Contributions {
+    let dy = c.gradient()?;
+    let share = c.scale(&dy, 1.0 / c.node.inputs.len() as f32);
+    to_each_input(c, &share)
+}
+
+fn to_each_input(c: &mut Context, gradient: &str) -> Contributions {
     (0..c.node.inputs.len())
-        .map(|i| {
-            if c.wants(i) {
-                to_input(c, &dy, i)
-            } else {
-                Ok(None)
-            }
-        })
+        .map(|i| c.wants(i).then(|| c.sum_to_input(gradient, i)).transpose())
         .collect()
 }
 
@@ -86,18 +105,15 @@ fn add(c: &mut Context) -> Contributions {
 /// Source: <https://onnx.ai/onnx/operators/onnx__Sub.html>.
 fn sub(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
-    let da = if c.wants(0) {
-        to_input(c, &dy, 0)?
-    } else {
-        None
-    };
-    let db = if c.wants(1) {
-        let summed = to_input(c, &dy, 1)?;
-        summed.map(|s| c.op("Neg", &[&s], vec![]))
-    } else {
-        None
-    };
-    Ok(vec![da, db])
+    let mut grads = vec![None, None];
+    if c.wants(0) {
+        grads[0] = Some(c.sum_to_input(&dy, 0)?);
+    }
+    if c.wants(1) {
+        let summed = c.sum_to_input(&dy, 1)?;
+        grads[1] = Some(c.call("Neg", &[&summed]));
+    }
+    Ok(grads)
 }
 
 /// Mul: Y = A B; dA = dY B, dB = dY A.
@@ -108,8 +124,8 @@ fn mul(c: &mut Context) -> Contributions {
     let mut grads = vec![None, None];
     for (i, other) in [(0, b), (1, a)] {
         if c.wants(i) {
-            let product = c.op("Mul", &[&dy, other], vec![]);
-            grads[i] = to_input(c, &product, i)?;
+            let product = c.call("Mul", &[&dy, other]);
+            grads[i] = Some(c.sum_to_input(&product, i)?);
         }
     }
     Ok(grads)
@@ -120,27 +136,43 @@ fn mul(c: &mut Context) -> Contributions {
 fn div(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
     let (b, y) = (c.input(1)?, c.output(0)?);
-    let quotient = c.op("Div", &[&dy, b], vec![]);
-    let da = if c.wants(0) {
-        to_input(c, &quotient, 0)?
-    } else {
-        None
-    };
-    let db = if c.wants(1) {
-        let product = c.op("Mul", &[&quotient, y], vec![]);
-        let negative = c.op("Neg", &[&product], vec![]);
-        to_input(c, &negative, 1)?
-    } else {
-        None
-    };
-    Ok(vec![da, db])
+    let quotient = c.call("Div", &[&dy, b]);
+    let mut grads = vec![None, None];
+    if c.wants(0) {
+        grads[0] = Some(c.sum_to_input(&quotient, 0)?);
+    }
+    if c.wants(1) {
+        let product = c.call("Mul", &[&quotient, y]);
+        let negative = c.call("Neg", &[&product]);
+        grads[1] = Some(c.sum_to_input(&negative, 1)?);
+    }
+    Ok(grads)
 }
 
 /// Neg: Y = −X; dX = −dY.
 /// Source: <https://onnx.ai/onnx/operators/onnx__Neg.html>.
 fn neg(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
-    Ok(vec![Some(c.op("Neg", &[&dy], vec![]))])
+    Ok(vec![Some(c.call("Neg", &[&dy]))])
+}
+
+/// Abs: Y = |X|; dX = dY sign X, 0 at 0.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Abs.html>.
+fn abs(c: &mut Context) -> Contributions {
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let sign = c.call("Sign", &[x]);
+    Ok(vec![Some(c.call("Mul", &[&dy, &sign]))])
+}
+
+/// Erf: Y = 2/√π ∫₀ˣ e^(−t²) dt; dX = dY 2/√π e^(−X²).
+/// Source: <https://onnx.ai/onnx/operators/onnx__Erf.html>.
+fn erf(c: &mut Context) -> Contributions {
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let square = c.call("Mul", &[x, x]);
+    let negative = c.call("Neg", &[&square]);
+    let bell = c.call("Exp", &[&negative]);
+    let scaled = c.scale(&dy, FRAC_2_SQRT_PI);
+    Ok(vec![Some(c.call("Mul", &[&scaled, &bell]))])
 }
 
 /// Sqrt: Y = √X; dX = dY / (2Y).
@@ -148,30 +180,30 @@ fn neg(c: &mut Context) -> Contributions {
 fn sqrt(c: &mut Context) -> Contributions {
     let half = c.gradient().map(|dy| c.scale(&dy, 0.5))?;
     let y = c.output(0)?;
-    Ok(vec![Some(c.op("Div", &[&half, y], vec![]))])
+    Ok(vec![Some(c.call("Div", &[&half, y]))])
 }
 
 /// Exp: Y = eˣ; dX = dY Y.
 /// Source: <https://onnx.ai/onnx/operators/onnx__Exp.html>.
 fn exp(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
-    Ok(vec![Some(c.op("Mul", &[&dy, y], vec![]))])
+    Ok(vec![Some(c.call("Mul", &[&dy, y]))])
 }
 
 /// Log: Y = ln X; dX = dY / X.
 /// Source: <https://onnx.ai/onnx/operators/onnx__Log.html>.
 fn log(c: &mut Context) -> Contributions {
     let (dy, x) = (c.gradient()?, c.input(0)?);
-    Ok(vec![Some(c.op("Div", &[&dy, x], vec![]))])
+    Ok(vec![Some(c.call("Div", &[&dy, x]))])
 }
 
 /// Reciprocal: Y = 1 / X; dX = −dY Y².
 /// Source: <https://onnx.ai/onnx/operators/onnx__Reciprocal.html>.
 fn reciprocal(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
-    let square = c.op("Mul", &[y, y], vec![]);
-    let product = c.op("Mul", &[&dy, &square], vec![]);
-    Ok(vec![Some(c.op("Neg", &[&product], vec![]))])
+    let square = c.call("Mul", &[y, y]);
+    let product = c.call("Mul", &[&dy, &square]);
+    Ok(vec![Some(c.call("Neg", &[&product]))])
 }
 
 /// Pow: Y = X^E; dX = dY E X^(E−1). The exponent must be a constant that is not trained.
@@ -195,12 +227,17 @@ fn pow(c: &mut Context) -> Contributions {
     };
     let tensor = |f: fn(f32) -> f32| {
         let changed: Vec<f32> = values.iter().map(|&v| f(v)).collect();
-        crate::onnx::Tensor::f32(&exponent.dims, &changed)
+        Tensor::f32(&exponent.dims, &changed)
     };
     let factor = c.constant(tensor(|e| e));
-    let lowered = c.constant(tensor(|e| e - 1.0));
-    let power = c.op("Pow", &[x, &lowered], vec![]);
-    let slope = c.op("Mul", &[&power, &factor], vec![]);
-    let product = c.op("Mul", &[&dy, &slope], vec![]);
-    Ok(vec![to_input(c, &product, 0)?, None])
+    let power = if values.iter().all(|&e| e == 2.0) {
+        x.to_owned()
+    } else {
+        // Where the exponent is 0 the slope is 0, also at X = 0.
+        let lowered = c.constant(tensor(|e| if e == 0.0 { 0.0 } else { e - 1.0 }));
+        c.call("Pow", &[x, &lowered])
+    };
+    let slope = c.call("Mul", &[&power, &factor]);
+    let product = c.call("Mul", &[&dy, &slope]);
+    Ok(vec![Some(c.sum_to_input(&product, 0)?), None])
 }

@@ -23,6 +23,8 @@ pub(super) struct Window {
     pub pads: Vec<usize>,
     /// Rows at the end of each axis that no window reaches.
     pub unreached: Vec<usize>,
+    /// Whether windows reach beyond the node's own pads (ceil_mode); `pads` cover that too.
+    pub overhangs: bool,
 }
 
 impl Window {
@@ -34,6 +36,9 @@ impl Window {
         y_dims: &[usize],
     ) -> Result<Self, Refusal> {
         let axes = kernel.len();
+        if [kernel, x_dims, y_dims].iter().any(|d| d.contains(&0)) {
+            return c.refuse("an empty input, kernel or output");
+        }
         if x_dims.len() != axes + 2 || y_dims.len() != axes + 2 {
             return Err(c
                 .node
@@ -52,11 +57,11 @@ impl Window {
         let strides = list("strides", axes, 1)?;
         let dilations = list("dilations", axes, 1)?;
         let spans: Vec<usize> = (0..axes)
-            .map(|a| (kernel[a].max(1) - 1) * dilations[a] + 1)
+            .map(|a| (kernel[a] - 1) * dilations[a] + 1)
             .collect();
         // How far the windows reach over the padded input.
         let reach = |a: usize| (y_dims[a + 2] - 1) * strides[a] + spans[a];
-        let pads = match c.node.string("auto_pad", "NOTSET")? {
+        let mut pads = match c.node.string("auto_pad", "NOTSET")? {
             "NOTSET" | "" => list("pads", 2 * axes, 0)?,
             "VALID" => vec![0; 2 * axes],
             mode @ ("SAME_UPPER" | "SAME_LOWER") => {
@@ -77,18 +82,20 @@ impl Window {
             other => return c.refuse(format!("auto_pad = {other}")),
         };
         let mut unreached = Vec::with_capacity(axes);
+        let mut overhangs = false;
         for a in 0..axes {
             let padded = x_dims[a + 2] + pads[a] + pads[a + axes];
-            match padded.checked_sub(reach(a)) {
-                Some(rest) => unreached.push(rest),
-                None => return c.refuse("a window hangs over the padded input (ceil_mode)"),
-            }
+            unreached.push(padded.saturating_sub(reach(a)));
+            let missing = reach(a).saturating_sub(padded);
+            overhangs |= missing > 0;
+            pads[a + axes] += missing;
         }
         Ok(Window {
             strides,
             dilations,
             pads,
             unreached,
+            overhangs,
         })
     }
 
@@ -176,7 +183,7 @@ fn input_gradient(
         let mut permutation: Vec<usize> = (0..w_dims.len()).collect();
         permutation.swap(0, 1);
         let transposed = c.transpose(w, &permutation);
-        return Ok(c.op("Conv", &[dy, &transposed], vec![]));
+        return Ok(c.call("Conv", &[dy, &transposed]));
     }
     let depthwise = group == x_dims[1] && w_dims[0] == group;
     let spans: Vec<usize> = (0..axes)
@@ -211,5 +218,5 @@ fn flip(c: &mut Context, w: &str, axes: usize) -> String {
     let which: Vec<i64> = (2..2 + axes as i64).collect();
     let which = c.ints(&which);
     let steps = c.ints(&vec![-1; axes]);
-    c.op("Slice", &[w, &starts, &ends, &which, &steps], vec![])
+    c.call("Slice", &[w, &starts, &ends, &which, &steps])
 }

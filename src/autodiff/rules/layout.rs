@@ -1,6 +1,6 @@
 //! Operators that move values without changing them.
 
-use super::super::context::{Context, Contributions, Refusal};
+use super::super::context::{Context, Contributions};
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[
@@ -48,11 +48,6 @@ pub(super) const RULES: &[Rule] = &[
         op_type: "Expand",
         limits: "",
         backward: expand,
-    },
-    Rule {
-        op_type: "Pad",
-        limits: "modes other than constant; computed pads; negative pads; a trained value",
-        backward: pad,
     },
 ];
 
@@ -139,43 +134,6 @@ fn expand(c: &mut Context) -> Contributions {
     let (from, to) = (c.output_dims()?, c.input_dims(0)?);
     let dy = c.gradient()?;
     Ok(vec![Some(c.unbroadcast(&dy, &from, &to))])
-}
-
-/// Pad (constant): dX is the inner part of dY.
-/// Source: <https://onnx.ai/onnx/operators/onnx__Pad.html>.
-fn pad(c: &mut Context) -> Contributions {
-    let mode = c.node.string("mode", "constant")?;
-    if mode != "constant" {
-        return c.refuse(format!("mode `{mode}`"));
-    }
-    if c.wants(2) {
-        return c.refuse("a trained padding value");
-    }
-    let dims = c.input_dims(0)?;
-    let axes = c
-        .axes(3, dims.len())?
-        .unwrap_or_else(|| (0..dims.len()).collect());
-    let pads = match c.constant_input(1)? {
-        Some(pads) => pads.to_i64().unwrap_or_default(),
-        None => return c.refuse("no pads"),
-    };
-    if pads.len() != 2 * axes.len() {
-        return Err(Refusal::Graph(c.node.error("pads do not fit the axes")));
-    }
-    let mut starts = Vec::with_capacity(axes.len());
-    for (&begin, &end) in pads.iter().zip(&pads[axes.len()..]) {
-        match (usize::try_from(begin), end >= 0) {
-            (Ok(begin), true) => starts.push(begin),
-            _ => return c.refuse("negative pads"),
-        }
-    }
-    let ends: Vec<usize> = axes
-        .iter()
-        .zip(&starts)
-        .map(|(&a, s)| s + dims[a])
-        .collect();
-    let dy = c.gradient()?;
-    Ok(vec![Some(slice(c, &dy, &axes, &starts, &ends))])
 }
 
 /// `value[starts..ends]` along `axes`.

@@ -11,7 +11,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         op_type: "MatMul",
-        limits: "inputs of rank 1",
+        limits: "",
         backward: matmul,
     },
 ];
@@ -52,47 +52,72 @@ fn gemm(c: &mut Context) -> Contributions {
     Ok(vec![da, db, dc])
 }
 
-/// MatMul: Y = A B over the last two axes, the leading ones broadcast.
+/// MatMul: Y = A B over the last two axes, the leading ones broadcast; a vector A is one row, a
+/// vector B one column.
 ///
 /// dA = dY Bᵀ, dB = Aᵀ dY, each summed over the axes along which its input was broadcast.
 /// Source: <https://onnx.ai/onnx/operators/onnx__MatMul.html>.
 fn matmul(c: &mut Context) -> Contributions {
-    let (a, b) = (c.input(0)?, c.input(1)?);
-    let (ad, bd, yd) = (c.dims(a)?, c.dims(b)?, c.output_dims()?);
-    if ad.len() < 2 || bd.len() < 2 {
-        return c.refuse("an input of rank 1");
+    let (a_dims, b_dims) = (c.input_dims(0)?, c.input_dims(1)?);
+    let (mut ad, mut bd, mut yd) = (a_dims.clone(), b_dims.clone(), c.output_dims()?);
+    let mut a = c.input(0)?.to_owned();
+    let mut b = c.input(1)?.to_owned();
+    let mut dy = c.gradient()?;
+    if bd.len() == 1 {
+        bd.push(1);
+        yd.push(1);
+        b = c.reshape(&b, &bd);
     }
-    let dy = c.gradient()?;
+    if ad.len() == 1 {
+        ad.insert(0, 1);
+        yd.insert(yd.len() - 1, 1);
+        a = c.reshape(&a, &ad);
+    }
+    if ad.len() < 2 || bd.len() < 2 {
+        return c.refuse("a scalar input");
+    }
+    if ad != a_dims || bd != b_dims {
+        dy = c.reshape(&dy, &yd);
+    }
     let swapped = |rank: usize| {
         let mut p: Vec<usize> = (0..rank).collect();
         p.swap(rank - 2, rank - 1);
         p
     };
-    let lead = |dims: &[usize], rows: usize, columns: usize| {
-        let mut d = dims[..dims.len() - 2].to_vec();
+    let lead = |rows: usize, columns: usize| {
+        let mut d = yd[..yd.len() - 2].to_vec();
         d.extend([rows, columns]);
         d
     };
     let (m, k, n) = (ad[ad.len() - 2], ad[ad.len() - 1], bd[bd.len() - 1]);
-    let da = if c.wants(0) {
-        let bt = c.transpose(b, &swapped(bd.len()));
-        let product = c.op("MatMul", &[&dy, &bt], vec![]);
-        Some(c.unbroadcast(&product, &lead(&yd, m, k), &ad))
-    } else {
-        None
-    };
-    let db = if c.wants(1) && bd.len() == 2 {
-        // One product over all leading axes, instead of many that are summed.
-        let rows: usize = yd[..yd.len() - 1].iter().product();
-        let flat_a = c.reshape(a, &[rows, k]);
-        let flat_dy = c.reshape(&dy, &[rows, n]);
-        Some(c.op("Gemm", &[&flat_a, &flat_dy], vec![("transA", 1.into())]))
-    } else if c.wants(1) {
-        let at = c.transpose(a, &swapped(ad.len()));
-        let product = c.op("MatMul", &[&at, &dy], vec![]);
-        Some(c.unbroadcast(&product, &lead(&yd, k, n), &bd))
-    } else {
-        None
-    };
-    Ok(vec![da, db])
+    let mut grads = vec![None, None];
+    if c.wants(0) {
+        let bt = c.transpose(&b, &swapped(bd.len()));
+        let product = c.call("MatMul", &[&dy, &bt]);
+        let da = c.unbroadcast(&product, &lead(m, k), &ad);
+        grads[0] = Some(if ad == a_dims {
+            da
+        } else {
+            c.reshape(&da, &a_dims)
+        });
+    }
+    if c.wants(1) {
+        let db = if bd.len() == 2 {
+            // One product over all leading axes, instead of many that are summed.
+            let rows: usize = yd[..yd.len() - 1].iter().product();
+            let flat_a = c.reshape(&a, &[rows, k]);
+            let flat_dy = c.reshape(&dy, &[rows, n]);
+            c.op("Gemm", &[&flat_a, &flat_dy], vec![("transA", 1.into())])
+        } else {
+            let at = c.transpose(&a, &swapped(ad.len()));
+            let product = c.call("MatMul", &[&at, &dy]);
+            c.unbroadcast(&product, &lead(k, n), &bd)
+        };
+        grads[1] = Some(if bd == b_dims {
+            db
+        } else {
+            c.reshape(&db, &b_dims)
+        });
+    }
+    Ok(grads)
 }

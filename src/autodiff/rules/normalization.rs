@@ -1,13 +1,35 @@
 //! Normalisation.
 
-use super::super::context::{Context, Contributions};
+use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
 
-pub(super) const RULES: &[Rule] = &[Rule {
-    op_type: "BatchNormalization",
-    limits: "batch statistics (training_mode = 1); trained running statistics",
-    backward: batch_normalization,
-}];
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        op_type: "BatchNormalization",
+        limits: "batch statistics (training_mode = 1); trained running statistics",
+        backward: batch_normalization,
+    },
+    Rule {
+        op_type: "LayerNormalization",
+        limits: "a loss that depends on the mean or deviation outputs",
+        backward: layer_normalization,
+    },
+    Rule {
+        op_type: "InstanceNormalization",
+        limits: "",
+        backward: instance_normalization,
+    },
+    Rule {
+        op_type: "GroupNormalization",
+        limits: "",
+        backward: group_normalization,
+    },
+    Rule {
+        op_type: "LRN",
+        limits: "",
+        backward: local_response,
+    },
+];
 
 /// BatchNormalization with stored statistics: Y = γ X̂ + β, X̂ = (X − μ) r, r = 1/√(σ² + ε), each of
 /// γ, β, μ, σ² one number per channel.
@@ -34,23 +56,182 @@ fn batch_normalization(c: &mut Context) -> Contributions {
     let mut inverse = || {
         let epsilon = c.node.float("epsilon", 1e-5)?;
         let epsilon = c.scalar(epsilon);
-        let sum = c.op("Add", &[variance, &epsilon], vec![]);
-        let deviation = c.op("Sqrt", &[&sum], vec![]);
-        Ok::<_, super::super::context::Refusal>(c.op("Reciprocal", &[&deviation], vec![]))
+        let sum = c.call("Add", &[variance, &epsilon]);
+        let deviation = c.call("Sqrt", &[&sum]);
+        Ok::<_, Refusal>(c.call("Reciprocal", &[&deviation]))
     };
     let r = inverse()?;
     let dx = c.wants(0).then(|| {
-        let factor = c.op("Mul", &[gamma, &r], vec![]);
+        let factor = c.call("Mul", &[gamma, &r]);
         let factor = c.reshape(&factor, &per_channel);
-        c.op("Mul", &[&dy, &factor], vec![])
+        c.call("Mul", &[&dy, &factor])
     });
     let d_gamma = c.wants(1).then(|| {
         let mean = c.reshape(mean, &per_channel);
-        let centred = c.op("Sub", &[x, &mean], vec![]);
-        let product = c.op("Mul", &[&dy, &centred], vec![]);
+        let centred = c.call("Sub", &[x, &mean]);
+        let product = c.call("Mul", &[&dy, &centred]);
         let sum = c.reduce_sum(&product, &others, false);
-        c.op("Mul", &[&sum, &r], vec![])
+        c.call("Mul", &[&sum, &r])
     });
     let d_beta = c.wants(2).then(|| c.reduce_sum(&dy, &others, false));
     Ok(vec![dx, d_gamma, d_beta])
+}
+
+/// LayerNormalization: Y = γ X̂ + β, X̂ = (X − μ) r, with mean μ and r = 1/√(σ² + ε) over the axes
+/// from `axis` on.
+///
+/// With G = dY γ: dX = r (G − mean G − X̂ mean(G X̂)), dγ = Σ dY X̂, dβ = Σ dY.
+/// Source: <https://onnx.ai/onnx/operators/onnx__LayerNormalization.html>.
+fn layer_normalization(c: &mut Context) -> Contributions {
+    if c.output_gradient(1).is_some() || c.output_gradient(2).is_some() {
+        return c.refuse("the loss depends on its mean or deviation");
+    }
+    let dims = c.input_dims(0)?;
+    let first = c.axis(c.node.int("axis", -1)?, dims.len())?;
+    let axes: Vec<usize> = (first..dims.len()).collect();
+    let (dy, x, gamma) = (c.gradient()?, c.input(0)?, c.input(1)?);
+    let mean = c.add_output(1);
+    let inverse = c.add_output(2);
+    let centred = c.call("Sub", &[x, &mean]);
+    let normal = c.call("Mul", &[&centred, &inverse]);
+    let mut grads = vec![None, None, None];
+    if c.wants(0) {
+        let g = c.call("Mul", &[&dy, gamma]);
+        grads[0] = Some(through_statistics(c, &g, &normal, &inverse, &axes));
+    }
+    if c.wants(1) {
+        let product = c.call("Mul", &[&dy, &normal]);
+        grads[1] = Some(c.sum_to_input(&product, 1)?);
+    }
+    if c.wants(2) {
+        grads[2] = Some(c.sum_to_input(&dy, 2)?);
+    }
+    Ok(grads)
+}
+
+/// InstanceNormalization: as LayerNormalization, with statistics over the spatial axes of each
+/// example and channel, and γ and β one number per channel.
+/// Source: <https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html>.
+fn instance_normalization(c: &mut Context) -> Contributions {
+    let channels = *c.input_dims(0)?.get(1).unwrap_or(&1);
+    per_group(c, channels)
+}
+
+/// GroupNormalization: as LayerNormalization, with statistics over the spatial axes and the
+/// channels of each group, and γ and β one number per channel.
+/// Source: <https://onnx.ai/onnx/operators/onnx__GroupNormalization.html>.
+fn group_normalization(c: &mut Context) -> Contributions {
+    let groups = c.node.int("num_groups", 0)?;
+    match usize::try_from(groups) {
+        Ok(groups) => per_group(c, groups),
+        Err(_) => Err(c.node.error(format!("num_groups is {groups}")).into()),
+    }
+}
+
+fn per_group(c: &mut Context, groups: usize) -> Contributions {
+    let dims = c.input_dims(0)?;
+    if dims.len() < 3 || groups == 0 || !dims[1].is_multiple_of(groups) || dims.contains(&0) {
+        return c.refuse(format!("an input {dims:?} in {groups} groups"));
+    }
+    let (batch, channels) = (dims[0], dims[1]);
+    let size = dims[2..].iter().product::<usize>() * channels / groups;
+    let grouped = [batch, groups, size];
+    let mut per_channel = vec![1; dims.len() - 1];
+    per_channel[0] = channels;
+    let epsilon = c.node.float("epsilon", 1e-5)?;
+    let (dy, x, gamma) = (c.gradient()?, c.input(0)?, c.input(1)?);
+    let mean_over = |c: &mut Context, value: &str| {
+        let sum = c.reduce_sum(value, &[2], true);
+        c.scale(&sum, 1.0 / size as f32)
+    };
+    let x = c.reshape(x, &grouped);
+    let mean = mean_over(c, &x);
+    let centred = c.call("Sub", &[&x, &mean]);
+    let square = c.call("Mul", &[&centred, &centred]);
+    let variance = mean_over(c, &square);
+    let epsilon = c.scalar(epsilon);
+    let variance = c.call("Add", &[&variance, &epsilon]);
+    let deviation = c.call("Sqrt", &[&variance]);
+    let inverse = c.call("Reciprocal", &[&deviation]);
+    let normal = c.call("Mul", &[&centred, &inverse]);
+    let mut grads = vec![None, None, None];
+    if c.wants(0) {
+        let gamma = c.reshape(gamma, &per_channel);
+        let g = c.call("Mul", &[&dy, &gamma]);
+        let g = c.reshape(&g, &grouped);
+        let dx = through_statistics(c, &g, &normal, &inverse, &[2]);
+        grads[0] = Some(c.reshape(&dx, &dims));
+    }
+    let others: Vec<usize> = (0..dims.len()).filter(|&a| a != 1).collect();
+    if c.wants(1) {
+        let normal = c.reshape(&normal, &dims);
+        let product = c.call("Mul", &[&dy, &normal]);
+        grads[1] = Some(c.reduce_sum(&product, &others, false));
+    }
+    if c.wants(2) {
+        grads[2] = Some(c.reduce_sum(&dy, &others, false));
+    }
+    Ok(grads)
+}
+
+/// dX = r (G − mean G − X̂ mean(G X̂)), the means over `axes`, G the gradient with respect to X̂.
+fn through_statistics(
+    c: &mut Context,
+    g: &str,
+    normal: &str,
+    inverse: &str,
+    axes: &[usize],
+) -> String {
+    let list: Vec<i64> = axes.iter().map(|&a| a as i64).collect();
+    let list = c.ints(&list);
+    let mean = c.call("ReduceMean", &[g, &list]);
+    let product = c.call("Mul", &[g, normal]);
+    let slope = c.call("ReduceMean", &[&product, &list]);
+    let along = c.call("Mul", &[normal, &slope]);
+    let centred = c.call("Sub", &[g, &mean]);
+    let rest = c.call("Sub", &[&centred, &along]);
+    c.call("Mul", &[&rest, inverse])
+}
+
+/// LRN: Yᵢ = Xᵢ Sᵢ^(−β), Sᵢ = bias + α/n Σⱼ Xⱼ² over the n channels j around channel i.
+///
+/// dXᵢ = dYᵢ Sᵢ^(−β) − 2αβ/n Xᵢ Σⱼ dYⱼ Xⱼ Sⱼ^(−β−1), over the channels j around which i lies.
+/// Source: <https://onnx.ai/onnx/operators/onnx__LRN.html>.
+fn local_response(c: &mut Context) -> Contributions {
+    let dims = c.input_dims(0)?;
+    let size = c.node.int("size", 1)?;
+    if dims.len() < 2 || size < 1 {
+        return Err(c.node.error(format!("size {size}, input {dims:?}")).into());
+    }
+    let alpha = c.node.float("alpha", 1e-4)?;
+    let beta = c.node.float("beta", 0.75)?;
+    let bias = c.node.float("bias", 1.0)?;
+    let flat = [dims[0], 1, dims[1], dims[2..].iter().product()];
+    let (before, after) = ((size - 1) / 2, size / 2);
+    // The mean over a window of channels; zeros beyond the first and last count.
+    let mean = |c: &mut Context, value: &str, [before, after]: [i64; 2]| {
+        let value = c.reshape(value, &flat);
+        let attributes = vec![
+            ("kernel_shape", vec![size, 1].into()),
+            ("pads", vec![before, 0, after, 0].into()),
+            ("count_include_pad", 1.into()),
+        ];
+        let mean = c.op("AveragePool", &[&value], attributes);
+        c.reshape(&mean, &dims)
+    };
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let square = c.call("Mul", &[x, x]);
+    let energy = mean(c, &square, [before, after]);
+    let energy = c.scale(&energy, alpha);
+    let bias = c.scalar(bias);
+    let s = c.call("Add", &[&energy, &bias]);
+    let exponent = c.scalar(-beta);
+    let power = c.call("Pow", &[&s, &exponent]);
+    let direct = c.call("Mul", &[&dy, &power]);
+    let product = c.call("Mul", &[&direct, x]);
+    let share = c.call("Div", &[&product, &s]);
+    let spread = mean(c, &share, [after, before]);
+    let spread = c.scale(&spread, 2.0 * alpha * beta);
+    let indirect = c.call("Mul", &[x, &spread]);
+    Ok(vec![Some(c.call("Sub", &[&direct, &indirect]))])
 }

@@ -14,13 +14,19 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         op_type: "AveragePool",
-        limits: "windows that ceil_mode lets hang over the padding",
+        limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
+                 auto_pad = SAME_… with a stride beyond the kernel",
         backward: average_pool,
     },
     Rule {
         op_type: "GlobalAveragePool",
         limits: "",
         backward: global_average_pool,
+    },
+    Rule {
+        op_type: "GlobalMaxPool",
+        limits: "",
+        backward: global_max_pool,
     },
 ];
 
@@ -39,7 +45,7 @@ fn max_pool(c: &mut Context) -> Contributions {
     let flat_indices = c.reshape(&indices, &[outputs]);
     let flat_dy = c.reshape(&dy, &[outputs]);
     let size = c.ints(&[total as i64]);
-    let zeros = c.op("ConstantOfShape", &[&size], vec![]);
+    let zeros = c.call("ConstantOfShape", &[&size]);
     let attributes = vec![("axis", 0.into()), ("reduction", "add".into())];
     let scattered = c.op(
         "ScatterElements",
@@ -64,6 +70,14 @@ fn average_pool(c: &mut Context) -> Contributions {
     let volume: usize = kernel.iter().product();
     let dy = c.gradient()?;
     let include_pad = c.node.int("count_include_pad", 0)? != 0;
+    if include_pad && window.overhangs {
+        return c.refuse("count_include_pad with a window that hangs over the padding (ceil_mode)");
+    }
+    // Runtimes do not agree on the sign of the pads then; in every other use SAME reaches all rows.
+    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
+    if same && window.unreached.iter().any(|&r| r > 0) {
+        return c.refuse("auto_pad = SAME_… with a stride beyond the kernel");
+    }
     let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
         true => None,
         false => Some(window_counts(&window, &kernel, &x_dims, &y_dims)),
@@ -75,7 +89,7 @@ fn average_pool(c: &mut Context) -> Contributions {
             dims.extend(&y_dims[2..]);
             let inverse: Vec<f32> = counts.iter().map(|&n| 1.0 / n as f32).collect();
             let inverse = c.constant(Tensor::f32(&dims, &inverse));
-            c.op("Mul", &[&dy, &inverse], vec![])
+            c.call("Mul", &[&dy, &inverse])
         }
     };
     let mut kernel_dims = vec![channels, 1];
@@ -124,6 +138,23 @@ fn global_average_pool(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
     let share = c.scale(&dy, 1.0 / positions as f32);
     Ok(vec![Some(c.expand(&share, &dims))])
+}
+
+/// GlobalMaxPool: Y = max X over space; dX = dY at the first position of the maximum.
+/// Source: <https://onnx.ai/onnx/operators/onnx__GlobalMaxPool.html>.
+fn global_max_pool(c: &mut Context) -> Contributions {
+    let dims = c.input_dims(0)?;
+    let positions: usize = dims.get(2..).ok_or_else(|| rank_error(c))?.iter().product();
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let flat = [dims[0], dims[1], positions];
+    let x = c.reshape(x, &flat);
+    let best = c.op("ArgMax", &[&x], vec![("axis", 2.into())]);
+    let zero = c.scalar(0.0);
+    let zeros = c.expand(&zero, &flat);
+    let dy = c.reshape(&dy, &[dims[0], dims[1], 1]);
+    let attributes = vec![("axis", 2.into())];
+    let scattered = c.op("ScatterElements", &[&zeros, &best, &dy], attributes);
+    Ok(vec![Some(c.reshape(&scattered, &dims))])
 }
 
 fn rank_error(c: &Context) -> Refusal {

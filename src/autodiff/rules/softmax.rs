@@ -26,10 +26,10 @@ fn axis(c: &Context) -> Result<usize, Refusal> {
 fn softmax(c: &mut Context) -> Contributions {
     let axis = axis(c)?;
     let (dy, y) = (c.gradient()?, c.output(0)?);
-    let weighted = c.op("Mul", &[&dy, y], vec![]);
+    let weighted = c.call("Mul", &[&dy, y]);
     let total = c.reduce_sum(&weighted, &[axis], true);
-    let centred = c.op("Sub", &[&dy, &total], vec![]);
-    Ok(vec![Some(c.op("Mul", &[y, &centred], vec![]))])
+    let centred = c.call("Sub", &[&dy, &total]);
+    Ok(vec![Some(c.call("Mul", &[y, &centred]))])
 }
 
 /// LogSoftmax: Y = X − ln Σ eˣ along an axis; dX = dY − e^Y Σ dY.
@@ -38,7 +38,7 @@ fn log_softmax(c: &mut Context) -> Contributions {
     let axis = axis(c)?;
     let (dy, y) = (c.gradient()?, c.output(0)?);
     let total = c.reduce_sum(&dy, &[axis], true);
-    let p = c.op("Exp", &[y], vec![]);
-    let share = c.op("Mul", &[&p, &total], vec![]);
-    Ok(vec![Some(c.op("Sub", &[&dy, &share], vec![]))])
+    let p = c.call("Exp", &[y]);
+    let share = c.call("Mul", &[&p, &total]);
+    Ok(vec![Some(c.call("Sub", &[&dy, &share]))])
 }

@@ -1,0 +1,80 @@
+//! What rules do not cover they refuse, with the reason.
+
+use super::case::{Case, Random};
+use crate::onnx::Tensor;
+
+#[test]
+fn what_a_rule_does_not_cover_it_refuses_by_name() {
+    let random = &mut Random::new(3);
+    let image = |random: &mut Random, op: &str| Case::new(op).trained(random.any(&[1, 2, 5, 5]));
+    let statistics = |random: &mut Random| {
+        let case = Case::new("BatchNormalization").trained(random.any(&[2, 3]));
+        case.trained(random.any(&[3])).trained(random.any(&[3]))
+    };
+    let trained_mean = statistics(random)
+        .trained(random.any(&[3]))
+        .constant(random.positive(&[3]));
+    let pool = image(random, "AveragePool")
+        .sizes("kernel_shape", &[2, 2])
+        .sizes("strides", &[2, 2])
+        .with("ceil_mode", 1)
+        .with("count_include_pad", 1);
+    let skipping = image(random, "AveragePool")
+        .sizes("kernel_shape", &[1, 1])
+        .sizes("strides", &[3, 3])
+        .with("auto_pad", "SAME_UPPER");
+    let columns = image(random, "MaxPool")
+        .sizes("kernel_shape", &[2, 2])
+        .with("storage_order", 1);
+    let bounds = image(random, "Clip").trained(Tensor::scalar_f32(0.0));
+    let exponent = Case::new("Pow")
+        .trained(random.positive(&[2]))
+        .trained(random.any(&[2]));
+    let given = Case::new("Pow")
+        .trained(random.positive(&[2]))
+        .given(random.any(&[2]));
+    let value = Case::new("Pad").trained(random.any(&[2]));
+    let value = value.ints(&[1, 1]).trained(Tensor::scalar_f32(0.0));
+    let negative = Case::new("Pad").trained(random.any(&[4]));
+    let negative = negative.ints(&[-1, 1]).with("mode", "reflect");
+    let nothing = Case::new("ReduceSumSquare").trained(random.any(&[2]));
+    let mean = Case::new("LayerNormalization")
+        .trained(random.any(&[2, 3]))
+        .trained(random.any(&[3]))
+        .outputs(2, &[0, 1]);
+    let double = image(random, "Cast").with("to", 11);
+    for (case, reason) in [
+        (trained_mean, "running statistics"),
+        (pool, "count_include_pad"),
+        (skipping, "a stride beyond the kernel"),
+        (columns, "storage_order"),
+        (bounds, "trained bounds"),
+        (exponent, "a trained exponent"),
+        (given, "input 1 is not a constant"),
+        (value, "a trained padding value"),
+        (negative, "negative pads in mode `reflect`"),
+        (nothing.with("noop_with_empty_axes", 1), "no axes"),
+        (mean, "its mean or deviation"),
+        (
+            image(random, "LeakyRelu").with("alpha", -1f32),
+            "alpha is -1",
+        ),
+        (image(random, "Elu").with("alpha", -1f32), "alpha is -1"),
+        (image(random, "Celu").with("alpha", -1f32), "alpha is -1"),
+        (image(random, "Selu").with("gamma", -1f32), "gamma is -1"),
+        (
+            image(random, "Round"),
+            "no gradient rule for operator Round",
+        ),
+    ] {
+        match case.refusal() {
+            Ok(message) => assert!(
+                message.contains(reason) && message.contains("`node`") && message.contains("x0"),
+                "{case}: {message}"
+            ),
+            Err(problem) => panic!("{case}: {problem}"),
+        }
+    }
+    // A cast alone passes; what would compute on its result does not.
+    assert!(double.refusal().is_err());
+}
