@@ -18,6 +18,7 @@ mod json;
 mod kinds;
 mod layers;
 mod table;
+mod trust;
 
 use crate::graph::Graph;
 use crate::onnx::Model;

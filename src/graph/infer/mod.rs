@@ -48,6 +48,30 @@ pub fn infer_shapes(
     Ok(shapes)
 }
 
+/// As [`infer_shapes`], but going on behind nodes that cannot be inferred. Returns their indices too:
+/// with the reason where a node contradicts its inputs, without one where its operator or the
+/// shape of one of its inputs is not known.
+///
+/// # Errors
+/// When the graph is not normalised or the dimensions of an input are missing.
+#[allow(clippy::type_complexity)]
+pub fn infer_what_fits(
+    graph: &Graph,
+    inputs: &HashMap<String, Vec<usize>>,
+) -> Result<(Shapes, Vec<(usize, Option<GraphError>)>), GraphError> {
+    let mut shapes = start(graph, inputs)?;
+    let mut left = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let known = |name: &str| shapes.info(name).is_ok();
+        if rule(node).is_none() || !node.present_inputs().all(known) {
+            left.push((index, None));
+        } else if let Err(reason) = step(graph, node, &mut shapes) {
+            left.push((index, Some(reason)));
+        }
+    }
+    Ok((shapes, left))
+}
+
 /// What is known before the first node: initializers and inputs.
 pub(super) fn start(
     graph: &Graph,
