@@ -153,25 +153,25 @@ fn change_model(proto: &mut ModelProto, dice: &mut Dice) {
 
 fn change_graph(graph: &mut GraphProto, dice: &mut Dice) {
     let nodes = graph.node.len();
-    match dice.below(16) {
+    match dice.below(40) {
         0 => drop(remove(&mut graph.node, dice)),
         1 => drop(remove(&mut graph.initializer, dice)),
         2 => match dice.below(2) {
             0 => drop(remove(&mut graph.input, dice)),
             _ => drop(remove(&mut graph.output, dice)),
         },
-        3 => change_value(graph, dice),
-        4..=6 => change_tensor(graph, dice),
-        7 => {
+        4..=9 => change_value(graph, dice),
+        16..=26 => change_tensor(graph, dice),
+        3 => {
             let copy = graph.node.get(dice.below(nodes)).cloned();
             graph.node.extend(copy);
         }
-        8 => {
+        10 => {
             let copy = graph.initializer.first().cloned();
             graph.initializer.extend(copy);
         }
-        9 => graph.node.swap(dice.below(nodes), dice.below(nodes)),
-        10 => {
+        11 => graph.node.swap(dice.below(nodes), dice.below(nodes)),
+        12 => {
             // Often a cycle.
             let name = value_name(graph, dice);
             if let Some(input) = dice
@@ -181,7 +181,7 @@ fn change_graph(graph: &mut GraphProto, dice: &mut Dice) {
                 *input = name;
             }
         }
-        11 => nest(graph, dice),
+        13 => nest(graph, dice),
         _ => {
             let name = value_name(graph, dice);
             if let Some(node) = dice.of_mut(&mut graph.node) {
@@ -291,7 +291,7 @@ fn change_tensor(graph: &mut GraphProto, dice: &mut Dice) {
 }
 
 fn change_node(node: &mut NodeProto, name: String, dice: &mut Dice) {
-    match dice.below(11) {
+    match dice.below(22) {
         0 => dice
             .of_mut(&mut node.input)
             .into_iter()
@@ -304,9 +304,9 @@ fn change_node(node: &mut NodeProto, name: String, dice: &mut Dice) {
         3 => drop(remove(&mut node.output, dice)),
         4 => node.input.push(name),
         5 => node.output.push("one_more".to_owned()),
-        6 => node.op_type = Some((*dice.of(&OPS)).to_owned()),
-        7 => drop(remove(&mut node.attribute, dice)),
-        8 => node.domain = Some("com.example".to_owned()),
+        6..=8 => node.op_type = Some((*dice.of(&OPS)).to_owned()),
+        9 => drop(remove(&mut node.attribute, dice)),
+        10 => node.domain = Some("com.example".to_owned()),
         _ => match dice.of_mut(&mut node.attribute) {
             Some(attribute) => change_attribute(attribute, dice),
             None => node.attribute.push(attribute(dice)),

@@ -51,11 +51,23 @@ impl Window {
         };
         let strides = list("strides", axes, 1)?;
         let dilations = list("dilations", axes, 1)?;
-        let spans: Vec<usize> = (0..axes)
-            .map(|a| (kernel[a].max(1) - 1) * dilations[a] + 1)
-            .collect();
+        if x_dims[2..].contains(&0) || y_dims[2..].contains(&0) {
+            return c.refuse("a feature map without elements");
+        }
         // How far the windows reach over the padded input.
-        let reach = |a: usize| (y_dims[a + 2] - 1) * strides[a] + spans[a];
+        let mut reaches = Vec::with_capacity(axes);
+        for a in 0..axes {
+            let span = (kernel[a].max(1) - 1).checked_mul(dilations[a]);
+            let start = (y_dims[a + 2] - 1).checked_mul(strides[a]);
+            let reach = span
+                .zip(start)
+                .and_then(|(span, start)| span.checked_add(start)?.checked_add(1));
+            match reach {
+                Some(reach) => reaches.push(reach),
+                None => return c.refuse(format!("dilations = {dilations:?}")),
+            }
+        }
+        let reach = |a: usize| reaches[a];
         let pads = match c.node.string("auto_pad", "NOTSET")? {
             "NOTSET" | "" => list("pads", 2 * axes, 0)?,
             "VALID" => vec![0; 2 * axes],
@@ -78,7 +90,12 @@ impl Window {
         };
         let mut unreached = Vec::with_capacity(axes);
         for a in 0..axes {
-            let padded = x_dims[a + 2] + pads[a] + pads[a + axes];
+            let padded = x_dims[a + 2]
+                .checked_add(pads[a])
+                .and_then(|p| p.checked_add(pads[a + axes]));
+            let Some(padded) = padded else {
+                return c.refuse(format!("pads = {pads:?}"));
+            };
             match padded.checked_sub(reach(a)) {
                 Some(rest) => unreached.push(rest),
                 None => return c.refuse("a window hangs over the padded input (ceil_mode)"),

@@ -22,7 +22,7 @@ mod window;
 
 use std::collections::HashMap;
 
-use crate::onnx::{DataType, element_count};
+use crate::onnx::DataType;
 
 use super::{Dim, Graph, GraphError, Node, Shapes};
 use op::{Inferred, Op};
@@ -174,7 +174,9 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
 }
 
 fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
-    element_count(dims)
+    // A dimension of 0 must not hide that the others overflow wherever a part of them is multiplied.
+    dims.iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))
         .filter(|_| dims.len() <= MAX_RANK)?
         .checked_mul(dtype.size())
         .filter(|&bytes| bytes <= isize::MAX as usize)
