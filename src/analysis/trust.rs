@@ -55,10 +55,8 @@ pub(super) fn distrusted(
     let mut found = Distrusted::default();
     for (index, reason) in left {
         let node = &work.nodes[index];
-        if reason.is_some() || slides(node) {
-            let outputs = node.present_outputs().map(str::to_owned);
-            found.values.extend(outputs);
-        }
+        let outputs = node.present_outputs().map(str::to_owned);
+        found.values.extend(outputs);
         let told = reason.map(|r| format!("some shapes are not known: {r}"));
         found.warnings.extend(told);
     }
@@ -95,20 +93,6 @@ pub(super) fn distrusted(
 /// Whether normalisation takes the node out of the graph: it copies its input.
 fn removed(node: &Node) -> bool {
     node.is("Identity") || node.is("Dropout")
-}
-
-/// Operators whose rules in tract take the number of dimensions on trust.
-fn slides(node: &Node) -> bool {
-    const SLIDING: [&str; 7] = [
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "QLinearConv",
-        "AveragePool",
-        "LpPool",
-        "MaxPool",
-    ];
-    SLIDING.contains(&node.op_type.as_str())
 }
 
 /// Dimensions of an input for a batch of one, with the sizes it leaves open filled in.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 const SECONDS: f64 = 2.0;
 /// What one case may hold; the models are of a few kilobytes.
 const BYTES: isize = 256 << 20;
-/// A request that no small model justifies: it is refused, which ends the process.
-const REQUEST: usize = 4 << 30;
+/// What no small model justifies: a request beyond it is refused, which ends the process.
+const REQUEST: usize = 1 << 30;
 
 thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
@@ -31,9 +31,10 @@ fn count(bytes: isize) {
 
 fn refuses(size: usize) -> bool {
     let watched = WATCHED.try_with(Cell::get).unwrap_or(false);
-    if watched && size > REQUEST {
+    let held = HELD.try_with(Cell::get).unwrap_or(0).max(0) as usize;
+    if watched && held.saturating_add(size) > REQUEST {
         WATCHED.with(|w| w.set(false));
-        LABEL.with(|l| eprintln!("{}: one request of {size} bytes", l.borrow()));
+        LABEL.with(|l| eprintln!("{}: asks for {size} bytes on top of {held}", l.borrow()));
         return true;
     }
     false

@@ -26,6 +26,9 @@ fn run(seeds: &[Seed], cases: u64, mutate: fn(&Seed, u64) -> Option<Vec<u8>>) ->
                 continue;
             };
             let label = format!("{} #{number}", seed.name);
+            if std::env::var("FTSURGERY_HOSTILE_ONLY").is_ok_and(|only| only != label) {
+                continue;
+            }
             match guarded(&label, || pass(bytes.clone().into())) {
                 Outcome::Done(stage) => reached[stage] += 1,
                 Outcome::Failed(why) => failures.push(format!("{label}: {why}")),

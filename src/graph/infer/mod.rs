@@ -49,8 +49,8 @@ pub fn infer_shapes(
 }
 
 /// As [`infer_shapes`], but going on behind nodes that cannot be inferred. Returns their indices too:
-/// with the reason where a node contradicts its inputs, without one where its operator or the
-/// shape of one of its inputs is not known.
+/// with the reason where a node's operator is not known or contradicts its inputs, without one where
+/// the shape of an input is not known.
 ///
 /// # Errors
 /// When the graph is not normalised or the dimensions of an input are missing.
@@ -63,7 +63,7 @@ pub fn infer_what_fits(
     let mut left = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         let known = |name: &str| shapes.info(name).is_ok();
-        if rule(node).is_none() || !node.present_inputs().all(known) {
+        if !node.present_inputs().all(known) {
             left.push((index, None));
         } else if let Err(reason) = step(graph, node, &mut shapes) {
             left.push((index, Some(reason)));
