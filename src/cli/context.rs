@@ -16,7 +16,6 @@ impl Context {
     }
 
     /// The onnxruntime library of [`Context::find_runtime`], loaded.
-    #[allow(dead_code, reason = "for the subcommands that run models")]
     pub fn runtime(&self) -> Result<Runtime, CliError> {
         let found = self.find_runtime()?;
         tracing::info!(path = %found.located.path.display(), origin = %found.located.origin, "onnxruntime");
@@ -51,7 +50,6 @@ impl Context {
     }
 
     /// Whether to draw progress bars: stderr is a terminal and not `--quiet`.
-    #[allow(dead_code, reason = "for the subcommands that take long")]
     pub fn shows_progress(&self) -> bool {
         !self.global.quiet && io::stderr().is_terminal()
     }

@@ -5,13 +5,10 @@ use std::{
     process::ExitCode,
 };
 
-use ftsurgery::analysis::AnalysisError;
-use ftsurgery::data::DataError;
-use ftsurgery::graph::GraphError;
-use ftsurgery::onnx::OnnxError;
-use ftsurgery::runtime::RuntimeError;
-use ftsurgery::surgery::SurgeryError;
-use ftsurgery::training::TrainingError;
+use ftsurgery::{
+    analysis::AnalysisError, data::DataError, graph::GraphError, onnx::OnnxError,
+    runtime::RuntimeError, search::SearchError, surgery::SurgeryError, training::TrainingError,
+};
 
 /// Why a subcommand ended early, ready to be told to the user.
 #[derive(Debug)]
@@ -32,13 +29,26 @@ impl CliError {
     }
 
     /// A message about the user's flag or file that no room has an error for.
-    #[allow(dead_code, reason = "for subcommands that check arguments together")]
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
             error: message.into().into(),
             hint: None,
             bad_input: true,
         }
+    }
+
+    /// A failure that has been told in detail elsewhere.
+    pub fn failure(message: impl Into<String>) -> Self {
+        Self {
+            error: message.into().into(),
+            hint: None,
+            bad_input: false,
+        }
+    }
+
+    /// The error itself, without its causes.
+    pub fn message(&self) -> String {
+        self.error.to_string()
     }
 
     /// Adds what the user can do about it.
@@ -118,6 +128,17 @@ impl From<RuntimeError> for CliError {
     }
 }
 
+impl From<SearchError> for CliError {
+    fn from(error: SearchError) -> Self {
+        let hint = error.hint();
+        let cli = from_room(error, SearchError::is_bad_input);
+        match hint {
+            Some(hint) => cli.with_hint(hint),
+            None => cli,
+        }
+    }
+}
+
 /// A room's error, with the exit code it asks for.
 fn from_room<E: Error + 'static>(error: E, is_bad_input: impl Fn(&E) -> bool) -> CliError {
     let bad_input = is_bad_input(&error);
@@ -140,7 +161,7 @@ rooms![
     GraphError,
     OnnxError,
     SurgeryError,
-    TrainingError,
+    TrainingError
 ];
 
 #[cfg(test)]

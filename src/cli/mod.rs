@@ -8,9 +8,15 @@
 
 mod analyze;
 mod context;
+mod demo;
 mod error;
+mod evaluate;
 mod gradients;
+mod predict;
+mod progress;
 mod runtime;
+mod tune;
+mod values;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -23,6 +29,9 @@ Examples:
   ftsurgery runtime install        fetch the onnxruntime library, once
   ftsurgery runtime status         show which library is used, and why
   ftsurgery analyze model.onnx     show its layers and blocks
+  ftsurgery tune mobilenet.onnx --data photos --out run
+  ftsurgery evaluate run/winners/blocks.onnx --data photos
+  ftsurgery predict run/winners/blocks.onnx photo.jpg
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input.";
 
@@ -60,6 +69,13 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Compute the loss and its gradients for one batch
     Gradients(gradients::GradientsArgs),
+    /// Fine-tune a model on a data set, trying which of its parts to train
+    Tune(Box<tune::TuneArgs>),
+    /// Measure a classifier on a data set
+    Evaluate(evaluate::EvaluateArgs),
+    /// Classify images
+    Predict(predict::PredictArgs),
+    Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
 }
@@ -69,6 +85,10 @@ impl Command {
         match self {
             Self::Analyze(args) => analyze::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
+            Self::Tune(args) => tune::run(args, context),
+            Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Predict(args) => predict::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }
     }

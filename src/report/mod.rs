@@ -1,1 +1,5 @@
-//! Tables and files that show the results of a run.
+//! What a run or an evaluation came to, as tables for the terminal.
+
+mod tables;
+
+pub use tables::{evaluation, results};

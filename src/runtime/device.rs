@@ -13,6 +13,14 @@ pub enum Device {
 }
 
 impl Device {
+    /// Fails if the loaded library does not offer this device.
+    ///
+    /// # Errors
+    /// As said; whether the device itself is there shows only when a session is made.
+    pub fn check(self, runtime: &Runtime) -> Result<(), RuntimeError> {
+        self.providers(runtime).map(drop)
+    }
+
     /// The execution providers a session registers for this device.
     ///
     /// # Errors

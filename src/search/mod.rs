@@ -1,1 +1,29 @@
-//! The plan of trials, the runner, ranking and the run directory.
+//! The plan of trials, the runner, ranking, the run's folder.
+//!
+//! [`tune()`] does a whole run: every candidate of a strategy is trained on the search part of the
+//! data and ranked on the validation part, the best is retrained on the training part, and its
+//! model is written and checked.
+
+mod card;
+mod emit;
+mod error;
+mod input;
+mod plan;
+mod ranking;
+mod record;
+mod results;
+mod rundir;
+mod runner;
+mod tune;
+mod watch;
+
+pub use card::{ModelCard, parse_image_size};
+pub use error::SearchError;
+pub use input::{DEFAULT_PREPROCESS, ModelInput};
+pub use plan::{Phase, Plan, StrategyPlan, trial_id};
+pub use ranking::best;
+pub use record::{RunRecord, skipped_summary};
+pub use results::{Results, StrategyResult, TrialRecord};
+pub use rundir::{MetricsFile, RunDir};
+pub use tune::{Job, Settings, tune};
+pub use watch::{TrialStart, Watcher};

@@ -36,6 +36,16 @@ pub struct InputSpec {
     pub layout: Layout,
 }
 
+impl InputSpec {
+    /// Dimensions of one sample of shape [channels, height, width] at the model's input.
+    pub fn sample_dims(&self, [c, h, w]: [usize; 3]) -> Vec<usize> {
+        match self.layout {
+            Layout::Nchw => vec![c, h, w],
+            Layout::Nhwc => vec![h, w, c],
+        }
+    }
+}
+
 /// Where and within which limits trials run.
 #[derive(Clone, Debug)]
 pub struct LabOptions {
@@ -85,11 +95,7 @@ impl<'a> Lab<'a> {
         input: InputSpec,
         options: LabOptions,
     ) -> Result<Self, TrainingError> {
-        let [c, h, w] = dataset.sample_shape();
-        let sample_dims = match input.layout {
-            Layout::Nchw => vec![c, h, w],
-            Layout::Nhwc => vec![h, w, c],
-        };
+        let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
             runtime,
             network,

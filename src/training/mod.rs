@@ -3,6 +3,7 @@
 mod dropout;
 mod error;
 mod features;
+mod inference;
 mod lab;
 mod metrics;
 mod optimizer;
@@ -12,6 +13,7 @@ mod schedule;
 mod spec;
 
 pub use error::TrainingError;
+pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};
 pub use metrics::{ClassScore, Predictions, Score, softmax};
 pub use optimizer::{Moments, Optimizer, OptimizerKind};

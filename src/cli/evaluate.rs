@@ -1,0 +1,206 @@
+//! `ftsurgery evaluate`: how good a classifier is on a data set.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ftsurgery::data::{Dataset, SplitFile};
+use ftsurgery::graph::Graph;
+use ftsurgery::onnx::Model;
+use ftsurgery::report;
+use ftsurgery::runtime::Device;
+use ftsurgery::search::{ModelCard, ModelInput, Watcher, skipped_summary};
+use ftsurgery::training::{Inference, TrainingError};
+use serde_json::json;
+
+use super::progress::Progress;
+use super::values::{self, ImageArgs};
+use super::{CliError, Context};
+
+const EXAMPLES: &str = "\
+Models that ftsurgery tuned know their preprocessing and classes; the classes of a folder are matched
+to them by name. Other models need --preprocess, and as many classes as the folder has.
+
+Examples:
+  ftsurgery evaluate run/winners/blocks.onnx --data photos
+  ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
+  ftsurgery evaluate classifier.onnx --data photos --preprocess signed --json";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EvaluateArgs {
+    /// The ONNX model
+    model: PathBuf,
+    /// The data: a folder with a sub-folder of images per class, or an .npz file with `x` and `y`
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Use one part of this split only, as `tune` wrote it (RUN/split.json)
+    #[arg(long, value_name = "FILE", requires = "part")]
+    split: Option<PathBuf>,
+    /// Which part
+    #[arg(long, value_enum, requires = "split")]
+    part: Option<Part>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    threads: Option<usize>,
+    /// `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+    #[command(flatten)]
+    images: ImageArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Part {
+    Search,
+    Validation,
+    Train,
+    HeldOut,
+}
+
+pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
+    let model = Model::open(&args.model)?;
+    let card = ModelCard::read(&model)?;
+    let asked = args.images.preprocess()?;
+    let input = ModelInput::of(
+        &Graph::from_model(&model)?,
+        &card,
+        args.images.image_size,
+        asked.as_ref(),
+    )?;
+    let runtime = context.runtime()?;
+    let progress = Progress::new(context);
+    let decoding = |done, total| progress.count("decoding", done, total);
+    let dataset = input.open(&args.data, Some(&decoding))?;
+    if let Some(skipped) = skipped_summary(&dataset) {
+        progress.warning(&skipped);
+    }
+    let samples = samples(args, &dataset)?;
+    let mut inference = Inference::new(&runtime, &model, args.device, args.threads.unwrap_or(0))?;
+    let outputs = inference.run_dataset(&dataset, &samples, &input.spec, &mut |done| {
+        progress.count("classifying", done, samples.len());
+    });
+    progress.finish();
+    let outputs = outputs?;
+    let (names, of_data) = match_classes(&card, &dataset, outputs.classes)?;
+    let labels = samples
+        .iter()
+        .map(|&i| {
+            let label = usize::try_from(dataset.labels()[i]).unwrap_or(usize::MAX);
+            of_data.get(label).copied().ok_or(TrainingError::Label {
+                name: dataset.name(i),
+                label: dataset.labels()[i],
+                classes: outputs.classes,
+            })
+        })
+        .collect::<Result<Vec<i64>, _>>()?;
+    let predictions = outputs.predictions(labels);
+
+    let mut out = context.stdout();
+    if args.json {
+        let score = predictions.score();
+        let scores = predictions.class_scores();
+        let classes: Vec<_> = names
+            .iter()
+            .zip(&scores)
+            .map(|(name, s)| {
+                json!({
+                    "name": name,
+                    "precision": s.precision,
+                    "recall": s.recall,
+                    "f1": s.f1,
+                    "support": s.support,
+                })
+            })
+            .collect();
+        let result = json!({
+            "samples": score.count,
+            "accuracy": score.accuracy,
+            "loss": score.loss,
+            "classes": classes,
+            "confusion": predictions.confusion(),
+            "skipped": dataset.skipped().iter()
+                .map(|s| json!({ "path": s.path, "reason": s.reason }))
+                .collect::<Vec<_>>(),
+        });
+        serde_json::to_writer_pretty(&mut out, &result)?;
+        writeln!(out)?;
+    } else {
+        let text = report::evaluation(&predictions, &names, out.is_terminal());
+        writeln!(out, "{text}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The samples to use.
+fn samples(args: &EvaluateArgs, dataset: &Dataset) -> Result<Vec<usize>, CliError> {
+    let (Some(path), Some(part)) = (&args.split, args.part) else {
+        return Ok((0..dataset.len()).collect());
+    };
+    let split = SplitFile::read(path)?.resolve(dataset, path)?;
+    let samples = match part {
+        Part::Search => split.search,
+        Part::Validation => split.validation,
+        Part::Train => split.train,
+        Part::HeldOut => split.held_out,
+    };
+    if samples.is_empty() {
+        return Err(CliError::usage(format!(
+            "that part of {} is empty",
+            path.display()
+        )));
+    }
+    Ok(samples)
+}
+
+/// Names of the model's classes, and for each class of the data its place among them.
+fn match_classes(
+    card: &ModelCard,
+    dataset: &Dataset,
+    outputs: usize,
+) -> Result<(Vec<String>, Vec<i64>), CliError> {
+    let of_data = dataset.classes();
+    if let Some(names) = &card.classes
+        && names.len() != outputs
+    {
+        return Err(CliError::usage(format!(
+            "the model names {} classes in its metadata, but has {outputs} outputs",
+            names.len()
+        )));
+    }
+    let by_place = (0..).take(of_data.len()).collect();
+    match &card.classes {
+        Some(names) if dataset.is_images() => {
+            let places = of_data.iter().map(|class| {
+                let place = names.iter().position(|name| name == class);
+                place.map(|p| p as i64).ok_or_else(|| {
+                    CliError::usage(format!(
+                        "the data has a class {class:?}, which is none of the model's: {}",
+                        names.join(", ")
+                    ))
+                })
+            });
+            Ok((names.clone(), places.collect::<Result<_, _>>()?))
+        }
+        None if dataset.is_images() && of_data.len() != outputs => Err(CliError::usage(format!(
+            "the data has {} classes, the model {outputs}; its metadata does not name them",
+            of_data.len()
+        ))),
+        None if dataset.is_images() => Ok((of_data.to_vec(), by_place)),
+        names => {
+            let numbers = || (0..outputs).map(|n| n.to_string()).collect();
+            if of_data.len() > outputs {
+                return Err(CliError::usage(format!(
+                    "the largest label of the data is {}, but the model has {outputs} classes",
+                    of_data.len() - 1
+                )));
+            }
+            Ok((names.clone().unwrap_or_else(numbers), by_place))
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `ftsurgery predict`: the classes of images.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ftsurgery::data::load_image;
+use ftsurgery::graph::Graph;
+use ftsurgery::onnx::Model;
+use ftsurgery::runtime::Device;
+use ftsurgery::search::{ModelCard, ModelInput};
+use ftsurgery::training::Inference;
+use serde_json::json;
+
+use super::values::{self, ImageArgs};
+use super::{CliError, Context};
+
+const EXAMPLES: &str = "\
+Examples:
+  ftsurgery predict run/winners/blocks.onnx rose.jpg tulip.png
+  ftsurgery predict classifier.onnx photo.jpg --preprocess signed --top 1 --json";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct PredictArgs {
+    /// The ONNX model
+    model: PathBuf,
+    /// JPEG or PNG images
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// How many classes to print per image
+    #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
+    top: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    threads: Option<usize>,
+    /// `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+    #[command(flatten)]
+    image: ImageArgs,
+}
+
+pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
+    let model = Model::open(&args.model)?;
+    let card = ModelCard::read(&model)?;
+    let asked = args.image.preprocess()?;
+    let input = ModelInput::of(
+        &Graph::from_model(&model)?,
+        &card,
+        args.image.image_size,
+        asked.as_ref(),
+    )?;
+    let runtime = context.runtime()?;
+    let mut inference = Inference::new(&runtime, &model, args.device, args.threads.unwrap_or(0))?;
+
+    let mut out = context.stdout();
+    let mut list = Vec::new();
+    let mut broken = 0;
+    for path in &args.images {
+        match classify(&mut inference, &input, path) {
+            Ok(probabilities) => {
+                let ranked = ranked(&probabilities, &card, args.top);
+                if args.json {
+                    let classes: Vec<_> = ranked
+                        .iter()
+                        .map(|(name, p)| json!({ "name": name, "probability": p }))
+                        .collect();
+                    list.push(json!({ "image": path.display().to_string(), "classes": classes }));
+                } else {
+                    writeln!(out, "{}", path.display())?;
+                    for (name, probability) in ranked {
+                        writeln!(out, "  {:6.2} %  {name}", 100.0 * probability)?;
+                    }
+                }
+            }
+            Err(error) => {
+                broken += 1;
+                eprint!("{error}");
+                if args.json {
+                    list.push(json!({
+                        "image": path.display().to_string(),
+                        "error": error.message(),
+                    }));
+                }
+            }
+        }
+    }
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &list)?;
+        writeln!(out)?;
+    }
+    out.flush()?;
+    match broken {
+        0 => Ok(()),
+        _ => Err(CliError::failure(format!(
+            "{broken} of {} images could not be classified",
+            args.images.len()
+        ))),
+    }
+}
+
+fn classify(
+    inference: &mut Inference,
+    input: &ModelInput,
+    path: &Path,
+) -> Result<Vec<f64>, CliError> {
+    let pixels = load_image(path, input.height, input.width, input.channels)?;
+    let sample = input
+        .spec
+        .sample_dims([input.channels, input.height, input.width]);
+    let outputs = inference.run(&sample, 1, &mut |_, values| {
+        let (preprocess, layout) = (&input.spec.preprocess, input.spec.layout);
+        Ok(preprocess.write(&pixels, input.channels, layout, values)?)
+    })?;
+    Ok(outputs.probabilities().next().unwrap_or_default())
+}
+
+/// The `top` most probable classes, by name, or by number where the model has no names for them.
+fn ranked(probabilities: &[f64], card: &ModelCard, top: usize) -> Vec<(String, f64)> {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    let name = |i: usize| {
+        let names = card
+            .classes
+            .as_ref()
+            .filter(|n| n.len() == probabilities.len());
+        names.map_or_else(|| i.to_string(), |n| n[i].clone())
+    };
+    order
+        .into_iter()
+        .take(top)
+        .map(|i| (name(i), probabilities[i]))
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! `ftsurgery tune`: from a model and data to tuned models.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use ftsurgery::analysis::Delimiters;
+use ftsurgery::data::SplitOptions;
+use ftsurgery::report;
+use ftsurgery::runtime::Device;
+use ftsurgery::search::{Job, Settings, tune};
+use ftsurgery::strategy::Strategy;
+use ftsurgery::surgery::HeadKind;
+use ftsurgery::training::{Optimizer, OptimizerKind, Plateau};
+
+use super::progress::Progress;
+use super::values::{self, ImageArgs};
+use super::{CliError, Context};
+
+const EXAMPLES: &str = "\
+Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best
+on its validation part is then trained for --epochs on the training part and written to
+RUN/winners/STRATEGY.onnx: the original model with the new head, tuned weights replaced, everything
+else untouched. What is neither in the search nor in the training part is held out for the final
+figures.
+
+Files in RUN: run.json, split.json, results.json, trials.jsonl, trials/ID/metrics.jsonl, winners/.
+Ctrl-C stops after the current step and keeps what is finished.
+
+Examples:
+  ftsurgery tune mobilenet_v2.onnx --data photos --out run --preprocess signed
+  ftsurgery tune vgg16.onnx --data photos --out run --strategies head,blocks --preprocess caffe
+  ftsurgery tune model.onnx --data x.npz --out run --head keep --strategies full \\
+      --search-fraction 0 --train-fraction 1 --no-shuffle --epochs 1 --log-steps";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TuneArgs {
+    /// The ONNX model
+    model: PathBuf,
+    /// The data: a folder with a sub-folder of JPEG or PNG images per class, or an .npz file with
+    /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The folder for the results; new or empty
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Replace an earlier run in --out
+    #[arg(long)]
+    force: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    split: SplitArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "What to train")]
+struct ChoiceArgs {
+    /// What to try, separated by commas: `head` (the head alone), `full` (everything), `blocks` (the
+    /// best block)
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "head,full,blocks"
+    )]
+    strategies: Vec<Strategy>,
+    /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
+    /// layer), or `keep` (the model's own)
+    #[arg(long, value_name = "HEAD", default_value = "paper")]
+    head: HeadKind,
+    /// Share of values dropped in the head `paper` while training
+    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = values::below_1)]
+    dropout: f32,
+    /// Put the head on this value of the model instead of its last feature map
+    #[arg(long, value_name = "VALUE")]
+    features: Option<String>,
+    /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
+    #[arg(long, value_name = "KINDS", default_value = "auto")]
+    delimiters: Delimiters,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Data")]
+struct SplitArgs {
+    /// Share of the data on which candidates are tried and ranked; 0 for no search
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = values::fraction)]
+    search_fraction: f64,
+    /// Share of the data on which winners are trained; the rest is held out
+    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = values::fraction)]
+    train_fraction: f64,
+    /// Decides the split, the head's first weights, dropout and batch order
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Take samples in the order of the files, in the split and in every epoch
+    #[arg(long)]
+    no_shuffle: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Training")]
+struct TrainingArgs {
+    /// `adam`, `adamw` or `sgd`
+    #[arg(long, value_name = "NAME", default_value = "adam")]
+    optimizer: OptimizerKind,
+    /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
+    #[arg(long, value_name = "RATE", value_parser = values::above_0)]
+    lr: Option<f32>,
+    /// Weight decay
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = values::at_least_0)]
+    weight_decay: f32,
+    /// Momentum of sgd
+    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = values::below_1)]
+    momentum: f32,
+    /// Samples per step
+    #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
+    batch_size: usize,
+    /// Passes over the training part for a winner
+    #[arg(long, value_name = "N", default_value = "20", value_parser = values::count)]
+    epochs: usize,
+    /// Passes over the search part for a candidate
+    #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
+    search_epochs: usize,
+    /// Epochs without a better validation accuracy that are let pass before the learning rate falls
+    #[arg(long, value_name = "N", default_value_t = Plateau::default().patience)]
+    plateau_patience: usize,
+    /// The learning rate is multiplied by this then
+    #[arg(long, value_name = "SHARE", default_value_t = Plateau::default().factor, value_parser = values::below_1)]
+    plateau_factor: f32,
+    /// Keep the learning rate as it is
+    #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
+    no_plateau: bool,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    threads: Option<usize>,
+    /// `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Memory for the outputs of frozen layers; beyond it they are kept in a file in RUN
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::bytes)]
+    memory_budget: u64,
+    /// Write a line per step to metrics.jsonl, with the loss before it
+    #[arg(long)]
+    log_steps: bool,
+}
+
+pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
+    let job = Job {
+        model: args.model.clone(),
+        data: args.data.clone(),
+        out: args.out.clone(),
+        force: args.force,
+        command: std::env::args().collect(),
+        settings: settings(args)?,
+    };
+    let runtime = context.runtime()?;
+    let progress = Progress::stoppable(context);
+    let results = tune(&runtime, &job, &progress);
+    progress.finish();
+    let results = results?;
+
+    let mut out = context.stdout();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &results)?;
+        writeln!(out)?;
+    } else if !results.strategies.is_empty() {
+        writeln!(out, "{}", report::results(&results, out.is_terminal()))?;
+        writeln!(out, "results in {}", args.out.display())?;
+    }
+    out.flush()?;
+    if results.interrupted {
+        let text = format!("stopped; {} holds what was finished", args.out.display());
+        return Err(CliError::failure(text));
+    }
+    let failed: Vec<String> = results.failed().map(|s| s.name.to_string()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::failure(format!(
+        "no model for {}; see {}",
+        failed.join(", "),
+        args.out.join("results.json").display()
+    )))
+}
+
+fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
+    let (choice, split, training) = (&args.choice, &args.split, &args.training);
+    Ok(Settings {
+        strategies: choice.strategies.clone(),
+        head: choice.head,
+        dropout: choice.dropout,
+        features: choice.features.clone(),
+        delimiters: choice.delimiters.clone(),
+        preprocess: args.images.preprocess()?,
+        image_size: args.images.image_size,
+        split: SplitOptions {
+            search_fraction: split.search_fraction,
+            train_fraction: split.train_fraction,
+            seed: split.seed,
+            shuffle: !split.no_shuffle,
+        },
+        optimizer: Optimizer {
+            kind: training.optimizer,
+            learning_rate: training.lr.unwrap_or(match training.optimizer {
+                OptimizerKind::Sgd => 1e-2,
+                OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
+            }),
+            weight_decay: training.weight_decay,
+            momentum: training.momentum,
+        },
+        plateau: (!training.no_plateau).then(|| Plateau {
+            patience: training.plateau_patience,
+            factor: training.plateau_factor,
+            ..Plateau::default()
+        }),
+        batch_size: training.batch_size,
+        epochs: training.epochs,
+        search_epochs: training.search_epochs,
+        threads: training.threads.unwrap_or(0),
+        device: training.device,
+        memory_budget: training.memory_budget,
+        log_steps: training.log_steps,
+    })
+}

@@ -1,0 +1,146 @@
+//! Values of flags that several subcommands share.
+
+use clap::Args;
+use ftsurgery::data::Preprocess;
+use ftsurgery::search::parse_image_size;
+
+use super::CliError;
+
+/// How images become the model's input.
+#[derive(Args)]
+#[command(next_help_heading = "Images")]
+pub struct ImageArgs {
+    /// Scale pixels as the backbone expects: `unit` (0 to 1), `signed` (-1 to 1), `imagenet`
+    /// (torchvision's mean and deviation), `caffe` (BGR less the ImageNet mean)
+    ///
+    /// Without this flag: as the model's metadata says if ftsurgery wrote it, else `imagenet`.
+    #[arg(long, value_name = "NAME", value_parser = preprocess)]
+    pub preprocess: Option<Preprocess>,
+    /// Subtract this from RGB in 0 to 1, by hand (with --std); e.g. 0.5,0.5,0.5
+    #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "std",
+          conflicts_with = "preprocess", allow_hyphen_values = true)]
+    pub mean: Option<[f32; 3]>,
+    /// Divide RGB by this after --mean; e.g. 0.25,0.25,0.25
+    #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "mean")]
+    pub std: Option<[f32; 3]>,
+    /// Image size in pixels where the model leaves it open: `224`, or HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
+    pub image_size: Option<(usize, usize)>,
+}
+
+impl ImageArgs {
+    /// The preprocessing asked for, if any.
+    pub fn preprocess(&self) -> Result<Option<Preprocess>, CliError> {
+        Ok(match (self.mean, self.std) {
+            (Some(mean), Some(std)) => Some(Preprocess::custom(mean, std)?),
+            _ => self.preprocess.clone(),
+        })
+    }
+}
+
+fn preprocess(text: &str) -> Result<Preprocess, String> {
+    text.parse()
+        .map_err(|_| format!("expected one of {}", Preprocess::PRESETS.join(", ")))
+}
+
+fn triple(text: &str) -> Result<[f32; 3], String> {
+    let numbers: Result<Vec<f32>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    numbers
+        .ok()
+        .filter(|n| n.iter().all(|v| v.is_finite()))
+        .and_then(|n| n.try_into().ok())
+        .ok_or_else(|| "expected three numbers separated by commas".to_owned())
+}
+
+/// Reads a number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1_048_576.0,
+        "g" | "gib" => 1_073_741_824.0,
+        "t" | "tib" => 1_099_511_627_776.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err(format!("`{unit}` is no unit; use KiB, MiB or GiB")),
+    };
+    match number.parse::<f64>() {
+        Ok(n) if n.is_finite() => Ok((n * factor) as u64),
+        _ => Err("expected a size such as 1GiB or 512MiB".to_owned()),
+    }
+}
+
+/// Reads a share, 0 to 1.
+pub fn fraction(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    match (0.0..=1.0).contains(&number) {
+        true => Ok(number),
+        false => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Reads a finite number that is 0 or more.
+pub fn at_least_0(text: &str) -> Result<f32, String> {
+    let number: f32 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    match number.is_finite() && number >= 0.0 {
+        true => Ok(number),
+        false => Err("expected a number of 0 or more".to_owned()),
+    }
+}
+
+/// Reads a finite number above 0.
+pub fn above_0(text: &str) -> Result<f32, String> {
+    match at_least_0(text)? {
+        0.0 => Err("expected a number above 0".to_owned()),
+        number => Ok(number),
+    }
+}
+
+/// Reads a number of 0 or more that is below 1.
+pub fn below_1(text: &str) -> Result<f32, String> {
+    match at_least_0(text)? {
+        number if number < 1.0 => Ok(number),
+        _ => Err("expected a number of 0 or more, below 1".to_owned()),
+    }
+}
+
+/// Reads a count of 1 or more.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("expected a whole number of 1 or more".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        assert_eq!(bytes("1GiB"), Ok(1 << 30));
+        assert_eq!(bytes("1.5 MiB"), Ok(3 << 19));
+        assert_eq!(bytes("2GB"), Ok(2_000_000_000));
+        assert_eq!(bytes("0"), Ok(0));
+        for wrong in ["", "GiB", "1XB", "-1", "1..2G"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_refused() {
+        assert!(fraction("1.1").is_err() && fraction("nan").is_err());
+        assert!(above_0("0").is_err() && above_0("inf").is_err());
+        assert!(below_1("1").is_err() && below_1("-0.1").is_err());
+        assert!(count("0").is_err());
+        assert_eq!(triple("0.5, 1,2"), Ok([0.5, 1.0, 2.0]));
+        assert!(triple("1,2").is_err());
+    }
+}

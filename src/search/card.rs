@@ -1,0 +1,107 @@
+//! What a tuned model says of itself in its metadata.
+
+use crate::data::Preprocess;
+use crate::onnx::Model;
+
+use super::SearchError;
+
+/// Metadata key of the class names, a JSON list in the order of the outputs.
+pub const CLASSES: &str = "ftsurgery.classes";
+/// Metadata key of the preprocessing, a [`Preprocess`] as JSON.
+pub const PREPROCESS: &str = "ftsurgery.preprocess";
+/// Metadata key of the image size, `HEIGHTxWIDTH` in pixels.
+pub const IMAGE_SIZE: &str = "ftsurgery.image_size";
+
+/// Class names, preprocessing and image size of a tuned model, where its metadata has them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelCard {
+    /// Names of the classes, in the order of the outputs.
+    pub classes: Option<Vec<String>>,
+    /// How its input is made from pixels.
+    pub preprocess: Option<Preprocess>,
+    /// Height and width of its input in pixels.
+    pub image_size: Option<(usize, usize)>,
+}
+
+impl ModelCard {
+    /// Reads the metadata of a model.
+    ///
+    /// # Errors
+    /// When an entry is there but malformed.
+    pub fn read(model: &Model) -> Result<Self, SearchError> {
+        let broken = |key: &str, reason: String| {
+            SearchError::Setting(format!(
+                "{} has an unusable metadata entry `{key}`: {reason}",
+                model.path().display()
+            ))
+        };
+        let mut card = ModelCard::default();
+        if let Some(text) = model.metadata(CLASSES) {
+            let classes: Vec<String> =
+                serde_json::from_str(text).map_err(|e| broken(CLASSES, e.to_string()))?;
+            card.classes = Some(classes);
+        }
+        if let Some(text) = model.metadata(PREPROCESS) {
+            let preprocess: Preprocess =
+                serde_json::from_str(text).map_err(|e| broken(PREPROCESS, e.to_string()))?;
+            preprocess
+                .validate()
+                .map_err(|e| broken(PREPROCESS, e.to_string()))?;
+            card.preprocess = Some(preprocess);
+        }
+        if let Some(text) = model.metadata(IMAGE_SIZE) {
+            let size = parse_image_size(text).map_err(|reason| broken(IMAGE_SIZE, reason))?;
+            card.image_size = Some(size);
+        }
+        Ok(card)
+    }
+
+    /// The metadata entries of this card.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn entries(&self) -> Result<Vec<(&'static str, String)>, SearchError> {
+        let failed = |e: serde_json::Error| SearchError::Setting(e.to_string());
+        let mut entries = Vec::new();
+        if let Some(classes) = &self.classes {
+            entries.push((CLASSES, serde_json::to_string(classes).map_err(failed)?));
+        }
+        if let Some(preprocess) = &self.preprocess {
+            entries.push((
+                PREPROCESS,
+                serde_json::to_string(preprocess).map_err(failed)?,
+            ));
+        }
+        if let Some((height, width)) = self.image_size {
+            entries.push((IMAGE_SIZE, format!("{height}x{width}")));
+        }
+        Ok(entries)
+    }
+}
+
+/// Reads `N` or `HEIGHTxWIDTH`, in pixels.
+///
+/// # Errors
+/// A sentence, when it is neither.
+pub fn parse_image_size(text: &str) -> Result<(usize, usize), String> {
+    let side = |part: &str| part.trim().parse::<usize>().ok().filter(|&n| n > 0);
+    let size = match text.split_once(['x', 'X']) {
+        Some((height, width)) => side(height).zip(side(width)),
+        None => side(text).map(|n| (n, n)),
+    };
+    size.ok_or_else(|| format!("`{text}` is no image size; expected `224` or `HEIGHTxWIDTH`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_sizes_are_one_side_or_height_by_width() {
+        assert_eq!(parse_image_size("224"), Ok((224, 224)));
+        assert_eq!(parse_image_size("160x240"), Ok((160, 240)));
+        for wrong in ["", "0", "x", "-3", "12x", "1x2x3", "big"] {
+            assert!(parse_image_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

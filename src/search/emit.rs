@@ -1,0 +1,125 @@
+//! Writing a winner's model, and proving the file.
+
+use std::fs;
+
+use crate::data::Dataset;
+use crate::onnx::{Model, save};
+use crate::runtime::{Device, Runtime};
+use crate::strategy::Strategy;
+use crate::surgery::{Grafted, export, untouched_is_identical};
+use crate::training::{Inference, InputSpec, Lab, softmax};
+
+use super::rundir::RunDir;
+use super::{ModelCard, SearchError};
+
+/// Samples on which a written model is held against training.
+const CHECKED_SAMPLES: usize = 16;
+/// Largest difference of a probability, or of a logit relative to the largest of all.
+const TOLERANCE: f64 = 1e-4;
+
+/// What all winners of a run are made from.
+pub(super) struct Emitter<'a> {
+    pub runtime: &'a Runtime,
+    pub device: Device,
+    pub threads: usize,
+    pub original: &'a Model,
+    pub grafted: &'a Grafted,
+    pub dataset: &'a Dataset,
+    pub input: &'a InputSpec,
+    pub card: ModelCard,
+}
+
+/// A winner.
+pub(super) struct Winner<'a> {
+    pub strategy: Strategy,
+    pub candidate: &'a str,
+    pub parameters: &'a [(String, Vec<f32>)],
+    /// The share of held-out samples (else of validation samples) it gets right.
+    pub accuracy: Option<f64>,
+}
+
+impl Emitter<'_> {
+    /// Writes `winners/STRATEGY.onnx` and returns its path relative to the run's folder. The file
+    /// gets its name only after it has been checked against `lab` on some of `samples`.
+    pub fn emit(
+        &self,
+        run: &RunDir,
+        winner: &Winner<'_>,
+        lab: &Lab<'_>,
+        samples: &[usize],
+    ) -> Result<String, SearchError> {
+        let mut metadata = self.card.entries()?;
+        metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
+        metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
+        metadata.push(("ftsurgery.candidate", winner.candidate.to_owned()));
+        if let Some(accuracy) = winner.accuracy {
+            metadata.push(("ftsurgery.accuracy", accuracy.to_string()));
+        }
+        let proto = export(&self.grafted.model, winner.parameters, &metadata)?;
+        let relative = RunDir::winner(winner.strategy);
+        let path = run.path(&relative);
+        let unchecked = run.path(&format!("{relative}.unchecked"));
+        save(&proto, &unchecked)?;
+        drop(proto);
+        let checked = Model::open(&unchecked)
+            .map_err(SearchError::from)
+            .and_then(|written| self.check(&written, winner, lab, samples));
+        if let Err(error) = checked {
+            // It is not a result; that it may stay behind is the lesser evil.
+            let _ = fs::remove_file(&unchecked);
+            return Err(error);
+        }
+        fs::rename(&unchecked, &path).map_err(|e| SearchError::write(&path, e))?;
+        Ok(relative)
+    }
+
+    fn check(
+        &self,
+        written: &Model,
+        winner: &Winner<'_>,
+        lab: &Lab<'_>,
+        samples: &[usize],
+    ) -> Result<(), SearchError> {
+        let fail = |reason: String| SearchError::SelfCheck {
+            strategy: winner.strategy,
+            reason,
+        };
+        let tuned: Vec<String> = winner.parameters.iter().map(|(n, _)| n.clone()).collect();
+        untouched_is_identical(self.original, written, &tuned).map_err(fail)?;
+        let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
+        let trained = lab.predict(winner.parameters, samples)?;
+        let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
+        let outputs = inference.run_dataset(self.dataset, samples, self.input, &mut |_| {})?;
+        if outputs.classes != trained.classes || outputs.values.len() != trained.logits.len() {
+            return Err(fail(format!(
+                "it has {} classes instead of {}",
+                outputs.classes, trained.classes
+            )));
+        }
+        let rows = trained.logits.chunks(trained.classes.max(1));
+        let (expected, scale): (Vec<f64>, f64) = if outputs.are_probabilities {
+            (rows.flat_map(softmax).collect(), 1.0)
+        } else {
+            let logits: Vec<f64> = trained.logits.iter().map(|&z| f64::from(z)).collect();
+            let largest = logits.iter().fold(1.0, |top: f64, z| top.max(z.abs()));
+            (logits, largest)
+        };
+        let difference = expected
+            .iter()
+            .zip(&outputs.values)
+            .map(|(e, &o)| (e - f64::from(o)).abs() / scale)
+            // `max` would pass over a difference that is not a number.
+            .fold(
+                0.0,
+                |top: f64, d| if d > top || d.is_nan() { d } else { top },
+            );
+        if difference.is_nan() || difference > TOLERANCE {
+            return Err(fail(format!(
+                "on {} samples its output differs from that in training by {difference:.2e}; \
+                 {TOLERANCE:.0e} is allowed",
+                samples.len()
+            )));
+        }
+        Ok(())
+    }
+}

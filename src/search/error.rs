@@ -1,0 +1,136 @@
+//! Errors of the search room.
+
+use std::path::{Path, PathBuf};
+
+use crate::analysis::{AnalysisError, BackboneError};
+use crate::data::DataError;
+use crate::graph::GraphError;
+use crate::onnx::OnnxError;
+use crate::runtime::RuntimeError;
+use crate::strategy::{Strategy, StrategyError};
+use crate::surgery::SurgeryError;
+use crate::training::TrainingError;
+
+/// What can go wrong in a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// The run's folder is in use.
+    #[error("{path} exists and is not empty")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of the run's folder cannot be read or written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A strategy has to choose among candidates without data to do so.
+    #[error(
+        "strategy `{strategy}` has to choose among {candidates} candidates, for which there is no \
+         data: the search fraction is 0"
+    )]
+    NoSearchData {
+        /// The strategy.
+        strategy: Strategy,
+        /// Number of its candidates.
+        candidates: usize,
+    },
+    /// A setting does not fit the model or the data.
+    #[error("{0}")]
+    Setting(String),
+    /// An emitted model is not what was trained.
+    #[error("the model emitted for strategy `{strategy}` failed its check: {reason}")]
+    SelfCheck {
+        /// The strategy.
+        strategy: Strategy,
+        /// What differs.
+        reason: String,
+    },
+    /// There is no usable feature map.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// The strategy is at fault.
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
+    /// Analysis failed.
+    #[error(transparent)]
+    Analysis(#[from] AnalysisError),
+    /// The data are at fault.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model's graph is at fault.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The model file is at fault.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// Cutting, grafting or exporting failed.
+    #[error(transparent)]
+    Surgery(#[from] SurgeryError),
+    /// A trial failed.
+    #[error(transparent)]
+    Training(#[from] TrainingError),
+    /// onnxruntime failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+impl SearchError {
+    /// Whether the user's input, rather than this machine, is at fault.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            SearchError::NotEmpty { .. }
+            | SearchError::NoSearchData { .. }
+            | SearchError::Setting(_) => true,
+            SearchError::Write { .. } | SearchError::SelfCheck { .. } => false,
+            SearchError::Backbone(e) => e.is_bad_input(),
+            SearchError::Strategy(e) => e.is_bad_input(),
+            SearchError::Analysis(e) => e.is_bad_input(),
+            SearchError::Data(e) => e.is_bad_input(),
+            SearchError::Graph(e) => e.is_bad_input(),
+            SearchError::Onnx(e) => e.is_bad_input(),
+            SearchError::Surgery(e) => e.is_bad_input(),
+            SearchError::Training(e) => e.is_bad_input(),
+            SearchError::Runtime(e) => e.is_bad_input(),
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            SearchError::NotEmpty { .. } => {
+                Some("choose another folder with --out, or overwrite an earlier run with --force")
+            }
+            SearchError::NoSearchData { .. } => {
+                Some("give --search-fraction above 0, or leave the strategy out")
+            }
+            SearchError::Runtime(e) => e.hint(),
+            _ => None,
+        }
+    }
+
+    /// Whether the run as a whole must end: it was stopped, or its files cannot be written.
+    pub(super) fn ends_the_run(&self) -> bool {
+        match self {
+            SearchError::Write { .. } => true,
+            SearchError::Onnx(e) => matches!(e, OnnxError::Write { .. }),
+            SearchError::Training(TrainingError::Stopped) => true,
+            SearchError::Training(TrainingError::Data(e)) | SearchError::Data(e) => {
+                matches!(e, DataError::Write { .. } | DataError::Spill { .. })
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
+        SearchError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Running a classifier as it stands in its file.
+
+use std::ops::Range;
+
+use crate::data::Dataset;
+use crate::graph::Graph;
+use crate::onnx::{DataType, Model, encode, is_external};
+use crate::runtime::{Array, Device, Runtime, Session, SessionOptions, SharedTensor, dtype};
+use crate::surgery::logits;
+
+use super::{InputSpec, Predictions, TrainingError, softmax};
+
+/// Samples per run where the model leaves the batch size open.
+const BATCH: usize = 16;
+
+/// A classifier in onnxruntime.
+pub struct Inference {
+    session: Session,
+    input: String,
+    half: bool,
+    batch: Option<usize>,
+    probabilities: bool,
+}
+
+/// Writes the samples of a range, one after the other.
+pub type Fill<'f> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), TrainingError> + 'f;
+
+/// What a classifier says of a number of samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    /// Row-major [samples, classes], as the model gives them.
+    pub values: Vec<f32>,
+    /// Number of classes.
+    pub classes: usize,
+    /// Whether the values are probabilities; if not, their softmax is.
+    pub are_probabilities: bool,
+}
+
+impl Inference {
+    /// Loads a model of one input and a class score per sample, of which the first output is used.
+    ///
+    /// # Errors
+    /// When the model has several inputs or is malformed, or onnxruntime refuses it.
+    pub fn new(
+        runtime: &Runtime,
+        model: &Model,
+        device: Device,
+        threads: usize,
+    ) -> Result<Self, TrainingError> {
+        let graph = Graph::from_model(model)?;
+        let of = logits(&graph)?;
+        // Log-probabilities are logits, too: their softmax is the probabilities.
+        let probabilities = graph
+            .nodes
+            .iter()
+            .any(|n| n.is("Softmax") && n.input(0) == Some(&of));
+        let mut externals = Vec::new();
+        for proto in model.graph().initializer.iter().filter(|t| is_external(t)) {
+            let name = proto.name.clone().unwrap_or_default();
+            let tensor = model.tensor(proto)?;
+            let number = tensor.dtype as i32;
+            let shared = SharedTensor::new(&name, number, &tensor.dims, tensor.data)?;
+            externals.push((name, shared));
+        }
+        let encoded;
+        let bytes: &[u8] = if model.file_bytes().is_empty() {
+            encoded = encode(&model.proto)?;
+            &encoded
+        } else {
+            model.file_bytes()
+        };
+        let options = SessionOptions {
+            label: model.path().display().to_string(),
+            device,
+            threads,
+            ..SessionOptions::default()
+        };
+        let session = Session::new(runtime, bytes, &externals, &options)?;
+        let [input] = session.inputs() else {
+            let names: Vec<&str> = session.inputs().iter().map(|i| i.name.as_str()).collect();
+            return Err(TrainingError::Mismatch(format!(
+                "the model has the inputs {}; only models of one input can be run",
+                names.join(", ")
+            )));
+        };
+        let half = match input.dtype {
+            dtype::FLOAT => false,
+            dtype::FLOAT16 => true,
+            other => {
+                return Err(TrainingError::Mismatch(format!(
+                    "input `{}` of the model is {}, not float",
+                    input.name,
+                    DataType::from_number(other).map_or("unknown".into(), |d| format!("{d:?}"))
+                )));
+            }
+        };
+        Ok(Inference {
+            input: input.name.clone(),
+            half,
+            batch: input.dims.first().copied().flatten().filter(|&b| b > 0),
+            probabilities,
+            session,
+        })
+    }
+
+    /// Runs `count` samples of dimensions `sample`, which `fill` writes. Models of a fixed batch size are run at that size.
+    ///
+    /// # Errors
+    /// When the samples do not fit the model, `fill` fails, or onnxruntime does.
+    pub fn run(
+        &mut self,
+        sample: &[usize],
+        count: usize,
+        fill: &mut Fill<'_>,
+    ) -> Result<Outputs, TrainingError> {
+        let length: usize = sample.iter().product();
+        let mut outputs = Outputs {
+            values: Vec::new(),
+            classes: 0,
+            are_probabilities: self.probabilities,
+        };
+        let mut start = 0;
+        while start < count {
+            let range = start..count.min(start + self.batch.unwrap_or(BATCH));
+            let rows = self.batch.unwrap_or(range.len());
+            let mut values = vec![0f32; rows * length];
+            fill(range.clone(), &mut values[..range.len() * length])?;
+            let mut dims = vec![rows];
+            dims.extend(sample);
+            let input = self.array(&dims, values)?;
+            let results = self.session.run(&[(&self.input, &input)])?;
+            let scores = results.first().ok_or_else(|| unfit(&[]))?;
+            outputs.classes = match scores.dims() {
+                [n, classes, rest @ ..] if *n == rows && rest.iter().all(|&d| d == 1) => *classes,
+                dims => return Err(unfit(dims)),
+            };
+            let scores = floats(scores).ok_or_else(|| {
+                TrainingError::Mismatch("the model's output is not float".to_owned())
+            })?;
+            let wanted = range.len() * outputs.classes;
+            outputs.values.extend(scores.into_iter().take(wanted));
+            start = range.end;
+        }
+        Ok(outputs)
+    }
+
+    /// Runs the samples `indices` of a data set, which must fit the model.
+    ///
+    /// # Errors
+    /// As [`Inference::run`].
+    pub fn run_dataset(
+        &mut self,
+        dataset: &Dataset,
+        indices: &[usize],
+        input: &InputSpec,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Outputs, TrainingError> {
+        let sample = input.sample_dims(dataset.sample_shape());
+        self.run(&sample, indices.len(), &mut |range, values| {
+            progress(range.start);
+            let rows = &indices[range];
+            Ok(dataset.write_batch(rows, &input.preprocess, input.layout, values)?)
+        })
+    }
+
+    fn array(&self, dims: &[usize], values: Vec<f32>) -> Result<Array, TrainingError> {
+        let misfit = |e: ndarray::ShapeError| TrainingError::Mismatch(e.to_string());
+        Ok(if self.half {
+            let values = values.into_iter().map(half::f16::from_f32).collect();
+            Array::F16(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
+        } else {
+            Array::F32(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
+        })
+    }
+}
+
+impl Outputs {
+    /// As predictions with these labels, one per sample. Probabilities become their logarithms.
+    pub fn predictions(&self, labels: Vec<i64>) -> Predictions {
+        let logits = match self.are_probabilities {
+            true => self
+                .values
+                .iter()
+                .map(|p| p.max(f32::MIN_POSITIVE).ln())
+                .collect(),
+            false => self.values.clone(),
+        };
+        Predictions {
+            logits,
+            labels,
+            classes: self.classes,
+        }
+    }
+
+    /// The probabilities of each sample.
+    pub fn probabilities(&self) -> impl Iterator<Item = Vec<f64>> {
+        self.values
+            .chunks(self.classes.max(1))
+            .map(|row| match self.are_probabilities {
+                true => row.iter().map(|&p| f64::from(p)).collect(),
+                false => softmax(row),
+            })
+    }
+}
+
+fn floats(array: &Array) -> Option<Vec<f32>> {
+    match array {
+        Array::F32(a) => Some(a.iter().copied().collect()),
+        Array::F16(a) => Some(a.iter().map(|v| v.to_f32()).collect()),
+        Array::F64(a) => Some(a.iter().map(|&v| v as f32).collect()),
+        _ => None,
+    }
+}
+
+fn unfit(dims: &[usize]) -> TrainingError {
+    TrainingError::Mismatch(format!(
+        "the model's output has dimensions {dims:?}; a classifier has one row of class scores per \
+         sample"
+    ))
+}

@@ -1,0 +1,7 @@
+//! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
+
+mod reference;
+mod run;
+mod support;
+mod use_model;
+mod wrong;

@@ -1,0 +1,95 @@
+//! Bad usage and input: exit code 2, a sentence that names the culprit, nothing written.
+
+use crate::support::*;
+
+#[test]
+fn bad_input_is_refused_by_name_and_leaves_nothing_behind() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 6);
+    std::fs::create_dir_all(at("one/only")).unwrap();
+    std::fs::write(
+        at("truncated.onnx"),
+        &std::fs::read(at("model.onnx")).unwrap()[..200],
+    )
+    .unwrap();
+    let cases: [(&str, &str, &[&str], &str); 12] = [
+        ("absent.onnx", "photos", &[], "absent.onnx"),
+        ("truncated.onnx", "photos", &[], "truncated.onnx"),
+        ("photos/red/00.png", "photos", &[], "00.png"),
+        ("model.onnx", "absent", &[], "absent"),
+        ("model.onnx", "one", &[], "one"),
+        ("model.onnx", "photos", &["--strategies", "best"], "`best`"),
+        (
+            "model.onnx",
+            "photos",
+            &["--features", "nowhere"],
+            "`nowhere`",
+        ),
+        ("model.onnx", "photos", &["--head", "keep"], "5 classes"),
+        (
+            "model.onnx",
+            "photos",
+            &["--search-fraction", "0"],
+            "`blocks`",
+        ),
+        (
+            "model.onnx",
+            "photos",
+            &["--train-fraction", "0"],
+            "train fraction",
+        ),
+        ("model.onnx", "photos", &["--memory-budget", "1XB"], "XB"),
+        (
+            "model.onnx",
+            "photos",
+            &["--mean", "0,0,0", "--std", "0,1,1"],
+            "std",
+        ),
+    ];
+    for (model, data, arguments, named) in cases {
+        let output = tune(&at(model), &at(data), &at("run"), arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{model} {data} {arguments:?}: {said}"
+        );
+        assert!(said.contains(named), "{model} {data} {arguments:?}: {said}");
+        assert!(!at("run").exists(), "{model} {data} {arguments:?}");
+    }
+}
+
+#[test]
+fn a_folder_with_other_files_is_not_touched() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 8);
+    std::fs::create_dir(at("run")).unwrap();
+    std::fs::write(at("run/mine.txt"), "mine").unwrap();
+    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
+    arguments.extend(["--strategies", "head"]);
+    let refused = tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
+    assert_eq!(std::fs::read_dir(at("run")).unwrap().count(), 1);
+
+    arguments.push("--force");
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+        .assert()
+        .success();
+    assert_eq!(std::fs::read_to_string(at("run/mine.txt")).unwrap(), "mine");
+    assert!(at("run/winners/head.onnx").exists());
+}
