@@ -40,7 +40,7 @@ pub(super) fn macs(index: &Index, shapes: &Inferred, node: &Node) -> Option<u64>
             let per_step = [1, 2]
                 .iter()
                 .map(|&i| index.float_constant(node.input(i)?).map(|(_, t)| t.len()))
-                .sum::<Option<usize>>()?;
+                .try_fold(0usize, |sum, n| sum.checked_add(n?))?;
             product(element_count(input.get(..2)?)? as u64, per_step)
         }
         "Einsum" | "DeformConv" => None,
@@ -60,5 +60,5 @@ pub(super) fn activation_bytes(shapes: &Inferred, node: &Node) -> Option<u64> {
                 element_count(shape.single.as_deref()?)?.checked_mul(shape.element_size?)?;
             Some(bytes as u64)
         })
-        .sum()
+        .try_fold(0u64, |sum, bytes: Option<u64>| sum.checked_add(bytes?))
 }

@@ -4,7 +4,7 @@
 //! small ones stay, since shapes may depend on their values (`Reshape`, `Resize`, `Pad`, …).
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
@@ -17,6 +17,7 @@ use crate::onnx::messages::ValueInfoProto;
 use crate::onnx::{DataType, Tensor};
 
 use super::kinds::{is_activation, is_norm};
+use super::trust::{self, Distrusted};
 
 /// Constants above this size are given to tract by shape alone.
 const MAX_CONSTANT_BYTES: usize = 4096;
@@ -80,7 +81,13 @@ pub fn infer_shapes(
     declared: &[ValueInfoProto],
     image_size: Option<(usize, usize)>,
 ) -> Inferred {
-    let mut inferred = attempt(graph, declared, image_size, true);
+    let distrusted = match trust::distrusted(graph, image_size, is_large) {
+        Ok(distrusted) => distrusted,
+        Err(reason) => return with_constants(failed(reason), graph),
+    };
+    let attempt =
+        |symbolic_batch| attempt(graph, declared, image_size, symbolic_batch, &distrusted);
+    let mut inferred = attempt(true);
     let fixed_batch = graph.inputs.iter().any(|i| {
         i.dims
             .as_ref()
@@ -88,11 +95,19 @@ pub fn infer_shapes(
     });
     // A fixed batch may be baked into the graph (a `Reshape` to [8, -1]).
     if !inferred.warnings.is_empty() && fixed_batch {
-        let second = attempt(graph, declared, image_size, false);
+        let second = attempt(false);
         if second.warnings.is_empty() {
             inferred = second;
         }
     }
+    with_constants(inferred, graph)
+}
+
+fn is_large(tensor: &Tensor) -> bool {
+    tensor.data.len() > MAX_CONSTANT_BYTES
+}
+
+fn with_constants(mut inferred: Inferred, graph: &Graph) -> Inferred {
     for (name, tensor) in constants(graph) {
         inferred
             .shapes
@@ -127,10 +142,16 @@ fn attempt(
     declared: &[ValueInfoProto],
     image_size: Option<(usize, usize)>,
     symbolic_batch: bool,
+    distrusted: &Distrusted,
 ) -> Inferred {
     let copy = weightless(graph, image_size, symbolic_batch);
-    match without_panic(|| run_tract(copy, declared)) {
-        Some(Ok(inferred)) => inferred,
+    match without_panic(|| run_tract(copy, declared, &distrusted.values)) {
+        Some(Ok(mut inferred)) => {
+            inferred
+                .warnings
+                .extend(distrusted.warnings.iter().cloned());
+            inferred
+        }
         Some(Err(e)) => failed(format!("{e:#}")),
         None => failed("tract gives up on this graph".to_owned()),
     }
@@ -167,7 +188,6 @@ fn failed(reason: String) -> Inferred {
 
 /// The graph with large constants as inputs and the batch dimension of inputs as a symbol.
 fn weightless(graph: &Graph, image_size: Option<(usize, usize)>, symbolic_batch: bool) -> Graph {
-    let large = |t: &Tensor| t.data.len() > MAX_CONSTANT_BYTES;
     let as_input = |name: &str, t: &Tensor| Value::fixed(name, stand_in(t.dtype), &t.dims);
     let mut inputs: Vec<Value> = graph
         .inputs
@@ -177,12 +197,12 @@ fn weightless(graph: &Graph, image_size: Option<(usize, usize)>, symbolic_batch:
     inputs.extend(
         constants(graph)
             .into_iter()
-            .filter(|(_, t)| large(t))
+            .filter(|(_, t)| is_large(t))
             .map(|(name, t)| as_input(name, t)),
     );
     let is_large_constant = |node: &Node| {
         node.is("Constant")
-            && matches!(node.attributes.get("value"), Some(Attribute::Tensor(t)) if large(t))
+            && matches!(node.attributes.get("value"), Some(Attribute::Tensor(t)) if is_large(t))
     };
     Graph {
         opset: graph.opset.min(TRACT_OPSET),
@@ -199,7 +219,7 @@ fn weightless(graph: &Graph, image_size: Option<(usize, usize)>, symbolic_batch:
         initializers: graph
             .initializers
             .iter()
-            .filter(|(_, t)| !large(t))
+            .filter(|(_, t)| !is_large(t))
             .map(|(name, t)| (name.clone(), t.clone()))
             .collect(),
     }
@@ -265,8 +285,13 @@ pub fn is_nhwc(dims: &[Dim]) -> bool {
     dims.len() == 4 && channels(&dims[3]) && !channels(&dims[1])
 }
 
-fn run_tract(mut graph: Graph, declared: &[ValueInfoProto]) -> TractResult<Inferred> {
+fn run_tract(
+    mut graph: Graph,
+    declared: &[ValueInfoProto],
+    distrusted: &HashSet<String>,
+) -> TractResult<Inferred> {
     let onnx = tract_onnx::onnx();
+    hide(&mut graph, distrusted);
     let unknown_outputs = hide_unknown(&onnx, &mut graph)?;
     let model = encode(&graph, declared, &unknown_outputs);
     let proto = onnx.proto_model_for_read(&mut model.as_slice())?;
@@ -274,7 +299,7 @@ fn run_tract(mut graph: Graph, declared: &[ValueInfoProto]) -> TractResult<Infer
     let mut warnings: Vec<String> = graph
         .nodes
         .iter()
-        .filter(|n| n.op_type == UNKNOWN)
+        .filter(|n| n.op_type == UNKNOWN && !n.present_outputs().any(|o| distrusted.contains(o)))
         .map(|n| format!("tract does not know the operator of node `{}`", n.name))
         .collect();
     if let Err(e) = parsed.model.analyse(true) {
@@ -293,8 +318,33 @@ fn run_tract(mut graph: Graph, declared: &[ValueInfoProto]) -> TractResult<Infer
 /// The operator name that makes tract treat a node as opaque.
 const UNKNOWN: &str = "ftsurgery_unknown";
 
-fn keeps_shape(node: &Node) -> bool {
+pub(super) fn keeps_shape(node: &Node) -> bool {
     is_activation(node) || is_norm(node) || node.is("Dropout")
+}
+
+/// Hides what tract must not see: the nodes that define `distrusted` values, and those with inner
+/// graphs or other rare attributes, which nothing has checked. What keeps the shape is shown as a
+/// plain activation.
+fn hide(graph: &mut Graph, distrusted: &HashSet<String>) {
+    for node in &mut graph.nodes {
+        let rare = |a: &Attribute| matches!(a, Attribute::Other(_));
+        if node.present_outputs().any(|o| distrusted.contains(o))
+            || node.attributes.values().any(rare)
+        {
+            UNKNOWN.clone_into(&mut node.op_type);
+            node.attributes.clear();
+        } else if keeps_shape(node) {
+            as_activation(node);
+        }
+    }
+}
+
+/// Shows a node as an operator whose output is like its first input.
+pub(super) fn as_activation(node: &mut Node) {
+    "Relu".clone_into(&mut node.op_type);
+    node.inputs.truncate(1);
+    node.outputs.truncate(1);
+    node.attributes.clear();
 }
 
 /// Renames the operators that tract cannot build, so that the rest can still be analysed (as another
@@ -319,10 +369,7 @@ fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<S
             continue;
         }
         if keeps_shape(node) {
-            "Relu".clone_into(&mut node.op_type);
-            node.inputs.truncate(1);
-            node.outputs.truncate(1);
-            node.attributes.clear();
+            as_activation(node);
         } else {
             UNKNOWN.clone_into(&mut node.op_type);
             node.attributes.clear();

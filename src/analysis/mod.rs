@@ -18,6 +18,7 @@ mod json;
 mod kinds;
 mod layers;
 mod table;
+mod trust;
 
 use crate::graph::Graph;
 use crate::onnx::Model;
@@ -262,10 +263,15 @@ fn totals(layers: &[Layer], weighted_layers: usize) -> Totals {
     Totals {
         parameters: layers.iter().map(|l| l.parameters).sum(),
         buffers: layers.iter().map(|l| l.buffers).sum(),
-        macs: layers.iter().map(|l| l.macs).sum(),
-        activation_bytes: layers.iter().map(|l| l.activation_bytes).sum(),
+        macs: sum(layers.iter().map(|l| l.macs)),
+        activation_bytes: sum(layers.iter().map(|l| l.activation_bytes)),
         weighted_layers,
     }
+}
+
+/// The sum; `None` if a term is not known, or the sum of a model's mere claims does not fit.
+fn sum(mut terms: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    terms.try_fold(0u64, |sum, term| sum.checked_add(term?))
 }
 
 fn candidates(weighted: &[WeightedLayer], blocks: &[Block], window: usize) -> Candidates {

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use super::nets::{self, Net};
 use super::*;
 use crate::graph::Dim;
+use crate::onnx::Tensor;
 
 fn analyse(graph: &Graph) -> Analysis {
     Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
@@ -230,13 +231,58 @@ fn shapes_that_contradict_each_other_are_a_warning() {
 }
 
 #[test]
-fn a_graph_that_makes_tract_panic_is_a_warning() {
+fn a_node_that_contradicts_its_inputs_is_named_in_a_warning() {
     let mut n = Net::new(["N", "3", "8", "8"]);
     n.graph
         .nodes
         .push(crate::graph::Node::new("y", "Gemm", &["x"], &["y"]));
     let a = analyse(&n.output("y"));
-    assert!(a.warnings[0].contains("shapes are not known"));
+    let told = |w: &String| w.contains("shapes are not known") && w.contains("`y` (Gemm)");
+    assert!(a.warnings.iter().any(told), "{:?}", a.warnings);
+}
+
+#[test]
+fn constants_of_any_claimed_size_take_no_memory() {
+    let huge = [1 << 40, 1, 1, 1];
+    for (op, inputs) in [
+        ("ConstantOfShape", &["sizes"][..]),
+        ("Expand", &["small", "sizes"]),
+        ("Tile", &["small", "sizes"]),
+        ("Range", &["zero", "many", "one"]),
+        ("RandomNormalLike", &["small"]),
+    ] {
+        let mut n = Net::new(["N", "3", "8", "8"]);
+        let scalar = Tensor::scalar_i64;
+        for (name, tensor) in [
+            ("sizes", Tensor::i64s(&huge)),
+            ("small", Tensor::f32(&[1, 1, 1, 1], &[1.0])),
+            ("zero", scalar(0)),
+            ("many", scalar(1 << 40)),
+            ("one", scalar(1)),
+        ] {
+            n.graph.initializers.insert(name.to_owned(), tensor);
+        }
+        let node = crate::graph::Node::new("huge", op, inputs, &["huge"]);
+        n.graph.nodes.push(node);
+        let add = crate::graph::Node::new("y", "Add", &["x", "huge"], &["y"]);
+        n.graph.nodes.push(add);
+        let a = analyse(&n.output("y"));
+        assert!(!a.warnings.is_empty(), "{op}");
+    }
+}
+
+#[test]
+fn a_norm_of_a_vector_is_analysed() {
+    let mut n = Net::new(["N", "3", "8", "8"]);
+    n.graph.inputs[0].dims.as_mut().unwrap().truncate(1);
+    for name in ["s", "b", "m", "v"] {
+        let tensor = Tensor::f32(&[3], &[1.0; 3]);
+        n.graph.initializers.insert(name.to_owned(), tensor);
+    }
+    let inputs = ["x", "s", "b", "m", "v"];
+    let node = crate::graph::Node::new("y", "BatchNormalization", &inputs, &["y"]);
+    n.graph.nodes.push(node);
+    assert_eq!(analyse(&n.output("y")).totals.buffers, 6);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::onnx::{DataType, Model, OnnxError, Tensor};
 
 pub use build::Builder;
 pub use error::GraphError;
-pub use infer::{fold_constants, infer_shapes};
+pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable};
 pub use shapes::{Shapes, TensorInfo};

@@ -255,12 +255,13 @@ fn map(path: &Path) -> Result<Bytes, OnnxError> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(fail)?;
-    let meta = file.metadata().map_err(fail)?;
+    // Opening a pipe would wait for its writer.
+    let meta = std::fs::metadata(path).map_err(fail)?;
     if !meta.is_file() {
         return Err(fail(std::io::Error::other("not a regular file")));
     }
-    if meta.len() == 0 {
+    let file = File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.len() == 0 {
         return Ok(Bytes::new());
     }
     // SAFETY: the map is read-only; that nobody truncates the file meanwhile is the documented

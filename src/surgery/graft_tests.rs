@@ -257,3 +257,12 @@ fn shared_models_take_every_head_and_keep_everything_else() {
         }
     }
 }
+
+#[test]
+fn a_head_that_no_file_could_hold_is_refused_before_it_takes_memory() {
+    let model = model(&classifier());
+    let wide = features("map", 4, 1 << 40, 8);
+    let spec = HeadSpec::new(HeadKind::Paper, 5, 1);
+    let error = graft(&model, Some(&wide), &spec).unwrap_err();
+    assert!(error.to_string().contains("2 GiB"), "{error}");
+}

@@ -14,6 +14,9 @@ use super::{Dropout, Features, SurgeryError};
 /// All that a new head adds to a model is named with this prefix, except its output value.
 pub const HEAD_PREFIX: &str = "ftsurgery/head/";
 
+/// Bytes of one layer's weight beyond which the model could not be written.
+const MAX_LAYER: usize = i32::MAX as usize;
+
 /// The kinds of heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadKind {
@@ -229,8 +232,15 @@ impl Maker {
         inputs: usize,
         outputs: usize,
     ) -> Result<String, SurgeryError> {
-        let count = inputs.checked_mul(outputs).ok_or_else(|| {
-            SurgeryError::Spec(format!("layer {hint} of {inputs}×{outputs} is too large"))
+        let fits = |count: &usize| {
+            count
+                .checked_mul(self.dtype.size())
+                .is_some_and(|bytes| bytes <= MAX_LAYER)
+        };
+        let count = inputs.checked_mul(outputs).filter(fits).ok_or_else(|| {
+            SurgeryError::Spec(format!(
+                "layer {hint} of {inputs}×{outputs} is too large for a file of 2 GiB"
+            ))
         })?;
         // A stream of its own for each layer: its weights depend on the seed and its size alone.
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);

@@ -22,10 +22,17 @@ pub fn trainable_parameters(model: &Model, sample: &[usize]) -> Result<Vec<Strin
         .iter()
         .filter_map(|t| t.name.as_deref())
         .collect();
+    let constants: HashSet<&str> = model
+        .graph()
+        .node
+        .iter()
+        .filter(|n| n.op_type.as_deref() == Some("Constant"))
+        .flat_map(|n| n.output.iter().map(String::as_str))
+        .collect();
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for node in &prepared.graph.nodes {
-        for name in weights(&prepared.graph, node, &declared) {
+        for name in weights(&prepared.graph, node, &declared, &constants) {
             if seen.insert(name) {
                 found.push(name.to_owned());
             }
@@ -35,7 +42,12 @@ pub fn trainable_parameters(model: &Model, sample: &[usize]) -> Result<Vec<Strin
 }
 
 /// The trainable initializers that one node reads.
-fn weights<'g>(graph: &'g Graph, node: &'g Node, declared: &HashSet<&str>) -> Vec<&'g str> {
+fn weights<'g>(
+    graph: &'g Graph,
+    node: &'g Node,
+    declared: &HashSet<&str>,
+    constants: &HashSet<&str>,
+) -> Vec<&'g str> {
     let roles: &[usize] = match node.op_type.as_str() {
         "BatchNormalization" => &[1, 2],
         "Clip" | "Pad" | "Resize" | "Pow" | "Dropout" | "OneHot" | "Where" => &[],
@@ -47,7 +59,10 @@ fn weights<'g>(graph: &'g Graph, node: &'g Node, declared: &HashSet<&str>) -> Ve
         .filter(|name| {
             let is_weight = |dims: &[usize]| {
                 // A number in a Constant node is a number; a vector there may be a weight.
-                !dims.is_empty() && (declared.contains(name) || dims.iter().product::<usize>() > 1)
+                // What follows from shapes alone is neither.
+                !dims.is_empty()
+                    && (declared.contains(name)
+                        || constants.contains(name) && dims.iter().product::<usize>() > 1)
             };
             graph
                 .initializers

@@ -48,6 +48,9 @@ impl Prepared {
         refuse_untrainable(&graph)?;
         normalise(&mut graph)?;
         let [input] = graph.inputs.as_slice() else {
+            if graph.inputs.is_empty() {
+                return Err(TrainingError::Mismatch("the model has no input".into()));
+            }
             let names: Vec<_> = graph.inputs.iter().map(|i| i.name.as_str()).collect();
             return Err(TrainingError::Mismatch(format!(
                 "the model has the inputs {}; only models of one input can be trained",

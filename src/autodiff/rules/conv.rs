@@ -56,11 +56,20 @@ impl Window {
         };
         let strides = list("strides", axes, 1)?;
         let dilations = list("dilations", axes, 1)?;
-        let spans: Vec<usize> = (0..axes)
-            .map(|a| (kernel[a] - 1) * dilations[a] + 1)
-            .collect();
         // How far the windows reach over the padded input.
-        let reach = |a: usize| (y_dims[a + 2] - 1) * strides[a] + spans[a];
+        let mut reaches = Vec::with_capacity(axes);
+        for a in 0..axes {
+            let span = (kernel[a] - 1).checked_mul(dilations[a]);
+            let start = (y_dims[a + 2] - 1).checked_mul(strides[a]);
+            let reach = span
+                .zip(start)
+                .and_then(|(span, start)| span.checked_add(start)?.checked_add(1));
+            match reach {
+                Some(reach) => reaches.push(reach),
+                None => return c.refuse(format!("dilations = {dilations:?}")),
+            }
+        }
+        let reach = |a: usize| reaches[a];
         let mut pads = match c.node.string("auto_pad", "NOTSET")? {
             "NOTSET" | "" => list("pads", 2 * axes, 0)?,
             "VALID" => vec![0; 2 * axes],
@@ -84,7 +93,12 @@ impl Window {
         let mut unreached = Vec::with_capacity(axes);
         let mut overhangs = false;
         for a in 0..axes {
-            let padded = x_dims[a + 2] + pads[a] + pads[a + axes];
+            let padded = x_dims[a + 2]
+                .checked_add(pads[a])
+                .and_then(|p| p.checked_add(pads[a + axes]));
+            let Some(padded) = padded else {
+                return c.refuse(format!("pads = {pads:?}"));
+            };
             unreached.push(padded.saturating_sub(reach(a)));
             let missing = reach(a).saturating_sub(padded);
             overhangs |= missing > 0;

@@ -21,8 +21,8 @@ pub(super) fn weight_gradient(
     let pointwise =
         w_dims[2..].iter().all(|&k| k == 1) && window.is_dense() && window.is_unpadded();
     // Summing products per example beats transposing where maps are large and matrices small.
-    let per_example =
-        group > 1 || (pointwise && positions * (w_dims[0] + w_dims[1]) > w_dims[0] * w_dims[1]);
+    let per_example = group > 1
+        || (pointwise && positions.saturating_mul(w_dims[0] + w_dims[1]) > w_dims[0] * w_dims[1]);
     let x = padded(c, window, per_example)?;
     let taps = taps(&w_dims[2..]);
     let mut products = Vec::with_capacity(taps.len());

@@ -1,10 +1,14 @@
 //! Pooling.
 
-use crate::onnx::Tensor;
+use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
 use super::conv::Window;
+
+/// Window elements, over all positions or channels, beyond which a pool is refused: the counts and
+/// the kernel of ones that its gradient needs are made here.
+const MAX_WORK: usize = 1 << 26;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -15,7 +19,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "AveragePool",
         limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
-                 auto_pad = SAME_… with a stride beyond the kernel",
+                 auto_pad = SAME_… with a stride beyond the kernel; maps of 2²⁶ window elements or more",
         backward: average_pool,
     },
     Rule {
@@ -67,7 +71,17 @@ fn average_pool(c: &mut Context) -> Contributions {
     };
     let window = Window::of(c, &kernel, &x_dims, &y_dims)?;
     let channels = x_dims[1];
-    let volume: usize = kernel.iter().product();
+    let volume = element_count(&kernel).filter(|&v| v > 0);
+    let fits = |volume: &usize| {
+        let sizes = [element_count(&y_dims[2..]), Some(channels)];
+        sizes.iter().all(|size| {
+            let work = size.and_then(|n| n.checked_mul(*volume));
+            work.is_some_and(|n| n <= MAX_WORK)
+        })
+    };
+    let Some(volume) = volume.filter(fits) else {
+        return c.refuse(format!("a window of {kernel:?} over {x_dims:?}"));
+    };
     let dy = c.gradient()?;
     let include_pad = c.node.int("count_include_pad", 0)? != 0;
     if include_pad && window.overhangs {

@@ -3,6 +3,7 @@
 use crate::graph::{Attribute, GraphError, TensorInfo};
 use crate::onnx::{DataType, Tensor, element_count};
 
+use super::elementwise::broadcast;
 use super::known::{broadcast_place, position, tensor};
 use super::op::Op;
 use super::reduce;
@@ -139,6 +140,10 @@ fn unary(kind: &str, values: Numbers) -> Option<Numbers> {
 }
 
 fn pairwise(kind: &str, x: &Tensor, y: &Tensor, output: &TensorInfo) -> Option<Numbers> {
+    // Operators of one input may have been given two.
+    if broadcast(&x.dims, &y.dims)? != output.dims {
+        return None;
+    }
     let pairs: Vec<(usize, usize)> = (0..element_count(&output.dims)?)
         .map(|i| {
             let at = position(i, &output.dims);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rand::{RngExt, SeedableRng};
 
 use crate::graph::cases::{case_graph, fixture};
-use crate::graph::{Attribute, Dim, free_batch, infer_shapes, normalise};
+use crate::graph::{Attribute, Dim, Graph, Node, free_batch, infer_shapes, normalise};
 use crate::onnx::Tensor;
 
 #[test]
@@ -96,4 +96,42 @@ fn mutated_nodes_never_panic() {
         }
     }
     assert!(survivors > 0, "no mutation left a valid node");
+}
+
+#[test]
+fn an_operator_of_one_input_that_is_given_two_is_not_evaluated() {
+    let mut graph = Graph {
+        opset: 21,
+        domains: vec![],
+        nodes: vec![Node::new("y", "Neg", &["one", "two"], &["y"])],
+        inputs: vec![],
+        outputs: vec![],
+        initializers: Default::default(),
+    };
+    let wide = Tensor {
+        dims: vec![1, 1, 2],
+        ..Tensor::i64s(&[1, 2])
+    };
+    graph.initializers.insert("one".into(), Tensor::i64s(&[1]));
+    graph.initializers.insert("two".into(), wide);
+    let shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+    assert!(shapes.constant("y").is_none());
+}
+
+#[test]
+fn a_dimension_of_zero_does_not_hide_an_overflow() {
+    let mut graph = Graph {
+        opset: 21,
+        domains: vec![],
+        nodes: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        initializers: Default::default(),
+    };
+    let empty = Tensor {
+        dims: vec![0, 1 << 40, 1 << 40],
+        ..Tensor::i64s(&[])
+    };
+    graph.initializers.insert("empty".into(), empty);
+    assert!(infer_shapes(&graph, &HashMap::new()).is_err());
 }

@@ -22,7 +22,7 @@ mod window;
 
 use std::collections::HashMap;
 
-use crate::onnx::{DataType, element_count};
+use crate::onnx::DataType;
 
 use super::{Dim, Graph, GraphError, Node, Shapes};
 use op::{Inferred, Op};
@@ -46,6 +46,30 @@ pub fn infer_shapes(
         step(graph, node, &mut shapes)?;
     }
     Ok(shapes)
+}
+
+/// As [`infer_shapes`], but going on behind nodes that cannot be inferred. Returns their indices too:
+/// with the reason where a node's operator is not known or contradicts its inputs, without one where
+/// the shape of an input is not known.
+///
+/// # Errors
+/// When the graph is not normalised or the dimensions of an input are missing.
+#[allow(clippy::type_complexity)]
+pub fn infer_what_fits(
+    graph: &Graph,
+    inputs: &HashMap<String, Vec<usize>>,
+) -> Result<(Shapes, Vec<(usize, Option<GraphError>)>), GraphError> {
+    let mut shapes = start(graph, inputs)?;
+    let mut left = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let known = |name: &str| shapes.info(name).is_ok();
+        if !node.present_inputs().all(known) {
+            left.push((index, None));
+        } else if let Err(reason) = step(graph, node, &mut shapes) {
+            left.push((index, Some(reason)));
+        }
+    }
+    Ok((shapes, left))
 }
 
 /// What is known before the first node: initializers and inputs.
@@ -150,7 +174,9 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
 }
 
 fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
-    element_count(dims)
+    // A dimension of 0 must not hide that the others overflow wherever a part of them is multiplied.
+    dims.iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))
         .filter(|_| dims.len() <= MAX_RANK)?
         .checked_mul(dtype.size())
         .filter(|&bytes| bytes <= isize::MAX as usize)

@@ -1,0 +1,174 @@
+//! All that happens to a model between its file and onnxruntime.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use ftsurgery::analysis::{Analysis, AnalyzeOptions, Layout, Report, dot, image_input, table};
+use ftsurgery::graph::{Dim, Graph, free_batch, infer_shapes, normalise, refuse_untrainable};
+use ftsurgery::onnx::{Model, encode};
+use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, export, graft};
+use ftsurgery::training::program::{
+    Prepared, boundary, evaluation_program, prefix_graph, step_program,
+};
+use ftsurgery::training::trainable_parameters;
+
+/// Where a model may end; the last is that nothing was wrong.
+pub const STAGES: [&str; 8] = [
+    "decoding",
+    "the indexed graph",
+    "the analysis",
+    "the normal form",
+    "its shapes",
+    "the head",
+    "the programs",
+    "nothing: it passed",
+];
+
+/// Samples per step.
+const BATCH: usize = 2;
+
+/// Takes a model as far as it gets and returns the stage that refused it. After an error, the later
+/// rooms are tried all the same wherever their input exists.
+pub fn pass(bytes: Bytes) -> usize {
+    let path = Path::new("hostile.onnx");
+    let Ok(model) = Model::decode(bytes, path) else {
+        return 0;
+    };
+    let _ = model.ensure_fully_known();
+    let _ = export(&model, &[], &[("seed", "1".to_owned())]).map(|m| encode(&m));
+    let Ok(graph) = Graph::from_model(&model) else {
+        return 1;
+    };
+    let sample = sample(&graph);
+    let analysis = analyse(&model);
+    let shapes = normal(&graph, &sample);
+    let heads = heads(&model, analysis.as_ref(), &sample);
+    match (analysis, shapes, heads) {
+        (None, ..) => 2,
+        (_, 3, _) => 3,
+        (_, 4, _) => 4,
+        (_, _, stage) => stage,
+    }
+}
+
+fn analyse(model: &Model) -> Option<Analysis> {
+    let options = AnalyzeOptions {
+        image_size: Some((8, 8)),
+        ..AnalyzeOptions::default()
+    };
+    let analysis = Analysis::of(model, &options).ok()?;
+    let _ = (table(&analysis, Some(100)), dot(&analysis));
+    serde_json::to_string(&Report::new(&analysis)).unwrap();
+    Some(analysis)
+}
+
+fn normal(graph: &Graph, sample: &[usize]) -> usize {
+    let _ = refuse_untrainable(graph);
+    let mut graph = graph.clone();
+    if normalise(&mut graph).is_err() {
+        return 3;
+    }
+    let mut freed = graph.clone();
+    let _ = free_batch(&mut freed);
+    let dims = |batch: usize| [&[batch], sample].concat();
+    let inputs = |batch| -> HashMap<String, Vec<usize>> {
+        let names = graph.inputs.iter().map(|i| i.name.clone());
+        names.map(|n| (n, dims(batch))).collect()
+    };
+    let _ = infer_shapes(&freed, &inputs(BATCH));
+    match infer_shapes(&graph, &inputs(1)) {
+        Ok(_) => 7,
+        Err(_) => 4,
+    }
+}
+
+fn heads(model: &Model, analysis: Option<&Analysis>, sample: &[usize]) -> usize {
+    let features = analysis.and_then(|a| a.backbone().ok()).and_then(|b| {
+        Some(Features {
+            value: b.features.clone(),
+            channels: b.channels,
+            height: b.height?,
+            width: b.width?,
+            nhwc: b.layout == Layout::Nhwc,
+        })
+    });
+    let mut stage = 7;
+    for kind in [HeadKind::Linear, HeadKind::Paper, HeadKind::Keep] {
+        let spec = HeadSpec {
+            hidden: (8, 4),
+            ..HeadSpec::new(kind, 3, 1)
+        };
+        stage = stage.min(match graft(model, features.as_ref(), &spec) {
+            Ok(grafted) => trial(&grafted, sample),
+            Err(_) => 5,
+        });
+    }
+    stage
+}
+
+/// What one trial makes before it asks for onnxruntime.
+fn trial(grafted: &Grafted, sample: &[usize]) -> usize {
+    let tuned = tuned(grafted);
+    if let Ok(emitted) = export(&grafted.model, &tuned, &[]) {
+        let bytes = encode(&emitted).unwrap();
+        Model::decode(bytes.into(), Path::new("emitted.onnx")).unwrap();
+    }
+    let _ = trainable_parameters(&grafted.model, sample);
+    match programs(grafted, sample) {
+        Some(()) => 7,
+        None => 6,
+    }
+}
+
+/// New values for the head, as far as it lies in initializers.
+fn tuned(grafted: &Grafted) -> Vec<(String, Vec<f32>)> {
+    let tensors = grafted.model.graph().initializer.iter();
+    tensors
+        .filter_map(|t| {
+            let name = t.name.clone()?;
+            let wanted = grafted.head_parameters.contains(&name);
+            let tensor = grafted.model.tensor(t).ok().filter(|_| wanted)?;
+            Some((name, vec![0.5; tensor.len()]))
+        })
+        .collect()
+}
+
+fn programs(grafted: &Grafted, sample: &[usize]) -> Option<()> {
+    let names = trainable_parameters(&grafted.model, sample).ok()?;
+    let prepared = Prepared::new(&grafted.model, BATCH, sample).ok()?;
+    let mut done = Some(());
+    for trainable in [names.as_slice(), &grafted.head_parameters] {
+        let dropout = &grafted.dropout;
+        let step = step_program(&prepared, trainable, dropout).ok();
+        let evaluation = evaluation_program(&prepared, trainable).ok();
+        let mut folded = prepared.clone();
+        let prefix = folded.fold().ok().and_then(|()| {
+            let ports = boundary(&folded, trainable).ok()?;
+            prefix_graph(&folded, &ports).ok()
+        });
+        for program in step.iter().chain(&evaluation) {
+            encode(&program.graph.to_model(1 << 12).0).unwrap();
+        }
+        done = done.and(step).and(evaluation).and(prefix).map(|_| ());
+    }
+    done
+}
+
+/// The dimensions of a sample: those declared, 8 where they are open, 3×8×8 where there are none.
+pub fn sample(graph: &Graph) -> Vec<usize> {
+    let dims = image_input(graph).map(|i| i.dims).unwrap_or_default();
+    let declared: Vec<usize> = dims
+        .iter()
+        .skip(1)
+        .map(|d| match d {
+            Dim::Known(d) => *d,
+            Dim::Symbolic(_) => 8,
+        })
+        .collect();
+    if declared.len() == 3 {
+        declared
+    } else {
+        vec![3, 8, 8]
+    }
+}
