@@ -138,7 +138,7 @@ fn keep(model: &Model) -> Result<Grafted, CliError> {
 
 fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<(), CliError> {
     let fail = |e: &dyn std::fmt::Display| {
-        CliError::usage(format!("cannot write {}: {e}", args.out.display()))
+        CliError::failure(format!("cannot write {}: {e}", args.out.display()))
     };
     let mut bytes = std::io::Cursor::new(Vec::new());
     let mut npz = NpzWriter::new(&mut bytes);

@@ -1,31 +1,17 @@
 //! Where trials run: a network, data, a device.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::Instant;
 
-use crate::data::{Dataset, Layout, Preprocess, epoch_order};
-use crate::graph::Graph;
-use crate::onnx::{Tensor, encode};
-use crate::runtime::denormals::FlushToZero;
-use crate::runtime::{Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
+use crate::data::{Dataset, Layout, Preprocess};
+use crate::onnx::Tensor;
+use crate::runtime::{Buffer, Device, Runtime};
 use crate::surgery::Grafted;
 
-use super::dropout::fill_mask;
 use super::features::Features;
-use super::program::{
-    LABELS, Port, Prepared, Program, boundary, evaluation_program, prefix_graph, step_program,
-};
-use super::{
-    EpochMetrics, Moments, Observer, PlateauState, Predictions, Score, TrainingError, TrialOutcome,
-    TrialSpec,
-};
+use super::program::{Port, Prepared, boundary, evaluation_program, prefix_graph, step_program};
+use super::sessions::{Bound, SessionMaker, Sessions};
+use super::{Observer, Predictions, TrainingError, TrialSpec};
 
-/// Initializers of this size and more are shared by all sessions of a lab instead of copied.
-const SHARED_FROM: usize = 1 << 12;
-/// Environment variable with the prefix of onnxruntime's profile files.
-const PROFILE: &str = "FTSURGERY_PROFILE";
 /// Samples per run of the frozen prefix and of evaluation.
 const EVALUATION_BATCH: usize = 16;
 
@@ -63,26 +49,12 @@ pub struct LabOptions {
 
 /// A grafted network with its data, on which trials are run.
 pub struct Lab<'a> {
-    runtime: &'a Runtime,
     network: &'a Grafted,
-    dataset: &'a Dataset,
+    pub(super) dataset: &'a Dataset,
     input: InputSpec,
+    sessions: SessionMaker<'a>,
     options: LabOptions,
     sample_dims: Vec<usize>,
-    shared: Mutex<HashMap<String, SharedTensor>>,
-}
-
-/// A session with its buffers.
-struct Bound {
-    session: Session,
-    binding: crate::runtime::Binding,
-    features: Vec<Buffer>,
-    masks: Vec<Buffer>,
-    labels: Option<Buffer>,
-    loss: Option<Buffer>,
-    gradients: Vec<Buffer>,
-    logits: Buffer,
-    program: Program,
 }
 
 impl<'a> Lab<'a> {
@@ -99,13 +71,12 @@ impl<'a> Lab<'a> {
     ) -> Result<Self, TrainingError> {
         let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
-            runtime,
+            sessions: SessionMaker::new(runtime, options.device, options.threads),
             network,
             dataset,
             input,
             options,
             sample_dims,
-            shared: Mutex::default(),
         };
         let classes = lab.prepare(1)?.classes;
         let wrong =
@@ -123,122 +94,6 @@ impl<'a> Lab<'a> {
 
     fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
         Prepared::new(&self.network.model, batch, &self.sample_dims)
-    }
-
-    /// Runs a trial on the samples `train`, watched on the samples `validation`.
-    ///
-    /// # Errors
-    /// When there is nothing to train on, a gradient is missing, the loss diverges, the observer
-    /// asks to stop, or the runtime fails.
-    pub fn run(
-        &self,
-        spec: &TrialSpec,
-        train: &[usize],
-        validation: &[usize],
-        observer: &mut dyn Observer,
-    ) -> Result<TrialOutcome, TrainingError> {
-        if train.is_empty() || spec.batch_size == 0 {
-            return Err(TrainingError::NoSamples);
-        }
-        let start = Instant::now();
-        let used: Vec<usize> = train.iter().chain(validation).copied().collect();
-        let features = self.features(&spec.trainable, &used, observer)?;
-        let parameters = self.initial_parameters(&spec.trainable)?;
-        let mut moments = vec![Moments::default(); parameters.len()];
-        let batch = spec.batch_size.min(train.len());
-        let mut steps = Sessions::default();
-        let mut evaluations = Sessions::default();
-        let per_epoch = train.len().div_ceil(batch);
-        let total = per_epoch * spec.epochs;
-        let mut rate = spec.optimizer.learning_rate;
-        let mut plateau = PlateauState::default();
-        let mut outcome = TrialOutcome {
-            parameters: Vec::new(),
-            best_epoch: 0,
-            epochs: Vec::new(),
-            trained_parameters: parameters
-                .iter()
-                .map(|p| p.dims().iter().product::<usize>())
-                .sum(),
-            seconds: 0.0,
-        };
-        let mut best: Option<Score> = None;
-        let mut step = 0usize;
-        for epoch in 1..=spec.epochs {
-            let order = epoch_order(train, spec.seed, epoch as u64, spec.shuffle);
-            let mut loss_sum = 0f64;
-            for rows in order.chunks(batch) {
-                step += 1;
-                let bound =
-                    steps.get(rows.len(), || self.bind_step(spec, rows.len(), &parameters))?;
-                features.gather(self, rows, &bound.features)?;
-                bound.set_labels(self.dataset, rows)?;
-                for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
-                    fill_mask(
-                        &mut buffer.as_f32_mut()?,
-                        mask.ratio,
-                        spec.seed,
-                        step as u64,
-                        &mask.name,
-                    );
-                }
-                bound.session.run_bound(&mut bound.binding)?;
-                let loss = bound.loss()?;
-                if !loss.is_finite() {
-                    return Err(TrainingError::Diverged { step, epoch, loss });
-                }
-                loss_sum += f64::from(loss) * rows.len() as f64;
-                observer.step(step, total, loss)?;
-                let _flush = FlushToZero::new();
-                for ((parameter, gradient), state) in
-                    parameters.iter().zip(&bound.gradients).zip(&mut moments)
-                {
-                    let mut values = parameter.as_f32_mut()?;
-                    let gradient = gradient.as_f32()?;
-                    spec.optimizer
-                        .update(step as u64, rate, &mut values, &gradient, state);
-                }
-            }
-            let score = match validation.is_empty() {
-                true => None,
-                false => {
-                    let bind = |n| self.bind_evaluation(&spec.trainable, n, &parameters);
-                    Some(
-                        self.evaluate(&features, validation, &mut evaluations, bind)?
-                            .score(),
-                    )
-                }
-            };
-            let metrics = EpochMetrics {
-                epoch,
-                loss: loss_sum / train.len() as f64,
-                validation: score,
-                learning_rate: rate,
-                seconds: start.elapsed().as_secs_f64(),
-            };
-            outcome.epochs.push(metrics);
-            let better = match (best, score) {
-                (Some(old), Some(new)) => {
-                    new.accuracy > old.accuracy
-                        || (new.accuracy == old.accuracy && new.loss < old.loss)
-                }
-                _ => true,
-            };
-            if better {
-                best = score;
-                outcome.best_epoch = epoch;
-                outcome.parameters = snapshot(&spec.trainable, &parameters)?;
-            }
-            if let (Some(schedule), Some(score)) = (&spec.plateau, score) {
-                rate = plateau.next(schedule, score.accuracy, rate);
-            }
-            observer.epoch(&metrics)?;
-        }
-        if spec.epochs == 0 {
-            outcome.parameters = snapshot(&spec.trainable, &parameters)?;
-        }
-        outcome.seconds = start.elapsed().as_secs_f64();
-        Ok(outcome)
     }
 
     /// The logits of `samples` with the given values of some parameters, the network's own for
@@ -285,7 +140,7 @@ impl<'a> Lab<'a> {
         let parameters = self.initial_parameters(trainable)?;
         let prepared = self.prepare(samples.len())?;
         let program = step_program(&prepared, trainable, &[])?;
-        let mut bound = self.bind(program, "gradients", &parameters)?;
+        let mut bound = self.sessions.bind(program, "gradients", &parameters)?;
         features.gather(self, samples, &bound.features)?;
         bound.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
@@ -304,7 +159,7 @@ impl<'a> Lab<'a> {
     }
 
     /// The frozen features of `samples` (not yet computed where they are the input itself).
-    fn features(
+    pub(super) fn features(
         &self,
         trainable: &[String],
         samples: &[usize],
@@ -321,11 +176,11 @@ impl<'a> Lab<'a> {
             observer.features(done * batch, samples.len())?;
             let run = sessions.get(rows.len(), || {
                 if rows.len() == batch {
-                    return self.bind_prefix(&graph, &prepared.input);
+                    return self.sessions.bind_prefix(&graph, &prepared.input);
                 }
                 let (rest, ports) = self.prefix(trainable, rows.len())?;
                 match prefix_graph(&rest, &ports)? {
-                    Some(graph) => self.bind_prefix(&graph, &rest.input),
+                    Some(graph) => self.sessions.bind_prefix(&graph, &rest.input),
                     None => Err(TrainingError::Mismatch(
                         "the frozen part depends on the batch size".into(),
                     )),
@@ -355,7 +210,7 @@ impl<'a> Lab<'a> {
         Ok((prepared, ports))
     }
 
-    fn evaluate(
+    pub(super) fn evaluate(
         &self,
         features: &Features,
         samples: &[usize],
@@ -387,7 +242,7 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    fn bind_step(
+    pub(super) fn bind_step(
         &self,
         spec: &TrialSpec,
         batch: usize,
@@ -395,151 +250,23 @@ impl<'a> Lab<'a> {
     ) -> Result<Bound, TrainingError> {
         let prepared = self.prepare(batch)?;
         let program = step_program(&prepared, &spec.trainable, &self.network.dropout)?;
-        self.bind(program, "training step", parameters)
+        self.sessions.bind(program, "training step", parameters)
     }
 
-    fn bind_evaluation(
+    pub(super) fn bind_evaluation(
         &self,
         trainable: &[String],
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
         let program = evaluation_program(&self.prepare(batch)?, trainable)?;
-        self.bind(program, "evaluation", parameters)
+        self.sessions.bind(program, "evaluation", parameters)
     }
 
-    fn bind(
+    pub(super) fn initial_parameters(
         &self,
-        program: Program,
-        label: &str,
-        parameters: &[Buffer],
-    ) -> Result<Bound, TrainingError> {
-        let session = self.session(&program.graph, label)?;
-        let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
-        let features = program
-            .features
-            .iter()
-            .map(|p| zeros(&p.dims))
-            .collect::<Result<Vec<_>, _>>()?;
-        let batch = program.logits.dims[0];
-        let masks = program
-            .masks
-            .iter()
-            .map(|m| zeros(&[batch, m.width]))
-            .collect::<Result<Vec<_>, _>>()?;
-        let logits = zeros(&program.logits.dims)?;
-        let mut inputs: Vec<(&str, &Buffer)> = Vec::new();
-        let feature_names = program.features.iter().map(|p| p.name.as_str());
-        inputs.extend(feature_names.zip(&features));
-        inputs.extend(
-            program
-                .parameters
-                .iter()
-                .map(|p| p.name.as_str())
-                .zip(parameters),
-        );
-        inputs.extend(program.masks.iter().map(|m| m.name.as_str()).zip(&masks));
-        let mut outputs = vec![(program.logits.name.as_str(), &logits)];
-        let mut labels = None;
-        let mut loss = None;
-        let mut gradients = Vec::new();
-        if let Some((loss_name, gradient_names)) = &program.loss {
-            let label_buffer = labels.insert(Buffer::zeros_i64(&[batch])?);
-            inputs.push((LABELS, label_buffer));
-            outputs.push((loss_name, loss.insert(zeros(&[])?)));
-            gradients = program
-                .parameters
-                .iter()
-                .map(|p| zeros(&p.dims))
-                .collect::<Result<Vec<_>, _>>()?;
-            outputs.extend(gradient_names.iter().map(String::as_str).zip(&gradients));
-        }
-        let binding = session.bind(&inputs, &outputs)?;
-        Ok(Bound {
-            session,
-            binding,
-            features,
-            masks,
-            labels,
-            loss,
-            gradients,
-            logits,
-            program,
-        })
-    }
-
-    fn bind_prefix(&self, graph: &Graph, input: &str) -> Result<PrefixRun, TrainingError> {
-        let session = self.session(graph, "frozen prefix")?;
-        let fixed = |value: &crate::graph::Value| {
-            let dims: Vec<usize> = value
-                .dims
-                .iter()
-                .flatten()
-                .map(|d| match d {
-                    crate::graph::Dim::Known(d) => *d,
-                    crate::graph::Dim::Symbolic(_) => 0,
-                })
-                .collect();
-            Buffer::zeros_f32(&dims)
-        };
-        let mut dims = vec![0; 0];
-        if let Some(value) = graph.inputs.iter().find(|v| v.name == input) {
-            dims = fixed(value)?.dims().to_vec();
-        }
-        let buffer = Buffer::zeros_f32(&dims)?;
-        let outputs = graph
-            .outputs
-            .iter()
-            .map(fixed)
-            .collect::<Result<Vec<_>, _>>()?;
-        let names = graph.outputs.iter().map(|v| v.name.as_str());
-        let bound: Vec<(&str, &Buffer)> = names.zip(&outputs).collect();
-        let binding = session.bind(&[(input, &buffer)], &bound)?;
-        Ok(PrefixRun {
-            session,
-            binding,
-            input: buffer,
-            outputs,
-        })
-    }
-
-    fn session(&self, graph: &Graph, label: &str) -> Result<Session, TrainingError> {
-        let (model, external) = graph.to_model(SHARED_FROM);
-        let mut shared = self.shared.lock().unwrap_or_else(|e| e.into_inner());
-        let mut externals = Vec::with_capacity(external.len());
-        for (name, tensor) in external {
-            let entry = match shared.get(&name) {
-                Some(entry) => entry.clone(),
-                None => {
-                    let entry =
-                        SharedTensor::new(&name, tensor.dtype as i32, &tensor.dims, tensor.data)?;
-                    shared.insert(name.clone(), entry.clone());
-                    entry
-                }
-            };
-            externals.push((name, entry));
-        }
-        let options = SessionOptions {
-            label: label.to_owned(),
-            device: self.options.device,
-            threads: self.options.threads,
-            // For whoever looks for lost time: onnxruntime's profile of every operator.
-            profile: std::env::var_os(PROFILE).map(|prefix| {
-                let mut path = prefix;
-                path.push(format!("-{}", label.replace(' ', "-")));
-                path.into()
-            }),
-            ..SessionOptions::default()
-        };
-        Ok(Session::new(
-            self.runtime,
-            &encode(&model)?,
-            &externals,
-            &options,
-        )?)
-    }
-
-    fn initial_parameters(&self, names: &[String]) -> Result<Vec<Buffer>, TrainingError> {
+        names: &[String],
+    ) -> Result<Vec<Buffer>, TrainingError> {
         let prepared = self.prepare(1)?;
         names
             .iter()
@@ -563,64 +290,4 @@ pub struct Gradient {
     pub dims: Vec<usize>,
     /// Row-major values.
     pub values: Vec<f32>,
-}
-
-struct PrefixRun {
-    session: Session,
-    binding: crate::runtime::Binding,
-    input: Buffer,
-    outputs: Vec<Buffer>,
-}
-
-/// Sessions by batch size, made when first needed.
-struct Sessions<T>(HashMap<usize, T>);
-
-impl<T> Default for Sessions<T> {
-    fn default() -> Self {
-        Sessions(HashMap::new())
-    }
-}
-
-impl<T> Sessions<T> {
-    fn get(
-        &mut self,
-        batch: usize,
-        make: impl FnOnce() -> Result<T, TrainingError>,
-    ) -> Result<&mut T, TrainingError> {
-        use std::collections::hash_map::Entry;
-        match self.0.entry(batch) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(make()?)),
-        }
-    }
-}
-
-impl Bound {
-    fn set_labels(&self, dataset: &Dataset, rows: &[usize]) -> Result<(), TrainingError> {
-        if let Some(buffer) = &self.labels {
-            let mut labels = buffer.as_i64_mut()?;
-            for (label, &row) in labels.iter_mut().zip(rows) {
-                *label = dataset.labels()[row];
-            }
-        }
-        Ok(())
-    }
-
-    fn loss(&self) -> Result<f32, TrainingError> {
-        let Some(buffer) = &self.loss else {
-            return Ok(f32::NAN);
-        };
-        Ok(buffer.as_f32()?.first().copied().unwrap_or(f32::NAN))
-    }
-}
-
-fn snapshot(
-    names: &[String],
-    buffers: &[Buffer],
-) -> Result<Vec<(String, Vec<f32>)>, TrainingError> {
-    names
-        .iter()
-        .zip(buffers)
-        .map(|(name, buffer)| Ok((name.clone(), buffer.as_f32()?.to_vec())))
-        .collect()
 }

@@ -10,7 +10,9 @@ mod optimizer;
 mod parameters;
 pub mod program;
 mod schedule;
+mod sessions;
 mod spec;
+mod trial;
 
 pub use error::TrainingError;
 pub use inference::{Fill, Inference, Outputs};

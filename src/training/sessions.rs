@@ -1,0 +1,246 @@
+//! Sessions with their buffers, sharing the weights that do not change.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use crate::data::Dataset;
+use crate::graph::{Dim, Graph, Value};
+use crate::onnx::{Tensor, encode};
+use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
+
+use super::TrainingError;
+use super::program::{LABELS, Program};
+
+/// Initializers of this size and more are shared by all sessions of a lab instead of copied.
+const SHARED_FROM: usize = 1 << 12;
+/// Environment variable with the prefix of onnxruntime's profile files.
+const PROFILE: &str = "FTSURGERY_PROFILE";
+
+/// Makes sessions for one device.
+pub(super) struct SessionMaker<'a> {
+    runtime: &'a Runtime,
+    device: Device,
+    threads: usize,
+    shared: Mutex<HashMap<String, (Tensor, SharedTensor)>>,
+}
+
+/// A session with its buffers.
+pub(super) struct Bound {
+    pub session: Session,
+    pub binding: Binding,
+    pub features: Vec<Buffer>,
+    pub masks: Vec<Buffer>,
+    pub labels: Option<Buffer>,
+    pub loss: Option<Buffer>,
+    pub gradients: Vec<Buffer>,
+    pub logits: Buffer,
+    pub program: Program,
+}
+
+impl<'a> SessionMaker<'a> {
+    /// A maker of sessions with `threads` threads each; 0 for all cores.
+    pub fn new(runtime: &'a Runtime, device: Device, threads: usize) -> Self {
+        SessionMaker {
+            runtime,
+            device,
+            threads,
+            shared: Mutex::default(),
+        }
+    }
+
+    /// A session for `program`, bound to `parameters` and to buffers of its own for the rest.
+    ///
+    /// # Errors
+    /// When the runtime refuses the graph.
+    pub fn bind(
+        &self,
+        program: Program,
+        label: &str,
+        parameters: &[Buffer],
+    ) -> Result<Bound, TrainingError> {
+        let session = self.session(&program.graph, label)?;
+        let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
+        let features = program
+            .features
+            .iter()
+            .map(|p| zeros(&p.dims))
+            .collect::<Result<Vec<_>, _>>()?;
+        let batch = program.logits.dims[0];
+        let masks = program
+            .masks
+            .iter()
+            .map(|m| zeros(&[batch, m.width]))
+            .collect::<Result<Vec<_>, _>>()?;
+        let logits = zeros(&program.logits.dims)?;
+        let mut inputs: Vec<(&str, &Buffer)> = Vec::new();
+        let feature_names = program.features.iter().map(|p| p.name.as_str());
+        inputs.extend(feature_names.zip(&features));
+        inputs.extend(
+            program
+                .parameters
+                .iter()
+                .map(|p| p.name.as_str())
+                .zip(parameters),
+        );
+        inputs.extend(program.masks.iter().map(|m| m.name.as_str()).zip(&masks));
+        let mut outputs = vec![(program.logits.name.as_str(), &logits)];
+        let mut labels = None;
+        let mut loss = None;
+        let mut gradients = Vec::new();
+        if let Some((loss_name, gradient_names)) = &program.loss {
+            let label_buffer = labels.insert(Buffer::zeros_i64(&[batch])?);
+            inputs.push((LABELS, label_buffer));
+            outputs.push((loss_name, loss.insert(zeros(&[])?)));
+            gradients = program
+                .parameters
+                .iter()
+                .map(|p| zeros(&p.dims))
+                .collect::<Result<Vec<_>, _>>()?;
+            outputs.extend(gradient_names.iter().map(String::as_str).zip(&gradients));
+        }
+        let binding = session.bind(&inputs, &outputs)?;
+        Ok(Bound {
+            session,
+            binding,
+            features,
+            masks,
+            labels,
+            loss,
+            gradients,
+            logits,
+            program,
+        })
+    }
+
+    /// A session for the frozen prefix `graph`, which reads `input`.
+    ///
+    /// # Errors
+    /// When the runtime refuses the graph.
+    pub fn bind_prefix(&self, graph: &Graph, input: &str) -> Result<PrefixRun, TrainingError> {
+        let session = self.session(graph, "frozen prefix")?;
+        let fixed = |value: &Value| {
+            let dims: Vec<usize> = value
+                .dims
+                .iter()
+                .flatten()
+                .map(|d| match d {
+                    Dim::Known(d) => *d,
+                    Dim::Symbolic(_) => 0,
+                })
+                .collect();
+            Buffer::zeros_f32(&dims)
+        };
+        let mut dims = vec![0; 0];
+        if let Some(value) = graph.inputs.iter().find(|v| v.name == input) {
+            dims = fixed(value)?.dims().to_vec();
+        }
+        let buffer = Buffer::zeros_f32(&dims)?;
+        let outputs = graph
+            .outputs
+            .iter()
+            .map(fixed)
+            .collect::<Result<Vec<_>, _>>()?;
+        let names = graph.outputs.iter().map(|v| v.name.as_str());
+        let bound: Vec<(&str, &Buffer)> = names.zip(&outputs).collect();
+        let binding = session.bind(&[(input, &buffer)], &bound)?;
+        Ok(PrefixRun {
+            session,
+            binding,
+            input: buffer,
+            outputs,
+        })
+    }
+
+    fn session(&self, graph: &Graph, label: &str) -> Result<Session, TrainingError> {
+        let (model, external) = graph.to_model(SHARED_FROM);
+        let externals = external
+            .into_iter()
+            .map(|(name, tensor)| Ok((name.clone(), self.share(&name, tensor)?)))
+            .collect::<Result<Vec<_>, TrainingError>>()?;
+        let options = SessionOptions {
+            label: label.to_owned(),
+            device: self.device,
+            threads: self.threads,
+            // For whoever looks for lost time: onnxruntime's profile of every operator.
+            profile: std::env::var_os(PROFILE).map(|prefix| {
+                let mut path = prefix;
+                path.push(format!("-{}", label.replace(' ', "-")));
+                path.into()
+            }),
+            ..SessionOptions::default()
+        };
+        Ok(Session::new(
+            self.runtime,
+            &encode(&model)?,
+            &externals,
+            &options,
+        )?)
+    }
+
+    /// The tensor in the memory that all sessions share.
+    fn share(&self, name: &str, tensor: Tensor) -> Result<SharedTensor, TrainingError> {
+        let mut shared = self.shared.lock().unwrap_or_else(|e| e.into_inner());
+        // Constants made for one batch size may have the name of another's.
+        if let Some((known, entry)) = shared.get(name)
+            && *known == tensor
+        {
+            return Ok(entry.clone());
+        }
+        let data = tensor.data.clone();
+        let entry = SharedTensor::new(name, tensor.dtype as i32, &tensor.dims, data)?;
+        shared.insert(name.to_owned(), (tensor, entry.clone()));
+        Ok(entry)
+    }
+}
+
+/// A session of the frozen prefix with its buffers.
+pub(super) struct PrefixRun {
+    pub session: Session,
+    pub binding: Binding,
+    pub input: Buffer,
+    pub outputs: Vec<Buffer>,
+}
+
+/// Sessions by batch size, made when first needed.
+pub(super) struct Sessions<T>(HashMap<usize, T>);
+
+impl<T> Default for Sessions<T> {
+    fn default() -> Self {
+        Sessions(HashMap::new())
+    }
+}
+
+impl<T> Sessions<T> {
+    pub fn get(
+        &mut self,
+        batch: usize,
+        make: impl FnOnce() -> Result<T, TrainingError>,
+    ) -> Result<&mut T, TrainingError> {
+        use std::collections::hash_map::Entry;
+        match self.0.entry(batch) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(make()?)),
+        }
+    }
+}
+
+impl Bound {
+    /// Writes the labels of `rows`.
+    pub fn set_labels(&self, dataset: &Dataset, rows: &[usize]) -> Result<(), TrainingError> {
+        if let Some(buffer) = &self.labels {
+            let mut labels = buffer.as_i64_mut()?;
+            for (label, &row) in labels.iter_mut().zip(rows) {
+                *label = dataset.labels()[row];
+            }
+        }
+        Ok(())
+    }
+
+    /// The loss of the last run.
+    pub fn loss(&self) -> Result<f32, TrainingError> {
+        let Some(buffer) = &self.loss else {
+            return Ok(f32::NAN);
+        };
+        Ok(buffer.as_f32()?.first().copied().unwrap_or(f32::NAN))
+    }
+}

@@ -1,0 +1,143 @@
+//! The loop of one trial: epochs of steps, each epoch scored.
+
+use std::time::Instant;
+
+use crate::data::epoch_order;
+use crate::runtime::Buffer;
+use crate::runtime::denormals::FlushToZero;
+
+use super::dropout::fill_mask;
+use super::sessions::Sessions;
+use super::{
+    EpochMetrics, Lab, Moments, Observer, PlateauState, Score, TrainingError, TrialOutcome,
+    TrialSpec,
+};
+
+impl Lab<'_> {
+    /// Runs a trial on the samples `train`, watched on the samples `validation`.
+    ///
+    /// # Errors
+    /// When there is nothing to train on, a gradient is missing, the loss diverges, the observer
+    /// asks to stop, or the runtime fails.
+    pub fn run(
+        &self,
+        spec: &TrialSpec,
+        train: &[usize],
+        validation: &[usize],
+        observer: &mut dyn Observer,
+    ) -> Result<TrialOutcome, TrainingError> {
+        if train.is_empty() || spec.batch_size == 0 {
+            return Err(TrainingError::NoSamples);
+        }
+        let start = Instant::now();
+        let used: Vec<usize> = train.iter().chain(validation).copied().collect();
+        let features = self.features(&spec.trainable, &used, observer)?;
+        let parameters = self.initial_parameters(&spec.trainable)?;
+        let mut moments = vec![Moments::default(); parameters.len()];
+        let batch = spec.batch_size.min(train.len());
+        let mut steps = Sessions::default();
+        let mut evaluations = Sessions::default();
+        let per_epoch = train.len().div_ceil(batch);
+        let total = per_epoch * spec.epochs;
+        let mut rate = spec.optimizer.learning_rate;
+        let mut plateau = PlateauState::default();
+        let mut outcome = TrialOutcome {
+            parameters: Vec::new(),
+            best_epoch: 0,
+            epochs: Vec::new(),
+            trained_parameters: parameters
+                .iter()
+                .map(|p| p.dims().iter().product::<usize>())
+                .sum(),
+            seconds: 0.0,
+        };
+        let mut best: Option<Score> = None;
+        let mut step = 0usize;
+        for epoch in 1..=spec.epochs {
+            let order = epoch_order(train, spec.seed, epoch as u64, spec.shuffle);
+            let mut loss_sum = 0f64;
+            for rows in order.chunks(batch) {
+                step += 1;
+                let bound =
+                    steps.get(rows.len(), || self.bind_step(spec, rows.len(), &parameters))?;
+                features.gather(self, rows, &bound.features)?;
+                bound.set_labels(self.dataset, rows)?;
+                for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
+                    fill_mask(
+                        &mut buffer.as_f32_mut()?,
+                        mask.ratio,
+                        spec.seed,
+                        step as u64,
+                        &mask.name,
+                    );
+                }
+                bound.session.run_bound(&mut bound.binding)?;
+                let loss = bound.loss()?;
+                if !loss.is_finite() {
+                    return Err(TrainingError::Diverged { step, epoch, loss });
+                }
+                loss_sum += f64::from(loss) * rows.len() as f64;
+                observer.step(step, total, loss)?;
+                let _flush = FlushToZero::new();
+                for ((parameter, gradient), state) in
+                    parameters.iter().zip(&bound.gradients).zip(&mut moments)
+                {
+                    let mut values = parameter.as_f32_mut()?;
+                    let gradient = gradient.as_f32()?;
+                    spec.optimizer
+                        .update(step as u64, rate, &mut values, &gradient, state);
+                }
+            }
+            let score = match validation.is_empty() {
+                true => None,
+                false => {
+                    let bind = |n| self.bind_evaluation(&spec.trainable, n, &parameters);
+                    Some(
+                        self.evaluate(&features, validation, &mut evaluations, bind)?
+                            .score(),
+                    )
+                }
+            };
+            let metrics = EpochMetrics {
+                epoch,
+                loss: loss_sum / train.len() as f64,
+                validation: score,
+                learning_rate: rate,
+                seconds: start.elapsed().as_secs_f64(),
+            };
+            outcome.epochs.push(metrics);
+            let better = match (best, score) {
+                (Some(old), Some(new)) => {
+                    new.accuracy > old.accuracy
+                        || (new.accuracy == old.accuracy && new.loss < old.loss)
+                }
+                _ => true,
+            };
+            if better {
+                best = score;
+                outcome.best_epoch = epoch;
+                outcome.parameters = snapshot(&spec.trainable, &parameters)?;
+            }
+            if let (Some(schedule), Some(score)) = (&spec.plateau, score) {
+                rate = plateau.next(schedule, score.accuracy, rate);
+            }
+            observer.epoch(&metrics)?;
+        }
+        if spec.epochs == 0 {
+            outcome.parameters = snapshot(&spec.trainable, &parameters)?;
+        }
+        outcome.seconds = start.elapsed().as_secs_f64();
+        Ok(outcome)
+    }
+}
+
+fn snapshot(
+    names: &[String],
+    buffers: &[Buffer],
+) -> Result<Vec<(String, Vec<f32>)>, TrainingError> {
+    names
+        .iter()
+        .zip(buffers)
+        .map(|(name, buffer)| Ok((name.clone(), buffer.as_f32()?.to_vec())))
+        .collect()
+}
