@@ -220,10 +220,10 @@ fn is_collapse(index: &Index, shapes: &Inferred, node: &Node) -> bool {
         return (is_point(output) && !is_point(input))
             || (node.is("AveragePool") && flattening_follows(index, shapes, output));
     }
-    is_flattening(index, shapes, node)
+    is_flattening(shapes, node)
 }
 
-fn is_flattening(index: &Index, shapes: &Inferred, node: &Node) -> bool {
+fn is_flattening(shapes: &Inferred, node: &Node) -> bool {
     if node.is("Flatten") {
         return true;
     }
@@ -232,9 +232,10 @@ fn is_flattening(index: &Index, shapes: &Inferred, node: &Node) -> bool {
     }
     match shapes.rank(node.output(0).unwrap_or("")) {
         Some(rank) => rank <= 2,
+        // As many dimensions as its target has elements.
         None => {
-            let target = node.input(1).and_then(|v| index.constant(v));
-            node.is("Reshape") && target.is_some_and(|(_, t)| t.len() <= 2)
+            let target = node.input(1).and_then(|v| shapes.single(v));
+            node.is("Reshape") && matches!(target, Some([0..=2]))
         }
     }
 }
@@ -244,7 +245,7 @@ fn flattening_follows(index: &Index, shapes: &Inferred, value: &str) -> bool {
     while let Some([reader]) = index.consumers.get(value).map(Vec::as_slice) {
         let node = index.node(*reader);
         if !node.is("Dropout") && !node.is("Identity") && !node.is("Transpose") {
-            return is_flattening(index, shapes, node);
+            return is_flattening(shapes, node);
         }
         match node.output(0) {
             Some(output) => value = output,

@@ -62,6 +62,11 @@ impl Inferred {
         self.shapes.get(value)
     }
 
+    /// Records what is known of a value's shape.
+    pub fn insert(&mut self, value: &str, shape: ValueShape) {
+        self.shapes.insert(value.to_owned(), shape);
+    }
+
     /// Dimensions for a batch of one.
     pub fn single(&self, value: &str) -> Option<&[usize]> {
         self.get(value)?.single.as_deref()

@@ -76,6 +76,9 @@ impl<'g> Index<'g> {
     }
 }
 
+/// The name of a constant, and the constant.
+pub(super) type Named<'g> = (&'g str, &'g Tensor);
+
 /// The inputs that hold the trainable parameters of an operator, by position.
 fn parameter_positions(node: &Node) -> &'static [usize] {
     if !node.domain.is_empty() {
@@ -108,6 +111,41 @@ pub(super) fn own_parameters<'g>(index: &Index<'g>, node: &'g Node) -> Vec<(&'g 
         .filter_map(|&i| node.input(i))
         .filter_map(|name| index.float_constant(name))
         .collect()
+}
+
+/// Whether a node is half of a normalisation that an exporter wrote as a `Mul` and an `Add` of
+/// constants with an element per feature, as it does with the stored statistics of a
+/// `BatchNormalization` that follows no convolution.
+pub(super) fn is_written_out_norm(index: &Index, node: &Node) -> bool {
+    let pair = if node.is("Mul") {
+        match node.output(0).and_then(|v| index.consumers.get(v)) {
+            Some(readers) => readers.first().map(|&add| (node, index.node(add))),
+            None => None,
+        }
+    } else {
+        let mul = with_constant(index, node).and_then(|(data, _)| index.producer(data));
+        mul.map(|mul| (index.node(mul), node))
+    };
+    let Some((mul, add)) = pair.filter(|(mul, add)| mul.is("Mul") && add.is("Add")) else {
+        return false;
+    };
+    let readers = mul.output(0).and_then(|v| index.consumers.get(v));
+    readers.is_some_and(|r| r.len() == 1)
+        && matches!(
+            (with_constant(index, mul), with_constant(index, add)),
+            (Some((_, (_, scale))), Some((_, (_, shift))))
+                if scale.len() > 1 && scale.dims == shift.dims
+        )
+}
+
+/// The data and the float constant that a node of two inputs works on.
+pub(super) fn with_constant<'g>(index: &Index<'g>, node: &'g Node) -> Option<(&'g str, Named<'g>)> {
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    match (index.float_constant(a), index.float_constant(b)) {
+        (None, Some(constant)) => Some((a, constant)),
+        (Some(constant), None) => Some((b, constant)),
+        _ => None,
+    }
 }
 
 /// Names and tensors of the running statistics of a `BatchNormalization`.

@@ -6,7 +6,9 @@ use crate::graph::{Dim, Node};
 
 use super::count;
 use super::infer::Inferred;
-use super::kinds::{Index, buffers, is_norm, is_weighted, own_parameters};
+use super::kinds::{
+    Index, Named, buffers, is_norm, is_weighted, is_written_out_norm, own_parameters, with_constant,
+};
 
 /// One node of the dataflow. `Identity`, `Cast`, constants and what only computes shapes are left
 /// out.
@@ -107,10 +109,9 @@ pub(super) fn collect(
         inputs.dedup();
         made_by.extend(node.present_outputs().map(|v| (v, layers.len())));
         let mut own = own_parameters(index, node);
-        if let Some((_, bias)) = bias_of(index, node)
-            && let Some(bias) = index.float_constant(bias)
-        {
-            own.push(bias);
+        own.extend(bias_of(index, node).map(|(_, bias)| bias));
+        if owners.of[i].is_some() && own.is_empty() {
+            own.extend(with_constant(index, node).map(|(_, constant)| constant));
         }
         let mut count_once = |list: &[(&str, &crate::onnx::Tensor)]| -> usize {
             list.iter()
@@ -175,17 +176,27 @@ fn owners(index: &Index, data: &[bool], in_backbone: &[bool]) -> Owners {
             primary.push(i);
         }
     }
+    let mut weighed: HashSet<&str> = HashSet::new();
     for (i, node) in nodes.iter().enumerate() {
+        let behind = node.present_inputs().any(|v| weighed.contains(v));
+        if data[i] && (behind || of[i].is_some()) {
+            weighed.extend(node.present_outputs());
+        }
         if !data[i] || of[i].is_some() {
             continue;
         }
         let bias = bias_of(index, node).map(|(operator, _)| operator);
-        if bias.is_none() && !is_norm(node) && !node.is("PRelu") {
+        // Before the first layer it is the scaling of pixels.
+        let written_out = behind && is_written_out_norm(index, node);
+        if bias.is_none() && !is_norm(node) && !written_out && !node.is("PRelu") {
             continue;
         }
         let before = || {
-            let value = index.before(node.input(0)?, &["Transpose", "Identity"]);
-            index.producer(value)
+            let data = match written_out {
+                true => with_constant(index, node)?.0,
+                false => node.input(0)?,
+            };
+            index.producer(index.before(data, &["Transpose", "Identity"]))
         };
         of[i] = match bias.or_else(before).and_then(|p| of[p]) {
             Some(owner) => Some(owner),
@@ -232,16 +243,8 @@ fn neighbour(
 
 /// The operator whose bias the `Add` node adds, and the bias: a constant with an element per
 /// output feature behind an operator that has no bias of its own.
-fn bias_of<'g>(index: &Index<'g>, node: &'g Node) -> Option<(usize, &'g str)> {
-    if !node.is("Add") {
-        return None;
-    }
-    let (a, b) = (node.input(0)?, node.input(1)?);
-    let (data, bias) = match (index.float_constant(a), index.float_constant(b)) {
-        (None, Some(_)) => (a, b),
-        (Some(_), None) => (b, a),
-        _ => return None,
-    };
+fn bias_of<'g>(index: &Index<'g>, node: &'g Node) -> Option<(usize, Named<'g>)> {
+    let (data, bias) = with_constant(index, node).filter(|_| node.is("Add"))?;
     let operator = index.producer(index.before(data, &["Transpose", "Identity"]))?;
     let op = index.node(operator);
     if !is_weighted(index, op) {
@@ -264,6 +267,6 @@ fn bias_of<'g>(index: &Index<'g>, node: &'g Node) -> Option<(usize, &'g str)> {
         }),
         _ => None,
     }?;
-    let (_, tensor) = index.float_constant(bias)?;
+    let (_, tensor) = bias;
     (tensor.len() == features && !tensor.dims.is_empty()).then_some((operator, bias))
 }

@@ -5,13 +5,15 @@
 //! weights, biases, and the scales and shifts of normalisations; the running statistics of
 //! `BatchNormalization` are counted apart, as *buffers*. A constant that several nodes read counts
 //! once. Constants that merely scale or shift (`Mul`, `Sub`, … by an initializer) are no
-//! parameters.
+//! parameters, except the pair of `Mul` and `Add` behind a layer that a normalisation was written
+//! out as.
 
 mod backbone;
 mod blocks;
 mod count;
 mod dot;
 mod error;
+mod fill;
 mod flow;
 mod infer;
 mod json;
@@ -150,7 +152,8 @@ impl Analysis {
         options: &AnalyzeOptions,
     ) -> Result<Self, AnalysisError> {
         let index = Index::new(graph);
-        let shapes = infer_shapes(graph, declared, options.image_size);
+        let mut shapes = infer_shapes(graph, declared, options.image_size);
+        fill::fill(graph, options.image_size, &mut shapes);
         let sources: Vec<&str> = graph.inputs.iter().map(|i| i.name.as_str()).collect();
         let data = flow::data_nodes(&index, &sources);
         let input = image_input(graph).map(|i| i.name);

@@ -116,6 +116,14 @@ impl Net {
         self.op(name, "MaxPool", &[input], &attributes)
     }
 
+    /// A dense layer whose bias is added apart, by `NAME/add`.
+    pub fn dense(&mut self, name: &str, input: &str, from: usize, to: usize) -> String {
+        let weight = self.weight(&format!("{name}.w"), &[from, to]);
+        let bias = self.weight(&format!("{name}.b"), &[to]);
+        let x = self.op(name, "MatMul", &[input, &weight], &[]);
+        self.op(&format!("{name}/add"), "Add", &[&x, &bias], &[])
+    }
+
     pub fn gemm(&mut self, name: &str, input: &str, from: usize, to: usize) -> String {
         let weight = self.weight(&format!("{name}.w"), &[from, to]);
         let bias = self.weight(&format!("{name}.b"), &[to]);
@@ -231,6 +239,62 @@ pub fn keras() -> Graph {
     let bias = n.weight("dense.b", &[5]);
     x = n.op("dense", "MatMul", &[&x, &weight], &[]);
     x = n.op("bias", "Add", &[&x, &bias], &[]);
+    x = n.op("softmax", "Softmax", &[&x], &[]);
+    n.output(&x)
+}
+
+/// Three pooling stages as tf2onnx writes Keras' VGG networks: channels last outside, the flattening
+/// a `Reshape` to a shape computed from the feature map's, dense layers of `MatMul` and `Add`, and
+/// behind the first one's ReLU a batch normalisation written out as `Mul` and `Add`. The pixels
+/// are scaled in the model.
+pub fn tf2onnx_vgg(dims: [&str; 4]) -> Graph {
+    let mut n = Net::new(dims);
+    for (name, dims) in [("pixel.scale", [1, 1, 3]), ("pixel.shift", [1, 1, 3])] {
+        n.weight(name, &dims);
+    }
+    let mut x = n.op("scale", "Mul", &["x", "pixel.scale"], &[]);
+    x = n.op("shift", "Add", &[&x, "pixel.shift"], &[]);
+    x = n.op("in", "Transpose", &[&x], &[("perm", &[0, 3, 1, 2])]);
+    for (i, pair) in [3, 4, 4, 8].windows(2).enumerate() {
+        x = n.conv(&format!("conv{i}"), &x, [pair[1], pair[0], 3, 3]);
+        x = n.relu(&x);
+        x = n.pool(&format!("pool{i}"), &x);
+    }
+    let order = n.ints("order", &[0, 2, 3, 1]);
+    let (zero, one) = (n.ints("zero", &[0]), n.ints("one", &[1]));
+    n.graph.initializers.insert(
+        "features".to_owned(),
+        Tensor {
+            dtype: DataType::Int32,
+            dims: vec![1],
+            data: 32i32.to_le_bytes().to_vec().into(),
+        },
+    );
+    let back = n.op("out", "Transpose", &[&x], &[("perm", &[0, 2, 3, 1])]);
+    let mut with = |name: &str, op: &str, inputs: &[&str], key: &str, value: i64| {
+        let node = Node::new(name, op, inputs, &[name]);
+        let node = if key.is_empty() {
+            node
+        } else {
+            node.with(key, value)
+        };
+        n.graph.nodes.push(node);
+        name.to_owned()
+    };
+    let mut shape = with("shape", "Shape", &[&x], "", 0);
+    shape = with("ordered", "Gather", &[&shape, &order], "", 0);
+    shape = with("narrow", "Cast", &[&shape], "to", 6);
+    shape = with("batch", "Slice", &[&shape, &zero, &one, &zero], "", 0);
+    shape = with("joined", "Concat", &[&shape, "features"], "axis", 0);
+    shape = with("target", "Cast", &[&shape], "to", 7);
+    x = n.op("flat", "Reshape", &[&back, &shape], &[]);
+    x = n.dense("fc1", &x, 32, 6);
+    x = n.relu(&x);
+    for (name, op) in [("gain", "Mul"), ("offset", "Add")] {
+        let constant = n.weight(&format!("{name}.c"), &[6]);
+        x = n.op(name, op, &[&x, &constant], &[]);
+    }
+    x = n.dense("fc2", &x, 6, 4);
     x = n.op("softmax", "Softmax", &[&x], &[]);
     n.output(&x)
 }

@@ -60,6 +60,49 @@ fn the_blocks_of_a_network_with_pooling_stages_are_its_stages() {
 }
 
 #[test]
+fn a_flattening_to_a_computed_shape_ends_the_backbone() {
+    let a = analyse(&nets::tf2onnx_vgg(["N", "16", "16", "3"]));
+    let expected = [
+        "block1: conv0",
+        "block2: conv1",
+        "block3: conv2",
+        "classifier: fc1 fc2",
+    ];
+    assert_eq!(blocks(&a), expected);
+    let backbone = a.backbone().unwrap();
+    assert_eq!(backbone.features, "pool2");
+    assert_eq!((backbone.channels, backbone.height), (8, Some(2)));
+    assert_eq!(backbone.layout, Layout::Nchw);
+    assert_eq!(backbone.input.layout, Layout::Nhwc);
+    assert_eq!(a.warnings, [""; 0]);
+    let row = |name: &str| a.layers.iter().find(|l| l.name == name).unwrap();
+    let batch = Dim::Symbolic("N".to_owned());
+    let shape = row("flat").output_shape.as_ref().unwrap();
+    assert_eq!(shape, &[batch, Dim::Known(32)]);
+    assert_eq!(row("fc1").macs, Some(32 * 6));
+    assert!(a.layers.iter().all(|l| l.output_shape.is_some()));
+}
+
+#[test]
+fn a_flattening_to_a_computed_shape_is_found_at_an_open_image_size() {
+    let a = analyse(&nets::tf2onnx_vgg(["N", "H", "W", "3"]));
+    assert_eq!(a.backbone().unwrap().features, "pool2");
+    assert_eq!(a.blocks.len(), 4);
+    assert!(a.warnings.iter().any(|w| w.contains("--image-size")));
+}
+
+#[test]
+fn a_normalisation_written_out_belongs_to_a_layer_but_the_scaling_of_pixels_to_none() {
+    let a = analyse(&nets::tf2onnx_vgg(["N", "16", "16", "3"]));
+    assert_eq!(parameters(&a, "fc1"), ["fc1.w", "fc1.b"]);
+    let mut found = parameters(&a, "fc2");
+    found.sort_unstable();
+    assert_eq!(found, ["fc2.b", "fc2.w", "gain.c", "offset.c"]);
+    assert_eq!(parameters(&a, "conv0"), ["conv0.w", "conv0.b"]);
+    assert_sums_agree(&a);
+}
+
+#[test]
 fn delimiters_can_be_chosen() {
     let a = with(&nets::vgg(), "activation");
     assert_eq!(a.blocks.len(), 5);

@@ -1,6 +1,6 @@
 //! `ftsurgery gradients`.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
@@ -150,6 +150,8 @@ fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<
             .map_err(|e| fail(&e))?;
     }
     npz.finish().map_err(|e| fail(&e))?;
-    write_atomic(&args.out, bytes.get_ref()).map_err(|e| fail(&e))?;
-    Ok(())
+    write_atomic(&args.out, bytes.get_ref()).map_err(|e| match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => fail(&e),
+        _ => CliError::usage(format!("cannot write {}: {e}", args.out.display())),
+    })
 }

@@ -11,6 +11,7 @@ pub mod infer;
 mod node;
 pub mod normalise;
 mod shapes;
+mod weights;
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,6 +29,7 @@ pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable};
 pub use shapes::{Shapes, TensorInfo};
+pub use weights::weights;
 
 /// One dimension of a declared shape.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -210,6 +210,17 @@ fn keep_names_the_weights_after_the_feature_map() {
 }
 
 #[test]
+fn the_classes_of_a_convolutional_classifier_are_its_channels() {
+    let mut graph = classifier();
+    graph.outputs = vec![value("map", &[0, 4, 1, 1])];
+    let model = model(&graph);
+    for (classes, fits) in [(4, true), (5, false)] {
+        let spec = HeadSpec::new(HeadKind::Keep, classes, 1);
+        assert_eq!(graft(&model, None, &spec).is_ok(), fits, "{classes}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_by_name() {
     let original = model(&classifier());
     let fail = |features: Option<&Features>, spec: HeadSpec| {

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
-use crate::graph::{Attribute, Dim, Graph, Node};
-use crate::onnx::{Model, Tensor};
+use indexmap::IndexSet;
+
+use crate::graph::{Dim, Graph, weights};
+use crate::onnx::Model;
 
 use super::{Features, Grafted, SurgeryError};
 
@@ -15,7 +17,8 @@ pub(super) fn keep(
 ) -> Result<Grafted, SurgeryError> {
     let graph = Graph::from_model(model)?;
     let output = graph.outputs.first().ok_or(SurgeryError::NoOutput)?;
-    if let Some(Dim::Known(own)) = output.dims.as_ref().and_then(|d| d.last())
+    // [N, classes], or [N, classes, 1, 1] of a convolution.
+    if let Some(Dim::Known(own)) = output.dims.as_ref().and_then(|d| d.get(1))
         && *own < classes
     {
         return Err(SurgeryError::Classes {
@@ -36,7 +39,7 @@ pub(super) fn keep(
     })
 }
 
-/// The weights and biases read by nodes that depend on `features`.
+/// The weights read by nodes that depend on `features`.
 fn parameters_after(graph: &Graph, features: &str) -> Result<Vec<String>, SurgeryError> {
     let known =
         graph.producers().contains_key(features) || graph.inputs.iter().any(|i| i.name == features);
@@ -45,55 +48,21 @@ fn parameters_after(graph: &Graph, features: &str) -> Result<Vec<String>, Surger
             value: features.to_owned(),
         });
     }
-    let mut constants: HashSet<&str> = HashSet::new();
     let mut after: HashSet<&str> = HashSet::from([features]);
-    let mut parameters = Vec::new();
-    for node in &graph.nodes {
-        if let Some(tensor) = constant_value(node)
-            && trainable(tensor)
-        {
-            constants.extend(node.present_outputs());
-        }
-        if !node.present_inputs().any(|i| after.contains(i)) {
-            continue;
-        }
-        after.extend(node.present_outputs());
-        for (i, name) in node.inputs.iter().enumerate() {
-            let held = graph.initializers.get(name).is_some_and(trainable)
-                || constants.contains(name.as_str());
-            if held && is_weight(node, i) && !parameters.contains(name) {
-                parameters.push(name.clone());
+    let depends: Vec<bool> = graph
+        .nodes
+        .iter()
+        .map(|node| {
+            let depends = node.present_inputs().any(|i| after.contains(i));
+            if depends {
+                after.extend(node.present_outputs());
             }
-        }
-    }
-    Ok(parameters)
-}
-
-fn trainable(tensor: &Tensor) -> bool {
-    tensor.dtype.is_float() && tensor.len() > 1
-}
-
-fn constant_value(node: &Node) -> Option<&Tensor> {
-    match node.attributes.get("value") {
-        Some(Attribute::Tensor(tensor)) if node.is("Constant") => Some(tensor),
-        _ => None,
-    }
-}
-
-/// Whether a fixed tensor at this input is a weight or bias, not a statistic, bound or setting.
-fn is_weight(node: &Node, input: usize) -> bool {
-    if !node.domain.is_empty() {
-        return false;
-    }
-    match node.op_type.as_str() {
-        "Conv"
-        | "ConvTranspose"
-        | "Gemm"
-        | "BatchNormalization"
-        | "InstanceNormalization"
-        | "LayerNormalization" => matches!(input, 1 | 2),
-        "PRelu" => input == 1,
-        "MatMul" | "Add" | "Sub" | "Mul" | "Div" => true,
-        _ => false,
-    }
+            depends
+        })
+        .collect();
+    let names = weights(graph)
+        .into_iter()
+        .filter(|(node, _)| depends[*node]);
+    let distinct: IndexSet<&str> = names.map(|(_, name)| name).collect();
+    Ok(distinct.into_iter().map(str::to_owned).collect())
 }

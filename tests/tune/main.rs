@@ -1,5 +1,6 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
+mod channels_last;
 mod reference;
 mod run;
 mod support;

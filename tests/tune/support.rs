@@ -53,7 +53,7 @@ pub const QUICK: &str =
     "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 3 --search-epochs 1";
 
 /// Numbers that look random and are always the same.
-fn noise(count: usize, scale: f32) -> Vec<f32> {
+pub fn noise(count: usize, scale: f32) -> Vec<f32> {
     let mut state = 12345u32;
     (0..count)
         .map(|_| {

@@ -1,0 +1,106 @@
+//! Which constants of a graph are weights.
+
+use std::collections::HashSet;
+
+use super::{Attribute, Graph, Node};
+use crate::onnx::Tensor;
+
+/// The weights of a graph, one entry per reading node and input: the index of the node and the
+/// name of the initializer, or of the output of a `Constant` node, in the order of the nodes.
+///
+/// Weights are float tensors that multiply, filter or shift activations. Running statistics,
+/// bounds and other settings of an operator are none, nor are scalars and numbers in `Constant`
+/// nodes, which exporters write for themselves.
+pub fn weights(graph: &Graph) -> Vec<(usize, &str)> {
+    let mut constants: HashSet<&str> = HashSet::new();
+    let is_weight = |t: &Tensor| t.dtype.is_float() && !t.dims.is_empty();
+    constants.extend(
+        graph
+            .initializers
+            .iter()
+            .filter(|(_, t)| is_weight(t))
+            .map(|(name, _)| name.as_str()),
+    );
+    for node in &graph.nodes {
+        if let Some(Attribute::Tensor(tensor)) = node.attributes.get("value")
+            && node.is("Constant")
+            && is_weight(tensor)
+            && tensor.len() > 1
+        {
+            constants.extend(node.present_outputs());
+        }
+    }
+    let mut found = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let names = places(node).iter().filter_map(|&i| node.input(i));
+        found.extend(names.filter(|n| constants.contains(n)).map(|n| (index, n)));
+    }
+    found
+}
+
+/// The inputs of an operator at which a constant is a weight.
+fn places(node: &Node) -> &'static [usize] {
+    match node.op_type.as_str() {
+        _ if !node.domain.is_empty() => &[],
+        "BatchNormalization" => &[1, 2],
+        "Clip" | "Pad" | "Resize" | "Pow" | "Dropout" | "OneHot" | "Where" | "Max" | "Min" => &[],
+        _ => &[0, 1, 2],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Dim, Value};
+    use crate::onnx::DataType;
+
+    #[test]
+    fn statistics_settings_and_numbers_are_no_weights() {
+        let node =
+            |op: &str, inputs: &[&str], output: &str| Node::new(output, op, inputs, &[output]);
+        let of = |dims: &[usize]| Tensor::f32(dims, &vec![1.0; dims.iter().product()]);
+        let constant = |name: &str, dims: &[usize]| {
+            Node::new(name, "Constant", &[], &[name]).with("value", of(dims))
+        };
+        let names = ["w", "scale", "bias", "mean", "var", "one", "gain", "low"];
+        let dims: [&[usize]; 8] = [&[2, 2, 1, 1], &[2], &[2], &[2], &[2], &[1], &[], &[]];
+        let graph = Graph {
+            opset: 17,
+            domains: vec![],
+            nodes: vec![
+                constant("number", &[1]),
+                constant("shift", &[2, 1, 1]),
+                node("Conv", &["x", "w"], "a"),
+                node(
+                    "BatchNormalization",
+                    &["a", "scale", "bias", "mean", "var"],
+                    "b",
+                ),
+                node("Clip", &["b", "low"], "c"),
+                node("Mul", &["c", "gain"], "d"),
+                node("Mul", &["d", "number"], "e"),
+                node("Add", &["shift", "e"], "f"),
+                node("Mul", &["f", "one"], "y"),
+            ],
+            inputs: vec![Value {
+                name: "x".to_owned(),
+                dtype: DataType::Float,
+                dims: Some(vec![Dim::Symbolic("N".to_owned())]),
+            }],
+            outputs: vec![],
+            initializers: names
+                .iter()
+                .zip(dims)
+                .map(|(name, dims)| ((*name).to_owned(), of(dims)))
+                .collect(),
+        };
+        let expected = [
+            (2, "w"),
+            (3, "scale"),
+            (3, "bias"),
+            (7, "shift"),
+            (8, "one"),
+        ];
+        assert_eq!(weights(&graph), expected);
+    }
+}
