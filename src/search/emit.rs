@@ -14,7 +14,7 @@ use super::{ModelCard, SearchError};
 
 /// Samples on which a written model is held against training.
 const CHECKED_SAMPLES: usize = 16;
-/// Largest difference of a probability, or of a logit relative to the largest of all.
+/// Largest difference of an output, in units of [`unit`].
 const TOLERANCE: f64 = 1e-4;
 
 /// What all winners of a run are made from.
@@ -97,17 +97,15 @@ impl Emitter<'_> {
             )));
         }
         let rows = trained.logits.chunks(trained.classes.max(1));
-        let (expected, scale): (Vec<f64>, f64) = if outputs.are_probabilities {
-            (rows.flat_map(softmax).collect(), 1.0)
-        } else {
-            let logits: Vec<f64> = trained.logits.iter().map(|&z| f64::from(z)).collect();
-            let largest = logits.iter().fold(1.0, |top: f64, z| top.max(z.abs()));
-            (logits, largest)
+        let expected: Vec<f64> = match outputs.are_probabilities {
+            true => rows.flat_map(softmax).collect(),
+            false => trained.logits.iter().map(|&z| f64::from(z)).collect(),
         };
+        let unit = unit(outputs.are_probabilities, &trained.logits);
         let difference = expected
             .iter()
             .zip(&outputs.values)
-            .map(|(e, &o)| (e - f64::from(o)).abs() / scale)
+            .map(|(e, &o)| (e - f64::from(o)).abs() / unit)
             // `max` would pass over a difference that is not a number.
             .fold(
                 0.0,
@@ -115,11 +113,46 @@ impl Emitter<'_> {
             );
         if difference.is_nan() || difference > TOLERANCE {
             return Err(fail(format!(
-                "on {} samples its output differs from that in training by {difference:.2e}; \
-                 {TOLERANCE:.0e} is allowed",
-                samples.len()
+                "on {} samples its output differs from that in training by {:.2e}; \
+                 {:.0e} is allowed",
+                samples.len(),
+                difference * unit,
+                TOLERANCE * unit
             )));
         }
         Ok(())
+    }
+}
+
+/// What differences of outputs are measured in: for logits the largest of them, for probabilities 1,
+/// or more where logits are so large that their rounding alone moves a probability. Both are at
+/// least 1.
+fn unit(are_probabilities: bool, logits: &[f32]) -> f64 {
+    let largest = logits
+        .iter()
+        .fold(0.0, |top: f64, z| top.max(f64::from(*z).abs()));
+    let unit = if are_probabilities {
+        // A tenth of what logits are allowed: a probability moves by at most half of its logit's error.
+        largest / 10.0
+    } else {
+        largest
+    };
+    unit.max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_large_logits_widen_what_a_probability_may_differ_by() {
+        for (logits, of_probabilities, of_logits) in [
+            ([0.5, -0.25], 1.0, 1.0),
+            ([8.0, -9.0], 1.0, 9.0),
+            ([-1000.0, 20.0], 100.0, 1000.0),
+        ] {
+            assert_eq!(unit(true, &logits), of_probabilities);
+            assert_eq!(unit(false, &logits), of_logits);
+        }
     }
 }
