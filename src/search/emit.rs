@@ -132,8 +132,9 @@ fn unit(are_probabilities: bool, logits: &[f32]) -> f64 {
         .iter()
         .fold(0.0, |top: f64, z| top.max(f64::from(*z).abs()));
     let unit = if are_probabilities {
-        // A tenth of what logits are allowed: a probability moves by at most half of its logit's error.
-        largest / 10.0
+        // Two graphs of the same function round a logit apart by up to some 1e-6 of the largest;
+        // that much, and no more, a probability may move.
+        largest / 100.0
     } else {
         largest
     };
@@ -149,7 +150,7 @@ mod tests {
         for (logits, of_probabilities, of_logits) in [
             ([0.5, -0.25], 1.0, 1.0),
             ([8.0, -9.0], 1.0, 9.0),
-            ([-1000.0, 20.0], 100.0, 1000.0),
+            ([-1000.0, 20.0], 10.0, 1000.0),
         ] {
             assert_eq!(unit(true, &logits), of_probabilities);
             assert_eq!(unit(false, &logits), of_logits);
