@@ -12,9 +12,10 @@ pub struct CrossEntropy {
     pub gradient: String,
 }
 
-/// Appends the mean cross-entropy of `logits` ([N, C], or [N, C, 1, …]) against int64 `labels` [N]:
+/// Appends the mean cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against int64 `labels`
+/// (`[N]`):
 ///
-/// L = −1/N Σₙ log softmax(zₙ)[yₙ],  ∂L/∂z = (softmax(z) − onehot(y)) / N.
+/// `L = −1/N Σₙ log softmax(zₙ)[yₙ]`, `∂L/∂z = (softmax(z) − onehot(y)) / N`.
 ///
 /// # Errors
 /// When the logits have another shape.

@@ -16,7 +16,7 @@ use crate::surgery::{Dropout, extract, fold_batch_norm, logits};
 
 use super::TrainingError;
 
-/// Name of the step graph's input for the labels, int64 [batch].
+/// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
 
 /// A model in normal form at fixed input dimensions.
@@ -114,7 +114,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// Inserts dropout: each named value is multiplied by a mask, an additional input [batch, width]
+    /// Inserts dropout: each named value is multiplied by a mask, an additional input `[batch, width]`
     /// of zeros and 1/(1 − ratio). Returns the masks' names and widths.
     fn insert_dropout(
         &mut self,
