@@ -4,8 +4,8 @@
 //! Three ways to compute it, each for the case in which it is the fastest on CPUs.
 
 use super::super::context::{Context, Refusal};
-use super::conv::{Window, to_i64};
 use super::layout::slice;
+use super::window::{Window, to_i64};
 
 pub(super) fn weight_gradient(
     c: &mut Context,

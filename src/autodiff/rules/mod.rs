@@ -17,6 +17,7 @@ mod reduction;
 mod selection;
 mod smooth;
 mod softmax;
+mod window;
 
 use crate::graph::Node;
 

@@ -4,7 +4,7 @@ use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
-use super::conv::Window;
+use super::window::Window;
 
 /// Window elements, over all positions or channels, beyond which a pool is refused: the counts and
 /// the kernel of ones that its gradient needs are made here.

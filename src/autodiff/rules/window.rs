@@ -1,0 +1,141 @@
+//! The sliding window of convolutions and pools.
+
+use crate::graph::Attribute;
+
+use super::super::context::{Context, Refusal};
+
+/// Strides, dilations and pads of a sliding window over the spatial axes, with the output padding
+/// that makes its transpose come out at the input's size.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    pub strides: Vec<usize>,
+    pub dilations: Vec<usize>,
+    /// Begins of all axes, then ends, as ONNX orders them.
+    pub pads: Vec<usize>,
+    /// Rows at the end of each axis that no window reaches.
+    pub unreached: Vec<usize>,
+    /// Whether windows reach beyond the node's own pads (ceil_mode); `pads` cover that too.
+    pub overhangs: bool,
+}
+
+impl Window {
+    /// The window of the context's node (Conv or a pooling operator).
+    pub fn of(
+        c: &Context,
+        kernel: &[usize],
+        x_dims: &[usize],
+        y_dims: &[usize],
+    ) -> Result<Self, Refusal> {
+        let axes = kernel.len();
+        if [kernel, x_dims, y_dims].iter().any(|d| d.contains(&0)) {
+            return c.refuse("an empty input, kernel or output");
+        }
+        if x_dims.len() != axes + 2 || y_dims.len() != axes + 2 {
+            return Err(c
+                .node
+                .error("ranks of input, kernel and output do not fit")
+                .into());
+        }
+        let list = |name: &str, length: usize, default: usize| -> Result<Vec<usize>, Refusal> {
+            match c.node.ints(name)? {
+                None => Ok(vec![default; length]),
+                Some(v) if v.len() == length && v.iter().all(|&i| i >= 0) => {
+                    Ok(v.iter().map(|&i| i as usize).collect())
+                }
+                Some(v) => c.refuse(format!("{name} = {v:?}")),
+            }
+        };
+        let strides = list("strides", axes, 1)?;
+        let dilations = list("dilations", axes, 1)?;
+        // How far the windows reach over the padded input.
+        let mut reaches = Vec::with_capacity(axes);
+        for a in 0..axes {
+            let span = (kernel[a] - 1).checked_mul(dilations[a]);
+            let start = (y_dims[a + 2] - 1).checked_mul(strides[a]);
+            let reach = span
+                .zip(start)
+                .and_then(|(span, start)| span.checked_add(start)?.checked_add(1));
+            match reach {
+                Some(reach) => reaches.push(reach),
+                None => return c.refuse(format!("dilations = {dilations:?}")),
+            }
+        }
+        let reach = |a: usize| reaches[a];
+        let mut pads = match c.node.string("auto_pad", "NOTSET")? {
+            "NOTSET" | "" => list("pads", 2 * axes, 0)?,
+            "VALID" => vec![0; 2 * axes],
+            mode @ ("SAME_UPPER" | "SAME_LOWER") => {
+                let total = |a: usize| reach(a).saturating_sub(x_dims[a + 2]);
+                let small = |a: usize| total(a) / 2;
+                let large = |a: usize| total(a) - small(a);
+                let (begin, end): (Vec<_>, Vec<_>) = (0..axes)
+                    .map(|a| {
+                        if mode == "SAME_UPPER" {
+                            (small(a), large(a))
+                        } else {
+                            (large(a), small(a))
+                        }
+                    })
+                    .unzip();
+                begin.into_iter().chain(end).collect()
+            }
+            other => return c.refuse(format!("auto_pad = {other}")),
+        };
+        let mut unreached = Vec::with_capacity(axes);
+        let mut overhangs = false;
+        for a in 0..axes {
+            let padded = x_dims[a + 2]
+                .checked_add(pads[a])
+                .and_then(|p| p.checked_add(pads[a + axes]));
+            let Some(padded) = padded else {
+                return c.refuse(format!("pads = {pads:?}"));
+            };
+            unreached.push(padded.saturating_sub(reach(a)));
+            let missing = reach(a).saturating_sub(padded);
+            overhangs |= missing > 0;
+            pads[a + axes] += missing;
+        }
+        Ok(Window {
+            strides,
+            dilations,
+            pads,
+            unreached,
+            overhangs,
+        })
+    }
+
+    /// Attributes of the ConvTranspose that spreads an output gradient back over the input.
+    pub fn transposed_attributes(&self, group: usize) -> Vec<(&'static str, Attribute)> {
+        // ONNX wants the output padding below the stride; what goes beyond is taken off the end pad,
+        // which may then not be negative, but padded rows that no window reaches are cut first.
+        let axes = self.strides.len();
+        let mut pads = self.pads.clone();
+        let mut output_padding = self.unreached.clone();
+        for a in 0..axes {
+            let cut = pads[a + axes].min(output_padding[a]);
+            pads[a + axes] -= cut;
+            output_padding[a] -= cut;
+        }
+        vec![
+            ("strides", to_i64(&self.strides).into()),
+            ("dilations", to_i64(&self.dilations).into()),
+            ("pads", to_i64(&pads).into()),
+            ("output_padding", to_i64(&output_padding).into()),
+            ("group", (group as i64).into()),
+        ]
+    }
+
+    /// Whether every stride is 1.
+    pub fn is_dense(&self) -> bool {
+        self.strides.iter().all(|&s| s == 1)
+    }
+
+    /// Whether nothing is padded.
+    pub fn is_unpadded(&self) -> bool {
+        self.pads.iter().all(|&p| p == 0)
+    }
+}
+
+pub(super) fn to_i64(values: &[usize]) -> Vec<i64> {
+    values.iter().map(|&v| v as i64).collect()
+}
