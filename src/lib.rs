@@ -10,6 +10,7 @@ pub mod analysis;
 pub mod autodiff;
 pub mod data;
 pub mod graph;
+pub mod kernels;
 pub mod onnx;
 pub mod report;
 pub mod runtime;

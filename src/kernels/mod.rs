@@ -1,0 +1,19 @@
+//! Channels-last convolution, its gradients and what stands around it, as plain functions on slices.
+//!
+//! A training step loses an inference runtime's blocked layouts, because its weights change. These
+//! kernels keep activations channels-last, `[N, H, W, C]`: pointwise convolutions and both their
+//! gradients are then matrix products without a transposition, depthwise ones vectorise over
+//! channels, and bias, residual and activation are applied while a tile is in registers.
+//!
+//! Weights stand as ONNX has them, `[O, I/group, kH, kW]`. Vector instructions are chosen at run
+//! time. The functions check their slices' lengths against the shape and refuse what does not fit;
+//! results depend on the number of threads only through the order of sums.
+
+mod activation;
+mod parallel;
+mod shape;
+mod workspace;
+
+pub use activation::Activation;
+pub use parallel::{Parallel, Serial};
+pub use shape::{ConvShape, KernelError};
