@@ -18,13 +18,15 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The value for `x`.
+    /// The value for `x`; NaN stays NaN.
     pub fn apply(self, x: f32) -> f32 {
-        match self {
-            Activation::None => x,
-            Activation::Relu => x.max(0.0),
-            Activation::Clip { low, high } => x.max(low).min(high),
-        }
+        let [low, high] = match self {
+            Activation::None => return x,
+            Activation::Relu => [0.0, f32::INFINITY],
+            Activation::Clip { low, high } => [low, high],
+        };
+        let raised = if x < low { low } else { x };
+        if raised > high { high } else { raised }
     }
 
     /// The derivative where the output is `y`.
