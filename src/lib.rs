@@ -8,6 +8,7 @@
 
 pub mod analysis;
 pub mod autodiff;
+pub mod channels_last;
 pub mod data;
 pub mod graph;
 pub mod kernels;

@@ -1,7 +1,10 @@
 //! What a rule sees of its node, and the graph operations it builds with.
 
 use crate::graph::{Attribute, Builder, GraphError, Node, Shapes};
+use crate::kernels::DOMAIN;
 use crate::onnx::{DataType, Tensor};
+
+use super::Operators;
 
 /// Why a rule gives no gradient.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub type Contributions = Result<Vec<Option<String>>, Refusal>;
 pub struct Context<'a, 'g> {
     builder: &'a mut Builder<'g>,
     shapes: &'a Shapes,
+    operators: Operators,
     /// The forward node.
     pub node: &'a Node,
     index: usize,
@@ -37,6 +41,7 @@ impl<'a, 'g> Context<'a, 'g> {
     pub(super) fn new(
         builder: &'a mut Builder<'g>,
         shapes: &'a Shapes,
+        operators: Operators,
         node: &'a Node,
         index: usize,
         output_gradients: Vec<Option<String>>,
@@ -45,6 +50,7 @@ impl<'a, 'g> Context<'a, 'g> {
         Context {
             builder,
             shapes,
+            operators,
             node,
             index,
             output_gradients,
@@ -227,6 +233,30 @@ impl<'a, 'g> Context<'a, 'g> {
     /// Appends a node without attributes and returns its output.
     pub fn call(&mut self, op_type: &str, inputs: &[&str]) -> String {
         self.op(op_type, inputs, vec![])
+    }
+
+    /// Whether the gradient may use nodes of [`kernels::DOMAIN`](crate::kernels::DOMAIN).
+    pub fn has_kernels(&self) -> bool {
+        self.operators == Operators::Kernels
+    }
+
+    /// Appends a node of [`kernels::DOMAIN`](crate::kernels::DOMAIN) with `outputs` outputs and
+    /// returns them.
+    pub fn kernel(
+        &mut self,
+        op_type: &str,
+        inputs: &[&str],
+        outputs: usize,
+        attributes: Vec<(&str, Attribute)>,
+    ) -> Vec<String> {
+        let hint = format!("grad/{}/{op_type}", self.node.name);
+        let outputs = self
+            .builder
+            .multi_op(&hint, op_type, inputs, outputs, attributes);
+        if let Some(node) = self.builder.graph_mut().nodes.last_mut() {
+            node.domain = DOMAIN.to_owned();
+        }
+        outputs
     }
 
     /// A float scalar constant.

@@ -16,3 +16,15 @@ pub use context::Context;
 pub use error::AutodiffError;
 pub use loss::{CrossEntropy, cross_entropy};
 pub use sweep::{dependents, gradients};
+
+/// What the nodes of a gradient may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Operators {
+    /// Operators of the ONNX standard alone.
+    #[default]
+    Standard,
+    /// Where there is one, a single node of [`kernels::DOMAIN`](crate::kernels::DOMAIN) instead of
+    /// several standard ones. Such a graph runs only after
+    /// [`channels_last`](crate::channels_last::channels_last).
+    Kernels,
+}

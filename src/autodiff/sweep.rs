@@ -6,9 +6,9 @@ use crate::graph::{Builder, Graph, Shapes};
 
 use crate::onnx::DataType;
 
-use super::AutodiffError;
 use super::context::{Context, Refusal};
 use super::rules::find_rule;
+use super::{AutodiffError, Operators};
 
 /// For each float value that depends on one of `sources`: the first source it depends on.
 /// The sources themselves are included.
@@ -41,6 +41,7 @@ pub fn gradients(
     shapes: &Shapes,
     seed: (&str, &str),
     wrt: &[String],
+    operators: Operators,
 ) -> Result<Vec<String>, AutodiffError> {
     let origin = dependents(builder.graph(), shapes, wrt);
     let forward = builder.graph().nodes.clone();
@@ -97,7 +98,15 @@ pub fn gradients(
             let reason = format!("it computes in {:?}; gradients are float32", info.dtype);
             return Err(refused(reason));
         }
-        let mut context = Context::new(builder, shapes, node, index, output_gradients, wants);
+        let mut context = Context::new(
+            builder,
+            shapes,
+            operators,
+            node,
+            index,
+            output_gradients,
+            wants,
+        );
         let contributions = (rule.backward)(&mut context).map_err(|refusal| match refusal {
             Refusal::Graph(e) => AutodiffError::Graph(e),
             Refusal::Unsupported(reason) => refused(reason),

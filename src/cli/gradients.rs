@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
+use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
@@ -70,6 +71,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         threads: args.threads,
         memory_budget: 1 << 30,
         spill_dir: std::env::temp_dir(),
+        operators: Operators::Kernels,
     };
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
     let rows: Vec<usize> = (0..batch.len()).collect();

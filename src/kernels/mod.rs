@@ -10,10 +10,17 @@
 //! results depend on the number of threads only through the order of sums.
 
 mod activation;
+mod epilogue;
+mod naive;
 mod parallel;
 mod shape;
 mod workspace;
+pub use naive::*;
+
+/// Domain of the operators that call these kernels.
+pub const DOMAIN: &str = "ftsurgery";
 
 pub use activation::Activation;
+pub use epilogue::{Epilogue, InputEpilogue};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};

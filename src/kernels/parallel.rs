@@ -1,7 +1,7 @@
 //! Who runs the pieces of a kernel.
 
 /// Runs independent pieces of work, on the threads of whoever owns them.
-pub trait Parallel: Sync {
+pub trait Parallel {
     /// Number of threads, at least 1.
     fn threads(&self) -> usize;
 

@@ -22,6 +22,7 @@ mod error;
 pub mod install;
 mod library;
 pub mod locate;
+mod operators;
 mod session;
 mod tensor;
 #[doc(hidden)]

@@ -18,6 +18,7 @@ use super::{
     Array, Buffer, Device, Runtime, RuntimeError, SharedTensor,
     buffer::Borrow,
     denormals::FlushToZero,
+    operators,
     tensor::{dtype_name, dtype_number},
 };
 
@@ -35,6 +36,8 @@ pub struct SessionOptions {
     /// Where the session keeps the copies of its external initializers that kernels rearrange for
     /// speed; `None` keeps them in the session.
     pub packing: Option<Packing>,
+    /// Whether the graph may use the operators of [`crate::kernels`] (on the processor alone).
+    pub kernels: bool,
     /// Prefix of the file that gets the times of every node; see [`Session::end_profile`].
     pub profile: Option<PathBuf>,
 }
@@ -48,6 +51,7 @@ impl Default for SessionOptions {
             threads: 0,
             optimize: true,
             packing: None,
+            kernels: false,
             profile: None,
         }
     }
@@ -380,6 +384,9 @@ fn build(
         .with_flush_to_zero()?
         .with_deterministic_compute(true)?
         .with_execution_providers(providers)?;
+    if options.kernels {
+        builder = builder.with_operators(operators::domain(threads(options.threads))?)?;
+    }
     if let Some(prefix) = &options.profile {
         builder = builder.with_profiling(prefix)?;
     }
@@ -394,6 +401,14 @@ fn build(
         builder = builder.with_prepacked_weights(container)?;
     }
     builder.commit_from_memory(model)
+}
+
+/// The number of threads that onnxruntime takes for this option.
+fn threads(option: usize) -> usize {
+    match option {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
 }
 
 /// While it loads a model, onnxruntime copies every external initializer and frees the copy again.

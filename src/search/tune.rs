@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
+use crate::autodiff::Operators;
 use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
 use crate::graph::{Dim, Graph};
 use crate::onnx::Model;
@@ -153,6 +154,7 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             threads: settings.threads,
             memory_budget: settings.memory_budget,
             spill_dir: job.out.clone(),
+            operators: Operators::Kernels,
         },
     )?;
 

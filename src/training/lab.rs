@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::autodiff::Operators;
 use crate::data::{Dataset, Layout, Preprocess};
 use crate::onnx::Tensor;
 use crate::runtime::{Buffer, Device, Runtime};
@@ -45,6 +46,9 @@ pub struct LabOptions {
     pub memory_budget: u64,
     /// Folder for that file.
     pub spill_dir: PathBuf,
+    /// What the step graphs may be made of; devices other than the processor have standard
+    /// operators alone.
+    pub operators: Operators,
 }
 
 /// A grafted network with its data, on which trials are run.
@@ -90,6 +94,13 @@ impl<'a> Lab<'a> {
             });
         }
         Ok(lab)
+    }
+
+    fn operators(&self) -> Operators {
+        match self.options.device {
+            Device::Cpu => self.options.operators,
+            Device::Cuda(_) => Operators::Standard,
+        }
     }
 
     fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
@@ -139,7 +150,7 @@ impl<'a> Lab<'a> {
         let features = self.features(trainable, samples, &mut ())?;
         let parameters = self.initial_parameters(trainable)?;
         let prepared = self.prepare(samples.len())?;
-        let program = step_program(&prepared, trainable, &[])?;
+        let program = step_program(&prepared, trainable, &[], self.operators())?;
         let mut bound = self.sessions.bind(program, "gradients", &parameters)?;
         features.gather(self, samples, &bound.features)?;
         bound.set_labels(self.dataset, samples)?;
@@ -249,7 +260,12 @@ impl<'a> Lab<'a> {
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
         let prepared = self.prepare(batch)?;
-        let program = step_program(&prepared, &spec.trainable, &self.network.dropout)?;
+        let program = step_program(
+            &prepared,
+            &spec.trainable,
+            &self.network.dropout,
+            self.operators(),
+        )?;
         self.sessions.bind(program, "training step", parameters)
     }
 
@@ -259,7 +275,7 @@ impl<'a> Lab<'a> {
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let program = evaluation_program(&self.prepare(batch)?, trainable)?;
+        let program = evaluation_program(&self.prepare(batch)?, trainable, self.operators())?;
         self.sessions.bind(program, "evaluation", parameters)
     }
 

@@ -6,7 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::autodiff::{AutodiffError, cross_entropy, dependents, gradients};
+use crate::autodiff::{AutodiffError, Operators, cross_entropy, dependents, gradients};
+use crate::channels_last::channels_last;
 use crate::graph::{
     Builder, Dim, Graph, Node, Shapes, Value, fold_constants, free_batch, infer_shapes, normalise,
     refuse_untrainable,
@@ -220,10 +221,15 @@ pub struct Program {
 pub fn evaluation_program(
     prepared: &Prepared,
     trainable: &[String],
+    operators: Operators,
 ) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     prepared.fold()?;
-    forward(&prepared, trainable, Vec::new())
+    let mut program = forward(&prepared, trainable, Vec::new())?;
+    if operators == Operators::Kernels {
+        channels_last(&mut program.graph)?;
+    }
+    Ok(program)
 }
 
 /// The graph that computes loss and gradients from the frozen features, labels and masks.
@@ -234,6 +240,7 @@ pub fn step_program(
     prepared: &Prepared,
     trainable: &[String],
     dropout: &[Dropout],
+    operators: Operators,
 ) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     let batch = prepared.shapes.dims(&prepared.input)?[0];
@@ -250,7 +257,7 @@ pub fn step_program(
         LABELS,
     )?;
     let seed = (program.logits.name.as_str(), loss.gradient.as_str());
-    let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable)?;
+    let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable, operators)?;
     let mut outputs = vec![Value::fixed(&loss.loss, DataType::Float, &[])];
     outputs.extend(
         gradients
@@ -260,6 +267,9 @@ pub fn step_program(
     );
     program.graph.outputs.extend(outputs);
     program.graph.prune();
+    if operators == Operators::Kernels {
+        channels_last(&mut program.graph)?;
+    }
     program.loss = Some((loss.loss, gradients));
     Ok(program)
 }

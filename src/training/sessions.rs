@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, Value};
+use crate::kernels::DOMAIN;
 use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
 
@@ -161,6 +162,7 @@ impl<'a> SessionMaker<'a> {
             label: label.to_owned(),
             device: self.device,
             threads: self.threads,
+            kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {
                 let mut path = prefix;

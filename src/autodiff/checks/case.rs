@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::autodiff::gradients;
+use crate::autodiff::{Operators, gradients};
 use crate::graph::{Attribute, Builder, Graph, Node, Shapes, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
@@ -397,8 +397,14 @@ fn differentiate(
     let output = graph.outputs[0].name.clone();
     let mut builder = Builder::new(&mut graph);
     let seed = builder.constant(seed.clone());
-    let names =
-        gradients(&mut builder, shapes, (&output, &seed), wrt).map_err(|e| e.to_string())?;
+    let names = gradients(
+        &mut builder,
+        shapes,
+        (&output, &seed),
+        wrt,
+        Operators::Standard,
+    )
+    .map_err(|e| e.to_string())?;
     graph.outputs = names
         .iter()
         .zip(wrt)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::autodiff::{AutodiffError, gradients};
+use crate::autodiff::{AutodiffError, Operators, gradients};
 use crate::graph::{Builder, Graph, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::testing::runtime;
@@ -36,7 +36,13 @@ fn derive(
     let wrt: Vec<String> = wrt.iter().map(|&n| n.to_owned()).collect();
     let mut builder = Builder::new(&mut graph);
     let one = builder.constant(Tensor::f32(&[1], &[1.0]));
-    let names = gradients(&mut builder, &shapes, (&output, &one), &wrt)?;
+    let names = gradients(
+        &mut builder,
+        &shapes,
+        (&output, &one),
+        &wrt,
+        Operators::Standard,
+    )?;
     let result = |n: &String| Value::fixed(n, DataType::Float, &[1]);
     graph.outputs = names.iter().map(result).collect();
     graph.prune();

@@ -53,6 +53,9 @@ pub(super) const RULES: &[Rule] = &[
 /// Source: <https://onnx.ai/onnx/operators/onnx__Relu.html>.
 fn relu(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
+    if c.has_kernels() {
+        return Ok(between(c, &dy, y, 0.0, f32::INFINITY));
+    }
     let zero = c.scalar(0.0);
     let active = c.call("Greater", &[y, &zero]);
     Ok(vec![Some(c.masked(&active, &dy))])
@@ -98,6 +101,12 @@ fn clip(c: &mut Context) -> Contributions {
         return c.refuse("trained bounds");
     }
     let (dy, y) = (c.gradient()?, c.output(0)?);
+    if c.has_kernels()
+        && let Some(low) = constant_bound(c, 1, f32::NEG_INFINITY)
+        && let Some(high) = constant_bound(c, 2, f32::INFINITY)
+    {
+        return Ok(between(c, &dy, y, low, high));
+    }
     let mut inside: Option<String> = None;
     for (index, comparison) in [(1, "Greater"), (2, "Less")] {
         let Some(bound) = c.node.input(index) else {
@@ -114,6 +123,24 @@ fn clip(c: &mut Context) -> Contributions {
         None => dy,
     };
     Ok(vec![Some(dx)])
+}
+
+/// A bound of Clip where it is a constant number; `absent` when the node has none.
+fn constant_bound(c: &Context, index: usize, absent: f32) -> Option<f32> {
+    match c.constant_input(index).ok()? {
+        None => Some(absent),
+        Some(bound) => match bound.to_f32()?.as_slice() {
+            [bound] => Some(*bound),
+            _ => None,
+        },
+    }
+}
+
+/// dY where low < Y < high, in one node.
+fn between(c: &mut Context, dy: &str, y: &str, low: f32, high: f32) -> Vec<Option<String>> {
+    let attributes = vec![("low", low.into()), ("high", high.into())];
+    let dx = c.kernel("ActivationGradient", &[dy, y], 1, attributes);
+    dx.into_iter().map(Some).collect()
 }
 
 /// Sigmoid: Y = 1 / (1 + e⁻ˣ); dX = dY Y (1 − Y).

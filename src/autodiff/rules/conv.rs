@@ -28,6 +28,9 @@ fn conv(c: &mut Context) -> Contributions {
     };
     let window = Window::of(c, &w_dims[2..], &x_dims, &y_dims)?;
     let dy = c.gradient()?;
+    if c.has_kernels() && w_dims.len() == 4 {
+        return kernels(c, &dy, &window, group);
+    }
     let dx = match c.wants(0) {
         true => Some(input_gradient(c, &dy, &window, &x_dims, &w_dims, group)?),
         false => None,
@@ -36,11 +39,44 @@ fn conv(c: &mut Context) -> Contributions {
         true => Some(weight_gradient(c, &dy, &window, group)?),
         false => None,
     };
-    let db = c.wants(2).then(|| {
-        let axes: Vec<usize> = (0..y_dims.len()).filter(|&a| a != 1).collect();
-        c.reduce_sum(&dy, &axes, false)
-    });
+    let db = c.wants(2).then(|| bias_gradient(c, &dy, y_dims.len()));
     Ok(vec![dx, dw, db])
+}
+
+fn bias_gradient(c: &mut Context, dy: &str, rank: usize) -> String {
+    let axes: Vec<usize> = (0..rank).filter(|&a| a != 1).collect();
+    c.reduce_sum(dy, &axes, false)
+}
+
+/// One node for the input's gradient, one for the weight's and the bias's together.
+fn kernels(c: &mut Context, dy: &str, window: &Window, group: usize) -> Contributions {
+    let (x, w) = (c.input(0)?, c.input(1)?);
+    let (x_dims, w_dims) = (c.input_dims(0)?, c.input_dims(1)?);
+    let attributes = |extent: &[usize]| {
+        vec![
+            ("strides", to_i64(&window.strides).into()),
+            ("pads", to_i64(&window.pads[..2]).into()),
+            ("dilations", to_i64(&window.dilations).into()),
+            ("group", (group as i64).into()),
+            ("extent", to_i64(extent).into()),
+        ]
+    };
+    let mut contributions = vec![None, None, None];
+    if c.wants(0) {
+        let dx = c.kernel("ConvInputGradient", &[dy, w], 1, attributes(&x_dims[2..]));
+        contributions[0] = dx.into_iter().next();
+    }
+    if c.wants(1) {
+        let outputs = 1 + usize::from(c.wants(2));
+        let attributes = attributes(&w_dims[2..]);
+        let gradients = c.kernel("ConvWeightGradient", &[x, dy], outputs, attributes);
+        for (contribution, gradient) in contributions[1..].iter_mut().zip(gradients) {
+            *contribution = Some(gradient);
+        }
+    } else if c.wants(2) {
+        contributions[2] = Some(bias_gradient(c, dy, 4));
+    }
+    Ok(contributions)
 }
 
 fn input_gradient(

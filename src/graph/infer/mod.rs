@@ -8,6 +8,7 @@ mod elementwise;
 mod gather;
 #[cfg(test)]
 mod hostile;
+mod kernel;
 mod known;
 mod layout;
 mod matrix;
@@ -22,6 +23,7 @@ mod window;
 
 use std::collections::HashMap;
 
+use crate::kernels::DOMAIN;
 use crate::onnx::DataType;
 
 use super::{Dim, Graph, GraphError, Node, Shapes};
@@ -188,6 +190,14 @@ pub(super) fn knows(op_type: &str) -> bool {
 }
 
 fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
+    if node.domain == DOMAIN {
+        return match node.op_type.as_str() {
+            "ConvInputGradient" => Some(kernel::conv_input_gradient),
+            "ConvWeightGradient" => Some(kernel::conv_weight_gradient),
+            "ActivationGradient" | "MaxPoolGradient" => Some(kernel::like_first),
+            _ => None,
+        };
+    }
     if !node.domain.is_empty() {
         return None;
     }

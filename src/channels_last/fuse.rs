@@ -1,0 +1,148 @@
+//! Folds what follows a convolution, or the gradient of its input, into it.
+
+use std::collections::HashMap;
+
+use crate::graph::{Attribute, Graph, GraphError, Node};
+use crate::kernels::DOMAIN;
+
+/// What a node lets its producer do.
+enum Step {
+    /// Add this value.
+    Add(String),
+    /// Bound the sum.
+    Bound(f32, f32),
+    /// Multiply with the activation's slope at this value.
+    Slope(String, f32, f32),
+}
+
+/// Folds, wherever the value between has no other reader: into `Conv` the addition of another map
+/// and then an activation; into `ConvInputGradient` the addition of another gradient and then the
+/// gradient of the activation that made the convolution's input.
+/// `dims` tells the dimensions of a value, whatever its layout.
+pub(super) fn fuse<'a>(
+    graph: &mut Graph,
+    dims: &dyn Fn(&str) -> Option<&'a [usize]>,
+) -> Result<(), GraphError> {
+    let mut hosts: HashMap<String, usize> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, n)| is_host(n))
+        .filter_map(|(i, n)| Some((n.output(0)?.to_owned(), i)))
+        .collect();
+    let mut readers: HashMap<String, usize> = HashMap::new();
+    let outputs = graph.outputs.iter().map(|v| v.name.as_str());
+    for name in graph
+        .nodes
+        .iter()
+        .flat_map(Node::present_inputs)
+        .chain(outputs)
+    {
+        *readers.entry(name.to_owned()).or_default() += 1;
+    }
+    let mut gone = vec![false; graph.nodes.len()];
+    for index in 0..graph.nodes.len() {
+        let node = graph.nodes[index].clone();
+        let Some(output) = node.output(0) else {
+            continue;
+        };
+        let candidates: Vec<(usize, String)> = node
+            .present_inputs()
+            .filter(|i| readers.get(*i) == Some(&1))
+            .filter_map(|i| Some((*hosts.get(i)?, i.to_owned())))
+            .collect();
+        // Of two convolutions that are added the later one can take the sum of the earlier.
+        let Some((host, value)) = candidates.into_iter().max_by_key(|(host, _)| *host) else {
+            continue;
+        };
+        let Some(step) = step(graph, &node, &value, dims) else {
+            continue;
+        };
+        if !apply(&mut graph.nodes[host], step) {
+            continue;
+        }
+        graph.nodes[host].outputs[0] = output.to_owned();
+        hosts.remove(&value);
+        hosts.insert(output.to_owned(), host);
+        gone[index] = true;
+    }
+    let mut index = 0;
+    graph.nodes.retain(|_| {
+        index += 1;
+        !gone[index - 1]
+    });
+    // A host may now read what is computed behind its old place.
+    graph.sort()
+}
+
+fn is_host(node: &Node) -> bool {
+    node.domain == DOMAIN && matches!(node.op_type.as_str(), "Conv" | "ConvInputGradient")
+}
+
+/// What `node` does to its input `value`, if a host can do it.
+fn step<'a>(
+    graph: &Graph,
+    node: &Node,
+    value: &str,
+    dims: &dyn Fn(&str) -> Option<&'a [usize]>,
+) -> Option<Step> {
+    let bound = |index: usize, absent: f32| match node.input(index) {
+        None => Some(absent),
+        Some(name) => match graph.initializers.get(name)?.to_f32()?.as_slice() {
+            [bound] => Some(*bound),
+            _ => None,
+        },
+    };
+    if node.domain == DOMAIN && node.op_type == "ActivationGradient" && node.input(0) == Some(value)
+    {
+        let attribute = |name| match node.attributes.get(name) {
+            Some(Attribute::Float(f)) => Some(*f),
+            _ => None,
+        };
+        let y = node.input(1)?.to_owned();
+        return Some(Step::Slope(y, attribute("low")?, attribute("high")?));
+    }
+    if node.is("Relu") {
+        return Some(Step::Bound(0.0, f32::INFINITY));
+    }
+    if node.is("Clip") && node.input(0) == Some(value) {
+        let bounds = (bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?);
+        return Some(Step::Bound(bounds.0, bounds.1));
+    }
+    if (node.is("Add") || node.is("Sum")) && node.inputs.len() == 2 {
+        let other = node.present_inputs().find(|i| *i != value)?;
+        let same = dims(other).is_some() && dims(other) == dims(value);
+        return same.then(|| Step::Add(other.to_owned()));
+    }
+    None
+}
+
+/// Lets `host` take a step, if it has room for it.
+fn apply(host: &mut Node, step: Step) -> bool {
+    let bounded = host.attributes.contains_key("low");
+    let mut bound = |low: f32, high: f32| {
+        host.attributes.insert("low".to_owned(), low.into());
+        host.attributes.insert("high".to_owned(), high.into());
+    };
+    let forward = host.op_type == "Conv";
+    let (slot, input) = match step {
+        _ if bounded => return false,
+        Step::Bound(low, high) if forward => {
+            bound(low, high);
+            return true;
+        }
+        Step::Slope(y, low, high) if !forward => {
+            bound(low, high);
+            (3, y)
+        }
+        Step::Add(other) => (if forward { 3 } else { 2 }, other),
+        Step::Bound(..) | Step::Slope(..) => return false,
+    };
+    if host.input(slot).is_some() {
+        return false;
+    }
+    host.inputs
+        .resize(host.inputs.len().max(slot + 1), String::new());
+    host.inputs[slot] = input;
+    true
+}

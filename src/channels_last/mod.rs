@@ -1,0 +1,66 @@
+//! Rewrites a graph for the kernels of [`crate::kernels`].
+//!
+//! In the result two-dimensional convolutions, their gradients and what stands between them work on
+//! channels-last maps, `[N, H, W, C]`. [`layout`] decides which values change their layout and
+//! inserts the few transpositions that remain; [`fuse`] then folds additions, activations and
+//! activation gradients into the convolution before them. The graph's inputs and outputs keep their
+//! names, layouts and meaning.
+//!
+//! Nodes of the kernels' domain, all channels-last, weights `[O, I/group, kH, kW]`; an absent
+//! optional input has an empty name:
+//!
+//! | operator | inputs | outputs |
+//! | --- | --- | --- |
+//! | `Conv` | X, W, bias?, residual? | act(W ∗ X + bias + residual) |
+//! | `ConvInputGradient` | dY, W, addend?, X? | (Wᵀ ∗ dY + addend) ⊙ act′(X) |
+//! | `ConvWeightGradient` | X, dY | dW, dbias? |
+//! | `ActivationGradient` | dY, Y | dY ⊙ act′(Y) |
+//! | `MaxPool` | X | Y |
+//! | `MaxPoolGradient` | X, dY | dX |
+//!
+//! Attributes: `strides`, `pads` (before the first row and column), `dilations`, `group`, and
+//! `extent`, height and width of the output (for a weight gradient those of the kernel). `low` and
+//! `high` bound the activation act, min(max(·, low), high); without them it is the identity.
+
+mod fuse;
+mod layout;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::HashMap;
+
+use crate::graph::{Dim, Graph, GraphError, infer_what_fits};
+use crate::kernels::DOMAIN;
+
+/// Rewrites `graph`, normalised and of fixed input dimensions, whose gradients were made with
+/// [`Operators::Kernels`](crate::autodiff::Operators::Kernels).
+///
+/// # Errors
+/// When the graph is malformed.
+pub fn channels_last(graph: &mut Graph) -> Result<(), GraphError> {
+    let inputs: HashMap<String, Vec<usize>> = graph
+        .inputs
+        .iter()
+        .filter_map(|v| {
+            let dims = v.dims.as_ref()?.iter().map(|d| match d {
+                Dim::Known(d) => Some(*d),
+                Dim::Symbolic(_) => None,
+            });
+            Some((v.name.clone(), dims.collect::<Option<_>>()?))
+        })
+        .collect();
+    let (shapes, _) = infer_what_fits(graph, &inputs)?;
+    let forms = layout::rewrite(graph, &shapes)?;
+    let dims = |name: &str| {
+        shapes
+            .dims(forms.get(name).map_or(name, String::as_str))
+            .ok()
+    };
+    fuse::fuse(graph, &dims)?;
+    if graph.nodes.iter().any(|n| n.domain == DOMAIN) {
+        graph.domains.push((DOMAIN.to_owned(), 1));
+    }
+    graph.prune();
+    graph.sort()
+}

@@ -1,0 +1,272 @@
+//! The rewritten graph computes what the graph of standard operators computes.
+
+use std::collections::HashMap;
+
+use ndarray::{ArrayD, IxDyn};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::autodiff::{Operators, gradients};
+use crate::graph::{Builder, Node, Value, infer_shapes};
+use crate::onnx::{DataType, Tensor, encode};
+use crate::runtime::testing::runtime;
+use crate::runtime::{Array, Runtime, Session, SessionOptions};
+
+/// A network under construction; its input is `x`.
+struct Net {
+    graph: Graph,
+    random: ChaCha8Rng,
+    trained: Vec<String>,
+}
+
+impl Net {
+    fn new(x: &[usize]) -> Self {
+        let graph = Graph {
+            opset: 21,
+            domains: vec![],
+            nodes: vec![],
+            inputs: vec![Value::fixed("x", DataType::Float, x)],
+            outputs: vec![],
+            initializers: Default::default(),
+        };
+        Net {
+            graph,
+            random: ChaCha8Rng::seed_from_u64(7),
+            trained: vec![],
+        }
+    }
+
+    fn numbers(&mut self, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|_| self.random.random_range(-1.0..1.0))
+            .collect()
+    }
+
+    fn parameter(&mut self, name: &str, dims: &[usize]) {
+        let values = self.numbers(dims.iter().product());
+        let tensor = Tensor::f32(dims, &values);
+        self.graph.initializers.insert(name.to_owned(), tensor);
+        self.trained.push(name.to_owned());
+    }
+
+    fn constant(&mut self, name: &str, tensor: Tensor) {
+        self.graph.initializers.insert(name.to_owned(), tensor);
+    }
+
+    fn op(&mut self, name: &str, op: &str, inputs: &[&str]) -> &mut Node {
+        let node = Node::new(name, op, inputs, &[name]);
+        self.graph.nodes.push(node);
+        self.graph.nodes.last_mut().unwrap()
+    }
+
+    /// A convolution with a bias; `sizes` are output channels, input channels per group, kernel,
+    /// stride, pad and groups.
+    fn conv(&mut self, name: &str, x: &str, [o, i, k, s, p, g]: [usize; 6]) {
+        let (w, b) = (format!("{name}.w"), format!("{name}.b"));
+        self.parameter(&w, &[o, i, k, k]);
+        self.parameter(&b, &[o]);
+        let list = |v: usize, n: usize| vec![v as i64; n];
+        let node = self.op(name, "Conv", &[x, &w, &b]);
+        *node = node
+            .clone()
+            .with("strides", list(s, 2))
+            .with("pads", list(p, 4))
+            .with("group", g as i64);
+    }
+
+    fn relu6(&mut self, name: &str, x: &str) {
+        self.constant("low", Tensor::scalar_f32(0.0));
+        self.constant("high", Tensor::scalar_f32(1.5));
+        self.op(name, "Clip", &[x, "low", "high"]);
+    }
+
+    /// The output and its gradients, weighted by random numbers, as a graph.
+    fn differentiated(&self, output: &str, operators: Operators) -> Graph {
+        let mut graph = self.graph.clone();
+        let shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+        let dims = shapes.dims(output).unwrap().to_vec();
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        let seed: Vec<f32> = (0..dims.iter().product())
+            .map(|_| random.random_range(-1.0..1.0))
+            .collect();
+        let mut wrt = self.trained.clone();
+        wrt.push("x".to_owned());
+        let mut builder = Builder::new(&mut graph);
+        let seed = builder.constant(Tensor::f32(&dims, &seed));
+        let names = gradients(&mut builder, &shapes, (output, &seed), &wrt, operators).unwrap();
+        graph.outputs = vec![Value::fixed(output, DataType::Float, &dims)];
+        for (name, of) in names.iter().zip(&wrt) {
+            let dims = shapes.dims(of).unwrap();
+            graph
+                .outputs
+                .push(Value::fixed(name, DataType::Float, dims));
+        }
+        graph.prune();
+        if operators == Operators::Kernels {
+            channels_last(&mut graph).unwrap();
+        }
+        graph
+    }
+
+    /// Checks the kernels' results and returns the rewritten graph.
+    fn check(&mut self, runtime: &Runtime, output: &str) -> Graph {
+        let dims: Vec<usize> = match &self.graph.inputs[0].dims {
+            Some(dims) => dims.iter().map(known).collect(),
+            None => vec![],
+        };
+        let x = self.numbers(dims.iter().product());
+        let x: Array = ArrayD::from_shape_vec(IxDyn(&dims), x).unwrap().into();
+        let [standard, kernels] = [Operators::Standard, Operators::Kernels].map(|operators| {
+            let graph = self.differentiated(output, operators);
+            let options = SessionOptions {
+                threads: 2,
+                kernels: true,
+                ..SessionOptions::default()
+            };
+            let model = encode(&graph.to_model(usize::MAX).0).unwrap();
+            let mut session = Session::new(runtime, &model, &[], &options).unwrap();
+            (session.run(&[("x", &x)]).unwrap(), graph)
+        });
+        for (index, (a, b)) in standard.0.iter().zip(&kernels.0).enumerate() {
+            let (Array::F32(a), Array::F32(b)) = (a, b) else {
+                panic!("output {index} is not float32");
+            };
+            assert_eq!(a.shape(), b.shape());
+            let scale = a.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+            for (a, b) in a.iter().zip(b) {
+                assert!(
+                    (a - b).abs() <= 2e-5 * scale,
+                    "output {index}: {b} is not {a}"
+                );
+            }
+        }
+        kernels.1
+    }
+}
+
+fn known(dim: &Dim) -> usize {
+    match dim {
+        Dim::Known(d) => *d,
+        Dim::Symbolic(_) => 0,
+    }
+}
+
+fn count(graph: &Graph, op_type: &str) -> usize {
+    graph.nodes.iter().filter(|n| n.op_type == op_type).count()
+}
+
+#[test]
+fn an_inverted_residual_needs_no_transposition_inside() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[2, 3, 9, 8]);
+    net.conv("stem", "x", [6, 3, 3, 2, 1, 1]);
+    net.relu6("stem6", "stem");
+    net.conv("expand", "stem6", [10, 6, 1, 1, 0, 1]);
+    net.relu6("expand6", "expand");
+    net.conv("depthwise", "expand6", [10, 1, 3, 1, 1, 10]);
+    net.relu6("depthwise6", "depthwise");
+    net.conv("project", "depthwise6", [6, 10, 1, 1, 0, 1]);
+    net.op("sum", "Add", &["project", "stem6"]);
+    net.op("pool", "GlobalAveragePool", &["sum"]);
+    let graph = net.check(&runtime, "pool");
+    // X comes in and its gradient goes out channels first.
+    assert_eq!(count(&graph, "Transpose"), 2);
+    assert_eq!(count(&graph, "Clip") + count(&graph, "Add"), 0);
+    assert_eq!(count(&graph, "ActivationGradient"), 0);
+}
+
+#[test]
+fn residual_blocks_with_a_shortcut_convolution() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[3, 4, 7, 7]);
+    net.conv("a", "x", [8, 4, 3, 2, 1, 1]);
+    net.op("ra", "Relu", &["a"]);
+    net.conv("b", "ra", [8, 8, 3, 1, 1, 1]);
+    net.conv("shortcut", "x", [8, 4, 1, 2, 0, 1]);
+    net.op("sum", "Add", &["b", "shortcut"]);
+    net.op("y", "Relu", &["sum"]);
+    net.conv("c", "y", [5, 8, 1, 1, 0, 1]);
+    net.op("twice", "Add", &["y", "y"]);
+    net.op("left", "ReduceSum", &["twice"]);
+    net.op("right", "ReduceSum", &["c"]);
+    net.op("loss", "Add", &["left", "right"]);
+    let graph = net.check(&runtime, "loss");
+    assert_eq!(count(&graph, "Relu"), 0);
+}
+
+#[test]
+fn squeeze_and_excitation_with_smooth_activations() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[2, 4, 6, 5]);
+    net.conv("a", "x", [6, 4, 3, 1, 1, 1]);
+    net.op("ha", "HardSwish", &["a"]);
+    net.op("squeeze", "GlobalAveragePool", &["ha"]);
+    net.conv("reduce", "squeeze", [3, 6, 1, 1, 0, 1]);
+    net.op("rr", "Relu", &["reduce"]);
+    net.conv("excite", "rr", [6, 3, 1, 1, 0, 1]);
+    net.op("gate", "HardSigmoid", &["excite"]);
+    net.op("scaled", "Mul", &["ha", "gate"]);
+    net.conv("b", "scaled", [6, 2, 3, 1, 1, 3]);
+    net.op("flat", "Flatten", &["b"]);
+    net.check(&runtime, "flat");
+}
+
+#[test]
+fn broadcast_factors_concatenation_and_channels_last_sources() {
+    let Some(runtime) = runtime() else { return };
+    // As tf2onnx writes it: transpositions around every convolution.
+    let mut net = Net::new(&[2, 6, 5, 4]);
+    let first = net.op("first", "Transpose", &["x"]);
+    *first = first.clone().with("perm", vec![0, 3, 1, 2]);
+    net.conv("a", "first", [6, 4, 3, 1, 1, 1]);
+    let last = net.op("last", "Transpose", &["a"]);
+    *last = last.clone().with("perm", vec![0, 2, 3, 1]);
+    net.parameter("shift", &[6]);
+    net.op("shifted", "Add", &["last", "shift"]);
+    let again = net.op("again", "Transpose", &["shifted"]);
+    *again = again.clone().with("perm", vec![0, 3, 1, 2]);
+    net.conv("b", "again", [3, 6, 2, 2, 0, 1]);
+    net.parameter("scale", &[3, 1, 1]);
+    net.op("scaled", "Mul", &["b", "scale"]);
+    net.parameter("wide", &[2]);
+    net.op("moved", "Add", &["scaled", "wide"]);
+    let joined = net.op("joined", "Concat", &["moved", "b", "moved"]);
+    *joined = joined.clone().with("axis", 1);
+    net.op("soft", "Softmax", &["joined"]);
+    net.check(&runtime, "soft");
+}
+
+#[test]
+fn a_map_that_is_an_output_or_has_other_readers_keeps_its_value() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[1, 3, 5, 5]);
+    net.conv("a", "x", [4, 3, 3, 1, 1, 1]);
+    net.op("ra", "Relu", &["a"]);
+    net.op("square", "Mul", &["a", "a"]);
+    net.op("sum", "Add", &["ra", "square"]);
+    net.conv("b", "sum", [4, 4, 1, 1, 0, 1]);
+    net.op("y", "Add", &["b", "ra"]);
+    net.check(&runtime, "y");
+}
+
+#[test]
+fn windows_of_every_kind() {
+    let Some(runtime) = runtime() else { return };
+    for auto_pad in ["SAME_UPPER", "SAME_LOWER", "VALID"] {
+        let mut net = Net::new(&[2, 3, 8, 7]);
+        net.conv("a", "x", [4, 3, 3, 2, 0, 1]);
+        let node = net.graph.nodes.last_mut().unwrap();
+        node.attributes.remove("pads");
+        *node = node.clone().with("auto_pad", auto_pad);
+        net.check(&runtime, "a");
+    }
+    let mut net = Net::new(&[2, 4, 9, 8]);
+    net.conv("a", "x", [4, 2, 3, 2, 0, 2]);
+    let node = net.graph.nodes.last_mut().unwrap();
+    *node = node
+        .clone()
+        .with("pads", vec![2, 0, 1, 3])
+        .with("dilations", vec![2, 1]);
+    net.check(&runtime, "a");
+}
