@@ -11,7 +11,6 @@
 mod backbone;
 mod blocks;
 mod count;
-mod dot;
 mod error;
 mod fill;
 mod flow;
@@ -19,7 +18,6 @@ mod infer;
 mod json;
 mod kinds;
 mod layers;
-mod table;
 mod trust;
 
 use crate::graph::Graph;
@@ -28,12 +26,10 @@ use crate::onnx::messages::ValueInfoProto;
 
 pub use backbone::{Backbone, ImageInput, Layout, image_input};
 pub use blocks::{Block, Delimiter, Delimiters};
-pub use dot::dot;
 pub use error::{AnalysisError, BackboneError};
 pub use infer::{BATCH, Inferred, ValueShape, infer_shapes};
 pub use json::Report;
 pub use layers::{Layer, WeightedLayer};
-pub use table::table;
 
 use flow::Flow;
 use kinds::Index;
@@ -292,6 +288,6 @@ fn candidates(weighted: &[WeightedLayer], blocks: &[Block], window: usize) -> Ca
 }
 
 #[cfg(test)]
-mod nets;
+pub(crate) mod nets;
 #[cfg(test)]
 mod tests;

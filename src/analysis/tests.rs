@@ -391,56 +391,6 @@ fn weights_in_constant_nodes_count() {
     assert_eq!(analyse(&graph).totals, expected);
 }
 
-#[test]
-fn the_table_aligns_numbers_and_names_the_delimiters() {
-    let mut n = Net::new(["N", "3", "8", "8"]);
-    let x = n.conv("conv", "x", [64, 3, 3, 3]);
-    let x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
-    let x = n.op("flat", "Flatten", &[&x], &[]);
-    let x = n.gemm("fc", &x, 64, 5);
-    let text = table(&analyse(&n.output(&x)), None);
-    let expected = "\
-Layer   Operator            Output     Parameters      MACs   Activation bytes   Block
-─────────────────────────────────────────────────────────────────────────────────────────────
-conv    Conv                Nx64x8x8        1,792   110,592             16,384   block1
-gap     GlobalAveragePool   Nx64x1x1            0         0                256   classifier
-flat    Flatten             Nx64                0         0                256   classifier
-fc      Gemm                Nx5               325       320                 20   classifier
-
-Block        Weighted layers   Parameters    Share
-────────────────────────────────────────────────────
-block1       conv                   1,792   84.6 %
-classifier   fc                       325   15.4 %
-
-Blocks end at       activation
-Last feature map    conv, 64 channels of 8 x 8
-Weighted layers     2
-Parameters          2,117
-Running statistics  0
-MACs per image      110,912
-Activation bytes    16,916
-Candidates to tune  head 1, full 1, layers 1, top3 1, top5 1, blocks 1, windows 0, random3 1
-";
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn the_table_keeps_to_the_width_of_the_terminal() {
-    let text = table(&analyse(&nets::resnet_v2()), Some(70));
-    let (tables, _) = text.split_once("Blocks end").unwrap();
-    assert!(tables.lines().all(|l| l.chars().count() <= 70), "{tables}");
-}
-
-#[test]
-fn the_dot_output_has_a_cluster_for_each_block_and_every_edge() {
-    let a = analyse(&nets::resnet_v2());
-    let text = dot(&a);
-    assert_eq!(text.matches("subgraph cluster_").count(), a.blocks.len());
-    let edges: usize = a.layers.iter().map(|l| l.inputs.len()).sum();
-    assert_eq!(text.matches(" -> ").count(), edges);
-    assert_eq!(text.matches('{').count(), text.matches('}').count());
-}
-
 /// The folder of shared test data, or `None` with a note.
 fn shared() -> Option<PathBuf> {
     let folder = std::env::var_os("FTSURGERY_SHARED")

@@ -4,10 +4,9 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::analysis::{
-    Analysis, AnalyzeOptions, Delimiters, Report, dot, parse_image_size, table,
-};
+use ftsurgery::analysis::{Analysis, AnalyzeOptions, Delimiters, Report, parse_image_size};
 use ftsurgery::onnx::Model;
+use ftsurgery::report;
 
 use super::{CliError, Context};
 
@@ -79,13 +78,13 @@ pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
                 .is_terminal()
                 .then(|| comfy_table::Table::new().width())
                 .flatten();
-            write!(out, "{}", table(&analysis, width))?;
+            write!(out, "{}", report::analysis(&analysis, width))?;
         }
         Format::Json => {
             serde_json::to_writer_pretty(&mut out, &Report::new(&analysis))?;
             writeln!(out)?;
         }
-        Format::Dot => write!(out, "{}", dot(&analysis))?,
+        Format::Dot => write!(out, "{}", report::dot(&analysis))?,
     }
     out.flush()?;
     Ok(())

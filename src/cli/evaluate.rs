@@ -5,16 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ftsurgery::data::{Dataset, SplitFile};
-use ftsurgery::graph::Graph;
-use ftsurgery::onnx::Model;
 use ftsurgery::report;
-use ftsurgery::runtime::Device;
-use ftsurgery::search::{ModelCard, ModelInput, Watcher, skipped_summary};
-use ftsurgery::training::{Inference, TrainingError};
+use ftsurgery::search::{ModelCard, Watcher, skipped_summary};
+use ftsurgery::training::TrainingError;
 use serde_json::json;
 
+use super::classifier::{Classifier, ClassifierArgs};
 use super::progress::Progress;
-use super::values::{self, ImageArgs};
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
@@ -43,14 +40,8 @@ pub struct EvaluateArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    threads: Option<usize>,
-    /// `cpu`, `cuda` or `cuda:N`
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
     #[command(flatten)]
-    images: ImageArgs,
+    classifier: ClassifierArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,15 +54,8 @@ enum Part {
 }
 
 pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
-    let model = Model::open(&args.model)?;
-    let card = ModelCard::read(&model)?;
-    let asked = args.images.preprocess()?;
-    let input = ModelInput::of(
-        &Graph::from_model(&model)?,
-        &card,
-        args.images.image_size,
-        asked.as_ref(),
-    )?;
+    let classifier = Classifier::open(&args.model, &args.classifier)?;
+    let (card, input) = (&classifier.card, &classifier.input);
     let runtime = context.runtime()?;
     let progress = Progress::new(context);
     let decoding = |done, total| progress.count("decoding", done, total);
@@ -80,13 +64,13 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         progress.warning(&skipped);
     }
     let samples = samples(args, &dataset)?;
-    let mut inference = Inference::new(&runtime, &model, args.device, args.threads.unwrap_or(0))?;
+    let mut inference = classifier.load(&runtime, &args.classifier)?;
     let outputs = inference.run_dataset(&dataset, &samples, &input.spec, &mut |done| {
         progress.count("classifying", done, samples.len());
     });
     progress.finish();
     let outputs = outputs?;
-    let (names, of_data) = match_classes(&card, &dataset, outputs.classes)?;
+    let (names, of_data) = match_classes(card, &dataset, outputs.classes)?;
     let labels = samples
         .iter()
         .map(|&i| {

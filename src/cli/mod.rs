@@ -7,6 +7,7 @@
 //! returns with `?` needs a line in `error.rs`.
 
 mod analyze;
+mod classifier;
 mod context;
 mod demo;
 mod error;

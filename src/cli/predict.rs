@@ -5,15 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::data::load_image;
-use ftsurgery::graph::Graph;
-use ftsurgery::onnx::Model;
-use ftsurgery::runtime::Device;
 use ftsurgery::search::{ModelCard, ModelInput};
 use ftsurgery::training::Inference;
 use serde_json::json;
 
-use super::values::{self, ImageArgs};
-use super::{CliError, Context};
+use super::classifier::{Classifier, ClassifierArgs};
+use super::{CliError, Context, values};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,36 +31,23 @@ pub struct PredictArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    threads: Option<usize>,
-    /// `cpu`, `cuda` or `cuda:N`
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
     #[command(flatten)]
-    image: ImageArgs,
+    classifier: ClassifierArgs,
 }
 
 pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
-    let model = Model::open(&args.model)?;
-    let card = ModelCard::read(&model)?;
-    let asked = args.image.preprocess()?;
-    let input = ModelInput::of(
-        &Graph::from_model(&model)?,
-        &card,
-        args.image.image_size,
-        asked.as_ref(),
-    )?;
+    let classifier = Classifier::open(&args.model, &args.classifier)?;
+    let (card, input) = (&classifier.card, &classifier.input);
     let runtime = context.runtime()?;
-    let mut inference = Inference::new(&runtime, &model, args.device, args.threads.unwrap_or(0))?;
+    let mut inference = classifier.load(&runtime, &args.classifier)?;
 
     let mut out = context.stdout();
     let mut list = Vec::new();
     let mut broken = 0;
     for path in &args.images {
-        match classify(&mut inference, &input, path) {
+        match classify(&mut inference, input, path) {
             Ok(probabilities) => {
-                let ranked = ranked(&probabilities, &card, args.top);
+                let ranked = ranked(&probabilities, card, args.top);
                 if args.json {
                     let classes: Vec<_> = ranked
                         .iter()

@@ -1,15 +1,15 @@
 //! Tables for the terminal.
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
+use comfy_table::Table;
 
 use crate::search::Results;
 use crate::training::Predictions;
 
-const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
+use super::text::{align_right, table, thousands};
 
 /// One line per strategy, and what went wrong. `fit`: whether to fit the width of the terminal.
 pub fn results(results: &Results, fit: bool) -> String {
-    let mut table = table(fit);
+    let mut table = fitted(fit);
     table.set_header([
         "strategy",
         "candidate",
@@ -46,7 +46,7 @@ pub fn results(results: &Results, fit: bool) -> String {
 /// order of the labels.
 pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> String {
     let score = predictions.score();
-    let mut classes = table(fit);
+    let mut classes = fitted(fit);
     classes.set_header(["class", "precision", "recall", "F1", "samples"]);
     let scores = predictions.class_scores();
     for (name, s) in names.iter().zip(&scores) {
@@ -59,7 +59,7 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
         ]);
     }
     align_right(&mut classes, 1..5);
-    let mut confusion = table(fit);
+    let mut confusion = fitted(fit);
     let mut header = vec!["true \\ predicted".to_owned()];
     header.extend(names.iter().cloned());
     confusion.set_header(header);
@@ -77,24 +77,11 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
     )
 }
 
-fn table(fit: bool) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING.header_separator(RULE));
+/// A table of the terminal's width, where asked for.
+fn fitted(fit: bool) -> Table {
     // Squeezed into less, a table says nothing any more.
-    let wide_enough = table.width().is_some_and(|columns| columns >= 40);
-    table.set_content_arrangement(match fit && wide_enough {
-        true => ContentArrangement::Dynamic,
-        false => ContentArrangement::Disabled,
-    });
-    table
-}
-
-fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    let width = Table::new().width().filter(|&columns| fit && columns >= 40);
+    table(width)
 }
 
 fn none() -> String {
@@ -103,19 +90,6 @@ fn none() -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
-}
-
-/// `1 234 567`
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn seconds(seconds: f64) -> String {
@@ -162,7 +136,7 @@ mod tests {
             false,
         );
         let lines: Vec<&str> = text.lines().collect();
-        for part in ["blocks", "block5", "87.50 %", "–", "1 234 567", "1:01 min"] {
+        for part in ["blocks", "block5", "87.50 %", "–", "1,234,567", "1:01 min"] {
             assert!(
                 lines
                     .iter()

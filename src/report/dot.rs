@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use super::table::{shape, thousands};
-use super::{Analysis, Layer};
+use crate::analysis::{Analysis, Layer};
+
+use super::analysis::shape;
+use super::text::thousands;
 
 /// The analysis in the DOT language.
 pub fn dot(analysis: &Analysis) -> String {
@@ -17,7 +19,7 @@ pub fn dot(analysis: &Analysis) -> String {
         let label = format!(
             "{}: {} parameters, {:.1} %",
             block.name,
-            thousands(block.parameters as u64),
+            thousands(block.parameters),
             100.0 * block.share
         );
         let _ = writeln!(text, "    label={};", quoted(&label));
@@ -43,7 +45,7 @@ fn attributes(analysis: &Analysis, layer: &Layer) -> String {
         lines.push(shape(dims));
     }
     if layer.parameters > 0 {
-        lines.push(format!("{} parameters", thousands(layer.parameters as u64)));
+        lines.push(format!("{} parameters", thousands(layer.parameters)));
     }
     let label = quoted(&lines.join("\n"));
     match analysis.is_operator(layer) {
@@ -58,4 +60,20 @@ fn quoted(text: &str) -> String {
         .replace('"', "\\\"")
         .replace('\n', "\\n");
     format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{AnalyzeOptions, nets};
+
+    #[test]
+    fn the_dot_output_has_a_cluster_for_each_block_and_every_edge() {
+        let a = Analysis::of_graph(&nets::resnet_v2(), &[], &AnalyzeOptions::default()).unwrap();
+        let text = dot(&a);
+        assert_eq!(text.matches("subgraph cluster_").count(), a.blocks.len());
+        let edges: usize = a.layers.iter().map(|l| l.inputs.len()).sum();
+        assert_eq!(text.matches(" -> ").count(), edges);
+        assert_eq!(text.matches('{').count(), text.matches('}').count());
+    }
 }

@@ -1,0 +1,162 @@
+//! The analysis as tables of text.
+
+use std::fmt::Write;
+
+use crate::analysis::Analysis;
+use crate::graph::Dim;
+
+use super::text::{align_right, table, thousands, trimmed};
+
+/// The analysis as text: layers, blocks, totals and candidates. `width`: columns of the terminal,
+/// within which names wrap; `None` lets lines be as long as they are.
+pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
+    let number = |n: Option<u64>| n.map_or("?".to_owned(), |n| thousands(n as usize));
+    let mut layers = table(width);
+    layers.set_header([
+        "Layer",
+        "Operator",
+        "Output",
+        "Parameters",
+        "MACs",
+        "Activation bytes",
+        "Block",
+    ]);
+    for layer in &analysis.layers {
+        layers.add_row([
+            layer.name.clone(),
+            layer.op_type.clone(),
+            layer
+                .output_shape
+                .as_ref()
+                .map_or("?".to_owned(), |d| shape(d)),
+            thousands(layer.parameters),
+            number(layer.macs),
+            number(layer.activation_bytes),
+            analysis.block_name(layer).to_owned(),
+        ]);
+    }
+    align_right(&mut layers, 3..6);
+    let mut blocks = table(width);
+    blocks.set_header(["Block", "Weighted layers", "Parameters", "Share"]);
+    for block in &analysis.blocks {
+        blocks.add_row([
+            block.name.clone(),
+            analysis.layer_names(block).join(", "),
+            thousands(block.parameters),
+            format!("{:.1} %", 100.0 * block.share),
+        ]);
+    }
+    align_right(&mut blocks, 2..4);
+    format!(
+        "{}\n\n{}\n\n{}",
+        trimmed(&layers),
+        trimmed(&blocks),
+        summary(analysis)
+    )
+}
+
+fn summary(analysis: &Analysis) -> String {
+    let number = |n: Option<u64>| n.map_or("not known".to_owned(), |n| thousands(n as usize));
+    let totals = &analysis.totals;
+    let delimiters: Vec<String> = analysis.delimiters.iter().map(|d| d.to_string()).collect();
+    let features = match &analysis.backbone {
+        Ok(b) => {
+            let size = |s: Option<usize>| s.map_or("?".to_owned(), |s| s.to_string());
+            format!(
+                "{}, {} channels of {} x {}",
+                b.features,
+                b.channels,
+                size(b.height),
+                size(b.width)
+            )
+        }
+        Err(_) => "not found".to_owned(),
+    };
+    let c = &analysis.candidates;
+    let rows = [
+        ("Blocks end at", delimiters.join(", ")),
+        ("Last feature map", features),
+        ("Weighted layers", thousands(totals.weighted_layers)),
+        ("Parameters", thousands(totals.parameters)),
+        ("Running statistics", thousands(totals.buffers)),
+        ("MACs per image", number(totals.macs)),
+        ("Activation bytes", number(totals.activation_bytes)),
+        (
+            "Candidates to tune",
+            format!(
+                "head {}, full {}, layers {}, top3 {}, top5 {}, blocks {}, windows {}, random3 {}",
+                c.head, c.full, c.layers, c.top3, c.top5, c.blocks, c.windows, c.random3
+            ),
+        ),
+    ];
+    let mut text = String::new();
+    for (label, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{label:<20}{value}");
+    }
+    text
+}
+
+/// Dimensions joined by `x`.
+pub(super) fn shape(dims: &[Dim]) -> String {
+    let dims: Vec<String> = dims
+        .iter()
+        .map(|d| match d {
+            Dim::Known(size) => size.to_string(),
+            Dim::Symbolic(name) => name.clone(),
+        })
+        .collect();
+    dims.join("x")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::AnalyzeOptions;
+    use crate::analysis::nets::{self, Net};
+    use crate::graph::Graph;
+
+    fn analyse(graph: &Graph) -> Analysis {
+        Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn the_table_aligns_numbers_and_names_the_delimiters() {
+        let mut n = Net::new(["N", "3", "8", "8"]);
+        let x = n.conv("conv", "x", [64, 3, 3, 3]);
+        let x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
+        let x = n.op("flat", "Flatten", &[&x], &[]);
+        let x = n.gemm("fc", &x, 64, 5);
+        let text = analysis(&analyse(&n.output(&x)), None);
+        let expected = "\
+Layer   Operator            Output     Parameters      MACs   Activation bytes   Block
+─────────────────────────────────────────────────────────────────────────────────────────────
+conv    Conv                Nx64x8x8        1,792   110,592             16,384   block1
+gap     GlobalAveragePool   Nx64x1x1            0         0                256   classifier
+flat    Flatten             Nx64                0         0                256   classifier
+fc      Gemm                Nx5               325       320                 20   classifier
+
+Block        Weighted layers   Parameters    Share
+────────────────────────────────────────────────────
+block1       conv                   1,792   84.6 %
+classifier   fc                       325   15.4 %
+
+Blocks end at       activation
+Last feature map    conv, 64 channels of 8 x 8
+Weighted layers     2
+Parameters          2,117
+Running statistics  0
+MACs per image      110,912
+Activation bytes    16,916
+Candidates to tune  head 1, full 1, layers 1, top3 1, top5 1, blocks 1, windows 0, random3 1
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_table_keeps_to_the_width_of_the_terminal() {
+        let text = analysis(&analyse(&nets::resnet_v2()), Some(70));
+        let (tables, _) = text.split_once("Blocks end").unwrap();
+        assert!(tables.lines().all(|l| l.chars().count() <= 70), "{tables}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Numbers and tables as all reports write them.
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
+
+const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
+
+/// An empty table that wraps its cells to fit `width` columns, or does not wrap.
+pub(super) fn table(width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING.header_separator(RULE));
+    match width {
+        Some(width) => table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    table
+}
+
+/// The table without the left padding and trailing blanks.
+pub(super) fn trimmed(table: &Table) -> String {
+    let text = table.to_string();
+    let lines = text
+        .lines()
+        .map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Sets columns of numbers flush right.
+pub(super) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// A number with commas between its thousands.
+pub(super) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
