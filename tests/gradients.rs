@@ -88,7 +88,7 @@ fn distance(got: &ArrayD<f32>, expected: &ArrayD<f32>) -> f64 {
     difference / norm(&mut expected.iter().map(|&e| f64::from(e)))
 }
 
-fn agrees_with_reference(network: &str) {
+fn agrees_with_reference(network: &str, arguments: &[&str]) {
     let Some(folder) = reference(network).filter(|_| has_runtime()) else {
         return;
     };
@@ -96,6 +96,7 @@ fn agrees_with_reference(network: &str) {
     let (batch, out) = (work.path().join("batch.npz"), work.path().join("out.npz"));
     first_batch(&folder, &batch);
     gradients(&folder.join("model.onnx"), &batch, &out)
+        .args(arguments)
         .assert()
         .success();
     let (mut got, mut expected) = (open(&out), open(&folder.join("reference.npz")));
@@ -113,32 +114,37 @@ fn agrees_with_reference(network: &str) {
 
 #[test]
 fn vgg_has_the_gradients_of_pytorch() {
-    agrees_with_reference("vgg");
+    agrees_with_reference("vgg", &[]);
 }
 
 #[test]
 fn mobilenet_v1_has_the_gradients_of_pytorch() {
-    agrees_with_reference("mobilenet_v1");
+    agrees_with_reference("mobilenet_v1", &[]);
 }
 
 #[test]
 fn mobilenet_v2_has_the_gradients_of_pytorch() {
-    agrees_with_reference("mobilenet_v2");
+    agrees_with_reference("mobilenet_v2", &[]);
 }
 
 #[test]
 fn mobilenet_v3_has_the_gradients_of_pytorch() {
-    agrees_with_reference("mobilenet_v3");
+    agrees_with_reference("mobilenet_v3", &[]);
 }
 
 #[test]
 fn resnet_v2_has_the_gradients_of_pytorch() {
-    agrees_with_reference("resnet_v2");
+    agrees_with_reference("resnet_v2", &[]);
 }
 
 #[test]
 fn odd_convolutions_have_the_gradients_of_pytorch() {
-    agrees_with_reference("conv_zoo");
+    agrees_with_reference("conv_zoo", &[]);
+}
+
+#[test]
+fn batch_statistics_have_the_gradients_of_pytorch() {
+    agrees_with_reference("mobilenet_v2_bn_train", &["--bn", "batch"]);
 }
 
 #[test]

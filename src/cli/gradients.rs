@@ -8,7 +8,9 @@ use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
-use ftsurgery::training::{Gradient, InputSpec, Lab, LabOptions, trainable_parameters};
+use ftsurgery::training::{
+    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
+};
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
@@ -17,7 +19,7 @@ use super::{CliError, Context};
 /// Compute the loss and its gradients for one batch.
 ///
 /// The loss is the mean cross-entropy of the model's output (taken before a final softmax) against
-/// the labels. BatchNormalization uses its stored statistics.
+/// the labels.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -35,6 +37,10 @@ pub struct GradientsArgs {
     /// Only initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`); repeatable
     #[arg(long, value_name = "GLOB", default_value = "**")]
     wrt: Vec<String>,
+    /// BatchNormalization whose scale or bias is among them takes its stored statistics (`frozen`)
+    /// or those of the batch (`batch`); all others the stored ones
+    #[arg(long, value_name = "MODE", default_value = "frozen")]
+    bn: BatchNormMode,
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: Device,
@@ -73,7 +79,14 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     };
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
     let rows: Vec<usize> = (0..batch.len()).collect();
-    let (loss, gradients) = lab.gradients(&names, &rows)?;
+    let trained = Trained {
+        parameters: &names,
+        batch_norm: args.bn,
+    };
+    if let Some(note) = lab.batch_norm_note(trained)? {
+        context.note(&format!("warning: {note}"));
+    }
+    let (loss, gradients) = lab.gradients(trained, &rows)?;
     write_npz(args, loss, &gradients)?;
     writeln!(
         context.stdout(),

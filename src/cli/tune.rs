@@ -11,7 +11,7 @@ use ftsurgery::runtime::Device;
 use ftsurgery::search::{Job, Settings, tune};
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{Optimizer, OptimizerKind, Plateau};
+use ftsurgery::training::{BatchNormMode, Optimizer, OptimizerKind, Plateau};
 
 use super::progress::Progress;
 use super::values::{self, ImageArgs};
@@ -121,6 +121,10 @@ struct TrainingArgs {
     /// Momentum of sgd
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = values::below_1)]
     momentum: f32,
+    /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
+    /// batch (`batch`): the stored ones then follow them and are written to the tuned model
+    #[arg(long, value_name = "MODE", default_value = "frozen")]
+    bn: BatchNormMode,
     /// Samples per step
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
     batch_size: usize,
@@ -208,6 +212,7 @@ fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
             seed: split.seed,
             shuffle: !split.no_shuffle,
         },
+        batch_norm: training.bn,
         optimizer: Optimizer {
             kind: training.optimizer,
             learning_rate: training.lr.unwrap_or(match training.optimizer {

@@ -10,7 +10,7 @@ use crate::data::{Dataset, Layout, Preprocess, Skipped};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Strategy};
-use crate::training::{Optimizer, Plateau};
+use crate::training::{BatchNormMode, Optimizer, Plateau};
 
 use super::plan::Plan;
 use super::{Job, ModelInput};
@@ -72,6 +72,7 @@ struct Configuration<'a> {
     train_fraction: f64,
     seed: u64,
     shuffle: bool,
+    bn: BatchNormMode,
     optimizer: Optimizer,
     plateau: Option<Plateau>,
     batch_size: usize,
@@ -136,6 +137,7 @@ impl<'a> RunRecord<'a> {
                 train_fraction: settings.split.train_fraction,
                 seed: settings.split.seed,
                 shuffle: settings.split.shuffle,
+                bn: settings.batch_norm,
                 optimizer: settings.optimizer,
                 plateau: settings.plateau,
                 batch_size: settings.batch_size,

@@ -9,7 +9,7 @@ use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{Lab, LabOptions, Optimizer, Plateau, TrainingError};
+use crate::training::{BatchNormMode, Lab, LabOptions, Optimizer, Plateau, Trained, TrainingError};
 
 use super::emit::Emitter;
 use super::plan::Plan;
@@ -40,6 +40,8 @@ pub struct Settings {
     /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
     /// dropout, and the order is also that of batches.
     pub split: SplitOptions,
+    /// Which statistics a BatchNormalization takes while it is trained.
+    pub batch_norm: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
     /// The learning-rate schedule.
@@ -156,6 +158,16 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         },
     )?;
 
+    let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
+    let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
+    let trained = Trained {
+        parameters: &all,
+        batch_norm: settings.batch_norm,
+    };
+    if let Some(note) = lab.batch_norm_note(trained)? {
+        watcher.warning(&note);
+    }
+
     let run = RunDir::create(&job.out, job.force)?;
     run.write_run(&RunRecord::new(
         job, runtime, &file, &analysis, &dataset, &input, &plan,
@@ -174,6 +186,7 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             grafted: &grafted,
             dataset: &dataset,
             input: &input.spec,
+            batch_norm: settings.batch_norm,
             card,
         },
         watcher,

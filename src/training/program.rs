@@ -12,9 +12,12 @@ use crate::graph::{
     refuse_untrainable,
 };
 use crate::onnx::{DataType, Model, Tensor};
-use crate::surgery::{Dropout, extract, fold_batch_norm, logits};
+use crate::surgery::{
+    BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm, trained_batch_norms,
+    use_batch_statistics,
+};
 
-use super::TrainingError;
+use super::{BatchNormMode, StepNorm, Trained, TrainingError};
 
 /// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
@@ -32,6 +35,8 @@ pub struct Prepared {
     pub logits: String,
     /// Number of classes.
     pub classes: usize,
+    /// The BatchNormalizations that take the statistics of the batch in a step.
+    pub batch_norms: Vec<BatchNorm>,
 }
 
 /// Dimensions of one sample as the model's input wants it: the input's dimensions behind the batch.
@@ -91,16 +96,78 @@ impl Prepared {
             input,
             logits,
             classes,
+            batch_norms: Vec::new(),
         })
     }
 
-    /// Folds frozen batch normalisation into the convolutions before it.
+    /// This model for training `trained`: with [`BatchNormMode::Batch`], the trained
+    /// BatchNormalizations that have running statistics of their own take those of the batch.
+    ///
+    /// # Errors
+    /// When the graph is malformed.
+    pub fn for_training(mut self, trained: Trained<'_>) -> Result<Self, TrainingError> {
+        if trained.batch_norm == BatchNormMode::Batch {
+            self.batch_norms = trained_batch_norms(&self.graph, trained.parameters)?.own;
+        }
+        Ok(self)
+    }
+
+    /// Names of the running statistics that follow those of the batches: of each
+    /// BatchNormalization mean and variance.
+    pub fn running_statistics(&self) -> Vec<String> {
+        let both = |n: &BatchNorm| [n.mean.clone(), n.variance.clone()];
+        self.batch_norms.iter().flat_map(both).collect()
+    }
+
+    /// Values per channel that each of the `batch_norms` takes its statistics of.
+    ///
+    /// # Errors
+    /// When there is but one, as in a batch of one sample behind global pooling: its variance is 0
+    /// and the unbiased one, which the running variance would follow, is not defined.
+    pub fn values_per_channel(&self) -> Result<Vec<usize>, TrainingError> {
+        let count = |norm: &BatchNorm| {
+            let dims = self.shapes.dims(&norm.output)?;
+            let count = dims.iter().product::<usize>() / dims[1].max(1);
+            if count < 2 {
+                return Err(TrainingError::Mismatch(format!(
+                    "a batch of {} sample has one value per channel at the BatchNormalization of \
+                     `{}`, which gives no variance; choose a batch size that leaves no sample over, \
+                     or the stored statistics (--bn frozen)",
+                    dims[0], norm.output
+                )));
+            }
+            Ok(count)
+        };
+        self.batch_norms.iter().map(count).collect()
+    }
+
+    /// Folds batch normalisation with stored statistics into the convolutions before it.
     ///
     /// # Errors
     /// When the graph is malformed.
     pub fn fold(&mut self) -> Result<(), TrainingError> {
-        fold_batch_norm(&mut self.graph, &self.shapes)?;
+        let norms = self.batch_norms.iter();
+        let except: Vec<&str> = norms.map(|n| n.output.as_str()).collect();
+        fold_batch_norm(&mut self.graph, &self.shapes, &except)?;
         self.refresh_shapes()
+    }
+
+    /// Makes the `batch_norms` take the statistics of the batch. Shapes of the new values are for
+    /// the caller to infer anew.
+    fn use_batch_statistics(&mut self) -> Result<Vec<StepNorm>, TrainingError> {
+        let counts = self.values_per_channel()?;
+        let names = use_batch_statistics(&mut self.graph, &self.batch_norms);
+        let norms = self.batch_norms.iter().zip(counts).zip(names);
+        norms
+            .map(|((norm, count), statistics)| {
+                Ok(StepNorm {
+                    statistics,
+                    channels: self.shapes.dims(&norm.mean)?[0],
+                    count,
+                    momentum: norm.momentum,
+                })
+            })
+            .collect()
     }
 
     fn refresh_shapes(&mut self) -> Result<(), TrainingError> {
@@ -207,13 +274,16 @@ pub struct Program {
     pub parameters: Vec<Port>,
     /// Dropout masks, inputs too.
     pub masks: Vec<Mask>,
+    /// For a step: the BatchNormalizations whose batch's statistics are outputs.
+    pub norms: Vec<StepNorm>,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
     pub loss: Option<(String, Vec<String>)>,
     /// The logits.
     pub logits: Port,
 }
 
-/// The graph that computes the logits from the frozen features, without dropout.
+/// The graph that computes the logits from the frozen features, without dropout and with the
+/// running statistics, which are inputs behind the parameters.
 ///
 /// # Errors
 /// When a parameter is unknown.
@@ -223,7 +293,9 @@ pub fn evaluation_program(
 ) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     prepared.fold()?;
-    forward(&prepared, trainable, Vec::new())
+    let mut inputs = trainable.to_vec();
+    inputs.extend(prepared.running_statistics());
+    forward(&prepared, &inputs, Vec::new())
 }
 
 /// The graph that computes loss and gradients from the frozen features, labels and masks.
@@ -238,6 +310,7 @@ pub fn step_program(
     let mut prepared = prepared.clone();
     let batch = prepared.shapes.dims(&prepared.input)?[0];
     prepared.fold()?;
+    let norms = prepared.use_batch_statistics()?;
     let masks = prepared.insert_dropout(dropout, batch)?;
     let mut program = forward(&prepared, trainable, masks)?;
     let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
@@ -251,6 +324,8 @@ pub fn step_program(
     )?;
     let seed = (program.logits.name.as_str(), loss.gradient.as_str());
     let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable)?;
+    lower_batch_norm(&mut builder, &prepared.shapes)?;
+    program.graph.sort()?;
     let mut outputs = vec![Value::fixed(&loss.loss, DataType::Float, &[])];
     outputs.extend(
         gradients
@@ -258,9 +333,14 @@ pub fn step_program(
             .zip(&program.parameters)
             .map(|(g, p)| Value::fixed(g, DataType::Float, &p.dims)),
     );
+    for norm in &norms {
+        let value = |name: &String| Value::fixed(name, DataType::Float, &[norm.channels]);
+        outputs.extend(norm.statistics.iter().map(value));
+    }
     program.graph.outputs.extend(outputs);
     program.graph.prune();
     program.loss = Some((loss.loss, gradients));
+    program.norms = norms;
     Ok(program)
 }
 
@@ -336,6 +416,7 @@ fn forward(
         features,
         parameters,
         masks,
+        norms: Vec::new(),
         loss: None,
         logits: Port {
             name: prepared.logits.clone(),

@@ -4,7 +4,9 @@ use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::{Device, testing::runtime};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
-use ftsurgery::training::{InputSpec, Lab, LabOptions, trainable_parameters};
+use ftsurgery::training::{
+    BatchNormMode, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
+};
 
 use crate::cases::batch;
 use crate::guard::{Outcome, guarded};
@@ -36,7 +38,14 @@ fn damaged_models_on_onnxruntime_run_or_are_refused() {
             spill_dir: folder.path().to_owned(),
         };
         let lab = Lab::new(&runtime, &network, &dataset, input, options).ok()?;
-        Some(lab.gradients(&names, &[0, 1]).ok()?.0)
+        let trained = |batch_norm| Trained {
+            parameters: &names,
+            batch_norm,
+        };
+        // It may fail, but not panic.
+        let _ = lab.gradients(trained(BatchNormMode::Batch), &[0, 1]);
+        let frozen = lab.gradients(trained(BatchNormMode::Frozen), &[0, 1]);
+        Some(frozen.ok()?.0)
     };
     let mut ran = 0;
     let mut failures = Vec::new();

@@ -10,7 +10,10 @@ use ndarray_npy::{NpzReader, NpzWriter};
 
 use crate::support::*;
 
-const NETWORKS: [&str; 5] = [
+/// With BatchNormalization on the statistics of the batch.
+const ON_BATCHES: &str = "mobilenet_v2_bn_train";
+const NETWORKS: [&str; 6] = [
+    ON_BATCHES,
     "vgg",
     "mobilenet_v1",
     "mobilenet_v2",
@@ -81,6 +84,9 @@ fn trajectories_agree_with_pytorch() {
             let mut arguments: Vec<&str> = LOOP.split_whitespace().collect();
             arguments.extend(flags.split(' '));
             arguments.extend(["--batch-size", &batch]);
+            if network == ON_BATCHES {
+                arguments.extend(["--bn", "batch"]);
+            }
             tune(&model, &data, &out, &arguments).assert().success();
 
             let trials: Vec<_> = std::fs::read_dir(out.join("trials")).unwrap().collect();
@@ -109,7 +115,14 @@ fn trajectories_agree_with_pytorch() {
                 .iter()
                 .filter_map(|t| Some((t.name.as_deref()?, tuned.tensor(t).ok()?.to_f32()?)))
                 .collect();
-            for name in names(&mut reader, "grad/") {
+            let mut compared = names(&mut reader, "grad/");
+            if network == ON_BATCHES {
+                let all = names(&mut reader, &format!("{optimizer}/param/"));
+                let statistics = all.into_iter().filter(|n| n.contains(".running_"));
+                compared.extend(statistics);
+                assert!(compared.iter().any(|n| n.ends_with(".running_var")));
+            }
+            for name in compared {
                 let expected = floats(&mut reader, &format!("{optimizer}/param/{name}"));
                 let pairs = || initializers[name.as_str()].iter().zip(&expected);
                 let square = |v: f32| f64::from(v).powi(2);

@@ -1,6 +1,6 @@
 //! Normalisation.
 
-use super::super::context::{Context, Contributions, Refusal};
+use super::super::context::{Context, Contributions};
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[
