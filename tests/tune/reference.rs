@@ -31,6 +31,12 @@ const OPTIMIZERS: [(&str, &str); 3] = [
 const LOOP: &str = "--head keep --strategies full --search-fraction 0 --train-fraction 1 \
                     --no-shuffle --epochs 1 --log-steps";
 const TOLERANCE: f64 = 1e-3;
+/// Tolerance for [`ROUNDING`] under Adam: its five steps move by some 1e-3 each.
+const LOOSE: f64 = 0.05;
+/// In [`ON_BATCHES`], a bias whose gradient is 0, because the BatchNormalization `f.2.a.1` takes its
+/// shift away again, and the running mean that follows it. What is computed for that gradient is
+/// rounding, which Adam scales up to a full step.
+const ROUNDING: [&str; 2] = ["f.1.c.1.bias", "f.2.a.1.running_mean"];
 
 type Reader = NpzReader<File>;
 
@@ -128,8 +134,13 @@ fn trajectories_agree_with_pytorch() {
                 let square = |v: f32| f64::from(v).powi(2);
                 let apart: f64 = pairs().map(|(a, b)| square(a - b)).sum();
                 let size: f64 = pairs().map(|(_, b)| square(*b)).sum();
+                let rounding = network == ON_BATCHES && ROUNDING.contains(&name.as_str());
+                let tolerance = match rounding && optimizer != "sgd" {
+                    true => LOOSE,
+                    false => TOLERANCE,
+                };
                 assert!(
-                    apart.sqrt() <= TOLERANCE * size.sqrt(),
+                    apart.sqrt() <= tolerance * size.sqrt(),
                     "{network} {optimizer} {name}: {} of {}",
                     apart.sqrt(),
                     size.sqrt()
