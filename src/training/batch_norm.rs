@@ -6,8 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::Buffer;
+use crate::surgery::{BatchNorm, trained_batch_norms, use_batch_statistics};
 
 use super::TrainingError;
+use super::program::Prepared;
 
 /// Which statistics a BatchNormalization takes while its scale or bias is trained. One that is not
 /// trained always takes the stored ones, as does every one when a model is evaluated.
@@ -80,6 +82,67 @@ impl StepNorm {
                 *r = (keep * f64::from(*r) + share * f64::from(b)) as f32;
             }
         }
+    }
+}
+
+impl Prepared {
+    /// This model for training `trained`: with [`BatchNormMode::Batch`], the trained
+    /// BatchNormalizations that have running statistics of their own take those of the batch.
+    ///
+    /// # Errors
+    /// When the graph is malformed.
+    pub fn for_training(mut self, trained: Trained<'_>) -> Result<Self, TrainingError> {
+        if trained.batch_norm == BatchNormMode::Batch {
+            self.batch_norms = trained_batch_norms(&self.graph, trained.parameters)?.own;
+        }
+        Ok(self)
+    }
+
+    /// Names of the running statistics that follow those of the batches: of each
+    /// BatchNormalization mean and variance.
+    pub fn running_statistics(&self) -> Vec<String> {
+        let both = |n: &BatchNorm| [n.mean.clone(), n.variance.clone()];
+        self.batch_norms.iter().flat_map(both).collect()
+    }
+
+    /// Values per channel that each of the `batch_norms` takes its statistics of.
+    ///
+    /// # Errors
+    /// When there is but one, as in a batch of one sample behind global pooling: its variance is 0
+    /// and the unbiased one, which the running variance would follow, is not defined.
+    pub fn values_per_channel(&self) -> Result<Vec<usize>, TrainingError> {
+        let count = |norm: &BatchNorm| {
+            let dims = self.shapes.dims(&norm.output)?;
+            let count = dims.iter().product::<usize>() / dims[1].max(1);
+            if count < 2 {
+                return Err(TrainingError::Mismatch(format!(
+                    "a batch of {} sample has one value per channel at the BatchNormalization of \
+                     `{}`, which gives no variance; choose a batch size that leaves no sample over, \
+                     or the stored statistics (--bn frozen)",
+                    dims[0], norm.output
+                )));
+            }
+            Ok(count)
+        };
+        self.batch_norms.iter().map(count).collect()
+    }
+
+    /// Makes the `batch_norms` take the statistics of the batch. Shapes of the new values are for
+    /// the caller to infer anew.
+    pub(super) fn use_batch_statistics(&mut self) -> Result<Vec<StepNorm>, TrainingError> {
+        let counts = self.values_per_channel()?;
+        let names = use_batch_statistics(&mut self.graph, &self.batch_norms);
+        let norms = self.batch_norms.iter().zip(counts).zip(names);
+        norms
+            .map(|((norm, count), statistics)| {
+                Ok(StepNorm {
+                    statistics,
+                    channels: self.shapes.dims(&norm.mean)?[0],
+                    count,
+                    momentum: norm.momentum,
+                })
+            })
+            .collect()
     }
 }
 

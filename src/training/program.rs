@@ -12,12 +12,9 @@ use crate::graph::{
     refuse_untrainable,
 };
 use crate::onnx::{DataType, Model, Tensor};
-use crate::surgery::{
-    BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm, trained_batch_norms,
-    use_batch_statistics,
-};
+use crate::surgery::{BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm};
 
-use super::{BatchNormMode, StepNorm, Trained, TrainingError};
+use super::{StepNorm, TrainingError};
 
 /// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
@@ -100,47 +97,6 @@ impl Prepared {
         })
     }
 
-    /// This model for training `trained`: with [`BatchNormMode::Batch`], the trained
-    /// BatchNormalizations that have running statistics of their own take those of the batch.
-    ///
-    /// # Errors
-    /// When the graph is malformed.
-    pub fn for_training(mut self, trained: Trained<'_>) -> Result<Self, TrainingError> {
-        if trained.batch_norm == BatchNormMode::Batch {
-            self.batch_norms = trained_batch_norms(&self.graph, trained.parameters)?.own;
-        }
-        Ok(self)
-    }
-
-    /// Names of the running statistics that follow those of the batches: of each
-    /// BatchNormalization mean and variance.
-    pub fn running_statistics(&self) -> Vec<String> {
-        let both = |n: &BatchNorm| [n.mean.clone(), n.variance.clone()];
-        self.batch_norms.iter().flat_map(both).collect()
-    }
-
-    /// Values per channel that each of the `batch_norms` takes its statistics of.
-    ///
-    /// # Errors
-    /// When there is but one, as in a batch of one sample behind global pooling: its variance is 0
-    /// and the unbiased one, which the running variance would follow, is not defined.
-    pub fn values_per_channel(&self) -> Result<Vec<usize>, TrainingError> {
-        let count = |norm: &BatchNorm| {
-            let dims = self.shapes.dims(&norm.output)?;
-            let count = dims.iter().product::<usize>() / dims[1].max(1);
-            if count < 2 {
-                return Err(TrainingError::Mismatch(format!(
-                    "a batch of {} sample has one value per channel at the BatchNormalization of \
-                     `{}`, which gives no variance; choose a batch size that leaves no sample over, \
-                     or the stored statistics (--bn frozen)",
-                    dims[0], norm.output
-                )));
-            }
-            Ok(count)
-        };
-        self.batch_norms.iter().map(count).collect()
-    }
-
     /// Folds batch normalisation with stored statistics into the convolutions before it.
     ///
     /// # Errors
@@ -150,24 +106,6 @@ impl Prepared {
         let except: Vec<&str> = norms.map(|n| n.output.as_str()).collect();
         fold_batch_norm(&mut self.graph, &self.shapes, &except)?;
         self.refresh_shapes()
-    }
-
-    /// Makes the `batch_norms` take the statistics of the batch. Shapes of the new values are for
-    /// the caller to infer anew.
-    fn use_batch_statistics(&mut self) -> Result<Vec<StepNorm>, TrainingError> {
-        let counts = self.values_per_channel()?;
-        let names = use_batch_statistics(&mut self.graph, &self.batch_norms);
-        let norms = self.batch_norms.iter().zip(counts).zip(names);
-        norms
-            .map(|((norm, count), statistics)| {
-                Ok(StepNorm {
-                    statistics,
-                    channels: self.shapes.dims(&norm.mean)?[0],
-                    count,
-                    momentum: norm.momentum,
-                })
-            })
-            .collect()
     }
 
     fn refresh_shapes(&mut self) -> Result<(), TrainingError> {

@@ -33,6 +33,7 @@ impl Lab<'_> {
         let start = Instant::now();
         let used: Vec<usize> = train.iter().chain(validation).copied().collect();
         let batch = spec.batch_size.min(train.len());
+        // Told before any work is done.
         for size in [batch, train.len() % batch] {
             if size > 0 {
                 self.prepare_for(spec.trained(), size)?
