@@ -12,13 +12,18 @@ mod loss;
 pub mod rules;
 mod sweep;
 
+use std::str::FromStr;
+
+use serde::Serialize;
+
 pub use context::Context;
 pub use error::AutodiffError;
 pub use loss::{CrossEntropy, cross_entropy};
 pub use sweep::{dependents, gradients};
 
 /// What the nodes of a gradient may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Operators {
     /// Operators of the ONNX standard alone.
     #[default]
@@ -27,4 +32,16 @@ pub enum Operators {
     /// several standard ones. Such a graph runs only after
     /// [`channels_last`](crate::channels_last::channels_last).
     Kernels,
+}
+
+impl FromStr for Operators {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "standard" => Ok(Operators::Standard),
+            "kernels" => Ok(Operators::Kernels),
+            _ => Err("expected `kernels` or `standard`".to_owned()),
+        }
+    }
 }

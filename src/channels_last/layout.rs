@@ -131,6 +131,7 @@ impl Walk<'_, '_> {
                 "GlobalMaxPool" => self.global_pool(node, "ReduceMax")?,
                 "Concat" | "Split" => self.along_axis(node)?,
                 "Expand" => self.expand(node)?,
+                "BatchNormalization" => self.batch_norm(node)?,
                 op if ELEMENTWISE.contains(&op) => self.elementwise(node)?,
                 op if REDUCTIONS.contains(&op) => self.reduction(node)?,
                 _ => false,
@@ -289,6 +290,36 @@ impl Walk<'_, '_> {
         let x = self.turned(x)?;
         let expand = Node::new(&node.name, "Expand", &[&x, &shape], &[y]);
         self.push_turned(expand)?;
+        Ok(true)
+    }
+
+    /// With stored statistics: X·s + (B − mean·s), s = scale / sqrt(variance + epsilon).
+    fn batch_norm(&mut self, node: &Node) -> Result<bool, GraphError> {
+        let (Some(x), Some(y)) = (node.input(0), node.output(0)) else {
+            return Ok(false);
+        };
+        let stored = node.int("training_mode", 0)? == 0 && node.present_outputs().count() == 1;
+        let parameters: Vec<&str> = node.present_inputs().skip(1).collect();
+        if !stored || !self.prefers_turned(x) || parameters.len() != 4 {
+            return Ok(false);
+        }
+        let parameters: Vec<String> = parameters
+            .iter()
+            .map(|p| self.plain(p))
+            .collect::<Result<_, _>>()?;
+        let x = self.turned(x)?;
+        let epsilon = self.builder.scalar(node.float("epsilon", 1e-5)?);
+        let mut op = |part: &str, op: &str, inputs: &[&str]| {
+            let hint = format!("{y}/{part}");
+            self.builder.op(&hint, op, inputs, vec![])
+        };
+        let sum = op("variance", "Add", &[&parameters[3], &epsilon]);
+        let deviation = op("deviation", "Sqrt", &[&sum]);
+        let s = op("scale", "Div", &[&parameters[0], &deviation]);
+        let mean = op("mean", "Mul", &[&parameters[2], &s]);
+        let shift = op("shift", "Sub", &[&parameters[1], &mean]);
+        let scaled = op("scaled", "Mul", &[&x, &s]);
+        self.push_turned(Node::new(&node.name, "Add", &[&scaled, &shift], &[y]))?;
         Ok(true)
     }
 

@@ -9,7 +9,9 @@ use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
-use ftsurgery::training::{Gradient, InputSpec, Lab, LabOptions, trainable_parameters};
+use ftsurgery::training::{
+    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
+};
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
@@ -18,7 +20,7 @@ use super::{CliError, Context};
 /// Compute the loss and its gradients for one batch.
 ///
 /// The loss is the mean cross-entropy of the model's output (taken before a final softmax) against
-/// the labels. BatchNormalization uses its stored statistics.
+/// the labels.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +38,14 @@ pub struct GradientsArgs {
     /// Only initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`); repeatable
     #[arg(long, value_name = "GLOB", default_value = "**")]
     wrt: Vec<String>,
+    /// BatchNormalization whose scale or bias is among them takes its stored statistics (`frozen`)
+    /// or those of the batch (`batch`); all others the stored ones
+    #[arg(long, value_name = "MODE", default_value = "frozen")]
+    bn: BatchNormMode,
+    /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
+    /// processor), or operators of the ONNX standard alone (`standard`)
+    #[arg(long, value_name = "KIND", default_value = "kernels")]
+    operators: Operators,
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: Device,
@@ -71,11 +81,18 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         threads: args.threads,
         memory_budget: 1 << 30,
         spill_dir: std::env::temp_dir(),
-        operators: Operators::Kernels,
+        operators: args.operators,
     };
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
     let rows: Vec<usize> = (0..batch.len()).collect();
-    let (loss, gradients) = lab.gradients(&names, &rows)?;
+    let trained = Trained {
+        parameters: &names,
+        batch_norm: args.bn,
+    };
+    if let Some(note) = lab.batch_norm_note(trained)? {
+        context.note(&format!("warning: {note}"));
+    }
+    let (loss, gradients) = lab.gradients(trained, &rows)?;
     write_npz(args, loss, &gradients)?;
     writeln!(
         context.stdout(),

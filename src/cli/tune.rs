@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ftsurgery::analysis::Delimiters;
+use ftsurgery::autodiff::Operators;
 use ftsurgery::data::SplitOptions;
 use ftsurgery::report;
 use ftsurgery::runtime::Device;
 use ftsurgery::search::{Job, Settings, tune};
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{Optimizer, OptimizerKind, Plateau};
+use ftsurgery::training::{BatchNormMode, Optimizer, OptimizerKind, Plateau};
 
 use super::progress::Progress;
 use super::values::{self, ImageArgs};
@@ -121,6 +122,10 @@ struct TrainingArgs {
     /// Momentum of sgd
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = values::below_1)]
     momentum: f32,
+    /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
+    /// batch (`batch`): the stored ones then follow them and are written to the tuned model
+    #[arg(long, value_name = "MODE", default_value = "frozen")]
+    bn: BatchNormMode,
     /// Samples per step
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
     batch_size: usize,
@@ -142,6 +147,10 @@ struct TrainingArgs {
     /// Threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = values::count)]
     threads: Option<usize>,
+    /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
+    /// processor), or operators of the ONNX standard alone (`standard`)
+    #[arg(long, value_name = "KIND", default_value = "kernels")]
+    operators: Operators,
     /// `cpu`, `cuda` or `cuda:N`
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
@@ -208,6 +217,7 @@ fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
             seed: split.seed,
             shuffle: !split.no_shuffle,
         },
+        batch_norm: training.bn,
         optimizer: Optimizer {
             kind: training.optimizer,
             learning_rate: training.lr.unwrap_or(match training.optimizer {
@@ -226,6 +236,7 @@ fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
         epochs: training.epochs,
         search_epochs: training.search_epochs,
         threads: training.threads.unwrap_or(0),
+        operators: training.operators,
         device: training.device,
         memory_budget: training.memory_budget,
         log_steps: training.log_steps,

@@ -7,7 +7,7 @@ use crate::onnx::{Model, save};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::Strategy;
 use crate::surgery::{Grafted, export, untouched_is_identical};
-use crate::training::{Inference, InputSpec, Lab, softmax};
+use crate::training::{BatchNormMode, Inference, InputSpec, Lab, softmax};
 
 use super::rundir::RunDir;
 use super::{ModelCard, SearchError};
@@ -26,6 +26,7 @@ pub(super) struct Emitter<'a> {
     pub grafted: &'a Grafted,
     pub dataset: &'a Dataset,
     pub input: &'a InputSpec,
+    pub batch_norm: BatchNormMode,
     pub card: ModelCard,
 }
 
@@ -33,6 +34,7 @@ pub(super) struct Emitter<'a> {
 pub(super) struct Winner<'a> {
     pub strategy: Strategy,
     pub candidate: &'a str,
+    /// Trained parameters and updated running statistics.
     pub parameters: &'a [(String, Vec<f32>)],
     /// The share of held-out samples (else of validation samples) it gets right.
     pub accuracy: Option<f64>,
@@ -52,6 +54,7 @@ impl Emitter<'_> {
         metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
         metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
         metadata.push(("ftsurgery.candidate", winner.candidate.to_owned()));
+        metadata.push(("ftsurgery.bn", self.batch_norm.to_string()));
         if let Some(accuracy) = winner.accuracy {
             metadata.push(("ftsurgery.accuracy", accuracy.to_string()));
         }

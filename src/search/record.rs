@@ -6,11 +6,12 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{Analysis, Delimiter};
+use crate::autodiff::Operators;
 use crate::data::{Dataset, Layout, Preprocess, Skipped};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Strategy};
-use crate::training::{Optimizer, Plateau};
+use crate::training::{BatchNormMode, Optimizer, Plateau};
 
 use super::plan::Plan;
 use super::{Job, ModelInput};
@@ -72,12 +73,14 @@ struct Configuration<'a> {
     train_fraction: f64,
     seed: u64,
     shuffle: bool,
+    bn: BatchNormMode,
     optimizer: Optimizer,
     plateau: Option<Plateau>,
     batch_size: usize,
     epochs: usize,
     search_epochs: usize,
     threads: usize,
+    operators: Operators,
     device: String,
     memory_budget: u64,
     log_steps: bool,
@@ -136,12 +139,14 @@ impl<'a> RunRecord<'a> {
                 train_fraction: settings.split.train_fraction,
                 seed: settings.split.seed,
                 shuffle: settings.split.shuffle,
+                bn: settings.batch_norm,
                 optimizer: settings.optimizer,
                 plateau: settings.plateau,
                 batch_size: settings.batch_size,
                 epochs: settings.epochs,
                 search_epochs: settings.search_epochs,
                 threads: settings.threads,
+                operators: settings.operators,
                 device: settings.device.to_string(),
                 memory_budget: settings.memory_budget,
                 log_steps: settings.log_steps,

@@ -153,6 +153,7 @@ impl Runner<'_> {
         let start = Instant::now();
         let spec = TrialSpec {
             trainable: candidate.trainable.clone(),
+            batch_norm: self.settings.batch_norm,
             epochs,
             batch_size: self.settings.batch_size,
             optimizer: self.settings.optimizer,

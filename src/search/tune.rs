@@ -10,7 +10,7 @@ use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{Lab, LabOptions, Optimizer, Plateau, TrainingError};
+use crate::training::{BatchNormMode, Lab, LabOptions, Optimizer, Plateau, Trained, TrainingError};
 
 use super::emit::Emitter;
 use super::plan::Plan;
@@ -41,6 +41,8 @@ pub struct Settings {
     /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
     /// dropout, and the order is also that of batches.
     pub split: SplitOptions,
+    /// Which statistics a BatchNormalization takes while it is trained.
+    pub batch_norm: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
     /// The learning-rate schedule.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub search_epochs: usize,
     /// Threads; 0 for all cores.
     pub threads: usize,
+    /// What step graphs may be made of.
+    pub operators: Operators,
     /// The device.
     pub device: Device,
     /// Bytes of cached features in memory.
@@ -154,9 +158,19 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             threads: settings.threads,
             memory_budget: settings.memory_budget,
             spill_dir: job.out.clone(),
-            operators: Operators::Kernels,
+            operators: settings.operators,
         },
     )?;
+
+    let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
+    let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
+    let trained = Trained {
+        parameters: &all,
+        batch_norm: settings.batch_norm,
+    };
+    if let Some(note) = lab.batch_norm_note(trained)? {
+        watcher.warning(&note);
+    }
 
     let run = RunDir::create(&job.out, job.force)?;
     run.write_run(&RunRecord::new(
@@ -176,6 +190,7 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             grafted: &grafted,
             dataset: &dataset,
             input: &input.spec,
+            batch_norm: settings.batch_norm,
             card,
         },
         watcher,

@@ -12,7 +12,7 @@ struct Fold {
 /// Folds every BatchNormalization with frozen statistics that follows a `Conv` (or `Gemm`) into it:
 /// with s = scale / sqrt(variance + epsilon), the weight becomes W·s and the bias
 /// (b − mean)·s + B. BatchNormalizations that follow anything else, or whose input has other
-/// readers, stay.
+/// readers, stay, as do those whose output is in `except`.
 ///
 /// W·s and the bias are computed by ordinary nodes from the parameters, which keep their names, so
 /// that differentiating the graph gives the gradients of W, scale and B by the ordinary rules. These
@@ -25,8 +25,17 @@ struct Fold {
 ///
 /// # Errors
 /// When the shape of a parameter is not known, or an attribute has the wrong type.
-pub fn fold_batch_norm(graph: &mut Graph, shapes: &Shapes) -> Result<(), GraphError> {
-    let folds = find(graph)?;
+pub fn fold_batch_norm(
+    graph: &mut Graph,
+    shapes: &Shapes,
+    except: &[&str],
+) -> Result<(), GraphError> {
+    let mut folds = find(graph)?;
+    folds.retain(|f| {
+        !graph.nodes[f.norm]
+            .present_outputs()
+            .any(|o| except.contains(&o))
+    });
     let mut builder = Builder::new(graph);
     for fold in &folds {
         rewrite(&mut builder, shapes, fold)?;
@@ -183,7 +192,7 @@ mod tests {
                 Node::new("conv", "Conv", &inputs, &["c"]),
                 Node::new("bn", "BatchNormalization", &parameters, &["y"]).with("epsilon", 1.0),
             ];
-            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            fold_batch_norm(&mut graph, &Shapes::default(), &[]).unwrap();
             let conv = graph.nodes.iter().find(|n| n.is("Conv")).unwrap();
             assert_eq!(conv.outputs, ["y"]);
             graph.outputs = vec![
@@ -221,7 +230,7 @@ mod tests {
                 graph.outputs = vec![value("map", &[0, 4])];
             }
             let before = graph.clone();
-            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            fold_batch_norm(&mut graph, &Shapes::default(), &[]).unwrap();
             assert!(!graph.nodes.iter().any(|n| n.is("BatchNormalization")));
             for name in ["conv.weight", "conv.bias", "bn.scale", "bn.bias"] {
                 assert!(graph.initializers.contains_key(name));
@@ -244,13 +253,21 @@ mod tests {
             let mut graph = classifier();
             change(&mut graph);
             let before = graph.clone();
-            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            fold_batch_norm(&mut graph, &Shapes::default(), &[]).unwrap();
             assert_eq!(graph, before);
         };
         stays(|g| g.outputs.push(value("conv", &[0, 4, 8, 8])));
         stays(|g| g.nodes[4].inputs[0] = "conv".to_owned());
         stays(|g| g.nodes[0].op_type = "ConvTranspose".to_owned());
         stays(|g| g.nodes[1] = g.nodes[1].clone().with("training_mode", 1));
+    }
+
+    #[test]
+    fn normalisations_that_are_excepted_stay() {
+        let mut graph = classifier();
+        let before = graph.clone();
+        fold_batch_norm(&mut graph, &Shapes::default(), &["bn"]).unwrap();
+        assert_eq!(graph, before);
     }
 
     #[test]
@@ -263,7 +280,7 @@ mod tests {
             let Some(size) = size else { continue };
             let mut graph = Graph::from_model(&Model::open(&path).unwrap()).unwrap();
             let before = graph.clone();
-            fold_batch_norm(&mut graph, &Shapes::default()).unwrap();
+            fold_batch_norm(&mut graph, &Shapes::default(), &[]).unwrap();
             // The networks with no activation between a convolution and its normalisation.
             if path.to_string_lossy().contains("mobilenet") {
                 assert!(count(&before) > 0);

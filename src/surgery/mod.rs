@@ -5,6 +5,7 @@
 //! [`fold_batch_norm`] and [`logits`] work on the indexed [`Graph`](crate::graph::Graph), of which
 //! the graphs for training are made.
 
+mod batch_norm;
 mod cut;
 mod error;
 mod export;
@@ -21,6 +22,9 @@ mod graft_tests;
 #[cfg(test)]
 mod testing;
 
+pub use batch_norm::{
+    BatchNorm, TrainedNorms, lower_batch_norm, trained_batch_norms, use_batch_statistics,
+};
 pub use cut::extract;
 pub use error::SurgeryError;
 pub use export::{METADATA_PREFIX, export};

@@ -6,12 +6,12 @@ use crate::autodiff::Operators;
 use crate::data::{Dataset, Layout, Preprocess};
 use crate::onnx::Tensor;
 use crate::runtime::{Buffer, Device, Runtime};
-use crate::surgery::Grafted;
+use crate::surgery::{Grafted, trained_batch_norms};
 
 use super::features::Features;
 use super::program::{Port, Prepared, boundary, evaluation_program, prefix_graph, step_program};
 use super::sessions::{Bound, SessionMaker, Sessions};
-use super::{Observer, Predictions, TrainingError, TrialSpec};
+use super::{BatchNormMode, Observer, Predictions, Trained, TrainingError, TrialSpec};
 
 /// Samples per run of the frozen prefix and of evaluation.
 const EVALUATION_BATCH: usize = 16;
@@ -107,8 +107,16 @@ impl<'a> Lab<'a> {
         Prepared::new(&self.network.model, batch, &self.sample_dims)
     }
 
-    /// The logits of `samples` with the given values of some parameters, the network's own for
-    /// the others.
+    pub(super) fn prepare_for(
+        &self,
+        trained: Trained<'_>,
+        batch: usize,
+    ) -> Result<Prepared, TrainingError> {
+        self.prepare(batch)?.for_training(trained)
+    }
+
+    /// The logits of `samples` with the given values of some parameters and running statistics, the
+    /// network's own for the others.
     ///
     /// # Errors
     /// When a parameter is unknown or the runtime fails.
@@ -130,8 +138,12 @@ impl<'a> Lab<'a> {
             }
             target.copy_from_slice(values);
         }
-        let features = self.features(&names, samples, &mut ())?;
-        let bind = |n| self.bind_evaluation(&names, n, &buffers);
+        let given = Trained {
+            parameters: &names,
+            batch_norm: BatchNormMode::Frozen,
+        };
+        let features = self.features(given, samples, &mut ())?;
+        let bind = |n| self.bind_evaluation(given, n, &buffers);
         self.evaluate(&features, samples, &mut Sessions::default(), bind)
     }
 
@@ -141,21 +153,22 @@ impl<'a> Lab<'a> {
     /// When there is no gradient for a parameter or the runtime fails.
     pub fn gradients(
         &self,
-        trainable: &[String],
+        trained: Trained<'_>,
         samples: &[usize],
     ) -> Result<(f32, Vec<Gradient>), TrainingError> {
         if samples.is_empty() {
             return Err(TrainingError::NoSamples);
         }
-        let features = self.features(trainable, samples, &mut ())?;
-        let parameters = self.initial_parameters(trainable)?;
-        let prepared = self.prepare(samples.len())?;
-        let program = step_program(&prepared, trainable, &[], self.operators())?;
+        let features = self.features(trained, samples, &mut ())?;
+        let parameters = self.initial_parameters(trained.parameters)?;
+        let prepared = self.prepare_for(trained, samples.len())?;
+        let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
         let mut bound = self.sessions.bind(program, "gradients", &parameters)?;
         features.gather(self, samples, &bound.features)?;
         bound.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
-        let gradients = trainable
+        let gradients = trained
+            .parameters
             .iter()
             .zip(&bound.gradients)
             .map(|(name, buffer)| {
@@ -169,15 +182,39 @@ impl<'a> Lab<'a> {
         Ok((bound.loss()?, gradients))
     }
 
+    /// What the user should know of training `trained`: that no BatchNormalization takes the
+    /// statistics of the batch though that is asked for, or that some do not.
+    ///
+    /// # Errors
+    /// When the model cannot be brought to normal form.
+    pub fn batch_norm_note(&self, trained: Trained<'_>) -> Result<Option<String>, TrainingError> {
+        if trained.batch_norm == BatchNormMode::Frozen {
+            return Ok(None);
+        }
+        let norms = trained_batch_norms(&self.prepare(1)?.graph, trained.parameters)?;
+        Ok(match norms.shared.first() {
+            None if norms.own.is_empty() => {
+                Some("no BatchNormalization is trained: --bn batch changes nothing".to_owned())
+            }
+            None => None,
+            Some(first) => Some(format!(
+                "{} of {} trained BatchNormalizations (the first is that of `{first}`) keep their \
+                 stored statistics, because these are computed or have another reader",
+                norms.shared.len(),
+                norms.shared.len() + norms.own.len()
+            )),
+        })
+    }
+
     /// The frozen features of `samples` (not yet computed where they are the input itself).
     pub(super) fn features(
         &self,
-        trainable: &[String],
+        trained: Trained<'_>,
         samples: &[usize],
         observer: &mut dyn Observer,
     ) -> Result<Features, TrainingError> {
         let batch = EVALUATION_BATCH.min(samples.len().max(1));
-        let (prepared, ports) = self.prefix(trainable, batch)?;
+        let (prepared, ports) = self.prefix(trained, batch)?;
         let Some(graph) = prefix_graph(&prepared, &ports)? else {
             return Ok(Features::Input);
         };
@@ -189,7 +226,7 @@ impl<'a> Lab<'a> {
                 if rows.len() == batch {
                     return self.sessions.bind_prefix(&graph, &prepared.input);
                 }
-                let (rest, ports) = self.prefix(trainable, rows.len())?;
+                let (rest, ports) = self.prefix(trained, rows.len())?;
                 match prefix_graph(&rest, &ports)? {
                     Some(graph) => self.sessions.bind_prefix(&graph, &rest.input),
                     None => Err(TrainingError::Mismatch(
@@ -211,13 +248,13 @@ impl<'a> Lab<'a> {
     /// unfolded: a runtime fuses it better where all weights are constant.
     fn prefix(
         &self,
-        trainable: &[String],
+        trained: Trained<'_>,
         batch: usize,
     ) -> Result<(Prepared, Vec<Port>), TrainingError> {
-        let prepared = self.prepare(batch)?;
+        let prepared = self.prepare_for(trained, batch)?;
         let mut folded = prepared.clone();
         folded.fold()?;
-        let ports = boundary(&folded, trainable)?;
+        let ports = boundary(&folded, trained.parameters)?;
         Ok((prepared, ports))
     }
 
@@ -259,23 +296,20 @@ impl<'a> Lab<'a> {
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let prepared = self.prepare(batch)?;
-        let program = step_program(
-            &prepared,
-            &spec.trainable,
-            &self.network.dropout,
-            self.operators(),
-        )?;
+        let prepared = self.prepare_for(spec.trained(), batch)?;
+        let dropout = &self.network.dropout;
+        let program = step_program(&prepared, &spec.trainable, dropout, self.operators())?;
         self.sessions.bind(program, "training step", parameters)
     }
 
     pub(super) fn bind_evaluation(
         &self,
-        trainable: &[String],
+        trained: Trained<'_>,
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let program = evaluation_program(&self.prepare(batch)?, trainable, self.operators())?;
+        let prepared = self.prepare_for(trained, batch)?;
+        let program = evaluation_program(&prepared, trained.parameters, self.operators())?;
         self.sessions.bind(program, "evaluation", parameters)
     }
 

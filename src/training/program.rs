@@ -13,9 +13,9 @@ use crate::graph::{
     refuse_untrainable,
 };
 use crate::onnx::{DataType, Model, Tensor};
-use crate::surgery::{Dropout, extract, fold_batch_norm, logits};
+use crate::surgery::{BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm};
 
-use super::TrainingError;
+use super::{StepNorm, TrainingError};
 
 /// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
@@ -33,6 +33,8 @@ pub struct Prepared {
     pub logits: String,
     /// Number of classes.
     pub classes: usize,
+    /// The BatchNormalizations that take the statistics of the batch in a step.
+    pub batch_norms: Vec<BatchNorm>,
 }
 
 /// Dimensions of one sample as the model's input wants it: the input's dimensions behind the batch.
@@ -92,15 +94,18 @@ impl Prepared {
             input,
             logits,
             classes,
+            batch_norms: Vec::new(),
         })
     }
 
-    /// Folds frozen batch normalisation into the convolutions before it.
+    /// Folds batch normalisation with stored statistics into the convolutions before it.
     ///
     /// # Errors
     /// When the graph is malformed.
     pub fn fold(&mut self) -> Result<(), TrainingError> {
-        fold_batch_norm(&mut self.graph, &self.shapes)?;
+        let norms = self.batch_norms.iter();
+        let except: Vec<&str> = norms.map(|n| n.output.as_str()).collect();
+        fold_batch_norm(&mut self.graph, &self.shapes, &except)?;
         self.refresh_shapes()
     }
 
@@ -208,13 +213,16 @@ pub struct Program {
     pub parameters: Vec<Port>,
     /// Dropout masks, inputs too.
     pub masks: Vec<Mask>,
+    /// For a step: the BatchNormalizations whose batch's statistics are outputs.
+    pub norms: Vec<StepNorm>,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
     pub loss: Option<(String, Vec<String>)>,
     /// The logits.
     pub logits: Port,
 }
 
-/// The graph that computes the logits from the frozen features, without dropout.
+/// The graph that computes the logits from the frozen features, without dropout and with the
+/// running statistics, which are inputs behind the parameters.
 ///
 /// # Errors
 /// When a parameter is unknown.
@@ -225,7 +233,9 @@ pub fn evaluation_program(
 ) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     prepared.fold()?;
-    let mut program = forward(&prepared, trainable, Vec::new())?;
+    let mut inputs = trainable.to_vec();
+    inputs.extend(prepared.running_statistics());
+    let mut program = forward(&prepared, &inputs, Vec::new())?;
     if operators == Operators::Kernels {
         channels_last(&mut program.graph)?;
     }
@@ -245,6 +255,7 @@ pub fn step_program(
     let mut prepared = prepared.clone();
     let batch = prepared.shapes.dims(&prepared.input)?[0];
     prepared.fold()?;
+    let norms = prepared.use_batch_statistics()?;
     let masks = prepared.insert_dropout(dropout, batch)?;
     let mut program = forward(&prepared, trainable, masks)?;
     let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
@@ -258,6 +269,8 @@ pub fn step_program(
     )?;
     let seed = (program.logits.name.as_str(), loss.gradient.as_str());
     let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable, operators)?;
+    lower_batch_norm(&mut builder, &prepared.shapes)?;
+    program.graph.sort()?;
     let mut outputs = vec![Value::fixed(&loss.loss, DataType::Float, &[])];
     outputs.extend(
         gradients
@@ -265,12 +278,17 @@ pub fn step_program(
             .zip(&program.parameters)
             .map(|(g, p)| Value::fixed(g, DataType::Float, &p.dims)),
     );
+    for norm in &norms {
+        let value = |name: &String| Value::fixed(name, DataType::Float, &[norm.channels]);
+        outputs.extend(norm.statistics.iter().map(value));
+    }
     program.graph.outputs.extend(outputs);
     program.graph.prune();
     if operators == Operators::Kernels {
         channels_last(&mut program.graph)?;
     }
     program.loss = Some((loss.loss, gradients));
+    program.norms = norms;
     Ok(program)
 }
 
@@ -346,6 +364,7 @@ fn forward(
         features,
         parameters,
         masks,
+        norms: Vec::new(),
         loss: None,
         logits: Port {
             name: prepared.logits.clone(),

@@ -34,6 +34,8 @@ pub(super) struct Bound {
     pub labels: Option<Buffer>,
     pub loss: Option<Buffer>,
     pub gradients: Vec<Buffer>,
+    /// Of each BatchNormalization of a step, the batch's mean and variance.
+    pub statistics: Vec<Buffer>,
     pub logits: Buffer,
     pub program: Program,
 }
@@ -49,7 +51,8 @@ impl<'a> SessionMaker<'a> {
         }
     }
 
-    /// A session for `program`, bound to `parameters` and to buffers of its own for the rest.
+    /// A session for `program`, bound to as many of `parameters` as it has and to buffers of its own
+    /// for the rest.
     ///
     /// # Errors
     /// When the runtime refuses the graph.
@@ -99,6 +102,14 @@ impl<'a> SessionMaker<'a> {
                 .collect::<Result<Vec<_>, _>>()?;
             outputs.extend(gradient_names.iter().map(String::as_str).zip(&gradients));
         }
+        let mut statistics = Vec::new();
+        for norm in &program.norms {
+            for _ in &norm.statistics {
+                statistics.push(zeros(&[norm.channels])?);
+            }
+        }
+        let names = program.norms.iter().flat_map(|n| &n.statistics);
+        outputs.extend(names.map(String::as_str).zip(&statistics));
         let binding = session.bind(&inputs, &outputs)?;
         Ok(Bound {
             session,
@@ -108,6 +119,7 @@ impl<'a> SessionMaker<'a> {
             labels,
             loss,
             gradients,
+            statistics,
             logits,
             program,
         })

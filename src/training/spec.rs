@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, Plateau, Score, TrainingError};
+use super::{BatchNormMode, Optimizer, Plateau, Score, Trained, TrainingError};
 
 /// One trial: what is trained, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialSpec {
     /// Names of the initializers that are trained, the head's included.
     pub trainable: Vec<String>,
+    /// Which statistics the BatchNormalizations among them take.
+    pub batch_norm: BatchNormMode,
     /// Passes over the training samples.
     pub epochs: usize,
     /// Samples per step; the last step of an epoch takes what is left.
@@ -21,6 +23,16 @@ pub struct TrialSpec {
     pub seed: u64,
     /// Whether each epoch takes the samples in a new order.
     pub shuffle: bool,
+}
+
+impl TrialSpec {
+    /// What is trained.
+    pub fn trained(&self) -> Trained<'_> {
+        Trained {
+            parameters: &self.trainable,
+            batch_norm: self.batch_norm,
+        }
+    }
 }
 
 /// The figures of one epoch.
@@ -41,8 +53,9 @@ pub struct EpochMetrics {
 /// What a finished trial gives back.
 #[derive(Clone, Debug)]
 pub struct TrialOutcome {
-    /// The trained parameters by name, after the best epoch by validation accuracy (ties: lower
-    /// validation loss, then the earlier), or after the last one without validation samples.
+    /// The trained parameters by name, and behind them the running statistics that were updated,
+    /// after the best epoch by validation accuracy (ties: lower validation loss, then the earlier),
+    /// or after the last one without validation samples.
     pub parameters: Vec<(String, Vec<f32>)>,
     /// The epoch they were taken after, from 1; 0 if nothing was trained.
     pub best_epoch: usize,

@@ -6,6 +6,7 @@ use crate::data::epoch_order;
 use crate::runtime::Buffer;
 use crate::runtime::denormals::FlushToZero;
 
+use super::batch_norm::update_running;
 use super::dropout::fill_mask;
 use super::sessions::Sessions;
 use super::{
@@ -31,10 +32,20 @@ impl Lab<'_> {
         }
         let start = Instant::now();
         let used: Vec<usize> = train.iter().chain(validation).copied().collect();
-        let features = self.features(&spec.trainable, &used, observer)?;
-        let parameters = self.initial_parameters(&spec.trainable)?;
-        let mut moments = vec![Moments::default(); parameters.len()];
         let batch = spec.batch_size.min(train.len());
+        // Told before any work is done.
+        for size in [batch, train.len() % batch] {
+            if size > 0 {
+                self.prepare_for(spec.trained(), size)?
+                    .values_per_channel()?;
+            }
+        }
+        let features = self.features(spec.trained(), &used, observer)?;
+        let mut names = spec.trainable.clone();
+        names.extend(self.prepare_for(spec.trained(), 1)?.running_statistics());
+        let buffers = self.initial_parameters(&names)?;
+        let (parameters, running) = buffers.split_at(spec.trainable.len());
+        let mut moments = vec![Moments::default(); parameters.len()];
         let mut steps = Sessions::default();
         let mut evaluations = Sessions::default();
         let per_epoch = train.len().div_ceil(batch);
@@ -59,7 +70,7 @@ impl Lab<'_> {
             for rows in order.chunks(batch) {
                 step += 1;
                 let bound =
-                    steps.get(rows.len(), || self.bind_step(spec, rows.len(), &parameters))?;
+                    steps.get(rows.len(), || self.bind_step(spec, rows.len(), parameters))?;
                 features.gather(self, rows, &bound.features)?;
                 bound.set_labels(self.dataset, rows)?;
                 for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
@@ -87,11 +98,12 @@ impl Lab<'_> {
                     spec.optimizer
                         .update(step as u64, rate, &mut values, &gradient, state);
                 }
+                update_running(&bound.program.norms, running, &bound.statistics)?;
             }
             let score = match validation.is_empty() {
                 true => None,
                 false => {
-                    let bind = |n| self.bind_evaluation(&spec.trainable, n, &parameters);
+                    let bind = |n| self.bind_evaluation(spec.trained(), n, &buffers);
                     Some(
                         self.evaluate(&features, validation, &mut evaluations, bind)?
                             .score(),
@@ -116,7 +128,7 @@ impl Lab<'_> {
             if better {
                 best = score;
                 outcome.best_epoch = epoch;
-                outcome.parameters = snapshot(&spec.trainable, &parameters)?;
+                outcome.parameters = snapshot(&names, &buffers)?;
             }
             if let (Some(schedule), Some(score)) = (&spec.plateau, score) {
                 rate = plateau.next(schedule, score.accuracy, rate);
@@ -124,7 +136,7 @@ impl Lab<'_> {
             observer.epoch(&metrics)?;
         }
         if spec.epochs == 0 {
-            outcome.parameters = snapshot(&spec.trainable, &parameters)?;
+            outcome.parameters = snapshot(&names, &buffers)?;
         }
         outcome.seconds = start.elapsed().as_secs_f64();
         Ok(outcome)

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use ftsurgery::analysis::{Analysis, AnalyzeOptions, Layout, Report, dot, image_input, table};
+use ftsurgery::analysis::{Analysis, AnalyzeOptions, Layout, Report, image_input};
+use ftsurgery::autodiff::Operators;
 use ftsurgery::graph::{Dim, Graph, free_batch, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::onnx::{Model, encode};
+use ftsurgery::report;
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, export, graft};
 use ftsurgery::training::program::{
     Prepared, boundary, evaluation_program, prefix_graph, step_program,
@@ -58,7 +60,10 @@ fn analyse(model: &Model) -> Option<Analysis> {
         ..AnalyzeOptions::default()
     };
     let analysis = Analysis::of(model, &options).ok()?;
-    let _ = (table(&analysis, Some(100)), dot(&analysis));
+    let _ = (
+        report::analysis(&analysis, Some(100)),
+        report::dot(&analysis),
+    );
     serde_json::to_string(&Report::new(&analysis)).unwrap();
     Some(analysis)
 }
@@ -138,10 +143,15 @@ fn programs(grafted: &Grafted, sample: &[usize]) -> Option<()> {
     let names = trainable_parameters(&grafted.model, sample).ok()?;
     let prepared = Prepared::new(&grafted.model, BATCH, sample).ok()?;
     let mut done = Some(());
-    for trainable in [names.as_slice(), &grafted.head_parameters] {
+    let head = grafted.head_parameters.as_slice();
+    for (trainable, operators) in [
+        (names.as_slice(), Operators::Standard),
+        (&names, Operators::Kernels),
+        (head, Operators::Kernels),
+    ] {
         let dropout = &grafted.dropout;
-        let step = step_program(&prepared, trainable, dropout).ok();
-        let evaluation = evaluation_program(&prepared, trainable).ok();
+        let step = step_program(&prepared, trainable, dropout, operators).ok();
+        let evaluation = evaluation_program(&prepared, trainable, operators).ok();
         let mut folded = prepared.clone();
         let prefix = folded.fold().ok().and_then(|()| {
             let ports = boundary(&folded, trainable).ok()?;

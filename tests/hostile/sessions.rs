@@ -1,10 +1,13 @@
 //! Damaged models on onnxruntime: what passes our own checks runs, or is refused.
 
+use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::{Device, testing::runtime};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
-use ftsurgery::training::{InputSpec, Lab, LabOptions, trainable_parameters};
+use ftsurgery::training::{
+    BatchNormMode, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
+};
 
 use crate::cases::batch;
 use crate::guard::{Outcome, guarded};
@@ -34,9 +37,17 @@ fn damaged_models_on_onnxruntime_run_or_are_refused() {
             threads: 1,
             memory_budget: 1 << 20,
             spill_dir: folder.path().to_owned(),
+            operators: Operators::Kernels,
         };
         let lab = Lab::new(&runtime, &network, &dataset, input, options).ok()?;
-        Some(lab.gradients(&names, &[0, 1]).ok()?.0)
+        let trained = |batch_norm| Trained {
+            parameters: &names,
+            batch_norm,
+        };
+        // It may fail, but not panic.
+        let _ = lab.gradients(trained(BatchNormMode::Batch), &[0, 1]);
+        let frozen = lab.gradients(trained(BatchNormMode::Frozen), &[0, 1]);
+        Some(frozen.ok()?.0)
     };
     let mut ran = 0;
     let mut failures = Vec::new();

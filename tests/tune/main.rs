@@ -1,5 +1,6 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
+mod batch_norm;
 mod channels_last;
 mod full_disk;
 mod reference;

@@ -10,7 +10,10 @@ use ndarray_npy::{NpzReader, NpzWriter};
 
 use crate::support::*;
 
-const NETWORKS: [&str; 5] = [
+/// With BatchNormalization on the statistics of the batch.
+const ON_BATCHES: &str = "mobilenet_v2_bn_train";
+const NETWORKS: [&str; 6] = [
+    ON_BATCHES,
     "vgg",
     "mobilenet_v1",
     "mobilenet_v2",
@@ -28,6 +31,12 @@ const OPTIMIZERS: [(&str, &str); 3] = [
 const LOOP: &str = "--head keep --strategies full --search-fraction 0 --train-fraction 1 \
                     --no-shuffle --epochs 1 --log-steps";
 const TOLERANCE: f64 = 1e-3;
+/// Tolerance for [`ROUNDING`] under Adam: its five steps move by some 1e-3 each.
+const LOOSE: f64 = 0.05;
+/// In [`ON_BATCHES`], a bias whose gradient is 0, because the BatchNormalization `f.2.a.1` takes its
+/// shift away again, and the running mean that follows it. What is computed for that gradient is
+/// rounding, which Adam scales up to a full step.
+const ROUNDING: [&str; 2] = ["f.1.c.1.bias", "f.2.a.1.running_mean"];
 
 type Reader = NpzReader<File>;
 
@@ -81,6 +90,9 @@ fn trajectories_agree_with_pytorch() {
             let mut arguments: Vec<&str> = LOOP.split_whitespace().collect();
             arguments.extend(flags.split(' '));
             arguments.extend(["--batch-size", &batch]);
+            if network == ON_BATCHES {
+                arguments.extend(["--bn", "batch"]);
+            }
             tune(&model, &data, &out, &arguments).assert().success();
 
             let trials: Vec<_> = std::fs::read_dir(out.join("trials")).unwrap().collect();
@@ -109,14 +121,26 @@ fn trajectories_agree_with_pytorch() {
                 .iter()
                 .filter_map(|t| Some((t.name.as_deref()?, tuned.tensor(t).ok()?.to_f32()?)))
                 .collect();
-            for name in names(&mut reader, "grad/") {
+            let mut compared = names(&mut reader, "grad/");
+            if network == ON_BATCHES {
+                let all = names(&mut reader, &format!("{optimizer}/param/"));
+                let statistics = all.into_iter().filter(|n| n.contains(".running_"));
+                compared.extend(statistics);
+                assert!(compared.iter().any(|n| n.ends_with(".running_var")));
+            }
+            for name in compared {
                 let expected = floats(&mut reader, &format!("{optimizer}/param/{name}"));
                 let pairs = || initializers[name.as_str()].iter().zip(&expected);
                 let square = |v: f32| f64::from(v).powi(2);
                 let apart: f64 = pairs().map(|(a, b)| square(a - b)).sum();
                 let size: f64 = pairs().map(|(_, b)| square(*b)).sum();
+                let rounding = network == ON_BATCHES && ROUNDING.contains(&name.as_str());
+                let tolerance = match rounding && optimizer != "sgd" {
+                    true => LOOSE,
+                    false => TOLERANCE,
+                };
                 assert!(
-                    apart.sqrt() <= TOLERANCE * size.sqrt(),
+                    apart.sqrt() <= tolerance * size.sqrt(),
                     "{network} {optimizer} {name}: {} of {}",
                     apart.sqrt(),
                     size.sqrt()

@@ -11,6 +11,16 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
             .constant(random.any(&channels))
             .constant(random.positive(&channels));
         cases.push(case.with("epsilon", 0.01f32));
+        let of_batch = Case::new("BatchNormalization")
+            .trained(random.any(dims))
+            .trained(random.any(&channels))
+            .trained(random.any(&channels))
+            .constant(random.any(&channels))
+            .constant(random.positive(&channels))
+            .outputs(3, &[0])
+            .with("training_mode", 1)
+            .with("momentum", 0f32);
+        cases.push(of_batch.with("epsilon", 0.01f32));
         for axis in 0..dims.len() {
             let size = &dims[axis..];
             let case = Case::new("LayerNormalization")

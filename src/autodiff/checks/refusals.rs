@@ -14,6 +14,14 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
     let trained_mean = statistics(random)
         .trained(random.any(&[3]))
         .constant(random.positive(&[3]));
+    let training = |random: &mut Random| {
+        let case = statistics(random).constant(random.any(&[3]));
+        let case = case.constant(random.positive(&[3]));
+        case.with("training_mode", 1)
+    };
+    let running = training(random).outputs(3, &[0]);
+    let read = training(random).with("momentum", 0f32);
+    let read = read.outputs(3, &[0, 1]);
     let pool = image(random, "AveragePool")
         .sizes("kernel_shape", &[2, 2])
         .sizes("strides", &[2, 2])
@@ -45,6 +53,8 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
     let double = image(random, "Cast").with("to", 11);
     for (case, reason) in [
         (trained_mean, "running statistics"),
+        (running, "a momentum other than 0"),
+        (read, "depends on its statistics"),
         (pool, "count_include_pad"),
         (skipping, "a stride beyond the kernel"),
         (columns, "storage_order"),

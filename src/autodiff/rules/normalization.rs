@@ -1,12 +1,12 @@
 //! Normalisation.
 
-use super::super::context::{Context, Contributions, Refusal};
+use super::super::context::{Context, Contributions};
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "BatchNormalization",
-        limits: "batch statistics (training_mode = 1); trained running statistics",
+        limits: "trained running statistics; training_mode = 1 with a momentum other than 0",
         backward: batch_normalization,
     },
     Rule {
@@ -31,14 +31,22 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// BatchNormalization with stored statistics: Y = γ X̂ + β, X̂ = (X − μ) r, r = 1/√(σ² + ε), each of
-/// γ, β, μ, σ² one number per channel.
+/// BatchNormalization: Y = γ X̂ + β, X̂ = (X − μ) r, r = 1/√(σ² + ε), each of γ, β, μ, σ² one number
+/// per channel.
 ///
-/// dX = dY γ r, dγ = Σ dY X̂, dβ = Σ dY, the sums over all axes but the channels'.
-/// Source: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>.
+/// dγ = Σ dY X̂, dβ = Σ dY, the sums over all axes but the channels'. With stored statistics
+/// dX = γ r dY. With those of the batch (`training_mode`), which depend on X, too,
+/// dX = γ r (dY − dβ/n − X̂ dγ/n), n the number of values per channel; μ and σ² are then the
+/// node's second and third outputs, which hold them as they are where `momentum` is 0.
+/// Sources: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>; Ioffe & Szegedy 2015,
+/// section 3.
 fn batch_normalization(c: &mut Context) -> Contributions {
-    if c.node.int("training_mode", 0)? != 0 {
-        return c.refuse("it uses the batch's statistics");
+    let of_batch = c.node.int("training_mode", 0)? != 0;
+    if of_batch && c.node.float("momentum", 0.9)? != 0.0 {
+        return c.refuse("it is in training mode with a momentum other than 0");
+    }
+    if c.output_gradient(1).is_some() || c.output_gradient(2).is_some() {
+        return c.refuse("the loss depends on its statistics");
     }
     if c.wants(3) || c.wants(4) {
         return c.refuse("running statistics are not trained by gradients");
@@ -50,30 +58,47 @@ fn batch_normalization(c: &mut Context) -> Contributions {
     let mut per_channel = vec![1; dims.len() - 1];
     per_channel[0] = dims[1];
     let others: Vec<usize> = (0..dims.len()).filter(|&a| a != 1).collect();
+    let count: usize = others.iter().map(|&a| dims[a]).product();
     let dy = c.gradient()?;
     let (x, gamma) = (c.input(0)?, c.input(1)?);
-    let (mean, variance) = (c.input(3)?, c.input(4)?);
-    let mut inverse = || {
-        let epsilon = c.node.float("epsilon", 1e-5)?;
-        let epsilon = c.scalar(epsilon);
-        let sum = c.call("Add", &[variance, &epsilon]);
-        let deviation = c.call("Sqrt", &[&sum]);
-        Ok::<_, Refusal>(c.call("Reciprocal", &[&deviation]))
+    let (mean, variance) = match of_batch {
+        true => (c.add_output(1), c.add_output(2)),
+        false => (c.input(3)?.to_owned(), c.input(4)?.to_owned()),
     };
-    let r = inverse()?;
-    let dx = c.wants(0).then(|| {
-        let factor = c.call("Mul", &[gamma, &r]);
-        let factor = c.reshape(&factor, &per_channel);
-        c.call("Mul", &[&dy, &factor])
-    });
-    let d_gamma = c.wants(1).then(|| {
-        let mean = c.reshape(mean, &per_channel);
+    let epsilon = c.node.float("epsilon", 1e-5)?;
+    let through = of_batch && c.wants(0);
+
+    let epsilon = c.scalar(epsilon);
+    let sum = c.call("Add", &[&variance, &epsilon]);
+    let deviation = c.call("Sqrt", &[&sum]);
+    let r = c.call("Reciprocal", &[&deviation]);
+    let d_beta = (through || c.wants(2)).then(|| c.reduce_sum(&dy, &others, false));
+    // X − μ, and dγ.
+    let slope = (through || c.wants(1)).then(|| {
+        let mean = c.reshape(&mean, &per_channel);
         let centred = c.call("Sub", &[x, &mean]);
         let product = c.call("Mul", &[&dy, &centred]);
         let sum = c.reduce_sum(&product, &others, false);
-        c.call("Mul", &[&sum, &r])
+        (centred, c.call("Mul", &[&sum, &r]))
     });
-    let d_beta = c.wants(2).then(|| c.reduce_sum(&dy, &others, false));
+    let dx = c.wants(0).then(|| {
+        let factor = c.call("Mul", &[gamma, &r]);
+        let wide = c.reshape(&factor, &per_channel);
+        let direct = c.call("Mul", &[&dy, &wide]);
+        let (true, Some(d_beta), Some((centred, d_gamma))) = (of_batch, &d_beta, &slope) else {
+            return direct;
+        };
+        let share = c.scale(&factor, 1.0 / count as f32);
+        let level = c.call("Mul", &[&share, d_beta]);
+        let level = c.reshape(&level, &per_channel);
+        let tilt = c.call("Mul", &[&share, d_gamma]);
+        let tilt = c.call("Mul", &[&tilt, &r]);
+        let tilt = c.reshape(&tilt, &per_channel);
+        let along = c.call("Mul", &[centred, &tilt]);
+        let rest = c.call("Sub", &[&direct, &along]);
+        c.call("Sub", &[&rest, &level])
+    });
+    let d_gamma = slope.map(|(_, d_gamma)| d_gamma);
     Ok(vec![dx, d_gamma, d_beta])
 }
 

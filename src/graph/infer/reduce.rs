@@ -78,11 +78,9 @@ pub(super) fn cum_sum(op: &Op) -> Inferred {
     op.same()
 }
 
-/// `BatchNormalization` in inference mode: X [N, C, …]; scale, bias, mean and variance [C].
+/// `BatchNormalization`: X [N, C, …]; scale, bias, mean and variance [C]. In training mode mean and
+/// variance [C] are outputs, too.
 pub(super) fn batch_norm(op: &Op) -> Inferred {
-    if op.node.int("training_mode", 0)? != 0 {
-        return Err(op.error("training_mode is set; only inference graphs are supported"));
-    }
     let x = op.dims_at_least(0, 2)?;
     for index in 1..5 {
         let dims = op.dims(index)?;
@@ -93,7 +91,11 @@ pub(super) fn batch_norm(op: &Op) -> Inferred {
             )));
         }
     }
-    op.same()
+    let mut outputs = vec![op.info(0)?.clone()];
+    if op.node.int("training_mode", 0)? != 0 {
+        outputs.extend([op.info(3)?.clone(), op.info(4)?.clone()]);
+    }
+    Ok(outputs)
 }
 
 /// `InstanceNormalization` and `GroupNormalization`: X [N, C, …], scale and bias [C].

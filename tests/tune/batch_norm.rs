@@ -1,0 +1,314 @@
+//! BatchNormalization with the statistics of the batch.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use ftsurgery::autodiff::Operators;
+use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
+use ftsurgery::graph::{Builder, Dim, Graph, Value};
+use ftsurgery::onnx::{DataType, Model, Tensor, save};
+use ftsurgery::runtime::{Device, Runtime, locate};
+use ftsurgery::surgery::{HeadKind, HeadSpec, graft, untouched_is_identical};
+use ftsurgery::training::{
+    BatchNormMode, InputSpec, Lab, LabOptions, Optimizer, OptimizerKind, TrialSpec,
+    trainable_parameters,
+};
+use ndarray::{Array1, Array4};
+use ndarray_npy::NpzWriter;
+
+use crate::support::*;
+
+type Tensors = HashMap<String, Vec<f32>>;
+
+fn tensors(model: &Model) -> Tensors {
+    let all = model.graph().initializer.iter();
+    all.filter_map(|t| Some((t.name.clone()?, model.tensor(t).ok()?.to_f32()?)))
+        .collect()
+}
+
+fn statistics(blocks: &[usize]) -> Vec<String> {
+    let both = |i: &usize| [format!("c{i}.mean"), format!("c{i}.var")];
+    blocks.iter().flat_map(both).collect()
+}
+
+#[test]
+fn the_statistics_of_trained_layers_are_exported_and_no_others() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 12);
+    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
+    arguments.extend(["--bn", "batch"]);
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+        .assert()
+        .success();
+    let run = json(&at("run/run.json"));
+    assert_eq!(run["configuration"]["bn"], "batch");
+
+    let original = Model::open(&at("model.onnx")).unwrap();
+    let before = tensors(&original);
+    let results = json(&at("run/results.json"));
+    for (strategy, norms) in [("head", 0), ("full", 3), ("blocks", 1)] {
+        let of = |list: &serde_json::Value| {
+            let mut all = list.as_array().unwrap().iter();
+            all.find(|s| s["name"] == strategy).unwrap().clone()
+        };
+        let label = of(&results["strategies"])["candidate"].clone();
+        let candidates = of(&run["strategies"])["candidates"].clone();
+        let mut all = candidates.as_array().unwrap().iter();
+        let candidate = all.find(|c| c["label"] == label).unwrap();
+        let mut tuned: Vec<String> =
+            serde_json::from_value(candidate["trainable"].clone()).unwrap();
+        let trained: Vec<usize> = (1..=3)
+            .filter(|i| tuned.contains(&format!("c{i}.scale")))
+            .collect();
+        assert_eq!(trained.len(), norms, "{strategy}");
+
+        let model = Model::open(&at(&format!("run/winners/{strategy}.onnx"))).unwrap();
+        assert_eq!(model.metadata("ftsurgery.bn"), Some("batch"));
+        let after = tensors(&model);
+        for name in statistics(&trained) {
+            assert_ne!(before[&name], after[&name], "{strategy} {name}");
+        }
+        if !trained.is_empty() {
+            untouched_is_identical(&original, &model, &tuned).unwrap_err();
+        }
+        tuned.extend(statistics(&trained));
+        untouched_is_identical(&original, &model, &tuned).unwrap();
+    }
+}
+
+#[test]
+fn with_stored_statistics_these_stay_and_the_model_says_so() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 8);
+    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
+    arguments.extend(["--strategies", "full"]);
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+        .assert()
+        .success();
+    let before = tensors(&Model::open(&at("model.onnx")).unwrap());
+    let model = Model::open(&at("run/winners/full.onnx")).unwrap();
+    assert_eq!(model.metadata("ftsurgery.bn"), Some("frozen"));
+    let after = tensors(&model);
+    for name in statistics(&[1, 2, 3]) {
+        assert_eq!(before[&name], after[&name]);
+    }
+}
+
+#[test]
+fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
+    let Ok(found) = locate::locate(None) else {
+        eprintln!("skipped: no onnxruntime library");
+        return;
+    };
+    let runtime = Runtime::load(&found.located).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 10);
+    let model = Model::open(&at("model.onnx")).unwrap();
+    let options = OpenOptions {
+        height: 16,
+        width: 16,
+        channels: 3,
+        progress: None,
+    };
+    let dataset = Dataset::open(&at("photos"), &options).unwrap();
+    let network = graft(&model, None, &HeadSpec::new(HeadKind::Keep, 3, 0)).unwrap();
+    let input = InputSpec {
+        preprocess: Preprocess::UNIT,
+        layout: Layout::Nchw,
+    };
+    let options = LabOptions {
+        device: Device::Cpu,
+        threads: 1,
+        memory_budget: 1 << 20,
+        spill_dir: folder.path().to_owned(),
+        operators: Operators::Kernels,
+    };
+    let lab = Lab::new(&runtime, &network, &dataset, input, options).unwrap();
+    let mut spec = TrialSpec {
+        trainable: trainable_parameters(&model, &[3, 16, 16]).unwrap(),
+        batch_norm: BatchNormMode::Batch,
+        epochs: 4,
+        batch_size: 4,
+        optimizer: Optimizer {
+            kind: OptimizerKind::Sgd,
+            learning_rate: 0.5,
+            weight_decay: 0.0,
+            momentum: 0.9,
+        },
+        plateau: None,
+        seed: 0,
+        shuffle: true,
+    };
+    let (train, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|i| i % 3 > 0);
+    let outcome = lab.run(&spec, &train, &validation, &mut ()).unwrap();
+    let (best, last) = (outcome.best_epoch, spec.epochs);
+    assert!(best < last, "not the last: {:?}", outcome.epochs);
+
+    // Behind a frozen convolution, too.
+    spec.trainable = ["c2.scale", "c2.bias", "fc.w"].map(str::to_owned).to_vec();
+    let partly = lab.run(&spec, &train, &validation, &mut ()).unwrap();
+    for (outcome, norms) in [(outcome, 3), (partly, 1)] {
+        let kept = lab.predict(&outcome.parameters, &validation).unwrap();
+        let (kept, watched) = (kept.score(), outcome.validation().unwrap());
+        assert_eq!(kept.accuracy, watched.accuracy);
+        assert!((kept.loss - watched.loss).abs() < 1e-4 * watched.loss.max(1.0));
+
+        let trained = outcome.parameters.len() - 2 * norms;
+        let trained = &outcome.parameters[..trained];
+        let stored = lab.predict(trained, &validation).unwrap().score();
+        assert!((stored.loss - kept.loss).abs() > 1e-2, "statistics matter");
+        let count: usize = trained.iter().map(|(_, values)| values.len()).sum();
+        assert_eq!(outcome.trained_parameters, count, "they do not count");
+    }
+}
+
+/// Images 3 × 4 × 4, convolved to one pixel of two channels; with or without BatchNormalization.
+fn save_small(path: &Path, with_norm: bool) {
+    let value = |name: &str, sample: &[usize]| {
+        let sample = sample.iter().map(|&d| Dim::Known(d));
+        let batch = std::iter::once(Dim::Symbolic("N".to_owned()));
+        Value {
+            name: name.to_owned(),
+            dtype: DataType::Float,
+            dims: Some(batch.chain(sample).collect()),
+        }
+    };
+    let mut graph = Graph {
+        opset: 17,
+        domains: vec![],
+        nodes: vec![],
+        inputs: vec![value("image", &[3, 4, 4])],
+        outputs: vec![],
+        initializers: Default::default(),
+    };
+    let mut add = |name: &str, dims: &[usize], values: Vec<f32>| {
+        let tensor = Tensor::f32(dims, &values);
+        graph.initializers.insert(name.to_owned(), tensor);
+    };
+    add("conv.w", &[2, 3, 4, 4], noise(96, 0.4));
+    add("fc.w", &[2, 2], noise(4, 0.4));
+    if with_norm {
+        for (name, value) in [("scale", 1.0), ("bias", 0.1), ("mean", 0.0), ("var", 1.0)] {
+            add(name, &[2], vec![value; 2]);
+        }
+    }
+    let mut b = Builder::new(&mut graph);
+    let mut x = b.op("conv", "Conv", &["image", "conv.w"], vec![]);
+    if with_norm {
+        let inputs = [x.as_str(), "scale", "bias", "mean", "var"];
+        x = b.op("norm", "BatchNormalization", &inputs, vec![]);
+    }
+    let x = b.op("flat", "Flatten", &[&x], vec![]);
+    let x = b.op("scores", "Gemm", &[&x, "fc.w"], vec![]);
+    graph.outputs.push(value(&x, &[2]));
+    save(&graph.to_model(usize::MAX).0, path).unwrap();
+}
+
+fn save_array(path: &Path, samples: usize) {
+    let pixels = noise(samples * 48, 1.0);
+    let mut npz = NpzWriter::new(std::fs::File::create(path).unwrap());
+    let x = Array4::from_shape_vec((samples, 3, 4, 4), pixels).unwrap();
+    npz.add_array("x", &x).unwrap();
+    let y: Array1<i64> = (0..samples as i64).map(|i| i % 2).collect();
+    npz.add_array("y", &y).unwrap();
+    npz.finish().unwrap();
+}
+
+#[test]
+fn a_batch_with_one_value_per_channel_is_bad_input_before_anything_is_trained() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_small(&at("model.onnx"), true);
+    save_array(&at("three.npz"), 3);
+    save_array(&at("one.npz"), 1);
+    let arguments = "--head keep --strategies full --search-fraction 0 --train-fraction 1 \
+                     --bn batch --batch-size";
+    let run = |name: &str, batch: &str| {
+        let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
+        arguments.extend([batch, "--epochs", "1"]);
+        tune(&at("model.onnx"), &at("three.npz"), &at(name), &arguments).assert()
+    };
+    let told = |output: &std::process::Output| {
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            message.contains("one value per channel") && message.contains("`norm`"),
+            "{message}"
+        );
+    };
+    run("whole", "3").success();
+    told(run("rest", "2").code(2).get_output());
+    let metrics = at("rest/trials/full-train/metrics.jsonl");
+    assert!(lines(&metrics).is_empty(), "no epoch was begun");
+
+    let mut command = ftsurgery();
+    command.arg("gradients").arg(at("model.onnx"));
+    command.arg("--batch").arg(at("one.npz"));
+    command.arg("--out").arg(at("out.npz"));
+    command.assert().success();
+    told(
+        command
+            .args(["--bn", "batch"])
+            .assert()
+            .code(2)
+            .get_output(),
+    );
+}
+
+#[test]
+fn it_is_said_when_no_batch_normalization_is_trained() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_array(&at("data.npz"), 4);
+    let arguments = "--head keep --strategies full --search-fraction 0 --train-fraction 1 \
+                     --epochs 1";
+    for (model, bn, said) in [
+        ("without", "batch", true),
+        ("without", "frozen", false),
+        ("with", "batch", false),
+    ] {
+        save_small(&at("model.onnx"), model == "with");
+        let mut commands =
+            [(); 2].map(|()| assert_cmd::Command::new(env!("CARGO_BIN_EXE_ftsurgery")));
+        let [tune, gradients] = &mut commands;
+        tune.arg("tune").arg(at("model.onnx")).args(["--bn", bn]);
+        tune.args(arguments.split_whitespace()).arg("--force");
+        tune.arg("--data")
+            .arg(at("data.npz"))
+            .arg("--out")
+            .arg(at("run"));
+        gradients
+            .arg("gradients")
+            .arg(at("model.onnx"))
+            .args(["--bn", bn]);
+        gradients
+            .arg("--batch")
+            .arg(at("data.npz"))
+            .arg("--out")
+            .arg(at("g.npz"));
+        for command in &mut commands {
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let message = String::from_utf8_lossy(&output.stderr);
+            let found = message.contains("no BatchNormalization is trained");
+            assert_eq!(found, said, "{model} {bn}: {message}");
+        }
+    }
+}
