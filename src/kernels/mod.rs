@@ -10,10 +10,27 @@
 //! results depend on the number of threads only through the order of sums.
 
 mod activation;
+mod conv;
+mod gather;
+mod input_gradient;
+mod lanes;
+mod outer;
+mod pack;
+mod padded;
 mod parallel;
+mod product;
 mod shape;
+mod shared;
+mod tile;
+mod weight_gradient;
 mod workspace;
 
+#[cfg(test)]
+mod dense_tests;
+
 pub use activation::Activation;
+pub use conv::{Epilogue, conv};
+pub use input_gradient::{InputEpilogue, conv_input_gradient};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
+pub use weight_gradient::conv_weight_gradient;
