@@ -10,17 +10,32 @@
 //! results depend on the number of threads only through the order of sums.
 
 mod activation;
-mod epilogue;
+mod conv;
+mod gather;
+mod input_gradient;
+mod lanes;
+mod outer;
+mod pack;
+mod padded;
 mod naive;
 mod parallel;
+mod product;
 mod shape;
+mod shared;
+mod tile;
+mod weight_gradient;
 mod workspace;
 pub use naive::*;
 
 /// Domain of the operators that call these kernels.
 pub const DOMAIN: &str = "ftsurgery";
 
+#[cfg(test)]
+mod dense_tests;
+
 pub use activation::Activation;
-pub use epilogue::{Epilogue, InputEpilogue};
+pub use conv::{Epilogue, conv};
+pub use input_gradient::{InputEpilogue, conv_input_gradient};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
+pub use weight_gradient::conv_weight_gradient;

@@ -1,0 +1,131 @@
+//! Y = activation(X ∗ W + bias + residual).
+
+use super::gather::Gather;
+use super::pack::Matrix;
+use super::product::{Finish, Product};
+use super::shape::expect;
+use super::shared::Shared;
+use super::{Activation, ConvShape, KernelError, Parallel};
+
+/// What is applied to a tile of Y before it is stored: Y = activation(X ∗ W + bias + residual).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// `[out_channels]`.
+    pub bias: Option<&'a [f32]>,
+    /// As Y.
+    pub residual: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl Epilogue<'_> {
+    /// Refuses slices that do not fit `shape`.
+    pub(super) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
+        if let Some(bias) = self.bias {
+            expect("the bias", bias.len(), shape.out_channels)?;
+        }
+        if let Some(residual) = self.residual {
+            expect("the residual", residual.len(), shape.y_len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes Y.
+///
+/// # Errors
+/// [`KernelError`] when sizes contradict each other or a slice's length its shape.
+pub fn conv(
+    shape: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    epilogue: &Epilogue,
+    y: &mut [f32],
+    parallel: &dyn Parallel,
+) -> Result<(), KernelError> {
+    shape.check()?;
+    expect("X", x.len(), shape.x_len())?;
+    expect("W", w.len(), shape.w_len())?;
+    expect("Y", y.len(), shape.y_len())?;
+    epilogue.check(shape)?;
+    let product = Product {
+        gather: gather(shape),
+        matrix: matrix(shape, w),
+        source: x,
+        finish: Finish {
+            bias: epilogue.bias,
+            addend: epilogue.residual,
+            activation: epilogue.activation,
+            mask: None,
+        },
+    };
+    product.run(Shared::new(y), parallel);
+    Ok(())
+}
+
+/// Input channels from which a tap is worth a loop of its own.
+pub(super) const MANY_CHANNELS: usize = 16;
+
+/// Whether the taps of a kernel row are read as one run of neighbouring pixels.
+pub(super) fn joins_taps(shape: &ConvShape) -> bool {
+    shape.group == 1
+        && shape.in_channels < MANY_CHANNELS
+        && shape.kernel[1] > 1
+        && shape.dilations[1] == 1
+}
+
+/// Whether Y's pixels are those of X, one by one.
+pub(super) fn is_pointwise(shape: &ConvShape) -> bool {
+    shape.kernel == [1, 1]
+        && shape.strides == [1, 1]
+        && shape.pads == [0, 0]
+        && shape.input == shape.output
+}
+
+fn gather(shape: &ConvShape) -> Gather {
+    let tap = |axis: usize, tap: usize| {
+        (tap * shape.dilations[axis]) as isize - shape.pads[axis] as isize
+    };
+    let (columns, run) = match joins_taps(shape) {
+        true => (1, shape.kernel[1]),
+        false => (shape.kernel[1], 1),
+    };
+    let taps = (0..shape.kernel[0])
+        .flat_map(|y| (0..columns).map(move |x| [tap(0, y), tap(1, x)]))
+        .collect();
+    let [batch, source, target] = match is_pointwise(shape) {
+        true => {
+            let pixels = shape.batch * shape.input[0] * shape.input[1];
+            [[1, 1], [1, pixels], [1, pixels]]
+        }
+        false => [[shape.batch, 1], shape.input, shape.output],
+    };
+    Gather {
+        batch: batch[0],
+        grid: target,
+        step: shape.strides,
+        source,
+        source_channels: shape.in_channels,
+        taps,
+        run,
+        target,
+        target_channels: shape.out_channels,
+        origin: [0, 0],
+        stride: [1, 1],
+    }
+}
+
+fn matrix<'a>(shape: &ConvShape, w: &'a [f32]) -> Matrix<'a> {
+    let [depth, width] = [shape.in_channels, shape.out_channels].map(|n| n / shape.group);
+    let taps = shape.taps();
+    Matrix {
+        weight: w,
+        group: shape.group,
+        depth,
+        width,
+        group_step: width * depth * taps,
+        depth_step: taps,
+        width_step: depth * taps,
+        taps: (0..taps).collect(),
+    }
+}

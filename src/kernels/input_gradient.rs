@@ -1,0 +1,125 @@
+//! dX = (dY ∗ᵀ W + addend) where the activation that made X was active.
+
+use super::conv::is_pointwise;
+use super::gather::Gather;
+use super::pack::Matrix;
+use super::product::{Finish, Product};
+use super::shape::expect;
+use super::shared::Shared;
+use super::{Activation, ConvShape, KernelError, Parallel};
+
+/// What is applied to a tile of dX before it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InputEpilogue<'a> {
+    /// Added, as dX: the gradient that reaches X by other ways.
+    pub addend: Option<&'a [f32]>,
+    /// The activation that made X, and X itself: gradients become zero where its slope is zero.
+    pub mask: Option<(Activation, &'a [f32])>,
+}
+
+impl InputEpilogue<'_> {
+    /// Refuses slices that do not fit `shape`.
+    pub(super) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
+        if let Some(addend) = self.addend {
+            expect("the addend", addend.len(), shape.x_len())?;
+        }
+        if let Some((_, x)) = self.mask {
+            expect("the activation", x.len(), shape.x_len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes dX; zero plus the addend where no window reads.
+///
+/// # Errors
+/// [`KernelError`] when sizes contradict each other or a slice's length its shape.
+pub fn conv_input_gradient(
+    shape: &ConvShape,
+    dy: &[f32],
+    w: &[f32],
+    epilogue: &InputEpilogue,
+    dx: &mut [f32],
+    parallel: &dyn Parallel,
+) -> Result<(), KernelError> {
+    shape.check()?;
+    expect("dY", dy.len(), shape.y_len())?;
+    expect("W", w.len(), shape.w_len())?;
+    expect("dX", dx.len(), shape.x_len())?;
+    epilogue.check(shape)?;
+    let target = Shared::new(dx);
+    for row in 0..shape.strides[0].min(shape.input[0]) {
+        for column in 0..shape.strides[1].min(shape.input[1]) {
+            phase(shape, [row, column], dy, w, epilogue).run(target, parallel);
+        }
+    }
+    Ok(())
+}
+
+/// Positions of X that lie `origin` behind a multiple of the stride: they share their taps.
+fn phase<'a>(
+    shape: &ConvShape,
+    origin: [usize; 2],
+    dy: &'a [f32],
+    w: &'a [f32],
+    epilogue: &InputEpilogue<'a>,
+) -> Product<'a> {
+    let [rows, columns] = [0, 1].map(|axis| axis_taps(shape, origin[axis], axis));
+    let pairs = || {
+        rows.iter()
+            .flat_map(|row| columns.iter().map(move |column| [*row, *column]))
+    };
+    let [depth, width] = [shape.out_channels, shape.in_channels].map(|n| n / shape.group);
+    let all_taps = shape.taps();
+    let grid = [0, 1].map(|axis| (shape.input[axis] - origin[axis]).div_ceil(shape.strides[axis]));
+    let pixels = shape.batch * shape.input[0] * shape.input[1];
+    let (batch, grid, source, target) = match is_pointwise(shape) {
+        true => (1, [1, pixels], [1, pixels], [1, pixels]),
+        false => (shape.batch, grid, shape.output, shape.input),
+    };
+    Product {
+        gather: Gather {
+            batch,
+            grid,
+            step: [1, 1],
+            source,
+            source_channels: shape.out_channels,
+            taps: pairs().map(|[y, x]| [y.1, x.1]).collect(),
+            run: 1,
+            target,
+            target_channels: shape.in_channels,
+            origin,
+            stride: shape.strides,
+        },
+        matrix: Matrix {
+            weight: w,
+            group: shape.group,
+            depth,
+            width,
+            group_step: width * depth * all_taps,
+            depth_step: width * all_taps,
+            width_step: all_taps,
+            taps: pairs().map(|[y, x]| y.0 * shape.kernel[1] + x.0).collect(),
+        },
+        source: dy,
+        finish: Finish {
+            bias: None,
+            addend: epilogue.addend,
+            activation: Activation::None,
+            mask: epilogue.mask,
+        },
+    }
+}
+
+/// The taps that read input position `origin + q · stride`, and where their outputs lie from q.
+fn axis_taps(shape: &ConvShape, origin: usize, axis: usize) -> Vec<(usize, isize)> {
+    let stride = shape.strides[axis] as isize;
+    (0..shape.kernel[axis])
+        .map(|tap| {
+            let read = (tap * shape.dilations[axis]) as isize;
+            (tap, (origin + shape.pads[axis]) as isize - read)
+        })
+        .filter(|(_, distance)| distance.rem_euclid(stride) == 0)
+        .map(|(tap, distance)| (tap, distance.div_euclid(stride)))
+        .collect()
+}

@@ -1,0 +1,337 @@
+//! Convolutions as matrix products of gathered rows with packed weights.
+
+use super::gather::{Gather, Rows};
+use super::lanes::{Lanes, apply, load, store, where_active};
+use super::pack::{Matrix, Panel};
+use super::shared::Shared;
+use super::tile::{Tile, gathered, restore, save, zeros};
+use super::{Activation, Parallel, workspace};
+use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
+
+/// Vectors of a tile's row.
+const NV: usize = 2;
+
+/// What happens to a tile before it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Finish<'a> {
+    /// Added, by channel.
+    pub bias: Option<&'a [f32]>,
+    /// Added, by element.
+    pub addend: Option<&'a [f32]>,
+    /// Applied after the sums.
+    pub activation: Activation,
+    /// Keeps what belongs to active elements of an activation's output.
+    pub mask: Option<(Activation, &'a [f32])>,
+}
+
+/// `target[p][n] = finish(Σ over taps and k: source[gather(p, tap)][k] · weight[tap][k][n])`.
+#[derive(Clone, Debug)]
+pub(super) struct Product<'a> {
+    /// Which source rows a target row reads.
+    pub gather: Gather,
+    /// The weight; its depth times the gather's run is summed per tap.
+    pub matrix: Matrix<'a>,
+    /// The map that is read.
+    pub source: &'a [f32],
+    /// The last step.
+    pub finish: Finish<'a>,
+}
+
+/// Multiplications below which threads do not pay.
+const SMALL: usize = 50_000;
+/// Rows of a panel that are multiplied in one go, so that they stay in the first cache.
+const DEPTH_BLOCK: usize = 256;
+/// Floats of the source that pieces aim to read, so that they stay in the second cache.
+const SOURCE_BLOCK: usize = 98_304;
+
+impl Product<'_> {
+    /// Computes `target`.
+    pub(super) fn run(&self, target: Shared, parallel: &dyn Parallel) {
+        let lanes = lanes();
+        let panels = self.matrix.panels(NV, lanes);
+        let packed_len = self.matrix.packed_len(lanes);
+        let work = self.gather.rows() * packed_len;
+        let parallel = match work < SMALL {
+            true => &super::Serial,
+            false => parallel,
+        };
+        workspace::with(packed_len + self.gather.zeros_len(), |buffer| {
+            let (packed, zeros) = buffer.split_at_mut(packed_len);
+            zeros.fill(0.0);
+            self.matrix.pack(&panels, lanes, packed, parallel);
+            self.multiply(target, &panels, [packed, zeros], parallel);
+        });
+    }
+
+    fn multiply(
+        &self,
+        target: Shared,
+        panels: &[Panel],
+        [packed, zeros]: [&[f32]; 2],
+        parallel: &dyn Parallel,
+    ) {
+        let height = height();
+        let rows = self.gather.rows();
+        let wanted = SOURCE_BLOCK / self.gather.zeros_len();
+        let wanted = wanted.clamp(4 * height, 20 * height);
+        let tiles = rows.div_ceil(height);
+        let blocks = rows.div_ceil(wanted).max(1);
+        let block_rows = tiles.div_ceil(blocks).max(1) * height;
+        let blocks = rows.div_ceil(block_rows);
+        let parts = match parallel.threads() {
+            0 | 1 => 1,
+            threads => (6 * threads).div_ceil(blocks.max(1)).clamp(1, panels.len()),
+        };
+        let piece = |index: usize| {
+            let [block, part] = [index / parts, index % parts];
+            let start = block * block_rows;
+            Arch::new().dispatch(Piece {
+                product: self,
+                target,
+                zeros,
+                packed,
+                rows: start..(start + block_rows).min(rows),
+                panels: &panels[part * panels.len() / parts..(part + 1) * panels.len() / parts],
+            });
+        };
+        parallel.run(blocks * parts, &piece);
+    }
+
+    /// Taps and summed floats per tap of one block, and how many blocks a tap is cut into.
+    fn depth_blocks(&self) -> Vec<DepthBlock> {
+        let taps = self.gather.taps.len();
+        let depth = self.depth();
+        let mut blocks = Vec::new();
+        let cuts = depth.div_ceil(DEPTH_BLOCK);
+        if cuts > 1 {
+            for tap in 0..taps {
+                for cut in 0..cuts {
+                    let first = cut * depth / cuts;
+                    blocks.push(DepthBlock {
+                        tap,
+                        taps: 1,
+                        first,
+                        depth: (cut + 1) * depth / cuts - first,
+                    });
+                }
+            }
+            return blocks;
+        }
+        let count = taps.div_ceil((DEPTH_BLOCK / depth.max(1)).max(1)).max(1);
+        for block in 0..count {
+            let tap = block * taps / count;
+            blocks.push(DepthBlock {
+                tap,
+                taps: (block + 1) * taps / count - tap,
+                first: 0,
+                depth,
+            });
+        }
+        blocks
+    }
+
+    /// Summed floats per tap.
+    fn depth(&self) -> usize {
+        self.matrix.depth * self.matrix.taps.len() / self.gather.taps.len().max(1)
+    }
+}
+
+/// Taps, or a part of one, that are multiplied in one go.
+#[derive(Clone, Copy, Debug)]
+struct DepthBlock {
+    tap: usize,
+    taps: usize,
+    first: usize,
+    depth: usize,
+}
+
+/// Floats of a vector.
+pub(super) fn lanes() -> usize {
+    struct Count;
+    impl WithSimd for Count {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    Arch::new().dispatch(Count)
+}
+
+/// Rows of a tile.
+fn height() -> usize {
+    struct Count;
+    impl WithSimd for Count {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            if S::REGISTER_COUNT >= 32 { 12 } else { 6 }
+        }
+    }
+    Arch::new().dispatch(Count)
+}
+
+struct Piece<'a> {
+    product: &'a Product<'a>,
+    target: Shared<'a>,
+    zeros: &'a [f32],
+    packed: &'a [f32],
+    rows: Range<usize>,
+    panels: &'a [Panel],
+}
+
+impl WithSimd for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 {
+            self.run::<S, 12>(simd)
+        } else {
+            self.run::<S, 6>(simd)
+        }
+    }
+}
+
+impl Piece<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const MR: usize>(self, simd: S) {
+        let product = self.product;
+        let blocks = product.depth_blocks();
+        let edges_len = self.rows.len() * product.gather.edge_len();
+        let sums_len = match blocks.len() {
+            1 => 0,
+            _ => self.rows.len().next_multiple_of(MR) * NV * S::F32_LANES,
+        };
+        workspace::with(sums_len + edges_len, |scratch| {
+            let (sums, edges) = scratch.split_at_mut(sums_len);
+            let rows =
+                product
+                    .gather
+                    .locate(self.rows.clone(), MR, product.source, self.zeros, edges);
+            for panel in self.panels {
+                match panel.vectors {
+                    1 => self.panel::<S, MR, 1>(simd, &blocks, &rows, panel, sums),
+                    _ => self.panel::<S, MR, NV>(simd, &blocks, &rows, panel, sums),
+                }
+            }
+        });
+    }
+
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    fn panel<S: Simd, const MR: usize, const NV: usize>(
+        &self,
+        simd: S,
+        blocks: &[DepthBlock],
+        rows: &Rows,
+        panel: &Panel,
+        sums: &mut [f32],
+    ) {
+        let product = self.product;
+        let taps = product.gather.taps.len();
+        let depth = product.depth();
+        let lanes = NV * S::F32_LANES;
+        let weights = &self.packed[panel.start..panel.start + taps * depth * lanes];
+        let channel = panel.group * product.matrix.width + panel.first;
+        let first_k = panel.group * product.matrix.depth;
+        for (at, block) in blocks.iter().enumerate() {
+            let from = (block.tap * depth + block.first) * lanes;
+            let weights = &weights[from..from + block.taps * block.depth * lanes];
+            for (tile, writes) in rows.write.chunks(MR).enumerate() {
+                let read = (tile * taps + block.tap) * MR;
+                let read = &rows.read[read..read + block.taps * MR];
+                // SAFETY: `locate` gives pointers to run · source_channels floats, which hold every
+                // group's depth; `weights` was cut to taps · depth · NV vectors.
+                let result = unsafe {
+                    let start = match at {
+                        0 => zeros::<S, MR, NV>(simd),
+                        _ => restore(simd, sums[tile * MR * lanes..][..MR * lanes].as_ptr()),
+                    };
+                    gathered(
+                        simd,
+                        start,
+                        read.as_ptr(),
+                        [block.taps, first_k + block.first, block.depth],
+                        weights.as_ptr(),
+                    )
+                };
+                if at + 1 < blocks.len() {
+                    let to = &mut sums[tile * MR * lanes..][..MR * lanes];
+                    // SAFETY: `to` was cut to MR · NV vectors.
+                    unsafe { save(simd, &result, to.as_mut_ptr()) };
+                } else {
+                    self.finish(simd, &result, writes, channel, panel.width);
+                }
+            }
+        }
+    }
+
+    /// Stores a tile's rows at `writes`, channels `channel..channel + width`.
+    #[inline(always)]
+    fn finish<S: Simd, const MR: usize, const NV: usize>(
+        &self,
+        simd: S,
+        tile: &Tile<S, MR, NV>,
+        writes: &[usize],
+        channel: usize,
+        width: usize,
+    ) {
+        if width == NV * S::F32_LANES {
+            self.finish_lanes::<S, MR, NV, true>(simd, tile, writes, channel, width)
+        } else {
+            self.finish_lanes::<S, MR, NV, false>(simd, tile, writes, channel, width)
+        }
+    }
+
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    fn finish_lanes<S: Simd, const MR: usize, const NV: usize, const FULL: bool>(
+        &self,
+        simd: S,
+        tile: &Tile<S, MR, NV>,
+        writes: &[usize],
+        channel: usize,
+        width: usize,
+    ) {
+        let finish = &self.product.finish;
+        let lanes = |v: usize| match FULL {
+            true => Lanes::All,
+            false => Lanes::of(width, v, S::F32_LANES),
+        };
+        let mut bias = [simd.splat_f32s(0.0); NV];
+        if let Some(values) = finish.bias {
+            let values = &values[channel..channel + width];
+            for (v, bias) in bias.iter_mut().enumerate() {
+                let from = values.as_ptr().wrapping_add(v * S::F32_LANES);
+                // SAFETY: `lanes` keeps to the width of `values`.
+                *bias = unsafe { load(simd, from, lanes(v)) };
+            }
+        }
+        for (i, sums) in tile.iter().enumerate() {
+            if i >= writes.len() {
+                break;
+            }
+            let start = writes[i] + channel;
+            let to = self.target.at(start, width);
+            for (v, &sum) in sums.iter().enumerate() {
+                let offset = v * S::F32_LANES;
+                let other = |map: &[f32]| {
+                    let from = map[start..start + width].as_ptr().wrapping_add(offset);
+                    // SAFETY: `lanes` keeps to the `width` elements.
+                    unsafe { load(simd, from, lanes(v)) }
+                };
+                let mut value = simd.add_f32s(sum, bias[v]);
+                if let Some(addend) = finish.addend {
+                    value = simd.add_f32s(value, other(addend));
+                }
+                value = apply(simd, finish.activation, value);
+                if let Some((activation, output)) = finish.mask {
+                    value = where_active(simd, activation, other(output), value);
+                }
+                // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
+                // differ in rows, which have different offsets, or in channels.
+                unsafe { store(simd, to.wrapping_add(offset), lanes(v), value) };
+            }
+        }
+    }
+}

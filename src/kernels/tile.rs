@@ -1,0 +1,143 @@
+//! The two inner loops: a tile of sums in registers, fed by broadcasts times vectors.
+
+use super::lanes::{Lanes, load, store};
+use pulp::Simd;
+
+/// `MR` rows of `NV` vectors.
+pub(super) type Tile<S, const MR: usize, const NV: usize> = [[<S as Simd>::f32s; NV]; MR];
+
+/// A tile of zeros.
+#[inline(always)]
+pub(super) fn zeros<S: Simd, const MR: usize, const NV: usize>(simd: S) -> Tile<S, MR, NV> {
+    [[simd.splat_f32s(0.0); NV]; MR]
+}
+
+/// Reads a tile that [`save`] wrote.
+///
+/// # Safety
+/// `from` has `MR · NV` vectors.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(super) unsafe fn restore<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    from: *const f32,
+) -> Tile<S, MR, NV> {
+    let mut tile = zeros::<S, MR, NV>(simd);
+    for (i, row) in tile.iter_mut().enumerate() {
+        for (v, value) in row.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *value = unsafe { load(simd, from.add((i * NV + v) * S::F32_LANES), Lanes::All) };
+        }
+    }
+    tile
+}
+
+/// Writes a tile, row after row.
+///
+/// # Safety
+/// `to` has room for `MR · NV` vectors.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(super) unsafe fn save<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    tile: &Tile<S, MR, NV>,
+    to: *mut f32,
+) {
+    for (i, row) in tile.iter().enumerate() {
+        for (v, &value) in row.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { store(simd, to.add((i * NV + v) * S::F32_LANES), Lanes::All, value) };
+        }
+    }
+}
+
+/// Adds gathered rows times a packed panel: for each tap, for each k,
+/// `tile[i] += rows[tap][i][first + k] · panel[tap][k]`.
+///
+/// # Safety
+/// `rows` has `taps · MR` pointers, each to at least `first + depth` floats; `panel` has
+/// `taps · depth · NV` vectors.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(super) unsafe fn gathered<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    tile: Tile<S, MR, NV>,
+    rows: *const *const f32,
+    [taps, first, depth]: [usize; 3],
+    panel: *const f32,
+) -> Tile<S, MR, NV> {
+    let mut tile = tile;
+    let mut panel = panel;
+    for tap in 0..taps {
+        let mut row = [panel; MR];
+        for (i, row) in row.iter_mut().enumerate() {
+            // SAFETY: taps · MR pointers, each to first + depth floats.
+            *row = unsafe { (*rows.add(tap * MR + i)).add(first) };
+        }
+        for k in 0..depth {
+            let mut wide = [simd.splat_f32s(0.0); NV];
+            for (v, wide) in wide.iter_mut().enumerate() {
+                // SAFETY: taps · depth · NV vectors, of which this is (tap, k, v).
+                *wide = unsafe { load(simd, panel.add(v * S::F32_LANES), Lanes::All) };
+            }
+            for i in 0..MR {
+                // SAFETY: k < depth.
+                let scalar = simd.splat_f32s(unsafe { *row[i].add(k) });
+                for v in 0..NV {
+                    tile[i][v] = simd.mul_add_e_f32s(scalar, wide[v], tile[i][v]);
+                }
+            }
+            panel = panel.wrapping_add(NV * S::F32_LANES);
+        }
+    }
+    tile
+}
+
+/// Pixels that lie evenly in both factors of an outer product: offsets of the first in floats.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Of the factor whose channels are broadcast.
+    pub tall: usize,
+    /// Of the factor whose channels are a vector.
+    pub wide: usize,
+    /// Pixels.
+    pub len: usize,
+}
+
+/// Adds outer products of pixels: `tile[i] += tall[pixel][i] · wide[pixel]`.
+///
+/// # Safety
+/// For every run and p < len: `tall + run.tall + p · steps[0]` has `MR` floats and
+/// `wide + run.wide + p · steps[1]` has `NV` vectors.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    tile: Tile<S, MR, NV>,
+    runs: &[Run],
+    [tall, wide]: [*const f32; 2],
+    [tall_step, wide_step]: [usize; 2],
+) -> Tile<S, MR, NV> {
+    let mut tile = tile;
+    for run in runs {
+        let mut tall = tall.wrapping_add(run.tall);
+        let mut wide = wide.wrapping_add(run.wide);
+        for _ in 0..run.len {
+            let mut row = [simd.splat_f32s(0.0); NV];
+            for (v, row) in row.iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                *row = unsafe { load(simd, wide.add(v * S::F32_LANES), Lanes::All) };
+            }
+            for (i, sums) in tile.iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                let scalar = simd.splat_f32s(unsafe { *tall.add(i) });
+                for v in 0..NV {
+                    sums[v] = simd.mul_add_e_f32s(scalar, row[v], sums[v]);
+                }
+            }
+            tall = tall.wrapping_add(tall_step);
+            wide = wide.wrapping_add(wide_step);
+        }
+    }
+    tile
+}
