@@ -10,10 +10,19 @@
 //! results depend on the number of threads only through the order of sums.
 
 mod activation;
+mod bands;
+pub mod depthwise;
+mod disjoint;
+mod epilogue;
+mod lanes;
 mod parallel;
 mod shape;
+mod taps;
+#[cfg(test)]
+mod testing;
 mod workspace;
 
 pub use activation::Activation;
+pub use epilogue::{Epilogue, InputEpilogue};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
