@@ -93,6 +93,21 @@ impl Lanes {
     }
 }
 
+/// Repeats a block with `$index` = 0 … `$end` − 1 for a constant `$end` of at most 7, as text: arrays
+/// indexed with it become registers, which arrays indexed in a loop may not.
+macro_rules! unroll {
+    ($index:ident < $end:expr, $body:block) => {
+        $crate::kernels::lanes::unroll!(@ $index, $end, $body, 0 1 2 3 4 5 6)
+    };
+    (@ $index:ident, $end:expr, $body:block, $($value:literal)*) => {
+        $(if $value < $end {
+            let $index: usize = $value;
+            $body
+        })*
+    };
+}
+pub(super) use unroll;
+
 /// The vector at `from`.
 ///
 /// # Safety

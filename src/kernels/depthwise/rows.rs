@@ -6,7 +6,7 @@
 use pulp::Simd;
 
 use super::finish::Finish;
-use crate::kernels::lanes::{Lanes, load, store};
+use crate::kernels::lanes::{Lanes, load, store, unroll};
 use crate::kernels::taps::Taps;
 
 /// How outputs and inputs of a row lie to each other.
@@ -181,73 +181,58 @@ impl Correlation<'_> {
                         row.x.add(h * row_len + channel),
                     )
                 };
-                let rows: [_; ROWS] = std::array::from_fn(at);
-                let weights: [[S::f32s; WIDTH]; ROWS] = std::array::from_fn(|r| {
-                    std::array::from_fn(|j| load::<S>(rows[r].0.add(j * S::F32_LANES)))
+                let mut rows = [row.x; ROWS];
+                let mut weights = [[simd.splat_f32s(0.0); WIDTH]; ROWS];
+                unroll!(r < ROWS, {
+                    let (w, x) = at(r);
+                    rows[r] = x;
+                    unroll!(j < WIDTH, {
+                        weights[r][j] = load::<S>(w.add(j * S::F32_LANES));
+                    });
                 });
                 let start = load::<S>(self.start.as_ptr().add(vector * S::F32_LANES));
                 let mut sums = [start; WIDTH];
-                let add = |sums: &mut [S::f32s; WIDTH], s: usize, column: usize| {
-                    let position = column * channels;
-                    if ROWS > 0 {
-                        for r in 0..ROWS {
-                            let x = load::<S>(rows[r].1.add(position));
-                            for a in 0..depth {
-                                let j = a * STRIDE + s;
-                                if j < WIDTH {
-                                    sums[a] = simd.mul_add_f32s(weights[r][j], x, sums[a]);
+                for step in 0..steps {
+                    let column = step as isize * stride - pad;
+                    let inside = (from..to).contains(&step);
+                    unroll!(s < STRIDE, {
+                        let column = column + s as isize;
+                        if inside || (0..in_end).contains(&column) {
+                            let position = column.unsigned_abs() * channels;
+                            unroll!(r < ROWS, {
+                                let x = load::<S>(rows[r].add(position));
+                                unroll!(a < depth, {
+                                    let j = a * STRIDE + s;
+                                    if j < WIDTH {
+                                        sums[a] = simd.mul_add_f32s(weights[r][j], x, sums[a]);
+                                    }
+                                });
+                            });
+                            if ROWS == 0 {
+                                for r in 0..pairs.len() {
+                                    let (w, x) = at(r);
+                                    let x = load::<S>(x.add(position));
+                                    unroll!(a < depth, {
+                                        let j = a * STRIDE + s;
+                                        if j < WIDTH {
+                                            let w = load::<S>(w.add(j * S::F32_LANES));
+                                            sums[a] = simd.mul_add_f32s(w, x, sums[a]);
+                                        }
+                                    });
                                 }
                             }
                         }
-                    } else {
-                        for r in 0..pairs.len() {
-                            let (w, x) = at(r);
-                            let x = load::<S>(x.add(position));
-                            for a in 0..depth {
-                                let j = a * STRIDE + s;
-                                if j < WIDTH {
-                                    let w = load::<S>(w.add(j * S::F32_LANES));
-                                    sums[a] = simd.mul_add_f32s(w, x, sums[a]);
-                                }
-                            }
-                        }
+                    });
+                    if step + 1 >= depth {
+                        let element = (step + 1 - depth) * channels + channel;
+                        let value = finish.finish(simd, sums[depth - 1], row.offset + element);
+                        store::<S>(row.y.add(element), value);
                     }
-                };
-                let finished = |sums: &mut [S::f32s; WIDTH], q: usize| {
-                    let element = q * channels + channel;
-                    let value = finish.finish(simd, sums[depth - 1], row.offset + element);
-                    store::<S>(row.y.add(element), value);
-                };
-                let shift = |sums: &mut [S::f32s; WIDTH]| {
-                    for a in (1..depth).rev() {
-                        sums[a] = sums[a - 1];
-                    }
-                    sums[0] = start;
-                };
-                let edge = |sums: &mut [S::f32s; WIDTH], steps: std::ops::Range<usize>| {
-                    for step in steps {
-                        for s in 0..STRIDE {
-                            let column = step as isize * stride + s as isize - pad;
-                            if (0..in_end).contains(&column) {
-                                add(sums, s, column.unsigned_abs());
-                            }
-                        }
-                        if step + 1 >= depth {
-                            finished(sums, step + 1 - depth);
-                        }
-                        shift(sums);
-                    }
-                };
-                edge(&mut sums, 0..from);
-                for step in from..to {
-                    let column = (step as isize * stride - pad).unsigned_abs();
-                    for s in 0..STRIDE {
-                        add(&mut sums, s, column + s);
-                    }
-                    finished(&mut sums, step + 1 - depth);
-                    shift(&mut sums);
+                    let before = sums;
+                    unroll!(a < depth, {
+                        sums[a] = if a == 0 { start } else { before[a - 1] };
+                    });
                 }
-                edge(&mut sums, to..steps);
             }
         }
     }
@@ -289,69 +274,53 @@ impl Correlation<'_> {
                         row.x.add(h * row_len + channel),
                     )
                 };
-                let rows: [_; ROWS] = std::array::from_fn(at);
-                let weights: [[S::f32s; WIDTH]; ROWS] = std::array::from_fn(|r| {
-                    std::array::from_fn(|j| load::<S>(rows[r].0.add(j * S::F32_LANES)))
+                let mut rows = [row.x; ROWS];
+                let mut weights = [[simd.splat_f32s(0.0); WIDTH]; ROWS];
+                unroll!(r < ROWS, {
+                    let (w, x) = at(r);
+                    rows[r] = x;
+                    unroll!(j < WIDTH, {
+                        weights[r][j] = load::<S>(w.add(j * S::F32_LANES));
+                    });
                 });
                 let start = load::<S>(self.start.as_ptr().add(vector * S::F32_LANES));
                 let mut sums = [start; WIDTH];
-                let add = |sums: &mut [S::f32s; WIDTH], column: usize| {
-                    let position = column * channels;
-                    if ROWS > 0 {
-                        for r in 0..ROWS {
-                            let x = load::<S>(rows[r].1.add(position));
-                            for j in 0..WIDTH {
+                for step in 0..steps {
+                    let inside = (from..to).contains(&step);
+                    if inside || step < in_width {
+                        let position = step * channels;
+                        unroll!(r < ROWS, {
+                            let x = load::<S>(rows[r].add(position));
+                            unroll!(j < WIDTH, {
                                 sums[j] = simd.mul_add_f32s(weights[r][j], x, sums[j]);
-                            }
-                        }
-                    } else {
-                        for r in 0..pairs.len() {
-                            let (w, x) = at(r);
-                            let x = load::<S>(x.add(position));
-                            for j in 0..WIDTH {
-                                let w = load::<S>(w.add(j * S::F32_LANES));
-                                sums[j] = simd.mul_add_f32s(w, x, sums[j]);
+                            });
+                        });
+                        if ROWS == 0 {
+                            for r in 0..pairs.len() {
+                                let (w, x) = at(r);
+                                let x = load::<S>(x.add(position));
+                                unroll!(j < WIDTH, {
+                                    let w = load::<S>(w.add(j * S::F32_LANES));
+                                    sums[j] = simd.mul_add_f32s(w, x, sums[j]);
+                                });
                             }
                         }
                     }
-                };
-                let finished = |sum: S::f32s, q: usize| {
-                    let element = q * channels + channel;
-                    let value = finish.finish(simd, sum, row.offset + element);
-                    store::<S>(row.y.add(element), value);
-                };
-                let shift = |sums: &mut [S::f32s; WIDTH]| {
-                    for j in 0..WIDTH {
+                    unroll!(s < STRIDE, {
+                        let q = (step * STRIDE + s).wrapping_sub(pad);
+                        if inside || q < out_width {
+                            let element = q * channels + channel;
+                            let value = finish.finish(simd, sums[s], row.offset + element);
+                            store::<S>(row.y.add(element), value);
+                        }
+                    });
+                    unroll!(j < WIDTH, {
                         sums[j] = match j + STRIDE < WIDTH {
                             true => sums[j + STRIDE],
                             false => start,
                         };
-                    }
-                };
-                let edge = |sums: &mut [S::f32s; WIDTH], steps: std::ops::Range<usize>| {
-                    for step in steps {
-                        if step < in_width {
-                            add(sums, step);
-                        }
-                        for s in 0..STRIDE {
-                            if let Some(q) = (step * STRIDE + s).checked_sub(pad)
-                                && q < out_width
-                            {
-                                finished(sums[s], q);
-                            }
-                        }
-                        shift(sums);
-                    }
-                };
-                edge(&mut sums, 0..from);
-                for step in from..to {
-                    add(&mut sums, step);
-                    for s in 0..STRIDE {
-                        finished(sums[s], step * STRIDE + s - pad);
-                    }
-                    shift(&mut sums);
+                    });
                 }
-                edge(&mut sums, to..steps);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::kernels::lanes::{Lanes, load, store};
+use crate::kernels::lanes::{Lanes, load, store, unroll};
 use crate::kernels::taps::Taps;
 
 /// dW = Σ x · dy over positions; the bias gradient Σ dy stands behind the taps.
@@ -90,66 +90,46 @@ impl Correlate<'_> {
                 let dy = dy.as_ptr().add(channel);
                 let mut bias = zero;
                 for (round, pairs) in pairs.chunks_exact(ROWS).enumerate() {
-                    let rows: [_; ROWS] =
-                        std::array::from_fn(|r| x.as_ptr().add(pairs[r].1 * row_len + channel));
+                    let mut rows = [x.as_ptr(); ROWS];
+                    unroll!(r < ROWS, {
+                        rows[r] = x.as_ptr().add(pairs[r].1 * row_len + channel);
+                    });
                     let mut totals = [[zero; WIDTH]; ROWS];
                     // The gradients of this step's output and the ones before.
                     let mut recent = [zero; WIDTH];
-                    let add = |totals: &mut [[S::f32s; WIDTH]; ROWS],
-                               recent: &[S::f32s; WIDTH],
-                               s: usize,
-                               column: usize| {
-                        for r in 0..ROWS {
-                            let x = load::<S>(rows[r].add(column * channels));
-                            for a in 0..depth {
-                                let j = a * STRIDE + s;
-                                if j < WIDTH {
-                                    totals[r][j] = simd.mul_add_f32s(recent[a], x, totals[r][j]);
-                                }
-                            }
-                        }
-                    };
-                    let shift = |recent: &mut [S::f32s; WIDTH]| {
-                        for a in (1..depth).rev() {
-                            recent[a] = recent[a - 1];
-                        }
-                    };
-                    let edge = |totals: &mut [[S::f32s; WIDTH]; ROWS],
-                                recent: &mut [S::f32s; WIDTH],
-                                bias: &mut S::f32s,
-                                steps: std::ops::Range<usize>| {
-                        for step in steps {
-                            recent[0] = match step < out_width {
-                                true => load::<S>(dy.add(step * channels)),
-                                false => zero,
-                            };
-                            *bias = simd.add_f32s(*bias, recent[0]);
-                            for s in 0..STRIDE {
-                                if let Some(column) = (step * STRIDE + s).checked_sub(pad)
-                                    && column < in_width
-                                {
-                                    add(totals, recent, s, column);
-                                }
-                            }
-                            shift(recent);
-                        }
-                    };
-                    edge(&mut totals, &mut recent, &mut bias, 0..from);
-                    for step in from..to {
-                        recent[0] = load::<S>(dy.add(step * channels));
+                    for step in 0..steps {
+                        let inside = (from..to).contains(&step);
+                        recent[0] = match inside || step < out_width {
+                            true => load::<S>(dy.add(step * channels)),
+                            false => zero,
+                        };
                         bias = simd.add_f32s(bias, recent[0]);
-                        for s in 0..STRIDE {
-                            add(&mut totals, &recent, s, step * STRIDE + s - pad);
-                        }
-                        shift(&mut recent);
+                        unroll!(s < STRIDE, {
+                            let column = (step * STRIDE + s).wrapping_sub(pad);
+                            if inside || column < in_width {
+                                unroll!(r < ROWS, {
+                                    let x = load::<S>(rows[r].add(column * channels));
+                                    unroll!(a < depth, {
+                                        let j = a * STRIDE + s;
+                                        if j < WIDTH {
+                                            totals[r][j] =
+                                                simd.mul_add_f32s(recent[a], x, totals[r][j]);
+                                        }
+                                    });
+                                });
+                            }
+                        });
+                        let before = recent;
+                        unroll!(a < depth, {
+                            recent[a] = before[a.saturating_sub(1)];
+                        });
                     }
-                    edge(&mut totals, &mut recent, &mut bias, to..steps);
-                    for r in 0..ROWS {
-                        for j in 0..WIDTH {
+                    unroll!(r < ROWS, {
+                        unroll!(j < WIDTH, {
                             let to = sums.add((pairs[r].0 * WIDTH + j) * S::F32_LANES);
                             store::<S>(to, simd.add_f32s(load::<S>(to), totals[r][j]));
-                        }
-                    }
+                        });
+                    });
                     if round == 0 {
                         let to = sums.add(self.taps * S::F32_LANES);
                         store::<S>(to, simd.add_f32s(load::<S>(to), bias));
