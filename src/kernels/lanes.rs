@@ -161,3 +161,34 @@ pub(super) fn slope<S: Simd>(
         }
     }
 }
+
+/// Floats of a cache line.
+pub(super) const LINE: usize = 16;
+
+/// Asks for the cache line at `address`, which may be any, to be read soon.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(super) fn prefetch_read(address: *const f32) {
+    // SAFETY: a hint; it cannot fault.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("prefetcht1 [{}]", in(reg) address,
+            options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Asks for the cache line at `address`, which may be any, to be written soon.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(super) fn prefetch_write(address: *mut f32) {
+    // SAFETY: a hint; it cannot fault, and where it is unknown it does nothing.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address,
+            options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

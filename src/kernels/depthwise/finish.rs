@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::kernels::lanes::{clamp, load, slope};
+use crate::kernels::lanes::{clamp, load, prefetch_read, slope};
 use crate::kernels::{Activation, Epilogue, InputEpilogue};
 
 /// The end of a sum.
@@ -13,6 +13,9 @@ pub(super) trait Finish: Sync {
     /// `offset + F32_LANES` must not be behind the output's end.
     #[allow(unsafe_code)]
     unsafe fn finish<S: Simd>(&self, simd: S, value: S::f32s, offset: usize) -> S::f32s;
+
+    /// Says that the line at `offset` of the output, which may be behind its end, is finished soon.
+    fn prefetch(&self, offset: usize);
 }
 
 /// An [`Epilogue`] whose residual is as long as the output; its bias is what sums start from.
@@ -32,6 +35,13 @@ impl Finish for Epilogue<'_> {
         let [low, high] = bounds.map(|bound| simd.splat_f32s(bound));
         clamp(simd, value, low, high)
     }
+
+    #[inline(always)]
+    fn prefetch(&self, offset: usize) {
+        if let Some(residual) = self.residual {
+            prefetch_read(residual.as_ptr().wrapping_add(offset));
+        }
+    }
 }
 
 /// An [`InputEpilogue`] whose slices are as long as the output.
@@ -50,6 +60,16 @@ impl Finish for InputEpilogue<'_> {
                 let x = unsafe { load::<S>(x.as_ptr().add(offset)) };
                 slope(simd, activation, value, x)
             }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, offset: usize) {
+        if let Some(addend) = self.addend {
+            prefetch_read(addend.as_ptr().wrapping_add(offset));
+        }
+        if let Some((_, x)) = self.mask {
+            prefetch_read(x.as_ptr().wrapping_add(offset));
         }
     }
 }

@@ -6,7 +6,7 @@
 use pulp::Simd;
 
 use super::finish::Finish;
-use crate::kernels::lanes::{Lanes, load, store, unroll};
+use crate::kernels::lanes::{LINE, Lanes, load, prefetch_read, prefetch_write, store, unroll};
 use crate::kernels::taps::Taps;
 
 /// How outputs and inputs of a row lie to each other.
@@ -167,6 +167,11 @@ impl Correlation<'_> {
             .min(steps);
         let to = (in_end + pad).max(0).unsigned_abs() / STRIDE;
         let to = to.clamp(from, steps);
+        // The next rows are asked for while this one is worked on, a few lines per step: vectors
+        // walk in strides that hardware does not foresee.
+        let next = pairs.last().map_or(0, |&(_, h)| h + 1);
+        let mut ahead_x = row.x.wrapping_add(next * row_len);
+        let mut ahead_y = out_width * channels;
         for vector in 0..self.lanes.vectors() {
             let channel = self.lanes.start(vector);
             // SAFETY: a vector's channels lie within a position and its packed values within
@@ -193,6 +198,13 @@ impl Correlation<'_> {
                 let start = load::<S>(self.start.as_ptr().add(vector * S::F32_LANES));
                 let mut sums = [start; WIDTH];
                 for step in 0..steps {
+                    unroll!(_line < (STRIDE * STRIDE), {
+                        prefetch_read(ahead_x);
+                        ahead_x = ahead_x.wrapping_add(LINE);
+                    });
+                    prefetch_write(row.y.wrapping_add(ahead_y));
+                    finish.prefetch(row.offset + ahead_y);
+                    ahead_y += LINE;
                     let column = step as isize * stride - pad;
                     let inside = (from..to).contains(&step);
                     unroll!(s < STRIDE, {
@@ -262,6 +274,10 @@ impl Correlation<'_> {
         let to = ((out_width + pad) / STRIDE)
             .min(in_width)
             .clamp(from, steps);
+        // As in `gather`.
+        let next = pairs.first().map_or(0, |&(_, h)| h + 1);
+        let mut ahead_x = row.x.wrapping_add(next * row_len);
+        let mut ahead_y = out_width * channels;
         for vector in 0..self.lanes.vectors() {
             let channel = self.lanes.start(vector);
             // SAFETY: as in `gather`.
@@ -286,6 +302,15 @@ impl Correlation<'_> {
                 let start = load::<S>(self.start.as_ptr().add(vector * S::F32_LANES));
                 let mut sums = [start; WIDTH];
                 for step in 0..steps {
+                    if step.is_multiple_of(STRIDE) {
+                        prefetch_read(ahead_x);
+                        ahead_x = ahead_x.wrapping_add(LINE);
+                    }
+                    unroll!(_line < STRIDE, {
+                        prefetch_write(row.y.wrapping_add(ahead_y));
+                        finish.prefetch(row.offset + ahead_y);
+                        ahead_y += LINE;
+                    });
                     let inside = (from..to).contains(&step);
                     if inside || step < in_width {
                         let position = step * channels;

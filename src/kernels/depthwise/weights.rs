@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::kernels::lanes::{Lanes, load, store, unroll};
+use crate::kernels::lanes::{LINE, Lanes, load, prefetch_read, store, unroll};
 use crate::kernels::taps::Taps;
 
 /// dW = Σ x · dy over positions; the bias gradient Σ dy stands behind the taps.
@@ -79,6 +79,11 @@ impl Correlate<'_> {
         let from = pad.div_ceil(STRIDE).min(out_width);
         let to = ((in_width + pad) / STRIDE).clamp(from, out_width.max(from));
         let zero = simd.splat_f32s(0.0);
+        // The next rows are asked for while these are worked on: vectors walk in strides that
+        // hardware does not foresee.
+        let next = pairs.last().map_or(0, |&(_, h)| h + 1);
+        let mut ahead_x = x.as_ptr().wrapping_add(next * row_len);
+        let mut ahead_dy = dy.as_ptr().wrapping_add(dy.len());
         for vector in 0..self.lanes.vectors() {
             let channel = self.lanes.start(vector);
             // SAFETY: a vector's channels lie within a position and its sums within theirs, rows
@@ -98,6 +103,14 @@ impl Correlate<'_> {
                     // The gradients of this step's output and the ones before.
                     let mut recent = [zero; WIDTH];
                     for step in 0..steps {
+                        if round == 0 {
+                            unroll!(_line < (STRIDE * STRIDE), {
+                                prefetch_read(ahead_x);
+                                ahead_x = ahead_x.wrapping_add(LINE);
+                            });
+                            prefetch_read(ahead_dy);
+                            ahead_dy = ahead_dy.wrapping_add(LINE);
+                        }
                         let inside = (from..to).contains(&step);
                         recent[0] = match inside || step < out_width {
                             true => load::<S>(dy.add(step * channels)),
