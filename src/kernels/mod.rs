@@ -13,9 +13,12 @@ mod activation;
 mod bands;
 pub mod depthwise;
 mod disjoint;
+mod elementwise;
 mod epilogue;
 mod lanes;
+mod mask;
 mod parallel;
+pub mod pool;
 mod shape;
 mod taps;
 #[cfg(test)]
@@ -24,5 +27,8 @@ mod workspace;
 
 pub use activation::Activation;
 pub use epilogue::{Epilogue, InputEpilogue};
+pub use mask::{
+    Smooth, activation_gradient, activation_gradient_in_place, smooth, smooth_gradient,
+};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};

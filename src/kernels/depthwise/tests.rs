@@ -241,7 +241,7 @@ fn slices_of_another_length_are_refused() {
     let mut out = vec![0.0; s.x_len().max(s.y_len())];
     let (x, w, dy) = (&case.x[..], &case.w[..], &case.dy[..]);
     let (plain, input) = (Epilogue::default(), InputEpilogue::default());
-    let mut refused = |result: Result<(), KernelError>| {
+    let refused = |result: Result<(), KernelError>| {
         assert!(matches!(result, Err(KernelError::Length { .. })));
     };
     let y = &mut out[..s.y_len()];
