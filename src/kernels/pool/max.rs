@@ -116,7 +116,17 @@ impl Windows {
         }
     }
 
-    /// More output rows than lie between any two that meet one input row or earlier ones.
+    /// Output rows among which are all whose windows hold input row `h`; neither end falls as `h`
+    /// grows.
+    #[inline(always)]
+    fn around(&self, h: usize) -> Range<usize> {
+        let (padded, stride) = (h + self.shape.pads[0], self.shape.strides[0]);
+        let reach = (self.shape.kernel[0] - 1) * self.shape.dilations[0];
+        let end = (padded / stride + 1).min(self.shape.output[0]);
+        padded.saturating_sub(reach).div_ceil(stride).min(end)..end
+    }
+
+    /// At least the length of any [`Self::around`].
     fn ring(&self) -> usize {
         let reach = (self.shape.kernel[0] - 1) * self.shape.dilations[0];
         reach / self.shape.strides[0] + 2
@@ -238,8 +248,7 @@ impl Kernel for Gradient<'_> {
             let (n, h) = (index / shape.input[0], index % shape.input[0]);
             let pairs = self.back[0].at(h);
             let map = self.windows.map(self.x, n);
-            let first = pairs.last().map_or(0, |&(_, p)| p);
-            let end = pairs.first().map_or(0, |&(_, p)| p + 1);
+            let Range { start: first, end } = self.windows.around(h);
             let from = match known {
                 (example, end) if example == n => end.max(first),
                 _ => first,
