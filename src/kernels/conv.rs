@@ -5,18 +5,7 @@ use super::pack::Matrix;
 use super::product::{Finish, Product};
 use super::shape::expect;
 use super::shared::Shared;
-use super::{Activation, ConvShape, KernelError, Parallel};
-
-/// What is applied to a tile of Y before it is stored: Y = activation(X ∗ W + bias + residual).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Epilogue<'a> {
-    /// `[out_channels]`.
-    pub bias: Option<&'a [f32]>,
-    /// As Y.
-    pub residual: Option<&'a [f32]>,
-    /// Applied last.
-    pub activation: Activation,
-}
+use super::{ConvShape, Epilogue, KernelError, Parallel, depthwise};
 
 impl Epilogue<'_> {
     /// Refuses slices that do not fit `shape`.
@@ -44,6 +33,9 @@ pub fn conv(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
+    if shape.is_depthwise() {
+        return depthwise::conv(shape, x, w, epilogue, y, parallel);
+    }
     expect("X", x.len(), shape.x_len())?;
     expect("W", w.len(), shape.w_len())?;
     expect("Y", y.len(), shape.y_len())?;

@@ -6,16 +6,7 @@ use super::pack::Matrix;
 use super::product::{Finish, Product};
 use super::shape::expect;
 use super::shared::Shared;
-use super::{Activation, ConvShape, KernelError, Parallel};
-
-/// What is applied to a tile of dX before it is stored.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct InputEpilogue<'a> {
-    /// Added, as dX: the gradient that reaches X by other ways.
-    pub addend: Option<&'a [f32]>,
-    /// The activation that made X, and X itself: gradients become zero where its slope is zero.
-    pub mask: Option<(Activation, &'a [f32])>,
-}
+use super::{Activation, ConvShape, InputEpilogue, KernelError, Parallel, depthwise};
 
 impl InputEpilogue<'_> {
     /// Refuses slices that do not fit `shape`.
@@ -43,6 +34,9 @@ pub fn conv_input_gradient(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
+    if shape.is_depthwise() {
+        return depthwise::conv_input_gradient(shape, dy, w, epilogue, dx, parallel);
+    }
     expect("dY", dy.len(), shape.y_len())?;
     expect("W", w.len(), shape.w_len())?;
     expect("dX", dx.len(), shape.x_len())?;

@@ -11,7 +11,7 @@ use super::outer::{Job, Layout, PANEL_VECTORS};
 use super::product::lanes;
 use super::shape::expect;
 use super::shared::Shared;
-use super::{ConvShape, KernelError, Parallel, Serial, workspace};
+use super::{ConvShape, KernelError, Parallel, Serial, depthwise, workspace};
 
 /// Writes dW and, where wanted, db.
 ///
@@ -26,6 +26,9 @@ pub fn conv_weight_gradient(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
+    if shape.is_depthwise() {
+        return depthwise::conv_weight_gradient(shape, x, dy, dw, db, parallel);
+    }
     expect("X", x.len(), shape.x_len())?;
     expect("dY", dy.len(), shape.y_len())?;
     expect("dW", dw.len(), shape.w_len())?;
