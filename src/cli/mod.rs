@@ -7,11 +7,13 @@
 //! returns with `?` needs a line in `error.rs`.
 
 mod analyze;
+mod bench;
 mod context;
 mod demo;
 mod error;
 mod evaluate;
 mod gradients;
+mod memory;
 mod predict;
 mod progress;
 mod runtime;
@@ -67,6 +69,8 @@ pub struct GlobalArgs {
 enum Command {
     /// Show the layers and blocks of a model and what tuning would consider
     Analyze(analyze::AnalyzeArgs),
+    /// Measure how long a training step takes on this machine
+    Bench(bench::BenchArgs),
     /// Compute the loss and its gradients for one batch
     Gradients(gradients::GradientsArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
@@ -84,6 +88,7 @@ impl Command {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         match self {
             Self::Analyze(args) => analyze::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Tune(args) => tune::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::data::{Dataset, Layout, Preprocess};
-use crate::onnx::Tensor;
 use crate::runtime::{Buffer, Device, Runtime};
 use crate::surgery::Grafted;
 
 use super::features::Features;
+use super::parameters::parameter_buffers;
 use super::program::{Port, Prepared, boundary, evaluation_program, prefix_graph, step_program};
 use super::sessions::{Bound, SessionMaker, Sessions};
 use super::{Observer, Predictions, TrainingError, TrialSpec};
@@ -267,17 +267,7 @@ impl<'a> Lab<'a> {
         &self,
         names: &[String],
     ) -> Result<Vec<Buffer>, TrainingError> {
-        let prepared = self.prepare(1)?;
-        names
-            .iter()
-            .map(|name| {
-                let tensor = prepared.graph.initializers.get(name);
-                let (dims, values) = tensor
-                    .and_then(|t: &Tensor| Some((t.dims.clone(), t.to_f32()?)))
-                    .ok_or_else(|| crate::autodiff::AutodiffError::NotAParameter(name.clone()))?;
-                Ok(Buffer::from_f32(&dims, &values)?)
-            })
-            .collect()
+        parameter_buffers(&self.prepare(1)?, names)
     }
 }
 
