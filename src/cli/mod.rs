@@ -31,6 +31,7 @@ Examples:
   ftsurgery runtime install        fetch the onnxruntime library, once
   ftsurgery runtime status         show which library is used, and why
   ftsurgery analyze model.onnx     show its layers and blocks
+  ftsurgery bench model.onnx       time a training step on this machine
   ftsurgery tune mobilenet.onnx --data photos --out run
   ftsurgery evaluate run/winners/blocks.onnx --data photos
   ftsurgery predict run/winners/blocks.onnx photo.jpg

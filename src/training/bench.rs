@@ -113,7 +113,7 @@ impl Bench {
         }
         if let Some(labels) = &step.labels {
             for (i, label) in labels.as_i64_mut()?.iter_mut().enumerate() {
-                *label = (i % prepared.classes) as i64;
+                *label = (i % prepared.classes.max(1)) as i64;
             }
         }
         Ok(Bench {
