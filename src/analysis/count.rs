@@ -1,6 +1,6 @@
 //! Multiply-accumulate operations and activation sizes for a batch of one.
 
-use crate::graph::Node;
+use crate::graph::{self, Node};
 use crate::onnx::element_count;
 
 use super::infer::Inferred;
@@ -13,38 +13,19 @@ pub(super) fn macs(index: &Index, shapes: &Inferred, node: &Node) -> Option<u64>
     if !node.domain.is_empty() {
         return Some(0);
     }
-    let dims = |name: Option<&str>| shapes.single(name?);
-    let elements = |name: Option<&str>| element_count(dims(name)?).map(|n| n as u64);
-    let product = |a: u64, b: usize| a.checked_mul(b as u64);
     match node.op_type.as_str() {
-        "Conv" => {
-            // The weight is [out, in / group, kernel…].
-            let weight = dims(node.input(1))?;
-            product(elements(node.output(0))?, element_count(weight.get(1..)?)?)
-        }
-        "ConvTranspose" => {
-            // The weight is [in, out / group, kernel…]; every input element meets all of it.
-            let weight = dims(node.input(1))?;
-            product(elements(node.input(0))?, element_count(weight.get(1..)?)?)
-        }
-        "Gemm" => {
-            let a = dims(node.input(0))?;
-            let transposed = node.int("transA", 0).ok()? != 0;
-            product(elements(node.output(0))?, *a.get(usize::from(!transposed))?)
-        }
-        "MatMul" => product(elements(node.output(0))?, *dims(node.input(0))?.last()?),
         "LSTM" | "GRU" | "RNN" => {
             // The input is [steps, batch, …] or, with layout 1, [batch, steps, …]; all weights
             // act once per step.
-            let input = dims(node.input(0))?;
+            let input = shapes.single(node.input(0)?)?;
             let per_step = [1, 2]
                 .iter()
                 .map(|&i| index.float_constant(node.input(i)?).map(|(_, t)| t.len()))
                 .try_fold(0usize, |sum, n| sum.checked_add(n?))?;
-            product(element_count(input.get(..2)?)? as u64, per_step)
+            (element_count(input.get(..2)?)? as u64).checked_mul(per_step as u64)
         }
         "Einsum" | "DeformConv" => None,
-        _ => Some(0),
+        _ => graph::macs(node, |name| shapes.single(name)),
     }
 }
 

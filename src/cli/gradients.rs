@@ -15,7 +15,7 @@ use ftsurgery::training::{
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
-use super::{CliError, Context};
+use super::{CliError, Context, values};
 
 /// Compute the loss and its gradients for one batch.
 ///
@@ -69,7 +69,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         Layout::Nchw => vec![channels, height, width],
         Layout::Nhwc => vec![height, width, channels],
     };
-    let names = chosen(trainable_parameters(&model, &dims)?, &args.wrt)?;
+    let names = values::matching(trainable_parameters(&model, &dims)?, &args.wrt)?;
     let network = keep(&model)?;
     let runtime = context.runtime()?;
     let input = InputSpec {
@@ -131,23 +131,6 @@ fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], La
         sample[i] = known(axis).unwrap_or(given[i]);
     }
     Ok((sample, layout))
-}
-
-fn chosen(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
-    let matches = |p: &String, name: &String| p == name || glob_match::glob_match(p, name);
-    if let Some(idle) = patterns
-        .iter()
-        .find(|&p| !all.iter().any(|name| matches(p, name)))
-    {
-        return Err(CliError::usage(format!(
-            "no trainable initializer matches `{idle}`; there are {}",
-            all.join(", ")
-        )));
-    }
-    Ok(all
-        .into_iter()
-        .filter(|name| patterns.iter().any(|p| matches(p, name)))
-        .collect())
 }
 
 /// The model with its own head, of two classes at least; whether the labels fit the lab checks.

@@ -7,12 +7,14 @@
 //! returns with `?` needs a line in `error.rs`.
 
 mod analyze;
+mod bench;
 mod classifier;
 mod context;
 mod demo;
 mod error;
 mod evaluate;
 mod gradients;
+mod memory;
 mod predict;
 mod progress;
 mod runtime;
@@ -30,6 +32,7 @@ Examples:
   ftsurgery runtime install        fetch the onnxruntime library, once
   ftsurgery runtime status         show which library is used, and why
   ftsurgery analyze model.onnx     show its layers and blocks
+  ftsurgery bench model.onnx       time a training step on this machine
   ftsurgery tune mobilenet.onnx --data photos --out run
   ftsurgery evaluate run/winners/blocks.onnx --data photos
   ftsurgery predict run/winners/blocks.onnx photo.jpg
@@ -68,6 +71,8 @@ pub struct GlobalArgs {
 enum Command {
     /// Show the layers and blocks of a model and what tuning would consider
     Analyze(analyze::AnalyzeArgs),
+    /// Measure how long a training step takes on this machine
+    Bench(bench::BenchArgs),
     /// Compute the loss and its gradients for one batch
     Gradients(gradients::GradientsArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
@@ -85,6 +90,7 @@ impl Command {
     fn run(&self, context: &Context) -> Result<(), CliError> {
         match self {
             Self::Analyze(args) => analyze::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Tune(args) => tune::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),

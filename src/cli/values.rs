@@ -52,6 +52,24 @@ fn triple(text: &str) -> Result<[f32; 3], String> {
         .ok_or_else(|| "expected three numbers separated by commas".to_owned())
 }
 
+/// Those of `all` initializers that match one of the patterns; each pattern must match one.
+pub fn matching(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
+    let matches = |p: &String, name: &String| p == name || glob_match::glob_match(p, name);
+    if let Some(idle) = patterns
+        .iter()
+        .find(|&p| !all.iter().any(|name| matches(p, name)))
+    {
+        return Err(CliError::usage(format!(
+            "no trainable initializer matches `{idle}`; there are {}",
+            all.join(", ")
+        )));
+    }
+    Ok(all
+        .into_iter()
+        .filter(|name| patterns.iter().any(|p| matches(p, name)))
+        .collect())
+}
+
 /// Reads a number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();

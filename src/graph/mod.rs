@@ -12,6 +12,7 @@ mod node;
 pub mod normalise;
 mod shapes;
 mod weights;
+mod work;
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,6 +31,7 @@ pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable};
 pub use shapes::{Shapes, TensorInfo};
 pub use weights::weights;
+pub use work::macs;
 
 /// One dimension of a declared shape.
 #[derive(Clone, Debug, PartialEq, Eq)]

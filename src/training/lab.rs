@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use crate::autodiff::Operators;
 use crate::data::{Dataset, Layout, Preprocess};
-use crate::onnx::Tensor;
 use crate::runtime::{Buffer, Device, Runtime};
 use crate::surgery::{Grafted, trained_batch_norms};
 
 use super::features::Features;
+use super::parameters::parameter_buffers;
 use super::program::{Port, Prepared, boundary, evaluation_program, prefix_graph, step_program};
-use super::sessions::{Bound, SessionMaker, Sessions};
+use super::sessions::{Bound, SessionMaker, Sessions, usable};
 use super::{BatchNormMode, Observer, Predictions, Trained, TrainingError, TrialSpec};
 
 /// Samples per run of the frozen prefix and of evaluation.
@@ -97,10 +97,7 @@ impl<'a> Lab<'a> {
     }
 
     fn operators(&self) -> Operators {
-        match self.options.device {
-            Device::Cpu => self.options.operators,
-            Device::Cuda(_) => Operators::Standard,
-        }
+        usable(self.options.operators, self.options.device)
     }
 
     fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
@@ -317,17 +314,7 @@ impl<'a> Lab<'a> {
         &self,
         names: &[String],
     ) -> Result<Vec<Buffer>, TrainingError> {
-        let prepared = self.prepare(1)?;
-        names
-            .iter()
-            .map(|name| {
-                let tensor = prepared.graph.initializers.get(name);
-                let (dims, values) = tensor
-                    .and_then(|t: &Tensor| Some((t.dims.clone(), t.to_f32()?)))
-                    .ok_or_else(|| crate::autodiff::AutodiffError::NotAParameter(name.clone()))?;
-                Ok(Buffer::from_f32(&dims, &values)?)
-            })
-            .collect()
+        parameter_buffers(&self.prepare(1)?, names)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
 
 mod batch_norm;
+mod bench;
 mod dropout;
 mod error;
 mod features;
@@ -16,6 +17,7 @@ mod spec;
 mod trial;
 
 pub use batch_norm::{BatchNormMode, StepNorm, Trained};
+pub use bench::{Bench, BenchOptions, Flops, StepSeconds};
 pub use error::TrainingError;
 pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};

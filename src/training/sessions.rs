@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use crate::autodiff::Operators;
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, Value};
 use crate::kernels::DOMAIN;
@@ -16,6 +17,14 @@ use super::program::{LABELS, Program};
 const SHARED_FROM: usize = 1 << 12;
 /// Environment variable with the prefix of onnxruntime's profile files.
 const PROFILE: &str = "FTSURGERY_PROFILE";
+
+/// Of `operators` those that `device` has: the kernels run on the processor alone.
+pub(super) fn usable(operators: Operators, device: Device) -> Operators {
+    match device {
+        Device::Cpu => operators,
+        Device::Cuda(_) => Operators::Standard,
+    }
+}
 
 /// Makes sessions for one device.
 pub(super) struct SessionMaker<'a> {

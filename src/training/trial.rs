@@ -10,8 +10,8 @@ use super::batch_norm::update_running;
 use super::dropout::fill_mask;
 use super::sessions::Sessions;
 use super::{
-    EpochMetrics, Lab, Moments, Observer, PlateauState, Score, TrainingError, TrialOutcome,
-    TrialSpec,
+    EpochMetrics, Lab, Moments, Observer, Optimizer, PlateauState, Score, TrainingError,
+    TrialOutcome, TrialSpec,
 };
 
 impl Lab<'_> {
@@ -89,15 +89,13 @@ impl Lab<'_> {
                 }
                 loss_sum += f64::from(loss) * rows.len() as f64;
                 observer.step(step, total, loss)?;
-                let _flush = FlushToZero::new();
-                for ((parameter, gradient), state) in
-                    parameters.iter().zip(&bound.gradients).zip(&mut moments)
-                {
-                    let mut values = parameter.as_f32_mut()?;
-                    let gradient = gradient.as_f32()?;
-                    spec.optimizer
-                        .update(step as u64, rate, &mut values, &gradient, state);
-                }
+                update(
+                    &spec.optimizer,
+                    (step as u64, rate),
+                    parameters,
+                    &bound.gradients,
+                    &mut moments,
+                )?;
                 update_running(&bound.program.norms, running, &bound.statistics)?;
             }
             let score = match validation.is_empty() {
@@ -141,6 +139,22 @@ impl Lab<'_> {
         outcome.seconds = start.elapsed().as_secs_f64();
         Ok(outcome)
     }
+}
+
+/// One step of the optimizer on all parameters; `step` counts from 1.
+pub(super) fn update(
+    optimizer: &Optimizer,
+    (step, rate): (u64, f32),
+    parameters: &[Buffer],
+    gradients: &[Buffer],
+    moments: &mut [Moments],
+) -> Result<(), TrainingError> {
+    let _flush = FlushToZero::new();
+    for ((parameter, gradient), state) in parameters.iter().zip(gradients).zip(moments) {
+        let mut values = parameter.as_f32_mut()?;
+        optimizer.update(step, rate, &mut values, &gradient.as_f32()?, state);
+    }
+    Ok(())
 }
 
 fn snapshot(

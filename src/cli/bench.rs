@@ -1,0 +1,216 @@
+//! `ftsurgery bench`: how long a training step takes on this machine.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use ftsurgery::autodiff::Operators;
+use ftsurgery::graph::Graph;
+use ftsurgery::onnx::Model;
+use ftsurgery::runtime::Device;
+use ftsurgery::search::{ModelCard, ModelInput, parse_image_size};
+use ftsurgery::training::{
+    Bench, BenchOptions, Optimizer, OptimizerKind, StepSeconds, trainable_parameters,
+};
+use serde_json::json;
+
+use super::{CliError, Context, memory, values};
+
+const EXAMPLES: &str = "\
+A step is the forward pass, the loss, the gradients and Adam's update for one batch of made-up
+samples with the model's own classifier. Nothing is read from disk meanwhile, and the outputs of
+frozen layers are computed anew in every step; `tune` keeps them, and is faster by that much.
+BatchNormalization uses its stored statistics.
+
+Floating-point operations are two per multiply-accumulate of the convolutions and dense products:
+those of the forward pass, and as many again for each trained weight and for each layer input on
+the way to one.
+
+Examples:
+  ftsurgery bench mobilenet.onnx --batch-size 8
+  ftsurgery bench mobilenet.onnx --image-size 224 --threads 2 --json
+  ftsurgery bench mobilenet.onnx --train 'features.17.*' --train 'classifier.*'";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// The ONNX model
+    model: PathBuf,
+    /// Train the initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`);
+    /// repeatable [default: all]
+    #[arg(
+        long,
+        value_name = "GLOB",
+        default_value = "**",
+        hide_default_value = true
+    )]
+    train: Vec<String>,
+    /// Samples per step
+    #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
+    batch_size: usize,
+    /// Image size in pixels where the model leaves it open: `224`, or HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
+    image_size: Option<(usize, usize)>,
+    /// Steps that are timed
+    #[arg(long, value_name = "N", default_value = "10", value_parser = values::count)]
+    steps: usize,
+    /// Steps before those, not timed
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warmup: usize,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    threads: Option<usize>,
+    /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
+    /// processor), or operators of the ONNX standard alone (`standard`)
+    #[arg(long, value_name = "KIND", default_value = "kernels")]
+    operators: Operators,
+    /// `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Learning rate of Adam; 0 leaves the weights as they are
+    #[arg(long, value_name = "RATE", default_value = "1e-4", value_parser = values::at_least_0)]
+    lr: f32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
+    let model = Model::open(&args.model)?;
+    let input = ModelInput::of(
+        &Graph::from_model(&model)?,
+        &ModelCard::read(&model)?,
+        args.image_size,
+        None,
+    )?;
+    let sample = input
+        .spec
+        .sample_dims([input.channels, input.height, input.width]);
+    let options = BenchOptions {
+        trainable: values::matching(trainable_parameters(&model, &sample)?, &args.train)?,
+        batch_size: args.batch_size,
+        optimizer: Optimizer {
+            kind: OptimizerKind::Adam,
+            learning_rate: args.lr,
+            weight_decay: 0.0,
+            momentum: 0.0,
+        },
+        operators: args.operators,
+        device: args.device,
+        threads: args.threads.unwrap_or(0),
+    };
+    let runtime = context.runtime()?;
+    args.device.check(&runtime)?;
+    let mut bench = Bench::new(&runtime, &model, &sample, &options)?;
+
+    let mut losses = Vec::with_capacity(args.warmup + args.steps);
+    for _ in 0..args.warmup {
+        losses.push(bench.step()?.1);
+    }
+    let peak_of_setup = memory::peak();
+    let restarted = memory::restart_peak();
+    let mut times = Vec::with_capacity(args.steps);
+    for _ in 0..args.steps {
+        let (seconds, loss) = bench.step()?;
+        times.push(seconds);
+        losses.push(loss);
+    }
+    let peak_of_steps = memory::peak().filter(|_| restarted);
+    let peak = peak_of_setup.max(memory::peak());
+
+    let median = |of: fn(&StepSeconds) -> f64| median(times.iter().map(of).collect());
+    let seconds = median(StepSeconds::total);
+    let fastest = times
+        .iter()
+        .map(StepSeconds::total)
+        .fold(f64::INFINITY, f64::min);
+    let flops = bench.flops();
+    let rate = flops.map(|f| f.total() as f64 / seconds);
+    let mut out = context.stdout();
+    if args.json {
+        let report = json!({
+            "model": args.model,
+            "sample": sample,
+            "batch_size": args.batch_size,
+            "trained": options.trainable,
+            "trained_values": bench.trained_values(),
+            "threads": options.threads,
+            "operators": options.operators,
+            "device": args.device.to_string(),
+            "steps": args.steps,
+            "warmup": args.warmup,
+            "seconds": {
+                "median": seconds,
+                "fastest": fastest,
+                "prefix": median(|s| s.prefix),
+                "gradients": median(|s| s.gradients),
+                "update": median(|s| s.update),
+                "all": times.iter().map(StepSeconds::total).collect::<Vec<_>>(),
+            },
+            "flops": flops,
+            "flops_per_second": rate,
+            "peak_memory": { "steps": peak_of_steps, "process": peak },
+            "losses": losses,
+            "versions": {
+                "ftsurgery": env!("CARGO_PKG_VERSION"),
+                "onnxruntime": runtime.version().to_string(),
+            },
+        });
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{} samples of {sample:?}; {} values in {} tensors trained",
+        args.batch_size,
+        bench.trained_values(),
+        options.trainable.len()
+    )?;
+    writeln!(
+        out,
+        "step       {seconds:.4} s (median of {}; fastest {fastest:.4} s)",
+        args.steps
+    )?;
+    writeln!(out, "  prefix     {:.4} s", median(|s| s.prefix))?;
+    writeln!(out, "  gradients  {:.4} s", median(|s| s.gradients))?;
+    writeln!(out, "  update     {:.4} s", median(|s| s.update))?;
+    if let (Some(flops), Some(rate)) = (flops, rate) {
+        writeln!(
+            out,
+            "work       {:.2} GFLOP ({:.2} forward), {:.1} GFLOP/s",
+            flops.total() as f64 / 1e9,
+            flops.forward as f64 / 1e9,
+            rate / 1e9
+        )?;
+    }
+    if let Some(bytes) = peak_of_steps.or(peak) {
+        writeln!(
+            out,
+            "memory     {:.0} MiB at most",
+            bytes as f64 / f64::from(1 << 20)
+        )?;
+    }
+    Ok(())
+}
+
+/// The middle one of some numbers, of which there is at least one; the mean of the two in the
+/// middle of an even count.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let upper = numbers.len() / 2;
+    let lower = (numbers.len() - 1) / 2;
+    (numbers[lower] + numbers[upper]) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_the_mean_of_two() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(vec![7.0]), 7.0);
+    }
+}
