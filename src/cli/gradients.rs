@@ -1,6 +1,6 @@
 //! `ftsurgery gradients`.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
@@ -114,8 +114,10 @@ fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], La
     Ok((sample, layout))
 }
 
-fn chosen(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
-    let matches = |p: &String, name: &String| p == name || glob_match::glob_match(p, name);
+/// Those of `all` that match a pattern; each pattern must match one. `*` alone matches every name.
+pub(super) fn chosen(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
+    let matches =
+        |p: &String, name: &String| p == "*" || p == name || glob_match::glob_match(p, name);
     if let Some(idle) = patterns
         .iter()
         .find(|&p| !all.iter().any(|name| matches(p, name)))
@@ -150,8 +152,5 @@ fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<
             .map_err(|e| fail(&e))?;
     }
     npz.finish().map_err(|e| fail(&e))?;
-    write_atomic(&args.out, bytes.get_ref()).map_err(|e| match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => fail(&e),
-        _ => CliError::usage(format!("cannot write {}: {e}", args.out.display())),
-    })
+    write_atomic(&args.out, bytes.get_ref()).map_err(|e| CliError::cannot_write(&args.out, &e))
 }

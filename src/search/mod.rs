@@ -25,5 +25,5 @@ pub use ranking::best;
 pub use record::{RunRecord, skipped_summary};
 pub use results::{Results, StrategyResult, TrialRecord};
 pub use rundir::{MetricsFile, RunDir};
-pub use tune::{Job, Settings, tune};
+pub use tune::{Job, Settings, at_image_size, tune};
 pub use watch::{TrialStart, Watcher};

@@ -184,7 +184,10 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
 }
 
 /// The model made for the image size asked for, where it declares another.
-fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
+///
+/// # Errors
+/// When its graph is malformed.
+pub fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
     let input = image_input(&Graph::from_model(model)?);
     Ok(match (size, input) {
         (Some((height, width)), Some(input)) => {

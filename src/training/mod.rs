@@ -1,5 +1,6 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
 
+mod differentiate;
 mod dropout;
 mod error;
 mod features;
@@ -14,6 +15,7 @@ mod sessions;
 mod spec;
 mod trial;
 
+pub use differentiate::{Differentiated, differentiate};
 pub use error::TrainingError;
 pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};

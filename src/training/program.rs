@@ -223,7 +223,7 @@ pub fn evaluation_program(
 ) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     prepared.fold()?;
-    forward(&prepared, trainable, Vec::new())
+    forward(&prepared, trainable, Vec::new(), Start::Boundary)
 }
 
 /// The graph that computes loss and gradients from the frozen features, labels and masks.
@@ -235,11 +235,38 @@ pub fn step_program(
     trainable: &[String],
     dropout: &[Dropout],
 ) -> Result<Program, TrainingError> {
+    differentiated(prepared, trainable, dropout, Start::Boundary)
+}
+
+/// The graph that computes loss, logits and gradients from the model's own input and labels,
+/// without dropout: the frozen part is not cut off.
+///
+/// # Errors
+/// As [`step_program`].
+pub fn whole_program(prepared: &Prepared, trainable: &[String]) -> Result<Program, TrainingError> {
+    differentiated(prepared, trainable, &[], Start::Input)
+}
+
+/// Where a program begins.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    /// At the frozen values of [`boundary`].
+    Boundary,
+    /// At the model's input.
+    Input,
+}
+
+fn differentiated(
+    prepared: &Prepared,
+    trainable: &[String],
+    dropout: &[Dropout],
+    start: Start,
+) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     let batch = prepared.shapes.dims(&prepared.input)?[0];
     prepared.fold()?;
     let masks = prepared.insert_dropout(dropout, batch)?;
-    let mut program = forward(&prepared, trainable, masks)?;
+    let mut program = forward(&prepared, trainable, masks, start)?;
     let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
     program.graph.inputs.push(labels);
     let mut builder = Builder::new(&mut program.graph);
@@ -289,13 +316,20 @@ pub fn prefix_graph(
     )?))
 }
 
-/// The part of the graph behind the boundary, with the trained parameters as inputs.
+/// The part of the graph behind its start, with the trained parameters as inputs.
 fn forward(
     prepared: &Prepared,
     trainable: &[String],
     masks: Vec<Mask>,
+    start: Start,
 ) -> Result<Program, TrainingError> {
-    let mut features = boundary(prepared, trainable)?;
+    let mut features = match start {
+        Start::Boundary => boundary(prepared, trainable)?,
+        Start::Input => vec![Port {
+            name: prepared.input.clone(),
+            dims: prepared.shapes.dims(&prepared.input)?.to_vec(),
+        }],
+    };
     features.retain(|f| !masks.iter().any(|m| m.name == f.name));
     let parameters = trainable
         .iter()
