@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
 use ftsurgery::search::{ModelCard, ModelInput, at_image_size, parse_image_size};
-use ftsurgery::training::{Differentiated, differentiate, trainable_parameters};
+use ftsurgery::training::{Differentiated, differentiable, differentiate, trainable_parameters};
 use sha2::{Digest, Sha256};
 
-use super::gradients::chosen;
+use super::gradients::{chosen, no_gradient};
 use super::{CliError, Context, values};
 
 const EXAMPLES: &str = "\
@@ -75,7 +75,10 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let names = chosen(trainable_parameters(&model, &sample)?, &args.trainable)?;
-    let mut made = differentiate(&model, &names, args.batch_size, &sample)?;
+    let mut made = differentiate(&model, &names, args.batch_size, &sample).map_err(|error| {
+        let left = || differentiable(&model, &names, args.batch_size, &sample);
+        no_gradient(error, left, "--trainable")
+    })?;
     describe(&mut made, &file);
     write_atomic(&args.out, &encode(&made.model)?).map_err(cannot)?;
     tell(&made, args, context)

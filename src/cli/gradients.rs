@@ -8,7 +8,9 @@ use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
-use ftsurgery::training::{Gradient, InputSpec, Lab, LabOptions, trainable_parameters};
+use ftsurgery::training::{
+    Gradient, InputSpec, Lab, LabOptions, TrainingError, differentiable, trainable_parameters,
+};
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
@@ -73,7 +75,10 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     };
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
     let rows: Vec<usize> = (0..batch.len()).collect();
-    let (loss, gradients) = lab.gradients(&names, &rows)?;
+    let (loss, gradients) = lab.gradients(&names, &rows).map_err(|error| {
+        let left = || differentiable(&model, &names, rows.len(), &dims);
+        no_gradient(error, left, "--wrt")
+    })?;
     write_npz(args, loss, &gradients)?;
     writeln!(
         context.stdout(),
@@ -83,6 +88,31 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         args.out.display()
     )?;
     Ok(())
+}
+
+/// The error, and where an operator has no gradient the parameters that lie behind it.
+pub(super) fn no_gradient(
+    error: TrainingError,
+    left: impl FnOnce() -> Result<Vec<String>, TrainingError>,
+    flag: &str,
+) -> CliError {
+    const NAMED: usize = 8;
+    if !matches!(error, TrainingError::Autodiff(_)) {
+        return error.into();
+    }
+    let hint = match left() {
+        Err(_) => return error.into(),
+        Ok(left) if left.is_empty() => "no parameter lies behind it".to_owned(),
+        Ok(left) => {
+            let more = match left.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let named = left[..left.len().min(NAMED)].join(", ");
+            format!("these have gradients, choose among them with {flag}: {named}{more}")
+        }
+    };
+    CliError::from(error).with_hint(hint)
 }
 
 /// Channels, height and width of a sample, and the axis order of the model's input; spatial sizes

@@ -20,7 +20,7 @@ mod watch;
 pub use card::{ModelCard, parse_image_size};
 pub use error::SearchError;
 pub use input::{DEFAULT_PREPROCESS, ModelInput};
-pub use plan::{Phase, Plan, StrategyPlan, trial_id};
+pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
 pub use ranking::best;
 pub use record::{RunRecord, skipped_summary};
 pub use results::{Results, StrategyResult, TrialRecord};

@@ -134,7 +134,6 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
     let grafted = graft(&original, features.as_ref(), &head)?;
     let split = Split::of(&dataset, &settings.split)?;
     let network = Network::new(&analysis, &grafted, settings.head);
-    let plan = Plan::new(&settings.strategies, &network, &split)?;
     card = ModelCard {
         classes: Some(classes),
         preprocess: dataset
@@ -155,6 +154,14 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             spill_dir: job.out.clone(),
         },
     )?;
+
+    let batch = settings.batch_size.clamp(1, split.train.len().max(1));
+    let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
+        lab.obstacles(batch, sets)
+    })?;
+    for skipped in plan.strategies.iter().flat_map(|s| &s.skipped) {
+        watcher.warning(&format!("{} is left out: {}", skipped.id, skipped.reason));
+    }
 
     let run = RunDir::create(&job.out, job.force)?;
     run.write_run(&RunRecord::new(

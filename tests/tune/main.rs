@@ -1,6 +1,7 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
 mod channels_last;
+mod obstacles;
 mod reference;
 mod run;
 mod support;
