@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use crate::autodiff::{AutodiffError, cross_entropy, dependents, gradients};
 use crate::graph::{
     Builder, Dim, Graph, Node, Shapes, Value, fold_constants, free_batch, infer_shapes, normalise,
-    refuse_untrainable,
+    refuse_untrainable, to_float32,
 };
 use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::{Dropout, extract, fold_batch_norm, logits};
@@ -47,6 +47,7 @@ impl Prepared {
         let mut graph = Graph::from_model(model)?;
         refuse_untrainable(&graph)?;
         normalise(&mut graph)?;
+        to_float32(&mut graph)?;
         let [input] = graph.inputs.as_slice() else {
             if graph.inputs.is_empty() {
                 return Err(TrainingError::Mismatch("the model has no input".into()));
@@ -58,6 +59,12 @@ impl Prepared {
             )));
         };
         let fixed = matches!(input.dims.as_deref(), Some([Dim::Known(n), ..]) if *n != batch);
+        if !input.dtype.is_float() {
+            return Err(TrainingError::Mismatch(format!(
+                "the model's input `{}` is {:?}; only models of a float input can be trained",
+                input.name, input.dtype
+            )));
+        }
         let input = input.name.clone();
         if fixed {
             free_batch(&mut graph)?;
