@@ -2,6 +2,7 @@
 
 mod channels_last;
 mod obstacles;
+mod precision;
 mod reference;
 mod run;
 mod support;
