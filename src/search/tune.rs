@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
 use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
-use crate::graph::{Dim, Graph};
+use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
@@ -114,7 +114,11 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             ..AnalyzeOptions::default()
         },
     )?;
-    let features = features(&analysis, settings.head)?;
+    let features = features(&analysis, settings.head).or_else(|error| {
+        // Where no feature map is found because of what no model may have, that is the news.
+        refuse_untrainable(&graph)?;
+        Err(error)
+    })?;
 
     let dataset = input.open(
         &job.data,

@@ -97,3 +97,43 @@ fn candidates_behind_the_obstacle_are_tried_and_the_others_recorded() {
     assert_eq!(ids, ["head-train", "blocks-block3-train"]);
     assert!(at("run/winners/blocks.onnx").exists());
 }
+
+#[test]
+fn quantised_models_and_control_flow_are_refused_by_the_name_of_the_node() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_photos(&at("photos"), 6);
+    for (name, node) in [
+        ("quantised_pairs", "`n_quantised` (QuantizeLinear)"),
+        ("control_flow", "`n_chosen` (If)"),
+        ("bfloat16", "bfloat16"),
+    ] {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures/exporters")
+            .join(format!("{name}.onnx"));
+        for head in ["linear", "keep"] {
+            // A new head replaces what is behind the feature map, and with it the bfloat16.
+            if (name, head) == ("bfloat16", "linear") {
+                continue;
+            }
+            let output = tune(&model, &at("photos"), &at("run"), &["--head", head])
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{name} {head}: {said}");
+            assert!(said.contains(node), "{name} {head}: {said}");
+            assert!(!at("run").exists());
+        }
+        ftsurgery()
+            .arg("differentiate")
+            .arg(&model)
+            .arg("--out")
+            .arg(at("step.onnx"))
+            .assert()
+            .code(2);
+        ftsurgery().arg("analyze").arg(&model).assert().success();
+    }
+}
