@@ -183,6 +183,17 @@ fn names_of_the_model_keep_their_meaning_and_ours_give_way() {
 }
 
 #[test]
+fn a_float16_model_gives_a_float32_file() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/exporters");
+    let x = ArrayD::from_shape_fn(&[3, 3, 8, 8][..], |i| {
+        (i[0] * 7 + i[2] * 3 + i[3]) as f32 / 9.0
+    });
+    for name in ["half.onnx", "half_inside.onnx", "constant_nodes.onnx"] {
+        agrees(&fixtures.join(name), &x, &[0, 2, 1]);
+    }
+}
+
+#[test]
 fn frozen_weights_are_inside_and_only_the_chosen_are_inputs() {
     let work = tempfile::tempdir().unwrap();
     let (model, out) = (
@@ -231,6 +242,16 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
     refused(&["--trainable", "head.*"], "`head.*`");
     refused(&["--loss", "hinge"], "hinge");
     refused(&["--batch-size", "0"], "--batch-size");
+    let mut graph = Graph::from_model(&Model::open(&model).unwrap()).unwrap();
+    let soft = graph.nodes.iter_mut().find(|n| n.name == "relu").unwrap();
+    soft.op_type = "Hardmax".to_owned();
+    save(&graph.to_model(usize::MAX).0, &model).unwrap();
+    refused(
+        &[],
+        "Hardmax (node `relu`), which lies between the parameter `w`",
+    );
+    refused(&[], "--trainable: fc");
+    save_awkward(&model);
     assert!(!out.exists());
     std::fs::write(&out, "mine").unwrap();
     refused(&[], "--force");

@@ -14,18 +14,20 @@ use super::gradients::{chosen, no_gradient};
 use super::{CliError, Context, values};
 
 const EXAMPLES: &str = "\
-The file is a standard ONNX model (opset 21, IR 10, float32) that any runtime can execute:
+The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32
+whatever the model's own float type:
 
   inputs   the model's data input, under its own name
            `labels`, int64 [N]
-           the trainable parameters, under the names of their initializers; their values are in the
-           file as defaults, so that an input which is not fed has the pretrained value
-  outputs  `loss`, a scalar; the logits, under their own name; `grad/NAME` for each parameter
+           the trainable parameters, under the names of their initializers; their values are
+           in the file as defaults: an input that is not fed has the pretrained value
+           (onnxruntime warns of each such input; a log severity of 3 silences it)
+  outputs  `loss`, a scalar; the logits, under their own name; `grad/NAME` per parameter
 
-Where the model's input, its logits or a parameter is called `labels`, `loss` or `grad/…` itself, ours
-gets a number (`labels_2`); the names are printed. All dimensions are fixed, that of the batch too:
-write one file per batch size. Frozen weights are inside. Dropout does not run, and
-BatchNormalization uses its stored statistics.
+Where the model's input, its logits or a parameter is called `labels`, `loss` or `grad/…`
+itself, ours gets a number (`labels_2`); the names are printed. All dimensions are fixed, that
+of the batch too: write one file per batch size. Frozen weights are inside. Dropout does not
+run, and BatchNormalization uses its stored statistics.
 
 Examples:
   ftsurgery differentiate mobilenet.onnx --loss cross-entropy --out step.onnx
