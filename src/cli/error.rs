@@ -2,6 +2,7 @@ use std::{
     error::Error,
     fmt,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -43,6 +44,15 @@ impl CliError {
             error: message.into().into(),
             hint: None,
             bad_input: false,
+        }
+    }
+
+    /// A file that cannot be written: the disk's fault if it is full, else that of the path given.
+    pub fn cannot_write(path: &Path, error: &io::Error) -> Self {
+        let message = format!("cannot write {}: {error}", path.display());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::failure(message),
+            _ => Self::usage(message),
         }
     }
 

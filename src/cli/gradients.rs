@@ -1,6 +1,6 @@
 //! `ftsurgery gradients`.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use ftsurgery::autodiff::Operators;
@@ -10,7 +10,8 @@ use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
+    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Trained, TrainingError, differentiable,
+    trainable_parameters,
 };
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
@@ -92,7 +93,10 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     if let Some(note) = lab.batch_norm_note(trained)? {
         context.note(&format!("warning: {note}"));
     }
-    let (loss, gradients) = lab.gradients(trained, &rows)?;
+    let (loss, gradients) = lab.gradients(trained, &rows).map_err(|error| {
+        let left = || differentiable(&model, &names, rows.len(), &dims);
+        no_gradient(error, left, "--wrt")
+    })?;
     write_npz(args, loss, &gradients)?;
     writeln!(
         context.stdout(),
@@ -102,6 +106,31 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         args.out.display()
     )?;
     Ok(())
+}
+
+/// The error, and where an operator has no gradient the parameters that lie behind it.
+pub(super) fn no_gradient(
+    error: TrainingError,
+    left: impl FnOnce() -> Result<Vec<String>, TrainingError>,
+    flag: &str,
+) -> CliError {
+    const NAMED: usize = 8;
+    if !matches!(error, TrainingError::Autodiff(_)) {
+        return error.into();
+    }
+    let hint = match left() {
+        Err(_) => return error.into(),
+        Ok(left) if left.is_empty() => "no parameter lies behind it".to_owned(),
+        Ok(left) => {
+            let more = match left.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let named = left[..left.len().min(NAMED)].join(", ");
+            format!("these have gradients, choose among them with {flag}: {named}{more}")
+        }
+    };
+    CliError::from(error).with_hint(hint)
 }
 
 /// Channels, height and width of a sample, and the axis order of the model's input; spatial sizes
@@ -152,8 +181,5 @@ fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<
             .map_err(|e| fail(&e))?;
     }
     npz.finish().map_err(|e| fail(&e))?;
-    write_atomic(&args.out, bytes.get_ref()).map_err(|e| match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => fail(&e),
-        _ => CliError::usage(format!("cannot write {}: {e}", args.out.display())),
-    })
+    write_atomic(&args.out, bytes.get_ref()).map_err(|e| CliError::cannot_write(&args.out, &e))
 }

@@ -11,6 +11,7 @@ mod bench;
 mod classifier;
 mod context;
 mod demo;
+mod differentiate;
 mod error;
 mod evaluate;
 mod gradients;
@@ -75,6 +76,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Compute the loss and its gradients for one batch
     Gradients(gradients::GradientsArgs),
+    /// Write a model's forward pass, loss and gradients as an ONNX file
+    Differentiate(differentiate::DifferentiateArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
     Tune(Box<tune::TuneArgs>),
     /// Measure a classifier on a data set
@@ -92,6 +95,7 @@ impl Command {
             Self::Analyze(args) => analyze::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
+            Self::Differentiate(args) => differentiate::run(args, context),
             Self::Tune(args) => tune::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),

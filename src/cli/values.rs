@@ -54,7 +54,8 @@ fn triple(text: &str) -> Result<[f32; 3], String> {
 
 /// Those of `all` initializers that match one of the patterns; each pattern must match one.
 pub fn matching(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
-    let matches = |p: &String, name: &String| p == name || glob_match::glob_match(p, name);
+    let matches =
+        |p: &String, name: &String| p == "*" || p == name || glob_match::glob_match(p, name);
     if let Some(idle) = patterns
         .iter()
         .find(|&p| !all.iter().any(|name| matches(p, name)))

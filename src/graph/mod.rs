@@ -28,7 +28,7 @@ pub use build::Builder;
 pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
-pub use normalise::{free_batch, normalise, refuse_untrainable};
+pub use normalise::{free_batch, normalise, refuse_untrainable, to_float32};
 pub use shapes::{Shapes, TensorInfo};
 pub use weights::weights;
 pub use work::macs;

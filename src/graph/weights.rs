@@ -22,11 +22,15 @@ pub fn weights(graph: &Graph) -> Vec<(usize, &str)> {
             .map(|(name, _)| name.as_str()),
     );
     for node in &graph.nodes {
-        if let Some(Attribute::Tensor(tensor)) = node.attributes.get("value")
-            && node.is("Constant")
-            && is_weight(tensor)
-            && tensor.len() > 1
-        {
+        let holds_weights = match (
+            node.attributes.get("value"),
+            node.attributes.get("value_floats"),
+        ) {
+            (Some(Attribute::Tensor(tensor)), _) => is_weight(tensor) && tensor.len() > 1,
+            (_, Some(Attribute::Floats(values))) => values.len() > 1,
+            _ => false,
+        };
+        if holds_weights && node.is("Constant") {
             constants.extend(node.present_outputs());
         }
     }

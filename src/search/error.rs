@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::analysis::{AnalysisError, BackboneError};
+use crate::autodiff::AutodiffError;
 use crate::data::DataError;
 use crate::graph::GraphError;
 use crate::onnx::OnnxError;
@@ -39,6 +40,18 @@ pub enum SearchError {
         strategy: Strategy,
         /// Number of its candidates.
         candidates: usize,
+    },
+    /// No candidate of a strategy can be differentiated.
+    #[error(
+        "strategy `{strategy}` cannot be used on this model: {reason}; strategies that can: {working}"
+    )]
+    NoGradient {
+        /// The strategy.
+        strategy: Strategy,
+        /// What stands in the way of its first candidate.
+        reason: AutodiffError,
+        /// The strategies whose trained layers lie behind that, for people.
+        working: String,
     },
     /// A setting does not fit the model or the data.
     #[error("{0}")]
@@ -86,6 +99,7 @@ impl SearchError {
         match self {
             SearchError::NotEmpty { .. }
             | SearchError::NoSearchData { .. }
+            | SearchError::NoGradient { .. }
             | SearchError::Setting(_) => true,
             SearchError::Write { .. } | SearchError::SelfCheck { .. } => false,
             SearchError::Backbone(e) => e.is_bad_input(),
@@ -109,6 +123,7 @@ impl SearchError {
             SearchError::NoSearchData { .. } => {
                 Some("give --search-fraction above 0, or leave the strategy out")
             }
+            SearchError::NoGradient { .. } => Some("choose among these with --strategies"),
             SearchError::Runtime(e) => e.hint(),
             _ => None,
         }

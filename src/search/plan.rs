@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::autodiff::AutodiffError;
 use crate::data::Split;
 use crate::strategy::{Candidate, Network, Strategy};
+use crate::training::TrainingError;
 
 use super::SearchError;
 
@@ -34,7 +36,23 @@ pub struct StrategyPlan {
     pub strategy: Strategy,
     /// What it tries. A single candidate is trained without a search.
     pub candidates: Vec<Candidate>,
+    /// Candidates that are left out because an operator has no gradient, with that reason.
+    pub skipped: Vec<Skipped>,
 }
+
+/// A candidate that cannot be trained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The candidate's [`Candidate::id`].
+    pub id: String,
+    /// What stands in the way.
+    pub reason: String,
+}
+
+/// Why each of some candidates cannot be trained, `None` where it can: see
+/// [`Lab::obstacles`](crate::training::Lab::obstacles).
+pub type Obstacles<'a> =
+    dyn Fn(&[&[String]]) -> Result<Vec<Option<AutodiffError>>, TrainingError> + 'a;
 
 /// The trials of a run.
 #[derive(Clone, Debug)]
@@ -44,21 +62,35 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The trials that `strategies` need for this network and split.
+    /// The trials that `strategies` need for this network and split. Of several candidates, those
+    /// that cannot be differentiated are left out.
     ///
     /// # Errors
-    /// When a strategy has nothing to train, or has to choose but there is no search part.
+    /// When a strategy has nothing to train, none of its candidates can be differentiated, or it has
+    /// to choose but there is no search part.
     pub fn new(
         strategies: &[Strategy],
         network: &Network<'_>,
         split: &Split,
+        obstacles: &Obstacles<'_>,
     ) -> Result<Self, SearchError> {
         let mut plan: Vec<StrategyPlan> = Vec::new();
         for &strategy in strategies {
             if plan.iter().any(|p| p.strategy == strategy) {
                 continue;
             }
-            let candidates = strategy.candidates(network)?;
+            let Sorted {
+                candidates,
+                skipped,
+                first,
+            } = sort(strategy.candidates(network)?, obstacles)?;
+            if let (true, Some(reason)) = (candidates.is_empty(), first) {
+                return Err(SearchError::NoGradient {
+                    strategy,
+                    reason,
+                    working: working(network, obstacles)?,
+                });
+            }
             if candidates.len() > 1 && (split.search.is_empty() || split.validation.is_empty()) {
                 return Err(SearchError::NoSearchData {
                     strategy,
@@ -68,6 +100,7 @@ impl Plan {
             plan.push(StrategyPlan {
                 strategy,
                 candidates,
+                skipped,
             });
         }
         Ok(Plan { strategies: plan })
@@ -81,6 +114,58 @@ impl Plan {
         };
         self.strategies.iter().map(of).sum()
     }
+}
+
+/// Candidates by whether they can be trained.
+struct Sorted {
+    candidates: Vec<Candidate>,
+    skipped: Vec<Skipped>,
+    /// The first reason for which one cannot.
+    first: Option<AutodiffError>,
+}
+
+fn sort(all: Vec<Candidate>, obstacles: &Obstacles<'_>) -> Result<Sorted, SearchError> {
+    let sets: Vec<&[String]> = all.iter().map(|c| c.trainable.as_slice()).collect();
+    let reasons = obstacles(&sets)?;
+    let mut sorted = Sorted {
+        candidates: Vec::new(),
+        skipped: Vec::new(),
+        first: None,
+    };
+    for (candidate, obstacle) in all.into_iter().zip(reasons) {
+        match obstacle {
+            None => sorted.candidates.push(candidate),
+            Some(reason) => {
+                sorted.skipped.push(Skipped {
+                    id: candidate.id,
+                    reason: reason.to_string(),
+                });
+                sorted.first.get_or_insert(reason);
+            }
+        }
+    }
+    Ok(sorted)
+}
+
+/// The strategies that can be used on this network: `` `head`, `blocks` (2 of 3 candidates) ``.
+fn working(network: &Network<'_>, obstacles: &Obstacles<'_>) -> Result<String, SearchError> {
+    let mut names = Vec::new();
+    for strategy in Strategy::ALL {
+        let Ok(all) = strategy.candidates(network) else {
+            continue;
+        };
+        let count = all.len();
+        let left = sort(all, obstacles)?.candidates.len();
+        match left {
+            0 => {}
+            _ if left == count => names.push(format!("`{strategy}`")),
+            _ => names.push(format!("`{strategy}` ({left} of {count} candidates)")),
+        }
+    }
+    Ok(match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    })
 }
 
 /// The identity of a trial, and its folder's name: `blocks-block5-search`.

@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Strategy};
 use crate::training::{BatchNormMode, Optimizer, Plateau};
 
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::{Job, ModelInput};
 
 /// What was run, on what, and how.
@@ -58,6 +58,8 @@ struct SkippedFile<'a> {
 struct Planned<'a> {
     name: Strategy,
     candidates: &'a [Candidate],
+    /// Those left out, with the reason.
+    skipped: &'a [plan::Skipped],
 }
 
 #[derive(Debug, Serialize)]
@@ -125,6 +127,7 @@ impl<'a> RunRecord<'a> {
                 .map(|p| Planned {
                     name: p.strategy,
                     candidates: &p.candidates,
+                    skipped: &p.skipped,
                 })
                 .collect(),
             configuration: Configuration {

@@ -76,20 +76,17 @@ impl Runner<'_> {
         };
         let Trial { record, outcome } = self.trial(plan.strategy, candidate, Phase::Train)?;
         let outcome = outcome?;
+        // What is measured from here on is what is written: of a float16 model, rounded values.
+        let parameters = self.emitter.as_stored(&outcome.parameters)?;
         let held_out = match self.split.held_out.as_slice() {
             [] => None,
-            samples => Some(
-                self.lab
-                    .predict(&outcome.parameters, samples)?
-                    .score()
-                    .accuracy,
-            ),
+            samples => Some(self.lab.predict(&parameters, samples)?.score().accuracy),
         };
         let validation = record.validation.map(|v| v.accuracy);
         let winner = Winner {
             strategy: plan.strategy,
             candidate: &candidate.label,
-            parameters: &outcome.parameters,
+            parameters: &parameters,
             accuracy: held_out.or(validation),
         };
         let samples = match self.split.held_out.as_slice() {

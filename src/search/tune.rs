@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
 use crate::autodiff::Operators;
 use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
-use crate::graph::{Dim, Graph};
+use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
@@ -119,7 +119,11 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             ..AnalyzeOptions::default()
         },
     )?;
-    let features = features(&analysis, settings.head)?;
+    let features = features(&analysis, settings.head).or_else(|error| {
+        // Where no feature map is found because of what no model may have, that is the news.
+        refuse_untrainable(&graph)?;
+        Err(error)
+    })?;
 
     let dataset = input.open(
         &job.data,
@@ -139,7 +143,6 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
     let grafted = graft(&original, features.as_ref(), &head)?;
     let split = Split::of(&dataset, &settings.split)?;
     let network = Network::new(&analysis, &grafted, settings.head);
-    let plan = Plan::new(&settings.strategies, &network, &split)?;
     card = ModelCard {
         classes: Some(classes),
         preprocess: dataset
@@ -162,6 +165,13 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         },
     )?;
 
+    let batch = settings.batch_size.clamp(1, split.train.len().max(1));
+    let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
+        lab.obstacles(batch, sets)
+    })?;
+    for skipped in plan.strategies.iter().flat_map(|s| &s.skipped) {
+        watcher.warning(&format!("{} is left out: {}", skipped.id, skipped.reason));
+    }
     let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
     let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
     let trained = Trained {
@@ -201,7 +211,10 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
 }
 
 /// The model made for the image size asked for, where it declares another.
-fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
+///
+/// # Errors
+/// When its graph is malformed.
+pub fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
     let input = image_input(&Graph::from_model(model)?);
     Ok(match (size, input) {
         (Some((height, width)), Some(input)) => {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
+use crate::graph::{Attribute, Graph};
 use crate::onnx::messages::{GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::onnx::{Model, OnnxError, Tensor, is_external, set_metadata};
 
@@ -49,6 +50,34 @@ pub fn export(
         return Err(OnnxError::TooLarge { bytes }.into());
     }
     Ok(proto)
+}
+
+/// `tuned` as [`export`] stores it: rounded to the type of each tensor, to the nearest, ties to even.
+///
+/// # Errors
+/// As [`export`].
+pub fn as_stored(
+    template: &Model,
+    tuned: &[(String, Vec<f32>)],
+) -> Result<Vec<(String, Vec<f32>)>, SurgeryError> {
+    let graph = Graph::from_model(template)?;
+    let constants = |name: &String| {
+        let node = graph.nodes.iter().find(|n| n.output(0) == Some(name))?;
+        match node.attributes.get("value") {
+            Some(Attribute::Tensor(tensor)) if node.is("Constant") => Some(tensor),
+            _ => None,
+        }
+    };
+    tuned
+        .iter()
+        .map(|(name, values)| {
+            let stored = match graph.initializers.get(name).or_else(|| constants(name)) {
+                Some(old) => converted(name, old, values)?.to_f32(),
+                None => None,
+            };
+            Ok((name.clone(), stored.unwrap_or_else(|| values.clone())))
+        })
+        .collect()
 }
 
 fn write_tuned(

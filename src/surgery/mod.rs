@@ -27,7 +27,7 @@ pub use batch_norm::{
 };
 pub use cut::extract;
 pub use error::SurgeryError;
-pub use export::{METADATA_PREFIX, export};
+pub use export::{METADATA_PREFIX, as_stored, export};
 pub use fold::fold_batch_norm;
 pub use graft::{Dropout, Features, Grafted, graft};
 pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};

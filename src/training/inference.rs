@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::data::Dataset;
 use crate::graph::Graph;
 use crate::onnx::{DataType, Model, encode, is_external};
-use crate::runtime::{Array, Device, Runtime, Session, SessionOptions, SharedTensor, dtype};
+use crate::runtime::{Array, Device, Runtime, Session, SessionOptions, SharedTensor};
 use crate::surgery::logits;
 
 use super::{InputSpec, Predictions, TrainingError, softmax};
@@ -17,7 +17,7 @@ const BATCH: usize = 16;
 pub struct Inference {
     session: Session,
     input: String,
-    half: bool,
+    dtype: DataType,
     batch: Option<usize>,
     probabilities: bool,
 }
@@ -83,20 +83,20 @@ impl Inference {
                 names.join(", ")
             )));
         };
-        let half = match input.dtype {
-            dtype::FLOAT => false,
-            dtype::FLOAT16 => true,
-            other => {
+        let known = DataType::from_number(input.dtype);
+        let dtype = match known {
+            Some(d @ (DataType::Float | DataType::Float16 | DataType::Double)) => d,
+            _ => {
                 return Err(TrainingError::Mismatch(format!(
                     "input `{}` of the model is {}, not float",
                     input.name,
-                    DataType::from_number(other).map_or("unknown".into(), |d| format!("{d:?}"))
+                    known.map_or("unknown".into(), |d| format!("{d:?}"))
                 )));
             }
         };
         Ok(Inference {
             input: input.name.clone(),
-            half,
+            dtype,
             batch: input.dims.first().copied().flatten().filter(|&b| b > 0),
             probabilities,
             session,
@@ -165,11 +165,16 @@ impl Inference {
 
     fn array(&self, dims: &[usize], values: Vec<f32>) -> Result<Array, TrainingError> {
         let misfit = |e: ndarray::ShapeError| TrainingError::Mismatch(e.to_string());
-        Ok(if self.half {
-            let values = values.into_iter().map(half::f16::from_f32).collect();
-            Array::F16(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
-        } else {
-            Array::F32(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
+        Ok(match self.dtype {
+            DataType::Float16 => {
+                let values = values.into_iter().map(half::f16::from_f32).collect();
+                Array::F16(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
+            }
+            DataType::Double => {
+                let values = values.into_iter().map(f64::from).collect();
+                Array::F64(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
+            }
+            _ => Array::F32(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?),
         })
     }
 }

@@ -53,7 +53,7 @@ pub struct LabOptions {
 
 /// A grafted network with its data, on which trials are run.
 pub struct Lab<'a> {
-    network: &'a Grafted,
+    pub(super) network: &'a Grafted,
     pub(super) dataset: &'a Dataset,
     input: InputSpec,
     sessions: SessionMaker<'a>,
@@ -100,7 +100,7 @@ impl<'a> Lab<'a> {
         usable(self.options.operators, self.options.device)
     }
 
-    fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
+    pub(super) fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
         Prepared::new(&self.network.model, batch, &self.sample_dims)
     }
 

@@ -10,7 +10,7 @@ use crate::autodiff::{AutodiffError, Operators, cross_entropy, dependents, gradi
 use crate::channels_last::channels_last;
 use crate::graph::{
     Builder, Dim, Graph, Node, Shapes, Value, fold_constants, free_batch, infer_shapes, normalise,
-    refuse_untrainable,
+    refuse_untrainable, to_float32,
 };
 use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::{BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm};
@@ -50,6 +50,7 @@ impl Prepared {
         let mut graph = Graph::from_model(model)?;
         refuse_untrainable(&graph)?;
         normalise(&mut graph)?;
+        to_float32(&mut graph)?;
         let [input] = graph.inputs.as_slice() else {
             if graph.inputs.is_empty() {
                 return Err(TrainingError::Mismatch("the model has no input".into()));
@@ -61,6 +62,12 @@ impl Prepared {
             )));
         };
         let fixed = matches!(input.dims.as_deref(), Some([Dim::Known(n), ..]) if *n != batch);
+        if !input.dtype.is_float() {
+            return Err(TrainingError::Mismatch(format!(
+                "the model's input `{}` is {:?}; only models of a float input can be trained",
+                input.name, input.dtype
+            )));
+        }
         let input = input.name.clone();
         if fixed {
             free_batch(&mut graph)?;
@@ -235,7 +242,7 @@ pub fn evaluation_program(
     prepared.fold()?;
     let mut inputs = trainable.to_vec();
     inputs.extend(prepared.running_statistics());
-    let mut program = forward(&prepared, &inputs, Vec::new())?;
+    let mut program = forward(&prepared, &inputs, Vec::new(), Start::Boundary)?;
     if operators == Operators::Kernels {
         channels_last(&mut program.graph)?;
     }
@@ -252,12 +259,40 @@ pub fn step_program(
     dropout: &[Dropout],
     operators: Operators,
 ) -> Result<Program, TrainingError> {
+    differentiated(prepared, trainable, dropout, Start::Boundary, operators)
+}
+
+/// The graph that computes loss, logits and gradients from the model's own input and labels,
+/// without dropout: the frozen part is not cut off.
+///
+/// # Errors
+/// As [`step_program`].
+pub fn whole_program(prepared: &Prepared, trainable: &[String]) -> Result<Program, TrainingError> {
+    differentiated(prepared, trainable, &[], Start::Input, Operators::Standard)
+}
+
+/// Where a program begins.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    /// At the frozen values of [`boundary`].
+    Boundary,
+    /// At the model's input.
+    Input,
+}
+
+fn differentiated(
+    prepared: &Prepared,
+    trainable: &[String],
+    dropout: &[Dropout],
+    start: Start,
+    operators: Operators,
+) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     let batch = prepared.shapes.dims(&prepared.input)?[0];
     prepared.fold()?;
     let norms = prepared.use_batch_statistics()?;
     let masks = prepared.insert_dropout(dropout, batch)?;
-    let mut program = forward(&prepared, trainable, masks)?;
+    let mut program = forward(&prepared, trainable, masks, start)?;
     let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
     program.graph.inputs.push(labels);
     let mut builder = Builder::new(&mut program.graph);
@@ -317,13 +352,20 @@ pub fn prefix_graph(
     )?))
 }
 
-/// The part of the graph behind the boundary, with the trained parameters as inputs.
+/// The part of the graph behind its start, with the trained parameters as inputs.
 fn forward(
     prepared: &Prepared,
     trainable: &[String],
     masks: Vec<Mask>,
+    start: Start,
 ) -> Result<Program, TrainingError> {
-    let mut features = boundary(prepared, trainable)?;
+    let mut features = match start {
+        Start::Boundary => boundary(prepared, trainable)?,
+        Start::Input => vec![Port {
+            name: prepared.input.clone(),
+            dims: prepared.shapes.dims(&prepared.input)?.to_vec(),
+        }],
+    };
     features.retain(|f| !masks.iter().any(|m| m.name == f.name));
     let parameters = trainable
         .iter()

@@ -3,6 +3,8 @@
 mod batch_norm;
 mod channels_last;
 mod full_disk;
+mod obstacles;
+mod precision;
 mod reference;
 mod run;
 mod support;

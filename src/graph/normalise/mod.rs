@@ -1,12 +1,14 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
-//! (Identity and Dropout go), `opset` (nodes are raised to opset 21).
+//! (Identity and Dropout go), `opset` (nodes are raised to opset 21). [`to_float32`] and [`free_batch`]
+//! go further where that is needed.
 
 mod batch;
 mod constants;
 mod identity;
 mod opset;
+mod precision;
 mod refuse;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ mod tests;
 use super::{Graph, GraphError};
 
 pub use batch::free_batch;
+pub use precision::to_float32;
 pub use refuse::refuse_untrainable;
 
 /// The version of the default operator set that normalised graphs are written in.

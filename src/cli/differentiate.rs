@@ -1,0 +1,154 @@
+//! `ftsurgery differentiate`: the graph of loss and gradients, to run it anywhere.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ftsurgery::graph::{Dim, Graph};
+use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
+use ftsurgery::search::{ModelCard, ModelInput, at_image_size, parse_image_size};
+use ftsurgery::training::{Differentiated, differentiable, differentiate, trainable_parameters};
+use sha2::{Digest, Sha256};
+
+use super::gradients::{no_gradient};
+use super::{CliError, Context, values};
+
+const EXAMPLES: &str = "\
+The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32
+whatever the model's own float type:
+
+  inputs   the model's data input, under its own name
+           `labels`, int64 [N]
+           the trainable parameters, under the names of their initializers; their values are
+           in the file as defaults: an input that is not fed has the pretrained value
+           (onnxruntime warns of each such input; a log severity of 3 silences it)
+  outputs  `loss`, a scalar; the logits, under their own name; `grad/NAME` per parameter
+
+Where the model's input, its logits or a parameter is called `labels`, `loss` or `grad/…`
+itself, ours gets a number (`labels_2`); the names are printed. All dimensions are fixed, that
+of the batch too: write one file per batch size. Frozen weights are inside. Dropout does not
+run, and BatchNormalization uses its stored statistics.
+
+Examples:
+  ftsurgery differentiate mobilenet.onnx --loss cross-entropy --out step.onnx
+  ftsurgery differentiate mobilenet.onnx --trainable 'fc.*' --trainable 'block4*' \\
+      --batch-size 32 --out step.onnx";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DifferentiateArgs {
+    /// The model
+    model: PathBuf,
+    /// The ONNX file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The loss: `cross-entropy` (mean over the batch, of the output before a final softmax)
+    #[arg(long, value_enum, default_value_t = Loss::CrossEntropy)]
+    loss: Loss,
+    /// Parameters to differentiate by: initializers whose name matches this pattern (`*`, `?`, `[…]`,
+    /// `{a,b}`; `*` alone is all of them); repeatable
+    #[arg(long, value_name = "GLOB", default_value = "*")]
+    trainable: Vec<String>,
+    /// Samples per run; the file is made for this number and no other
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
+    batch_size: usize,
+    /// Image size in pixels where the model leaves it open, or another than it declares: `224`, or
+    /// HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
+    image_size: Option<(usize, usize)>,
+    /// Overwrite an existing file
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Loss {
+    CrossEntropy,
+}
+
+pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> {
+    let Loss::CrossEntropy = args.loss;
+    let cannot = |e: std::io::Error| CliError::cannot_write(&args.out, &e);
+    if !args.force && args.out.try_exists().map_err(cannot)? {
+        return Err(CliError::usage(format!("{} exists", args.out.display()))
+            .with_hint("choose another file with --out, or overwrite it with --force"));
+    }
+    let file = Model::open(&args.model)?;
+    let model = at_image_size(&file, args.image_size)?;
+    let sample = sample_dims(&model, args.image_size)?;
+    let names = values::matching(trainable_parameters(&model, &sample)?, &args.trainable)?;
+    let mut made = differentiate(&model, &names, args.batch_size, &sample).map_err(|error| {
+        let left = || differentiable(&model, &names, args.batch_size, &sample);
+        no_gradient(error, left, "--trainable")
+    })?;
+    describe(&mut made, &file);
+    write_atomic(&args.out, &encode(&made.model)?).map_err(cannot)?;
+    tell(&made, args, context)
+}
+
+/// What the file says of itself.
+fn describe(made: &mut Differentiated, source: &Model) {
+    let name = source.path().file_name().unwrap_or_default();
+    let digest = Sha256::digest(source.file_bytes());
+    let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    made.model.doc_string = Some(format!(
+        "Forward pass, loss and gradients of {}, written by ftsurgery.",
+        name.display()
+    ));
+    for (key, value) in [
+        ("kind", "gradients"),
+        ("loss", "cross-entropy"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("source", &name.to_string_lossy()),
+        ("source_sha256", &sha256),
+        ("input.data", &made.data.name),
+        ("input.labels", &made.labels),
+        ("output.loss", &made.loss),
+        ("output.logits", &made.logits.name),
+    ] {
+        set_metadata(&mut made.model, &format!("ftsurgery.{key}"), value);
+    }
+}
+
+fn tell(
+    made: &Differentiated,
+    args: &DifferentiateArgs,
+    context: &Context,
+) -> Result<(), CliError> {
+    let mut out = context.stdout();
+    writeln!(out, "inputs")?;
+    writeln!(out, "  {} {:?}", made.data.name, made.data.dims)?;
+    writeln!(out, "  {} [{}], int64", made.labels, args.batch_size)?;
+    for parameter in &made.parameters {
+        writeln!(out, "  {} {:?}", parameter.name, parameter.dims)?;
+    }
+    writeln!(out, "outputs")?;
+    writeln!(out, "  {} []", made.loss)?;
+    writeln!(out, "  {} {:?}", made.logits.name, made.logits.dims)?;
+    for (gradient, parameter) in made.gradients.iter().zip(&made.parameters) {
+        writeln!(out, "  {gradient} {:?}", parameter.dims)?;
+    }
+    out.flush()?;
+    context.note(&format!("written to {}", args.out.display()));
+    Ok(())
+}
+
+/// Dimensions of one sample: as the model declares them, with the image size where that is open.
+fn sample_dims(model: &Model, image_size: Option<(usize, usize)>) -> Result<Vec<usize>, CliError> {
+    let graph = Graph::from_model(model)?;
+    let declared = graph.inputs.first().and_then(|i| i.dims.as_deref());
+    let fixed: Option<Vec<usize>> = declared.and_then(|dims| {
+        let known = dims.iter().skip(1).map(|d| match d {
+            Dim::Known(d) => Some(*d),
+            Dim::Symbolic(_) => None,
+        });
+        known.collect()
+    });
+    if let Some(dims) = fixed {
+        return Ok(dims);
+    }
+    let input = ModelInput::of(&graph, &ModelCard::read(model)?, image_size, None)?;
+    Ok(input
+        .spec
+        .sample_dims([input.channels, input.height, input.width]))
+}

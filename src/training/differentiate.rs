@@ -1,0 +1,165 @@
+//! Forward pass, loss and gradients as a model of its own, for whoever runs it elsewhere.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::autodiff::AutodiffError;
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::onnx::messages::ModelProto;
+
+use super::TrainingError;
+use super::program::{LABELS, Port, Prepared, whole_program};
+
+/// A differentiated model and the names of what goes in and comes out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Differentiated {
+    /// The model: standard operators of opset 21, of fixed dimensions, float32.
+    pub model: ModelProto,
+    /// Input: the data, under the model's own name.
+    pub data: Port,
+    /// Input: the labels, int64 [batch]: `labels`.
+    pub labels: String,
+    /// Inputs: the trained parameters, under the names of their initializers. The model holds their
+    /// values as defaults.
+    pub parameters: Vec<Port>,
+    /// Output: the mean loss over the batch, a scalar: `loss`.
+    pub loss: String,
+    /// Output: the logits, under the model's own name.
+    pub logits: Port,
+    /// Outputs: a gradient per parameter, in their order: `grad/NAME`.
+    pub gradients: Vec<String>,
+}
+
+/// Differentiates the cross-entropy of `model` with respect to the parameters `trainable`, for
+/// `batch` samples of dimensions `sample`.
+///
+/// The names `labels`, `loss` and `grad/NAME` get a number where the model's input, its logits or a
+/// parameter has that name already; inner values of those names give way. Dropout does not run, and
+/// BatchNormalization uses its stored statistics.
+///
+/// # Errors
+/// When the model cannot be brought to normal form at these dimensions, a parameter is unknown, or
+/// there is no gradient for it.
+pub fn differentiate(
+    model: &Model,
+    trainable: &[String],
+    batch: usize,
+    sample: &[usize],
+) -> Result<Differentiated, TrainingError> {
+    let prepared = Prepared::new(model, batch, sample)?;
+    let program = whole_program(&prepared, trainable)?;
+    let Some((loss, gradients)) = program.loss else {
+        return Err(TrainingError::Mismatch(
+            "the program has no loss".to_owned(),
+        ));
+    };
+    let data = Port {
+        dims: prepared.shapes.dims(&prepared.input)?.to_vec(),
+        name: prepared.input,
+    };
+    let mut held: HashSet<String> = program.parameters.iter().map(|p| p.name.clone()).collect();
+    held.extend([data.name.clone(), program.logits.name.clone()]);
+    let mut public = HashMap::new();
+    let mut claim = |value: &str, wanted: &str| {
+        let name = unused(wanted, |name| held.contains(name));
+        held.insert(name.clone());
+        public.insert(value.to_owned(), name.clone());
+        name
+    };
+    let labels = claim(LABELS, "labels");
+    let loss = claim(&loss, "loss");
+    let gradients: Vec<String> = gradients
+        .iter()
+        .zip(&program.parameters)
+        .map(|(value, parameter)| claim(value, &format!("grad/{}", parameter.name)))
+        .collect();
+
+    let mut graph = program.graph;
+    rename(&mut graph, public);
+    let order: HashMap<&str, usize> = [&loss, &program.logits.name]
+        .into_iter()
+        .chain(&gradients)
+        .enumerate()
+        .map(|(i, name)| (name.as_str(), i))
+        .collect();
+    graph.outputs.sort_by_key(|o| order.get(o.name.as_str()));
+    graph.sort()?;
+    let (mut proto, _) = graph.to_model(usize::MAX);
+    if let Some(written) = proto.graph.as_mut() {
+        // Since IR 4 an input with an initializer is one with a default.
+        for Port { name, .. } in &program.parameters {
+            let tensor = prepared.graph.initializers.get(name);
+            let tensor = tensor.ok_or_else(|| AutodiffError::NotAParameter(name.clone()))?;
+            written.initializer.push(tensor.to_proto(name));
+        }
+    }
+    Ok(Differentiated {
+        model: proto,
+        data,
+        labels,
+        parameters: program.parameters,
+        loss,
+        logits: program.logits,
+        gradients,
+    })
+}
+
+/// Gives values their names in `public`; others that have one of these give way.
+fn rename(graph: &mut Graph, public: HashMap<String, String>) {
+    let targets: HashSet<String> = public.values().cloned().collect();
+    let mut names: HashSet<String> = graph
+        .nodes
+        .iter()
+        .flat_map(|n| n.present_outputs())
+        .chain(graph.inputs.iter().map(|v| v.name.as_str()))
+        .chain(graph.initializers.keys().map(String::as_str))
+        .map(str::to_owned)
+        .collect();
+    let mut map = public;
+    let in_the_way: Vec<String> = names
+        .iter()
+        .filter(|n| targets.contains(*n) && !map.contains_key(*n))
+        .cloned()
+        .collect();
+    for name in in_the_way {
+        let other = unused(&format!("{name}/inner"), |n| {
+            names.contains(n) || targets.contains(n)
+        });
+        names.insert(other.clone());
+        map.insert(name, other);
+    }
+    let change = |name: &mut String| {
+        if let Some(new) = map.get(name) {
+            name.clone_from(new);
+        }
+    };
+    for node in &mut graph.nodes {
+        node.inputs
+            .iter_mut()
+            .chain(&mut node.outputs)
+            .for_each(change);
+    }
+    graph
+        .inputs
+        .iter_mut()
+        .chain(&mut graph.outputs)
+        .for_each(|v| change(&mut v.name));
+    graph.initializers = std::mem::take(&mut graph.initializers)
+        .into_iter()
+        .map(|(mut name, tensor)| {
+            change(&mut name);
+            (name, tensor)
+        })
+        .collect();
+}
+
+/// `wanted`, with a number behind it if it is taken.
+fn unused(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut name = wanted.to_owned();
+    let mut count = 1;
+    while taken(&name) {
+        count += 1;
+        name = format!("{wanted}_{count}");
+    }
+    name
+}

@@ -1,0 +1,95 @@
+//! Which parameters a gradient can reach, told before anything runs.
+
+use std::collections::HashSet;
+
+use crate::autodiff::{AutodiffError, Operators};
+use crate::graph::{Graph, Node};
+use crate::onnx::Model;
+
+use super::program::{Prepared, step_program};
+use super::{Lab, TrainingError};
+
+impl Lab<'_> {
+    /// For each of these sets of parameters: why it cannot be trained in steps of `batch` samples,
+    /// if it cannot.
+    ///
+    /// # Errors
+    /// When the network cannot be brought to normal form for that batch size, or the graph of a step
+    /// fails for another reason than a missing gradient.
+    pub fn obstacles(
+        &self,
+        batch: usize,
+        sets: &[&[String]],
+    ) -> Result<Vec<Option<AutodiffError>>, TrainingError> {
+        let prepared = self.prepare(batch)?;
+        sets.iter()
+            .map(
+                |trainable| match step_program(&prepared, trainable, &self.network.dropout, Operators::Standard) {
+                    Ok(_) => Ok(None),
+                    Err(TrainingError::Autodiff(error)) => Ok(Some(error)),
+                    Err(error) => Err(error),
+                },
+            )
+            .collect()
+    }
+}
+
+/// Those of `names` that have a gradient, in their order: of a model with an operator that has no
+/// rule, the parameters behind it.
+///
+/// # Errors
+/// When the model cannot be brought to normal form for `batch` samples of dimensions `sample`, or a
+/// step's graph fails for another reason than a missing gradient.
+pub fn differentiable(
+    model: &Model,
+    names: &[String],
+    batch: usize,
+    sample: &[usize],
+) -> Result<Vec<String>, TrainingError> {
+    let prepared = Prepared::new(model, batch, sample)?;
+    let mut left = names.to_vec();
+    while !left.is_empty() {
+        let error = match step_program(&prepared, &left, &[], Operators::Standard) {
+            Ok(_) => break,
+            Err(TrainingError::Autodiff(error)) => error,
+            Err(error) => return Err(error),
+        };
+        let (obstacle, parameter) = match &error {
+            AutodiffError::NoRule {
+                node, parameter, ..
+            } => (
+                prepared.graph.nodes.iter().find(|n| n.name == *node),
+                parameter,
+            ),
+            AutodiffError::Refused {
+                node, parameter, ..
+            } => (
+                prepared.graph.nodes.iter().find(|n| n.to_string() == *node),
+                parameter,
+            ),
+            AutodiffError::Unused(parameter) | AutodiffError::NotAParameter(parameter) => {
+                (None, parameter)
+            }
+            _ => return Err(error.into()),
+        };
+        // A node that only the step has is not found; its parameter goes at least.
+        let before = obstacle.map_or_else(HashSet::new, |node| ancestors(&prepared.graph, node));
+        let count = left.len();
+        left.retain(|name| name != parameter && !before.contains(name.as_str()));
+        if left.len() == count {
+            return Err(error.into());
+        }
+    }
+    Ok(left)
+}
+
+/// Every value that `node` depends on.
+fn ancestors<'g>(graph: &'g Graph, node: &'g Node) -> HashSet<&'g str> {
+    let mut found: HashSet<&str> = node.present_inputs().collect();
+    for earlier in graph.nodes.iter().rev() {
+        if earlier.present_outputs().any(|o| found.contains(o)) {
+            found.extend(earlier.present_inputs());
+        }
+    }
+    found
+}

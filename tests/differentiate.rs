@@ -1,0 +1,266 @@
+//! `ftsurgery differentiate` as its users see it: from Python, and on the command line.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use ftsurgery::graph::{Builder, Dim, Graph, Value};
+use ftsurgery::onnx::{DataType, Model, Tensor, save};
+use ndarray::{ArrayD, Axis, Ix1, IxDyn, OwnedRepr};
+use ndarray_npy::{NpzReader, NpzWriter};
+
+fn ftsurgery(command: &str, model: &Path) -> Command {
+    let mut ftsurgery = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    ftsurgery.args(["--quiet", command]).arg(model);
+    ftsurgery
+}
+
+/// A Python with onnx and onnxruntime: `FTSURGERY_PYTHON`, which must have them, or `python3`.
+fn python() -> Option<PathBuf> {
+    let given = std::env::var_os("FTSURGERY_PYTHON").map(PathBuf::from);
+    let python = given.clone().unwrap_or_else(|| "python3".into());
+    let ready = std::process::Command::new(&python)
+        .args(["-c", "import numpy, onnx, onnxruntime"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if !ready {
+        assert!(
+            given.is_none(),
+            "FTSURGERY_PYTHON lacks onnx or onnxruntime"
+        );
+        eprintln!("skipped: no python3 with numpy, onnx and onnxruntime (FTSURGERY_PYTHON)");
+    }
+    ready.then_some(python)
+}
+
+fn has_runtime() -> bool {
+    let found = ftsurgery::runtime::locate::locate(None).is_ok();
+    if !found {
+        eprintln!("skipped: no onnxruntime library");
+    }
+    found
+}
+
+fn value(name: &str, sample: &[usize]) -> Value {
+    let mut dims = vec![Dim::Symbolic("N".to_owned())];
+    dims.extend(sample.iter().map(|&d| Dim::Known(d)));
+    Value {
+        name: name.to_owned(),
+        dtype: DataType::Float,
+        dims: Some(dims),
+    }
+}
+
+/// A small classifier of images of 2 × 4 × 4 whose own names are all in the way: its input is
+/// `labels`, its logits `loss`, an inner value `grad/w`.
+fn save_awkward(path: &Path) {
+    let mut graph = Graph {
+        opset: 17,
+        domains: vec![],
+        nodes: vec![],
+        inputs: vec![value("labels", &[2, 4, 4])],
+        outputs: vec![value("loss", &[3])],
+        initializers: Default::default(),
+    };
+    for (name, dims) in [("w", &[5, 2, 3, 3][..]), ("fc", &[5, 3])] {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.7).sin()).collect();
+        graph
+            .initializers
+            .insert(name.to_owned(), Tensor::f32(dims, &values));
+    }
+    let mut b = Builder::new(&mut graph);
+    let x = b.op("grad/w", "Conv", &["labels", "w"], vec![]);
+    let x = b.op("relu", "Sigmoid", &[&x], vec![]);
+    let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
+    let x = b.op("flat", "Flatten", &[&x], vec![]);
+    b.op("loss", "Gemm", &[&x, "fc"], vec![]);
+    save(&graph.to_model(usize::MAX).0, path).unwrap();
+}
+
+fn save_batch(path: &Path, x: &ArrayD<f32>, y: &[i64]) {
+    let mut npz = NpzWriter::new(std::fs::File::create(path).unwrap());
+    npz.add_array("x", x).unwrap();
+    npz.add_array("y", &ndarray::Array::<i64, Ix1>::from(y.to_vec()))
+        .unwrap();
+    npz.finish().unwrap();
+}
+
+/// Differentiates and has Python hold the result against `ftsurgery gradients`.
+fn agrees(model: &Path, x: &ArrayD<f32>, y: &[i64]) {
+    let Some(python) = python().filter(|_| has_runtime()) else {
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    save_batch(&at("batch.npz"), x, y);
+    ftsurgery("gradients", model)
+        .arg("--batch")
+        .arg(at("batch.npz"))
+        .arg("--out")
+        .arg(at("gradients.npz"))
+        .assert()
+        .success();
+    ftsurgery("differentiate", model)
+        .args([
+            "--loss",
+            "cross-entropy",
+            "--batch-size",
+            &y.len().to_string(),
+        ])
+        .arg("--out")
+        .arg(at("step.onnx"))
+        .assert()
+        .success();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differentiate.py");
+    let output = Command::new(python)
+        .arg(script)
+        .args([at("step.onnx"), at("batch.npz"), at("gradients.npz")])
+        .assert()
+        .success();
+    let said = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    eprintln!("{}: {said}", model.display());
+}
+
+#[test]
+fn python_runs_the_file_and_finds_the_same_gradients() {
+    let shared = std::env::var_os("FTSURGERY_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
+    for network in ["vgg", "mobilenet_v2", "mobilenet_v3", "resnet_v2"] {
+        let folder = shared.join("reference").join(network);
+        let Ok(file) = std::fs::File::open(folder.join("reference.npz")) else {
+            eprintln!("skipped: no reference at {}", folder.display());
+            continue;
+        };
+        let mut npz = NpzReader::new(file).unwrap();
+        let x: ArrayD<f32> = npz.by_name::<OwnedRepr<f32>, IxDyn>("x").unwrap();
+        let y: ArrayD<i64> = npz.by_name::<OwnedRepr<i64>, IxDyn>("y").unwrap();
+        let labels: Vec<i64> = y.index_axis(Axis(0), 0).iter().copied().collect();
+        let x = x.index_axis(Axis(0), 0).to_owned();
+        agrees(&folder.join("model.onnx"), &x, &labels);
+    }
+}
+
+#[test]
+fn names_of_the_model_keep_their_meaning_and_ours_give_way() {
+    let work = tempfile::tempdir().unwrap();
+    let (model, out) = (
+        work.path().join("model.onnx"),
+        work.path().join("step.onnx"),
+    );
+    save_awkward(&model);
+    let assert = ftsurgery("differentiate", &model)
+        .args(["--batch-size", "3", "--out"])
+        .arg(&out)
+        .assert()
+        .success();
+    let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    for line in [
+        "labels [3, 2, 4, 4]",
+        "labels_2 [3]",
+        "loss_2 []",
+        "loss [3, 3]",
+    ] {
+        assert!(said.contains(line), "no {line} in {said}");
+    }
+    let made = Model::open(&out).unwrap();
+    let names = |values: &[ftsurgery::onnx::messages::ValueInfoProto]| -> Vec<String> {
+        values.iter().filter_map(|v| v.name.clone()).collect()
+    };
+    assert_eq!(
+        names(&made.graph().input),
+        ["labels", "w", "fc", "labels_2"]
+    );
+    assert_eq!(
+        names(&made.graph().output),
+        ["loss_2", "loss", "grad/w", "grad/fc"]
+    );
+    let x = ArrayD::from_shape_fn(&[3, 2, 4, 4][..], |i| {
+        (i[0] * 7 + i[2] * 3 + i[3]) as f32 / 9.0
+    });
+    agrees(&model, &x, &[0, 2, 1]);
+}
+
+#[test]
+fn a_float16_model_gives_a_float32_file() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/exporters");
+    let x = ArrayD::from_shape_fn(&[3, 3, 8, 8][..], |i| {
+        (i[0] * 7 + i[2] * 3 + i[3]) as f32 / 9.0
+    });
+    for name in ["half.onnx", "half_inside.onnx", "constant_nodes.onnx"] {
+        agrees(&fixtures.join(name), &x, &[0, 2, 1]);
+    }
+}
+
+#[test]
+fn frozen_weights_are_inside_and_only_the_chosen_are_inputs() {
+    let work = tempfile::tempdir().unwrap();
+    let (model, out) = (
+        work.path().join("model.onnx"),
+        work.path().join("step.onnx"),
+    );
+    save_awkward(&model);
+    ftsurgery("differentiate", &model)
+        .args(["--trainable", "f*", "--out"])
+        .arg(&out)
+        .assert()
+        .success();
+    let made = Model::open(&out).unwrap();
+    let graph = Graph::from_model(&made).unwrap();
+    let open: Vec<&str> = graph.inputs.iter().map(|i| i.name.as_str()).collect();
+    assert_eq!(open, ["labels", "labels_2"]);
+    assert!(graph.initializers.contains_key("w") && graph.initializers.contains_key("fc"));
+    let declared = |name: &str| {
+        let mut inputs = made.graph().input.iter();
+        inputs.any(|i| i.name.as_deref() == Some(name))
+    };
+    assert!(declared("fc") && !declared("w"));
+    let outputs: Vec<&str> = graph.outputs.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(outputs, ["loss_2", "loss", "grad/fc"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
+    let work = tempfile::tempdir().unwrap();
+    let (model, out) = (
+        work.path().join("model.onnx"),
+        work.path().join("step.onnx"),
+    );
+    save_awkward(&model);
+    let refused = |arguments: &[&str], word: &str| {
+        let assert = ftsurgery("differentiate", &model)
+            .args(arguments)
+            .arg("--out")
+            .arg(&out)
+            .assert()
+            .code(2)
+            .stdout("");
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(said.contains(word), "no {word} in {said}");
+    };
+    refused(&["--trainable", "head.*"], "`head.*`");
+    refused(&["--loss", "hinge"], "hinge");
+    refused(&["--batch-size", "0"], "--batch-size");
+    let mut graph = Graph::from_model(&Model::open(&model).unwrap()).unwrap();
+    let soft = graph.nodes.iter_mut().find(|n| n.name == "relu").unwrap();
+    soft.op_type = "Hardmax".to_owned();
+    save(&graph.to_model(usize::MAX).0, &model).unwrap();
+    refused(
+        &[],
+        "Hardmax (node `relu`), which lies between the parameter `w`",
+    );
+    refused(&[], "--trainable: fc");
+    save_awkward(&model);
+    assert!(!out.exists());
+    std::fs::write(&out, "mine").unwrap();
+    refused(&[], "--force");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "mine");
+    ftsurgery("differentiate", &model)
+        .arg("--force")
+        .arg("--out")
+        .arg(&out)
+        .assert()
+        .success();
+    Model::open(&out).unwrap();
+}
