@@ -125,10 +125,17 @@ impl fmt::Display for Case {
             match role {
                 Role::Absent => write!(f, " -")?,
                 Role::Constant if !tensor.dtype.is_float() => write!(f, " {:?}", tensor.to_i64())?,
+                Role::Constant if tensor.len() <= 8 => write!(f, " {:?}", tensor.to_f32())?,
                 _ => write!(f, " {:?}", tensor.dims)?,
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

@@ -14,8 +14,11 @@ mod layout;
 mod linear;
 mod normalization;
 mod pooling;
+mod properties;
 mod reduction;
 mod refusals;
+mod resize;
+mod scatter;
 mod sweep;
 
 use std::collections::BTreeSet;
@@ -35,6 +38,8 @@ const FAMILIES: &[Cases] = &[
     normalization::cases,
     pooling::cases,
     reduction::cases,
+    resize::cases,
+    scatter::cases,
 ];
 
 /// Checks all cases of a family and reports all failures.
@@ -103,4 +108,14 @@ fn pools_agree_with_finite_differences() {
 #[test]
 fn reductions_agree_with_finite_differences() {
     check(reduction::cases);
+}
+
+#[test]
+fn resizes_agree_with_finite_differences() {
+    check(resize::cases);
+}
+
+#[test]
+fn picking_and_placing_agree_with_finite_differences() {
+    check(scatter::cases);
 }

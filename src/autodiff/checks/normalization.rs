@@ -35,6 +35,17 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
             cases.push(group.with("num_groups", groups).single());
         }
     }
+    for (dims, axis) in [
+        (&[5][..], -1),
+        (&[2, 3], 0),
+        (&[2, 3, 2], 1),
+        (&[2, 2, 3], -1),
+    ] {
+        for p in [1, 2] {
+            let case = Case::new("LpNormalization").trained(random.avoiding(dims, &[0.0]));
+            cases.push(case.with("axis", axis).with("p", p));
+        }
+    }
     // onnxruntime has it for images and odd sizes only.
     for (size, dims) in [
         (1, [2, 3, 2, 1]),

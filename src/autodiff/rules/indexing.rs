@@ -10,21 +10,25 @@ use super::layout::slice;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Slice",
+        since: 1,
         limits: "computed starts, axes or steps",
         backward: slice_rule,
     },
     Rule {
         op_type: "Gather",
+        since: 1,
         limits: "",
         backward: gather,
     },
     Rule {
         op_type: "Tile",
+        since: 1,
         limits: "computed repeats",
         backward: tile,
     },
     Rule {
         op_type: "Pad",
+        since: 1,
         limits: "computed pads; a trained value; negative pads in modes other than constant",
         backward: pad,
     },

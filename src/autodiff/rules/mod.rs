@@ -7,13 +7,17 @@
 mod activation;
 mod arithmetic;
 mod conv;
+mod conv_transpose;
 mod conv_weight;
+mod einsum;
 mod indexing;
 mod layout;
 mod linear;
 mod normalization;
 mod pooling;
 mod reduction;
+mod resize;
+mod scatter;
 mod selection;
 mod smooth;
 mod softmax;
@@ -28,6 +32,8 @@ use super::context::{Context, Contributions};
 pub struct Rule {
     /// The operator.
     pub op_type: &'static str,
+    /// The version of the default operator set that brought the operator.
+    pub since: i64,
     /// What the rule does not cover; empty when it covers everything.
     pub limits: &'static str,
     /// Appends the gradients.
@@ -38,12 +44,16 @@ const FAMILIES: &[&[Rule]] = &[
     activation::RULES,
     arithmetic::RULES,
     conv::RULES,
+    conv_transpose::RULES,
+    einsum::RULES,
     indexing::RULES,
     layout::RULES,
     linear::RULES,
     normalization::RULES,
     pooling::RULES,
     reduction::RULES,
+    resize::RULES,
+    scatter::RULES,
     selection::RULES,
     smooth::RULES,
     softmax::RULES,

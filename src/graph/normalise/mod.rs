@@ -1,19 +1,21 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
-//! (Identity and Dropout go), `opset` (nodes are raised to opset 21).
+//! (Identity and Dropout go), `opset` (nodes are raised to opset 21, some by `rewrite`).
 
 mod batch;
 mod constants;
 mod identity;
 mod opset;
 mod refuse;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
 use super::{Graph, GraphError};
 
 pub use batch::free_batch;
+pub use opset::{ADAPTED, Adapted};
 pub use refuse::refuse_untrainable;
 
 /// The version of the default operator set that normalised graphs are written in.
