@@ -422,7 +422,7 @@ fn infer(graph: &Graph) -> Result<Shapes, String> {
     infer_shapes(graph, &HashMap::new()).map_err(|e| e.to_string())
 }
 
-fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
+pub fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
     let bytes = encode(&graph.to_model(usize::MAX).0).map_err(|e| e.to_string())?;
     let options = SessionOptions {
         threads: 1,
@@ -431,7 +431,7 @@ fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
     Session::new(runtime, &bytes, &[], &options).map_err(|e| e.to_string())
 }
 
-fn run(session: &mut Session, feeds: &[(&str, Array)]) -> Result<Vec<Array>, String> {
+pub fn run(session: &mut Session, feeds: &[(&str, Array)]) -> Result<Vec<Array>, String> {
     let feeds: Vec<(&str, &Array)> = feeds.iter().map(|(n, a)| (*n, a)).collect();
     session.run(&feeds).map_err(|e| e.to_string())
 }
@@ -454,7 +454,7 @@ fn widen(tensor: &Tensor, float: DataType) -> Tensor {
     }
 }
 
-fn array(tensor: &Tensor, float: DataType) -> Result<Array, String> {
+pub fn array(tensor: &Tensor, float: DataType) -> Result<Array, String> {
     let dims = IxDyn(&tensor.dims);
     let fail = |e: ndarray::ShapeError| e.to_string();
     if tensor.dtype == DataType::Float {
@@ -483,7 +483,7 @@ fn array(tensor: &Tensor, float: DataType) -> Result<Array, String> {
     })
 }
 
-fn floats(array: &Array) -> Result<Vec<f64>, String> {
+pub fn floats(array: &Array) -> Result<Vec<f64>, String> {
     match array {
         Array::F32(a) => Ok(a.iter().map(|&v| f64::from(v)).collect()),
         Array::F64(a) => Ok(a.iter().copied().collect()),

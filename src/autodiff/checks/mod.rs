@@ -15,6 +15,7 @@ mod linear;
 mod normalization;
 mod pooling;
 mod properties;
+mod pytorch;
 mod reduction;
 mod refusals;
 mod resize;

@@ -42,6 +42,18 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
         .trained(random.any(&[2, 3]))
         .trained(random.any(&[3]))
         .outputs(2, &[0, 1]);
+    let policy = image(random, "Resize").absent().absent();
+    let policy = policy.ints(&[2, 4, 8, 8]);
+    let kept = image(random, "Resize").absent();
+    let kept = kept.constant(Tensor::f32(&[4], &[1.0, 1.0, 1.1, 2.0]));
+    let diagonal = Case::new("Einsum").trained(random.any(&[2, 2]));
+    let places = || Tensor::i64s(&[0]);
+    let product = Case::new("ScatterElements").trained(random.any(&[2]));
+    let product = product.given(places()).trained(random.any(&[1]));
+    let transposed = |random: &mut Random| {
+        let case = image(random, "ConvTranspose").trained(random.any(&[2, 1, 1, 1]));
+        case.sizes("strides", &[2, 2])
+    };
     let double = image(random, "Cast").with("to", 11);
     for (case, reason) in [
         (trained_mean, "running statistics"),
@@ -62,6 +74,21 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
         (image(random, "Elu").with("alpha", -1f32), "alpha is -1"),
         (image(random, "Celu").with("alpha", -1f32), "alpha is -1"),
         (image(random, "Selu").with("gamma", -1f32), "gamma is -1"),
+        (
+            policy.with("keep_aspect_ratio_policy", "not_larger"),
+            "keep_aspect_ratio_policy",
+        ),
+        (kept.with("mode", "linear"), "leaves a size"),
+        (diagonal.with("equation", "ii->i"), "named twice"),
+        (product.with("reduction", "mul"), "reduction = mul"),
+        (
+            transposed(random).sizes("output_padding", &[2, 0]),
+            "output_padding",
+        ),
+        (
+            transposed(random).with("auto_pad", "SAME_UPPER"),
+            "beyond what its kernel reaches",
+        ),
         (
             image(random, "Round"),
             "no gradient rule for operator Round",

@@ -83,6 +83,20 @@ impl Spread {
                 "output_padding = {extra:?} with strides {strides:?}"
             ));
         }
+        // The size of the output before it is cut by the pads.
+        let mut whole = Vec::with_capacity(axes);
+        for a in 0..axes {
+            let last = (x[a + 2] - 1).checked_mul(strides[a]);
+            let span = (w[a + 2] - 1).checked_mul(dilations[a]);
+            let size = last
+                .zip(span)
+                .and_then(|(last, span)| last.checked_add(span)?.checked_add(extra[a] + 1))
+                .filter(|&size| size <= isize::MAX as usize);
+            match size {
+                Some(size) => whole.push(size),
+                None => return c.refuse(format!("strides = {strides:?}")),
+            }
+        }
         let mode = c.node.string("auto_pad", "NOTSET")?;
         let shaped = c.node.ints("output_shape")?.is_some_and(|s| !s.is_empty());
         let pads = match mode {
@@ -91,15 +105,8 @@ impl Spread {
             "NOTSET" | "" | "VALID" | "SAME_UPPER" | "SAME_LOWER" => {
                 let mut pads = vec![0; 2 * axes];
                 for a in 0..axes {
-                    let whole = (x[a + 2] - 1)
-                        .checked_mul(strides[a])
-                        .zip((w[a + 2] - 1).checked_mul(dilations[a]))
-                        .and_then(|(last, span)| last.checked_add(span)?.checked_add(extra[a]));
-                    let Some(whole) = whole else {
-                        return c.refuse(format!("strides = {strides:?}"));
-                    };
-                    // Runtimes do not agree on where the output begins then.
-                    let Some(total) = (whole + 1).checked_sub(y[a + 2]) else {
+                    // Runtimes do not agree on where a larger output begins.
+                    let Some(total) = whole[a].checked_sub(y[a + 2]) else {
                         return c.refuse(format!(
                             "an output of {y:?}, beyond what its kernel reaches"
                         ));

@@ -15,7 +15,7 @@ mod tests;
 use super::{Graph, GraphError};
 
 pub use batch::free_batch;
-pub use opset::{ADAPTED, Adapted};
+pub use opset::{ADAPTED, Adapted, NEWEST, OLDEST};
 pub use refuse::refuse_untrainable;
 
 /// The version of the default operator set that normalised graphs are written in.

@@ -12,8 +12,10 @@ use crate::onnx::{DataType, Tensor};
 
 use super::{OPSET, rewrite};
 
-const OLDEST: i64 = 9;
-const NEWEST: i64 = 26;
+/// The oldest opset that is taken.
+pub const OLDEST: i64 = 9;
+/// The newest opset that is taken.
+pub const NEWEST: i64 = 26;
 
 /// Versions above all that there are: the operator is rewritten wherever it stands.
 const ALWAYS: i64 = NEWEST + 1;
