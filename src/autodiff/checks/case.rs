@@ -295,6 +295,38 @@ impl Case {
         run(&mut session, &feeds)?.iter().map(floats).collect()
     }
 
+    /// This case with one number of its attributes or constants replaced.
+    pub fn mutated(mut self, random: &mut Random, by: i64) -> Self {
+        let integers = |(_, t): &&mut (Role, Tensor)| t.dtype == DataType::Int64 && !t.is_empty();
+        let attributes = self.node.attributes.len();
+        let constants = self.inputs.iter_mut().filter(integers).count();
+        if attributes + constants == 0 {
+            return self;
+        }
+        let which = random.size(0, attributes + constants - 1);
+        if let Some(value) = self.node.attributes.values_mut().nth(which) {
+            match value {
+                Attribute::Ints(v) if !v.is_empty() => {
+                    let at = random.size(0, v.len() - 1);
+                    v[at] = by;
+                }
+                other => *other = by.into(),
+            }
+            return self;
+        }
+        let mut constants = self.inputs.iter_mut().filter(integers);
+        if let Some((_, tensor)) = constants.nth(which - attributes)
+            && let Some(mut values) = tensor.to_i64()
+        {
+            let at = random.size(0, values.len() - 1);
+            values[at] = by;
+            let dims = std::mem::take(&mut tensor.dims);
+            *tensor = Tensor::i64s(&values);
+            tensor.dims = dims;
+        }
+        self
+    }
+
     /// The error of differentiating, for a node that a rule refuses.
     pub fn refusal(&self) -> Result<String, String> {
         let graph = self.graph(DataType::Float)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::case::{array, floats, run, session};
 use crate::autodiff::{gradients, rules};
-use crate::graph::normalise::ADAPTED;
+use crate::graph::normalise::{ADAPTED, NEWEST};
 use crate::graph::{Builder, Graph, Value, infer_shapes, normalise};
 use crate::onnx::{DataType, Model, Tensor};
 use crate::runtime::Runtime;
@@ -172,5 +172,19 @@ fn every_rule_tells_the_opset_that_brought_its_operator() {
     let since: HashMap<String, i64> = serde_json::from_slice(&since).unwrap();
     for rule in rules::all() {
         assert_eq!(since[rule.op_type], rule.since, "{}", rule.op_type);
+    }
+}
+
+#[test]
+fn every_case_of_opset_21_is_the_same_in_newer_opsets() {
+    let mut file = open(&folder().join("opset21.onnx"));
+    let normal = |file: &Graph| {
+        let mut graph = file.clone();
+        normalise(&mut graph).map(|()| graph)
+    };
+    let expected = normal(&file).unwrap();
+    for opset in [22, 23, NEWEST] {
+        file.opset = opset;
+        assert_eq!(normal(&file).unwrap(), expected, "opset {opset}");
     }
 }

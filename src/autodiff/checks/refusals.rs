@@ -105,3 +105,38 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
     // A cast alone passes; what would compute on its result does not.
     assert!(double.refusal().is_err());
 }
+
+#[test]
+fn hostile_attributes_and_constants_are_differentiated_or_refused_and_never_panic() {
+    let extremes = [
+        i64::MIN,
+        -3,
+        -1,
+        0,
+        1,
+        2,
+        7,
+        1 << 31,
+        1 << 40,
+        1 << 62,
+        i64::MAX,
+    ];
+    let random = &mut Random::new(5);
+    let (mut refused, mut passed) = (0, 0);
+    for _ in 0..8 {
+        for family in super::FAMILIES {
+            for case in family(&mut Random::new(7)) {
+                let by = extremes[random.size(0, extremes.len() - 1)];
+                let case = case.mutated(random, by);
+                match case.refusal() {
+                    Ok(_) => refused += 1,
+                    Err(_) => passed += 1,
+                }
+            }
+        }
+    }
+    assert!(
+        refused > 100 && passed > 100,
+        "{refused} refused, {passed} passed"
+    );
+}

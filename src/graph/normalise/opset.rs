@@ -2,7 +2,8 @@
 //!
 //! Below, adapters rewrite the operators whose attributes, inputs or meaning changed up to 21; all
 //! others are the same but for wider types. Above, an operator that shape inference knows changed
-//! in types only (opsets 22 to 26, compared schema by schema); newer ones are refused by name.
+//! in types only (opsets 22 to 26, compared schema by schema), but for Cast; of the newer ones, those
+//! that have a formula become it, and the rest is refused by name.
 //! Source: <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>.
 
 use std::collections::{HashMap, HashSet};
@@ -153,6 +154,10 @@ impl Raise<'_> {
 
     fn node(&mut self, mut node: Node) -> Result<(), GraphError> {
         let from = self.from;
+        if matches!(node.op_type.as_str(), "Cast" | "CastLike") {
+            // Since opset 24, for a type that is not read here.
+            node.attributes.remove("round_mode");
+        }
         let adapted = |a: &&Adapted| a.op_type == node.op_type && from < a.below;
         let Some(adapted) = ADAPTED.iter().find(adapted) else {
             self.push(node);

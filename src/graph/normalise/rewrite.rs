@@ -57,7 +57,8 @@ pub(super) fn rms_norm(
     let axis = node.int("axis", -1)?;
     let axes: Vec<i64> = match rank {
         _ if axis < 0 => (axis.max(-64)..0).collect(),
-        Some(rank) => (axis..rank as i64).collect(),
+        Some(rank) if axis < rank as i64 => (axis..rank as i64).collect(),
+        Some(rank) => return Err(node.error(format!("axis {axis} of {rank} dimensions"))),
         None => return Err(node.error(format!("axis {axis} of an input of unknown rank"))),
     };
     let epsilon = scalar(b, float, node.float("epsilon", 1e-5)?);
