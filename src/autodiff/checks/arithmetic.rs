@@ -1,4 +1,5 @@
-use super::case::{Case, GAP, Random};
+use super::case::Case;
+use super::random::{GAP, Random};
 use crate::onnx::{DataType, Tensor};
 
 /// Dimensions to which all of the returned shapes broadcast, the first of them being that.

@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 
 /// Sizes of a random window over `axes` spatial axes, and of an input that it fits.
 pub struct Sizes {

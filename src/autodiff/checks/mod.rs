@@ -16,6 +16,7 @@ mod normalization;
 mod pooling;
 mod properties;
 mod pytorch;
+mod random;
 mod reduction;
 mod refusals;
 mod resize;
@@ -26,7 +27,8 @@ use std::collections::BTreeSet;
 
 use super::rules;
 use crate::runtime::testing::runtime;
-use case::{Case, Random};
+use case::Case;
+use random::Random;
 
 type Cases = fn(&mut Random) -> Vec<Case>;
 

@@ -1,6 +1,7 @@
 //! What rules do not cover they refuse, with the reason.
 
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 use crate::onnx::Tensor;
 
 #[test]

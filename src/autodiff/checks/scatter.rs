@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 use crate::onnx::Tensor;
 
 /// Integers of dimensions `dims`, from −`size` to below `size`.

@@ -3,6 +3,7 @@
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
 //! (Identity and Dropout go), `opset` (nodes are raised to opset 21, some by `rewrite`).
 
+mod adapted;
 mod batch;
 mod constants;
 mod identity;
@@ -14,8 +15,8 @@ mod tests;
 
 use super::{Graph, GraphError};
 
+pub use adapted::{ADAPTED, Adapted, NEWEST, OLDEST};
 pub use batch::free_batch;
-pub use opset::{ADAPTED, Adapted, NEWEST, OLDEST};
 pub use refuse::refuse_untrainable;
 
 /// The version of the default operator set that normalised graphs are written in.
