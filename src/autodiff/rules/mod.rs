@@ -117,7 +117,7 @@ Every rule is compared with finite differences in onnxruntime and with PyTorch's
         write!(
             table,
             "\nModels of opsets {OLDEST} to {NEWEST} are brought to opset {OPSET} in memory; where an operator \
-             was\nanother in an older opset, the table says what is adapted.\n\n\
+             had\nanother form in an older opset, the table says what is adapted.\n\n\
              | operator | opsets | not covered |\n| --- | --- | --- |\n"
         )
         .unwrap();
