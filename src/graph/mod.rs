@@ -6,6 +6,7 @@
 mod build;
 #[cfg(test)]
 mod cases;
+mod einsum;
 mod error;
 pub mod infer;
 mod node;
@@ -25,6 +26,7 @@ use crate::onnx::messages::{
 use crate::onnx::{DataType, Model, OnnxError, Tensor};
 
 pub use build::Builder;
+pub use einsum::Einsum;
 pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};

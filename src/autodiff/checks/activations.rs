@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 use crate::onnx::Tensor;
 
 pub fn cases(random: &mut Random) -> Vec<Case> {

@@ -1,4 +1,5 @@
-use super::case::{Case, GAP, Random};
+use super::case::Case;
+use super::random::{GAP, Random};
 use crate::onnx::{DataType, Tensor};
 
 /// Dimensions to which all of the returned shapes broadcast, the first of them being that.
@@ -63,6 +64,8 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
         cases.push(Case::new("Exp").trained(random.any(dims)));
         cases.push(Case::new("Log").trained(random.positive(dims)));
         cases.push(Case::new("Reciprocal").trained(random.positive(dims)));
+        cases.push(Case::new("Sin").trained(random.any(dims)));
+        cases.push(Case::new("Cos").trained(random.any(dims)));
         cases.push(Case::new("Erf").trained(random.any(dims)));
         for exponent in [2.0, 3.0, 0.0, 1.0, 0.5, -1.5] {
             let case = Case::new("Pow").trained(random.positive(dims));

@@ -4,98 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 
 use ndarray::{ArrayD, IxDyn};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
+use super::random::Random;
 use crate::autodiff::{Operators, gradients};
 use crate::graph::{Attribute, Builder, Graph, Node, Shapes, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
+use ndarray::{ArrayD, IxDyn};
 
 /// Largest difference allowed, relative to the largest element of the gradient (or to 1).
 const TOLERANCE: f64 = 2e-4;
-/// Values of kinked operators keep this distance from kinks and from each other: more than any
-/// step of the differences.
-pub const GAP: f32 = 0.08;
-
-/// Seeded random values.
-pub struct Random(ChaCha8Rng);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Random(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    /// A number from `low` to `high`, both included.
-    pub fn size(&mut self, low: usize, high: usize) -> usize {
-        self.0.random_range(low..=high)
-    }
-
-    pub fn sizes(&mut self, count: usize, low: usize, high: usize) -> Vec<usize> {
-        (0..count).map(|_| self.size(low, high)).collect()
-    }
-
-    pub fn flip(&mut self) -> bool {
-        self.0.random()
-    }
-
-    pub fn uniform(&mut self, dims: &[usize], low: f32, high: f32) -> Tensor {
-        let count: usize = dims.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| self.0.random_range(low..high)).collect();
-        Tensor::f32(dims, &values)
-    }
-
-    /// Values from −1.5 to 1.5.
-    pub fn any(&mut self, dims: &[usize]) -> Tensor {
-        self.uniform(dims, -1.5, 1.5)
-    }
-
-    pub fn positive(&mut self, dims: &[usize]) -> Tensor {
-        self.uniform(dims, 0.5, 2.0)
-    }
-
-    /// Values from −4 to 4 at least [`GAP`] away from each of `kinks`.
-    pub fn avoiding(&mut self, dims: &[usize], kinks: &[f32]) -> Tensor {
-        let count: usize = dims.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|_| {
-                loop {
-                    let value = self.0.random_range(-4.0f32..4.0);
-                    if kinks.iter().all(|k| (value - k).abs() > GAP) {
-                        return value;
-                    }
-                }
-            })
-            .collect();
-        Tensor::f32(dims, &values)
-    }
-
-    /// Values in random order that differ from each other by at least [`GAP`].
-    pub fn distinct(&mut self, dims: &[usize]) -> Tensor {
-        let count: usize = dims.iter().product();
-        let mut values: Vec<f32> = (0..count)
-            .map(|i| (i as f32 - count as f32 / 2.0) * GAP)
-            .collect();
-        for i in (1..count).rev() {
-            values.swap(i, self.0.random_range(0..=i));
-        }
-        Tensor::f32(dims, &values)
-    }
-
-    /// Random dimensions of some of which may be 1, to be broadcast to `dims`, with leading ones
-    /// left out at times.
-    pub fn broadcastable(&mut self, dims: &[usize]) -> Vec<usize> {
-        let skip = if self.flip() {
-            0
-        } else {
-            self.size(0, dims.len())
-        };
-        dims[skip..]
-            .iter()
-            .map(|&d| if self.size(0, 2) == 0 { 1 } else { d })
-            .collect()
-    }
-}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Role {
@@ -125,10 +43,17 @@ impl fmt::Display for Case {
             match role {
                 Role::Absent => write!(f, " -")?,
                 Role::Constant if !tensor.dtype.is_float() => write!(f, " {:?}", tensor.to_i64())?,
+                Role::Constant if tensor.len() <= 8 => write!(f, " {:?}", tensor.to_f32())?,
                 _ => write!(f, " {:?}", tensor.dims)?,
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
@@ -288,6 +213,38 @@ impl Case {
         run(&mut session, &feeds)?.iter().map(floats).collect()
     }
 
+    /// This case with one number of its attributes or constants replaced.
+    pub fn mutated(mut self, random: &mut Random, by: i64) -> Self {
+        let integers = |(_, t): &&mut (Role, Tensor)| t.dtype == DataType::Int64 && !t.is_empty();
+        let attributes = self.node.attributes.len();
+        let constants = self.inputs.iter_mut().filter(integers).count();
+        if attributes + constants == 0 {
+            return self;
+        }
+        let which = random.size(0, attributes + constants - 1);
+        if let Some(value) = self.node.attributes.values_mut().nth(which) {
+            match value {
+                Attribute::Ints(v) if !v.is_empty() => {
+                    let at = random.size(0, v.len() - 1);
+                    v[at] = by;
+                }
+                other => *other = by.into(),
+            }
+            return self;
+        }
+        let mut constants = self.inputs.iter_mut().filter(integers);
+        if let Some((_, tensor)) = constants.nth(which - attributes)
+            && let Some(mut values) = tensor.to_i64()
+        {
+            let at = random.size(0, values.len() - 1);
+            values[at] = by;
+            let dims = std::mem::take(&mut tensor.dims);
+            *tensor = Tensor::i64s(&values);
+            tensor.dims = dims;
+        }
+        self
+    }
+
     /// The error of differentiating, for a node that a rule refuses.
     pub fn refusal(&self) -> Result<String, String> {
         let graph = self.graph(DataType::Float)?;
@@ -421,7 +378,7 @@ fn infer(graph: &Graph) -> Result<Shapes, String> {
     infer_shapes(graph, &HashMap::new()).map_err(|e| e.to_string())
 }
 
-fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
+pub fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
     let bytes = encode(&graph.to_model(usize::MAX).0).map_err(|e| e.to_string())?;
     let options = SessionOptions {
         threads: 1,
@@ -430,7 +387,7 @@ fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
     Session::new(runtime, &bytes, &[], &options).map_err(|e| e.to_string())
 }
 
-fn run(session: &mut Session, feeds: &[(&str, Array)]) -> Result<Vec<Array>, String> {
+pub fn run(session: &mut Session, feeds: &[(&str, Array)]) -> Result<Vec<Array>, String> {
     let feeds: Vec<(&str, &Array)> = feeds.iter().map(|(n, a)| (*n, a)).collect();
     session.run(&feeds).map_err(|e| e.to_string())
 }
@@ -453,7 +410,7 @@ fn widen(tensor: &Tensor, float: DataType) -> Tensor {
     }
 }
 
-fn array(tensor: &Tensor, float: DataType) -> Result<Array, String> {
+pub fn array(tensor: &Tensor, float: DataType) -> Result<Array, String> {
     let dims = IxDyn(&tensor.dims);
     let fail = |e: ndarray::ShapeError| e.to_string();
     if tensor.dtype == DataType::Float {
@@ -482,7 +439,7 @@ fn array(tensor: &Tensor, float: DataType) -> Result<Array, String> {
     })
 }
 
-fn floats(array: &Array) -> Result<Vec<f64>, String> {
+pub fn floats(array: &Array) -> Result<Vec<f64>, String> {
     match array {
         Array::F32(a) => Ok(a.iter().map(|&v| f64::from(v)).collect()),
         Array::F64(a) => Ok(a.iter().copied().collect()),

@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 
 /// Sizes of a random window over `axes` spatial axes, and of an input that it fits.
 pub struct Sizes {
@@ -62,6 +63,41 @@ fn conv(
     }
 }
 
+/// A transposed convolution of `batch` samples of `inputs` channels to `outputs` in `group` groups.
+fn conv_transpose(
+    random: &mut Random,
+    [batch, inputs, outputs, group]: [usize; 4],
+    input: &[usize],
+    kernel: &[usize],
+) -> Case {
+    let x = [&[batch, inputs], input].concat();
+    let w = [&[inputs, outputs / group], kernel].concat();
+    Case::new("ConvTranspose")
+        .trained(random.any(&x))
+        .trained(random.any(&w))
+        .with("group", group as i64)
+}
+
+fn transposed_cases(random: &mut Random) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let plain = |random: &mut Random| conv_transpose(random, [2, 3, 2, 1], &[3, 2], &[2, 3]);
+    cases.push(plain(random));
+    cases.push(plain(random).trained(random.any(&[2])));
+    cases.push(plain(random).sizes("pads", &[1, 0, 0, 2]));
+    let strided = plain(random).sizes("strides", &[2, 3]);
+    cases.push(strided.sizes("output_padding", &[1, 2]));
+    cases.push(plain(random).sizes("dilations", &[3, 2]));
+    let shaped = |random: &mut Random| plain(random).sizes("strides", &[2, 3]);
+    for mode in ["NOTSET", "SAME_UPPER", "SAME_LOWER"] {
+        let case = shaped(random).with("auto_pad", mode);
+        cases.push(case.sizes("output_shape", &[5, 3]));
+    }
+    cases.push(conv_transpose(random, [2, 4, 4, 2], &[3], &[3]).sizes("strides", &[2]));
+    cases.push(conv_transpose(random, [1, 3, 3, 3], &[2, 3], &[2, 2]));
+    cases.push(conv_transpose(random, [1, 2, 4, 2], &[2, 1, 2], &[2, 2, 1]));
+    cases
+}
+
 pub fn cases(random: &mut Random) -> Vec<Case> {
     let mut cases = Vec::new();
     for round in 0..72 {
@@ -105,5 +141,6 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
         let case = conv(random, channels, &[3, 3], &[2, 2], false);
         cases.push(case.sizes("pads", &[3, 2, 2, 3]));
     }
+    cases.extend(transposed_cases(random));
     cases
 }

@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 use crate::onnx::Tensor;
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
@@ -46,6 +47,12 @@ fn shape_cases(random: &mut Random) -> Vec<Case> {
     ] {
         cases.push(Case::new("Tile").trained(random.any(from)).ints(repeats));
     }
+    for mode in ["DCR", "CRD"] {
+        let case = Case::new("DepthToSpace").trained(random.any(&[2, 8, 2, 3]));
+        cases.push(case.with("blocksize", 2).with("mode", mode));
+    }
+    let blocks = Case::new("SpaceToDepth").trained(random.any(&[2, 2, 4, 6]));
+    cases.push(blocks.with("blocksize", 2));
     cases
 }
 

@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -41,6 +42,23 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
     ] {
         let case = Case::new("MatMul").trained(random.any(a));
         cases.push(case.trained(random.any(b)));
+    }
+    for (equation, operands) in [
+        ("ij,jk->ik", &[&[2, 3][..], &[3, 4]][..]),
+        ("bhqd,bhkd->bhqk", &[&[2, 2, 3, 2], &[2, 2, 4, 2]]),
+        ("bij,bjk", &[&[2, 2, 3], &[2, 3, 2]]),
+        ("...ij,jk->...ik", &[&[2, 2, 3], &[3, 2]]),
+        ("...ij,...jk->...ik", &[&[2, 1, 2, 3], &[1, 3, 3, 2]]),
+        ("i,j->ij", &[&[2], &[3]]),
+        ("ij->ji", &[&[2, 3]]),
+        ("ij->i", &[&[2, 3]]),
+        ("ij,ij->", &[&[2, 3], &[2, 3]]),
+        ("ij,jk,kl->il", &[&[2, 3], &[3, 2], &[2, 2]]),
+        ("ij,jk->ik", &[&[2, 1], &[3, 2]]),
+    ] {
+        let case = Case::new("Einsum").with("equation", equation);
+        let operands = operands.iter().map(|dims| random.any(dims));
+        cases.push(operands.fold(case, Case::trained));
     }
     cases
 }

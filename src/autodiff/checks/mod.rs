@@ -14,15 +14,21 @@ mod layout;
 mod linear;
 mod normalization;
 mod pooling;
+mod properties;
+mod pytorch;
+mod random;
 mod reduction;
 mod refusals;
+mod resize;
+mod scatter;
 mod sweep;
 
 use std::collections::BTreeSet;
 
 use super::rules;
 use crate::runtime::testing::runtime;
-use case::{Case, Random};
+use case::Case;
+use random::Random;
 
 type Cases = fn(&mut Random) -> Vec<Case>;
 
@@ -35,6 +41,8 @@ const FAMILIES: &[Cases] = &[
     normalization::cases,
     pooling::cases,
     reduction::cases,
+    resize::cases,
+    scatter::cases,
 ];
 
 /// Checks all cases of a family and reports all failures.
@@ -103,4 +111,14 @@ fn pools_agree_with_finite_differences() {
 #[test]
 fn reductions_agree_with_finite_differences() {
     check(reduction::cases);
+}
+
+#[test]
+fn resizes_agree_with_finite_differences() {
+    check(resize::cases);
+}
+
+#[test]
+fn picking_and_placing_agree_with_finite_differences() {
+    check(scatter::cases);
 }

@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -43,6 +44,17 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
             let group = group.trained(random.any(&[4])).trained(random.any(&[4]));
             // It computes its statistics in single precision, whatever the input's.
             cases.push(group.with("num_groups", groups).single());
+        }
+    }
+    for (dims, axis) in [
+        (&[5][..], -1),
+        (&[2, 3], 0),
+        (&[2, 3, 2], 1),
+        (&[2, 2, 3], -1),
+    ] {
+        for p in [1, 2] {
+            let case = Case::new("LpNormalization").trained(random.avoiding(dims, &[0.0]));
+            cases.push(case.with("axis", axis).with("p", p));
         }
     }
     // onnxruntime has it for images and odd sizes only.

@@ -1,5 +1,6 @@
-use super::case::{Case, Random};
+use super::case::Case;
 use super::conv::Sizes;
+use super::random::Random;
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     let mut cases = Vec::new();

@@ -1,4 +1,5 @@
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     let mut cases = Vec::new();

@@ -1,6 +1,7 @@
 //! What rules do not cover they refuse, with the reason.
 
-use super::case::{Case, Random};
+use super::case::Case;
+use super::random::Random;
 use crate::onnx::Tensor;
 
 #[test]
@@ -50,6 +51,18 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
         .trained(random.any(&[2, 3]))
         .trained(random.any(&[3]))
         .outputs(2, &[0, 1]);
+    let policy = image(random, "Resize").absent().absent();
+    let policy = policy.ints(&[2, 4, 8, 8]);
+    let kept = image(random, "Resize").absent();
+    let kept = kept.constant(Tensor::f32(&[4], &[1.0, 1.0, 1.1, 2.0]));
+    let diagonal = Case::new("Einsum").trained(random.any(&[2, 2]));
+    let places = || Tensor::i64s(&[0]);
+    let product = Case::new("ScatterElements").trained(random.any(&[2]));
+    let product = product.given(places()).trained(random.any(&[1]));
+    let transposed = |random: &mut Random| {
+        let case = image(random, "ConvTranspose").trained(random.any(&[2, 1, 1, 1]));
+        case.sizes("strides", &[2, 2])
+    };
     let double = image(random, "Cast").with("to", 11);
     for (case, reason) in [
         (trained_mean, "running statistics"),
@@ -73,6 +86,21 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
         (image(random, "Celu").with("alpha", -1f32), "alpha is -1"),
         (image(random, "Selu").with("gamma", -1f32), "gamma is -1"),
         (
+            policy.with("keep_aspect_ratio_policy", "not_larger"),
+            "keep_aspect_ratio_policy",
+        ),
+        (kept.with("mode", "linear"), "leaves a size"),
+        (diagonal.with("equation", "ii->i"), "named twice"),
+        (product.with("reduction", "mul"), "reduction = mul"),
+        (
+            transposed(random).sizes("output_padding", &[2, 0]),
+            "output_padding",
+        ),
+        (
+            transposed(random).with("auto_pad", "SAME_UPPER"),
+            "beyond what its kernel reaches",
+        ),
+        (
             image(random, "Round"),
             "no gradient rule for operator Round",
         ),
@@ -87,4 +115,39 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
     }
     // A cast alone passes; what would compute on its result does not.
     assert!(double.refusal().is_err());
+}
+
+#[test]
+fn hostile_attributes_and_constants_are_differentiated_or_refused_and_never_panic() {
+    let extremes = [
+        i64::MIN,
+        -3,
+        -1,
+        0,
+        1,
+        2,
+        7,
+        1 << 31,
+        1 << 40,
+        1 << 62,
+        i64::MAX,
+    ];
+    let random = &mut Random::new(5);
+    let (mut refused, mut passed) = (0, 0);
+    for _ in 0..8 {
+        for family in super::FAMILIES {
+            for case in family(&mut Random::new(7)) {
+                let by = extremes[random.size(0, extremes.len() - 1)];
+                let case = case.mutated(random, by);
+                match case.refusal() {
+                    Ok(_) => refused += 1,
+                    Err(_) => passed += 1,
+                }
+            }
+        }
+    }
+    assert!(
+        refused > 100 && passed > 100,
+        "{refused} refused, {passed} passed"
+    );
 }

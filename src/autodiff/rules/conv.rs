@@ -8,6 +8,7 @@ use super::window::{Window, to_i64};
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Conv",
+    since: 1,
     limits: "",
     backward: conv,
 }];

@@ -7,25 +7,33 @@ use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
 use super::layout::slice;
 
+/// Elements beyond which an axis padded by copies is refused: their places are listed here.
+const MAX_PLACES: usize = 1 << 26;
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Slice",
+        since: 1,
         limits: "computed starts, axes or steps",
         backward: slice_rule,
     },
     Rule {
         op_type: "Gather",
+        since: 1,
         limits: "",
         backward: gather,
     },
     Rule {
         op_type: "Tile",
+        since: 1,
         limits: "computed repeats",
         backward: tile,
     },
     Rule {
         op_type: "Pad",
-        limits: "computed pads; a trained value; negative pads in modes other than constant",
+        since: 1,
+        limits: "computed pads; a trained value; negative pads in modes other than \
+                 constant; padding by copies to more than 2²⁶",
         backward: pad,
     },
 ];
@@ -161,6 +169,9 @@ fn pad(c: &mut Context) -> Contributions {
         let size = dims[axis] as i64;
         if current[axis] == dims[axis] {
             continue;
+        }
+        if current[axis] > MAX_PLACES {
+            return c.refuse(format!("padding {size} to {}", current[axis]));
         }
         let place = |i: i64| match mode {
             "edge" => Some(i.clamp(0, size - 1)),

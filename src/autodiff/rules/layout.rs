@@ -6,48 +6,69 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Identity",
+        since: 1,
         limits: "",
         backward: identity,
     },
     Rule {
         op_type: "Flatten",
+        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Reshape",
+        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Squeeze",
+        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Unsqueeze",
+        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Transpose",
+        since: 1,
         limits: "",
         backward: transpose,
     },
     Rule {
         op_type: "Concat",
+        since: 1,
         limits: "",
         backward: concat,
     },
     Rule {
         op_type: "Split",
+        since: 1,
         limits: "",
         backward: split,
     },
     Rule {
         op_type: "Expand",
+        since: 8,
         limits: "",
         backward: expand,
+    },
+    Rule {
+        op_type: "DepthToSpace",
+        since: 1,
+        limits: "",
+        backward: depth_to_space,
+    },
+    Rule {
+        op_type: "SpaceToDepth",
+        since: 1,
+        limits: "",
+        backward: space_to_depth,
     },
 ];
 
@@ -134,6 +155,35 @@ fn expand(c: &mut Context) -> Contributions {
     let (from, to) = (c.output_dims()?, c.input_dims(0)?);
     let dy = c.gradient()?;
     Ok(vec![Some(c.unbroadcast(&dy, &from, &to))])
+}
+
+/// DepthToSpace: Y spreads groups of b² channels over blocks of b × b positions; dX gathers dY's blocks
+/// into channels again. Of the b² channels of one, DCR takes every C/b²-th, CRD takes neighbours.
+/// Source: <https://onnx.ai/onnx/operators/onnx__DepthToSpace.html>.
+fn depth_to_space(c: &mut Context) -> Contributions {
+    let dims = c.input_dims(0)?;
+    let block = c.node.int("blocksize", 0)?;
+    let side = usize::try_from(block).unwrap_or(0);
+    let dy = c.gradient()?;
+    let gathered = c.op("SpaceToDepth", &[&dy], vec![("blocksize", block.into())]);
+    match (c.node.string("mode", "DCR")?, dims.as_slice()) {
+        ("DCR", _) => Ok(vec![Some(gathered)]),
+        ("CRD", &[n, channels, h, w]) if side > 0 => {
+            let split = c.reshape(&gathered, &[n, side * side, channels / side / side, h * w]);
+            let turned = c.transpose(&split, &[0, 2, 1, 3]);
+            Ok(vec![Some(c.reshape(&turned, &dims))])
+        }
+        (mode, _) => c.refuse(format!("mode = {mode}")),
+    }
+}
+
+/// SpaceToDepth: Y gathers blocks of b × b positions into channels; dX spreads them again.
+/// Source: <https://onnx.ai/onnx/operators/onnx__SpaceToDepth.html>.
+fn space_to_depth(c: &mut Context) -> Contributions {
+    let block = c.node.int("blocksize", 0)?;
+    let dy = c.gradient()?;
+    let spread = c.op("DepthToSpace", &[&dy], vec![("blocksize", block.into())]);
+    Ok(vec![Some(spread)])
 }
 
 /// `value[starts..ends]` along `axes`.

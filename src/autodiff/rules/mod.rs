@@ -7,13 +7,17 @@
 mod activation;
 mod arithmetic;
 mod conv;
+mod conv_transpose;
 mod conv_weight;
+mod einsum;
 mod indexing;
 mod layout;
 mod linear;
 mod normalization;
 mod pooling;
 mod reduction;
+mod resize;
+mod scatter;
 mod selection;
 mod smooth;
 mod softmax;
@@ -28,6 +32,8 @@ use super::context::{Context, Contributions};
 pub struct Rule {
     /// The operator.
     pub op_type: &'static str,
+    /// The version of the default operator set that brought the operator.
+    pub since: i64,
     /// What the rule does not cover; empty when it covers everything.
     pub limits: &'static str,
     /// Appends the gradients.
@@ -38,12 +44,16 @@ const FAMILIES: &[&[Rule]] = &[
     activation::RULES,
     arithmetic::RULES,
     conv::RULES,
+    conv_transpose::RULES,
+    einsum::RULES,
     indexing::RULES,
     layout::RULES,
     linear::RULES,
     normalization::RULES,
     pooling::RULES,
     reduction::RULES,
+    resize::RULES,
+    scatter::RULES,
     selection::RULES,
     smooth::RULES,
     softmax::RULES,
@@ -64,25 +74,68 @@ mod tests {
     use std::fmt::Write;
     use std::path::Path;
 
+    use super::Rule;
+    use crate::graph::normalise::{ADAPTED, NEWEST, OLDEST, OPSET};
+
     const HEAD: &str = "\
 # Operators that can be trained through
 
-A gradient passes from the loss back to a trained parameter through the operators below, in models
-of any opset that `ftsurgery` can raise to opset 21. Other operators may stand anywhere before the
-first trained parameter, and in computations of shapes and indices. What a rule does not cover it
-refuses, naming the node and the parameter; no gradient is approximate. All values on the way are
-float32.
+A gradient passes from the loss back to a trained parameter through the operators below. Other
+operators may stand anywhere before the first trained parameter, and in computations of shapes and
+indices. What a rule does not cover it refuses, naming the node and the parameter; no gradient is
+approximate. All values on the way are float32.
 
-Every rule is compared with finite differences in onnxruntime (`cargo test checks`).
-
-| operator | not covered |
-| --- | --- |
+Every rule is compared with finite differences in onnxruntime and with PyTorch's numbers
+(`cargo test checks`).
 ";
 
-    fn sorted() -> Vec<&'static super::Rule> {
+    fn sorted() -> Vec<&'static Rule> {
         let mut rules: Vec<_> = super::all().collect();
         rules.sort_by_key(|r| r.op_type);
         rules
+    }
+
+    fn link(op_type: &str) -> String {
+        format!("[{op_type}](https://onnx.ai/onnx/operators/onnx__{op_type}.html)")
+    }
+
+    /// The opsets in which a rule's operator is taken, and what older nodes of it are brought from.
+    fn opsets(rule: &Rule) -> String {
+        let mut text = format!("{} to {NEWEST}", rule.since.max(OLDEST));
+        let adapted = ADAPTED.iter().find(|a| a.op_type == rule.op_type);
+        match adapted {
+            Some(a) if a.always() => write!(text, "; {}", a.change),
+            Some(a) => write!(text, "; below {}: {}", a.below, a.change),
+            None => Ok(()),
+        }
+        .unwrap();
+        text
+    }
+
+    fn table() -> String {
+        let mut table = HEAD.to_owned();
+        write!(
+            table,
+            "\nModels of opsets {OLDEST} to {NEWEST} are brought to opset {OPSET} in memory; where an operator \
+             had\nanother form in an older opset, the table says what is adapted.\n\n\
+             | operator | opsets | not covered |\n| --- | --- | --- |\n"
+        )
+        .unwrap();
+        for rule in sorted() {
+            let link = link(rule.op_type);
+            writeln!(table, "| {link} | {} | {} |", opsets(rule), rule.limits).unwrap();
+        }
+        table.push_str(
+            "\nThese are written in operators of the table before anything else:\n\n\
+             | operator | how |\n| --- | --- |\n",
+        );
+        let ruled = |op_type: &str| super::all().any(|r| r.op_type == op_type);
+        for a in ADAPTED.iter().filter(|a| a.always() && !ruled(a.op_type)) {
+            writeln!(table, "| {} | {} |", link(a.op_type), a.change).unwrap();
+        }
+        let dropout = "goes, as at inference; its mask must be unused";
+        writeln!(table, "| {} | {dropout} |", link("Dropout")).unwrap();
+        table
     }
 
     #[test]
@@ -93,14 +146,7 @@ Every rule is compared with finite differences in onnxruntime (`cargo test check
     /// With `UPDATE_DOCS=1` it writes the table instead.
     #[test]
     fn the_table_of_operators_is_up_to_date() {
-        let mut table = HEAD.to_owned();
-        for rule in sorted() {
-            let link = format!(
-                "[{0}](https://onnx.ai/onnx/operators/onnx__{0}.html)",
-                rule.op_type
-            );
-            writeln!(table, "| {link} | {} |", rule.limits).unwrap();
-        }
+        let table = table();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operators.md");
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -6,26 +6,37 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "BatchNormalization",
+        since: 1,
         limits: "trained running statistics; training_mode = 1 with a momentum other than 0",
         backward: batch_normalization,
     },
     Rule {
         op_type: "LayerNormalization",
+        since: 17,
         limits: "a loss that depends on the mean or deviation outputs",
         backward: layer_normalization,
     },
     Rule {
         op_type: "InstanceNormalization",
+        since: 1,
         limits: "",
         backward: instance_normalization,
     },
     Rule {
         op_type: "GroupNormalization",
+        since: 18,
         limits: "",
         backward: group_normalization,
     },
     Rule {
+        op_type: "LpNormalization",
+        since: 1,
+        limits: "",
+        backward: lp_normalization,
+    },
+    Rule {
         op_type: "LRN",
+        since: 1,
         limits: "",
         backward: local_response,
     },
@@ -216,6 +227,35 @@ fn through_statistics(
     let centred = c.call("Sub", &[g, &mean]);
     let rest = c.call("Sub", &[&centred, &along]);
     c.call("Mul", &[&rest, inverse])
+}
+
+/// LpNormalization: Y = X / n, n = Σ|X| (p = 1) or √ΣX² (p = 2) along an axis, Y = 0 where n = 0.
+///
+/// dX = (dY − S Σ dY Y) / n with S = sign X (p = 1) or Y (p = 2), and 0 where n = 0.
+/// Source: <https://onnx.ai/onnx/operators/onnx__LpNormalization.html>.
+fn lp_normalization(c: &mut Context) -> Contributions {
+    let rank = c.input_dims(0)?.len();
+    let axis = c.axis(c.node.int("axis", -1)?, rank)?;
+    let norm = match c.node.int("p", 2)? {
+        1 => "ReduceL1",
+        2 => "ReduceL2",
+        p => return c.refuse(format!("p = {p}")),
+    };
+    let (dy, x, y) = (c.gradient()?, c.input(0)?, c.output(0)?);
+    let axes = c.ints(&[axis as i64]);
+    let size = c.call(norm, &[x, &axes]);
+    let slope = match norm {
+        "ReduceL1" => c.call("Sign", &[x]),
+        _ => y.to_owned(),
+    };
+    let product = c.call("Mul", &[&dy, y]);
+    let along = c.reduce_sum(&product, &[axis], true);
+    let radial = c.call("Mul", &[&slope, &along]);
+    let rest = c.call("Sub", &[&dy, &radial]);
+    let zero = c.scalar(0.0);
+    let there = c.call("Greater", &[&size, &zero]);
+    let scaled = c.call("Div", &[&rest, &size]);
+    Ok(vec![Some(c.masked(&there, &scaled))])
 }
 
 /// LRN: Yᵢ = Xᵢ Sᵢ^(−β), Sᵢ = bias + α/n Σⱼ Xⱼ² over the n channels j around channel i.

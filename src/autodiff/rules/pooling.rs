@@ -13,22 +13,26 @@ const MAX_WORK: usize = 1 << 26;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "MaxPool",
+        since: 1,
         limits: "storage_order = 1",
         backward: max_pool,
     },
     Rule {
         op_type: "AveragePool",
+        since: 1,
         limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
                  auto_pad = SAME_… with a stride beyond the kernel; maps of 2²⁶ window elements or more",
         backward: average_pool,
     },
     Rule {
         op_type: "GlobalAveragePool",
+        since: 1,
         limits: "",
         backward: global_average_pool,
     },
     Rule {
         op_type: "GlobalMaxPool",
+        since: 1,
         limits: "",
         backward: global_max_pool,
     },

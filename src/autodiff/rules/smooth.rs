@@ -8,41 +8,61 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Softplus",
+        since: 1,
         limits: "",
         backward: softplus,
     },
     Rule {
         op_type: "Softsign",
+        since: 1,
         limits: "",
         backward: softsign,
     },
     Rule {
         op_type: "Gelu",
+        since: 20,
         limits: "",
         backward: gelu,
     },
     Rule {
         op_type: "Mish",
+        since: 18,
         limits: "",
         backward: mish,
     },
     Rule {
         op_type: "Selu",
+        since: 1,
         limits: "an alpha or gamma that is not positive",
         backward: selu,
     },
     Rule {
         op_type: "Celu",
+        since: 12,
         limits: "an alpha that is not positive",
         backward: celu,
     },
     Rule {
+        op_type: "Sin",
+        since: 7,
+        limits: "",
+        backward: sine,
+    },
+    Rule {
+        op_type: "Cos",
+        since: 7,
+        limits: "",
+        backward: cosine,
+    },
+    Rule {
         op_type: "ThresholdedRelu",
+        since: 10,
         limits: "",
         backward: thresholded_relu,
     },
     Rule {
         op_type: "PRelu",
+        since: 1,
         limits: "",
         backward: prelu,
     },
@@ -166,6 +186,23 @@ fn celu(c: &mut Context) -> Contributions {
     let curved = c.call("Add", &[&scaled, &one]);
     let slope = c.call("Where", &[&active, &one, &curved]);
     Ok(vec![Some(c.call("Mul", &[&dy, &slope]))])
+}
+
+/// Sin: dX = dY cos X.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Sin.html>.
+fn sine(c: &mut Context) -> Contributions {
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let slope = c.call("Cos", &[x]);
+    Ok(vec![Some(c.call("Mul", &[&dy, &slope]))])
+}
+
+/// Cos: dX = −dY sin X.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Cos.html>.
+fn cosine(c: &mut Context) -> Contributions {
+    let (dy, x) = (c.gradient()?, c.input(0)?);
+    let slope = c.call("Sin", &[x]);
+    let product = c.call("Mul", &[&dy, &slope]);
+    Ok(vec![Some(c.call("Neg", &[&product]))])
 }
 
 /// ThresholdedRelu: Y = X where X > α, else 0; dX = dY where X > α.

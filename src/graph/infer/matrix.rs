@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use std::collections::BTreeMap;
+use crate::graph::Einsum;
 
 use super::elementwise::broadcast;
 use super::op::{Inferred, Op};
@@ -60,55 +60,12 @@ pub(super) fn gemm(op: &Op) -> Inferred {
     Op::one(op.dtype(0)?, dims)
 }
 
-/// `Einsum` over named axes; the ellipsis is not supported.
+/// `Einsum`: the sizes of the output's letters.
 pub(super) fn einsum(op: &Op) -> Inferred {
-    let equation: String = op
-        .node
-        .string("equation", "")?
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect();
-    let refuse = || op.error(format!("the equation `{equation}` is not supported"));
-    let (left, right) = match equation.split_once("->") {
-        Some((left, right)) => (left, Some(right)),
-        None => (equation.as_str(), None),
-    };
-    let terms: Vec<&str> = left.split(',').collect();
-    if terms.len() != op.node.inputs.len() {
-        return Err(refuse());
-    }
-    let mut sizes: BTreeMap<char, (usize, usize)> = BTreeMap::new();
-    for (index, term) in terms.iter().enumerate() {
-        let dims = op.dims(index)?;
-        if term.chars().count() != dims.len() || !term.chars().all(|c| c.is_ascii_alphabetic()) {
-            return Err(refuse());
-        }
-        for (letter, &size) in term.chars().zip(dims) {
-            let entry = sizes.entry(letter).or_insert((size, 0));
-            entry.1 += 1;
-            if entry.0 == 1 {
-                entry.0 = size;
-            }
-            if size != entry.0 && size != 1 {
-                return Err(op.error(format!(
-                    "the sizes {} and {size} of `{letter}` differ",
-                    entry.0
-                )));
-            }
-        }
-    }
-    let output: Vec<char> = match right {
-        Some(right) => right.chars().collect(),
-        None => sizes
-            .iter()
-            .filter(|(_, (_, count))| *count == 1)
-            .map(|(letter, _)| *letter)
-            .collect(),
-    };
-    let dims = output
-        .iter()
-        .map(|letter| sizes.get(letter).map(|(size, _)| *size))
-        .collect::<Option<_>>()
-        .ok_or_else(refuse)?;
-    Op::one(op.dtype(0)?, dims)
+    let dims: Vec<&[usize]> = (0..op.node.inputs.len())
+        .map(|i| op.dims(i))
+        .collect::<Result<_, _>>()?;
+    let equation = Einsum::of(op.node, &dims)?;
+    let sizes = equation.output.iter().filter_map(|l| equation.sizes.get(l));
+    Op::one(op.dtype(0)?, sizes.copied().collect())
 }

@@ -1,20 +1,23 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
-//! (Identity and Dropout go), `opset` (nodes are raised to opset 21). [`to_float32`] and [`free_batch`]
-//! go further where that is needed.
+//! (Identity and Dropout go), `opset` (nodes are raised to opset 21, some by `rewrite`).
+//! [`to_float32`] and [`free_batch`] go further where that is needed.
 
+mod adapted;
 mod batch;
 mod constants;
 mod identity;
 mod opset;
 mod precision;
 mod refuse;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
 use super::{Graph, GraphError};
 
+pub use adapted::{ADAPTED, Adapted, NEWEST, OLDEST};
 pub use batch::free_batch;
 pub use precision::to_float32;
 pub use refuse::refuse_untrainable;

@@ -2,7 +2,8 @@
 //!
 //! Below, adapters rewrite the operators whose attributes, inputs or meaning changed up to 21; all
 //! others are the same but for wider types. Above, an operator that shape inference knows changed
-//! in types only (opsets 22 to 26, compared schema by schema); newer ones are refused by name.
+//! in types only (opsets 22 to 26, compared schema by schema), but for Cast; of the newer ones, those
+//! that have a formula become it, and the rest is refused by name.
 //! Source: <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>.
 
 use std::collections::{HashMap, HashSet};
@@ -10,10 +11,8 @@ use std::collections::{HashMap, HashSet};
 use crate::graph::{Attribute, Builder, Graph, GraphError, Node, infer};
 use crate::onnx::{DataType, Tensor};
 
-use super::OPSET;
-
-const OLDEST: i64 = 9;
-const NEWEST: i64 = 26;
+use super::adapted::{ADAPTED, Adapted, NEWEST, OLDEST};
+use super::{OPSET, rewrite};
 
 pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
     let from = graph.opset;
@@ -22,7 +21,8 @@ pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
             "the model is of opset {from}; {OLDEST} to {NEWEST} are supported"
         )));
     }
-    let known_above = |n: &&Node| n.domain.is_empty() && !infer::knows(&n.op_type);
+    let formula = |n: &Node| ADAPTED.iter().any(|a| a.always() && a.op_type == n.op_type);
+    let known_above = |n: &&Node| n.domain.is_empty() && !infer::knows(&n.op_type) && !formula(n);
     if from > 22
         && let Some(node) = graph.nodes.iter().find(known_above)
     {
@@ -76,29 +76,33 @@ impl Raise<'_> {
 
     fn node(&mut self, mut node: Node) -> Result<(), GraphError> {
         let from = self.from;
-        match node.op_type.as_str() {
-            "Squeeze" | "Unsqueeze" | "ReduceSum" if from < 13 => {
+        if matches!(node.op_type.as_str(), "Cast" | "CastLike") {
+            // Since opset 24, for a type that is not read here.
+            node.attributes.remove("round_mode");
+        }
+        let adapted = |a: &&Adapted| a.op_type == node.op_type && from < a.below;
+        let Some(adapted) = ADAPTED.iter().find(adapted) else {
+            self.push(node);
+            return Ok(());
+        };
+        match adapted.op_type {
+            "Squeeze" | "Unsqueeze" => self.ints_to_input(&mut node, "axes", 1)?,
+            reduction if reduction.starts_with("Reduce") => {
                 self.ints_to_input(&mut node, "axes", 1)?;
             }
-            "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
-            | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSumSquare"
-                if from < 18 =>
-            {
-                self.ints_to_input(&mut node, "axes", 1)?;
-            }
-            "Split" if from < 18 => {
+            "Split" => {
                 self.ints_to_input(&mut node, "split", 1)?;
                 if node.input(1).is_none() {
                     let count = node.outputs.len() as i64;
                     node = node.with("num_outputs", count);
                 }
             }
-            "Clip" if from < 11 => {
+            "Clip" => {
                 node.inputs.truncate(1);
                 self.float_to_input(&mut node, "min", 1)?;
                 self.float_to_input(&mut node, "max", 2)?;
             }
-            "Pad" if from < 11 => {
+            "Pad" => {
                 node.inputs.truncate(1);
                 self.ints_to_input(&mut node, "pads", 1)?;
                 if node.float("value", 0.0)? == 0.0 {
@@ -106,32 +110,30 @@ impl Raise<'_> {
                 }
                 self.float_to_input(&mut node, "value", 2)?;
             }
-            "Slice" if from < 10 => {
+            "Slice" => {
                 node.inputs.truncate(1);
                 self.ints_to_input(&mut node, "starts", 1)?;
                 self.ints_to_input(&mut node, "ends", 2)?;
                 self.ints_to_input(&mut node, "axes", 3)?;
             }
-            "TopK" if from < 10 => {
+            "TopK" => {
                 if let Some(Attribute::Int(k)) = node.attributes.remove("k") {
                     let k = self.builder.ints(&[k]);
                     set_input(&mut node, 1, k);
                 }
             }
-            "Upsample" => self.old_resize(&mut node)?,
-            "Resize" if from < 11 => self.old_resize(&mut node)?,
-            "Resize" if from < 13 => {
+            "Upsample" => return self.old_resize(node),
+            "Resize" if from < 11 => return self.old_resize(node),
+            "Resize" => {
                 let mode = node.string("coordinate_transformation_mode", "half_pixel")?;
                 if mode == "tf_half_pixel_for_nn" {
                     return Err(node.error(format!("its {mode} is gone since opset 13")));
                 }
             }
-            "Scatter" if from < 11 => node.op_type = "ScatterElements".to_owned(),
-            "Softmax" | "LogSoftmax" | "Hardmax" if from < 13 => {
-                return self.old_softmax(node);
-            }
+            "Scatter" => node.op_type = "ScatterElements".to_owned(),
+            "Softmax" | "LogSoftmax" | "Hardmax" => return self.old_softmax(node),
             "BatchNormalization" => batch_norm(&mut node, from, &self.read)?,
-            "GridSample" if from < 20 => {
+            "GridSample" => {
                 let mode = match node.string("mode", "bilinear")? {
                     "bilinear" => "linear",
                     "bicubic" => "cubic",
@@ -140,18 +142,16 @@ impl Raise<'_> {
                 .to_owned();
                 node = node.with("mode", mode.as_str());
             }
-            "RoiAlign" if from < 16 => {
+            "RoiAlign" => {
                 node = node.with("coordinate_transformation_mode", "output_half_pixel");
             }
-            "GroupNormalization" if from < 21 => {
-                return Err(node.error(
-                    "before opset 21 its scale is per group; export the model at opset 21",
-                ));
+            "GroupNormalization" => rewrite::group_norm(&mut self.builder, &mut node)?,
+            "Swish" => return rewrite::swish(&mut self.builder, node, self.float),
+            "RMSNormalization" => {
+                let rank = node.input(0).and_then(|x| self.ranks.get(x)).copied();
+                return rewrite::rms_norm(&mut self.builder, node, self.float, rank);
             }
-            "DFT" if from < 20 => {
-                return Err(node.error("it cannot be raised from before opset 20"));
-            }
-            _ => {}
+            _ => return Err(node.error(format!("it cannot be raised from opset {from}"))),
         }
         self.push(node);
         Ok(())
@@ -195,19 +195,48 @@ impl Raise<'_> {
         Ok(())
     }
 
-    /// `Upsample` and `Resize` of opset 10 take positions as `asymmetric`, rounded down.
-    fn old_resize(&mut self, node: &mut Node) -> Result<(), GraphError> {
-        let Some(scales) = node.input(1).map(str::to_owned) else {
-            return Err(node.error("input 1, the scales, is missing"));
+    /// `Upsample` and `Resize` of opset 10 take positions as `asymmetric`, rounded down along axes
+    /// that grow and up along those that shrink: where both are there, in two steps.
+    fn old_resize(&mut self, mut node: Node) -> Result<(), GraphError> {
+        let (Some(scales), Some(output)) = (node.input(1), node.output(0).map(str::to_owned))
+        else {
+            return Err(node.error("its scales or output are missing"));
         };
+        let known = self.builder.graph().initializers.get(scales);
+        let known = known.and_then(Tensor::to_f32);
+        let nearest = node.string("mode", "nearest")? == "nearest";
+        if known.is_none() && nearest && node.op_type != "Upsample" {
+            return Err(node.error(
+                "its scales are computed, and decide how it rounds; export the model at opset 11 or \
+                 later",
+            ));
+        }
+        let mut steps = vec![("floor", scales.to_owned())];
+        if let Some(known) = known.filter(|k| nearest && k.iter().any(|&s| s < 1.0)) {
+            let mut part = |limit: fn(f32, f32) -> f32| {
+                let scales: Vec<f32> = known.iter().map(|&s| limit(s, 1.0)).collect();
+                self.builder.constant(Tensor::f32(&[scales.len()], &scales))
+            };
+            steps = vec![("floor", part(f32::max)), ("ceil", part(f32::min))];
+            if known.iter().all(|&s| s <= 1.0) {
+                steps.remove(0);
+            }
+        }
         node.op_type = "Resize".to_owned();
-        node.inputs.truncate(1);
-        set_input(node, 2, scales);
-        let mut set = |name: &str, value: &str| {
-            node.attributes.insert(name.to_owned(), value.into());
-        };
-        set("coordinate_transformation_mode", "asymmetric");
-        set("nearest_mode", "floor");
+        node = node.with("coordinate_transformation_mode", "asymmetric");
+        let count = steps.len();
+        for (step, (rounding, scales)) in steps.into_iter().enumerate() {
+            let mut part = node.clone().with("nearest_mode", rounding);
+            part.inputs.truncate(1);
+            set_input(&mut part, 2, scales);
+            if step + 1 < count {
+                let between = self.builder.fresh(&format!("{output}/enlarged"));
+                part.name.clone_from(&between);
+                part.outputs = vec![between.clone()];
+                node.inputs[0] = between;
+            }
+            self.push(part);
+        }
         Ok(())
     }
 

@@ -349,3 +349,79 @@ fn raised_nodes_compute_what_the_originals_compute() {
     }
     assert!(compared > 100, "only {compared} cases changed");
 }
+
+#[test]
+fn a_cast_loses_the_rounding_that_opset_24_brought() {
+    let cast = Node::new("c", "Cast", &["x"], &["y"]).with("to", 1);
+    let mut g = graph(25, &[2], vec![cast.clone().with("round_mode", "up")]);
+    normalise(&mut g).unwrap();
+    assert_eq!(g.nodes, [cast]);
+}
+
+#[test]
+fn swish_becomes_its_formula_under_its_own_names() {
+    let nodes = vec![
+        Node::new("s", "Swish", &["x"], &["h"]).with("alpha", 2.0f32),
+        Node::new("t", "Swish", &["h"], &["y"]),
+    ];
+    let mut g = graph(24, &[2], nodes);
+    normalise(&mut g).unwrap();
+    assert_eq!(names(&g), ["Mul", "Sigmoid", "Mul", "Sigmoid", "Mul"]);
+    assert_eq!(
+        (g.nodes[2].name.as_str(), &g.nodes[2].outputs[0][..]),
+        ("s", "h")
+    );
+    assert_eq!(
+        (g.nodes[4].name.as_str(), &g.nodes[4].outputs[0][..]),
+        ("t", "y")
+    );
+}
+
+#[test]
+fn an_rms_normalisation_from_an_axis_needs_the_rank() {
+    let norm = |from| Node::new("n", "RMSNormalization", &[from, "g"], &["y"]).with("axis", 1);
+    let with_scale = |input: &[usize], nodes| {
+        let mut g = graph(23, input, nodes);
+        g.initializers
+            .insert("g".to_owned(), Tensor::f32(&[3, 4], &[1.0; 12]));
+        g
+    };
+    let mut g = with_scale(&[2, 3, 4], vec![norm("x")]);
+    normalise(&mut g).unwrap();
+    let mean = g.nodes.iter().find(|n| n.is("ReduceMean")).unwrap();
+    assert_eq!(g.initializers[&mean.inputs[1]].to_i64().unwrap(), [1, 2]);
+    assert!(refused(with_scale(&[2], vec![norm("x")])).contains("`n` (RMSNormalization)"));
+    let hidden = vec![Node::new("e", "Exp", &["x"], &["h"]), norm("h")];
+    assert!(refused(with_scale(&[2, 3, 4], hidden)).contains("unknown rank"));
+}
+
+#[test]
+fn old_resizes_round_up_where_they_shrink_and_down_where_they_grow() {
+    let resize = |scales: &[f32]| {
+        let mut g = graph(
+            10,
+            &[1, 1, 6, 6],
+            vec![Node::new("r", "Resize", &["x", "s"], &["y"])],
+        );
+        g.initializers
+            .insert("s".to_owned(), Tensor::f32(&[scales.len()], scales));
+        normalise(&mut g).unwrap();
+        let modes = g
+            .nodes
+            .iter()
+            .map(|n| n.string("nearest_mode", "").unwrap().to_owned());
+        modes.collect::<Vec<_>>()
+    };
+    assert_eq!(resize(&[1.0, 1.0, 2.0, 1.0]), ["floor"]);
+    assert_eq!(resize(&[1.0, 1.0, 0.7, 1.0]), ["ceil"]);
+    assert_eq!(resize(&[1.0, 1.0, 2.0, 0.7]), ["floor", "ceil"]);
+    let nodes = vec![
+        Node::new("e", "Exp", &["s"], &["e"]),
+        Node::new("r", "Resize", &["x", "e"], &["y"]),
+    ];
+    let mut computed = graph(10, &[1, 1, 6, 6], nodes);
+    computed
+        .initializers
+        .insert("s".to_owned(), Tensor::f32(&[4], &[0.0; 4]));
+    assert!(refused(computed).contains("`r` (Resize)"));
+}
