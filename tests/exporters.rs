@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{DataType, Model, encode};
 use ftsurgery::runtime::{Device, Runtime, locate};
@@ -11,7 +12,8 @@ use ftsurgery::surgery::{
     Grafted, HeadKind, HeadSpec, as_stored, export, graft, untouched_is_identical,
 };
 use ftsurgery::training::{
-    Gradient, Inference, InputSpec, Lab, LabOptions, TrainingError, trainable_parameters,
+    BatchNormMode, Gradient, Inference, InputSpec, Lab, LabOptions, Trained, TrainingError,
+    trainable_parameters,
 };
 use ndarray::{Array1, Array4, ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
@@ -105,6 +107,7 @@ impl Case {
             threads: 1,
             memory_budget: 1 << 30,
             spill_dir: std::env::temp_dir(),
+            operators: Operators::Kernels,
         };
         let grafted = self.grafted();
         let lab = Lab::new(
@@ -115,7 +118,11 @@ impl Case {
             options,
         )
         .unwrap();
-        lab.gradients(names, &self.rows()).unwrap()
+        let trained = Trained {
+            parameters: names,
+            batch_norm: BatchNormMode::Frozen,
+        };
+        lab.gradients(trained, &self.rows()).unwrap()
     }
 
     /// The model with these values, as it would be emitted, with everything else as it was.

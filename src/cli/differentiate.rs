@@ -10,7 +10,7 @@ use ftsurgery::search::{ModelCard, ModelInput, at_image_size, parse_image_size};
 use ftsurgery::training::{Differentiated, differentiable, differentiate, trainable_parameters};
 use sha2::{Digest, Sha256};
 
-use super::gradients::{no_gradient};
+use super::gradients::no_gradient;
 use super::{CliError, Context, values};
 
 const EXAMPLES: &str = "\

@@ -23,13 +23,18 @@ impl Lab<'_> {
     ) -> Result<Vec<Option<AutodiffError>>, TrainingError> {
         let prepared = self.prepare(batch)?;
         sets.iter()
-            .map(
-                |trainable| match step_program(&prepared, trainable, &self.network.dropout, Operators::Standard) {
+            .map(|trainable| {
+                match step_program(
+                    &prepared,
+                    trainable,
+                    &self.network.dropout,
+                    Operators::Standard,
+                ) {
                     Ok(_) => Ok(None),
                     Err(TrainingError::Autodiff(error)) => Ok(Some(error)),
                     Err(error) => Err(error),
-                },
-            )
+                }
+            })
             .collect()
     }
 }

@@ -10,7 +10,6 @@ use crate::autodiff::{Operators, gradients};
 use crate::graph::{Attribute, Builder, Graph, Node, Shapes, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
-use ndarray::{ArrayD, IxDyn};
 
 /// Largest difference allowed, relative to the largest element of the gradient (or to 1).
 const TOLERANCE: f64 = 2e-4;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::case::{array, floats, run, session};
-use crate::autodiff::{gradients, rules};
+use crate::autodiff::{Operators, gradients, rules};
 use crate::graph::normalise::{ADAPTED, NEWEST};
 use crate::graph::{Builder, Graph, Value, infer_shapes, normalise};
 use crate::onnx::{DataType, Model, Tensor};
@@ -74,8 +74,14 @@ fn check(runtime: &Runtime, mut graph: Graph, expected: &Expected) -> Result<(),
     let wrt: Vec<String> = expected.inputs.iter().map(|(n, _)| n.clone()).collect();
     let mut builder = Builder::new(&mut graph);
     let seed = builder.constant(expected.seed.clone());
-    let names =
-        gradients(&mut builder, &shapes, (&output, &seed), &wrt).map_err(|e| e.to_string())?;
+    let names = gradients(
+        &mut builder,
+        &shapes,
+        (&output, &seed),
+        &wrt,
+        Operators::Standard,
+    )
+    .map_err(|e| e.to_string())?;
     for (name, (_, input)) in names.iter().zip(&expected.inputs) {
         let value = Value::fixed(name, DataType::Float, &input.dims);
         graph.outputs.push(value);
