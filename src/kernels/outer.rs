@@ -94,14 +94,62 @@ impl Job<'_> {
         let panels = self.layout.panels();
         let panel = index % panels;
         let [group, first, width] = self.layout.panel(panel);
-        Arch::new().dispatch(Piece {
-            job: self,
-            panel,
-            split: index / panels,
-            group,
-            first,
-            width,
+        let lanes = self.layout.lanes_of(width);
+        let block_lines = self.block_lines();
+        let x_len = self
+            .padded(lanes)
+            .map_or(0, |padded| padded.most_floats(block_lines));
+        let y_len = match self.layout.flat || !self.layout.x_is_wide {
+            true => block_lines * self.lines()[1] * lanes,
+            false => 0,
+        };
+        workspace::with(x_len + y_len, |scratch| {
+            let (x_copy, y_copy) = scratch.split_at_mut(x_len);
+            Arch::new().dispatch(Piece {
+                job: self,
+                panel,
+                split: index / panels,
+                group,
+                first,
+                width,
+                copies: [x_copy, y_copy],
+            });
         });
+    }
+
+    /// Lines of all images, and pixels of one; lines without meaning where pixels are X's.
+    fn lines(&self) -> [usize; 2] {
+        match self.layout.flat {
+            true => [self.pixels().div_ceil(BLOCK_PIXELS), BLOCK_PIXELS],
+            false => [
+                self.shape.batch * self.shape.output[0],
+                self.shape.output[1],
+            ],
+        }
+    }
+
+    /// Output pixels of all images.
+    fn pixels(&self) -> usize {
+        self.shape.batch * self.shape.output[0] * self.shape.output[1]
+    }
+
+    /// Lines of a block: whole images where they are small.
+    fn block_lines(&self) -> usize {
+        let lines = (BLOCK_PIXELS / self.lines()[1].max(1)).max(1);
+        let image = self.shape.output[0].max(1);
+        match lines > image && !self.layout.flat {
+            true => lines / image * image,
+            false => lines,
+        }
+    }
+
+    /// How X is copied, for a panel with `lanes`.
+    fn padded(&self, lanes: usize) -> Option<Padded<'_>> {
+        let channels = match self.layout.x_is_wide {
+            true => lanes,
+            false => self.shape.in_channels,
+        };
+        (!self.layout.flat).then(|| Padded::of(self.shape, channels))
     }
 }
 
@@ -112,13 +160,17 @@ struct Piece<'a> {
     group: usize,
     first: usize,
     width: usize,
+    /// Room for X and dY of a block.
+    copies: [&'a mut [f32]; 2],
 }
 
 impl WithSimd for Piece<'_> {
     type Output = ();
 
+    // No closure or function that is not inlined may hold vector code from here on: it would be
+    // compiled without the instructions that were dispatched to.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         match self.width.div_ceil(S::F32_LANES) {
             1 => self.run::<S, 1>(simd),
             _ => self.run::<S, PANEL_VECTORS>(simd),
@@ -137,71 +189,46 @@ struct Factors<'a> {
     taps: [usize; 2],
 }
 
-impl Piece<'_> {
+impl<'a> Piece<'a> {
     #[inline(always)]
-    fn run<S: Simd, const NV: usize>(self, simd: S) {
-        let Job { shape, layout, .. } = self.job;
+    fn run<S: Simd, const NV: usize>(&mut self, simd: S) {
+        let job = self.job;
+        let layout = job.layout;
         let lanes = NV * S::F32_LANES;
-        let pixels = shape.batch * shape.output[0] * shape.output[1];
-        let [lines, columns] = match layout.flat {
-            true => [pixels.div_ceil(BLOCK_PIXELS), BLOCK_PIXELS],
-            false => [shape.batch * shape.output[0], shape.output[1]],
-        };
-        let share = [self.split, self.split + 1].map(|at| at * lines / self.job.splits);
-        let block_lines = self.block_lines(columns);
-        let x_channels = match layout.x_is_wide {
-            true => lanes,
-            false => shape.in_channels,
-        };
-        let padded = (!layout.flat).then(|| Padded::of(shape, x_channels));
-        let x_len = padded.map_or(0, |padded| padded.most_floats(block_lines));
-        let y_len = match layout.flat || !layout.x_is_wide {
-            true => block_lines * columns * lanes,
-            false => 0,
-        };
+        let [lines, columns] = job.lines();
+        let [mut line, end] = [self.split, self.split + 1].map(|at| at * lines / job.splits);
+        let block_lines = job.block_lines();
+        let padded = job.padded(lanes);
         let taps = layout.taps[0] * layout.taps[1];
         let start = self.split * layout.sums_len() + layout.panel_start(self.panel);
         // SAFETY: one piece computes this split's sums of this panel.
         #[allow(unsafe_code)]
-        let sums = unsafe { self.job.sums.part(start, taps * layout.tall * lanes) };
+        let sums = unsafe { job.sums.part(start, taps * layout.tall * lanes) };
         sums.fill(0.0);
         let bias_sums = self.bias_sums();
         let mut runs = Vec::with_capacity(block_lines);
-        workspace::with(x_len + y_len, |scratch| {
-            let (x_copy, y_copy) = scratch.split_at_mut(x_len);
-            let mut line = share[0];
-            while line < share[1] {
-                let block = line..(line + block_lines).min(share[1]);
-                line = block.end;
-                let covered = block.start * columns..(block.end * columns).min(pixels);
-                if let Some(bias) = &bias_sums {
-                    self.add_bias(simd, covered.clone(), *bias);
-                }
-                runs.clear();
-                let factors = match padded {
-                    None => self.flat::<S, NV>(simd, covered, y_copy, &mut runs),
-                    Some(padded) => {
-                        let copies = [&mut *x_copy, &mut *y_copy];
-                        self.spatial::<S, NV>(simd, &padded, block, copies, &mut runs)
-                    }
-                };
-                self.add_products::<S, NV>(simd, &factors, sums);
+        let [x_copy, y_copy] = std::mem::take(&mut self.copies);
+        while line < end {
+            let block = line..(line + block_lines).min(end);
+            line = block.end;
+            let covered = block.start * columns..(block.end * columns).min(job.pixels());
+            if let Some(bias) = &bias_sums {
+                self.add_bias(simd, covered.clone(), *bias);
             }
-        });
-    }
-
-    /// Lines of a block: whole images where they are small.
-    fn block_lines(&self, columns: usize) -> usize {
-        let lines = (BLOCK_PIXELS / columns.max(1)).max(1);
-        let image = self.job.shape.output[0].max(1);
-        match lines > image && !self.job.layout.flat {
-            true => lines / image * image,
-            false => lines,
+            runs.clear();
+            let factors = match padded {
+                None => self.flat::<S, NV>(simd, covered, &mut y_copy, &mut runs),
+                Some(padded) => {
+                    let copies = [&mut *x_copy, &mut *y_copy];
+                    self.spatial::<S, NV>(simd, &padded, block, copies, &mut runs)
+                }
+            };
+            self.add_products::<S, NV>(simd, &factors, sums);
         }
     }
 
     /// The bias sums, where this piece makes them.
-    fn bias_sums(&self) -> Option<Shared<'_>> {
+    fn bias_sums(&self) -> Option<Shared<'a>> {
         let bias = self.job.bias_sums.filter(|_| self.panel == 0)?;
         let channels = self.job.shape.out_channels;
         // SAFETY: only this split's first panel uses this part.

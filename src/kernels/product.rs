@@ -7,7 +7,6 @@ use super::shared::Shared;
 use super::tile::{Tile, gathered, restore, save, zeros};
 use super::{Activation, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
-use std::ops::Range;
 
 /// Vectors of a tile's row.
 const NV: usize = 2;
@@ -83,16 +82,27 @@ impl Product<'_> {
             0 | 1 => 1,
             threads => (6 * threads).div_ceil(blocks.max(1)).clamp(1, panels.len()),
         };
+        let depth_blocks = self.depth_blocks();
+        let sums_len = match depth_blocks.len() {
+            1 => 0,
+            _ => block_rows * NV * lanes(),
+        };
+        let edges_len = block_rows * self.gather.edge_len();
         let piece = |index: usize| {
             let [block, part] = [index / parts, index % parts];
             let start = block * block_rows;
-            Arch::new().dispatch(Piece {
-                product: self,
-                target,
-                zeros,
-                packed,
-                rows: start..(start + block_rows).min(rows),
-                panels: &panels[part * panels.len() / parts..(part + 1) * panels.len() / parts],
+            workspace::with(sums_len + edges_len, |scratch| {
+                let (sums, edges) = scratch.split_at_mut(sums_len);
+                let rows = start..(start + block_rows).min(rows);
+                Arch::new().dispatch(Piece {
+                    product: self,
+                    target,
+                    packed,
+                    panels: &panels[part * panels.len() / parts..(part + 1) * panels.len() / parts],
+                    blocks: &depth_blocks,
+                    rows: self.gather.locate(rows, height, self.source, zeros, edges),
+                    sums,
+                });
             });
         };
         parallel.run(blocks * parts, &piece);
@@ -173,61 +183,47 @@ fn height() -> usize {
 struct Piece<'a> {
     product: &'a Product<'a>,
     target: Shared<'a>,
-    zeros: &'a [f32],
     packed: &'a [f32],
-    rows: Range<usize>,
     panels: &'a [Panel],
+    blocks: &'a [DepthBlock],
+    rows: Rows,
+    /// Sums of a panel's tiles between depth blocks.
+    sums: &'a mut [f32],
 }
 
 impl WithSimd for Piece<'_> {
     type Output = ();
 
+    // No closure or function that is not inlined may hold vector code from here on: it would be
+    // compiled without the instructions that were dispatched to.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        if S::REGISTER_COUNT >= 32 {
-            self.run::<S, 12>(simd)
-        } else {
-            self.run::<S, 6>(simd)
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for panel in self.panels {
+            if S::REGISTER_COUNT >= 32 {
+                match panel.vectors {
+                    1 => self.panel::<S, 12, 1>(simd, panel),
+                    _ => self.panel::<S, 12, NV>(simd, panel),
+                }
+            } else {
+                match panel.vectors {
+                    1 => self.panel::<S, 6, 1>(simd, panel),
+                    _ => self.panel::<S, 6, NV>(simd, panel),
+                }
+            }
         }
     }
 }
 
 impl Piece<'_> {
-    #[inline(always)]
-    fn run<S: Simd, const MR: usize>(self, simd: S) {
-        let product = self.product;
-        let blocks = product.depth_blocks();
-        let edges_len = self.rows.len() * product.gather.edge_len();
-        let sums_len = match blocks.len() {
-            1 => 0,
-            _ => self.rows.len().next_multiple_of(MR) * NV * S::F32_LANES,
-        };
-        workspace::with(sums_len + edges_len, |scratch| {
-            let (sums, edges) = scratch.split_at_mut(sums_len);
-            let rows =
-                product
-                    .gather
-                    .locate(self.rows.clone(), MR, product.source, self.zeros, edges);
-            for panel in self.panels {
-                match panel.vectors {
-                    1 => self.panel::<S, MR, 1>(simd, &blocks, &rows, panel, sums),
-                    _ => self.panel::<S, MR, NV>(simd, &blocks, &rows, panel, sums),
-                }
-            }
-        });
-    }
-
     #[allow(unsafe_code)]
     #[inline(always)]
-    fn panel<S: Simd, const MR: usize, const NV: usize>(
-        &self,
-        simd: S,
-        blocks: &[DepthBlock],
-        rows: &Rows,
-        panel: &Panel,
-        sums: &mut [f32],
-    ) {
-        let product = self.product;
+    fn panel<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, panel: &Panel) {
+        let Piece {
+            product,
+            blocks,
+            ref rows,
+            ..
+        } = *self;
         let taps = product.gather.taps.len();
         let depth = product.depth();
         let lanes = NV * S::F32_LANES;
@@ -245,7 +241,7 @@ impl Piece<'_> {
                 let result = unsafe {
                     let start = match at {
                         0 => zeros::<S, MR, NV>(simd),
-                        _ => restore(simd, sums[tile * MR * lanes..][..MR * lanes].as_ptr()),
+                        _ => restore(simd, self.sums[tile * MR * lanes..][..MR * lanes].as_ptr()),
                     };
                     gathered(
                         simd,
@@ -256,7 +252,7 @@ impl Piece<'_> {
                     )
                 };
                 if at + 1 < blocks.len() {
-                    let to = &mut sums[tile * MR * lanes..][..MR * lanes];
+                    let to = &mut self.sums[tile * MR * lanes..][..MR * lanes];
                     // SAFETY: `to` was cut to MR · NV vectors.
                     unsafe { save(simd, &result, to.as_mut_ptr()) };
                 } else {
@@ -315,18 +311,18 @@ impl Piece<'_> {
             let to = self.target.at(start, width);
             for (v, &sum) in sums.iter().enumerate() {
                 let offset = v * S::F32_LANES;
-                let other = |map: &[f32]| {
-                    let from = map[start..start + width].as_ptr().wrapping_add(offset);
-                    // SAFETY: `lanes` keeps to the `width` elements.
-                    unsafe { load(simd, from, lanes(v)) }
-                };
                 let mut value = simd.add_f32s(sum, bias[v]);
                 if let Some(addend) = finish.addend {
-                    value = simd.add_f32s(value, other(addend));
+                    let from = addend[start..start + width].as_ptr().wrapping_add(offset);
+                    // SAFETY: `lanes` keeps to the `width` elements.
+                    value = simd.add_f32s(value, unsafe { load(simd, from, lanes(v)) });
                 }
                 value = apply(simd, finish.activation, value);
                 if let Some((activation, output)) = finish.mask {
-                    value = where_active(simd, activation, other(output), value);
+                    let from = output[start..start + width].as_ptr().wrapping_add(offset);
+                    // SAFETY: as above.
+                    let output = unsafe { load(simd, from, lanes(v)) };
+                    value = where_active(simd, activation, output, value);
                 }
                 // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
                 // differ in rows, which have different offsets, or in channels.
