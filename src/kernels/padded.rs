@@ -51,6 +51,11 @@ impl<'a> Padded<'a> {
         self.extent(0, outputs)
     }
 
+    /// Copied pixels per line.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Floats of a copied line.
     pub(super) fn line(&self) -> usize {
         self.columns * self.channels

@@ -93,12 +93,12 @@ pub(super) unsafe fn gathered<S: Simd, const MR: usize, const NV: usize>(
     tile
 }
 
-/// Pixels that lie evenly in both factors of an outer product: offsets of the first in floats.
+/// Pixels that lie evenly in both factors of an outer product, and the first's place in them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    /// Of the factor whose channels are broadcast.
+    /// In the factor whose channels are broadcast, in pixels.
     pub tall: usize,
-    /// Of the factor whose channels are a vector.
+    /// In the factor whose channels are a vector, in floats.
     pub wide: usize,
     /// Pixels.
     pub len: usize,
@@ -107,7 +107,7 @@ pub(super) struct Run {
 /// Adds outer products of pixels: `tile[i] += tall[pixel][i] · wide[pixel]`.
 ///
 /// # Safety
-/// For every run and p < len: `tall + run.tall + p · steps[0]` has `MR` floats and
+/// For every run and p < len: `tall + (run.tall + p · steps[0]) · pixel` has `MR` floats and
 /// `wide + run.wide + p · steps[1]` has `NV` vectors.
 #[allow(unsafe_code)]
 #[inline(always)]
@@ -117,10 +117,12 @@ pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(
     runs: &[Run],
     [tall, wide]: [*const f32; 2],
     [tall_step, wide_step]: [usize; 2],
+    pixel: usize,
 ) -> Tile<S, MR, NV> {
     let mut tile = tile;
+    let tall_step = tall_step * pixel;
     for run in runs {
-        let mut tall = tall.wrapping_add(run.tall);
+        let mut tall = tall.wrapping_add(run.tall * pixel);
         let mut wide = wide.wrapping_add(run.wide);
         for _ in 0..run.len {
             let mut row = [simd.splat_f32s(0.0); NV];
