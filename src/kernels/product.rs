@@ -4,7 +4,7 @@ use super::gather::{Gather, Rows};
 use super::lanes::{Lanes, apply, load, store, where_active};
 use super::pack::{Matrix, Panel};
 use super::shared::Shared;
-use super::tile::{Tile, gathered, restore, save, zeros};
+use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
 use super::{Activation, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -39,6 +39,8 @@ pub(super) struct Product<'a> {
 
 /// Multiplications below which threads do not pay.
 const SMALL: usize = 50_000;
+/// Floats of a map from which its rows are asked for ahead, as it does not lie in a near cache.
+const FAR: usize = 1 << 20;
 /// Rows of a panel that are multiplied in one go, so that they stay in the first cache.
 const DEPTH_BLOCK: usize = 256;
 /// Floats of the source that pieces aim to read, so that they stay in the second cache.
@@ -73,7 +75,7 @@ impl Product<'_> {
         let height = height();
         let rows = self.gather.rows();
         let wanted = SOURCE_BLOCK / self.gather.zeros_len();
-        let wanted = wanted.clamp(4 * height, 20 * height);
+        let wanted = wanted.clamp(11 * height, 20 * height);
         let tiles = rows.div_ceil(height);
         let blocks = rows.div_ceil(wanted).max(1);
         let block_rows = tiles.div_ceil(blocks).max(1) * height;
@@ -230,12 +232,23 @@ impl Piece<'_> {
         let weights = &self.packed[panel.start..panel.start + taps * depth * lanes];
         let channel = panel.group * product.matrix.width + panel.first;
         let first_k = panel.group * product.matrix.depth;
+        let fetches = product.source.len() > FAR;
         for (at, block) in blocks.iter().enumerate() {
             let from = (block.tap * depth + block.first) * lanes;
             let weights = &weights[from..from + block.taps * block.depth * lanes];
             for (tile, writes) in rows.write.chunks(MR).enumerate() {
                 let read = (tile * taps + block.tap) * MR;
-                let read = &rows.read[read..read + block.taps * MR];
+                // Later panels and taps find the rows in a cache.
+                let last = (tile + 1) * MR >= rows.write.len();
+                let ahead =
+                    match fetches && panel.start == self.panels[0].start && taps == 1 && !last {
+                        true => taps * MR,
+                        false => 0,
+                    };
+                let read = &rows.read[read..read + ahead + block.taps * MR];
+                if at + 1 == blocks.len() {
+                    self.fetch_targets::<S, MR, NV>(&rows.write[tile * MR..], channel);
+                }
                 // SAFETY: `locate` gives pointers to run · source_channels floats, which hold every
                 // group's depth; `weights` was cut to taps · depth · NV vectors.
                 let result = unsafe {
@@ -247,6 +260,7 @@ impl Piece<'_> {
                         simd,
                         start,
                         read.as_ptr(),
+                        ahead,
                         [block.taps, first_k + block.first, block.depth],
                         weights.as_ptr(),
                     )
@@ -257,6 +271,31 @@ impl Piece<'_> {
                     unsafe { save(simd, &result, to.as_mut_ptr()) };
                 } else {
                     self.finish(simd, &result, writes, channel, panel.width);
+                }
+            }
+        }
+    }
+
+    /// Asks for what the tile after this one writes and adds.
+    #[inline(always)]
+    fn fetch_targets<S: Simd, const MR: usize, const NV: usize>(
+        &self,
+        writes: &[usize],
+        channel: usize,
+    ) {
+        if self.target.len() <= FAR || writes.len() < 2 * MR {
+            return;
+        }
+        let Finish { addend, mask, .. } = self.product.finish;
+        for &row in &writes[MR..2 * MR] {
+            for line in (0..NV * S::F32_LANES).step_by(16) {
+                let at = row + channel + line;
+                prefetch(self.target.start().wrapping_add(at));
+                if let Some(addend) = addend {
+                    prefetch(addend.as_ptr().wrapping_add(at));
+                }
+                if let Some((_, output)) = mask {
+                    prefetch(output.as_ptr().wrapping_add(at));
                 }
             }
         }
