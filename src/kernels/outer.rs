@@ -289,18 +289,37 @@ impl<'a> Piece<'a> {
     fn add_bias<S: Simd>(&self, simd: S, pixels: Range<usize>, bias: Shared) {
         let channels = self.job.shape.out_channels;
         let dy = &self.job.dy[pixels.start * channels..pixels.end * channels];
-        for first in (0..channels).step_by(S::F32_LANES) {
-            let width = (channels - first).min(S::F32_LANES);
-            let lanes = Lanes::of(width, 0, S::F32_LANES);
+        /// Vectors whose sums do not wait for each other.
+        const TOGETHER: usize = 4;
+        for first in (0..channels).step_by(TOGETHER * S::F32_LANES) {
+            let width = (channels - first).min(TOGETHER * S::F32_LANES);
             let to = bias.at(first, width);
-            // SAFETY: `lanes` keeps to `width`, here and in every row of dY.
-            unsafe {
-                let mut sum = load(simd, to, lanes);
+            let mut sums = [simd.splat_f32s(0.0); TOGETHER];
+            if width == TOGETHER * S::F32_LANES {
                 for row in dy.chunks_exact(channels) {
                     let row = row[first..first + width].as_ptr();
-                    sum = simd.add_f32s(sum, load(simd, row, lanes));
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let from = row.wrapping_add(v * S::F32_LANES);
+                        // SAFETY: all of `width`.
+                        *sum = simd.add_f32s(*sum, unsafe { load(simd, from, Lanes::All) });
+                    }
                 }
-                store(simd, to, lanes, sum);
+            } else {
+                for row in dy.chunks_exact(channels) {
+                    let row = row[first..first + width].as_ptr();
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let lanes = Lanes::of(width, v, S::F32_LANES);
+                        let from = row.wrapping_add(v * S::F32_LANES);
+                        // SAFETY: `lanes` keeps to `width`.
+                        *sum = simd.add_f32s(*sum, unsafe { load(simd, from, lanes) });
+                    }
+                }
+            }
+            for (v, sum) in sums.into_iter().enumerate() {
+                let lanes = Lanes::of(width, v, S::F32_LANES);
+                let to = to.wrapping_add(v * S::F32_LANES);
+                // SAFETY: `lanes` keeps to `width`.
+                unsafe { store(simd, to, lanes, simd.add_f32s(sum, load(simd, to, lanes))) };
             }
         }
     }
@@ -528,19 +547,22 @@ fn pack_tall<S: Simd>(
     to: &mut [f32],
 ) {
     assert!(pixels == 0 || (pixels - 1) * channels + tall <= from.len());
-    assert!(pixels * tall <= to.len());
+    // Whole vectors are stored, what is too much is overwritten by the next: that is faster than
+    // storing parts of vectors.
+    assert!(pixels * tall + S::F32_LANES <= to.len());
     for rows in tiles(tall) {
-        let to = to[rows.start * pixels..rows.end * pixels].as_mut_ptr();
-        for v in 0..rows.len().div_ceil(S::F32_LANES) {
-            let lanes = Lanes::of(rows.len(), v, S::F32_LANES);
-            let offset = v * S::F32_LANES;
-            for pixel in 0..pixels {
+        let to = to[rows.start * pixels..].as_mut_ptr();
+        for pixel in 0..pixels {
+            for v in 0..rows.len().div_ceil(S::F32_LANES) {
+                let lanes = Lanes::of(rows.len(), v, S::F32_LANES);
+                let offset = v * S::F32_LANES;
                 let from = from
                     .as_ptr()
                     .wrapping_add(pixel * channels + rows.start + offset);
                 let to = to.wrapping_add(pixel * rows.len() + offset);
-                // SAFETY: `lanes` keeps to the tile's rows, which both slices have.
-                unsafe { store(simd, to, lanes, load(simd, from, lanes)) };
+                // SAFETY: `lanes` keeps to the tile's rows, which `from` has; `to` has a vector
+                // behind the last row.
+                unsafe { store(simd, to, Lanes::All, load(simd, from, lanes)) };
             }
         }
     }
