@@ -116,6 +116,12 @@ fn shapes() -> Vec<ConvShape> {
         square(1, 14, [300, 48], 1, 1, 0),
         square(1, 6, [280, 17], 3, 2, 1),
         square(3, 20, [16, 96], 1, 1, 0),
+        square(2, 13, [96, 80], 1, 1, 0),
+        square(2, 12, [40, 100], 3, 1, 1),
+        ConvShape {
+            group: 2,
+            ..square(1, 9, [80, 150], 3, 1, 1)
+        },
         // Windows that lie wholly in the padding, and inputs that no window reaches.
         square(1, 3, [5, 6], 2, 1, 4),
         square(1, 8, [18, 6], 2, 3, 3),
@@ -130,7 +136,7 @@ fn shapes() -> Vec<ConvShape> {
         },
     ];
     let mut stream = Stream(7);
-    shapes.extend((0..150).map(|_| random_shape(&mut stream)));
+    shapes.extend((0..120).map(|_| random_shape(&mut stream)));
     shapes
 }
 

@@ -14,6 +14,7 @@ mod conv;
 mod gather;
 mod input_gradient;
 mod lanes;
+mod layout;
 mod outer;
 mod pack;
 mod padded;

@@ -7,7 +7,8 @@
 //! piece with sums of its own, which are added at the end.
 
 use super::conv::{MANY_CHANNELS, is_pointwise, joins_taps};
-use super::outer::{Job, Layout, PANEL_VECTORS};
+use super::layout::{Layout, PANEL_VECTORS};
+use super::outer::Job;
 use super::product::lanes;
 use super::shape::expect;
 use super::shared::Shared;
