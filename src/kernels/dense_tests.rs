@@ -116,6 +116,12 @@ fn shapes() -> Vec<ConvShape> {
         square(1, 14, [300, 48], 1, 1, 0),
         square(1, 6, [280, 17], 3, 2, 1),
         square(3, 20, [16, 96], 1, 1, 0),
+        square(2, 13, [96, 80], 1, 1, 0),
+        square(2, 12, [40, 100], 3, 1, 1),
+        ConvShape {
+            group: 2,
+            ..square(1, 9, [80, 150], 3, 1, 1)
+        },
         // Windows that lie wholly in the padding, and inputs that no window reaches.
         square(1, 3, [5, 6], 2, 1, 4),
         square(1, 8, [18, 6], 2, 3, 3),
@@ -130,7 +136,7 @@ fn shapes() -> Vec<ConvShape> {
         },
     ];
     let mut stream = Stream(7);
-    shapes.extend((0..150).map(|_| random_shape(&mut stream)));
+    shapes.extend((0..120).map(|_| random_shape(&mut stream)));
     shapes
 }
 
@@ -164,7 +170,6 @@ fn close(found: &[f32], wanted: &[f64], sizes: &[f64], what: &str, shape: &ConvS
 }
 
 struct Case {
-    shape: ConvShape,
     x: Vec<f32>,
     w: Vec<f32>,
     dy: Vec<f32>,
@@ -173,7 +178,6 @@ struct Case {
 fn case(shape: ConvShape) -> Case {
     let mut stream = Stream(shape.x_len() as u64);
     Case {
-        shape,
         x: stream.floats(shape.x_len()),
         w: stream.floats(shape.w_len()),
         dy: stream.floats(shape.y_len()),
@@ -327,12 +331,11 @@ fn nan_reaches_what_reads_it_and_nothing_else() {
     let mut dw = vec![0.0; shape.w_len()];
     let mut db = vec![0.0; 35];
     conv_weight_gradient(&shape, &x, &dy, &mut dw, Some(&mut db), &Serial).unwrap();
-    // The last pixel of dY is of channel 0; pixel 0 of X is of channel 0 and meets taps that see it.
+    // Channel 0 of the last pixel of dY also meets padding, with which it makes NaN.
     for (at, value) in dw.iter().enumerate() {
         let [o, i, tap] = [at / 180, at / 9 % 20, at % 9];
         let by_x = i == 0 && tap / 3 <= 1 && tap % 3 <= 1;
-        let by_dy = o == 0 && tap / 3 <= 1 && tap % 3 <= 1;
-        assert_eq!(value.is_nan(), by_x || by_dy, "dW[{o}, {i}, {tap}]");
+        assert_eq!(value.is_nan(), by_x || o == 0, "dW[{o}, {i}, {tap}]");
     }
     assert!(db[0].is_nan() && db[1..].iter().all(|v| !v.is_nan()));
 }

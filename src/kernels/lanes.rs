@@ -60,16 +60,20 @@ pub(super) unsafe fn store<S: Simd>(simd: S, to: *mut f32, lanes: Lanes, value: 
     }
 }
 
+#[inline(always)]
+fn raise<S: Simd>(simd: S, x: S::f32s, low: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.less_than_f32s(x, low), low, x)
+}
+
 /// [`Activation::apply`] on every lane.
 #[inline(always)]
 pub(super) fn apply<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s {
-    let raise = |x: S::f32s, low: S::f32s| simd.select_f32s(simd.less_than_f32s(x, low), low, x);
     match activation {
         Activation::None => x,
-        Activation::Relu => raise(x, simd.splat_f32s(0.0)),
+        Activation::Relu => raise(simd, x, simd.splat_f32s(0.0)),
         Activation::Clip { low, high } => {
             let high = simd.splat_f32s(high);
-            let raised = raise(x, simd.splat_f32s(low));
+            let raised = raise(simd, x, simd.splat_f32s(low));
             simd.select_f32s(simd.greater_than_f32s(raised, high), high, raised)
         }
     }

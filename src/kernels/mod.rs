@@ -21,6 +21,7 @@ mod gather;
 mod input_gradient;
 mod lanes;
 mod mask;
+mod layout;
 mod outer;
 mod pack;
 mod padded;

@@ -1,7 +1,12 @@
 //! Weights in the order in which a matrix product reads them.
 
-use super::Parallel;
 use super::shared::Shared;
+use super::{Parallel, workspace};
+
+/// Floats of a channel that are brought together at a time.
+const STAGE: usize = 144;
+/// Floats of a cache line.
+const LINE: usize = 16;
 
 /// A weight seen as one matrix per group: element (tap, k, n) of group g lies at
 /// `g · group_step + k · depth_step + n · width_step + taps[tap]`.
@@ -88,30 +93,54 @@ impl Matrix<'_> {
     }
 
     fn pack_panel(&self, panel: &Panel, lanes: usize, to: &mut [f32]) {
-        /// Rows of a panel written together, so that they stay in the first cache.
-        const BLOCK: usize = 64;
         let from = panel.group * self.group_step + panel.first * self.width_step;
-        for (tap, offset) in self.taps.iter().enumerate() {
-            let to = &mut to[tap * self.depth * lanes..(tap + 1) * self.depth * lanes];
-            let from = &self.weight[from + offset..];
-            if self.width_step == 1 {
-                for (k, row) in to.chunks_exact_mut(lanes).enumerate() {
-                    let from = &from[k * self.depth_step..];
-                    row[..panel.width].copy_from_slice(&from[..panel.width]);
-                    row[panel.width..].fill(0.0);
-                }
-                continue;
+        let from = &self.weight[from..];
+        if self.width_step < self.depth_step {
+            for k in 0..self.depth {
+                let from = &from[k * self.depth_step..];
+                self.pack_row(from, self.width_step, panel, lanes, k, to);
             }
-            for (block, rows) in to.chunks_mut(BLOCK * lanes).enumerate() {
-                let from = &from[block * BLOCK * self.depth_step..];
-                for n in 0..panel.width {
-                    let from = &from[n * self.width_step..];
-                    for (k, row) in rows.chunks_exact_mut(lanes).enumerate() {
-                        row[n] = from[k * self.depth_step];
-                    }
+            return;
+        }
+        // Channels lie far apart: some of each are brought together first, or their cache lines
+        // would displace each other.
+        let block = (STAGE / self.depth_step).clamp(1, self.depth);
+        let step = (block * self.depth_step).next_multiple_of(LINE) + LINE;
+        workspace::with(step * panel.width, |stage| {
+            for first in (0..self.depth).step_by(block) {
+                let len = block.min(self.depth - first) * self.depth_step;
+                for (n, to) in stage.chunks_exact_mut(step).enumerate() {
+                    let from = &from[n * self.width_step + first * self.depth_step..];
+                    to[..len].copy_from_slice(&from[..len]);
                 }
-                for row in rows.chunks_exact_mut(lanes) {
-                    row[panel.width..].fill(0.0);
+                for k in first..(first + block).min(self.depth) {
+                    let from = &stage[(k - first) * self.depth_step..];
+                    self.pack_row(from, step, panel, lanes, k, to);
+                }
+            }
+        });
+    }
+
+    /// Packs row `k` of every tap from channels that lie `step` apart.
+    fn pack_row(
+        &self,
+        from: &[f32],
+        step: usize,
+        panel: &Panel,
+        lanes: usize,
+        k: usize,
+        to: &mut [f32],
+    ) {
+        for (tap, offset) in self.taps.iter().enumerate() {
+            let from = &from[*offset..];
+            let row = &mut to[(tap * self.depth + k) * lanes..][..lanes];
+            let (row, rest) = row.split_at_mut(panel.width);
+            rest.fill(0.0);
+            match step {
+                1 => row.copy_from_slice(&from[..row.len()]),
+                _ => {
+                    let from = from.iter().step_by(step);
+                    row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                 }
             }
         }

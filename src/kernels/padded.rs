@@ -1,7 +1,8 @@
-//! Copies of input rows with their padding.
+//! Copies of maps for weight gradients: input rows with their padding, panels and tiles of channels.
 
 use super::ConvShape;
 use super::lanes::{Lanes, load, store};
+use super::layout::tiles;
 use pulp::Simd;
 use std::ops::Range;
 
@@ -49,6 +50,11 @@ impl<'a> Padded<'a> {
     /// Lines that `outputs` neighbouring output rows read.
     pub(super) fn lines(&self, outputs: usize) -> usize {
         self.extent(0, outputs)
+    }
+
+    /// Copied pixels per line.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
     }
 
     /// Floats of a copied line.
@@ -194,6 +200,39 @@ fn copy_vectors<S: Simd, const NV: usize, const FULL: bool>(
             // SAFETY: `from` is checked above to have `width` floats at every step, to which
             // `lanes` keeps; `to` has `pixels · NV` vectors.
             unsafe { store(simd, to, Lanes::All, load(simd, from, lanes)) };
+        }
+    }
+}
+
+/// Copies `tall` of every `channels` floats, tile by tile: `[pixels, height]` each.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(super) fn pack_tall<S: Simd>(
+    simd: S,
+    from: &[f32],
+    channels: usize,
+    tall: usize,
+    pixels: usize,
+    to: &mut [f32],
+) {
+    assert!(pixels == 0 || (pixels - 1) * channels + tall <= from.len());
+    // Whole vectors are stored, what is too much is overwritten by the next: that is faster than
+    // storing parts of vectors.
+    assert!(pixels * tall + S::F32_LANES <= to.len());
+    for rows in tiles(tall) {
+        let to = to[rows.start * pixels..].as_mut_ptr();
+        for pixel in 0..pixels {
+            for v in 0..rows.len().div_ceil(S::F32_LANES) {
+                let lanes = Lanes::of(rows.len(), v, S::F32_LANES);
+                let offset = v * S::F32_LANES;
+                let from = from
+                    .as_ptr()
+                    .wrapping_add(pixel * channels + rows.start + offset);
+                let to = to.wrapping_add(pixel * rows.len() + offset);
+                // SAFETY: `lanes` keeps to the tile's rows, which `from` has; `to` has a vector
+                // behind the last row.
+                unsafe { store(simd, to, Lanes::All, load(simd, from, lanes)) };
+            }
         }
     }
 }

@@ -4,10 +4,9 @@ use super::gather::{Gather, Rows};
 use super::lanes::{Lanes, apply, load, store, where_active};
 use super::pack::{Matrix, Panel};
 use super::shared::Shared;
-use super::tile::{Tile, gathered, restore, save, zeros};
+use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
 use super::{Activation, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
-use std::ops::Range;
 
 /// Vectors of a tile's row.
 const NV: usize = 2;
@@ -40,6 +39,8 @@ pub(super) struct Product<'a> {
 
 /// Multiplications below which threads do not pay.
 const SMALL: usize = 50_000;
+/// Floats of a map from which its rows are asked for ahead, as it does not lie in a near cache.
+const FAR: usize = 1 << 20;
 /// Rows of a panel that are multiplied in one go, so that they stay in the first cache.
 const DEPTH_BLOCK: usize = 256;
 /// Floats of the source that pieces aim to read, so that they stay in the second cache.
@@ -74,7 +75,7 @@ impl Product<'_> {
         let height = height();
         let rows = self.gather.rows();
         let wanted = SOURCE_BLOCK / self.gather.zeros_len();
-        let wanted = wanted.clamp(4 * height, 20 * height);
+        let wanted = wanted.clamp(11 * height, 20 * height);
         let tiles = rows.div_ceil(height);
         let blocks = rows.div_ceil(wanted).max(1);
         let block_rows = tiles.div_ceil(blocks).max(1) * height;
@@ -83,16 +84,27 @@ impl Product<'_> {
             0 | 1 => 1,
             threads => (6 * threads).div_ceil(blocks.max(1)).clamp(1, panels.len()),
         };
+        let depth_blocks = self.depth_blocks();
+        let sums_len = match depth_blocks.len() {
+            1 => 0,
+            _ => block_rows * NV * lanes(),
+        };
+        let edges_len = block_rows * self.gather.edge_len();
         let piece = |index: usize| {
             let [block, part] = [index / parts, index % parts];
             let start = block * block_rows;
-            Arch::new().dispatch(Piece {
-                product: self,
-                target,
-                zeros,
-                packed,
-                rows: start..(start + block_rows).min(rows),
-                panels: &panels[part * panels.len() / parts..(part + 1) * panels.len() / parts],
+            workspace::with(sums_len + edges_len, |scratch| {
+                let (sums, edges) = scratch.split_at_mut(sums_len);
+                let rows = start..(start + block_rows).min(rows);
+                Arch::new().dispatch(Piece {
+                    product: self,
+                    target,
+                    packed,
+                    panels: &panels[part * panels.len() / parts..(part + 1) * panels.len() / parts],
+                    blocks: &depth_blocks,
+                    rows: self.gather.locate(rows, height, self.source, zeros, edges),
+                    sums,
+                });
             });
         };
         parallel.run(blocks * parts, &piece);
@@ -173,94 +185,117 @@ fn height() -> usize {
 struct Piece<'a> {
     product: &'a Product<'a>,
     target: Shared<'a>,
-    zeros: &'a [f32],
     packed: &'a [f32],
-    rows: Range<usize>,
     panels: &'a [Panel],
+    blocks: &'a [DepthBlock],
+    rows: Rows,
+    /// Sums of a panel's tiles between depth blocks.
+    sums: &'a mut [f32],
 }
 
 impl WithSimd for Piece<'_> {
     type Output = ();
 
+    // No closure or function that is not inlined may hold vector code from here on: it would be
+    // compiled without the instructions that were dispatched to.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        if S::REGISTER_COUNT >= 32 {
-            self.run::<S, 12>(simd)
-        } else {
-            self.run::<S, 6>(simd)
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for panel in self.panels {
+            if S::REGISTER_COUNT >= 32 {
+                match panel.vectors {
+                    1 => self.panel::<S, 12, 1>(simd, panel),
+                    _ => self.panel::<S, 12, NV>(simd, panel),
+                }
+            } else {
+                match panel.vectors {
+                    1 => self.panel::<S, 6, 1>(simd, panel),
+                    _ => self.panel::<S, 6, NV>(simd, panel),
+                }
+            }
         }
     }
 }
 
 impl Piece<'_> {
-    #[inline(always)]
-    fn run<S: Simd, const MR: usize>(self, simd: S) {
-        let product = self.product;
-        let blocks = product.depth_blocks();
-        let edges_len = self.rows.len() * product.gather.edge_len();
-        let sums_len = match blocks.len() {
-            1 => 0,
-            _ => self.rows.len().next_multiple_of(MR) * NV * S::F32_LANES,
-        };
-        workspace::with(sums_len + edges_len, |scratch| {
-            let (sums, edges) = scratch.split_at_mut(sums_len);
-            let rows =
-                product
-                    .gather
-                    .locate(self.rows.clone(), MR, product.source, self.zeros, edges);
-            for panel in self.panels {
-                match panel.vectors {
-                    1 => self.panel::<S, MR, 1>(simd, &blocks, &rows, panel, sums),
-                    _ => self.panel::<S, MR, NV>(simd, &blocks, &rows, panel, sums),
-                }
-            }
-        });
-    }
-
     #[allow(unsafe_code)]
     #[inline(always)]
-    fn panel<S: Simd, const MR: usize, const NV: usize>(
-        &self,
-        simd: S,
-        blocks: &[DepthBlock],
-        rows: &Rows,
-        panel: &Panel,
-        sums: &mut [f32],
-    ) {
-        let product = self.product;
+    fn panel<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, panel: &Panel) {
+        let Piece {
+            product,
+            blocks,
+            ref rows,
+            ..
+        } = *self;
         let taps = product.gather.taps.len();
         let depth = product.depth();
         let lanes = NV * S::F32_LANES;
         let weights = &self.packed[panel.start..panel.start + taps * depth * lanes];
         let channel = panel.group * product.matrix.width + panel.first;
         let first_k = panel.group * product.matrix.depth;
+        let fetches = product.source.len() > FAR;
         for (at, block) in blocks.iter().enumerate() {
             let from = (block.tap * depth + block.first) * lanes;
             let weights = &weights[from..from + block.taps * block.depth * lanes];
             for (tile, writes) in rows.write.chunks(MR).enumerate() {
                 let read = (tile * taps + block.tap) * MR;
-                let read = &rows.read[read..read + block.taps * MR];
+                // Later panels and taps find the rows in a cache.
+                let last = (tile + 1) * MR >= rows.write.len();
+                let ahead =
+                    match fetches && panel.start == self.panels[0].start && taps == 1 && !last {
+                        true => taps * MR,
+                        false => 0,
+                    };
+                let read = &rows.read[read..read + ahead + block.taps * MR];
+                if at + 1 == blocks.len() {
+                    self.fetch_targets::<S, MR, NV>(&rows.write[tile * MR..], channel);
+                }
                 // SAFETY: `locate` gives pointers to run · source_channels floats, which hold every
                 // group's depth; `weights` was cut to taps · depth · NV vectors.
                 let result = unsafe {
                     let start = match at {
                         0 => zeros::<S, MR, NV>(simd),
-                        _ => restore(simd, sums[tile * MR * lanes..][..MR * lanes].as_ptr()),
+                        _ => restore(simd, self.sums[tile * MR * lanes..][..MR * lanes].as_ptr()),
                     };
                     gathered(
                         simd,
                         start,
                         read.as_ptr(),
+                        ahead,
                         [block.taps, first_k + block.first, block.depth],
                         weights.as_ptr(),
                     )
                 };
                 if at + 1 < blocks.len() {
-                    let to = &mut sums[tile * MR * lanes..][..MR * lanes];
+                    let to = &mut self.sums[tile * MR * lanes..][..MR * lanes];
                     // SAFETY: `to` was cut to MR · NV vectors.
                     unsafe { save(simd, &result, to.as_mut_ptr()) };
                 } else {
                     self.finish(simd, &result, writes, channel, panel.width);
+                }
+            }
+        }
+    }
+
+    /// Asks for what the tile after this one writes and adds.
+    #[inline(always)]
+    fn fetch_targets<S: Simd, const MR: usize, const NV: usize>(
+        &self,
+        writes: &[usize],
+        channel: usize,
+    ) {
+        if self.target.len() <= FAR || writes.len() < 2 * MR {
+            return;
+        }
+        let Finish { addend, mask, .. } = self.product.finish;
+        for &row in &writes[MR..2 * MR] {
+            for line in (0..NV * S::F32_LANES).step_by(16) {
+                let at = row + channel + line;
+                prefetch(self.target.start().wrapping_add(at));
+                if let Some(addend) = addend {
+                    prefetch(addend.as_ptr().wrapping_add(at));
+                }
+                if let Some((_, output)) = mask {
+                    prefetch(output.as_ptr().wrapping_add(at));
                 }
             }
         }
@@ -315,18 +350,18 @@ impl Piece<'_> {
             let to = self.target.at(start, width);
             for (v, &sum) in sums.iter().enumerate() {
                 let offset = v * S::F32_LANES;
-                let other = |map: &[f32]| {
-                    let from = map[start..start + width].as_ptr().wrapping_add(offset);
-                    // SAFETY: `lanes` keeps to the `width` elements.
-                    unsafe { load(simd, from, lanes(v)) }
-                };
                 let mut value = simd.add_f32s(sum, bias[v]);
                 if let Some(addend) = finish.addend {
-                    value = simd.add_f32s(value, other(addend));
+                    let from = addend[start..start + width].as_ptr().wrapping_add(offset);
+                    // SAFETY: `lanes` keeps to the `width` elements.
+                    value = simd.add_f32s(value, unsafe { load(simd, from, lanes(v)) });
                 }
                 value = apply(simd, finish.activation, value);
                 if let Some((activation, output)) = finish.mask {
-                    value = where_active(simd, activation, other(output), value);
+                    let from = output[start..start + width].as_ptr().wrapping_add(offset);
+                    // SAFETY: as above.
+                    let output = unsafe { load(simd, from, lanes(v)) };
+                    value = where_active(simd, activation, output, value);
                 }
                 // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
                 // differ in rows, which have different offsets, or in channels.

@@ -29,6 +29,16 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// Elements.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The first element's address.
+    pub(super) fn start(&self) -> *const f32 {
+        self.start
+    }
+
     /// The start of the `len` elements from `offset`, which are checked to lie inside.
     ///
     /// To dereference it, nobody else may use those elements at the same time.

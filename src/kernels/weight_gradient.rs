@@ -7,11 +7,13 @@
 //! piece with sums of its own, which are added at the end.
 
 use super::conv::{MANY_CHANNELS, is_pointwise, joins_taps};
-use super::outer::{Job, Layout, PANEL_VECTORS};
+use super::layout::{Layout, PANEL_VECTORS};
+use super::outer::Job;
 use super::product::lanes;
 use super::shape::expect;
 use super::shared::Shared;
 use super::{ConvShape, KernelError, Parallel, Serial, depthwise, workspace};
+use std::cmp::Reverse;
 
 /// Writes dW and, where wanted, db.
 ///
@@ -41,7 +43,7 @@ pub fn conv_weight_gradient(
         true => &Serial,
         false => parallel,
     };
-    let splits = splits(shape, &layout, parallel.threads());
+    let (panels, splits) = pieces(shape, &layout, parallel.threads());
     let sums_len = splits * layout.sums_len();
     workspace::with(sums_len + splits * shape.out_channels, |buffer| {
         let (sums, bias_sums) = buffer.split_at_mut(sums_len);
@@ -51,11 +53,12 @@ pub fn conv_weight_gradient(
                 layout: &layout,
                 x,
                 dy,
+                panels,
                 splits,
                 sums: Shared::new(sums),
                 bias_sums: db.is_some().then(|| Shared::new(bias_sums)),
             };
-            parallel.run(layout.panels() * splits, &|piece| job.piece(piece));
+            parallel.run(job.pieces(), &|piece| job.piece(piece));
         }
         gather_sums(shape, &layout, splits, sums, dw, parallel);
         if let Some(db) = db {
@@ -71,6 +74,8 @@ pub fn conv_weight_gradient(
 
 /// Multiplications below which threads do not pay.
 const SMALL: usize = 50_000;
+/// Floats of sums that a piece aims at, so that they stay in the second cache.
+const PIECE_FLOATS: usize = 1 << 16;
 /// Output pixels that are worth sums of their own.
 const SPLIT_PIXELS: usize = 128;
 /// Floats of sums in which splits are kept, so that they stay in the caches.
@@ -81,7 +86,11 @@ fn layout(shape: &ConvShape) -> Layout {
         [shape.in_channels, shape.out_channels].map(|channels| channels / shape.group);
     let flat = is_pointwise(shape);
     let x_is_wide = match flat {
-        true => padding(in_channels) <= padding(out_channels),
+        // The fewest lanes in vain, then the fewest rows.
+        true => {
+            let order = |channels: usize| (padding(channels), Reverse(channels));
+            order(in_channels) <= order(out_channels)
+        }
         false => shape.group > 1 || in_channels >= MANY_CHANNELS,
     };
     let joined = !x_is_wide && joins_taps(shape);
@@ -110,14 +119,21 @@ fn padding(channels: usize) -> usize {
     (channels.next_multiple_of(lanes) - channels) * 1024 / channels
 }
 
-/// Into how many shares with sums of their own the pixels are cut: fixed by shape and threads.
-fn splits(shape: &ConvShape, layout: &Layout, threads: usize) -> usize {
+/// How many panels make a piece, and into how many shares with sums of their own the pixels are
+/// cut: fixed by shape and threads.
+fn pieces(shape: &ConvShape, layout: &Layout, threads: usize) -> (usize, usize) {
+    let panels = layout.panels_per_group();
+    let panel_len = layout.sums_len() / layout.panels();
+    let together = (PIECE_FLOATS / panel_len.max(1)).clamp(1, panels);
     if threads <= 1 {
-        return 1;
+        return (together, 1);
     }
     let pixels = shape.batch * shape.output[0] * shape.output[1];
     let most = (pixels / SPLIT_PIXELS).min(SPLIT_FLOATS / layout.sums_len().max(1));
-    (6 * threads).div_ceil(layout.panels()).min(most).max(1)
+    let most = most.max(1);
+    let together = together.min((panels * most).div_ceil(4 * threads));
+    let groups = layout.group * panels.div_ceil(together);
+    (together, (6 * threads).div_ceil(groups).min(most))
 }
 
 /// Adds the splits' sums and stores them as W stands.
@@ -125,46 +141,82 @@ fn gather_sums(
     shape: &ConvShape,
     layout: &Layout,
     splits: usize,
-    sums: &[f32],
+    sums: &mut [f32],
     dw: &mut [f32],
     parallel: &dyn Parallel,
 ) {
-    let taps = shape.taps();
+    let sums = Shared::new(sums);
+    let target = Shared::new(dw);
+    // SAFETY: panels have different sums and hold different channels of W, and one piece does each.
+    #[allow(unsafe_code)]
+    let piece = |panel: usize| unsafe {
+        let kept = layout.lanes_of(layout.panel(panel)[2]);
+        let len = layout.taps[0] * layout.taps[1] * layout.tall * kept;
+        let first = sums.part(layout.panel_start(panel), len);
+        for split in 1..splits {
+            let more = sums.part(split * layout.sums_len() + layout.panel_start(panel), len);
+            first
+                .iter_mut()
+                .zip(more)
+                .for_each(|(sum, more)| *sum += *more);
+        }
+        store_panel(shape, layout, panel, first, target);
+    };
+    parallel.run(layout.panels(), &piece);
+}
+
+/// Stores a panel's sums, `[taps, tall, lanes]`, as W stands.
+///
+/// # Safety
+/// Nobody else uses this panel's part of W.
+#[allow(unsafe_code)]
+unsafe fn store_panel(
+    shape: &ConvShape,
+    layout: &Layout,
+    panel: usize,
+    sums: &[f32],
+    target: Shared,
+) {
+    /// Rows whose sums stay in the first cache while their lanes are walked.
+    const ROWS: usize = 64;
+    let [group, first, width] = layout.panel(panel);
+    let lanes = layout.lanes_of(width);
     let [in_channels, out_channels] =
         [shape.in_channels, shape.out_channels].map(|channels| channels / shape.group);
-    let target = Shared::new(dw);
-    let piece = |panel: usize| {
-        let [group, first, width] = layout.panel(panel);
-        let kept = layout.lanes_of(width);
-        let start = layout.panel_start(panel);
-        for tap in 0..layout.taps[0] * layout.taps[1] {
-            for tall in 0..layout.tall {
-                let row = start + (tap * layout.tall + tall) * kept;
-                let (tap, tall) = match layout.tall_is_joined(shape) {
-                    true => (
-                        tap * shape.kernel[1] + tall / in_channels,
-                        tall % in_channels,
-                    ),
-                    false => (tap, tall),
-                };
-                for wide in 0..width {
-                    let sum: f32 = (0..splits)
-                        .map(|split| sums[split * layout.sums_len() + row + wide])
-                        .sum();
-                    let [o, i] = match layout.x_is_wide {
-                        true => [tall, first + wide],
-                        false => [first + wide, tall],
+    let taps = shape.taps();
+    let filter = in_channels * taps;
+    if layout.x_is_wide {
+        for tall in 0..layout.tall {
+            let start = (group * out_channels + tall) * filter + first * taps;
+            // SAFETY: the caller's promise; rows are different.
+            let to = unsafe { target.part(start, width * taps) };
+            for (tap, sums) in sums.chunks_exact(layout.tall * lanes).enumerate() {
+                let sums = &sums[tall * lanes..][..width];
+                let to = to[tap..].iter_mut().step_by(taps);
+                to.zip(sums).for_each(|(to, sum)| *to = *sum);
+            }
+        }
+        return;
+    }
+    let joined = layout.tall_is_joined(shape);
+    for (tap, sums) in sums.chunks_exact(layout.tall * lanes).enumerate() {
+        for (block, sums) in sums.chunks(ROWS * lanes).enumerate() {
+            for wide in 0..width {
+                let start = (group * out_channels + first + wide) * filter;
+                // SAFETY: the caller's promise; one filter at a time.
+                let to = unsafe { target.part(start, filter) };
+                for (row, sums) in sums.chunks_exact(lanes).enumerate() {
+                    let tall = block * ROWS + row;
+                    let at = match joined {
+                        true => {
+                            let column = tall / in_channels;
+                            tall % in_channels * taps + tap * shape.kernel[1] + column
+                        }
+                        false => tall * taps + tap,
                     };
-                    let at = ((group * out_channels + o) * in_channels + i) * taps + tap;
-                    // SAFETY: in bounds by `at`; panels hold different channels of W, so no other
-                    // piece writes this element.
-                    #[allow(unsafe_code)]
-                    unsafe {
-                        target.at(at, 1).write(sum);
-                    }
+                    to[at] = sums[wide];
                 }
             }
         }
-    };
-    parallel.run(layout.panels(), &piece);
+    }
 }
