@@ -109,6 +109,15 @@ impl Correlation<'_> {
                 (Walk::Gather { stride: 2, pad }, 3, 3) => {
                     self.gather::<S, F, 3, 2, 3>(simd, finish, pairs, pad, row);
                 }
+                (Walk::Gather { stride: 1, pad }, 5, 5) => {
+                    self.gather::<S, F, 5, 1, 5>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Gather { stride: 2, pad }, 5, 5) => {
+                    self.gather::<S, F, 5, 2, 5>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Gather { stride: 1, pad }, 7, 7) => {
+                    self.gather::<S, F, 7, 1, 7>(simd, finish, pairs, pad, row);
+                }
                 (Walk::Gather { stride: 1, pad }, 5, _) => {
                     self.gather::<S, F, 5, 1, 0>(simd, finish, pairs, pad, row);
                 }
@@ -123,6 +132,12 @@ impl Correlation<'_> {
                 }
                 (Walk::Scatter { pad }, 3, 2) => {
                     self.scatter::<S, F, 3, 2>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Scatter { pad }, 5, 2) => {
+                    self.scatter::<S, F, 5, 2>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Scatter { pad }, 5, 3) => {
+                    self.scatter::<S, F, 5, 3>(simd, finish, pairs, pad, row);
                 }
                 (Walk::Scatter { pad }, 5, _) => {
                     self.scatter::<S, F, 5, 0>(simd, finish, pairs, pad, row);
