@@ -1,7 +1,9 @@
-//! Times the depthwise kernels on MobileNet's layers next to a plain copy of the same bytes.
+//! Times the depthwise kernels on MobileNet's layers next to a plain copy of the same bytes, then
+//! pools and activations.
 //!
 //! `cargo bench --bench depthwise -- [threads] [batch] [cold]`; one line per layer, each number the best
 //! of several runs, in milliseconds and gigabytes per second of what must be read and written once.
+//! `cold` fills the caches with something else before each run.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
