@@ -1,15 +1,21 @@
-//! Times the depthwise kernels on MobileNet's layers next to a plain copy of the same bytes.
+//! Times the depthwise kernels on MobileNet's layers next to a plain copy of the same bytes, then
+//! pools and activations.
 //!
 //! `cargo bench --bench depthwise -- [threads] [batch] [cold]`; one line per layer, each number the best
 //! of several runs, in milliseconds and gigabytes per second of what must be read and written once.
+//! `cold` fills the caches with something else before each run.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ftsurgery::kernels::depthwise::{conv, conv_input_gradient, conv_weight_gradient};
-use ftsurgery::kernels::{
-    Activation, ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Serial,
+use ftsurgery::kernels::pool::{
+    PoolShape, global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient,
 };
+use ftsurgery::kernels::{
+    Activation, ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Serial, Smooth,
+    activation_gradient, activation_gradient_in_place, smooth, smooth_gradient,
+};
+use ftsurgery::kernels::{conv, conv_input_gradient, conv_weight_gradient};
 use rayon::prelude::*;
 
 /// Side of the input map, channels, kernel, stride; MobileNet v1's, then v2's.
@@ -86,6 +92,59 @@ fn best(
         runs += 1;
     }
     Ok(best)
+}
+
+/// ResNet's and MobileNet's pools and the gradient of an activation.
+fn pools(others: &mut [f32], batch: usize, parallel: &dyn Parallel) -> Result<(), KernelError> {
+    let shape = PoolShape {
+        batch,
+        input: [112; 2],
+        output: [56; 2],
+        channels: 64,
+        kernel: [3; 2],
+        strides: [2; 2],
+        pads: [1; 2],
+        dilations: [1; 2],
+    };
+    let [mut x, mut dx] = [(); 2].map(|()| Aligned::new(shape.x_len()));
+    let [mut y, mut dy] = [(); 2].map(|()| Aligned::new(shape.y_len()));
+    let (x, dx, y, dy) = (x.all(), dx.all(), y.all(), dy.all());
+    let show = |name: &str, floats: usize, time: Duration| {
+        let seconds = time.as_secs_f64();
+        let rate = floats as f64 * 4e-9 / seconds;
+        println!("{name:32} {:8.3} ({rate:5.1})", seconds * 1e3);
+    };
+    let time = best(others, || max_pool(&shape, x, y, parallel))?;
+    show("max pool 112² × 64", x.len() + y.len(), time);
+    let time = best(others, || max_pool_gradient(&shape, x, dy, dx, parallel))?;
+    show("its gradient", 2 * x.len() + dy.len(), time);
+    let relu = Activation::Relu;
+    let time = best(others, || activation_gradient(relu, x, x, dx, parallel))?;
+    show("activation gradient 112² × 64", 2 * x.len(), time);
+    let time = best(others, || {
+        activation_gradient_in_place(relu, dx, x, parallel)
+    })?;
+    show("in place", 3 * x.len(), time);
+    for kind in [Smooth::HardSwish, Smooth::Swish] {
+        let time = best(others, || smooth(kind, x, dx, parallel))?;
+        show(&format!("{kind:?}"), 2 * x.len(), time);
+        let time = best(others, || smooth_gradient(kind, x, x, dx, parallel))?;
+        show("its gradient", 2 * x.len(), time);
+    }
+    let channels = 1280;
+    let x = &x[..batch * 49 * channels];
+    let means = &mut y[..batch * channels];
+    let time = best(others, || {
+        global_average_pool(batch, 49, channels, x, means, parallel)
+    })?;
+    show("global average pool 7² × 1280", x.len(), time);
+    let mask = Some((relu, x));
+    let dx = &mut dx[..x.len()];
+    let time = best(others, || {
+        global_average_pool_gradient(batch, 49, channels, means, mask, dx, parallel)
+    })?;
+    show("its gradient", 2 * x.len(), time);
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -179,5 +238,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!();
     }
     println!("sum               {totals:10.2?}");
+    pools(others, batch, parallel)?;
     Ok(())
 }

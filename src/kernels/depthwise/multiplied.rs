@@ -150,7 +150,14 @@ fn each_element<F: Finish>(
                 });
                 #[allow(unsafe_code)]
                 // SAFETY: within the output.
-                let sum = unsafe { finish.finish(Scalar, sum, position * channels + channel) };
+                let sum = unsafe {
+                    F::finish(
+                        Scalar,
+                        &finish.ready(Scalar),
+                        sum,
+                        position * channels + channel,
+                    )
+                };
                 *y = sum;
             }
         }

@@ -109,6 +109,15 @@ impl Correlation<'_> {
                 (Walk::Gather { stride: 2, pad }, 3, 3) => {
                     self.gather::<S, F, 3, 2, 3>(simd, finish, pairs, pad, row);
                 }
+                (Walk::Gather { stride: 1, pad }, 5, 5) => {
+                    self.gather::<S, F, 5, 1, 5>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Gather { stride: 2, pad }, 5, 5) => {
+                    self.gather::<S, F, 5, 2, 5>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Gather { stride: 1, pad }, 7, 7) => {
+                    self.gather::<S, F, 7, 1, 7>(simd, finish, pairs, pad, row);
+                }
                 (Walk::Gather { stride: 1, pad }, 5, _) => {
                     self.gather::<S, F, 5, 1, 0>(simd, finish, pairs, pad, row);
                 }
@@ -123,6 +132,12 @@ impl Correlation<'_> {
                 }
                 (Walk::Scatter { pad }, 3, 2) => {
                     self.scatter::<S, F, 3, 2>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Scatter { pad }, 5, 2) => {
+                    self.scatter::<S, F, 5, 2>(simd, finish, pairs, pad, row);
+                }
+                (Walk::Scatter { pad }, 5, 3) => {
+                    self.scatter::<S, F, 5, 3>(simd, finish, pairs, pad, row);
                 }
                 (Walk::Scatter { pad }, 5, _) => {
                     self.scatter::<S, F, 5, 0>(simd, finish, pairs, pad, row);
@@ -172,6 +187,15 @@ impl Correlation<'_> {
         let next = pairs.last().map_or(0, |&(_, h)| h + 1);
         let mut ahead_x = row.x.wrapping_add(next * row_len);
         let mut ahead_y = out_width * channels;
+        let ready = finish.ready(simd);
+        // Pairs lie at equal distances.
+        let (tap_step, row_step) = match *pairs {
+            [(tap, h), (next_tap, next_h), ..] => (
+                (next_tap - tap) * WIDTH * S::F32_LANES,
+                (next_h as isize - h as isize) * row_len as isize,
+            ),
+            _ => (0, 0),
+        };
         for vector in 0..self.lanes.vectors() {
             let channel = self.lanes.start(vector);
             // SAFETY: a vector's channels lie within a position and its packed values within
@@ -196,55 +220,69 @@ impl Correlation<'_> {
                     });
                 });
                 let start = load::<S>(self.start.as_ptr().add(vector * S::F32_LANES));
+                let far = match pairs.is_empty() {
+                    true => (w, row.x),
+                    false => at(0),
+                };
                 let mut sums = [start; WIDTH];
-                for step in 0..steps {
-                    unroll!(_line < (STRIDE * STRIDE), {
-                        prefetch_read(ahead_x);
-                        ahead_x = ahead_x.wrapping_add(LINE);
-                    });
-                    prefetch_write(row.y.wrapping_add(ahead_y));
-                    finish.prefetch(row.offset + ahead_y);
-                    ahead_y += LINE;
-                    let column = step as isize * stride - pad;
-                    let inside = (from..to).contains(&step);
-                    unroll!(s < STRIDE, {
-                        let column = column + s as isize;
-                        if inside || (0..in_end).contains(&column) {
-                            let position = column.unsigned_abs() * channels;
-                            unroll!(r < ROWS, {
-                                let x = load::<S>(rows[r].add(position));
-                                unroll!(a < depth, {
-                                    let j = a * STRIDE + s;
-                                    if j < WIDTH {
-                                        sums[a] = simd.mul_add_f32s(weights[r][j], x, sums[a]);
-                                    }
-                                });
+                macro_rules! walk {
+                    ($steps:expr, $inside:literal) => {
+                        for step in $steps {
+                            unroll!(_line < (STRIDE * STRIDE), {
+                                prefetch_read(ahead_x);
+                                ahead_x = ahead_x.wrapping_add(LINE);
                             });
-                            if ROWS == 0 {
-                                for r in 0..pairs.len() {
-                                    let (w, x) = at(r);
-                                    let x = load::<S>(x.add(position));
-                                    unroll!(a < depth, {
-                                        let j = a * STRIDE + s;
-                                        if j < WIDTH {
-                                            let w = load::<S>(w.add(j * S::F32_LANES));
-                                            sums[a] = simd.mul_add_f32s(w, x, sums[a]);
-                                        }
+                            prefetch_write(row.y.wrapping_add(ahead_y));
+                            ready.prefetch(row.offset + ahead_y);
+                            ahead_y += LINE;
+                            let column = step as isize * stride - pad;
+                            unroll!(s < STRIDE, {
+                                let column = column + s as isize;
+                                if $inside || (0..in_end).contains(&column) {
+                                    let position = column as usize * channels;
+                                    unroll!(r < ROWS, {
+                                        let x = load::<S>(rows[r].add(position));
+                                        unroll!(a < depth, {
+                                            let j = a * STRIDE + s;
+                                            if j < WIDTH {
+                                                sums[a] =
+                                                    simd.mul_add_f32s(weights[r][j], x, sums[a]);
+                                            }
+                                        });
                                     });
+                                    if ROWS == 0 {
+                                        let (mut w, mut x_row) = far;
+                                        for _ in pairs {
+                                            let x = load::<S>(x_row.wrapping_add(position));
+                                            unroll!(a < depth, {
+                                                let j = a * STRIDE + s;
+                                                if j < WIDTH {
+                                                    let w = load::<S>(w.add(j * S::F32_LANES));
+                                                    sums[a] = simd.mul_add_f32s(w, x, sums[a]);
+                                                }
+                                            });
+                                            w = w.wrapping_add(tap_step);
+                                            x_row = x_row.wrapping_offset(row_step);
+                                        }
+                                    }
                                 }
+                            });
+                            if $inside || step + 1 >= depth {
+                                let element = (step + 1 - depth) * channels + channel;
+                                let value =
+                                    F::finish(simd, &ready, sums[depth - 1], row.offset + element);
+                                store::<S>(row.y.add(element), value);
                             }
+                            let before = sums;
+                            unroll!(a < depth, {
+                                sums[a] = if a == 0 { start } else { before[a - 1] };
+                            });
                         }
-                    });
-                    if step + 1 >= depth {
-                        let element = (step + 1 - depth) * channels + channel;
-                        let value = finish.finish(simd, sums[depth - 1], row.offset + element);
-                        store::<S>(row.y.add(element), value);
-                    }
-                    let before = sums;
-                    unroll!(a < depth, {
-                        sums[a] = if a == 0 { start } else { before[a - 1] };
-                    });
+                    };
                 }
+                walk!(0..from, false);
+                walk!(from..to, true);
+                walk!(to..steps, false);
             }
         }
     }
@@ -278,6 +316,15 @@ impl Correlation<'_> {
         let next = pairs.first().map_or(0, |&(_, h)| h + 1);
         let mut ahead_x = row.x.wrapping_add(next * row_len);
         let mut ahead_y = out_width * channels;
+        let ready = finish.ready(simd);
+        // Pairs lie at equal distances.
+        let (tap_step, row_step) = match *pairs {
+            [(tap, h), (next_tap, next_h), ..] => (
+                (next_tap - tap) * WIDTH * S::F32_LANES,
+                (next_h as isize - h as isize) * row_len as isize,
+            ),
+            _ => (0, 0),
+        };
         for vector in 0..self.lanes.vectors() {
             let channel = self.lanes.start(vector);
             // SAFETY: as in `gather`.
@@ -300,52 +347,65 @@ impl Correlation<'_> {
                     });
                 });
                 let start = load::<S>(self.start.as_ptr().add(vector * S::F32_LANES));
+                let far = match pairs.is_empty() {
+                    true => (w, row.x),
+                    false => at(0),
+                };
                 let mut sums = [start; WIDTH];
-                for step in 0..steps {
-                    if step.is_multiple_of(STRIDE) {
-                        prefetch_read(ahead_x);
-                        ahead_x = ahead_x.wrapping_add(LINE);
-                    }
-                    unroll!(_line < STRIDE, {
-                        prefetch_write(row.y.wrapping_add(ahead_y));
-                        finish.prefetch(row.offset + ahead_y);
-                        ahead_y += LINE;
-                    });
-                    let inside = (from..to).contains(&step);
-                    if inside || step < in_width {
-                        let position = step * channels;
-                        unroll!(r < ROWS, {
-                            let x = load::<S>(rows[r].add(position));
-                            unroll!(j < WIDTH, {
-                                sums[j] = simd.mul_add_f32s(weights[r][j], x, sums[j]);
-                            });
-                        });
-                        if ROWS == 0 {
-                            for r in 0..pairs.len() {
-                                let (w, x) = at(r);
-                                let x = load::<S>(x.add(position));
-                                unroll!(j < WIDTH, {
-                                    let w = load::<S>(w.add(j * S::F32_LANES));
-                                    sums[j] = simd.mul_add_f32s(w, x, sums[j]);
-                                });
+                macro_rules! walk {
+                    ($steps:expr, $inside:literal) => {
+                        for step in $steps {
+                            if step.is_multiple_of(STRIDE) {
+                                prefetch_read(ahead_x);
+                                ahead_x = ahead_x.wrapping_add(LINE);
                             }
+                            unroll!(_line < STRIDE, {
+                                prefetch_write(row.y.wrapping_add(ahead_y));
+                                ready.prefetch(row.offset + ahead_y);
+                                ahead_y += LINE;
+                            });
+                            if $inside || step < in_width {
+                                let position = step * channels;
+                                unroll!(r < ROWS, {
+                                    let x = load::<S>(rows[r].add(position));
+                                    unroll!(j < WIDTH, {
+                                        sums[j] = simd.mul_add_f32s(weights[r][j], x, sums[j]);
+                                    });
+                                });
+                                if ROWS == 0 {
+                                    let (mut w, mut x_row) = far;
+                                    for _ in pairs {
+                                        let x = load::<S>(x_row.wrapping_add(position));
+                                        unroll!(j < WIDTH, {
+                                            let w = load::<S>(w.add(j * S::F32_LANES));
+                                            sums[j] = simd.mul_add_f32s(w, x, sums[j]);
+                                        });
+                                        w = w.wrapping_add(tap_step);
+                                        x_row = x_row.wrapping_offset(row_step);
+                                    }
+                                }
+                            }
+                            unroll!(s < STRIDE, {
+                                let q = (step * STRIDE + s).wrapping_sub(pad);
+                                if $inside || q < out_width {
+                                    let element = q * channels + channel;
+                                    let value =
+                                        F::finish(simd, &ready, sums[s], row.offset + element);
+                                    store::<S>(row.y.add(element), value);
+                                }
+                            });
+                            unroll!(j < WIDTH, {
+                                sums[j] = match j + STRIDE < WIDTH {
+                                    true => sums[j + STRIDE],
+                                    false => start,
+                                };
+                            });
                         }
-                    }
-                    unroll!(s < STRIDE, {
-                        let q = (step * STRIDE + s).wrapping_sub(pad);
-                        if inside || q < out_width {
-                            let element = q * channels + channel;
-                            let value = finish.finish(simd, sums[s], row.offset + element);
-                            store::<S>(row.y.add(element), value);
-                        }
-                    });
-                    unroll!(j < WIDTH, {
-                        sums[j] = match j + STRIDE < WIDTH {
-                            true => sums[j + STRIDE],
-                            false => start,
-                        };
-                    });
+                    };
                 }
+                walk!(0..from, false);
+                walk!(from..to, true);
+                walk!(to..steps, false);
             }
         }
     }
@@ -365,6 +425,7 @@ impl Correlation<'_> {
     ) {
         let channels = self.lanes.channels;
         let row_len = self.input[1] * channels;
+        let ready = finish.ready(simd);
         for vector in 0..self.lanes.vectors() {
             let channel = self.lanes.start(vector);
             for q in 0..self.output[1] {
@@ -383,7 +444,7 @@ impl Correlation<'_> {
                         }
                     }
                     let element = q * channels + channel;
-                    let value = finish.finish(simd, sum, row.offset + element);
+                    let value = F::finish(simd, &ready, sum, row.offset + element);
                     store::<S>(row.y.add(element), value);
                 }
             }

@@ -32,7 +32,7 @@ fn shape(seed: usize) -> ConvShape {
     let output = axes.map(|(input, kernel, stride, dilation, pad)| {
         let reach = (kernel - 1) * dilation + 1;
         // Behind the end another pad than before the begin.
-        (input + pad + (pad + 1) / 2 + seed % 2).saturating_sub(reach) / stride + 1
+        (input + pad + pad.div_ceil(2) + seed % 2).saturating_sub(reach) / stride + 1
     });
     let mut n = Numbers::new(seed as u64 + 99);
     let in_channels = match n.below(3) {

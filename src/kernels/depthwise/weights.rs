@@ -102,41 +102,50 @@ impl Correlate<'_> {
                     let mut totals = [[zero; WIDTH]; ROWS];
                     // The gradients of this step's output and the ones before.
                     let mut recent = [zero; WIDTH];
-                    for step in 0..steps {
-                        if round == 0 {
-                            unroll!(_line < (STRIDE * STRIDE), {
-                                prefetch_read(ahead_x);
-                                ahead_x = ahead_x.wrapping_add(LINE);
-                            });
-                            prefetch_read(ahead_dy);
-                            ahead_dy = ahead_dy.wrapping_add(LINE);
-                        }
-                        let inside = (from..to).contains(&step);
-                        recent[0] = match inside || step < out_width {
-                            true => load::<S>(dy.add(step * channels)),
-                            false => zero,
-                        };
-                        bias = simd.add_f32s(bias, recent[0]);
-                        unroll!(s < STRIDE, {
-                            let column = (step * STRIDE + s).wrapping_sub(pad);
-                            if inside || column < in_width {
-                                unroll!(r < ROWS, {
-                                    let x = load::<S>(rows[r].add(column * channels));
-                                    unroll!(a < depth, {
-                                        let j = a * STRIDE + s;
-                                        if j < WIDTH {
-                                            totals[r][j] =
-                                                simd.mul_add_f32s(recent[a], x, totals[r][j]);
-                                        }
+                    macro_rules! walk {
+                        ($steps:expr, $inside:literal) => {
+                            for step in $steps {
+                                if round == 0 {
+                                    unroll!(_line < (STRIDE * STRIDE), {
+                                        prefetch_read(ahead_x);
+                                        ahead_x = ahead_x.wrapping_add(LINE);
                                     });
+                                    prefetch_read(ahead_dy);
+                                    ahead_dy = ahead_dy.wrapping_add(LINE);
+                                }
+                                recent[0] = match $inside || step < out_width {
+                                    true => load::<S>(dy.add(step * channels)),
+                                    false => zero,
+                                };
+                                bias = simd.add_f32s(bias, recent[0]);
+                                unroll!(s < STRIDE, {
+                                    let column = (step * STRIDE + s).wrapping_sub(pad);
+                                    if $inside || column < in_width {
+                                        unroll!(r < ROWS, {
+                                            let x = load::<S>(rows[r].add(column * channels));
+                                            unroll!(a < depth, {
+                                                let j = a * STRIDE + s;
+                                                if j < WIDTH {
+                                                    totals[r][j] = simd.mul_add_f32s(
+                                                        recent[a],
+                                                        x,
+                                                        totals[r][j],
+                                                    );
+                                                }
+                                            });
+                                        });
+                                    }
+                                });
+                                let before = recent;
+                                unroll!(a < depth, {
+                                    recent[a] = before[a.saturating_sub(1)];
                                 });
                             }
-                        });
-                        let before = recent;
-                        unroll!(a < depth, {
-                            recent[a] = before[a.saturating_sub(1)];
-                        });
+                        };
                     }
+                    walk!(0..from, false);
+                    walk!(from..to, true);
+                    walk!(to..steps, false);
                     unroll!(r < ROWS, {
                         unroll!(j < WIDTH, {
                             let to = sums.add((pairs[r].0 * WIDTH + j) * S::F32_LANES);
