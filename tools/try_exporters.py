@@ -221,7 +221,7 @@ def command(args, *words):
     done = subprocess.run(
         [args.ftsurgery, "--quiet", *map(str, words)], capture_output=True, text=True, check=False
     )
-    lines = [l for l in done.stderr.splitlines() if l.strip()]
+    lines = [l for l in done.stderr.splitlines() if l and not l.startswith("hint:")]
     return done.returncode, (" ".join(lines) or done.stdout)
 
 

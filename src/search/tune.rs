@@ -169,8 +169,17 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
     let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
         lab.obstacles(batch, sets)
     })?;
-    for skipped in plan.strategies.iter().flat_map(|s| &s.skipped) {
-        watcher.warning(&format!("{} is left out: {}", skipped.id, skipped.reason));
+    for strategy in &plan.strategies {
+        if let Some(first) = strategy.skipped.first() {
+            watcher.warning(&format!(
+                "{} of {} candidates of `{}` are left out, the first, {}, because {}",
+                strategy.skipped.len(),
+                strategy.skipped.len() + strategy.candidates.len(),
+                strategy.strategy,
+                first.id,
+                first.reason
+            ));
+        }
     }
     let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
     let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();

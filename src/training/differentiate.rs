@@ -17,7 +17,7 @@ pub struct Differentiated {
     pub model: ModelProto,
     /// Input: the data, under the model's own name.
     pub data: Port,
-    /// Input: the labels, int64 [batch]: `labels`.
+    /// Input: the labels, int64 `[batch]`: `labels`.
     pub labels: String,
     /// Inputs: the trained parameters, under the names of their initializers. The model holds their
     /// values as defaults.
