@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use crate::graph::{Builder, Graph, GraphError, Node, Shapes};
 use crate::kernels::DOMAIN;
+use crate::onnx::DataType;
 
 use super::window;
 
@@ -126,6 +127,7 @@ impl Walk<'_, '_> {
         } else {
             match node.op_type.as_str() {
                 "Conv" => self.conv(node)?,
+                "MaxPool" => self.max_pool(node)?,
                 "Transpose" => self.transpose(node)?,
                 "GlobalAveragePool" => self.global_pool(node, "ReduceMean")?,
                 "GlobalMaxPool" => self.global_pool(node, "ReduceMax")?,
@@ -176,7 +178,7 @@ impl Walk<'_, '_> {
                 self.builder.graph_mut().nodes.push(node);
                 Ok(())
             }
-            "ActivationGradient" => match self.elementwise(&node)? {
+            "ActivationGradient" | "HardSwishGradient" => match self.elementwise(&node)? {
                 true => Ok(()),
                 false => self.keep(&node),
             },
@@ -206,6 +208,24 @@ impl Walk<'_, '_> {
         if let Some(bias) = node.input(2) {
             turned.inputs.push(self.plain(bias)?);
         }
+        self.push_turned(turned)?;
+        Ok(true)
+    }
+
+    fn max_pool(&mut self, node: &Node) -> Result<bool, GraphError> {
+        let (Some(x), Some(output)) = (node.input(0), node.output(0)) else {
+            return Ok(false);
+        };
+        let one_output = node.present_outputs().count() == 1;
+        if !one_output || !self.prefers_turned(x) || node.int("storage_order", 0)? != 0 {
+            return Ok(false);
+        }
+        let Some(sizes) = window::of_pool(node, self.shapes, x, output)? else {
+            return Ok(false);
+        };
+        let mut turned = Node::new(&node.name, "MaxPool", &[&self.turned(x)?], &[output]);
+        turned.domain = DOMAIN.to_owned();
+        turned.attributes = sizes;
         self.push_turned(turned)?;
         Ok(true)
     }
@@ -334,8 +354,18 @@ impl Walk<'_, '_> {
         for input in turned.inputs.iter_mut().filter(|i| !i.is_empty()) {
             *input = self.turned(input)?;
         }
+        // onnxruntime writes this one out as two operators.
+        if node.is("HardSwish") && self.is_float(node.input(0)) {
+            turned.domain = DOMAIN.to_owned();
+        }
         self.push_turned(turned)?;
         Ok(true)
+    }
+
+    fn is_float(&self, value: Option<&str>) -> bool {
+        value
+            .and_then(|v| self.shapes.info(v).ok())
+            .is_some_and(|i| i.dtype == DataType::Float)
     }
 
     fn reduction(&mut self, node: &Node) -> Result<bool, GraphError> {

@@ -15,10 +15,12 @@
 //! | `ConvInputGradient` | dY, W, addend?, X? | (Wᵀ ∗ dY + addend) ⊙ act′(X) |
 //! | `ConvWeightGradient` | X, dY | dW, dbias? |
 //! | `ActivationGradient` | dY, Y | dY ⊙ act′(Y) |
+//! | `HardSwish` | X | Y |
+//! | `HardSwishGradient` | dY, X | dX |
 //! | `MaxPool` | X | Y |
 //! | `MaxPoolGradient` | X, dY | dX |
 //!
-//! Attributes: `strides`, `pads` (before the first row and column), `dilations`, `group`, and
+//! Attributes: `kernel_shape` of pools, `strides`, `pads` (before the first row and column), `dilations`, `group`, and
 //! `extent`, height and width of the output (for a weight gradient those of the kernel). `low` and
 //! `high` bound the activation act, min(max(·, low), high); without them it is the identity.
 

@@ -270,3 +270,26 @@ fn windows_of_every_kind() {
         .with("dilations", vec![2, 1]);
     net.check(&runtime, "a");
 }
+
+#[test]
+fn pools_and_hard_swish_stay_channels_last() {
+    let Some(runtime) = runtime() else { return };
+    for (pads, ceil) in [(vec![1, 1, 1, 1], 0), (vec![0, 1, 1, 0], 1)] {
+        let mut net = Net::new(&[2, 3, 10, 9]);
+        net.conv("a", "x", [6, 3, 3, 1, 1, 1]);
+        net.op("ha", "HardSwish", &["a"]);
+        let pool = net.op("pool", "MaxPool", &["ha"]);
+        *pool = pool
+            .clone()
+            .with("kernel_shape", vec![3, 3])
+            .with("strides", vec![2, 2])
+            .with("pads", pads)
+            .with("ceil_mode", ceil);
+        net.conv("b", "pool", [4, 6, 1, 1, 0, 1]);
+        net.op("hb", "HardSwish", &["b"]);
+        let graph = net.check(&runtime, "hb");
+        assert_eq!(count(&graph, "ScatterElements"), 0);
+        // X and its gradient, and the output.
+        assert_eq!(count(&graph, "Transpose"), 4);
+    }
+}

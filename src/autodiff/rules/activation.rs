@@ -189,6 +189,10 @@ fn hard_sigmoid(c: &mut Context) -> Contributions {
 /// Source: <https://onnx.ai/onnx/operators/onnx__HardSwish.html>.
 fn hard_swish(c: &mut Context) -> Contributions {
     let (dy, x) = (c.gradient()?, c.input(0)?);
+    if c.has_kernels() {
+        let dx = c.kernel("HardSwishGradient", &[&dy, x], 1, vec![]);
+        return Ok(dx.into_iter().map(Some).collect());
+    }
     let (low, high) = (c.scalar(-3.0), c.scalar(3.0));
     let (half, one) = (c.scalar(0.5), c.scalar(1.0));
     let third = c.scale(x, 1.0 / 3.0);

@@ -4,7 +4,7 @@ use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
-use super::window::Window;
+use super::window::{Window, to_i64};
 
 /// Window elements, over all positions or channels, beyond which a pool is refused: the counts and
 /// the kernel of ones that its gradient needs are made here.
@@ -47,8 +47,25 @@ fn max_pool(c: &mut Context) -> Contributions {
     }
     let dims = c.input_dims(0)?;
     let dy = c.gradient()?;
+    let y_dims = c.output_dims()?;
+    if c.has_kernels() && dims.len() == 4 && c.node.output(1).is_none() {
+        let kernel = c.node.ints("kernel_shape")?.unwrap_or_default().to_vec();
+        let sizes: Vec<usize> = kernel.iter().map(|&k| k.max(0) as usize).collect();
+        let window = Window::of(c, &sizes, &dims, &y_dims)?;
+        if window.is_ordinary() {
+            let attributes = vec![
+                ("kernel_shape", kernel.into()),
+                ("strides", to_i64(&window.strides).into()),
+                ("pads", to_i64(&window.pads[..2]).into()),
+                ("dilations", to_i64(&window.dilations).into()),
+                ("extent", to_i64(&y_dims[2..]).into()),
+            ];
+            let dx = c.kernel("MaxPoolGradient", &[c.input(0)?, &dy], 1, attributes);
+            return Ok(dx.into_iter().map(Some).collect());
+        }
+    }
     let total: usize = dims.iter().product();
-    let outputs: usize = c.output_dims()?.iter().product();
+    let outputs: usize = y_dims.iter().product();
     let indices = c.add_output(1);
     let flat_indices = c.reshape(&indices, &[outputs]);
     let flat_dy = c.reshape(&dy, &[outputs]);

@@ -130,6 +130,12 @@ impl Window {
         self.strides.iter().all(|&s| s == 1)
     }
 
+    /// Whether strides, dilations and pads are small enough for any arithmetic with them.
+    pub fn is_ordinary(&self) -> bool {
+        let sizes = [&self.strides, &self.dilations, &self.pads];
+        sizes.iter().all(|s| s.iter().all(|&n| n <= 1 << 30))
+    }
+
     /// Whether nothing is padded.
     pub fn is_unpadded(&self) -> bool {
         self.pads.iter().all(|&p| p == 0)

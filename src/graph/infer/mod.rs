@@ -194,7 +194,9 @@ fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
         return match node.op_type.as_str() {
             "ConvInputGradient" => Some(kernel::conv_input_gradient),
             "ConvWeightGradient" => Some(kernel::conv_weight_gradient),
-            "ActivationGradient" | "MaxPoolGradient" => Some(kernel::like_first),
+            "ActivationGradient" | "HardSwishGradient" | "MaxPoolGradient" => {
+                Some(kernel::like_first)
+            }
             _ => None,
         };
     }

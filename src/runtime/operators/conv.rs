@@ -1,0 +1,112 @@
+//! Convolution and its gradients.
+
+use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
+
+use crate::kernels::{
+    ConvShape, Epilogue, InputEpilogue, conv, conv_input_gradient, conv_weight_gradient,
+};
+
+use super::{
+    Threads, Window, activation, elements, failed, input, map, missing, optional, output, size,
+};
+
+/// Window and group, to be completed by the sizes of the tensors.
+struct Attributes {
+    window: Window,
+    group: usize,
+}
+
+impl Attributes {
+    fn read(info: &KernelContext) -> ort::Result<Self> {
+        let group: i64 = info.get("group").ok_or_else(|| missing("group"))?;
+        Ok(Attributes {
+            window: Window::read(info)?,
+            group: size(group)?,
+        })
+    }
+
+    /// X of `[batch, height, width, channels]`, Y's height, width and channels, and the kernel.
+    fn shape(&self, x: [usize; 4], y: [usize; 3], kernel: [usize; 2]) -> ConvShape {
+        ConvShape {
+            batch: x[0],
+            input: [x[1], x[2]],
+            in_channels: x[3],
+            output: [y[0], y[1]],
+            out_channels: y[2],
+            kernel,
+            strides: self.window.strides,
+            pads: self.window.pads,
+            dilations: self.window.dilations,
+            group: self.group,
+        }
+    }
+}
+
+pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
+    let (attributes, activation) = (Attributes::read(info)?, activation(info));
+    Ok(Box::new(move |context: &ComputeContext| {
+        let (x, w) = (input(context, 0)?, input(context, 1)?);
+        let (bias, residual) = (optional(context, 2)?, optional(context, 3)?);
+        let ((x_dims, x), ([o, _, kh, kw], w)) = (map(&x)?, map(&w)?);
+        let [height, width] = attributes.window.extent;
+        let shape = attributes.shape(x_dims, [height, width, o], [kh, kw]);
+        let epilogue = Epilogue {
+            bias: elements(bias.as_ref())?,
+            residual: elements(residual.as_ref())?,
+            activation,
+        };
+        let mut y = output(context, 0, &[x_dims[0], height, width, o])?;
+        let y = y.try_extract_tensor_mut::<f32>()?.1;
+        let parallel = Threads { context, threads };
+        conv(&shape, x, w, &epilogue, y, &parallel).map_err(failed)
+    }))
+}
+
+pub(super) fn input_gradient(
+    info: &KernelContext,
+    threads: usize,
+) -> ort::Result<BoxedKernel<'static>> {
+    let (attributes, activation) = (Attributes::read(info)?, activation(info));
+    Ok(Box::new(move |context: &ComputeContext| {
+        let (dy, w) = (input(context, 0)?, input(context, 1)?);
+        let (addend, x) = (optional(context, 2)?, optional(context, 3)?);
+        let (([n, h, width, o], dy), ([_, per_group, kh, kw], w)) = (map(&dy)?, map(&w)?);
+        let [height, columns] = attributes.window.extent;
+        let x_dims = [n, height, columns, per_group * attributes.group];
+        let shape = attributes.shape(x_dims, [h, width, o], [kh, kw]);
+        let epilogue = InputEpilogue {
+            addend: elements(addend.as_ref())?,
+            mask: elements(x.as_ref())?.map(|x| (activation, x)),
+        };
+        let mut dx = output(context, 0, &x_dims)?;
+        let dx = dx.try_extract_tensor_mut::<f32>()?.1;
+        let parallel = Threads { context, threads };
+        conv_input_gradient(&shape, dy, w, &epilogue, dx, &parallel).map_err(failed)
+    }))
+}
+
+pub(super) fn weight_gradient(
+    info: &KernelContext,
+    threads: usize,
+) -> ort::Result<BoxedKernel<'static>> {
+    let attributes = Attributes::read(info)?;
+    Ok(Box::new(move |context: &ComputeContext| {
+        let (x, dy) = (input(context, 0)?, input(context, 1)?);
+        let ((x_dims, x), ([_, h, width, o], dy)) = (map(&x)?, map(&dy)?);
+        let kernel = attributes.window.extent;
+        let shape = attributes.shape(x_dims, [h, width, o], kernel);
+        let per_group = x_dims[3] / attributes.group.max(1);
+        let mut dw = output(context, 0, &[o, per_group, kernel[0], kernel[1]])?;
+        let dw = dw.try_extract_tensor_mut::<f32>()?.1;
+        let mut db = match context.num_outputs()? {
+            2.. => Some(output(context, 1, &[o])?),
+            _ => None,
+        };
+        let db = match &mut db {
+            Some(db) => Some(db.try_extract_tensor_mut::<f32>()?.1),
+            None => None,
+        };
+        let parallel = Threads { context, threads };
+        conv_weight_gradient(&shape, x, dy, dw, db, &parallel).map_err(failed)
+    }))
+}

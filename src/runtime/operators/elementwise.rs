@@ -1,0 +1,53 @@
+//! Activations and their gradients, element by element.
+
+use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
+
+use crate::kernels::{KernelError, Parallel, Smooth, activation_gradient, smooth, smooth_gradient};
+
+use super::{Threads, activation, failed, input};
+
+/// dY and what the slope is told from, to dX.
+type Binary = dyn Fn(&[f32], &[f32], &mut [f32], &dyn Parallel) -> Result<(), KernelError> + Send;
+
+pub(super) fn gradient(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
+    let activation = activation(info);
+    binary(
+        threads,
+        Box::new(move |dy, y, dx, p| activation_gradient(activation, dy, y, dx, p)),
+    )
+}
+
+pub(super) fn hard_swish_gradient(
+    _: &KernelContext,
+    threads: usize,
+) -> ort::Result<BoxedKernel<'static>> {
+    binary(
+        threads,
+        Box::new(|dy, x, dx, p| smooth_gradient(Smooth::HardSwish, dy, x, dx, p)),
+    )
+}
+
+pub(super) fn hard_swish(_: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
+    Ok(Box::new(move |context: &ComputeContext| {
+        let x = input(context, 0)?;
+        let (shape, x) = x.try_extract_tensor::<f32>()?;
+        let Some(mut y) = context.output(0, shape.to_vec())? else {
+            return Ok(());
+        };
+        let y = y.try_extract_tensor_mut::<f32>()?.1;
+        smooth(Smooth::HardSwish, x, y, &Threads { context, threads }).map_err(failed)
+    }))
+}
+
+fn binary(threads: usize, kernel: Box<Binary>) -> ort::Result<BoxedKernel<'static>> {
+    Ok(Box::new(move |context: &ComputeContext| {
+        let (dy, told) = (input(context, 0)?, input(context, 1)?);
+        let (shape, dy) = dy.try_extract_tensor::<f32>()?;
+        let told = told.try_extract_tensor::<f32>()?.1;
+        let Some(mut dx) = context.output(0, shape.to_vec())? else {
+            return Ok(());
+        };
+        let dx = dx.try_extract_tensor_mut::<f32>()?.1;
+        kernel(dy, told, dx, &Threads { context, threads }).map_err(failed)
+    }))
+}

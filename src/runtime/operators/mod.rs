@@ -1,0 +1,211 @@
+//! The operators of [`crate::kernels`], for sessions on the processor.
+
+mod conv;
+mod elementwise;
+mod pool;
+
+use ort::operator::{
+    BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
+    OperatorOutput,
+};
+use ort::value::{TensorElementType, ValueRef, ValueRefMut};
+
+use crate::kernels::{Activation, DOMAIN, KernelError, Parallel};
+
+/// The domain with all operators, for a session of `threads` threads.
+pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
+    const ALL: [Custom; 8] = [
+        Custom::new("Conv", [2, 2], [1, 0], conv::forward),
+        Custom::new("ConvInputGradient", [2, 2], [1, 0], conv::input_gradient),
+        Custom::new("ConvWeightGradient", [2, 0], [1, 1], conv::weight_gradient),
+        Custom::new("ActivationGradient", [2, 0], [1, 0], elementwise::gradient),
+        Custom::new("HardSwish", [1, 0], [1, 0], elementwise::hard_swish),
+        Custom::new(
+            "HardSwishGradient",
+            [2, 0],
+            [1, 0],
+            elementwise::hard_swish_gradient,
+        ),
+        Custom::new("MaxPool", [1, 0], [1, 0], pool::max),
+        Custom::new("MaxPoolGradient", [2, 0], [1, 0], pool::max_gradient),
+    ];
+    ALL.into_iter()
+        .try_fold(OperatorDomain::new(DOMAIN)?, |domain, operator| {
+            domain.add(Custom {
+                threads,
+                ..operator
+            })
+        })
+}
+
+/// Reads a node's attributes and makes what computes it with a number of threads.
+type Create = fn(&KernelContext, usize) -> ort::Result<BoxedKernel<'static>>;
+
+/// An operator on float32 tensors.
+struct Custom {
+    name: &'static str,
+    /// Required and optional inputs.
+    inputs: [usize; 2],
+    /// Required and optional outputs.
+    outputs: [usize; 2],
+    create: Create,
+    threads: usize,
+}
+
+impl Custom {
+    const fn new(
+        name: &'static str,
+        inputs: [usize; 2],
+        outputs: [usize; 2],
+        create: Create,
+    ) -> Self {
+        Custom {
+            name,
+            inputs,
+            outputs,
+            create,
+            threads: 1,
+        }
+    }
+}
+
+impl Operator for Custom {
+    type Kernel<'a> = BoxedKernel<'a>;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let [required, optional] = self.inputs;
+        let float = TensorElementType::Float32;
+        (0..required)
+            .map(move |_| OperatorInput::required(float))
+            .chain((0..optional).map(move |_| OperatorInput::optional(float)))
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        let [required, optional] = self.outputs;
+        let float = TensorElementType::Float32;
+        (0..required)
+            .map(move |_| OperatorOutput::required(float))
+            .chain((0..optional).map(move |_| OperatorOutput::optional(float)))
+    }
+
+    fn create_kernel<'a>(&self, info: &KernelContext<'a>) -> ort::Result<Self::Kernel<'a>> {
+        (self.create)(info, self.threads)
+    }
+}
+
+/// onnxruntime's threads, as a kernel's.
+struct Threads<'a> {
+    context: &'a ComputeContext,
+    threads: usize,
+}
+
+impl Parallel for Threads<'_> {
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn run(&self, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
+        let parallel = self.threads > 1 && pieces > 1;
+        if !parallel || self.context.par_for(pieces, pieces, piece).is_err() {
+            (0..pieces).for_each(piece);
+        }
+    }
+}
+
+/// Strides, pads, dilations and the size of what comes out, as the attributes say.
+struct Window {
+    strides: [usize; 2],
+    pads: [usize; 2],
+    dilations: [usize; 2],
+    extent: [usize; 2],
+}
+
+impl Window {
+    fn read(info: &KernelContext) -> ort::Result<Self> {
+        Ok(Window {
+            strides: pair(info, "strides")?,
+            pads: pair(info, "pads")?,
+            dilations: pair(info, "dilations")?,
+            extent: pair(info, "extent")?,
+        })
+    }
+}
+
+/// An attribute of two sizes.
+fn pair(info: &KernelContext, name: &str) -> ort::Result<[usize; 2]> {
+    let values: Vec<i64> = info.get(name).ok_or_else(|| missing(name))?;
+    match values.as_slice() {
+        [a, b] => Ok([size(*a)?, size(*b)?]),
+        _ => Err(missing(name)),
+    }
+}
+
+/// The activation that the attributes `low` and `high` tell.
+fn activation(info: &KernelContext) -> Activation {
+    match (info.get("low"), info.get("high")) {
+        (Some(0.0), Some(f32::INFINITY)) => Activation::Relu,
+        (Some(low), Some(high)) => Activation::Clip { low, high },
+        _ => Activation::None,
+    }
+}
+
+fn missing(attribute: &str) -> ort::Error {
+    ort::Error::new(format!("attribute `{attribute}` is missing or malformed"))
+}
+
+fn size(value: i64) -> ort::Result<usize> {
+    usize::try_from(value).map_err(|_| ort::Error::new(format!("{value} is no size")))
+}
+
+fn failed(error: KernelError) -> ort::Error {
+    ort::Error::new(error.to_string())
+}
+
+/// Input `index`, or an error.
+fn input(context: &ComputeContext, index: usize) -> ort::Result<ValueRef<'_>> {
+    context
+        .input(index)?
+        .ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
+}
+
+/// Optional input `index`, also where the node has fewer.
+fn optional(context: &ComputeContext, index: usize) -> ort::Result<Option<ValueRef<'_>>> {
+    match index < context.num_inputs()? {
+        true => context.input(index),
+        false => Ok(None),
+    }
+}
+
+/// Output `index`, allocated; an error when the node has none.
+fn output<'c>(
+    context: &'c ComputeContext,
+    index: usize,
+    dims: &[usize],
+) -> ort::Result<ValueRefMut<'c>> {
+    let dims: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
+    context
+        .output(index, dims)?
+        .ok_or_else(|| ort::Error::new(format!("output {index} is missing")))
+}
+
+/// The dimensions and elements of a tensor of four dimensions.
+fn map<'v>(value: &'v ValueRef<'_>) -> ort::Result<([usize; 4], &'v [f32])> {
+    let (shape, elements) = value.try_extract_tensor::<f32>()?;
+    let dims: Vec<usize> = shape.iter().map(|&d| size(d)).collect::<ort::Result<_>>()?;
+    let dims = dims
+        .try_into()
+        .map_err(|dims| ort::Error::new(format!("dimensions {dims:?} are not four")))?;
+    Ok((dims, elements))
+}
+
+/// The elements of an optional tensor.
+fn elements<'v>(value: Option<&'v ValueRef<'_>>) -> ort::Result<Option<&'v [f32]>> {
+    match value {
+        None => Ok(None),
+        Some(value) => Ok(Some(value.try_extract_tensor::<f32>()?.1)),
+    }
+}
