@@ -13,7 +13,7 @@ use ftsurgery::kernels::pool::{
 };
 use ftsurgery::kernels::{
     Activation, ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Serial, Smooth,
-    activation_gradient, activation_gradient_in_place, smooth, smooth_gradient,
+    activation_gradient, smooth, smooth_gradient,
 };
 use ftsurgery::kernels::{conv, conv_input_gradient, conv_weight_gradient};
 use rayon::prelude::*;
@@ -121,10 +121,6 @@ fn pools(others: &mut [f32], batch: usize, parallel: &dyn Parallel) -> Result<()
     let relu = Activation::Relu;
     let time = best(others, || activation_gradient(relu, x, x, dx, parallel))?;
     show("activation gradient 112² × 64", 2 * x.len(), time);
-    let time = best(others, || {
-        activation_gradient_in_place(relu, dx, x, parallel)
-    })?;
-    show("in place", 3 * x.len(), time);
     for kind in [Smooth::HardSwish, Smooth::Swish] {
         let time = best(others, || smooth(kind, x, dx, parallel))?;
         show(&format!("{kind:?}"), 2 * x.len(), time);

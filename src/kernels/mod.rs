@@ -10,46 +10,23 @@
 //! results depend on the number of threads only through the order of sums.
 
 mod activation;
-mod bands;
-mod channels;
-mod conv;
-mod depthwise;
-mod disjoint;
-mod elementwise;
+mod channelwise;
+mod dense;
 mod epilogue;
-mod gather;
-mod input_gradient;
-mod lanes;
-mod layout;
-mod mask;
-mod outer;
-mod pack;
-mod padded;
 mod parallel;
-pub mod pool;
-mod product;
 mod shape;
 mod shared;
-mod taps;
-mod tile;
-mod weight_gradient;
 mod workspace;
 
-#[cfg(test)]
-mod dense_tests;
-#[cfg(test)]
-mod testing;
-
 pub use activation::Activation;
-pub use conv::conv;
+pub use channelwise::mask::{Smooth, activation_gradient, smooth, smooth_gradient};
+pub use channelwise::pool;
+pub use dense::forward::conv;
+pub use dense::input_gradient::conv_input_gradient;
+pub use dense::weight_gradient::conv_weight_gradient;
 pub use epilogue::{Epilogue, InputEpilogue};
-pub use input_gradient::conv_input_gradient;
-pub use mask::{
-    Smooth, activation_gradient, activation_gradient_in_place, smooth, smooth_gradient,
-};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
-pub use weight_gradient::conv_weight_gradient;
 
 /// Domain of the operators that call these kernels.
 pub const DOMAIN: &str = "ftsurgery";

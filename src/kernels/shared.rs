@@ -1,6 +1,7 @@
 //! A slice that several threads write, each its own part.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// The start of a mutable slice, for pieces that run at the same time and write disjoint elements.
 ///
@@ -47,13 +48,13 @@ impl<'a> Shared<'a> {
         self.start.wrapping_add(offset)
     }
 
-    /// The `len` elements from `offset`.
+    /// The elements of `range`.
     ///
     /// # Safety
     /// Nobody else uses those elements while the result lives.
     #[allow(unsafe_code, clippy::mut_from_ref)]
-    pub(super) unsafe fn part(&self, offset: usize, len: usize) -> &'a mut [f32] {
+    pub(super) unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
         // SAFETY: `at` checks the bounds; the caller promises that nobody else uses the elements.
-        unsafe { std::slice::from_raw_parts_mut(self.at(offset, len), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.at(range.start, range.len()), range.len()) }
     }
 }

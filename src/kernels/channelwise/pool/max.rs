@@ -5,11 +5,11 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::PoolShape;
-use crate::kernels::bands::Bands;
-use crate::kernels::channels::{Kernel, Lanes, dispatch, load, store};
-use crate::kernels::disjoint::DisjointMut;
+use crate::kernels::channelwise::bands::Bands;
+use crate::kernels::channelwise::channels::{Kernel, Lanes, dispatch, load, store};
+use crate::kernels::channelwise::taps::Taps;
 use crate::kernels::shape::expect;
-use crate::kernels::taps::Taps;
+use crate::kernels::shared::Shared;
 use crate::kernels::{KernelError, Parallel, workspace};
 
 /// Y = the greatest element of each window; NaN counts as greater than all. An empty window gives
@@ -33,7 +33,7 @@ pub fn max_pool(
         x.len() + y.len(),
         parallel.threads(),
     );
-    let shared = DisjointMut::new(y);
+    let shared = Shared::new(y);
     parallel.run(bands.pieces(), &|piece| {
         let range = bands.range(piece);
         #[allow(unsafe_code)]
@@ -74,7 +74,7 @@ pub fn max_pool_gradient(
         2 * x.len() + dy.len(),
         parallel.threads(),
     );
-    let shared = DisjointMut::new(dx);
+    let shared = Shared::new(dx);
     parallel.run(bands.pieces(), &|piece| {
         let range = bands.range(piece);
         #[allow(unsafe_code)]

@@ -4,7 +4,7 @@ use std::ptr::null;
 
 use pulp::Simd;
 
-use crate::kernels::channels::{clamp, load, prefetch_read};
+use crate::kernels::channelwise::channels::{clamp, load, prefetch_read};
 use crate::kernels::{Activation, Epilogue, InputEpilogue};
 
 /// The end of a sum.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{Numbers, Sum, Threads, assert_close};
+use crate::kernels::channelwise::testing::{Numbers, Sum, Threads, assert_close};
 use crate::kernels::{Activation, Serial};
 
 /// A shape whose windows may lie in padding altogether; the first ones are the common ones.

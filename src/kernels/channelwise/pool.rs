@@ -11,7 +11,7 @@ pub use self::average::{
 pub use self::max::{max_pool, max_pool_gradient};
 
 use super::taps::Axis;
-use super::{ConvShape, KernelError};
+use crate::kernels::{ConvShape, KernelError};
 
 /// Windows over X `[batch, input₀, input₁, channels]`, each giving one position of Y
 /// `[batch, output₀, output₁, channels]`.

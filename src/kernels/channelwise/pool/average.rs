@@ -5,11 +5,11 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::PoolShape;
-use crate::kernels::bands::Bands;
-use crate::kernels::channels::{Kernel, Lanes, dispatch, load, slope, store};
-use crate::kernels::disjoint::DisjointMut;
+use crate::kernels::channelwise::bands::Bands;
+use crate::kernels::channelwise::channels::{Kernel, Lanes, dispatch, load, slope, store};
+use crate::kernels::channelwise::taps::Taps;
 use crate::kernels::shape::expect;
-use crate::kernels::taps::Taps;
+use crate::kernels::shared::Shared;
 use crate::kernels::{Activation, KernelError, Parallel};
 
 /// Y `[batch, channels]` = the means of X `[batch, positions, channels]` over positions.
@@ -30,7 +30,7 @@ pub fn global_average_pool(
         return Ok(());
     }
     let bands = Bands::new(batch, x.len(), parallel.threads());
-    let shared = DisjointMut::new(y);
+    let shared = Shared::new(y);
     parallel.run(bands.pieces(), &|piece| {
         let range = bands.range(piece);
         #[allow(unsafe_code)]
@@ -70,7 +70,7 @@ pub fn global_average_pool_gradient(
         return Ok(());
     }
     let bands = Bands::new(batch * positions, 2 * dx.len(), parallel.threads());
-    let shared = DisjointMut::new(dx);
+    let shared = Shared::new(dx);
     parallel.run(bands.pieces(), &|piece| {
         let range = bands.range(piece);
         #[allow(unsafe_code)]
@@ -191,7 +191,7 @@ fn weigh(
         from.len() + to.len(),
         parallel.threads(),
     );
-    let shared = DisjointMut::new(to);
+    let shared = Shared::new(to);
     parallel.run(bands.pieces(), &|piece| {
         let mut sources = Vec::new();
         for position in bands.range(piece) {

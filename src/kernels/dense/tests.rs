@@ -1,6 +1,6 @@
 //! Dense and grouped convolutions and their gradients, against loops in double precision.
 
-use super::*;
+use crate::kernels::*;
 
 /// A deterministic stream of numbers.
 struct Stream(u64);

@@ -2,8 +2,8 @@
 
 use pulp::Simd;
 
-use crate::kernels::channels::{LINE, Lanes, load, prefetch_read, store, unroll};
-use crate::kernels::taps::Taps;
+use crate::kernels::channelwise::channels::{LINE, Lanes, load, prefetch_read, store, unroll};
+use crate::kernels::channelwise::taps::Taps;
 
 /// dW = Σ x · dy over positions; the bias gradient Σ dy stands behind the taps.
 #[derive(Clone, Copy, Debug)]

@@ -6,13 +6,14 @@
 //! unless its pixels are those of Y. Every panel of channels and every share of the pixels is a
 //! piece with sums of its own, which are added at the end.
 
-use super::conv::{MANY_CHANNELS, is_pointwise, joins_taps};
+use super::forward::{MANY_CHANNELS, is_pointwise, joins_taps};
 use super::layout::{Layout, PANEL_VECTORS};
 use super::outer::Job;
 use super::product::lanes;
-use super::shape::expect;
-use super::shared::Shared;
-use super::{ConvShape, KernelError, Parallel, Serial, depthwise, workspace};
+use crate::kernels::channelwise::depthwise;
+use crate::kernels::shape::expect;
+use crate::kernels::shared::Shared;
+use crate::kernels::{ConvShape, KernelError, Parallel, Serial, workspace};
 use std::cmp::Reverse;
 
 /// Writes dW and, where wanted, db.
@@ -152,9 +153,11 @@ fn gather_sums(
     let piece = |panel: usize| unsafe {
         let kept = layout.lanes_of(layout.panel(panel)[2]);
         let len = layout.taps[0] * layout.taps[1] * layout.tall * kept;
-        let first = sums.part(layout.panel_start(panel), len);
+        let start = layout.panel_start(panel);
+        let first = sums.part(start..start + len);
         for split in 1..splits {
-            let more = sums.part(split * layout.sums_len() + layout.panel_start(panel), len);
+            let start = start + split * layout.sums_len();
+            let more = sums.part(start..start + len);
             first
                 .iter_mut()
                 .zip(more)
@@ -189,7 +192,7 @@ unsafe fn store_panel(
         for tall in 0..layout.tall {
             let start = (group * out_channels + tall) * filter + first * taps;
             // SAFETY: the caller's promise; rows are different.
-            let to = unsafe { target.part(start, width * taps) };
+            let to = unsafe { target.part(start..start + width * taps) };
             for (tap, sums) in sums.chunks_exact(layout.tall * lanes).enumerate() {
                 let sums = &sums[tall * lanes..][..width];
                 let to = to[tap..].iter_mut().step_by(taps);
@@ -204,7 +207,7 @@ unsafe fn store_panel(
             for wide in 0..width {
                 let start = (group * out_channels + first + wide) * filter;
                 // SAFETY: the caller's promise; one filter at a time.
-                let to = unsafe { target.part(start, filter) };
+                let to = unsafe { target.part(start..start + filter) };
                 for (row, sums) in sums.chunks_exact(lanes).enumerate() {
                     let tall = block * ROWS + row;
                     let at = match joined {

@@ -1,12 +1,13 @@
 //! dX = (dY ∗ᵀ W + addend) where the activation that made X was active.
 
-use super::conv::is_pointwise;
+use super::forward::is_pointwise;
 use super::gather::Gather;
 use super::pack::Matrix;
 use super::product::{Finish, Product};
-use super::shape::expect;
-use super::shared::Shared;
-use super::{Activation, ConvShape, InputEpilogue, KernelError, Parallel, depthwise};
+use crate::kernels::channelwise::depthwise;
+use crate::kernels::shape::expect;
+use crate::kernels::shared::Shared;
+use crate::kernels::{Activation, ConvShape, InputEpilogue, KernelError, Parallel};
 
 impl InputEpilogue<'_> {
     /// Refuses slices that do not fit `shape`.

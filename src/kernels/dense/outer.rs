@@ -3,9 +3,9 @@
 use super::lanes::{Lanes, load, store};
 use super::layout::{Layout, PANEL_VECTORS, tiles};
 use super::padded::{Padded, copy_lanes, pack_tall};
-use super::shared::Shared;
 use super::tile::{Run, outer, restore, save};
-use super::{ConvShape, workspace};
+use crate::kernels::shared::Shared;
+use crate::kernels::{ConvShape, workspace};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
@@ -195,7 +195,7 @@ impl<'a> Piece<'a> {
         // SAFETY: one piece computes this split's sums of this panel, one panel at a time.
         #[allow(unsafe_code)]
         unsafe {
-            self.job.sums.part(start, len)
+            self.job.sums.part(start..start + len)
         }
     }
 
@@ -205,7 +205,7 @@ impl<'a> Piece<'a> {
         let channels = self.job.shape.out_channels;
         // SAFETY: only this split's first piece uses this part.
         #[allow(unsafe_code)]
-        let part = unsafe { bias.part(self.split * channels, channels) };
+        let part = unsafe { bias.part(self.split * channels..(self.split + 1) * channels) };
         part.fill(0.0);
         Some(Shared::new(part))
     }

@@ -1,6 +1,6 @@
 //! Vector loads and stores through pointers, and activations on vectors.
 
-use super::Activation;
+use crate::kernels::Activation;
 use pulp::{MemMask, Simd};
 
 /// How many lanes of a vector an access touches.

@@ -1,8 +1,8 @@
 //! Copies of maps for weight gradients: input rows with their padding, panels and tiles of channels.
 
-use super::ConvShape;
 use super::lanes::{Lanes, load, store};
 use super::layout::tiles;
+use crate::kernels::ConvShape;
 use pulp::Simd;
 use std::ops::Range;
 

@@ -3,9 +3,9 @@
 use super::gather::{Gather, Rows};
 use super::lanes::{Lanes, apply, load, store, where_active};
 use super::pack::{Matrix, Panel};
-use super::shared::Shared;
 use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
-use super::{Activation, Parallel, workspace};
+use crate::kernels::shared::Shared;
+use crate::kernels::{Activation, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Vectors of a tile's row.
@@ -54,7 +54,7 @@ impl Product<'_> {
         let packed_len = self.matrix.packed_len(lanes);
         let work = self.gather.rows() * packed_len;
         let parallel = match work < SMALL {
-            true => &super::Serial,
+            true => &crate::kernels::Serial,
             false => parallel,
         };
         workspace::with(packed_len + self.gather.zeros_len(), |buffer| {

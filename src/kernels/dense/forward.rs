@@ -3,9 +3,10 @@
 use super::gather::Gather;
 use super::pack::Matrix;
 use super::product::{Finish, Product};
-use super::shape::expect;
-use super::shared::Shared;
-use super::{ConvShape, Epilogue, KernelError, Parallel, depthwise};
+use crate::kernels::channelwise::depthwise;
+use crate::kernels::shape::expect;
+use crate::kernels::shared::Shared;
+use crate::kernels::{ConvShape, Epilogue, KernelError, Parallel};
 
 impl Epilogue<'_> {
     /// Refuses slices that do not fit `shape`.

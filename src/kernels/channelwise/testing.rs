@@ -1,6 +1,6 @@
 //! What tests of kernels share.
 
-use super::Parallel;
+use crate::kernels::Parallel;
 
 /// Numbers that look random and are the same every time.
 pub(super) struct Numbers(u64);

@@ -6,8 +6,10 @@
 use pulp::Simd;
 
 use super::finish::Finish;
-use crate::kernels::channels::{LINE, Lanes, load, prefetch_read, prefetch_write, store, unroll};
-use crate::kernels::taps::Taps;
+use crate::kernels::channelwise::channels::{
+    LINE, Lanes, load, prefetch_read, prefetch_write, store, unroll,
+};
+use crate::kernels::channelwise::taps::Taps;
 
 /// How outputs and inputs of a row lie to each other.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use pulp::{Scalar, Simd, WithSimd};
 
-use super::Activation;
+use crate::kernels::Activation;
 
 /// Work on channels, compiled once per instruction set.
 pub(super) trait Kernel {
@@ -97,7 +97,7 @@ impl Lanes {
 /// indexed with it become registers, which arrays indexed in a loop may not.
 macro_rules! unroll {
     ($index:ident < $end:expr, $body:block) => {
-        $crate::kernels::channels::unroll!(@ $index, $end, $body, 0 1 2 3 4 5 6)
+        $crate::kernels::channelwise::channels::unroll!(@ $index, $end, $body, 0 1 2 3 4 5 6)
     };
     (@ $index:ident, $end:expr, $body:block, $($value:literal)*) => {
         $(if $value < $end {

@@ -1,7 +1,7 @@
 //! Weights in the order in which a matrix product reads them.
 
-use super::shared::Shared;
-use super::{Parallel, workspace};
+use crate::kernels::shared::Shared;
+use crate::kernels::{Parallel, workspace};
 
 /// Floats of a channel that are brought together at a time.
 const STAGE: usize = 144;
@@ -86,7 +86,7 @@ impl Matrix<'_> {
             let len = self.taps.len() * self.depth * panel.vectors * lanes;
             // SAFETY: panels do not overlap, and each is packed by one piece.
             #[allow(unsafe_code)]
-            let to = unsafe { packed.part(panel.start, len) };
+            let to = unsafe { packed.part(panel.start..panel.start + len) };
             self.pack_panel(panel, panel.vectors * lanes, to);
         };
         parallel.run(panels.len(), &piece);

@@ -3,8 +3,8 @@
 use pulp::Simd;
 
 use super::channels::{clamp, slope};
-use super::elementwise::{First, Pointwise, map};
-use super::{Activation, KernelError, Parallel};
+use super::elementwise::{Pointwise, map};
+use crate::kernels::{Activation, KernelError, Parallel};
 
 /// dx = dy ⊙ slope(y), where y is what the activation gave.
 ///
@@ -17,20 +17,7 @@ pub fn activation_gradient(
     dx: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
-    map(Masked(activation), First::Apart(dy), y, dx, parallel)
-}
-
-/// As [`activation_gradient`], with dy before and dx after the call in `gradient`.
-///
-/// # Errors
-/// [`KernelError::Length`] when the slices are not of one length.
-pub fn activation_gradient_in_place(
-    activation: Activation,
-    gradient: &mut [f32],
-    y: &[f32],
-    parallel: &dyn Parallel,
-) -> Result<(), KernelError> {
-    map(Masked(activation), First::Result, y, gradient, parallel)
+    map(Masked(activation), dy, y, dx, parallel)
 }
 
 #[derive(Clone, Copy)]
@@ -72,12 +59,10 @@ pub fn smooth(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     match kind {
-        Smooth::HardSwish => map(HardSwish, First::Apart(x), x, y, parallel),
-        Smooth::HardSigmoid { alpha, beta } => {
-            map(HardSigmoid(alpha, beta), First::Apart(x), x, y, parallel)
-        }
-        Smooth::Sigmoid => map(Sigmoid, First::Apart(x), x, y, parallel),
-        Smooth::Swish => map(Swish, First::Apart(x), x, y, parallel),
+        Smooth::HardSwish => map(HardSwish, x, x, y, parallel),
+        Smooth::HardSigmoid { alpha, beta } => map(HardSigmoid(alpha, beta), x, x, y, parallel),
+        Smooth::Sigmoid => map(Sigmoid, x, x, y, parallel),
+        Smooth::Swish => map(Swish, x, x, y, parallel),
     }
 }
 
@@ -92,7 +77,6 @@ pub fn smooth_gradient(
     dx: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
-    let dy = First::Apart(dy);
     match kind {
         Smooth::HardSwish => map(Gradient(HardSwish), dy, x, dx, parallel),
         Smooth::HardSigmoid { alpha, beta } => {
@@ -237,7 +221,7 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 mod tests {
     use super::*;
     use crate::kernels::Serial;
-    use crate::kernels::testing::{Numbers, Threads};
+    use crate::kernels::channelwise::testing::{Numbers, Threads};
 
     const EDGES: [f32; 10] = [
         f32::NAN,
@@ -277,8 +261,8 @@ mod tests {
                 let mut dx = vec![f32::NAN; y.len()];
                 activation_gradient(activation, &dy, &y, &mut dx, &Serial).unwrap();
                 assert_eq!(dx, wanted);
-                let mut dx = dy.clone();
-                activation_gradient_in_place(activation, &mut dx, &y, &Threads(2)).unwrap();
+                let mut dx = vec![f32::NAN; y.len()];
+                activation_gradient(activation, &dy, &y, &mut dx, &Threads(2)).unwrap();
                 assert_eq!(dx, wanted);
             }
         }
@@ -361,12 +345,6 @@ mod tests {
             &[0.0; 3],
             &[0.0; 2],
             &mut dx,
-            &Serial,
-        ));
-        refused(activation_gradient_in_place(
-            Activation::Relu,
-            &mut dx,
-            &[0.0; 4],
             &Serial,
         ));
         refused(smooth(Smooth::Swish, &[0.0; 4], &mut dx, &Serial));

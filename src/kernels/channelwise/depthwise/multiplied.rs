@@ -3,9 +3,9 @@
 use pulp::Scalar;
 
 use super::finish::Finish;
-use crate::kernels::bands::Bands;
-use crate::kernels::disjoint::DisjointMut;
-use crate::kernels::taps::{Axis, Taps};
+use crate::kernels::channelwise::bands::Bands;
+use crate::kernels::channelwise::taps::{Axis, Taps};
+use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, Epilogue, InputEpilogue, Parallel};
 
 /// As `super::conv`, lengths checked.
@@ -86,7 +86,7 @@ pub(super) fn conv_weight_gradient(
     let times = channels / shape.in_channels;
     let bands = Bands::new(channels, x.len() + dy.len(), parallel.threads());
     dw.fill(0.0);
-    let shared = DisjointMut::new(dw);
+    let shared = Shared::new(dw);
     parallel.run(bands.pieces(), &|piece| {
         for channel in bands.range(piece) {
             #[allow(unsafe_code)]
@@ -135,7 +135,7 @@ fn each_element<F: Finish>(
 ) {
     let positions = y.len() / channels;
     let bands = Bands::new(positions, y.len(), parallel.threads());
-    let shared = DisjointMut::new(y);
+    let shared = Shared::new(y);
     parallel.run(bands.pieces(), &|piece| {
         for position in bands.range(piece) {
             #[allow(unsafe_code)]

@@ -1,6 +1,6 @@
 //! How the channels of a weight gradient are cut into panels and tiles.
 
-use super::ConvShape;
+use crate::kernels::ConvShape;
 use std::ops::Range;
 
 /// Vectors of a panel.

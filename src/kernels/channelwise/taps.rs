@@ -1,6 +1,6 @@
 //! Which taps of a window meet which positions along one axis.
 
-use super::ConvShape;
+use crate::kernels::ConvShape;
 
 /// One axis of a convolution or a pooling.
 #[derive(Clone, Copy, Debug)]

@@ -14,10 +14,10 @@ use self::rows::{Correlation, Walk};
 use self::weights::Correlate;
 use super::bands::Bands;
 use super::channels::{Kernel, Lanes, dispatch};
-use super::disjoint::DisjointMut;
-use super::shape::expect;
 use super::taps::{Axis, Taps};
-use super::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, workspace};
+use crate::kernels::shape::expect;
+use crate::kernels::shared::Shared;
+use crate::kernels::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, workspace};
 
 /// Y = activation(X ∗ W + bias + residual).
 ///
@@ -170,7 +170,7 @@ pub fn conv_weight_gradient(
     );
     let len = lanes.packed(taps + 1);
     workspace::with(bands.pieces() * len, |sums| {
-        let shared = DisjointMut::new(sums);
+        let shared = Shared::new(sums);
         parallel.run(bands.pieces(), &|piece| {
             #[allow(unsafe_code)]
             // SAFETY: each piece has sums of its own.
@@ -263,7 +263,7 @@ fn correlate<F: Finish>(
             weights,
             start: starts,
         };
-        let shared = DisjointMut::new(y);
+        let shared = Shared::new(y);
         parallel.run(bands.pieces(), &|piece| {
             let range = bands.range(piece);
             #[allow(unsafe_code)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{Numbers, Sum, Threads, assert_close};
+use crate::kernels::channelwise::testing::{Numbers, Sum, Threads, assert_close};
 use crate::kernels::{Activation, KernelError, Serial};
 
 fn shape(seed: usize) -> PoolShape {

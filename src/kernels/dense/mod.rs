@@ -1,0 +1,20 @@
+//! Convolutions of many channels with many: matrix products over neighbouring pixels.
+//!
+//! Nothing is copied into columns: `product` multiplies rows of pixels, which `gather` finds, with
+//! weights that `pack` has arranged (forward and the input's gradient); `outer` sums the products of
+//! two maps over pixels (the weight's gradient). `tile` holds the inner loops. Depthwise
+//! convolutions are handed on to [`channelwise`](super::channelwise).
+
+pub(super) mod forward;
+mod gather;
+pub(super) mod input_gradient;
+mod lanes;
+mod layout;
+mod outer;
+mod pack;
+mod padded;
+mod product;
+#[cfg(test)]
+mod tests;
+mod tile;
+pub(super) mod weight_gradient;
