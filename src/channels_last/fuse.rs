@@ -1,6 +1,6 @@
 //! Folds what follows a convolution, or the gradient of its input, into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Attribute, Graph, GraphError, Node};
 use crate::kernels::DOMAIN;
@@ -40,9 +40,8 @@ pub(super) fn fuse<'a>(
     {
         *readers.entry(name.to_owned()).or_default() += 1;
     }
-    let mut gone = vec![false; graph.nodes.len()];
-    for index in 0..graph.nodes.len() {
-        let node = graph.nodes[index].clone();
+    let mut gone = HashSet::new();
+    for (index, node) in graph.nodes.clone().iter().enumerate() {
         let Some(output) = node.output(0) else {
             continue;
         };
@@ -55,7 +54,7 @@ pub(super) fn fuse<'a>(
         let Some((host, value)) = candidates.into_iter().max_by_key(|(host, _)| *host) else {
             continue;
         };
-        let Some(step) = step(graph, &node, &value, dims) else {
+        let Some(step) = step(graph, node, &value, dims) else {
             continue;
         };
         if !apply(&mut graph.nodes[host], step) {
@@ -64,12 +63,12 @@ pub(super) fn fuse<'a>(
         graph.nodes[host].outputs[0] = output.to_owned();
         hosts.remove(&value);
         hosts.insert(output.to_owned(), host);
-        gone[index] = true;
+        gone.insert(index);
     }
     let mut index = 0;
     graph.nodes.retain(|_| {
         index += 1;
-        !gone[index - 1]
+        !gone.contains(&(index - 1))
     });
     // A host may now read what is computed behind its old place.
     graph.sort()
