@@ -94,6 +94,7 @@ fn agrees(model: &Path, x: &ArrayD<f32>, y: &[i64]) {
     let at = |name: &str| work.path().join(name);
     save_batch(&at("batch.npz"), x, y);
     ftsurgery("gradients", model)
+        .args(["--operators", "standard"])
         .arg("--batch")
         .arg(at("batch.npz"))
         .arg("--out")
