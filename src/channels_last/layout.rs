@@ -178,6 +178,7 @@ impl Walk<'_, '_> {
                 self.builder.graph_mut().nodes.push(node);
                 Ok(())
             }
+            "RowScaleGradient" => self.keep(&node),
             "ActivationGradient" | "HardSwishGradient" => match self.elementwise(&node)? {
                 true => Ok(()),
                 false => self.keep(&node),

@@ -17,6 +17,7 @@
 //! | `ActivationGradient` | dY, Y | dY ⊙ act′(Y) |
 //! | `HardSwish` | X | Y |
 //! | `HardSwishGradient` | dY, X | dX |
+//! | `RowScaleGradient` | dY, A, s | gradients of Y = A ⊙ s, one factor for each row |
 //! | `MaxPool` | X | Y |
 //! | `MaxPoolGradient` | X, dY | dX |
 //!

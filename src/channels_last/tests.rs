@@ -293,3 +293,32 @@ fn pools_and_hard_swish_stay_channels_last() {
         assert_eq!(count(&graph, "Transpose"), 4);
     }
 }
+
+#[test]
+fn a_weight_that_is_scaled_by_filters_has_the_gradients_of_both() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[2, 3, 6, 5]);
+    net.parameter("w", &[4, 3, 3, 3]);
+    net.parameter("s", &[4, 1, 1, 1]);
+    net.op("scaled", "Mul", &["w", "s"]);
+    net.op("y", "Conv", &["x", "scaled"]);
+    let graph = net.check(&runtime, "y");
+    assert_eq!(count(&graph, "RowScaleGradient"), 1);
+    assert_eq!(count(&graph, "ReduceSum"), 0);
+}
+
+#[test]
+fn stored_batch_statistics_become_a_scale_and_a_shift() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[2, 3, 6, 5]);
+    net.conv("a", "x", [4, 3, 3, 1, 1, 1]);
+    net.parameter("scale", &[4]);
+    net.parameter("bias", &[4]);
+    net.constant("mean", Tensor::f32(&[4], &[0.5, -0.25, 1.0, 0.0]));
+    net.constant("variance", Tensor::f32(&[4], &[0.5, 2.0, 1.0, 0.1]));
+    let inputs = ["a", "scale", "bias", "mean", "variance"];
+    net.op("n", "BatchNormalization", &inputs);
+    net.op("y", "Relu", &["n"]);
+    let graph = net.check(&runtime, "y");
+    assert_eq!(count(&graph, "BatchNormalization"), 0);
+}

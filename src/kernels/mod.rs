@@ -21,6 +21,7 @@ mod workspace;
 pub use activation::Activation;
 pub use channelwise::mask::{Smooth, activation_gradient, smooth, smooth_gradient};
 pub use channelwise::pool;
+pub use channelwise::scale::row_scale_gradient;
 pub use dense::forward::conv;
 pub use dense::input_gradient::conv_input_gradient;
 pub use dense::weight_gradient::conv_weight_gradient;

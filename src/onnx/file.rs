@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use memmap2::Mmap;
 use prost::Message;
 
 use super::messages::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
@@ -24,6 +25,8 @@ pub struct Model {
     path: PathBuf,
     file: Bytes,
     external: Mutex<HashMap<PathBuf, Bytes>>,
+    /// The mapped file, from which the weights of changed copies are borrowed too.
+    map: Option<Arc<Mmap>>,
 }
 
 impl Model {
@@ -34,7 +37,11 @@ impl Model {
     /// # Errors
     /// When the file cannot be read, is no ONNX model, or has no graph.
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
-        Self::decode(map(path)?, path)
+        let (file, map) = map(path)?;
+        Ok(Model {
+            map,
+            ..Self::decode(file, path)?
+        })
     }
 
     /// Decodes a model that is already in memory; `path` serves messages and external data.
@@ -58,6 +65,7 @@ impl Model {
             path: path.to_owned(),
             file,
             external: Mutex::default(),
+            map: None,
         })
     }
 
@@ -68,6 +76,7 @@ impl Model {
             path: self.path.clone(),
             file: Bytes::new(),
             external: Mutex::default(),
+            map: self.map.clone(),
         }
     }
 
@@ -79,6 +88,18 @@ impl Model {
     /// The bytes of the model's file, without external data; empty for a changed copy.
     pub fn file_bytes(&self) -> &Bytes {
         &self.file
+    }
+
+    /// Lets the operating system take the mapped file out of memory until it is read again, as it
+    /// would by itself when memory runs short. For when what was needed of it has been copied.
+    #[allow(unsafe_code)]
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            // SAFETY: the map is of a file and never written, so that what is taken out of memory is
+            // read from the file again. An error means that nothing was taken out.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
     }
 
     /// The main graph.
@@ -194,7 +215,7 @@ impl Model {
         if let Some(bytes) = open.get(&path) {
             return Ok(bytes.clone());
         }
-        let bytes = map(&path)?;
+        let (bytes, _) = map(&path)?;
         open.insert(path, bytes.clone());
         Ok(bytes)
     }
@@ -249,8 +270,17 @@ pub fn save(model: &ModelProto, path: &Path) -> Result<(), OnnxError> {
     })
 }
 
+/// A map among whose owners is the memory borrowed from it.
+struct Shared(Arc<Mmap>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 #[allow(unsafe_code)]
-fn map(path: &Path) -> Result<Bytes, OnnxError> {
+fn map(path: &Path) -> Result<(Bytes, Option<Arc<Mmap>>), OnnxError> {
     let fail = |source| OnnxError::Read {
         path: path.to_owned(),
         source,
@@ -262,10 +292,11 @@ fn map(path: &Path) -> Result<Bytes, OnnxError> {
     }
     let file = File::open(path).map_err(fail)?;
     if file.metadata().map_err(fail)?.len() == 0 {
-        return Ok(Bytes::new());
+        return Ok((Bytes::new(), None));
     }
     // SAFETY: the map is read-only; that nobody truncates the file meanwhile is the documented
     // duty of the caller of `Model::open`.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-    Ok(Bytes::from_owner(map))
+    let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
+    let map = Arc::new(map);
+    Ok((Bytes::from_owner(Shared(Arc::clone(&map))), Some(map)))
 }

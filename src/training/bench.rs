@@ -119,6 +119,7 @@ impl Bench {
                 *label = (i % prepared.classes.max(1)) as i64;
             }
         }
+        model.release();
         Ok(Bench {
             moments: vec![Moments::default(); parameters.len()],
             step,

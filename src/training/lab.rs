@@ -314,7 +314,9 @@ impl<'a> Lab<'a> {
         &self,
         names: &[String],
     ) -> Result<Vec<Buffer>, TrainingError> {
-        parameter_buffers(&self.prepare(1)?, names)
+        let buffers = parameter_buffers(&self.prepare(1)?, names)?;
+        self.network.model.release();
+        Ok(buffers)
     }
 }
 

@@ -4,7 +4,7 @@ use std::f32::consts::FRAC_2_SQRT_PI;
 
 use crate::onnx::Tensor;
 
-use super::super::context::{Context, Contributions};
+use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[
@@ -135,6 +135,10 @@ fn sub(c: &mut Context) -> Contributions {
 fn mul(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
     let (a, b) = (c.input(0)?, c.input(1)?);
+    if c.has_kernels() && c.wants(0) && c.wants(1) && scales_rows(c)? {
+        let gradients = c.kernel("RowScaleGradient", &[&dy, a, b], 2, vec![]);
+        return Ok(gradients.into_iter().map(Some).collect());
+    }
     let mut grads = vec![None, None];
     for (i, other) in [(0, b), (1, a)] {
         if c.wants(i) {
@@ -143,6 +147,13 @@ fn mul(c: &mut Context) -> Contributions {
         }
     }
     Ok(grads)
+}
+
+/// Whether input 1 holds one factor for each element of input 0's first axis.
+fn scales_rows(c: &Context) -> Result<bool, Refusal> {
+    let (a, b) = (c.input_dims(0)?, c.input_dims(1)?);
+    let factors = matches!(b.as_slice(), [_, rest @ ..] if rest.iter().all(|&d| d == 1));
+    Ok(factors && a.len() > 1 && a.len() == b.len() && a[0] == b[0])
 }
 
 /// Div: Y = A / B; dA = dY / B, dB = −dY Y / B.

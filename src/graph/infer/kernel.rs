@@ -28,6 +28,11 @@ pub(super) fn conv_weight_gradient(op: &Op) -> Inferred {
     Ok(vec![gradient(dims), gradient(vec![dy[1]])])
 }
 
+/// Gradients of a matrix and of its rows' factors.
+pub(super) fn row_scale_gradient(op: &Op) -> Inferred {
+    Ok(vec![op.info(1)?.clone(), op.info(2)?.clone()])
+}
+
 /// A gradient with the shape of input 0.
 pub(super) fn like_first(op: &Op) -> Inferred {
     op.same()

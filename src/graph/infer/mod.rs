@@ -194,6 +194,7 @@ fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
         return match node.op_type.as_str() {
             "ConvInputGradient" => Some(kernel::conv_input_gradient),
             "ConvWeightGradient" => Some(kernel::conv_weight_gradient),
+            "RowScaleGradient" => Some(kernel::row_scale_gradient),
             "ActivationGradient" | "HardSwishGradient" | "MaxPoolGradient" => {
                 Some(kernel::like_first)
             }

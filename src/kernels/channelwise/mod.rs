@@ -6,6 +6,7 @@ pub(super) mod depthwise;
 mod elementwise;
 pub(super) mod mask;
 pub mod pool;
+pub(super) mod scale;
 mod taps;
 #[cfg(test)]
 mod testing;

@@ -2,7 +2,9 @@
 
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
 
-use crate::kernels::{KernelError, Parallel, Smooth, activation_gradient, smooth, smooth_gradient};
+use crate::kernels::{
+    self, KernelError, Parallel, Smooth, activation_gradient, smooth, smooth_gradient,
+};
 
 use super::{Threads, activation, failed, input};
 
@@ -36,6 +38,27 @@ pub(super) fn hard_swish(_: &KernelContext, threads: usize) -> ort::Result<Boxed
         };
         let y = y.try_extract_tensor_mut::<f32>()?.1;
         smooth(Smooth::HardSwish, x, y, &Threads { context, threads }).map_err(failed)
+    }))
+}
+
+pub(super) fn row_scale_gradient(
+    _: &KernelContext,
+    threads: usize,
+) -> ort::Result<BoxedKernel<'static>> {
+    Ok(Box::new(move |context: &ComputeContext| {
+        let [dy, a, s] = [input(context, 0)?, input(context, 1)?, input(context, 2)?];
+        let dy = dy.try_extract_tensor::<f32>()?.1;
+        let (a_shape, a) = a.try_extract_tensor::<f32>()?;
+        let (s_shape, s) = s.try_extract_tensor::<f32>()?;
+        let da = context.output(0, a_shape.to_vec())?;
+        let ds = context.output(1, s_shape.to_vec())?;
+        let (Some(mut da), Some(mut ds)) = (da, ds) else {
+            return Ok(());
+        };
+        let da = da.try_extract_tensor_mut::<f32>()?.1;
+        let ds = ds.try_extract_tensor_mut::<f32>()?.1;
+        let parallel = Threads { context, threads };
+        kernels::row_scale_gradient(dy, a, s, da, ds, &parallel).map_err(failed)
     }))
 }
 

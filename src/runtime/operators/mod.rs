@@ -14,7 +14,7 @@ use crate::kernels::{Activation, DOMAIN, KernelError, Parallel};
 
 /// The domain with all operators, for a session of `threads` threads.
 pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    const ALL: [Custom; 8] = [
+    const ALL: [Custom; 9] = [
         Custom::new("Conv", [2, 2], [1, 0], conv::forward),
         Custom::new("ConvInputGradient", [2, 2], [1, 0], conv::input_gradient),
         Custom::new("ConvWeightGradient", [2, 0], [1, 1], conv::weight_gradient),
@@ -25,6 +25,12 @@ pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
             [2, 0],
             [1, 0],
             elementwise::hard_swish_gradient,
+        ),
+        Custom::new(
+            "RowScaleGradient",
+            [3, 0],
+            [2, 0],
+            elementwise::row_scale_gradient,
         ),
         Custom::new("MaxPool", [1, 0], [1, 0], pool::max),
         Custom::new("MaxPoolGradient", [2, 0], [1, 0], pool::max_gradient),
