@@ -1,8 +1,8 @@
 //! Rewrites a graph for the kernels of [`crate::kernels`].
 //!
 //! In the result two-dimensional convolutions, their gradients and what stands between them work on
-//! channels-last maps, `[N, H, W, C]`. [`layout`] decides which values change their layout and
-//! inserts the few transpositions that remain; [`fuse`] then folds additions, activations and
+//! channels-last maps, `[N, H, W, C]`. `layout` decides which values change their layout and
+//! inserts the few transpositions that remain; `fuse` then folds additions, activations and
 //! activation gradients into the convolution before them. The graph's inputs and outputs keep their
 //! names, layouts and meaning.
 //!
