@@ -6,8 +6,7 @@
 //! activation gradients into the convolution before them. The graph's inputs and outputs keep their
 //! names, layouts and meaning.
 //!
-//! Nodes of the kernels' domain, all channels-last, weights `[O, I/group, kH, kW]`; an absent
-//! optional input has an empty name:
+//! Nodes of the kernels' domain, all channels-last, weights `[O, I/group, kH, kW]`:
 //!
 //! | operator | inputs | outputs |
 //! | --- | --- | --- |
@@ -24,6 +23,9 @@
 //! Attributes: `kernel_shape` of pools, `strides`, `pads` (before the first row and column), `dilations`, `group`, and
 //! `extent`, height and width of the output (for a weight gradient those of the kernel). `low` and
 //! `high` bound the activation act, min(max(·, low), high); without them it is the identity.
+//! `shape0` and `shape1` are the dimensions of the outputs, for runtimes that plan ahead. Of the
+//! optional inputs only those that a node has are there; `bias`, `residual`, `addend` and `x` say
+//! which input is which.
 
 mod fuse;
 mod layout;
@@ -33,7 +35,7 @@ mod window;
 
 use std::collections::HashMap;
 
-use crate::graph::{Dim, Graph, GraphError, infer_what_fits};
+use crate::graph::{Dim, Graph, GraphError, Node, infer_what_fits};
 use crate::kernels::DOMAIN;
 
 /// Rewrites `graph`, normalised and of fixed input dimensions, whose gradients were made with
@@ -61,9 +63,42 @@ pub fn channels_last(graph: &mut Graph) -> Result<(), GraphError> {
             .ok()
     };
     fuse::fuse(graph, &dims)?;
+    for node in graph.nodes.iter_mut().filter(|n| n.domain == DOMAIN) {
+        for (index, output) in node.outputs.iter().enumerate() {
+            let Some(dims) = dims(output) else { continue };
+            let shape: Vec<i64> = match (forms.contains_key(output), dims) {
+                (true, &[n, c, h, w]) => [n, h, w, c].map(|d| d as i64).to_vec(),
+                _ => dims.iter().map(|&d| d as i64).collect(),
+            };
+            node.attributes
+                .insert(format!("shape{index}"), shape.into());
+        }
+        close_gaps(node);
+    }
     if graph.nodes.iter().any(|n| n.domain == DOMAIN) {
         graph.domains.push((DOMAIN.to_owned(), 1));
     }
     graph.prune();
     graph.sort()
+}
+
+/// Takes absent inputs out and notes where the optional ones now are: older versions of onnxruntime
+/// (1.19 to 1.22) end the process where a custom operator's input is left out before another.
+fn close_gaps(node: &mut Node) {
+    let names: &[&str] = match node.op_type.as_str() {
+        "Conv" => &["bias", "residual"],
+        "ConvInputGradient" => &["addend", "x"],
+        _ => &[],
+    };
+    let mut inputs: Vec<String> = node.inputs.iter().take(2).cloned().collect();
+    for (input, name) in node.inputs.iter().skip(2).zip(names) {
+        if !input.is_empty() {
+            let place = inputs.len() as i64;
+            node.attributes.insert((*name).to_owned(), place.into());
+            inputs.push(input.clone());
+        }
+    }
+    if !names.is_empty() {
+        node.inputs = inputs;
+    }
 }

@@ -141,6 +141,12 @@ impl Net {
                 );
             }
         }
+        for node in kernels.1.nodes.iter().filter(|n| n.domain == DOMAIN) {
+            assert!(
+                !node.inputs.contains(&String::new()),
+                "{node} lacks an input"
+            );
+        }
         kernels.1
     }
 }

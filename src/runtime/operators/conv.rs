@@ -7,7 +7,8 @@ use crate::kernels::{
 };
 
 use super::{
-    Threads, Window, activation, elements, failed, input, map, missing, optional, output, size,
+    Threads, Window, activation, elements, failed, input, map, missing, optional, output, place,
+    size,
 };
 
 /// Window and group, to be completed by the sizes of the tensors.
@@ -44,9 +45,10 @@ impl Attributes {
 
 pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
     let (attributes, activation) = (Attributes::read(info)?, activation(info));
+    let (bias, residual) = (place(info, "bias")?, place(info, "residual")?);
     Ok(Box::new(move |context: &ComputeContext| {
         let (x, w) = (input(context, 0)?, input(context, 1)?);
-        let (bias, residual) = (optional(context, 2)?, optional(context, 3)?);
+        let (bias, residual) = (optional(context, bias)?, optional(context, residual)?);
         let ((x_dims, x), ([o, _, kh, kw], w)) = (map(&x)?, map(&w)?);
         let [height, width] = attributes.window.extent;
         let shape = attributes.shape(x_dims, [height, width, o], [kh, kw]);
@@ -67,9 +69,10 @@ pub(super) fn input_gradient(
     threads: usize,
 ) -> ort::Result<BoxedKernel<'static>> {
     let (attributes, activation) = (Attributes::read(info)?, activation(info));
+    let (addend, x) = (place(info, "addend")?, place(info, "x")?);
     Ok(Box::new(move |context: &ComputeContext| {
         let (dy, w) = (input(context, 0)?, input(context, 1)?);
-        let (addend, x) = (optional(context, 2)?, optional(context, 3)?);
+        let (addend, x) = (optional(context, addend)?, optional(context, x)?);
         let (([n, h, width, o], dy), ([_, per_group, kh, kw], w)) = (map(&dy)?, map(&w)?);
         let [height, columns] = attributes.window.extent;
         let x_dims = [n, height, columns, per_group * attributes.group];

@@ -6,9 +6,9 @@ mod pool;
 
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
-    OperatorOutput,
+    OperatorOutput, ShapeInferenceContext,
 };
-use ort::value::{TensorElementType, ValueRef, ValueRefMut};
+use ort::value::{SymbolicDimensions, TensorElementType, ValueRef, ValueRefMut, ValueType};
 
 use crate::kernels::{Activation, DOMAIN, KernelError, Parallel};
 
@@ -98,6 +98,22 @@ impl Operator for Custom {
             .chain((0..optional).map(move |_| OperatorOutput::optional(float)))
     }
 
+    /// The shapes that the graph's writer noted.
+    fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
+        for index in 0..self.outputs.iter().sum() {
+            let Ok(dims) = context.attr::<Vec<i64>>(format!("shape{index}")) else {
+                continue;
+            };
+            let shape = ValueType::Tensor {
+                ty: TensorElementType::Float32,
+                dimension_symbols: SymbolicDimensions::empty(dims.len()),
+                shape: dims.into(),
+            };
+            context.set_output(index, &shape)?;
+        }
+        Ok(())
+    }
+
     fn create_kernel<'a>(&self, info: &KernelContext<'a>) -> ort::Result<Self::Kernel<'a>> {
         (self.create)(info, self.threads)
     }
@@ -178,12 +194,14 @@ fn input(context: &ComputeContext, index: usize) -> ort::Result<ValueRef<'_>> {
         .ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
 }
 
-/// Optional input `index`, also where the node has fewer.
-fn optional(context: &ComputeContext, index: usize) -> ort::Result<Option<ValueRef<'_>>> {
-    match index < context.num_inputs()? {
-        true => context.input(index),
-        false => Ok(None),
-    }
+/// The place of an optional input, as the attribute of its name tells.
+fn place(info: &KernelContext, name: &str) -> ort::Result<Option<usize>> {
+    info.get::<i64>(name).map(size).transpose()
+}
+
+/// The optional input at `place`.
+fn optional(context: &ComputeContext, place: Option<usize>) -> ort::Result<Option<ValueRef<'_>>> {
+    place.map(|index| input(context, index)).transpose()
 }
 
 /// Output `index`, allocated; an error when the node has none.
