@@ -1,6 +1,6 @@
 //! What a rule sees of its node, and the graph operations it builds with.
 
-use crate::graph::{Attribute, Builder, GraphError, Node, Shapes};
+use crate::graph::{Attribute, Builder, GraphError, Node, Shapes, WindowError};
 use crate::kernels::DOMAIN;
 use crate::onnx::{DataType, Tensor};
 
@@ -18,6 +18,15 @@ pub enum Refusal {
 impl From<GraphError> for Refusal {
     fn from(e: GraphError) -> Self {
         Refusal::Graph(e)
+    }
+}
+
+impl From<WindowError> for Refusal {
+    fn from(e: WindowError) -> Self {
+        match e {
+            WindowError::Uncovered(reason) => Refusal::Unsupported(reason),
+            WindowError::Graph(e) => Refusal::Graph(e),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Attribute, Graph, GraphError, Node};
+use crate::graph::{Attribute, Graph, Node};
 use crate::kernels::DOMAIN;
 
 /// What a node lets its producer do.
@@ -18,11 +18,10 @@ enum Step {
 /// Folds, wherever the value between has no other reader: into `Conv` the addition of another map
 /// and then an activation; into `ConvInputGradient` the addition of another gradient and then the
 /// gradient of the activation that made the convolution's input.
-/// `dims` tells the dimensions of a value, whatever its layout.
-pub(super) fn fuse<'a>(
-    graph: &mut Graph,
-    dims: &dyn Fn(&str) -> Option<&'a [usize]>,
-) -> Result<(), GraphError> {
+///
+/// `dims` tells the dimensions of a value, whatever its layout. The graph is left unsorted: a host may
+/// read what is computed behind it.
+pub(super) fn fuse<'a>(graph: &mut Graph, dims: &dyn Fn(&str) -> Option<&'a [usize]>) {
     let mut hosts: HashMap<String, usize> = graph
         .nodes
         .iter()
@@ -70,8 +69,6 @@ pub(super) fn fuse<'a>(
         index += 1;
         !gone.contains(&(index - 1))
     });
-    // A host may now read what is computed behind its old place.
-    graph.sort()
 }
 
 fn is_host(node: &Node) -> bool {

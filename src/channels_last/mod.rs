@@ -1,8 +1,8 @@
 //! Rewrites a graph for the kernels of [`crate::kernels`].
 //!
 //! In the result two-dimensional convolutions, their gradients and what stands between them work on
-//! channels-last maps, `[N, H, W, C]`. `layout` decides which values change their layout and
-//! inserts the few transpositions that remain; `fuse` then folds additions, activations and
+//! channels-last maps, `[N, H, W, C]`. `layout` and `operators` decide which values change their
+//! layout and insert the few transpositions that remain; `fuse` then folds additions, activations and
 //! activation gradients into the convolution before them. The graph's inputs and outputs keep their
 //! names, layouts and meaning.
 //!
@@ -20,22 +20,23 @@
 //! | `MaxPool` | X | Y |
 //! | `MaxPoolGradient` | X, dY | dX |
 //!
-//! Attributes: `kernel_shape` of pools, `strides`, `pads` (before the first row and column), `dilations`, `group`, and
-//! `extent`, height and width of the output (for a weight gradient those of the kernel). `low` and
-//! `high` bound the activation act, min(max(·, low), high); without them it is the identity.
+//! Attributes: `strides`, `pads` (before the first row and column), `dilations`, `group`,
+//! `kernel_shape` of pools, and `extent`, height and width of the output (for a weight gradient those
+//! of the kernel). `low` and `high` bound the activation act, min(max(·, low), high); without them it is the identity.
 //! `shape0` and `shape1` are the dimensions of the outputs, for runtimes that plan ahead. Of the
 //! optional inputs only those that a node has are there; `bias`, `residual`, `addend` and `x` say
 //! which input is which.
 
 mod fuse;
 mod layout;
+mod operators;
 #[cfg(test)]
 mod tests;
 mod window;
 
 use std::collections::HashMap;
 
-use crate::graph::{Dim, Graph, GraphError, Node, infer_what_fits};
+use crate::graph::{Graph, GraphError, Node, infer_what_fits};
 use crate::kernels::DOMAIN;
 
 /// Rewrites `graph`, normalised and of fixed input dimensions, whose gradients were made with
@@ -44,25 +45,14 @@ use crate::kernels::DOMAIN;
 /// # Errors
 /// When the graph is malformed.
 pub fn channels_last(graph: &mut Graph) -> Result<(), GraphError> {
-    let inputs: HashMap<String, Vec<usize>> = graph
-        .inputs
-        .iter()
-        .filter_map(|v| {
-            let dims = v.dims.as_ref()?.iter().map(|d| match d {
-                Dim::Known(d) => Some(*d),
-                Dim::Symbolic(_) => None,
-            });
-            Some((v.name.clone(), dims.collect::<Option<_>>()?))
-        })
-        .collect();
-    let (shapes, _) = infer_what_fits(graph, &inputs)?;
+    let (shapes, _) = infer_what_fits(graph, &HashMap::new())?;
     let forms = layout::rewrite(graph, &shapes)?;
     let dims = |name: &str| {
         shapes
             .dims(forms.get(name).map_or(name, String::as_str))
             .ok()
     };
-    fuse::fuse(graph, &dims)?;
+    fuse::fuse(graph, &dims);
     for node in graph.nodes.iter_mut().filter(|n| n.domain == DOMAIN) {
         for (index, output) in node.outputs.iter().enumerate() {
             let Some(dims) = dims(output) else { continue };
@@ -78,8 +68,9 @@ pub fn channels_last(graph: &mut Graph) -> Result<(), GraphError> {
     if graph.nodes.iter().any(|n| n.domain == DOMAIN) {
         graph.domains.push((DOMAIN.to_owned(), 1));
     }
+    graph.sort()?;
     graph.prune();
-    graph.sort()
+    Ok(())
 }
 
 /// Takes absent inputs out and notes where the optional ones now are: older versions of onnxruntime

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::autodiff::{Operators, gradients};
-use crate::graph::{Builder, Node, Value, infer_shapes};
+use crate::graph::{Builder, Dim, Node, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Array, Runtime, Session, SessionOptions};

@@ -13,6 +13,7 @@ mod node;
 pub mod normalise;
 mod shapes;
 mod weights;
+mod window;
 mod work;
 
 use std::collections::{HashMap, HashSet};
@@ -33,6 +34,7 @@ pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable, to_float32};
 pub use shapes::{Shapes, TensorInfo};
 pub use weights::weights;
+pub use window::{Window, WindowError, to_i64};
 pub use work::macs;
 
 /// One dimension of a declared shape.

@@ -1,10 +1,11 @@
 //! Convolution: the gradients with respect to the input and the bias. The weight's stands in
 //! [`super::conv_weight`].
 
+use crate::graph::{Window, to_i64};
+
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
 use super::conv_weight::weight_gradient;
-use super::window::{Window, to_i64};
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Conv",
@@ -27,7 +28,7 @@ fn conv(c: &mut Context) -> Contributions {
     else {
         return Err(c.node.error("group or ranks do not fit").into());
     };
-    let window = Window::of(c, &w_dims[2..], &x_dims, &y_dims)?;
+    let window = Window::of(c.node, &w_dims[2..], &x_dims, &y_dims)?;
     let dy = c.gradient()?;
     if c.has_kernels() && w_dims.len() == 4 && window.is_ordinary() {
         return kernels(c, &dy, &window, group);
@@ -54,13 +55,9 @@ fn kernels(c: &mut Context, dy: &str, window: &Window, group: usize) -> Contribu
     let (x, w) = (c.input(0)?, c.input(1)?);
     let (x_dims, w_dims) = (c.input_dims(0)?, c.input_dims(1)?);
     let attributes = |extent: &[usize]| {
-        vec![
-            ("strides", to_i64(&window.strides).into()),
-            ("pads", to_i64(&window.pads[..2]).into()),
-            ("dilations", to_i64(&window.dilations).into()),
-            ("group", (group as i64).into()),
-            ("extent", to_i64(extent).into()),
-        ]
+        let mut attributes = window.kernel_attributes(extent);
+        attributes.push(("group", (group as i64).into()));
+        attributes
     };
     let mut contributions = vec![None, None, None];
     if c.wants(0) {

@@ -1,8 +1,9 @@
 //! Transposed convolution.
 
+use crate::graph::to_i64;
+
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
-use super::window::to_i64;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "ConvTranspose",

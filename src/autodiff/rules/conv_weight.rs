@@ -3,9 +3,10 @@
 //! dW[o, i, t] = Σₙₚ dY[n, o, p] X[n, i, s·p + d·t], p over output positions, t over kernel taps.
 //! Three ways to compute it, each for the case in which it is the fastest on CPUs.
 
+use crate::graph::{Window, to_i64};
+
 use super::super::context::{Context, Refusal};
 use super::layout::slice;
-use super::window::{Window, to_i64};
 
 pub(super) fn weight_gradient(
     c: &mut Context,

@@ -21,7 +21,6 @@ mod scatter;
 mod selection;
 mod smooth;
 mod softmax;
-mod window;
 
 use crate::graph::Node;
 

@@ -1,10 +1,10 @@
 //! Pooling.
 
+use crate::graph::Window;
 use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
-use super::window::{Window, to_i64};
 
 /// Window elements, over all positions or channels, beyond which a pool is refused: the counts and
 /// the kernel of ones that its gradient needs are made here.
@@ -51,15 +51,10 @@ fn max_pool(c: &mut Context) -> Contributions {
     if c.has_kernels() && dims.len() == 4 && c.node.output(1).is_none() {
         let kernel = c.node.ints("kernel_shape")?.unwrap_or_default().to_vec();
         let sizes: Vec<usize> = kernel.iter().map(|&k| k.max(0) as usize).collect();
-        let window = Window::of(c, &sizes, &dims, &y_dims)?;
+        let window = Window::of(c.node, &sizes, &dims, &y_dims)?;
         if window.is_ordinary() {
-            let attributes = vec![
-                ("kernel_shape", kernel.into()),
-                ("strides", to_i64(&window.strides).into()),
-                ("pads", to_i64(&window.pads[..2]).into()),
-                ("dilations", to_i64(&window.dilations).into()),
-                ("extent", to_i64(&y_dims[2..]).into()),
-            ];
+            let mut attributes = window.kernel_attributes(&y_dims[2..]);
+            attributes.push(("kernel_shape", kernel.into()));
             let dx = c.kernel("MaxPoolGradient", &[c.input(0)?, &dy], 1, attributes);
             return Ok(dx.into_iter().map(Some).collect());
         }
@@ -90,7 +85,7 @@ fn average_pool(c: &mut Context) -> Contributions {
         Some(k) => k.iter().map(|&k| k.max(0) as usize).collect(),
         None => return c.refuse("no kernel_shape"),
     };
-    let window = Window::of(c, &kernel, &x_dims, &y_dims)?;
+    let window = Window::of(c.node, &kernel, &x_dims, &y_dims)?;
     let channels = x_dims[1];
     let volume = element_count(&kernel).filter(|&v| v > 0);
     let fits = |volume: &usize| {

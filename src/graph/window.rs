@@ -1,14 +1,29 @@
 //! The sliding window of convolutions and pools.
 
-use crate::graph::Attribute;
+use super::{Attribute, GraphError, Node};
 
-use super::super::context::{Context, Refusal};
+/// Why a node has no [`Window`].
+#[derive(Debug)]
+pub enum WindowError {
+    /// It is of a kind that no one here works with.
+    Uncovered(String),
+    /// The node is malformed.
+    Graph(GraphError),
+}
+
+impl From<GraphError> for WindowError {
+    fn from(e: GraphError) -> Self {
+        WindowError::Graph(e)
+    }
+}
 
 /// Strides, dilations and pads of a sliding window over the spatial axes, with the output padding
 /// that makes its transpose come out at the input's size.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub struct Window {
+    /// Steps of the window, per axis.
     pub strides: Vec<usize>,
+    /// Distances of its taps, per axis.
     pub dilations: Vec<usize>,
     /// Begins of all axes, then ends, as ONNX orders them.
     pub pads: Vec<usize>,
@@ -19,30 +34,34 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The window of the context's node (Conv or a pooling operator).
+    /// The window of `node`, a Conv or a pooling operator of canonical opset, with `kernel` taps per
+    /// axis, from `x_dims` to `y_dims`.
+    ///
+    /// # Errors
+    /// When something is empty, an attribute is negative or not known, or ranks do not fit.
     pub fn of(
-        c: &Context,
+        node: &Node,
         kernel: &[usize],
         x_dims: &[usize],
         y_dims: &[usize],
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, WindowError> {
+        let refuse = |reason: String| Err(WindowError::Uncovered(reason));
         let axes = kernel.len();
         if [kernel, x_dims, y_dims].iter().any(|d| d.contains(&0)) {
-            return c.refuse("an empty input, kernel or output");
+            return refuse("an empty input, kernel or output".to_owned());
         }
         if x_dims.len() != axes + 2 || y_dims.len() != axes + 2 {
-            return Err(c
-                .node
+            return Err(node
                 .error("ranks of input, kernel and output do not fit")
                 .into());
         }
-        let list = |name: &str, length: usize, default: usize| -> Result<Vec<usize>, Refusal> {
-            match c.node.ints(name)? {
+        let list = |name: &str, length: usize, default: usize| -> Result<Vec<usize>, WindowError> {
+            match node.ints(name)? {
                 None => Ok(vec![default; length]),
                 Some(v) if v.len() == length && v.iter().all(|&i| i >= 0) => {
                     Ok(v.iter().map(|&i| i as usize).collect())
                 }
-                Some(v) => c.refuse(format!("{name} = {v:?}")),
+                Some(v) => Err(WindowError::Uncovered(format!("{name} = {v:?}"))),
             }
         };
         let strides = list("strides", axes, 1)?;
@@ -57,11 +76,11 @@ impl Window {
                 .and_then(|(span, start)| span.checked_add(start)?.checked_add(1));
             match reach {
                 Some(reach) => reaches.push(reach),
-                None => return c.refuse(format!("dilations = {dilations:?}")),
+                None => return refuse(format!("dilations = {dilations:?}")),
             }
         }
         let reach = |a: usize| reaches[a];
-        let mut pads = match c.node.string("auto_pad", "NOTSET")? {
+        let mut pads = match node.string("auto_pad", "NOTSET")? {
             "NOTSET" | "" => list("pads", 2 * axes, 0)?,
             "VALID" => vec![0; 2 * axes],
             mode @ ("SAME_UPPER" | "SAME_LOWER") => {
@@ -79,7 +98,7 @@ impl Window {
                     .unzip();
                 begin.into_iter().chain(end).collect()
             }
-            other => return c.refuse(format!("auto_pad = {other}")),
+            other => return refuse(format!("auto_pad = {other}")),
         };
         let mut unreached = Vec::with_capacity(axes);
         let mut overhangs = false;
@@ -88,7 +107,7 @@ impl Window {
                 .checked_add(pads[a])
                 .and_then(|p| p.checked_add(pads[a + axes]));
             let Some(padded) = padded else {
-                return c.refuse(format!("pads = {pads:?}"));
+                return refuse(format!("pads = {pads:?}"));
             };
             unreached.push(padded.saturating_sub(reach(a)));
             let missing = reach(a).saturating_sub(padded);
@@ -130,10 +149,22 @@ impl Window {
         self.strides.iter().all(|&s| s == 1)
     }
 
-    /// Whether strides, dilations and pads are small enough for any arithmetic with them.
+    /// Whether strides and dilations are positive and, as the pads, no larger than any real model's,
+    /// so that arithmetic with them cannot overflow.
     pub fn is_ordinary(&self) -> bool {
-        let sizes = [&self.strides, &self.dilations, &self.pads];
-        sizes.iter().all(|s| s.iter().all(|&n| n <= 1 << 30))
+        let mut steps = self.strides.iter().chain(&self.dilations);
+        steps.all(|n| (1..=1 << 30).contains(n)) && self.pads.iter().all(|&n| n <= 1 << 30)
+    }
+
+    /// Attributes of the kernels' operators with this window over two axes (see
+    /// [`channels_last`](crate::channels_last)) that make something of spatial dimensions `extent`.
+    pub fn kernel_attributes(&self, extent: &[usize]) -> Vec<(&'static str, Attribute)> {
+        vec![
+            ("strides", to_i64(&self.strides).into()),
+            ("pads", to_i64(&self.pads[..2]).into()),
+            ("dilations", to_i64(&self.dilations).into()),
+            ("extent", to_i64(extent).into()),
+        ]
     }
 
     /// Whether nothing is padded.
@@ -142,6 +173,7 @@ impl Window {
     }
 }
 
-pub(super) fn to_i64(values: &[usize]) -> Vec<i64> {
+/// Sizes as attributes have them.
+pub fn to_i64(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&v| v as i64).collect()
 }
