@@ -91,7 +91,8 @@ impl Walk<'_, '_> {
 
     /// Whether the value is of four dimensions and exists turned.
     pub(super) fn prefers_turned(&self, value: &str) -> bool {
-        self.turned.contains_key(value)
+        // Factors of fewer dimensions exist turned, too, for whom they broadcast with.
+        self.turned.contains_key(value) && self.rank(value) == Some(4)
     }
 
     pub(super) fn rank(&self, value: &str) -> Option<usize> {

@@ -328,3 +328,21 @@ fn stored_batch_statistics_become_a_scale_and_a_shift() {
     let graph = net.check(&runtime, "y");
     assert_eq!(count(&graph, "BatchNormalization"), 0);
 }
+
+#[test]
+fn a_factor_of_fewer_dimensions_keeps_its_own_axes_elsewhere() {
+    let Some(runtime) = runtime() else { return };
+    let mut net = Net::new(&[2, 3, 6, 5]);
+    net.conv("a", "x", [4, 3, 3, 1, 1, 1]);
+    net.parameter("scale", &[4, 1, 5]);
+    net.op("scaled", "Mul", &["a", "scale"]);
+    net.constant("axes", Tensor::i64s(&[0]));
+    net.op("sum", "ReduceSum", &["scale", "axes"]);
+    let joined = net.op("joined", "Concat", &["scale", "scale"]);
+    *joined = joined.clone().with("axis", 2);
+    net.constant("last", Tensor::i64s(&[2]));
+    net.op("mean", "ReduceMean", &["joined", "last"]);
+    net.op("lifted", "Add", &["scaled", "sum"]);
+    net.op("y", "Mul", &["lifted", "mean"]);
+    net.check(&runtime, "y");
+}
