@@ -8,14 +8,12 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ftsurgery::kernels::pool::{
-    PoolShape, global_average_pool, global_average_pool_gradient, max_pool, max_pool_gradient,
-};
+use ftsurgery::kernels::pool::{PoolShape, max_pool, max_pool_gradient};
 use ftsurgery::kernels::{
-    Activation, ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Serial, Smooth,
-    activation_gradient, smooth, smooth_gradient,
+    Activation, ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Serial,
+    activation_gradient, conv, conv_input_gradient, conv_weight_gradient, hard_swish,
+    hard_swish_gradient,
 };
-use ftsurgery::kernels::{conv, conv_input_gradient, conv_weight_gradient};
 use rayon::prelude::*;
 
 /// Side of the input map, channels, kernel, stride; MobileNet v1's, then v2's.
@@ -121,24 +119,9 @@ fn pools(others: &mut [f32], batch: usize, parallel: &dyn Parallel) -> Result<()
     let relu = Activation::Relu;
     let time = best(others, || activation_gradient(relu, x, x, dx, parallel))?;
     show("activation gradient 112² × 64", 2 * x.len(), time);
-    for kind in [Smooth::HardSwish, Smooth::Swish] {
-        let time = best(others, || smooth(kind, x, dx, parallel))?;
-        show(&format!("{kind:?}"), 2 * x.len(), time);
-        let time = best(others, || smooth_gradient(kind, x, x, dx, parallel))?;
-        show("its gradient", 2 * x.len(), time);
-    }
-    let channels = 1280;
-    let x = &x[..batch * 49 * channels];
-    let means = &mut y[..batch * channels];
-    let time = best(others, || {
-        global_average_pool(batch, 49, channels, x, means, parallel)
-    })?;
-    show("global average pool 7² × 1280", x.len(), time);
-    let mask = Some((relu, x));
-    let dx = &mut dx[..x.len()];
-    let time = best(others, || {
-        global_average_pool_gradient(batch, 49, channels, means, mask, dx, parallel)
-    })?;
+    let time = best(others, || hard_swish(x, dx, parallel))?;
+    show("hard swish", 2 * x.len(), time);
+    let time = best(others, || hard_swish_gradient(x, x, dx, parallel))?;
     show("its gradient", 2 * x.len(), time);
     Ok(())
 }

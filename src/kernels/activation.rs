@@ -1,5 +1,7 @@
 //! Activations whose derivative can be told from their output.
 
+use pulp::Simd;
+
 /// An activation applied to a convolution's output in place.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum Activation {
@@ -37,5 +39,37 @@ impl Activation {
             Activation::Clip { low, high } => low < y && y < high,
         };
         f32::from(u8::from(active))
+    }
+}
+
+/// `value` raised to `low` and cut at `high`; NaN stays.
+#[inline(always)]
+pub(super) fn clamp<S: Simd>(simd: S, value: S::f32s, low: S::f32s, high: S::f32s) -> S::f32s {
+    if S::IS_SCALAR {
+        let raised = simd.select_f32s(simd.less_than_f32s(value, low), low, value);
+        simd.select_f32s(simd.greater_than_f32s(raised, high), high, raised)
+    } else {
+        // The vector instructions return their second operand, or NaN, when one is NaN.
+        simd.min_f32s(high, simd.max_f32s(low, value))
+    }
+}
+
+/// `value` where `activation`'s derivative is 1 at output `y`, else 0.
+#[inline(always)]
+pub(super) fn slope<S: Simd>(
+    simd: S,
+    activation: Activation,
+    value: S::f32s,
+    y: S::f32s,
+) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    match activation {
+        Activation::None => value,
+        Activation::Relu => simd.select_f32s(simd.greater_than_f32s(y, zero), value, zero),
+        Activation::Clip { low, high } => {
+            let above = simd.greater_than_f32s(y, simd.splat_f32s(low));
+            let below = simd.less_than_f32s(y, simd.splat_f32s(high));
+            simd.select_f32s(simd.and_m32s(above, below), value, zero)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is done to a convolution's result while it is in registers.
 
-use super::Activation;
+use super::shape::expect;
+use super::{Activation, ConvShape, KernelError};
 
 /// y = activation(conv + bias + residual)
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +14,19 @@ pub struct Epilogue<'a> {
     pub activation: Activation,
 }
 
+impl Epilogue<'_> {
+    /// Refuses slices that do not fit `shape`.
+    pub(super) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
+        if let Some(bias) = self.bias {
+            expect("the bias", bias.len(), shape.out_channels)?;
+        }
+        if let Some(residual) = self.residual {
+            expect("the residual", residual.len(), shape.y_len())?;
+        }
+        Ok(())
+    }
+}
+
 /// dx = (convᵀ + addend) ⊙ slope(of the activation that made X, told from X)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InputEpilogue<'a> {
@@ -20,4 +34,17 @@ pub struct InputEpilogue<'a> {
     pub addend: Option<&'a [f32]>,
     /// The activation that made X, and X.
     pub mask: Option<(Activation, &'a [f32])>,
+}
+
+impl InputEpilogue<'_> {
+    /// Refuses slices that do not fit `shape`.
+    pub(super) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
+        if let Some(addend) = self.addend {
+            expect("the addend", addend.len(), shape.x_len())?;
+        }
+        if let Some((_, x)) = self.mask {
+            expect("the activation", x.len(), shape.x_len())?;
+        }
+        Ok(())
+    }
 }

@@ -11,6 +11,7 @@
 
 mod activation;
 mod channelwise;
+mod conv;
 mod dense;
 mod epilogue;
 mod parallel;
@@ -19,12 +20,10 @@ mod shared;
 mod workspace;
 
 pub use activation::Activation;
-pub use channelwise::mask::{Smooth, activation_gradient, smooth, smooth_gradient};
+pub use channelwise::mask::{activation_gradient, hard_swish, hard_swish_gradient};
 pub use channelwise::pool;
 pub use channelwise::scale::row_scale_gradient;
-pub use dense::forward::conv;
-pub use dense::input_gradient::conv_input_gradient;
-pub use dense::weight_gradient::conv_weight_gradient;
+pub use conv::{conv, conv_input_gradient, conv_weight_gradient};
 pub use epilogue::{Epilogue, InputEpilogue};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};

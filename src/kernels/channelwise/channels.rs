@@ -2,8 +2,6 @@
 
 use pulp::{Scalar, Simd, WithSimd};
 
-use crate::kernels::Activation;
-
 /// Work on channels, compiled once per instruction set.
 pub(super) trait Kernel {
     type Output;
@@ -128,38 +126,6 @@ pub(super) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
 pub(super) unsafe fn store<S: Simd>(to: *mut f32, value: S::f32s) {
     // SAFETY: writable by the caller's promise.
     unsafe { to.cast::<S::f32s>().write_unaligned(value) }
-}
-
-/// `value` raised to `low` and cut at `high`; NaN stays.
-#[inline(always)]
-pub(super) fn clamp<S: Simd>(simd: S, value: S::f32s, low: S::f32s, high: S::f32s) -> S::f32s {
-    if S::IS_SCALAR {
-        let raised = simd.select_f32s(simd.less_than_f32s(value, low), low, value);
-        simd.select_f32s(simd.greater_than_f32s(raised, high), high, raised)
-    } else {
-        // The vector instructions return their second operand, or NaN, when one is NaN.
-        simd.min_f32s(high, simd.max_f32s(low, value))
-    }
-}
-
-/// `value` where `activation`'s derivative is 1 at output `y`, else 0.
-#[inline(always)]
-pub(super) fn slope<S: Simd>(
-    simd: S,
-    activation: Activation,
-    value: S::f32s,
-    y: S::f32s,
-) -> S::f32s {
-    let zero = simd.splat_f32s(0.0);
-    match activation {
-        Activation::None => value,
-        Activation::Relu => simd.select_f32s(simd.greater_than_f32s(y, zero), value, zero),
-        Activation::Clip { low, high } => {
-            let above = simd.greater_than_f32s(y, simd.splat_f32s(low));
-            let below = simd.less_than_f32s(y, simd.splat_f32s(high));
-            simd.select_f32s(simd.and_m32s(above, below), value, zero)
-        }
-    }
 }
 
 /// Floats of a cache line.

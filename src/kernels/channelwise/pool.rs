@@ -1,13 +1,9 @@
-//! Pooling over channels-last maps, and its gradients.
+//! Pooling over channels-last maps, and its gradient.
 
-mod average;
 mod max;
 #[cfg(test)]
 mod tests;
 
-pub use self::average::{
-    average_pool, average_pool_gradient, global_average_pool, global_average_pool_gradient,
-};
 pub use self::max::{max_pool, max_pool_gradient};
 
 use super::taps::Axis;

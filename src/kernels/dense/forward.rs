@@ -3,29 +3,15 @@
 use super::gather::Gather;
 use super::pack::Matrix;
 use super::product::{Finish, Product};
-use crate::kernels::channelwise::depthwise;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, Epilogue, KernelError, Parallel};
-
-impl Epilogue<'_> {
-    /// Refuses slices that do not fit `shape`.
-    pub(super) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
-        if let Some(bias) = self.bias {
-            expect("the bias", bias.len(), shape.out_channels)?;
-        }
-        if let Some(residual) = self.residual {
-            expect("the residual", residual.len(), shape.y_len())?;
-        }
-        Ok(())
-    }
-}
 
 /// Writes Y.
 ///
 /// # Errors
 /// [`KernelError`] when sizes contradict each other or a slice's length its shape.
-pub fn conv(
+pub(in crate::kernels) fn conv(
     shape: &ConvShape,
     x: &[f32],
     w: &[f32],
@@ -34,9 +20,6 @@ pub fn conv(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
-    if shape.is_depthwise() {
-        return depthwise::conv(shape, x, w, epilogue, y, parallel);
-    }
     expect("X", x.len(), shape.x_len())?;
     expect("W", w.len(), shape.w_len())?;
     expect("Y", y.len(), shape.y_len())?;

@@ -4,29 +4,15 @@ use super::forward::is_pointwise;
 use super::gather::Gather;
 use super::pack::Matrix;
 use super::product::{Finish, Product};
-use crate::kernels::channelwise::depthwise;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
 use crate::kernels::{Activation, ConvShape, InputEpilogue, KernelError, Parallel};
-
-impl InputEpilogue<'_> {
-    /// Refuses slices that do not fit `shape`.
-    pub(super) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
-        if let Some(addend) = self.addend {
-            expect("the addend", addend.len(), shape.x_len())?;
-        }
-        if let Some((_, x)) = self.mask {
-            expect("the activation", x.len(), shape.x_len())?;
-        }
-        Ok(())
-    }
-}
 
 /// Writes dX; zero plus the addend where no window reads.
 ///
 /// # Errors
 /// [`KernelError`] when sizes contradict each other or a slice's length its shape.
-pub fn conv_input_gradient(
+pub(in crate::kernels) fn conv_input_gradient(
     shape: &ConvShape,
     dy: &[f32],
     w: &[f32],
@@ -35,9 +21,6 @@ pub fn conv_input_gradient(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
-    if shape.is_depthwise() {
-        return depthwise::conv_input_gradient(shape, dy, w, epilogue, dx, parallel);
-    }
     expect("dY", dy.len(), shape.y_len())?;
     expect("W", w.len(), shape.w_len())?;
     expect("dX", dx.len(), shape.x_len())?;

@@ -78,23 +78,3 @@ pub(super) fn apply<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::
         }
     }
 }
-
-/// `gradient` where [`Activation::slope`] of `y` is 1, else 0.
-#[inline(always)]
-pub(super) fn where_active<S: Simd>(
-    simd: S,
-    activation: Activation,
-    y: S::f32s,
-    gradient: S::f32s,
-) -> S::f32s {
-    let zero = simd.splat_f32s(0.0);
-    match activation {
-        Activation::None => gradient,
-        Activation::Relu => simd.select_f32s(simd.greater_than_f32s(y, zero), gradient, zero),
-        Activation::Clip { low, high } => {
-            let above = simd.greater_than_f32s(y, simd.splat_f32s(low));
-            let below = simd.less_than_f32s(y, simd.splat_f32s(high));
-            simd.select_f32s(simd.and_m32s(above, below), gradient, zero)
-        }
-    }
-}

@@ -2,8 +2,7 @@
 //!
 //! Nothing is copied into columns: `product` multiplies rows of pixels, which `gather` finds, with
 //! weights that `pack` has arranged (forward and the input's gradient); `outer` sums the products of
-//! two maps over pixels (the weight's gradient). `tile` holds the inner loops. Depthwise
-//! convolutions are handed on to [`channelwise`](super::channelwise).
+//! two maps over pixels (the weight's gradient). `tile` holds the inner loops.
 
 pub(super) mod forward;
 mod gather;

@@ -96,25 +96,36 @@ impl<'a> Padded<'a> {
         (first..end, (first * unit).saturating_sub(pad))
     }
 
-    /// Copies all channels.
-    pub(super) fn copy(&self, x: &[f32], image: usize, rows: Range<usize>, to: &mut [f32]) {
+    /// The copied lines of some output rows, each with the input row it comes from, at the first
+    /// column inside the input, and its part inside the input; what is outside is made zero.
+    fn filled<'x, 't>(
+        &self,
+        x: &'x [f32],
+        image: usize,
+        rows: Range<usize>,
+        to: &'t mut [f32],
+    ) -> impl Iterator<Item = (&'x [f32], &'t mut [f32])> {
         let channels = self.channels;
         let (inside, column) = self.inside();
         let lines = to
             .chunks_exact_mut(self.line())
             .take(self.lines(rows.len()));
-        for (at, line) in lines.enumerate() {
+        lines.enumerate().filter_map(move |(at, line)| {
             let Some(row) = self.row(x, image, rows.start, at) else {
                 line.fill(0.0);
-                continue;
+                return None;
             };
             line[..inside.start * channels].fill(0.0);
             line[inside.end * channels..].fill(0.0);
-            if inside.is_empty() {
-                continue;
-            }
-            let row = &row[column * channels..];
             let line = &mut line[inside.start * channels..inside.end * channels];
+            (!line.is_empty()).then(|| (&row[column * self.shape.in_channels..], line))
+        })
+    }
+
+    /// Copies all channels.
+    pub(super) fn copy(&self, x: &[f32], image: usize, rows: Range<usize>, to: &mut [f32]) {
+        let channels = self.channels;
+        for (row, line) in self.filled(x, image, rows, to) {
             if self.unit[1] == 1 {
                 line.copy_from_slice(&row[..line.len()]);
                 continue;
@@ -137,25 +148,9 @@ impl<'a> Padded<'a> {
         [first, width]: [usize; 2],
         to: &mut [f32],
     ) {
-        let channels = self.channels;
-        let (inside, column) = self.inside();
-        let lines = to
-            .chunks_exact_mut(self.line())
-            .take(self.lines(rows.len()));
-        for (at, line) in lines.enumerate() {
-            let Some(row) = self.row(x, image, rows.start, at) else {
-                line.fill(0.0);
-                continue;
-            };
-            line[..inside.start * channels].fill(0.0);
-            line[inside.end * channels..].fill(0.0);
-            if inside.is_empty() {
-                continue;
-            }
-            let pixel = self.shape.in_channels;
-            let from = &row[column * pixel + first..];
-            let line = &mut line[inside.start * channels..inside.end * channels];
-            copy_lanes::<S, NV>(simd, from, self.unit[1] * pixel, width, line);
+        let step = self.unit[1] * self.shape.in_channels;
+        for (row, line) in self.filled(x, image, rows, to) {
+            copy_lanes::<S, NV>(simd, &row[first..], step, width, line);
         }
     }
 }

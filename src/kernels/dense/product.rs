@@ -1,9 +1,10 @@
 //! Convolutions as matrix products of gathered rows with packed weights.
 
 use super::gather::{Gather, Rows};
-use super::lanes::{Lanes, apply, load, store, where_active};
+use super::lanes::{Lanes, apply, load, store};
 use super::pack::{Matrix, Panel};
 use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
+use crate::kernels::activation::slope;
 use crate::kernels::shared::Shared;
 use crate::kernels::{Activation, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
@@ -361,7 +362,7 @@ impl Piece<'_> {
                     let from = output[start..start + width].as_ptr().wrapping_add(offset);
                     // SAFETY: as above.
                     let output = unsafe { load(simd, from, lanes(v)) };
-                    value = where_active(simd, activation, output, value);
+                    value = slope(simd, activation, value, output);
                 }
                 // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
                 // differ in rows, which have different offsets, or in channels.

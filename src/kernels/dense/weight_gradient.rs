@@ -10,7 +10,6 @@ use super::forward::{MANY_CHANNELS, is_pointwise, joins_taps};
 use super::layout::{Layout, PANEL_VECTORS};
 use super::outer::Job;
 use super::product::lanes;
-use crate::kernels::channelwise::depthwise;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, KernelError, Parallel, Serial, workspace};
@@ -20,7 +19,7 @@ use std::cmp::Reverse;
 ///
 /// # Errors
 /// [`KernelError`] when sizes contradict each other or a slice's length its shape.
-pub fn conv_weight_gradient(
+pub(in crate::kernels) fn conv_weight_gradient(
     shape: &ConvShape,
     x: &[f32],
     dy: &[f32],
@@ -29,9 +28,6 @@ pub fn conv_weight_gradient(
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
-    if shape.is_depthwise() {
-        return depthwise::conv_weight_gradient(shape, x, dy, dw, db, parallel);
-    }
     expect("X", x.len(), shape.x_len())?;
     expect("dY", dy.len(), shape.y_len())?;
     expect("dW", dw.len(), shape.w_len())?;

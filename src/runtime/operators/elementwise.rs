@@ -2,9 +2,7 @@
 
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
 
-use crate::kernels::{
-    self, KernelError, Parallel, Smooth, activation_gradient, smooth, smooth_gradient,
-};
+use crate::kernels::{self, KernelError, Parallel, activation_gradient};
 
 use super::{Threads, activation, failed, input};
 
@@ -25,7 +23,7 @@ pub(super) fn hard_swish_gradient(
 ) -> ort::Result<BoxedKernel<'static>> {
     binary(
         threads,
-        Box::new(|dy, x, dx, p| smooth_gradient(Smooth::HardSwish, dy, x, dx, p)),
+        Box::new(|dy, x, dx, p| kernels::hard_swish_gradient(dy, x, dx, p)),
     )
 }
 
@@ -37,7 +35,7 @@ pub(super) fn hard_swish(_: &KernelContext, threads: usize) -> ort::Result<Boxed
             return Ok(());
         };
         let y = y.try_extract_tensor_mut::<f32>()?.1;
-        smooth(Smooth::HardSwish, x, y, &Threads { context, threads }).map_err(failed)
+        kernels::hard_swish(x, y, &Threads { context, threads }).map_err(failed)
     }))
 }
 

@@ -4,7 +4,8 @@ use std::ptr::null;
 
 use pulp::Simd;
 
-use crate::kernels::channelwise::channels::{clamp, load, prefetch_read};
+use crate::kernels::activation::clamp;
+use crate::kernels::channelwise::channels::{load, prefetch_read};
 use crate::kernels::{Activation, Epilogue, InputEpilogue};
 
 /// The end of a sum.

@@ -23,7 +23,7 @@ use crate::kernels::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, 
 ///
 /// # Errors
 /// [`KernelError`] when the shape is not a depthwise one or a slice does not fit it.
-pub fn conv(
+pub(in crate::kernels) fn conv(
     shape: &ConvShape,
     x: &[f32],
     w: &[f32],
@@ -35,12 +35,7 @@ pub fn conv(
     expect("X", x.len(), shape.x_len())?;
     expect("W", w.len(), shape.w_len())?;
     expect("Y", y.len(), shape.y_len())?;
-    if let Some(bias) = epilogue.bias {
-        expect("the bias", bias.len(), shape.out_channels)?;
-    }
-    if let Some(residual) = epilogue.residual {
-        expect("the residual", residual.len(), shape.y_len())?;
-    }
+    epilogue.check(shape)?;
     if shape.out_channels != shape.in_channels {
         multiplied::conv(shape, x, w, epilogue, y, parallel);
         return Ok(());
@@ -69,7 +64,7 @@ pub fn conv(
 ///
 /// # Errors
 /// [`KernelError`] when the shape is not a depthwise one or a slice does not fit it.
-pub fn conv_input_gradient(
+pub(in crate::kernels) fn conv_input_gradient(
     shape: &ConvShape,
     dy: &[f32],
     w: &[f32],
@@ -81,12 +76,7 @@ pub fn conv_input_gradient(
     expect("dY", dy.len(), shape.y_len())?;
     expect("W", w.len(), shape.w_len())?;
     expect("dX", dx.len(), shape.x_len())?;
-    if let Some(addend) = epilogue.addend {
-        expect("the addend", addend.len(), shape.x_len())?;
-    }
-    if let Some((_, x)) = epilogue.mask {
-        expect("X", x.len(), shape.x_len())?;
-    }
+    epilogue.check(shape)?;
     if shape.out_channels != shape.in_channels {
         multiplied::conv_input_gradient(shape, dy, w, epilogue, dx, parallel);
         return Ok(());
@@ -131,7 +121,7 @@ pub fn conv_input_gradient(
 ///
 /// # Errors
 /// [`KernelError`] when the shape is not a depthwise one or a slice does not fit it.
-pub fn conv_weight_gradient(
+pub(in crate::kernels) fn conv_weight_gradient(
     shape: &ConvShape,
     x: &[f32],
     dy: &[f32],

@@ -1,6 +1,6 @@
 use super::*;
 use crate::kernels::channelwise::testing::{Numbers, Sum, Threads, assert_close};
-use crate::kernels::{Activation, KernelError, Serial};
+use crate::kernels::{KernelError, Serial};
 
 fn shape(seed: usize) -> PoolShape {
     let mut n = Numbers::new(seed as u64 + 5);
@@ -126,64 +126,6 @@ fn max_pool_pieces_agree_with_the_whole() {
 }
 
 #[test]
-fn average_pool_and_its_gradient_are_the_plain_loop() {
-    for seed in 0..200 {
-        let s = shape(seed);
-        let count_pads = seed % 2 == 0;
-        let x = Numbers::new(seed as u64).floats(s.x_len());
-        let dy = Numbers::new(seed as u64 + 1).floats(s.y_len());
-        let mut wanted = vec![Sum::default(); s.y_len()];
-        let mut gradient = vec![Sum::default(); s.x_len()];
-        for (y, held) in windows(&s) {
-            let count = match count_pads {
-                true => s.kernel[0] * s.kernel[1],
-                false => held.len(),
-            };
-            for place in held {
-                wanted[y].add(f64::from(x[place]) / count as f64);
-                gradient[place].add(f64::from(dy[y]) / count as f64);
-            }
-        }
-        let (mut y, mut dx) = (vec![f32::NAN; s.y_len()], vec![f32::NAN; s.x_len()]);
-        average_pool(&s, count_pads, &x, &mut y, &Threads(2)).unwrap();
-        average_pool_gradient(&s, count_pads, &dy, &mut dx, &Threads(2)).unwrap();
-        assert_close(&format!("{s:?}"), &y, &wanted);
-        assert_close(&format!("{s:?}"), &dx, &gradient);
-    }
-}
-
-#[test]
-fn global_average_pool_and_its_gradient_are_the_plain_loop() {
-    for (batch, positions, channels) in [(1, 1, 1), (2, 49, 17), (3, 5, 300), (8, 49, 64)] {
-        let mut numbers = Numbers::new(channels as u64);
-        let x = numbers.floats(batch * positions * channels);
-        let dy = numbers.floats(batch * channels);
-        let mut wanted = vec![Sum::default(); batch * channels];
-        for (index, &x) in x.iter().enumerate() {
-            let place = index / (positions * channels) * channels + index % channels;
-            wanted[place].add(f64::from(x) / positions as f64);
-        }
-        let mut y = vec![f32::NAN; batch * channels];
-        global_average_pool(batch, positions, channels, &x, &mut y, &Threads(2)).unwrap();
-        assert_close("Y", &y, &wanted);
-        for mask in [None, Some((Activation::Relu, &x[..]))] {
-            let mut wanted = vec![Sum::default(); x.len()];
-            for (index, &x) in x.iter().enumerate() {
-                let place = index / (positions * channels) * channels + index % channels;
-                if mask.is_none() || x > 0.0 {
-                    wanted[index].add(f64::from(dy[place]) / positions as f64);
-                }
-            }
-            let mut dx = vec![f32::NAN; x.len()];
-            let threads = Threads(2);
-            global_average_pool_gradient(batch, positions, channels, &dy, mask, &mut dx, &threads)
-                .unwrap();
-            assert_close("dX", &dx, &wanted);
-        }
-    }
-}
-
-#[test]
 fn slices_of_another_length_are_refused() {
     let s = shape(1);
     let (x, y) = (vec![0.0; s.x_len()], vec![0.0; s.y_len()]);
@@ -194,24 +136,4 @@ fn slices_of_another_length_are_refused() {
     refused(max_pool_gradient(&s, &x, &y[1..], &mut to_x, &Serial));
     refused(max_pool_gradient(&s, &x, &y, &mut to_x[1..], &Serial));
     refused(max_pool_gradient(&s, &x[1..], &y, &mut to_x, &Serial));
-    refused(average_pool(&s, true, &x[1..], &mut to_y, &Serial));
-    refused(average_pool_gradient(&s, true, &y[1..], &mut to_x, &Serial));
-    refused(global_average_pool(
-        2,
-        3,
-        4,
-        &[0.0; 23],
-        &mut [0.0; 8],
-        &Serial,
-    ));
-    let mask = Some((Activation::Relu, &[0.0; 23][..]));
-    refused(global_average_pool_gradient(
-        2,
-        3,
-        4,
-        &[0.0; 8],
-        mask,
-        &mut [0.0; 24],
-        &Serial,
-    ));
 }

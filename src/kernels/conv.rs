@@ -1,0 +1,59 @@
+//! Convolutions, each by the kernel that is made for it.
+
+use super::channelwise::depthwise;
+use super::dense::{forward, input_gradient, weight_gradient};
+use super::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel};
+
+/// Y = activation(X ∗ W + bias + residual).
+///
+/// # Errors
+/// [`KernelError`] when sizes contradict each other or a slice's length its shape.
+pub fn conv(
+    shape: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    epilogue: &Epilogue,
+    y: &mut [f32],
+    parallel: &dyn Parallel,
+) -> Result<(), KernelError> {
+    match shape.is_depthwise() {
+        true => depthwise::conv(shape, x, w, epilogue, y, parallel),
+        false => forward::conv(shape, x, w, epilogue, y, parallel),
+    }
+}
+
+/// dX = (dY ∗ᵀ W + addend) ⊙ slope; where no window reads, the addend alone.
+///
+/// # Errors
+/// [`KernelError`] when sizes contradict each other or a slice's length its shape.
+pub fn conv_input_gradient(
+    shape: &ConvShape,
+    dy: &[f32],
+    w: &[f32],
+    epilogue: &InputEpilogue,
+    dx: &mut [f32],
+    parallel: &dyn Parallel,
+) -> Result<(), KernelError> {
+    match shape.is_depthwise() {
+        true => depthwise::conv_input_gradient(shape, dy, w, epilogue, dx, parallel),
+        false => input_gradient::conv_input_gradient(shape, dy, w, epilogue, dx, parallel),
+    }
+}
+
+/// dW = Σ X · dY and, if wanted, dbias = Σ dY.
+///
+/// # Errors
+/// [`KernelError`] when sizes contradict each other or a slice's length its shape.
+pub fn conv_weight_gradient(
+    shape: &ConvShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    parallel: &dyn Parallel,
+) -> Result<(), KernelError> {
+    match shape.is_depthwise() {
+        true => depthwise::conv_weight_gradient(shape, x, dy, dw, db, parallel),
+        false => weight_gradient::conv_weight_gradient(shape, x, dy, dw, db, parallel),
+    }
+}
