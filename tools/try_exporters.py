@@ -99,11 +99,12 @@ def drawn(model, rng):
 
 
 def averaged(model, axes, keep):
-    """The mean of the output over `axes`, reshaped to [N, classes], as the only output."""
+    """The mean over `axes` of what the last Softmax or Sigmoid reads, reshaped to [N, classes], as
+    the only output: behind a saturated Sigmoid there is nothing to differentiate."""
     graph = model.graph
     output = graph.output[0].name
-    softmax = [n for n in graph.node if output in n.output and n.op_type == "Softmax"]
-    source = softmax[0].input[0] if softmax else output
+    last = [n for n in graph.node if output in n.output and n.op_type in ("Softmax", "Sigmoid")]
+    source = last[0].input[0] if last else output
     graph.initializer.append(numpy_helper.from_array(np.array([0, keep], np.int64), "mean/shape"))
     graph.node.append(helper.make_node("ReduceMean", [source], ["mean/mean"], axes=axes, keepdims=0))
     graph.node.append(helper.make_node("Reshape", ["mean/mean", "mean/shape"], ["mean/scores"]))
