@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use ftsurgery::graph::{Builder, Dim, Graph, Value};
-use ftsurgery::onnx::{DataType, Model, Tensor, save};
+use ftsurgery::graph::{Builder, Graph, Value};
+use ftsurgery::onnx::{Model, Tensor, save};
 use ndarray::{ArrayD, Axis, Ix1, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
 
@@ -40,16 +40,6 @@ fn has_runtime() -> bool {
     found
 }
 
-fn value(name: &str, sample: &[usize]) -> Value {
-    let mut dims = vec![Dim::Symbolic("N".to_owned())];
-    dims.extend(sample.iter().map(|&d| Dim::Known(d)));
-    Value {
-        name: name.to_owned(),
-        dtype: DataType::Float,
-        dims: Some(dims),
-    }
-}
-
 /// A small classifier of images of 2 × 4 × 4 whose own names are all in the way: its input is
 /// `labels`, its logits `loss`, an inner value `grad/w`.
 fn save_awkward(path: &Path) {
@@ -57,8 +47,8 @@ fn save_awkward(path: &Path) {
         opset: 17,
         domains: vec![],
         nodes: vec![],
-        inputs: vec![value("labels", &[2, 4, 4])],
-        outputs: vec![value("loss", &[3])],
+        inputs: vec![Value::batched("labels", &[2, 4, 4])],
+        outputs: vec![Value::batched("loss", &[3])],
         initializers: Default::default(),
     };
     for (name, dims) in [("w", &[5, 2, 3, 3][..]), ("fc", &[5, 3])] {

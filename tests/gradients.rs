@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use ftsurgery::graph::{Builder, Dim, Graph, Value};
-use ftsurgery::onnx::{DataType, Tensor, save};
+use ftsurgery::graph::{Builder, Graph, Value};
+use ftsurgery::onnx::{Tensor, save};
 use ndarray::{Array, ArrayD, Axis, Dimension, Ix1, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter, ReadableElement};
 
@@ -207,17 +207,6 @@ fn patterns_choose_initializers_and_leave_their_gradients_the_same() {
     }
 }
 
-/// A float value of any number of samples.
-fn open_batch(name: &str, sample: &[usize]) -> Value {
-    let mut dims = vec![Dim::Symbolic("N".to_owned())];
-    dims.extend(sample.iter().map(|&d| Dim::Known(d)));
-    Value {
-        name: name.to_owned(),
-        dtype: DataType::Float,
-        dims: Some(dims),
-    }
-}
-
 /// A convolution `conv.w` of 2 channels, then `middle`, a pooling and the classifier `fc.w` of 3
 /// classes, over images of 2 × 4 × 4.
 fn save_model(path: &Path, middle: &str) {
@@ -225,7 +214,7 @@ fn save_model(path: &Path, middle: &str) {
         opset: 17,
         domains: vec![],
         nodes: vec![],
-        inputs: vec![open_batch("image", &[2, 4, 4])],
+        inputs: vec![Value::batched("image", &[2, 4, 4])],
         outputs: vec![],
         initializers: Default::default(),
     };
@@ -243,7 +232,7 @@ fn save_model(path: &Path, middle: &str) {
     let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
     let x = b.op("flat", "Flatten", &[&x], vec![]);
     let x = b.op("fc", "Gemm", &[&x, "fc.w"], vec![]);
-    graph.outputs.push(open_batch(&x, &[3]));
+    graph.outputs.push(Value::batched(&x, &[3]));
     save(&graph.to_model(usize::MAX).0, path).unwrap();
 }
 

@@ -66,6 +66,16 @@ impl Value {
             dims: Some(dims.iter().map(|&d| Dim::Known(d)).collect()),
         }
     }
+
+    /// A float32 value of any number `N` of samples, each of dimensions `sample`.
+    pub fn batched(name: &str, sample: &[usize]) -> Self {
+        let batch = std::iter::once(Dim::Symbolic("N".to_owned()));
+        Value {
+            name: name.to_owned(),
+            dtype: DataType::Float,
+            dims: Some(batch.chain(sample.iter().map(|&d| Dim::Known(d))).collect()),
+        }
+    }
 }
 
 /// A graph in memory: nodes in topological order, initializers, inputs and outputs.

@@ -221,25 +221,16 @@ fn fill(buffer: &Buffer) -> Result<(), TrainingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Builder, Dim, Graph, Value};
-    use crate::onnx::{DataType, Tensor};
+    use crate::graph::{Builder, Graph, Value};
+    use crate::onnx::Tensor;
 
     /// Two convolutions of 1 × 1 on images of 2 × 4 × 4, a pooling and 3 classes.
     fn network() -> Prepared {
-        let value = |name: &str, sample: &[usize]| {
-            let mut dims = vec![Dim::Symbolic("N".to_owned())];
-            dims.extend(sample.iter().map(|&d| Dim::Known(d)));
-            Value {
-                name: name.to_owned(),
-                dtype: DataType::Float,
-                dims: Some(dims),
-            }
-        };
         let mut graph = Graph {
             opset: 17,
             domains: vec![],
             nodes: vec![],
-            inputs: vec![value("image", &[2, 4, 4])],
+            inputs: vec![Value::batched("image", &[2, 4, 4])],
             outputs: vec![],
             initializers: Default::default(),
         };
@@ -259,7 +250,7 @@ mod tests {
         let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
         let x = b.op("flat", "Flatten", &[&x], vec![]);
         let x = b.op("fc", "MatMul", &[&x, "fc.w"], vec![]);
-        graph.outputs.push(value(&x, &[3]));
+        graph.outputs.push(Value::batched(&x, &[3]));
         let bytes = crate::onnx::encode(&graph.to_model(usize::MAX).0).unwrap();
         let model = Model::decode(bytes.into(), std::path::Path::new("test.onnx")).unwrap();
         Prepared::new(&model, 2, &[2, 4, 4]).unwrap()

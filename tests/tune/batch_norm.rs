@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
-use ftsurgery::graph::{Builder, Dim, Graph, Value};
-use ftsurgery::onnx::{DataType, Model, Tensor, save};
+use ftsurgery::graph::{Builder, Graph, Value};
+use ftsurgery::onnx::{Model, Tensor, save};
 use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft, untouched_is_identical};
 use ftsurgery::training::{
@@ -176,20 +176,11 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
 
 /// Images 3 × 4 × 4, convolved to one pixel of two channels; with or without BatchNormalization.
 fn save_small(path: &Path, with_norm: bool) {
-    let value = |name: &str, sample: &[usize]| {
-        let sample = sample.iter().map(|&d| Dim::Known(d));
-        let batch = std::iter::once(Dim::Symbolic("N".to_owned()));
-        Value {
-            name: name.to_owned(),
-            dtype: DataType::Float,
-            dims: Some(batch.chain(sample).collect()),
-        }
-    };
     let mut graph = Graph {
         opset: 17,
         domains: vec![],
         nodes: vec![],
-        inputs: vec![value("image", &[3, 4, 4])],
+        inputs: vec![Value::batched("image", &[3, 4, 4])],
         outputs: vec![],
         initializers: Default::default(),
     };
@@ -212,7 +203,7 @@ fn save_small(path: &Path, with_norm: bool) {
     }
     let x = b.op("flat", "Flatten", &[&x], vec![]);
     let x = b.op("scores", "Gemm", &[&x, "fc.w"], vec![]);
-    graph.outputs.push(value(&x, &[2]));
+    graph.outputs.push(Value::batched(&x, &[2]));
     save(&graph.to_model(usize::MAX).0, path).unwrap();
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use ftsurgery::graph::{Builder, Dim, Graph, Value};
-use ftsurgery::onnx::{DataType, Tensor, save};
+use ftsurgery::graph::{Builder, Graph, Value};
+use ftsurgery::onnx::{Tensor, save};
 use image::{Rgb, RgbImage};
 
 /// The classes of [`save_photos`].
@@ -66,20 +66,11 @@ pub fn noise(count: usize, scale: f32) -> Vec<f32> {
 /// A network of three convolutions with batch normalisation (`c1.w`, `c1.scale`, …), each with ReLU
 /// and pooling, and the classifier `fc.w`, `fc.b` of five classes. Its images are 16 × 16.
 pub fn save_backbone(path: &Path) {
-    let value = |name: &str, dims: &[usize]| Value {
-        name: name.to_owned(),
-        dtype: DataType::Float,
-        dims: Some(
-            std::iter::once(Dim::Symbolic("N".to_owned()))
-                .chain(dims.iter().map(|&d| Dim::Known(d)))
-                .collect(),
-        ),
-    };
     let mut graph = Graph {
         opset: 17,
         domains: vec![],
         nodes: vec![],
-        inputs: vec![value("image", &[3, 16, 16])],
+        inputs: vec![Value::batched("image", &[3, 16, 16])],
         outputs: vec![],
         initializers: Default::default(),
     };
@@ -116,7 +107,7 @@ pub fn save_backbone(path: &Path) {
     let x = b.op("gap", "GlobalAveragePool", &[&x], vec![]);
     let x = b.op("flat", "Flatten", &[&x], vec![]);
     let x = b.op("scores", "Gemm", &[&x, "fc.w", "fc.b"], vec![]);
-    graph.outputs.push(value(&x, &[5]));
+    graph.outputs.push(Value::batched(&x, &[5]));
     save(&graph.to_model(usize::MAX).0, path).unwrap();
 }
 
