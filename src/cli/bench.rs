@@ -4,17 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use ftsurgery::autodiff::Operators;
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
-use ftsurgery::runtime::Device;
 use ftsurgery::search::{ModelCard, ModelInput, parse_image_size};
 use ftsurgery::training::{
     Bench, BenchOptions, Optimizer, OptimizerKind, StepSeconds, trainable_parameters,
 };
 use serde_json::json;
 
-use super::{CliError, Context, memory, values};
+use super::values::{self, ComputeArgs};
+use super::{CliError, Context, memory};
 
 const EXAMPLES: &str = "\
 A step is the forward pass, the loss, the gradients and Adam's update for one batch of made-up
@@ -57,16 +56,8 @@ pub struct BenchArgs {
     /// Steps before those, not timed
     #[arg(long, value_name = "N", default_value_t = 2)]
     warmup: usize,
-    /// Threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    threads: Option<usize>,
-    /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
-    /// processor), or operators of the ONNX standard alone (`standard`)
-    #[arg(long, value_name = "KIND", default_value = "kernels")]
-    operators: Operators,
-    /// `cpu`, `cuda` or `cuda:N`
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Learning rate of Adam; 0 leaves the weights as they are
     #[arg(long, value_name = "RATE", default_value = "1e-4", value_parser = values::at_least_0)]
     lr: f32,
@@ -95,12 +86,12 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
             weight_decay: 0.0,
             momentum: 0.0,
         },
-        operators: args.operators,
-        device: args.device,
-        threads: args.threads.unwrap_or(0),
+        operators: args.compute.operators,
+        device: args.compute.device.device,
+        threads: args.compute.device.threads(),
     };
     let runtime = context.runtime()?;
-    args.device.check(&runtime)?;
+    options.device.check(&runtime)?;
     let mut bench = Bench::new(&runtime, &model, &sample, &options)?;
 
     let mut losses = Vec::with_capacity(args.warmup + args.steps);
@@ -136,7 +127,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
             "trained_values": bench.trained_values(),
             "threads": options.threads,
             "operators": options.operators,
-            "device": args.device.to_string(),
+            "device": options.device.to_string(),
             "steps": args.steps,
             "warmup": args.warmup,
             "seconds": {

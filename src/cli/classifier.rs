@@ -5,22 +5,18 @@ use std::path::Path;
 use clap::Args;
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
-use ftsurgery::runtime::{Device, Runtime};
+use ftsurgery::runtime::Runtime;
 use ftsurgery::search::{ModelCard, ModelInput};
 use ftsurgery::training::Inference;
 
 use super::CliError;
-use super::values::{self, ImageArgs};
+use super::values::{DeviceArgs, ImageArgs};
 
 /// How to run a classifier.
 #[derive(Args)]
 pub struct ClassifierArgs {
-    /// Threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    threads: Option<usize>,
-    /// `cpu`, `cuda` or `cuda:N`
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     images: ImageArgs,
 }
@@ -48,7 +44,7 @@ impl Classifier {
 
     /// Loads it into onnxruntime.
     pub fn load(&self, runtime: &Runtime, args: &ClassifierArgs) -> Result<Inference, CliError> {
-        let threads = args.threads.unwrap_or(0);
-        Ok(Inference::new(runtime, &self.model, args.device, threads)?)
+        let (device, threads) = (args.device.device, args.device.threads());
+        Ok(Inference::new(runtime, &self.model, device, threads)?)
     }
 }

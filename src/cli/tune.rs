@@ -5,17 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ftsurgery::analysis::Delimiters;
-use ftsurgery::autodiff::Operators;
 use ftsurgery::data::SplitOptions;
 use ftsurgery::report;
-use ftsurgery::runtime::Device;
 use ftsurgery::search::{Job, Settings, tune};
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{BatchNormMode, Optimizer, OptimizerKind, Plateau};
 
 use super::progress::Progress;
-use super::values::{self, ImageArgs};
+use super::values::{self, ComputeArgs, ImageArgs};
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
@@ -144,16 +142,8 @@ struct TrainingArgs {
     /// Keep the learning rate as it is
     #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
     no_plateau: bool,
-    /// Threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    threads: Option<usize>,
-    /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
-    /// processor), or operators of the ONNX standard alone (`standard`)
-    #[arg(long, value_name = "KIND", default_value = "kernels")]
-    operators: Operators,
-    /// `cpu`, `cuda` or `cuda:N`
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    device: Device,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Memory for the outputs of frozen layers; beyond it they are kept in a file in RUN
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::bytes)]
     memory_budget: u64,
@@ -235,9 +225,9 @@ fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
         batch_size: training.batch_size,
         epochs: training.epochs,
         search_epochs: training.search_epochs,
-        threads: training.threads.unwrap_or(0),
-        operators: training.operators,
-        device: training.device,
+        threads: training.compute.device.threads(),
+        operators: training.compute.operators,
+        device: training.compute.device.device,
         memory_budget: training.memory_budget,
         log_steps: training.log_steps,
     })

@@ -1,7 +1,9 @@
 //! Values of flags that several subcommands share.
 
 use clap::Args;
+use ftsurgery::autodiff::Operators;
 use ftsurgery::data::Preprocess;
+use ftsurgery::runtime::Device;
 use ftsurgery::search::parse_image_size;
 
 use super::CliError;
@@ -36,6 +38,35 @@ impl ImageArgs {
             _ => self.preprocess.clone(),
         })
     }
+}
+
+/// Where to compute.
+#[derive(Args, Clone, Copy)]
+pub struct DeviceArgs {
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = count)]
+    threads: Option<usize>,
+    /// `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
+}
+
+impl DeviceArgs {
+    /// Number of threads; 0 for one per core.
+    pub fn threads(self) -> usize {
+        self.threads.unwrap_or(0)
+    }
+}
+
+/// Where and with what to train.
+#[derive(Args, Clone, Copy)]
+pub struct ComputeArgs {
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
+    /// processor), or operators of the ONNX standard alone (`standard`)
+    #[arg(long, value_name = "KIND", default_value = "kernels")]
+    pub operators: Operators,
 }
 
 fn preprocess(text: &str) -> Result<Preprocess, String> {
