@@ -122,6 +122,7 @@ fn trajectories_agree_with_pytorch() {
                 .filter_map(|t| Some((t.name.as_deref()?, tuned.tensor(t).ok()?.to_f32()?)))
                 .collect();
             let mut compared = names(&mut reader, "grad/");
+            let mut worst = 0.0f64;
             if network == ON_BATCHES {
                 let all = names(&mut reader, &format!("{optimizer}/param/"));
                 let statistics = all.into_iter().filter(|n| n.contains(".running_"));
@@ -139,6 +140,9 @@ fn trajectories_agree_with_pytorch() {
                     true => LOOSE,
                     false => TOLERANCE,
                 };
+                if !rounding {
+                    worst = worst.max((apart / size).sqrt());
+                }
                 assert!(
                     apart.sqrt() <= tolerance * size.sqrt(),
                     "{network} {optimizer} {name}: {} of {}",
@@ -146,6 +150,7 @@ fn trajectories_agree_with_pytorch() {
                     size.sqrt()
                 );
             }
+            println!("{network} {optimizer}: parameters at most {worst:.1e}");
         }
     }
 }
