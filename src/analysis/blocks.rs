@@ -12,7 +12,9 @@ use super::layers::{Layer, WeightedLayer};
 const STAGES: usize = 3;
 
 /// A kind of node that ends a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Delimiter {
     /// Pooling over windows, on the main path (pools inside branches and squeeze-and-excitation

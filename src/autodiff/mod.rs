@@ -14,7 +14,7 @@ mod sweep;
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use context::Context;
 pub use error::AutodiffError;
@@ -22,7 +22,7 @@ pub use loss::{CrossEntropy, cross_entropy};
 pub use sweep::{dependents, gradients};
 
 /// What the nodes of a gradient may be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operators {
     /// Operators of the ONNX standard alone.

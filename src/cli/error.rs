@@ -8,7 +8,8 @@ use std::{
 
 use ftsurgery::{
     analysis::AnalysisError, data::DataError, graph::GraphError, onnx::OnnxError,
-    runtime::RuntimeError, search::SearchError, surgery::SurgeryError, training::TrainingError,
+    runtime::RuntimeError, search::SearchError, strategy::StrategyError, surgery::SurgeryError,
+    training::TrainingError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -135,6 +136,12 @@ impl From<RuntimeError> for CliError {
         } else {
             cli
         }
+    }
+}
+
+impl From<StrategyError> for CliError {
+    fn from(error: StrategyError) -> Self {
+        Self::from(SearchError::from(error))
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ftsurgery::analysis::Delimiters;
-use ftsurgery::data::SplitOptions;
+use ftsurgery::data::{Augment, FeaturePrecision, SplitOptions};
 use ftsurgery::report;
 use ftsurgery::search::{Job, Settings, tune};
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, Optimizer, OptimizerKind, Plateau};
+use ftsurgery::training::{BatchNormMode, ClassWeights, Optimizer, OptimizerKind, Plateau};
 
 use super::progress::Progress;
 use super::values::{self, ComputeArgs, ImageArgs};
@@ -64,15 +64,32 @@ pub struct TuneArgs {
 #[derive(Args)]
 #[command(next_help_heading = "What to train")]
 struct ChoiceArgs {
-    /// What to try, separated by commas: `head` (the head alone), `full` (everything), `blocks` (the
-    /// best block)
+    /// What to try, separated by commas: `head` (the head alone), `full` (everything), `layers` (the
+    /// best layer), `top3`, `top5` (the best 3 or 5 layers together), `blocks` (the best block),
+    /// `windows` (the best 3 layers in a row), `random3` (3 layers drawn at random), `select` (those
+    /// of --train), or `all` of these (`select` if --train is given)
+    ///
+    /// Other numbers may stand in place of 3 and 5: `top4`, `windows5`, `random2`.
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
         default_value = "head,full,blocks"
     )]
-    strategies: Vec<Strategy>,
+    strategies: Vec<String>,
+    /// Layers that strategy `select` trains: names or patterns of layers, parameters or blocks, as
+    /// `analyze` shows them; repeat it or separate them by commas; `**` crosses `/`
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    train: Vec<String>,
+    /// Number of layers of `top` where its name has none
+    #[arg(long, value_name = "K", default_value = "3", value_parser = values::count)]
+    top: usize,
+    /// Number of layers of `windows` where its name has none
+    #[arg(long, value_name = "N", default_value = "3", value_parser = values::count)]
+    window: usize,
+    /// Number of layers of `random` where its name has none
+    #[arg(long, value_name = "K", default_value = "3", value_parser = values::count)]
+    random: usize,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD", default_value = "paper")]
@@ -97,9 +114,21 @@ struct SplitArgs {
     /// Share of the data on which winners are trained; the rest is held out
     #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = values::fraction)]
     train_fraction: f64,
-    /// Decides the split, the head's first weights, dropout and batch order
+    /// Decides the split, the head's first weights, dropout, augmentation and batch order
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Do the whole run N times, with seeds from --seed on, and report mean, standard deviation and
+    /// variance of each strategy
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
+    repeats: usize,
+    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop and
+    /// resize, flip, brightness, contrast, saturation)
+    #[arg(long, value_name = "KIND", default_value = "none")]
+    augment: Augment,
+    /// Make N augmented views of each image once and take them in turn, so that the outputs of
+    /// frozen layers can be kept; without it they are computed anew in every epoch
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    views: Option<usize>,
     /// Take samples in the order of the files, in the split and in every epoch
     #[arg(long)]
     no_shuffle: bool,
@@ -142,11 +171,21 @@ struct TrainingArgs {
     /// Keep the learning rate as it is
     #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
     no_plateau: bool,
+    /// End a trial after N epochs without a better validation score
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    early_stopping: Option<usize>,
+    /// How much each class counts in the loss: `none` (every image the same), or `balanced` (rare
+    /// classes more, so that all classes count the same)
+    #[arg(long, value_name = "KIND", default_value = "none")]
+    class_weights: ClassWeights,
     #[command(flatten)]
     compute: ComputeArgs,
     /// Memory for the outputs of frozen layers; beyond it they are kept in a file in RUN
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::bytes)]
     memory_budget: u64,
+    /// Keep these outputs as `f32`, or as `f16` in half the room
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    feature_precision: FeaturePrecision,
     /// Write a line per step to metrics.jsonl, with the loss before it
     #[arg(long)]
     log_steps: bool,
@@ -191,16 +230,45 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
     )))
 }
 
+/// The strategies asked for, each once.
+fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
+    let mut list = Vec::new();
+    for name in &choice.strategies {
+        match name.trim() {
+            "all" => {
+                list.extend(Strategy::ALL);
+                list.extend((!choice.train.is_empty()).then_some(Strategy::Select));
+            }
+            "top" => list.push(Strategy::Top(choice.top)),
+            "windows" => list.push(Strategy::Windows(choice.window)),
+            "random" => list.push(Strategy::Random(choice.random)),
+            name => list.push(name.parse()?),
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    list.retain(|strategy| seen.insert(*strategy));
+    if !choice.train.is_empty() && !list.contains(&Strategy::Select) {
+        return Err(CliError::usage(
+            "--train names layers, but `select` is not among --strategies",
+        ));
+    }
+    Ok(list)
+}
+
 fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
     let (choice, split, training) = (&args.choice, &args.split, &args.training);
     Ok(Settings {
-        strategies: choice.strategies.clone(),
+        strategies: strategies(choice)?,
+        selection: choice.train.clone(),
         head: choice.head,
         dropout: choice.dropout,
         features: choice.features.clone(),
         delimiters: choice.delimiters.clone(),
         preprocess: args.images.preprocess()?,
         image_size: args.images.image_size,
+        augment: split.augment,
+        views: split.views,
+        repeats: split.repeats,
         split: SplitOptions {
             search_fraction: split.search_fraction,
             train_fraction: split.train_fraction,
@@ -222,6 +290,8 @@ fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
             factor: training.plateau_factor,
             ..Plateau::default()
         }),
+        early_stopping: training.early_stopping,
+        class_weights: training.class_weights,
         batch_size: training.batch_size,
         epochs: training.epochs,
         search_epochs: training.search_epochs,
@@ -229,6 +299,7 @@ fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
         operators: training.compute.operators,
         device: training.compute.device.device,
         memory_budget: training.memory_budget,
+        feature_precision: training.feature_precision,
         log_steps: training.log_steps,
     })
 }

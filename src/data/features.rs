@@ -1,12 +1,51 @@
 //! Rows of floats computed once per sample, in memory or in a mapped temporary file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::str::FromStr;
 
 use memmap2::MmapMut;
+use serde::{Deserialize, Serialize};
 
 use super::DataError;
+
+/// The type in which features are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeaturePrecision {
+    /// float32: as they were computed.
+    #[default]
+    F32,
+    /// float16: half the room, rounded to 11 significant bits.
+    F16,
+}
+
+impl fmt::Display for FeaturePrecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FeaturePrecision::F32 => "f32",
+            FeaturePrecision::F16 => "f16",
+        })
+    }
+}
+
+impl FromStr for FeaturePrecision {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "f32" => Ok(FeaturePrecision::F32),
+            "f16" => Ok(FeaturePrecision::F16),
+            _ => Err(DataError::option(
+                "feature_precision",
+                name,
+                "expected f32 or f16",
+            )),
+        }
+    }
+}
 
 /// Several float values per sample, each a row of fixed length.
 ///

@@ -4,6 +4,7 @@
 //! [`Split`] shares it out, [`epoch_order`] and [`batches`] order it for training, and
 //! [`FeatureStore`] keeps values computed from it. Nothing here knows of graphs or of onnxruntime.
 
+mod augment;
 mod batches;
 mod dataset;
 mod error;
@@ -15,10 +16,11 @@ mod preprocess;
 mod split;
 mod split_file;
 
+pub use augment::Augment;
 pub use batches::{batches, epoch_order};
 pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;
-pub use features::FeatureStore;
+pub use features::{FeaturePrecision, FeatureStore};
 pub use image::{MAX_DECODED_BYTES, MAX_FILE_BYTES, MAX_SIDE, load_image};
 pub use npz::npz_sample_shape;
 pub use preprocess::{ChannelOrder, Layout, Preprocess};

@@ -124,6 +124,7 @@ impl SearchError {
                 Some("give --search-fraction above 0, or leave the strategy out")
             }
             SearchError::NoGradient { .. } => Some("choose among these with --strategies"),
+            SearchError::Strategy(e) => e.hint(),
             SearchError::Runtime(e) => e.hint(),
             _ => None,
         }

@@ -22,8 +22,13 @@ pub use error::SearchError;
 pub use input::{DEFAULT_PREPROCESS, ModelInput};
 pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
 pub use ranking::best;
-pub use record::{RunRecord, skipped_summary};
-pub use results::{Results, StrategyResult, TrialRecord};
+pub use record::{
+    Configuration, DataRecord, LayerRecord, ModelFile, Parts, Planned, RunRecord, SkippedFile,
+    Versions, skipped_summary,
+};
+pub use results::{
+    HeldOut, Mistake, Repeat, RepeatResult, Results, Spread, StrategyResult, TrialRecord,
+};
 pub use rundir::{MetricsFile, RunDir};
 pub use tune::{Job, Settings, at_image_size, tune};
 pub use watch::{TrialStart, Watcher};

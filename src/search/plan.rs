@@ -41,7 +41,7 @@ pub struct StrategyPlan {
 }
 
 /// A candidate that cannot be trained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The candidate's [`Candidate::id`].
     pub id: String,

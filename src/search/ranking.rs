@@ -47,6 +47,7 @@ mod tests {
             best_epoch: 1,
             epochs: 1,
             seconds: 0.0,
+            same_as: None,
             error: None,
         }
     }

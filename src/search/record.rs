@@ -1,13 +1,13 @@
 //! The content of `run.json`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{Analysis, Delimiter};
 use crate::autodiff::Operators;
-use crate::data::{Dataset, Layout, Preprocess, Skipped};
+use crate::data::{Dataset, Layout, Preprocess, Skipped, Split};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Strategy};
@@ -17,134 +17,199 @@ use super::plan::{self, Plan};
 use super::{Job, ModelInput};
 
 /// What was run, on what, and how.
-#[derive(Debug, Serialize)]
-pub struct RunRecord<'a> {
-    command: &'a [String],
-    versions: Versions,
-    model: ModelFile<'a>,
-    data: Data<'a>,
-    strategies: Vec<Planned<'a>>,
-    configuration: Configuration<'a>,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The command line that made the run.
+    pub command: Vec<String>,
+    /// What made it.
+    pub versions: Versions,
+    /// The model that was tuned.
+    pub model: ModelFile,
+    /// Its weighted layers before the classifier, from input to output.
+    pub layers: Vec<LayerRecord>,
+    /// The data.
+    pub data: DataRecord,
+    /// What each strategy tries.
+    pub strategies: Vec<Planned>,
+    /// The settings in force.
+    pub configuration: Configuration,
 }
 
-#[derive(Debug, Serialize)]
-struct Versions {
-    ftsurgery: &'static str,
-    onnxruntime: String,
+/// Versions of what computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Versions {
+    pub ftsurgery: String,
+    pub onnxruntime: String,
 }
 
-#[derive(Debug, Serialize)]
-struct ModelFile<'a> {
-    path: &'a Path,
-    sha256: String,
+/// A model's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFile {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Data<'a> {
-    path: &'a Path,
-    fingerprint: String,
-    samples: usize,
-    classes: &'a [String],
-    skipped: Vec<SkippedFile<'a>>,
+/// A weighted layer of the backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Name of its node.
+    pub name: String,
+    /// Number of trainable values.
+    pub parameters: usize,
+    /// Name of the block it lies in.
+    pub block: String,
 }
 
-#[derive(Debug, Serialize)]
-struct SkippedFile<'a> {
-    path: &'a str,
-    reason: &'a str,
+/// The data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// See [`Dataset::fingerprint`].
+    pub fingerprint: String,
+    /// Number of samples.
+    pub samples: usize,
+    /// Whether they are images, named by their files.
+    pub images: bool,
+    /// Names of the classes, in the order of the labels.
+    pub classes: Vec<String>,
+    /// Files that were left out.
+    pub skipped: Vec<SkippedFile>,
+    /// Number of samples in each part of the split.
+    pub parts: Parts,
 }
 
-#[derive(Debug, Serialize)]
-struct Planned<'a> {
-    name: Strategy,
-    candidates: &'a [Candidate],
+/// A file that was left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct SkippedFile {
+    pub path: String,
+    pub reason: String,
+}
+
+/// Number of samples in each part of the split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Parts {
+    pub search: usize,
+    pub validation: usize,
+    pub train: usize,
+    pub held_out: usize,
+}
+
+/// What a strategy tries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The strategy.
+    pub name: Strategy,
+    /// Its candidates.
+    pub candidates: Vec<Candidate>,
     /// Those left out, with the reason.
-    skipped: &'a [plan::Skipped],
+    pub skipped: Vec<plan::Skipped>,
 }
 
-#[derive(Debug, Serialize)]
-struct Configuration<'a> {
-    head: String,
-    dropout: f32,
-    features: Option<&'a str>,
-    delimiters: &'a [Delimiter],
-    preprocess: Option<&'a Preprocess>,
-    image_size: [usize; 2],
-    layout: Layout,
-    search_fraction: f64,
-    train_fraction: f64,
-    seed: u64,
-    shuffle: bool,
-    bn: BatchNormMode,
-    optimizer: Optimizer,
-    plateau: Option<Plateau>,
-    batch_size: usize,
-    epochs: usize,
-    search_epochs: usize,
-    threads: usize,
-    operators: Operators,
-    device: String,
-    memory_budget: u64,
-    log_steps: bool,
+/// The settings in force, by the names of the flags.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Configuration {
+    pub strategies: Vec<Strategy>,
+    pub train: Vec<String>,
+    pub head: String,
+    pub dropout: f32,
+    pub features: Option<String>,
+    pub delimiters: Vec<Delimiter>,
+    pub preprocess: Option<Preprocess>,
+    pub image_size: [usize; 2],
+    pub layout: Layout,
+    pub augment: String,
+    pub views: Option<usize>,
+    pub search_fraction: f64,
+    pub train_fraction: f64,
+    pub seed: u64,
+    pub repeats: usize,
+    pub shuffle: bool,
+    pub bn: BatchNormMode,
+    pub optimizer: Optimizer,
+    pub plateau: Option<Plateau>,
+    pub early_stopping: Option<usize>,
+    pub class_weights: String,
+    pub batch_size: usize,
+    pub epochs: usize,
+    pub search_epochs: usize,
+    pub threads: usize,
+    pub operators: Operators,
+    pub device: String,
+    pub memory_budget: u64,
+    pub feature_precision: String,
+    pub log_steps: bool,
 }
 
-impl<'a> RunRecord<'a> {
+impl RunRecord {
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
-        job: &'a Job,
+        job: &Job,
         runtime: &Runtime,
         original: &Model,
-        analysis: &'a Analysis,
-        dataset: &'a Dataset,
-        input: &'a ModelInput,
-        plan: &'a Plan,
+        analysis: &Analysis,
+        dataset: &Dataset,
+        split: &Split,
+        input: &ModelInput,
+        plan: &Plan,
     ) -> Self {
         let settings = &job.settings;
         let digest = Sha256::digest(original.file_bytes());
-        let skipped = |s: &'a Skipped| SkippedFile {
-            path: &s.path,
-            reason: &s.reason,
-        };
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         RunRecord {
-            command: &job.command,
+            command: job.command.clone(),
             versions: Versions {
-                ftsurgery: env!("CARGO_PKG_VERSION"),
+                ftsurgery: env!("CARGO_PKG_VERSION").to_owned(),
                 onnxruntime: runtime.version().to_string(),
             },
             model: ModelFile {
-                path: &job.model,
+                path: absolute(&job.model),
                 sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             },
-            data: Data {
-                path: &job.data,
+            layers: layers(analysis),
+            data: DataRecord {
+                path: absolute(&job.data),
                 fingerprint: dataset.fingerprint(),
                 samples: dataset.len(),
-                classes: dataset.classes(),
+                images: dataset.is_images(),
+                classes: dataset.classes().to_vec(),
                 skipped: dataset.skipped().iter().map(skipped).collect(),
+                parts: Parts {
+                    search: split.search.len(),
+                    validation: split.validation.len(),
+                    train: split.train.len(),
+                    held_out: split.held_out.len(),
+                },
             },
-            strategies: plan
-                .strategies
-                .iter()
-                .map(|p| Planned {
-                    name: p.strategy,
-                    candidates: &p.candidates,
-                    skipped: &p.skipped,
-                })
-                .collect(),
+            strategies: plan.strategies.iter().map(planned).collect(),
             configuration: Configuration {
+                strategies: settings.strategies.clone(),
+                train: settings.selection.clone(),
                 head: settings.head.to_string(),
                 dropout: settings.dropout,
-                features: analysis.backbone.as_ref().ok().map(|b| b.features.as_str()),
-                delimiters: &analysis.delimiters,
-                preprocess: dataset.is_images().then_some(&input.spec.preprocess),
+                features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
+                delimiters: analysis.delimiters.clone(),
+                preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
                 image_size: [input.height, input.width],
                 layout: input.spec.layout,
+                augment: settings.augment.to_string(),
+                views: settings.views,
                 search_fraction: settings.split.search_fraction,
                 train_fraction: settings.split.train_fraction,
                 seed: settings.split.seed,
+                repeats: settings.repeats,
                 shuffle: settings.split.shuffle,
                 bn: settings.batch_norm,
                 optimizer: settings.optimizer,
                 plateau: settings.plateau,
+                early_stopping: settings.early_stopping,
+                class_weights: settings.class_weights.to_string(),
                 batch_size: settings.batch_size,
                 epochs: settings.epochs,
                 search_epochs: settings.search_epochs,
@@ -152,9 +217,38 @@ impl<'a> RunRecord<'a> {
                 operators: settings.operators,
                 device: settings.device.to_string(),
                 memory_budget: settings.memory_budget,
+                feature_precision: settings.feature_precision.to_string(),
                 log_steps: settings.log_steps,
             },
         }
+    }
+}
+
+fn layers(analysis: &Analysis) -> Vec<LayerRecord> {
+    let layer = |&index: &usize| {
+        let layer = &analysis.weighted[index];
+        let block = analysis.blocks.get(layer.block);
+        LayerRecord {
+            name: layer.name.clone(),
+            parameters: layer.elements,
+            block: block.map(|b| b.name.clone()).unwrap_or_default(),
+        }
+    };
+    analysis.backbone_layers().iter().map(layer).collect()
+}
+
+fn skipped(file: &Skipped) -> SkippedFile {
+    SkippedFile {
+        path: file.path.clone(),
+        reason: file.reason.clone(),
+    }
+}
+
+fn planned(plan: &plan::StrategyPlan) -> Planned {
+    Planned {
+        name: plan.strategy,
+        candidates: plan.candidates.clone(),
+        skipped: plan.skipped.clone(),
     }
 }
 

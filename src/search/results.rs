@@ -1,6 +1,6 @@
 //! What a run leaves behind, as it stands in its files.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::strategy::Strategy;
 use crate::training::Score;
@@ -8,11 +8,11 @@ use crate::training::Score;
 use super::plan::Phase;
 
 /// A finished trial: one line of `trials.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialRecord {
-    /// The trial's folder under `trials/`.
+    /// The trial's folder under `trials/`, unless it is the [same as](Self::same_as) another.
     pub id: String,
-    /// The strategy it belongs to.
+    /// The strategy it belongs to; of several, the first.
     pub strategy: Strategy,
     /// What it was for.
     pub phase: Phase,
@@ -30,45 +30,166 @@ pub struct TrialRecord {
     pub epochs: usize,
     /// Wall-clock seconds.
     pub seconds: f64,
+    /// The trial that trained the same parameters in the same way, whose figures these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
     /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// What a strategy came to: one entry of `results.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StrategyResult {
     /// Name of the strategy.
     pub name: Strategy,
     /// Label of the winning candidate.
     pub candidate: Option<String>,
+    /// Names of the backbone layers that the winner trained.
+    pub layers: Vec<String>,
+    /// The trial that trained the winner.
+    pub trial: Option<String>,
     /// Of the winner after retraining; `None` without validation samples.
     pub validation_accuracy: Option<f64>,
     /// Of the winner after retraining; `None` without held-out samples.
     pub held_out_accuracy: Option<f64>,
+    /// What the winner made of the held-out samples, in full.
+    pub held_out: Option<HeldOut>,
     /// Number of trained values.
     pub trained_parameters: Option<usize>,
-    /// Wall-clock seconds of the search and the retraining.
+    /// Wall-clock seconds of its search and its retraining; trials that several strategies share
+    /// count for each.
     pub seconds: f64,
     /// Path of the model, relative to the run's folder.
     pub model: Option<String>,
+    /// SHA-256 of that file, in hexadecimal.
+    pub sha256: Option<String>,
     /// Why there is no model.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
+/// What a winner made of the held-out samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Accuracy and loss.
+    pub score: Score,
+    /// Counts by true class (row) and predicted class (column).
+    pub confusion: Vec<Vec<usize>>,
+    /// The samples it was most sure of while it was wrong, the worst first; at most
+    /// [`HeldOut::MISTAKES`].
+    pub mistakes: Vec<Mistake>,
+}
+
+impl HeldOut {
+    /// Mistakes that are kept.
+    pub const MISTAKES: usize = 12;
+}
+
+/// A sample that was taken for another class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Its name: of an image, the file relative to the data set's folder.
+    pub sample: String,
+    /// Its class, as an index.
+    pub label: usize,
+    /// The class it was taken for.
+    pub predicted: usize,
+    /// The probability given to that class, 0 to 1.
+    pub probability: f64,
+}
+
+/// A repetition of the whole run with another seed, in a folder of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Its seed.
+    pub seed: u64,
+    /// Its folder, relative to the run's: an ordinary run. `.` for the first.
+    pub folder: String,
+    /// Each strategy's accuracies.
+    pub strategies: Vec<RepeatResult>,
+}
+
+/// What a strategy came to in one repetition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RepeatResult {
+    /// Name of the strategy.
+    pub name: Strategy,
+    /// See [`StrategyResult::validation_accuracy`].
+    pub validation_accuracy: Option<f64>,
+    /// See [`StrategyResult::held_out_accuracy`].
+    pub held_out_accuracy: Option<f64>,
+}
+
+/// Mean and spread of a strategy's held-out accuracy (validation accuracy where nothing is held
+/// out) over repetitions or over models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Name of the strategy.
+    pub name: Strategy,
+    /// Accuracies that went in.
+    pub count: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// Their sample variance (divided by `count − 1`); 0 for a single one.
+    pub variance: f64,
+    /// Its square root.
+    pub standard_deviation: f64,
+}
+
+impl Spread {
+    /// The spread of `accuracies`; `None` without any.
+    pub fn of(name: Strategy, accuracies: &[f64]) -> Option<Self> {
+        let count = accuracies.len();
+        if count == 0 {
+            return None;
+        }
+        let mean = accuracies.iter().sum::<f64>() / count as f64;
+        let squares: f64 = accuracies.iter().map(|a| (a - mean).powi(2)).sum();
+        let variance = squares / (count - 1).max(1) as f64;
+        Some(Spread {
+            name,
+            count,
+            mean,
+            variance,
+            standard_deviation: variance.sqrt(),
+        })
+    }
+}
+
 /// The content of `results.json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Results {
-    /// Finished strategies, in the order they were run.
+    /// Finished strategies, in the order asked for.
     pub strategies: Vec<StrategyResult>,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
+    /// With `--repeats`: every repetition that is finished, the run itself first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<Repeat>,
+    /// With `--repeats`: mean and spread over them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Spread>,
 }
 
 impl Results {
     /// The strategies that gave no model.
     pub fn failed(&self) -> impl Iterator<Item = &StrategyResult> {
         self.strategies.iter().filter(|s| s.error.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_of_three_accuracies() {
+        let spread = Spread::of(Strategy::Head, &[0.5, 0.75, 1.0]).unwrap();
+        assert_eq!((spread.count, spread.mean), (3, 0.75));
+        assert!((spread.variance - 0.0625).abs() < 1e-12);
+        assert!((spread.standard_deviation - 0.25).abs() < 1e-12);
+        assert_eq!(Spread::of(Strategy::Head, &[0.5]).unwrap().variance, 0.0);
+        assert_eq!(Spread::of(Strategy::Head, &[]), None);
     }
 }

@@ -89,7 +89,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_run(&self, run: &RunRecord<'_>) -> Result<(), SearchError> {
+    pub fn write_run(&self, run: &RunRecord) -> Result<(), SearchError> {
         self.write_json(RUN, run)
     }
 
@@ -151,12 +151,29 @@ impl RunDir {
         write().map_err(|e| SearchError::write(&path, e))
     }
 
+    /// The files in `winners` that have the name of a strategy.
+    fn winners(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path("winners")) else {
+            return Vec::new();
+        };
+        let is_winner = |path: &PathBuf| {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            name.strip_suffix(".onnx")
+                .is_some_and(|s| s.parse::<Strategy>().is_ok())
+        };
+        entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(is_winner)
+            .collect()
+    }
+
     fn remove_earlier(&self) -> Result<(), SearchError> {
         let mut files: Vec<PathBuf> = [RESULTS, TRIALS, SPLIT, RUN]
             .iter()
             .map(|name| self.path(name))
             .collect();
-        files.extend(Strategy::ALL.map(|s| self.path(&Self::winner(s))));
+        files.extend(self.winners());
         if let Ok(entries) = fs::read_dir(self.path("trials")) {
             files.extend(entries.flatten().map(|e| e.path().join("metrics.jsonl")));
         }

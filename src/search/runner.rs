@@ -99,6 +99,10 @@ impl Runner<'_> {
             candidate: Some(candidate.label.clone()),
             validation_accuracy: validation,
             held_out_accuracy: held_out,
+            layers: candidate.layers.clone(),
+            trial: Some(record.id),
+            held_out: None,
+            sha256: None,
             trained_parameters: record.trained_parameters,
             seconds: start.elapsed().as_secs_f64(),
             model: Some(model),
@@ -155,6 +159,8 @@ impl Runner<'_> {
             batch_size: self.settings.batch_size,
             optimizer: self.settings.optimizer,
             plateau: self.settings.plateau,
+            early_stopping: self.settings.early_stopping,
+            class_weights: self.settings.class_weights,
             seed: self.settings.split.seed,
             shuffle: self.settings.split.shuffle,
         };
@@ -185,6 +191,7 @@ impl Runner<'_> {
             best_epoch: done.map_or(0, |o| o.best_epoch),
             epochs: recorder.epochs,
             seconds: start.elapsed().as_secs_f64(),
+            same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
         };
         self.run.append_trial(&record)?;
@@ -203,6 +210,10 @@ fn failed(strategy: Strategy, start: Instant, error: &SearchError) -> StrategyRe
     StrategyResult {
         name: strategy,
         candidate: None,
+        layers: Vec::new(),
+        trial: None,
+        held_out: None,
+        sha256: None,
         validation_accuracy: None,
         held_out_accuracy: None,
         trained_parameters: None,

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
 use crate::autodiff::Operators;
-use crate::data::{Dataset, Preprocess, Split, SplitFile, SplitOptions};
+use crate::data::{Augment, Dataset, FeaturePrecision, Preprocess, Split, SplitFile, SplitOptions};
 use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::{Device, Runtime};
 use crate::strategy::{Network, Strategy};
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{BatchNormMode, Lab, LabOptions, Optimizer, Plateau, Trained, TrainingError};
+use crate::training::{
+    BatchNormMode, ClassWeights, Lab, LabOptions, Optimizer, Plateau, Trained, TrainingError,
+};
 
 use super::emit::Emitter;
 use super::plan::Plan;
@@ -26,6 +28,8 @@ use super::{ModelCard, ModelInput, SearchError};
 pub struct Settings {
     /// The strategies, in the order they are run.
     pub strategies: Vec<Strategy>,
+    /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
+    pub selection: Vec<String>,
     /// The head.
     pub head: HeadKind,
     /// Share of values dropped in the head, 0 to 1.
@@ -38,6 +42,13 @@ pub struct Settings {
     pub preprocess: Option<Preprocess>,
     /// Height and width of images, for models that leave it open.
     pub image_size: Option<(usize, usize)>,
+    /// Random changes to the images that are trained on.
+    pub augment: Augment,
+    /// Augmented views of each image that are made once and kept; `None` makes new ones in every
+    /// epoch.
+    pub views: Option<usize>,
+    /// How often the whole run is done, each time with the next seed; at least 1.
+    pub repeats: usize,
     /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
     /// dropout, and the order is also that of batches.
     pub split: SplitOptions,
@@ -47,6 +58,10 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// The learning-rate schedule.
     pub plateau: Option<Plateau>,
+    /// Epochs without a better validation score after which a trial ends; `None` trains all.
+    pub early_stopping: Option<usize>,
+    /// How much the samples of each class count in the loss.
+    pub class_weights: ClassWeights,
     /// Samples per step.
     pub batch_size: usize,
     /// Epochs of a winner.
@@ -61,6 +76,8 @@ pub struct Settings {
     pub device: Device,
     /// Bytes of cached features in memory.
     pub memory_budget: u64,
+    /// The type in which cached features are kept.
+    pub feature_precision: FeaturePrecision,
     /// Whether the metrics get a line per step.
     pub log_steps: bool,
 }
@@ -142,7 +159,11 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
     };
     let grafted = graft(&original, features.as_ref(), &head)?;
     let split = Split::of(&dataset, &settings.split)?;
-    let network = Network::new(&analysis, &grafted, settings.head);
+    let network = Network {
+        seed: settings.split.seed,
+        selection: &settings.selection,
+        ..Network::new(&analysis, &grafted, settings.head)
+    };
     card = ModelCard {
         classes: Some(classes),
         preprocess: dataset
@@ -193,7 +214,7 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
 
     let run = RunDir::create(&job.out, job.force)?;
     run.write_run(&RunRecord::new(
-        job, runtime, &file, &analysis, &dataset, &input, &plan,
+        job, runtime, &file, &analysis, &dataset, &split, &input, &plan,
     ))?;
     run.write_split(&SplitFile::new(&split, &dataset))?;
     Runner {

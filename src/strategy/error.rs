@@ -7,7 +7,11 @@ use super::Strategy;
 #[non_exhaustive]
 pub enum StrategyError {
     /// No strategy has this name.
-    #[error("unknown strategy `{0}`; the strategies are {all}", all = names())]
+    #[error(
+        "unknown strategy `{0}`; the strategies are {all}, `select` and `all`, with any number in \
+         place of 3 and 5",
+        all = names()
+    )]
     Unknown(String),
     /// The model has nothing this strategy could choose from.
     #[error("strategy `{0}` finds nothing to choose from: the model has no backbone layers")]
@@ -15,12 +19,34 @@ pub enum StrategyError {
     /// A candidate has no parameters.
     #[error("strategy `{0}` finds no parameters to train in the model")]
     NothingToTrain(Strategy),
+    /// `select` without layers.
+    #[error("strategy `select` needs the layers to train")]
+    NoSelection,
+    /// A pattern of `select` fits nothing.
+    #[error("`{pattern}` matches no backbone layer, parameter or block; the layers are {layers}")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+        /// The layers' names, for people.
+        layers: String,
+    },
 }
 
 impl StrategyError {
     /// Whether the user's input, rather than this machine, is at fault.
     pub fn is_bad_input(&self) -> bool {
         true
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            StrategyError::NoSelection => Some("name them with --train, e.g. --train 'block5'"),
+            StrategyError::NoMatch { .. } => {
+                Some("`ftsurgery analyze` shows the layers; quote patterns, and use ** across `/`")
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,12 +1,17 @@
 //! What to train: the strategies, and the candidates each of them tries.
 //!
 //! To add a strategy, write a file with its `candidates` function, then add its variant of
-//! [`Strategy`], its line in [`Strategy::ALL`] and its arms below.
+//! [`Strategy`] and its arms below, and its line in [`Strategy::ALL`] if the paper has it.
 
 mod blocks;
 mod error;
 mod full;
 mod head;
+mod layers;
+mod random;
+mod ranked;
+mod select;
+mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -19,32 +24,47 @@ use crate::surgery::{Grafted, HeadKind};
 
 pub use error::StrategyError;
 
+/// Layers in a window, and drawn at random, where the name of a strategy gives no number.
+const DEFAULT_COUNT: usize = 3;
+
 /// A rule by which parts of the backbone are chosen for training. Each trains the head, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+///
+/// Stored by its name, see [`Strategy::from_str`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// The head alone.
     Head,
     /// All layers.
     Full,
+    /// The best single layer.
+    Layers,
+    /// So many of the best single layers, together.
+    Top(usize),
     /// The best single block.
     Blocks,
+    /// The best window of so many neighbouring layers.
+    Windows(usize),
+    /// So many layers, drawn at random.
+    Random(usize),
+    /// The layers that the user names.
+    Select,
 }
 
 impl Strategy {
-    /// All strategies, in the order of the default list.
-    pub const ALL: [Strategy; 3] = [Strategy::Head, Strategy::Full, Strategy::Blocks];
+    /// The strategies of the block-wise paper, in the order of its Table I, and its random three.
+    pub const ALL: [Strategy; 8] = [
+        Strategy::Head,
+        Strategy::Full,
+        Strategy::Layers,
+        Strategy::Top(3),
+        Strategy::Top(5),
+        Strategy::Blocks,
+        Strategy::Windows(DEFAULT_COUNT),
+        Strategy::Random(DEFAULT_COUNT),
+    ];
 
-    /// The name on the command line and in file names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Strategy::Head => "head",
-            Strategy::Full => "full",
-            Strategy::Blocks => "blocks",
-        }
-    }
-
-    /// What this strategy tries, from the output end of the network to its input.
+    /// What this strategy tries, from the output end of the network to its input. A single
+    /// candidate needs no search.
     ///
     /// # Errors
     /// When there is nothing it could train.
@@ -52,7 +72,12 @@ impl Strategy {
         let candidates = match self {
             Strategy::Head => head::candidates(network),
             Strategy::Full => full::candidates(network),
+            Strategy::Layers => layers::candidates(network),
+            Strategy::Top(_) => ranked::candidates(network),
             Strategy::Blocks => blocks::candidates(network),
+            Strategy::Windows(length) => windows::candidates(network, length),
+            Strategy::Random(count) => random::candidates(network, count),
+            Strategy::Select => select::candidates(network)?,
         };
         match candidates.first() {
             None => Err(StrategyError::NoCandidates(self)),
@@ -62,28 +87,82 @@ impl Strategy {
             Some(_) => Ok(candidates),
         }
     }
+
+    /// What is trained in the end, after a search ranked `candidates`: `ranking` holds the places
+    /// of those that could be trained, the best first, and is not empty.
+    pub fn winner(
+        self,
+        network: &Network<'_>,
+        candidates: &[Candidate],
+        ranking: &[usize],
+    ) -> Candidate {
+        match self {
+            Strategy::Top(count) => ranked::winner(network, candidates, ranking, count),
+            _ => candidates[ranking[0]].clone(),
+        }
+    }
 }
 
 impl fmt::Display for Strategy {
+    /// The name on the command line and in file names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Strategy::Head => f.write_str("head"),
+            Strategy::Full => f.write_str("full"),
+            Strategy::Layers => f.write_str("layers"),
+            Strategy::Top(count) => write!(f, "top{count}"),
+            Strategy::Blocks => f.write_str("blocks"),
+            Strategy::Windows(DEFAULT_COUNT) => f.write_str("windows"),
+            Strategy::Windows(length) => write!(f, "windows{length}"),
+            Strategy::Random(count) => write!(f, "random{count}"),
+            Strategy::Select => f.write_str("select"),
+        }
     }
 }
 
 impl FromStr for Strategy {
     type Err = StrategyError;
 
+    /// Reads a name: `head`, `full`, `layers`, `blocks`, `select`; and with a number of 1 or more
+    /// behind it, or 3 where it is left out, `top`, `windows`, `random`.
     fn from_str(name: &str) -> Result<Self, StrategyError> {
-        let mut all = Strategy::ALL.into_iter();
-        all.find(|s| s.name() == name)
-            .ok_or_else(|| StrategyError::Unknown(name.to_owned()))
+        let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let (word, number) = name.split_at(digits);
+        let count = match number {
+            "" => Some(DEFAULT_COUNT),
+            _ => number.parse().ok().filter(|&n| n > 0),
+        };
+        match (word, count, number) {
+            ("head", _, "") => Ok(Strategy::Head),
+            ("full", _, "") => Ok(Strategy::Full),
+            ("layers", _, "") => Ok(Strategy::Layers),
+            ("blocks", _, "") => Ok(Strategy::Blocks),
+            ("select", _, "") => Ok(Strategy::Select),
+            ("top", Some(n), _) => Ok(Strategy::Top(n)),
+            ("windows", Some(n), _) => Ok(Strategy::Windows(n)),
+            ("random", Some(n), _) => Ok(Strategy::Random(n)),
+            _ => Err(StrategyError::Unknown(name.to_owned())),
+        }
+    }
+}
+
+impl serde::Serialize for Strategy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Strategy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
     }
 }
 
 /// One choice of parameters to train.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Candidate {
-    /// Unique within a run, and fit for a file name: `head`, `full`, `blocks-block5`.
+    /// Unique within a run, and fit for a file name: `head`, `layers-07`, `blocks-block5`.
     pub id: String,
     /// What is trained besides the head, for people: `block5`.
     pub label: String,
@@ -100,11 +179,15 @@ pub struct Network<'a> {
     pub analysis: &'a Analysis,
     /// The parameters of the head that is trained.
     pub head: Vec<String>,
+    /// Decides what [`Strategy::Random`] draws.
+    pub seed: u64,
+    /// Patterns of the layers of [`Strategy::Select`].
+    pub selection: &'a [String],
 }
 
 impl<'a> Network<'a> {
-    /// The network that grafting gave. Of a kept head, all layers of the model's own classifier
-    /// are trained.
+    /// The network that grafting gave, with seed 0 and no selection. Of a kept head, all layers of
+    /// the model's own classifier are trained.
     pub fn new(analysis: &'a Analysis, grafted: &Grafted, head: HeadKind) -> Self {
         let head = match head {
             HeadKind::Keep => {
@@ -113,7 +196,12 @@ impl<'a> Network<'a> {
             }
             _ => grafted.head_parameters.clone(),
         };
-        Network { analysis, head }
+        Network {
+            analysis,
+            head,
+            seed: 0,
+            selection: &[],
+        }
     }
 
     /// A candidate that trains these layers, given by their index, and the head.

@@ -29,4 +29,4 @@ pub use optimizer::{Moments, Optimizer, OptimizerKind};
 pub use parameters::trainable_parameters;
 pub use reach::differentiable;
 pub use schedule::{Plateau, PlateauState};
-pub use spec::{EpochMetrics, Observer, TrialOutcome, TrialSpec};
+pub use spec::{ClassWeights, EpochMetrics, Observer, TrialOutcome, TrialSpec};

@@ -1,8 +1,44 @@
 //! What a trial is asked to do, and what it gives back.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{BatchNormMode, Optimizer, Plateau, Score, Trained, TrainingError};
+
+/// How much the samples of each class count in the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// Every sample counts 1.
+    #[default]
+    None,
+    /// A sample of class c counts `N / (C · n_c)` for N samples, C classes and n_c samples of class
+    /// c, all of the trained part. Source: `class_weight="balanced"` of scikit-learn.
+    Balanced,
+}
+
+impl fmt::Display for ClassWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClassWeights::None => "none",
+            ClassWeights::Balanced => "balanced",
+        })
+    }
+}
+
+impl FromStr for ClassWeights {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "none" => Ok(ClassWeights::None),
+            "balanced" => Ok(ClassWeights::Balanced),
+            _ => Err(format!("`{name}` is neither none nor balanced")),
+        }
+    }
+}
 
 /// One trial: what is trained, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +55,12 @@ pub struct TrialSpec {
     pub optimizer: Optimizer,
     /// The learning-rate schedule; `None` keeps the rate.
     pub plateau: Option<Plateau>,
-    /// Seed of batch order and dropout.
+    /// Epochs without a better validation accuracy (ties: loss) after which the trial ends; `None`
+    /// trains all epochs.
+    pub early_stopping: Option<usize>,
+    /// How much the samples of each class count.
+    pub class_weights: ClassWeights,
+    /// Seed of batch order, dropout and augmentation.
     pub seed: u64,
     /// Whether each epoch takes the samples in a new order.
     pub shuffle: bool,
