@@ -117,6 +117,10 @@ mod tests {
             seconds: 61.2,
             model: Some("winners/blocks.onnx".into()),
             error: None,
+            layers: Vec::new(),
+            trial: None,
+            held_out: None,
+            sha256: None,
         };
         let bad = StrategyResult {
             name: Strategy::Full,
@@ -132,6 +136,7 @@ mod tests {
             &Results {
                 strategies: vec![good, bad],
                 interrupted: false,
+                ..Results::default()
             },
             false,
         );
