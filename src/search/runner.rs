@@ -163,6 +163,7 @@ impl Runner<'_> {
             class_weights: self.settings.class_weights,
             seed: self.settings.split.seed,
             shuffle: self.settings.split.shuffle,
+            threads: self.settings.threads,
         };
         let mut recorder = Recorder {
             metrics: self.run.metrics(&id)?,
@@ -170,9 +171,15 @@ impl Runner<'_> {
             watcher: self.watcher,
             epochs: 0,
         };
+        let validation = &self.split.validation;
+        let used: Vec<usize> = samples.iter().chain(validation).copied().collect();
         let outcome = self
             .lab
-            .run(&spec, samples, &self.split.validation, &mut recorder)
+            .features(spec.trained(), &used, &mut recorder)
+            .and_then(|features| {
+                self.lab
+                    .run(&spec, samples, validation, &features, None, &mut recorder)
+            })
             .map_err(SearchError::from);
         recorder.metrics.flush()?;
         let outcome = match outcome {

@@ -9,8 +9,12 @@ use super::TrainingError;
 use super::lab::{Lab, LabOptions};
 use super::program::Port;
 
+/// What a trial's steps read in place of the frozen layers; made by [`Lab::features`]. Trials that
+/// train the same parameters may share it, also between threads.
+pub struct Features(Source);
+
 /// Where a step's features come from.
-pub(super) enum Features {
+enum Source {
     /// The model's input: made from the samples at each step.
     Input,
     /// Outputs of the frozen prefix, computed once.
@@ -22,8 +26,13 @@ pub(super) enum Features {
 }
 
 impl Features {
+    /// The model's own input.
+    pub(super) fn input() -> Self {
+        Features(Source::Input)
+    }
+
     /// An empty cache for these values of these samples.
-    pub fn store(
+    pub(super) fn store(
         ports: &[Port],
         samples: &[usize],
         options: &LabOptions,
@@ -37,12 +46,16 @@ impl Features {
             options.memory_budget,
             &options.spill_dir,
         )?;
-        Ok(Features::Cached { store, rows })
+        Ok(Features(Source::Cached { store, rows }))
     }
 
     /// Keeps the prefix's outputs for `samples`.
-    pub fn write(&mut self, samples: &[usize], outputs: &[Buffer]) -> Result<(), TrainingError> {
-        let Features::Cached { store, rows } = self else {
+    pub(super) fn write(
+        &mut self,
+        samples: &[usize],
+        outputs: &[Buffer],
+    ) -> Result<(), TrainingError> {
+        let Source::Cached { store, rows } = &mut self.0 else {
             return Ok(());
         };
         for (value, buffer) in outputs.iter().enumerate() {
@@ -58,18 +71,18 @@ impl Features {
     }
 
     /// Writes the features of `samples` into a program's feature buffers.
-    pub fn gather(
+    pub(super) fn gather(
         &self,
         lab: &Lab<'_>,
         samples: &[usize],
         buffers: &[Buffer],
     ) -> Result<(), TrainingError> {
-        match self {
-            Features::Input => match buffers {
+        match &self.0 {
+            Source::Input => match buffers {
                 [input] => lab.write_input(samples, input),
                 _ => Ok(()),
             },
-            Features::Cached { store, rows } => {
+            Source::Cached { store, rows } => {
                 let rows: Vec<usize> = samples
                     .iter()
                     .filter_map(|s| rows.get(s).copied())

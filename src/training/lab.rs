@@ -40,7 +40,8 @@ impl InputSpec {
 pub struct LabOptions {
     /// The device.
     pub device: Device,
-    /// Threads per session; 0 for all cores.
+    /// Threads per session of the frozen prefix and of predictions; 0 for all cores. A trial's own
+    /// sessions have [`TrialSpec::threads`].
     pub threads: usize,
     /// Bytes of frozen features that may be held in memory; beyond it they are held in a file.
     pub memory_budget: u64,
@@ -52,12 +53,14 @@ pub struct LabOptions {
 }
 
 /// A grafted network with its data, on which trials are run.
+///
+/// It may be shared between threads that run trials side by side.
 pub struct Lab<'a> {
     pub(super) network: &'a Grafted,
     pub(super) dataset: &'a Dataset,
     input: InputSpec,
     sessions: SessionMaker<'a>,
-    options: LabOptions,
+    pub(super) options: LabOptions,
     sample_dims: Vec<usize>,
 }
 
@@ -75,7 +78,7 @@ impl<'a> Lab<'a> {
     ) -> Result<Self, TrainingError> {
         let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
-            sessions: SessionMaker::new(runtime, options.device, options.threads),
+            sessions: SessionMaker::new(runtime, options.device),
             network,
             dataset,
             input,
@@ -96,7 +99,7 @@ impl<'a> Lab<'a> {
         Ok(lab)
     }
 
-    fn operators(&self) -> Operators {
+    pub(super) fn operators(&self) -> Operators {
         usable(self.options.operators, self.options.device)
     }
 
@@ -140,7 +143,8 @@ impl<'a> Lab<'a> {
             batch_norm: BatchNormMode::Frozen,
         };
         let features = self.features(given, samples, &mut ())?;
-        let bind = |n| self.bind_evaluation(given, n, &buffers);
+        let threads = self.options.threads;
+        let bind = |n| self.bind_evaluation(given, n, &buffers, threads);
         self.evaluate(&features, samples, &mut Sessions::default(), bind)
     }
 
@@ -160,7 +164,9 @@ impl<'a> Lab<'a> {
         let parameters = self.initial_parameters(trained.parameters)?;
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
-        let mut bound = self.sessions.bind(program, "gradients", &parameters)?;
+        let mut bound =
+            self.sessions
+                .bind(program, "gradients", &parameters, self.options.threads)?;
         features.gather(self, samples, &bound.features)?;
         bound.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
@@ -203,8 +209,12 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// The frozen features of `samples` (not yet computed where they are the input itself).
-    pub(super) fn features(
+    /// The frozen features of `samples` for trials that train `trained` (not yet computed where they
+    /// are the input itself).
+    ///
+    /// # Errors
+    /// When the observer asks to stop, neither memory nor disk has room, or the runtime fails.
+    pub fn features(
         &self,
         trained: Trained<'_>,
         samples: &[usize],
@@ -213,19 +223,20 @@ impl<'a> Lab<'a> {
         let batch = EVALUATION_BATCH.min(samples.len().max(1));
         let (prepared, ports) = self.prefix(trained, batch)?;
         let Some(graph) = prefix_graph(&prepared, &ports)? else {
-            return Ok(Features::Input);
+            return Ok(Features::input());
         };
+        let threads = self.options.threads;
         let mut store = Features::store(&ports, samples, &self.options)?;
         let mut sessions = Sessions::default();
         for (done, rows) in samples.chunks(batch).enumerate() {
             observer.features(done * batch, samples.len())?;
             let run = sessions.get(rows.len(), || {
                 if rows.len() == batch {
-                    return self.sessions.bind_prefix(&graph, &prepared.input);
+                    return self.sessions.bind_prefix(&graph, &prepared.input, threads);
                 }
                 let (rest, ports) = self.prefix(trained, rows.len())?;
                 match prefix_graph(&rest, &ports)? {
-                    Some(graph) => self.sessions.bind_prefix(&graph, &rest.input),
+                    Some(graph) => self.sessions.bind_prefix(&graph, &rest.input, threads),
                     None => Err(TrainingError::Mismatch(
                         "the frozen part depends on the batch size".into(),
                     )),
@@ -290,13 +301,16 @@ impl<'a> Lab<'a> {
     pub(super) fn bind_step(
         &self,
         spec: &TrialSpec,
+        class_weights: Option<&[f32]>,
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let prepared = self.prepare_for(spec.trained(), batch)?;
+        let mut prepared = self.prepare_for(spec.trained(), batch)?;
+        prepared.class_weights = class_weights.map(<[f32]>::to_vec);
         let dropout = &self.network.dropout;
         let program = step_program(&prepared, &spec.trainable, dropout, self.operators())?;
-        self.sessions.bind(program, "training step", parameters)
+        self.sessions
+            .bind(program, "training step", parameters, spec.threads)
     }
 
     pub(super) fn bind_evaluation(
@@ -304,10 +318,12 @@ impl<'a> Lab<'a> {
         trained: Trained<'_>,
         batch: usize,
         parameters: &[Buffer],
+        threads: usize,
     ) -> Result<Bound, TrainingError> {
         let prepared = self.prepare_for(trained, batch)?;
         let program = evaluation_program(&prepared, trained.parameters, self.operators())?;
-        self.sessions.bind(program, "evaluation", parameters)
+        self.sessions
+            .bind(program, "evaluation", parameters, threads)
     }
 
     pub(super) fn initial_parameters(

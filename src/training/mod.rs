@@ -2,10 +2,12 @@
 
 mod batch_norm;
 mod bench;
+mod checkpoint;
 mod differentiate;
 mod dropout;
 mod error;
 mod features;
+mod identity;
 mod inference;
 mod lab;
 mod metrics;
@@ -20,8 +22,10 @@ mod trial;
 
 pub use batch_norm::{BatchNormMode, StepNorm, Trained};
 pub use bench::{Bench, BenchOptions, Flops, StepSeconds};
+pub use checkpoint::Checkpointing;
 pub use differentiate::{Differentiated, differentiate};
-pub use error::TrainingError;
+pub use error::{Divergence, TrainingError};
+pub use features::Features;
 pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};
 pub use metrics::{ClassScore, Predictions, Score, softmax};

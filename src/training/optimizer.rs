@@ -50,11 +50,21 @@ const EPSILON: f32 = 1e-8;
 /// What an optimizer remembers of one parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
+    /// Adam's mean of gradients, SGD's velocity; empty before the first step or if not kept.
+    pub(super) first: Vec<f32>,
+    /// Adam's mean of squared gradients; empty before the first step or if not kept.
+    pub(super) second: Vec<f32>,
 }
 
 impl Optimizer {
+    /// Which of the first and second moments it keeps.
+    pub(super) fn kept_moments(&self) -> [bool; 2] {
+        match self.kind {
+            OptimizerKind::Sgd => [self.momentum != 0.0, false],
+            OptimizerKind::Adam | OptimizerKind::Adamw => [true, true],
+        }
+    }
+
     /// Updates `parameter` in place by its `gradient`. `step` counts from 1; `learning_rate` is
     /// the schedule's present one.
     pub fn update(

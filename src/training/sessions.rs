@@ -26,11 +26,11 @@ pub(super) fn usable(operators: Operators, device: Device) -> Operators {
     }
 }
 
-/// Makes sessions for one device.
+/// Makes sessions for one device. It may be shared between threads; a session it made stays with the
+/// thread that runs it.
 pub(super) struct SessionMaker<'a> {
     runtime: &'a Runtime,
     device: Device,
-    threads: usize,
     shared: Mutex<HashMap<String, (Tensor, SharedTensor)>>,
 }
 
@@ -50,17 +50,16 @@ pub(super) struct Bound {
 }
 
 impl<'a> SessionMaker<'a> {
-    /// A maker of sessions with `threads` threads each; 0 for all cores.
-    pub fn new(runtime: &'a Runtime, device: Device, threads: usize) -> Self {
+    /// A maker of sessions.
+    pub fn new(runtime: &'a Runtime, device: Device) -> Self {
         SessionMaker {
             runtime,
             device,
-            threads,
             shared: Mutex::default(),
         }
     }
 
-    /// A session for `program`, bound to as many of `parameters` as it has and to buffers of its own
+    /// A session of `threads` threads (0 for all cores) for `program`, bound to as many of `parameters` as it has and to buffers of its own
     /// for the rest.
     ///
     /// # Errors
@@ -70,8 +69,9 @@ impl<'a> SessionMaker<'a> {
         program: Program,
         label: &str,
         parameters: &[Buffer],
+        threads: usize,
     ) -> Result<Bound, TrainingError> {
-        let session = self.session(&program.graph, label)?;
+        let session = self.session(&program.graph, label, threads)?;
         let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
         let features = program
             .features
@@ -134,12 +134,18 @@ impl<'a> SessionMaker<'a> {
         })
     }
 
-    /// A session for the frozen prefix `graph`, which reads `input`.
+    /// A session of `threads` threads (0 for all cores) for the frozen prefix `graph`, which reads
+    /// `input`.
     ///
     /// # Errors
     /// When the runtime refuses the graph.
-    pub fn bind_prefix(&self, graph: &Graph, input: &str) -> Result<PrefixRun, TrainingError> {
-        let session = self.session(graph, "frozen prefix")?;
+    pub fn bind_prefix(
+        &self,
+        graph: &Graph,
+        input: &str,
+        threads: usize,
+    ) -> Result<PrefixRun, TrainingError> {
+        let session = self.session(graph, "frozen prefix", threads)?;
         let fixed = |value: &Value| {
             let dims: Vec<usize> = value
                 .dims
@@ -173,7 +179,12 @@ impl<'a> SessionMaker<'a> {
         })
     }
 
-    fn session(&self, graph: &Graph, label: &str) -> Result<Session, TrainingError> {
+    fn session(
+        &self,
+        graph: &Graph,
+        label: &str,
+        threads: usize,
+    ) -> Result<Session, TrainingError> {
         let (model, external) = graph.to_model(SHARED_FROM);
         let externals = external
             .into_iter()
@@ -182,7 +193,7 @@ impl<'a> SessionMaker<'a> {
         let options = SessionOptions {
             label: label.to_owned(),
             device: self.device,
-            threads: self.threads,
+            threads,
             kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {

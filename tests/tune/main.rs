@@ -8,5 +8,6 @@ mod precision;
 mod reference;
 mod run;
 mod support;
+mod trial;
 mod use_model;
 mod wrong;
