@@ -182,6 +182,9 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
             threads: settings.threads,
             memory_budget: settings.memory_budget,
             spill_dir: job.out.clone(),
+            feature_precision: Default::default(),
+            augment: Default::default(),
+            views: None,
             operators: settings.operators,
         },
     )?;

@@ -71,7 +71,7 @@ impl<'a> SessionMaker<'a> {
         label: &str,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let session = self.session(&program.graph, label)?;
+        let session = self.session(&program.graph, label, self.threads)?;
         let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
         let features = program
             .features
@@ -139,7 +139,7 @@ impl<'a> SessionMaker<'a> {
     /// # Errors
     /// When the runtime refuses the graph.
     pub fn bind_prefix(&self, graph: &Graph, input: &str) -> Result<PrefixRun, TrainingError> {
-        let session = self.session(graph, "frozen prefix")?;
+        let session = self.session(graph, "frozen prefix", self.threads)?;
         let fixed = |value: &Value| {
             let dims: Vec<usize> = value
                 .dims
@@ -173,7 +173,16 @@ impl<'a> SessionMaker<'a> {
         })
     }
 
-    fn session(&self, graph: &Graph, label: &str) -> Result<Session, TrainingError> {
+    /// A session for `graph` with `threads` threads; 0 for all cores.
+    ///
+    /// # Errors
+    /// When the runtime refuses the graph.
+    pub fn session(
+        &self,
+        graph: &Graph,
+        label: &str,
+        threads: usize,
+    ) -> Result<Session, TrainingError> {
         let (model, external) = graph.to_model(SHARED_FROM);
         let externals = external
             .into_iter()
@@ -182,7 +191,7 @@ impl<'a> SessionMaker<'a> {
         let options = SessionOptions {
             label: label.to_owned(),
             device: self.device,
-            threads: self.threads,
+            threads,
             kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {

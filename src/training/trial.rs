@@ -8,6 +8,7 @@ use crate::runtime::denormals::FlushToZero;
 
 use super::batch_norm::update_running;
 use super::dropout::fill_mask;
+use super::features::Pass;
 use super::sessions::Sessions;
 use super::{
     EpochMetrics, Lab, Moments, Observer, Optimizer, PlateauState, Score, TrainingError,
@@ -71,7 +72,7 @@ impl Lab<'_> {
                 step += 1;
                 let bound =
                     steps.get(rows.len(), || self.bind_step(spec, rows.len(), parameters))?;
-                features.gather(self, rows, &bound.features)?;
+                features.gather(self, rows, &bound.features, Pass::Train { epoch })?;
                 bound.set_labels(self.dataset, rows)?;
                 for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
                     fill_mask(

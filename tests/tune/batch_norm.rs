@@ -133,6 +133,9 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
         threads: 1,
         memory_budget: 1 << 20,
         spill_dir: folder.path().to_owned(),
+        feature_precision: Default::default(),
+        augment: Default::default(),
+        views: None,
         operators: Operators::Kernels,
     };
     let lab = Lab::new(&runtime, &network, &dataset, input, options).unwrap();
