@@ -111,6 +111,10 @@ mod tests {
         let good = StrategyResult {
             name: Strategy::Blocks,
             candidate: Some("block5".into()),
+            layers: vec![],
+            trial: None,
+            held_out: None,
+            sha256: None,
             validation_accuracy: Some(0.875),
             held_out_accuracy: None,
             trained_parameters: Some(1234567),
@@ -132,6 +136,7 @@ mod tests {
             &Results {
                 strategies: vec![good, bad],
                 interrupted: false,
+                ..Results::default()
             },
             false,
         );

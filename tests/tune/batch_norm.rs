@@ -150,6 +150,8 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
             weight_decay: 0.0,
             momentum: 0.9,
         },
+        early_stopping: None,
+        class_weights: Default::default(),
         plateau: None,
         seed: 0,
         shuffle: true,
