@@ -22,13 +22,35 @@ pub enum SearchError {
         /// The folder.
         path: PathBuf,
     },
-    /// A file of the run's folder cannot be read or written.
+    /// A file of the run's folder cannot be written.
     #[error("cannot write {path}")]
     Write {
         /// The file.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// A file of a run cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// There is no run in the folder.
+    #[error("{path} is not the folder of a run: it has no run.json")]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a run is not as it was written.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A strategy has to choose among candidates without data to do so.
     #[error(
@@ -98,10 +120,14 @@ impl SearchError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             SearchError::NotEmpty { .. }
+            | SearchError::NotARun { .. }
+            | SearchError::Damaged { .. }
             | SearchError::NoSearchData { .. }
             | SearchError::NoGradient { .. }
             | SearchError::Setting(_) => true,
-            SearchError::Write { .. } | SearchError::SelfCheck { .. } => false,
+            SearchError::Read { .. }
+            | SearchError::Write { .. }
+            | SearchError::SelfCheck { .. } => false,
             SearchError::Backbone(e) => e.is_bad_input(),
             SearchError::Strategy(e) => e.is_bad_input(),
             SearchError::Analysis(e) => e.is_bad_input(),

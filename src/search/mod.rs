@@ -10,6 +10,7 @@ mod error;
 mod input;
 mod plan;
 mod ranking;
+mod read;
 mod record;
 mod results;
 mod rundir;
@@ -22,6 +23,7 @@ pub use error::SearchError;
 pub use input::{DEFAULT_PREPROCESS, ModelInput};
 pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
 pub use ranking::best;
+pub use read::{RunFiles, StepLoss, TrialMetrics};
 pub use record::{
     Configuration, DataRecord, LayerRecord, ModelFile, Parts, Planned, RunRecord, SkippedFile,
     Versions, skipped_summary,

@@ -14,10 +14,10 @@ use super::SearchError;
 use super::record::RunRecord;
 use super::results::{Results, TrialRecord};
 
-const RUN: &str = "run.json";
+pub(super) const RUN: &str = "run.json";
 const SPLIT: &str = "split.json";
-const RESULTS: &str = "results.json";
-const TRIALS: &str = "trials.jsonl";
+pub(super) const RESULTS: &str = "results.json";
+pub(super) const TRIALS: &str = "trials.jsonl";
 
 /// The folder that a run owns.
 ///

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::data::Split;
 use crate::strategy::Candidate;
 use crate::strategy::Strategy;
@@ -12,6 +10,7 @@ use crate::training::{EpochMetrics, Lab, Observer, TrainingError, TrialOutcome, 
 use super::emit::{Emitter, Winner};
 use super::plan::{Phase, Plan, StrategyPlan, trial_id};
 use super::ranking::best;
+use super::read::StepLoss;
 use super::results::{Results, StrategyResult, TrialRecord};
 use super::rundir::{MetricsFile, RunDir};
 use super::watch::{TrialStart, Watcher};
@@ -223,13 +222,6 @@ fn failed(strategy: Strategy, start: Instant, error: &SearchError) -> StrategyRe
     }
 }
 
-/// A step's line in the metrics.
-#[derive(Serialize)]
-struct StepLine {
-    step: usize,
-    loss: f32,
-}
-
 /// Writes a trial's metrics, passes its progress on, and stops it when asked to.
 struct Recorder<'a> {
     metrics: MetricsFile,
@@ -255,7 +247,7 @@ impl Observer for Recorder<'_> {
 
     fn step(&mut self, step: usize, total: usize, loss: f32) -> Result<(), TrainingError> {
         if self.log_steps {
-            self.metrics.line(&StepLine { step, loss })?;
+            self.metrics.line(&StepLoss { step, loss })?;
         }
         self.watcher.step(step, total, loss);
         self.go_on()
