@@ -18,6 +18,7 @@ mod gradients;
 mod memory;
 mod predict;
 mod progress;
+mod report;
 mod runtime;
 mod tune;
 mod values;
@@ -84,6 +85,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    Report(report::ReportArgs),
     Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
@@ -99,6 +101,7 @@ impl Command {
             Self::Tune(args) => tune::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
+            Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }

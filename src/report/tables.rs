@@ -5,7 +5,7 @@ use comfy_table::Table;
 use crate::search::Results;
 use crate::training::Predictions;
 
-use super::text::{align_right, table, thousands};
+use super::text::{align_right, none, percent, seconds, table, thousands};
 
 /// One line per strategy, and what went wrong. `fit`: whether to fit the width of the terminal.
 pub fn results(results: &Results, fit: bool) -> String {
@@ -82,22 +82,6 @@ fn fitted(fit: bool) -> Table {
     // Squeezed into less, a table says nothing any more.
     let width = Table::new().width().filter(|&columns| fit && columns >= 40);
     table(width)
-}
-
-fn none() -> String {
-    "–".to_owned()
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
-}
-
-fn seconds(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{seconds:.1} s");
-    }
-    let whole = seconds.round() as u64;
-    format!("{}:{:02} min", whole / 60, whole % 60)
 }
 
 #[cfg(test)]
