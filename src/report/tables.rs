@@ -95,11 +95,15 @@ mod tests {
         let good = StrategyResult {
             name: Strategy::Blocks,
             candidate: Some("block5".into()),
+            layers: vec![],
+            trial: None,
             validation_accuracy: Some(0.875),
             held_out_accuracy: None,
+            held_out: None,
             trained_parameters: Some(1234567),
             seconds: 61.2,
             model: Some("winners/blocks.onnx".into()),
+            sha256: None,
             error: None,
         };
         let bad = StrategyResult {
@@ -115,7 +119,7 @@ mod tests {
         let text = results(
             &Results {
                 strategies: vec![good, bad],
-                interrupted: false,
+                ..Results::default()
             },
             false,
         );

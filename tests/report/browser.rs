@@ -17,6 +17,8 @@ for (const figure of document.querySelectorAll('figure')) {
   if (!svg) { say(figure, 'no drawing'); continue; }
   const frame = svg.getBoundingClientRect();
   if (!(frame.width > 100 && frame.height > 50)) say(figure, 'empty drawing');
+  const window = svg.parentNode;
+  if (innerWidth > 1000 && window.scrollWidth > window.clientWidth + 1) say(figure, 'has to be scrolled');
   const area = e => { const b = e.getBoundingClientRect(); return b.width * b.height; };
   if (![...svg.querySelectorAll('.mark')].some(m => area(m) > 0)) say(figure, 'no marks');
   const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());

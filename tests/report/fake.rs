@@ -177,9 +177,9 @@ pub fn write(root: &Path, data: &Path, shape: Shape) {
     for strategy in STRATEGIES {
         let mut candidates = net.candidates(strategy);
         let mut candidate = candidates.remove(noise.below(candidates.len().min(4)));
-        if strategy.starts_with("top") {
+        if let Some(count) = strategy.strip_prefix("top") {
             candidate.id = strategy.to_owned();
-            candidate.label = format!("best {} layers", &strategy[3..]);
+            candidate.label = format!("best {count} layers");
         }
         let id = format!("{}-train", candidate.id);
         let right = 84 + noise.below(16);

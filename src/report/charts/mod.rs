@@ -44,7 +44,7 @@ impl Drawing {
     pub fn svg(&self, id: &str, title: &str, description: &str) -> Markup {
         let size = format!("0 0 {} {}", number(self.width), number(self.height));
         html! {
-            svg viewBox=(size) width=(number(self.width)) height=(number(self.height)) role="img"
+            svg class=[(self.width < WIDTH).then_some("small")] viewBox=(size) width=(number(self.width)) height=(number(self.height)) role="img"
                 aria-labelledby={ (id) "-title " (id) "-desc" } {
                 // Not `title`, which would lie over the tooltips of the marks.
                 desc id={ (id) "-title" } { (title) }

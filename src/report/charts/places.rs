@@ -221,9 +221,11 @@ impl Labels {
             .map(|p| text_width(&p.label, FONT))
             .fold(0.0, f64::max)
             .min(LABEL);
-        let short = widest <= 40.0;
-        // Numbers and the like lose nothing when some are left out; names are turned first.
-        if widest + 8.0 <= step || short {
+        let turned_every = ((LINE + 4.0) / step).ceil().max(1.0) as usize;
+        let numbers = |p: &Place| !p.label.contains(char::is_alphabetic);
+        // Numbers, and names that only count, lose nothing when some are left out.
+        let thin = places.iter().all(numbers) || turned_every > 1 && only_count(places);
+        if widest + 8.0 <= step || thin {
             let every = ((widest + 8.0) / step).ceil().max(1.0) as usize;
             return Labels {
                 turned: false,
@@ -231,17 +233,20 @@ impl Labels {
                 height: 22.0,
             };
         }
-        let every = ((LINE + 2.0) / step).ceil().max(1.0) as usize;
         Labels {
             turned: true,
-            every,
+            every: turned_every,
             height: 16.0 + widest * 0.75,
         }
     }
 
     fn shows(&self, place: usize) -> bool {
-        // Places count from 1, so that every fifth is 5, 10, 15.
-        place == 0 && self.every > 1 || (place + 1).is_multiple_of(self.every)
+        // Places count from 1: of every fifth, 1, 5, 10 and 15 are shown. Closer than that, the first
+        // two would touch.
+        match self.every {
+            every @ 0..5 => place.is_multiple_of(every),
+            every => place == 0 || (place + 1).is_multiple_of(every),
+        }
     }
 
     fn draw(&self, text: &str, (x, bottom): (f64, f64)) -> Markup {
@@ -259,6 +264,13 @@ impl Labels {
             }
         }
     }
+}
+
+/// Whether labels differ in their numbers alone.
+fn only_count(places: &[Place]) -> bool {
+    let word = |p: &Place| p.label.replace(|c: char| c.is_ascii_digit(), "");
+    let first = places.first().map(word);
+    places.iter().all(|p| Some(word(p)) == first)
 }
 
 /// The next of 1, 2, 5, 10, 20, … that is not below `n`.

@@ -73,6 +73,8 @@ impl DotKind {
 }
 
 const ROW: f64 = 38.0;
+/// How much wider bold text is.
+const BOLD: f64 = 1.08;
 /// Widest label of a row.
 const LABEL: f64 = 170.0;
 
@@ -82,7 +84,7 @@ impl Rows<'_> {
         let widest = |texts: &dyn Fn(&Row) -> f64| self.rows.iter().map(texts).fold(0.0, f64::max);
         let names = widest(&|r| text_width(&r.label, FONT + 1.0).max(text_width(&r.detail, FONT)));
         let left = names.min(LABEL) + 24.0;
-        let right = WIDTH - widest(&|r| text_width(&r.value, FONT)) - 24.0;
+        let right = WIDTH - widest(&|r| BOLD * text_width(&r.value, FONT)) - 24.0;
         let (legend, legend_height) = self.draw_legend(left);
         let top = legend_height + 8.0;
         let bottom = top + ROW * self.rows.len() as f64;

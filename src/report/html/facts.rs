@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::report::Proportion;
+use crate::report::text::thousands;
 use crate::search::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, best};
 use crate::strategy::Strategy;
 
@@ -180,6 +181,11 @@ pub fn share(value: f64, step: f64) -> String {
 /// A share that was asked for, with no more decimals than it has.
 pub fn fraction(value: f64) -> String {
     format!("{} %", (value * 1e4).round() / 1e2)
+}
+
+/// So many of something.
+pub fn count(n: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
 /// The ends of an interval of shares.

@@ -77,8 +77,11 @@ impl Figure<'_> {
                 figcaption { (self.caption) }
                 @if let Some(table) = &self.table {
                     details {
-                        summary { "These figures as a table" }
-                        (table.draw())
+                        summary {
+                            @if table.caption.is_empty() { "These figures as a table" }
+                            @else { (table.caption) }
+                        }
+                        (table.without_caption())
                     }
                 }
             }
@@ -135,6 +138,14 @@ impl Table {
 
     /// The table as HTML.
     pub fn draw(&self) -> Markup {
+        self.captioned(&self.caption)
+    }
+
+    fn without_caption(&self) -> Markup {
+        self.captioned("")
+    }
+
+    fn captioned(&self, caption: &str) -> Markup {
         let class = |column: usize| match self.columns.get(column) {
             Some(c) if c.numbers => "number",
             _ => "break",
@@ -142,7 +153,7 @@ impl Table {
         html! {
             div class="scroll" {
                 table {
-                    @if !self.caption.is_empty() { caption { (self.caption) } }
+                    @if !caption.is_empty() { caption { (caption) } }
                     thead {
                         tr {
                             @for (i, column) in self.columns.iter().enumerate() {

@@ -7,7 +7,7 @@ use crate::report::text::{none, percent, thousands};
 use crate::search::{LayerRecord, Planned, TrialRecord};
 use crate::strategy::{Candidate, Strategy};
 
-use super::facts::{Facts, share, slot};
+use super::facts::{Facts, count, share, slot};
 use super::page::{Figure, Section, Table};
 
 const ACCURACY: Axis<'static> = Axis {
@@ -33,7 +33,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
             p {
                 "Each candidate trains one part of the backbone, together with the head, while the \
                  rest stays as it is. It was trained on " (thousands(run.data.parts.search)) " "
-                (facts.samples()) " for " (epochs) @if epochs == 1 { " epoch" } @else { " epochs" }
+                (facts.samples()) " for " (count(epochs, "epoch"))
                 " and measured on " (thousands(run.data.parts.validation)) " others."
             }
             (parameters(facts))
@@ -353,12 +353,18 @@ fn caption(
         @if references.iter().any(|r| !r.searched) {
             "The lines marked “trained” are not like for like: those models were trained on "
             (thousands(run.data.parts.train)) " " (facts.samples()) " for up to "
-            (run.configuration.epochs) " epochs, the candidates on "
+            (count(run.configuration.epochs, "epoch")) ", the candidates on "
             (thousands(run.data.parts.search)) " for " (run.configuration.search_epochs) ". "
         }
-        @if failed > 0 { (failed) " candidates failed. " }
-        @if !planned.skipped.is_empty() {
-            (planned.skipped.len()) " candidates cannot be trained and are left out."
+        @match failed {
+            0 => {},
+            1 => "One candidate failed. ",
+            n => { (n) " candidates failed. " },
+        }
+        @match planned.skipped.len() {
+            0 => {},
+            1 => "One candidate cannot be trained and is left out.",
+            n => { (n) " candidates cannot be trained and are left out." },
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::report::text::{none, percent, seconds, thousands};
 use crate::search::StrategyResult;
 use crate::strategy::Strategy;
 
-use super::facts::{Facts, interval};
+use super::facts::{Facts, count, interval};
 use super::page::{Section, Table};
 
 /// The page's title, what was run on what, the verdict and what is missing.
@@ -155,8 +155,10 @@ pub fn summary(facts: &Facts) -> Section {
         let ratio = ratio.map(|(trained, all)| trained as f64 / all.max(1) as f64);
         table.rows.push(vec![
             html! {
-                (result.name)
-                @if Some(result.name) == best { span class="badge" { "best" } }
+                span class="line" {
+                    (result.name)
+                    @if Some(result.name) == best { span class="badge" { "best" } }
+                }
             },
             html! { (result.candidate.clone().unwrap_or_else(none)) },
             html! { (optional(result.validation_accuracy)) },
@@ -167,7 +169,9 @@ pub fn summary(facts: &Facts) -> Section {
             html! { (seconds(result.seconds)) },
             html! {
                 @match &result.model {
-                    Some(model) if model.starts_with("winners/") => a href=(model) { (model) },
+                    Some(model) if model.starts_with("winners/") => {
+                        a class="line" href=(model) { (model.trim_start_matches("winners/")) }
+                    },
                     Some(model) => (model),
                     None => "failed",
                 }
@@ -227,10 +231,6 @@ fn signed(difference: f64) -> String {
         "-0.0" | "+0.0" => "0.0".to_owned(),
         _ => points.replace('-', "−"),
     }
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
 fn count_ies(n: usize) -> String {

@@ -36,7 +36,7 @@ mod tests {
             assert_eq!(crc32c::crc32c(&data), crc);
             // Undone as TensorFlow's `crc32c::Unmask` does.
             let rotated = masked_crc(&data).wrapping_sub(0xa282_ead8);
-            assert_eq!((rotated >> 17) | (rotated << 15), crc);
+            assert_eq!(rotated.rotate_left(15), crc);
         }
     }
 
