@@ -171,8 +171,8 @@ pub(super) fn lanes() -> usize {
     Arch::new().dispatch(Count)
 }
 
-/// Rows of a tile.
-fn height() -> usize {
+/// Rows of a tile of `NV` vectors, which stays in registers.
+pub(super) fn height() -> usize {
     struct Count;
     impl WithSimd for Count {
         type Output = usize;
