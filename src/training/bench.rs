@@ -103,7 +103,7 @@ impl Bench {
         let prefix = prefix_graph(&prepared, &program.features)?;
         let flops = flops(&prepared, &options.trainable)?;
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
-        let sessions = SessionMaker::new(runtime, options.device, options.threads);
+        let sessions = SessionMaker::new(runtime, options.device, options.threads, operators);
         let step = sessions.bind(program, "training step", &parameters)?;
         let prefix = match prefix {
             Some(graph) => Some(sessions.bind_prefix(&graph, &prepared.input)?),

@@ -75,7 +75,12 @@ impl<'a> Lab<'a> {
     ) -> Result<Self, TrainingError> {
         let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
-            sessions: SessionMaker::new(runtime, options.device, options.threads),
+            sessions: SessionMaker::new(
+                runtime,
+                options.device,
+                options.threads,
+                options.operators,
+            ),
             network,
             dataset,
             input,

@@ -11,6 +11,7 @@ mod lab;
 mod metrics;
 mod optimizer;
 mod parameters;
+mod prefix;
 pub mod program;
 mod reach;
 mod schedule;

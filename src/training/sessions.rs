@@ -11,6 +11,7 @@ use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
 
 use super::TrainingError;
+use super::prefix;
 use super::program::{LABELS, Program};
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
@@ -31,6 +32,7 @@ pub(super) struct SessionMaker<'a> {
     runtime: &'a Runtime,
     device: Device,
     threads: usize,
+    operators: Operators,
     shared: Mutex<HashMap<String, (Tensor, SharedTensor)>>,
 }
 
@@ -50,12 +52,14 @@ pub(super) struct Bound {
 }
 
 impl<'a> SessionMaker<'a> {
-    /// A maker of sessions with `threads` threads each; 0 for all cores.
-    pub fn new(runtime: &'a Runtime, device: Device, threads: usize) -> Self {
+    /// A maker of sessions with `threads` threads each, 0 for all cores; a frozen prefix may be made
+    /// of `operators`.
+    pub fn new(runtime: &'a Runtime, device: Device, threads: usize, operators: Operators) -> Self {
         SessionMaker {
             runtime,
             device,
             threads,
+            operators: usable(operators, device),
             shared: Mutex::default(),
         }
     }
@@ -139,6 +143,11 @@ impl<'a> SessionMaker<'a> {
     /// # Errors
     /// When the runtime refuses the graph.
     pub fn bind_prefix(&self, graph: &Graph, input: &str) -> Result<PrefixRun, TrainingError> {
+        let rewritten = match self.operators {
+            Operators::Kernels => prefix::of_kernels(graph)?,
+            Operators::Standard => None,
+        };
+        let graph = rewritten.as_ref().unwrap_or(graph);
         let session = self.session(graph, "frozen prefix")?;
         let fixed = |value: &Value| {
             let dims: Vec<usize> = value
