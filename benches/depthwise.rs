@@ -174,6 +174,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             bias: Some(&bias),
             residual: None,
             activation,
+            coarse: false,
         };
         let floats = shape.x_len() + shape.y_len();
         let (mut from, mut to) = (Aligned::new(floats / 2), Aligned::new(floats / 2));

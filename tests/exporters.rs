@@ -107,6 +107,9 @@ impl Case {
             threads: 1,
             memory_budget: 1 << 30,
             spill_dir: std::env::temp_dir(),
+            feature_precision: Default::default(),
+            augment: Default::default(),
+            views: None,
             operators: Operators::Kernels,
         };
         let grafted = self.grafted();

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import ROOT, read_from_wheel, refuse_filled, resize, write_images
+from common import ROOT, refuse_filled, resize, write_images
+from packages import read_from_wheel
 
 SOURCE = "sklearn/datasets/data/digits.csv.gz"
 SOURCE_SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"

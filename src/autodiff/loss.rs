@@ -15,21 +15,35 @@ pub struct CrossEntropy {
 /// Appends the mean cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against int64 `labels`
 /// (`[N]`):
 ///
-/// `L = −1/N Σₙ log softmax(zₙ)[yₙ]`, `∂L/∂z = (softmax(z) − onehot(y)) / N`.
+/// `L = −1/N Σₙ w[yₙ] log softmax(zₙ)[yₙ]`, `∂L/∂zₙ = w[yₙ] (softmax(zₙ) − onehot(yₙ)) / N`,
+///
+/// where `w` are the `class_weights` (`[C]`), or 1 without them. The sum is divided by the number of
+/// samples, as Keras does (`class_weight` of `Model.fit`), and not by the sum of their weights, as
+/// PyTorch does (`torch.nn.CrossEntropyLoss`): what a sample contributes does not depend on which
+/// others are in its batch.
 ///
 /// # Errors
-/// When the logits have another shape.
+/// When the logits have another shape, or there is not one weight per class.
 pub fn cross_entropy(
     builder: &mut Builder,
     logits: &str,
     dims: &[usize],
     labels: &str,
+    class_weights: Option<&[f32]>,
 ) -> Result<CrossEntropy, GraphError> {
     let [batch, classes, rest @ ..] = dims else {
         return Err(not_logits(logits, dims));
     };
     if rest.iter().any(|&d| d != 1) || *batch == 0 {
         return Err(not_logits(logits, dims));
+    }
+    if let Some(weights) = class_weights
+        && weights.len() != *classes
+    {
+        return Err(GraphError::Unsupported(format!(
+            "`{logits}` has {classes} classes, but there are weights for {}",
+            weights.len()
+        )));
     }
     let shape = |dims: &[usize]| dims.iter().map(|&d| d as i64).collect::<Vec<_>>();
     let flat = if rest.is_empty() {
@@ -47,7 +61,14 @@ pub fn cross_entropy(
         &[&flat],
         vec![("axis", 1.into())],
     );
-    let picked = builder.op("loss/picked", "Mul", &[&log_p, &one_hot], vec![]);
+    let mut picked = builder.op("loss/picked", "Mul", &[&log_p, &one_hot], vec![]);
+    let weights = class_weights.map(|weights| {
+        let column = builder.constant(Tensor::f32(&[*classes, 1], weights));
+        builder.op("loss/weights", "Gather", &[&column, labels], vec![])
+    });
+    if let Some(weights) = &weights {
+        picked = builder.op("loss/weighted", "Mul", &[&picked, weights], vec![]);
+    }
     let sum = builder.op(
         "loss/sum",
         "ReduceSum",
@@ -57,7 +78,11 @@ pub fn cross_entropy(
     let factor = builder.scalar(-1.0 / *batch as f32);
     let loss = builder.op("loss", "Mul", &[&sum, &factor], vec![]);
     let p = builder.op("loss/softmax", "Exp", &[&log_p], vec![]);
-    let difference = builder.op("loss/difference", "Sub", &[&p, &one_hot], vec![]);
+    let mut difference = builder.op("loss/difference", "Sub", &[&p, &one_hot], vec![]);
+    if let Some(weights) = &weights {
+        let names = [difference.as_str(), weights];
+        difference = builder.op("grad/logits/weighted", "Mul", &names, vec![]);
+    }
     let factor = builder.scalar(1.0 / *batch as f32);
     let mut gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
     if !rest.is_empty() {

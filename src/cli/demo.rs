@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};
+use ftsurgery::search::REPORT;
 
 use super::tune::{self, TuneArgs};
 use super::{CliError, Context};
@@ -50,13 +51,16 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
     ];
     words.extend(SETTINGS.split_whitespace().map(str::to_owned));
     context.note(&format!("$ ftsurgery tune {}", words.join(" ")));
-    let tune = Tune::try_parse_from(words).map_err(|e| CliError::new(e, false))?;
-    tune::run(&tune.args, context)?;
+    let tune = Tune::try_parse_from(&words).map_err(|e| CliError::new(e, false))?;
+    let command = ["ftsurgery", "tune"].map(str::to_owned).into_iter();
+    let job = tune::job(&tune.args, command.chain(words).collect())?;
+    tune::run_job(&job, false, context)?;
 
     let winner = args.out.join("winners/blocks.onnx");
     let mut out = context.stdout();
     writeln!(out, "\nLook at:")?;
     for (file, what) in [
+        (args.out.join(REPORT), "the report"),
         (
             winner.clone(),
             "the model with its best block and a new head trained",

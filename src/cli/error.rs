@@ -8,8 +8,8 @@ use std::{
 
 use ftsurgery::{
     analysis::AnalysisError, data::DataError, graph::GraphError, onnx::OnnxError,
-    runtime::RuntimeError, search::SearchError, strategy::StrategyError, surgery::SurgeryError,
-    training::TrainingError,
+    report::ReportError, runtime::RuntimeError, search::SearchError, strategy::StrategyError,
+    surgery::SurgeryError, training::TrainingError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -177,6 +177,7 @@ rooms![
     DataError,
     GraphError,
     OnnxError,
+    ReportError,
     SurgeryError,
     TrainingError
 ];

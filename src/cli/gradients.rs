@@ -82,6 +82,9 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         threads: args.threads,
         memory_budget: 1 << 30,
         spill_dir: std::env::temp_dir(),
+        feature_precision: Default::default(),
+        augment: Default::default(),
+        views: None,
         operators: args.operators,
     };
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;

@@ -18,7 +18,11 @@ mod gradients;
 mod memory;
 mod predict;
 mod progress;
+mod report;
+mod resume;
 mod runtime;
+mod settings;
+mod study;
 mod tune;
 mod values;
 
@@ -80,10 +84,13 @@ enum Command {
     Differentiate(differentiate::DifferentiateArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
     Tune(Box<tune::TuneArgs>),
+    /// Tune several models by the same strategies, and compare
+    Study(Box<study::StudyArgs>),
     /// Measure a classifier on a data set
     Evaluate(evaluate::EvaluateArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    Report(report::ReportArgs),
     Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
     Runtime(runtime::RuntimeArgs),
@@ -97,8 +104,10 @@ impl Command {
             Self::Gradients(args) => gradients::run(args, context),
             Self::Differentiate(args) => differentiate::run(args, context),
             Self::Tune(args) => tune::run(args, context),
+            Self::Study(args) => study::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
+            Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         }

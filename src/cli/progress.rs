@@ -1,13 +1,14 @@
 //! Showing a run's progress: bars on a terminal, a line per trial and epoch elsewhere.
 
+use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Context;
 
@@ -18,22 +19,33 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 const BAR: &str = "{prefix} [{bar:24}] {pos}/{len} {msg} {eta}";
+const ALL: &str = "all trials [{bar:24}] {pos}/{len} {elapsed_precise}";
 
 /// Shows a run's progress, and stops it on Ctrl-C.
 pub struct Progress<'a> {
     context: &'a Context,
-    bar: ProgressBar,
+    bars: MultiProgress,
+    /// What is counted besides trials.
+    counter: ProgressBar,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// `2/6 blocks-block5-search`
-    trial: String,
-    epochs: usize,
-    accuracy: Option<f64>,
+    /// Trials that have ended, of all; shown while there are several.
+    all: Option<ProgressBar>,
+    running: HashMap<String, Running>,
     /// When a line was last printed.
     told: Option<Instant>,
+}
+
+/// A trial that is running.
+struct Running {
+    bar: ProgressBar,
+    /// `trial 2/6 blocks-block5-search`
+    name: String,
+    epochs: usize,
+    accuracy: Option<f64>,
 }
 
 impl<'a> Progress<'a> {
@@ -61,43 +73,61 @@ impl<'a> Progress<'a> {
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(Some(0), target);
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style.progress_chars("=> "));
-        }
+        let bars = MultiProgress::with_draw_target(target);
+        let counter = bars.add(styled(BAR));
         Progress {
             context,
-            bar,
+            bars,
+            counter,
             state: Mutex::default(),
         }
     }
 
-    /// Takes the bar off the terminal.
+    /// Takes the bars off the terminal.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.counter.finish_and_clear();
+        let mut state = self.state();
+        for (_, running) in state.running.drain() {
+            running.bar.finish_and_clear();
+        }
+        if let Some(all) = state.all.take() {
+            all.finish_and_clear();
+        }
     }
 
     /// Progress of one thing that is counted.
     pub fn count(&self, what: &str, done: usize, total: usize) {
-        self.bar.set_length(total as u64);
-        if self.bar.prefix() != what {
-            self.bar.set_prefix(what.to_owned());
-            self.bar.set_message("");
-            self.bar.reset();
-        }
-        self.bar.set_position(done as u64);
+        show(&self.counter, what, done, total);
         if done >= total {
-            self.bar.tick();
+            self.counter.finish_and_clear();
         }
     }
 
     fn line(&self, text: &str) {
-        self.bar.suspend(|| self.context.note(text));
+        self.bars.suspend(|| self.context.note(text));
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+fn styled(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
+    }
+}
+
+fn show(bar: &ProgressBar, what: &str, done: usize, total: usize) {
+    bar.set_length(total as u64);
+    if bar.prefix() != what {
+        bar.set_prefix(what.to_owned());
+        bar.set_message("");
+        bar.reset();
+    }
+    bar.set_position(done as u64);
 }
 
 impl Watcher for Progress<'_> {
@@ -109,36 +139,65 @@ impl Watcher for Progress<'_> {
         self.line(&format!("warning: {text}"));
     }
 
+    fn model(&self, name: &str, number: usize, total: usize) {
+        self.line(&format!("model {number} of {total}: {name}"));
+        // Its trials are counted anew.
+        if let Some(all) = self.state().all.take() {
+            all.finish_and_clear();
+        }
+    }
+
+    fn repetition(&self, number: usize, total: usize, seed: u64) {
+        self.line(&format!("repetition {number} of {total}, seed {seed}"));
+    }
+
+    fn resumed(&self, finished: usize) {
+        self.line(&format!("going on: {finished} trials have ended before"));
+    }
+
     fn trial(&self, start: &TrialStart<'_>) {
         let mut state = self.state();
-        state.trial = format!("trial {}/{} {}", start.number, start.total, start.id);
-        state.epochs = start.epochs;
-        state.accuracy = None;
+        if start.total > 1 {
+            let all = state.all.get_or_insert_with(|| self.bars.add(styled(ALL)));
+            all.set_length(start.total as u64);
+        }
         state.told.get_or_insert_with(Instant::now);
+        let running = Running {
+            bar: self.bars.insert(0, styled(BAR)),
+            name: format!("trial {}/{} {}", start.number, start.total, start.id),
+            epochs: start.epochs,
+            accuracy: None,
+        };
+        state.running.insert(start.id.to_owned(), running);
     }
 
-    fn features(&self, done: usize, total: usize) {
-        let what = format!("{}: frozen layers", self.state().trial);
-        self.count(&what, done, total);
+    fn features(&self, trial: &str, done: usize, total: usize) {
+        if let Some(running) = self.state().running.get(trial) {
+            let what = format!("{}: frozen layers", running.name);
+            show(&running.bar, &what, done, total);
+        }
     }
 
-    fn step(&self, step: usize, total: usize, loss: f32) {
-        let state = self.state();
-        self.count(&state.trial, step, total);
-        self.bar.set_message(match state.accuracy {
-            Some(accuracy) => format!("loss {loss:.4} accuracy {:.1} %", 100.0 * accuracy),
-            None => format!("loss {loss:.4}"),
-        });
+    fn step(&self, trial: &str, step: usize, total: usize, loss: f32) {
+        if let Some(running) = self.state().running.get(trial) {
+            show(&running.bar, &running.name, step, total);
+            running.bar.set_message(match running.accuracy {
+                Some(accuracy) => format!("loss {loss:.4} accuracy {:.1} %", 100.0 * accuracy),
+                None => format!("loss {loss:.4}"),
+            });
+        }
     }
 
-    fn epoch(&self, metrics: &EpochMetrics) {
+    fn epoch(&self, trial: &str, metrics: &EpochMetrics) {
         let mut state = self.state();
-        state.accuracy = metrics.validation.map(|v| v.accuracy);
         let recent = state.told.is_some_and(|told| told.elapsed() < LINE_EVERY);
+        let Some(running) = state.running.get_mut(trial) else {
+            return;
+        };
+        running.accuracy = metrics.validation.map(|v| v.accuracy);
         if self.context.shows_progress() || recent {
             return;
         }
-        state.told = Some(Instant::now());
         let validation = match metrics.validation {
             Some(v) => format!(
                 ", validation accuracy {:.4}, loss {:.4}",
@@ -146,16 +205,28 @@ impl Watcher for Progress<'_> {
             ),
             None => String::new(),
         };
-        self.line(&format!(
+        let text = format!(
             "{}: epoch {}/{}: loss {:.4}{validation} ({:.1} s)",
-            state.trial, metrics.epoch, state.epochs, metrics.loss, metrics.seconds
-        ));
+            running.name, metrics.epoch, running.epochs, metrics.loss, metrics.seconds
+        );
+        state.told = Some(Instant::now());
+        self.line(&text);
     }
 
     fn trial_end(&self, trial: &TrialRecord) {
         let mut state = self.state();
         state.told = Some(Instant::now());
-        let name = &state.trial;
+        let name = match state.running.remove(&trial.id) {
+            Some(running) => {
+                running.bar.finish_and_clear();
+                self.bars.remove(&running.bar);
+                running.name
+            }
+            None => trial.id.clone(),
+        };
+        if let Some(all) = &state.all {
+            all.inc(1);
+        }
         let outcome = match (&trial.error, trial.validation) {
             (Some(error), _) => format!("failed: {error}"),
             (None, Some(v)) => format!("validation accuracy {:.4}", v.accuracy),

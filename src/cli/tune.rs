@@ -1,20 +1,15 @@
 //! `ftsurgery tune`: from a model and data to tuned models.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ftsurgery::analysis::Delimiters;
-use ftsurgery::data::{Augment, FeaturePrecision, SplitOptions};
 use ftsurgery::report;
-use ftsurgery::search::{Job, Settings, tune};
-use ftsurgery::strategy::Strategy;
-use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, Optimizer, OptimizerKind, Plateau};
+use ftsurgery::search::{Begin, Job, REPORT, Results, RunDir, SearchError, tune};
 
 use super::progress::Progress;
-use super::values::{self, ComputeArgs, ImageArgs};
-use super::{CliError, Context};
+use super::settings::SettingsArgs;
+use super::{CliError, Context, resume};
 
 const EXAMPLES: &str = "\
 Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best
@@ -23,201 +18,108 @@ RUN/winners/STRATEGY.onnx: the original model with the new head, tuned weights r
 else untouched. What is neither in the search nor in the training part is held out for the final
 figures.
 
-Files in RUN: run.json, split.json, results.json, trials.jsonl, trials/ID/metrics.jsonl, winners/.
-Ctrl-C stops after the current step and keeps what is finished.
+Files in RUN: report.html, results.json, winners/, trials.csv, tensorboard/, run.json, split.json,
+trials.jsonl, trials/ID/metrics.jsonl. Ctrl-C stops after the current step; `tune --resume RUN` goes
+on from there, also after a crash, and comes to the same results.
 
 Examples:
   ftsurgery tune mobilenet_v2.onnx --data photos --out run --preprocess signed
   ftsurgery tune vgg16.onnx --data photos --out run --strategies head,blocks --preprocess caffe
   ftsurgery tune model.onnx --data x.npz --out run --head keep --strategies full \\
-      --search-fraction 0 --train-fraction 1 --no-shuffle --epochs 1 --log-steps";
+      --search-fraction 0 --train-fraction 1 --no-shuffle --epochs 1 --log-steps
+  ftsurgery tune model.onnx --data photos --out run --strategies all --repeats 3
+  ftsurgery tune model.onnx --data photos --out run --strategies select --train 'block5,**/fc1'
+  ftsurgery tune --resume run";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TuneArgs {
     /// The ONNX model
-    model: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    model: Option<PathBuf>,
     /// The data: a folder with a sub-folder of JPEG or PNG images per class, or an .npz file with
     /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    data: Option<PathBuf>,
     /// The folder for the results; new or empty
-    #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    out: Option<PathBuf>,
     /// Replace an earlier run in --out
     #[arg(long)]
     force: bool,
+    /// Go on with the run in this folder where it was interrupted, with the model, the data and the
+    /// flags it began with
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
+    resume: Option<PathBuf>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    choice: ChoiceArgs,
-    #[command(flatten)]
-    images: ImageArgs,
-    #[command(flatten)]
-    split: SplitArgs,
-    #[command(flatten)]
-    training: TrainingArgs,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "What to train")]
-struct ChoiceArgs {
-    /// What to try, separated by commas: `head` (the head alone), `full` (everything), `layers` (the
-    /// best layer), `top3`, `top5` (the best 3 or 5 layers together), `blocks` (the best block),
-    /// `windows` (the best 3 layers in a row), `random3` (3 layers drawn at random), `select` (those
-    /// of --train), or `all` of these (`select` if --train is given)
-    ///
-    /// Other numbers may stand in place of 3 and 5: `top4`, `windows5`, `random2`.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "head,full,blocks"
-    )]
-    strategies: Vec<String>,
-    /// Layers that strategy `select` trains: names or patterns of layers, parameters or blocks, as
-    /// `analyze` shows them; repeat it or separate them by commas; `**` crosses `/`
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
-    train: Vec<String>,
-    /// Number of layers of `top` where its name has none
-    #[arg(long, value_name = "K", default_value = "3", value_parser = values::count)]
-    top: usize,
-    /// Number of layers of `windows` where its name has none
-    #[arg(long, value_name = "N", default_value = "3", value_parser = values::count)]
-    window: usize,
-    /// Number of layers of `random` where its name has none
-    #[arg(long, value_name = "K", default_value = "3", value_parser = values::count)]
-    random: usize,
-    /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
-    /// layer), or `keep` (the model's own)
-    #[arg(long, value_name = "HEAD", default_value = "paper")]
-    head: HeadKind,
-    /// Share of values dropped in the head `paper` while training
-    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = values::below_1)]
-    dropout: f32,
-    /// Put the head on this value of the model instead of its last feature map
-    #[arg(long, value_name = "VALUE")]
-    features: Option<String>,
-    /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
-    #[arg(long, value_name = "KINDS", default_value = "auto")]
-    delimiters: Delimiters,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Data")]
-struct SplitArgs {
-    /// Share of the data on which candidates are tried and ranked; 0 for no search
-    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = values::fraction)]
-    search_fraction: f64,
-    /// Share of the data on which winners are trained; the rest is held out
-    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = values::fraction)]
-    train_fraction: f64,
-    /// Decides the split, the head's first weights, dropout, augmentation and batch order
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Do the whole run N times, with seeds from --seed on, and report mean, standard deviation and
-    /// variance of each strategy
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
-    repeats: usize,
-    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop and
-    /// resize, flip, brightness, contrast, saturation)
-    #[arg(long, value_name = "KIND", default_value = "none")]
-    augment: Augment,
-    /// Make N augmented views of each image once and take them in turn, so that the outputs of
-    /// frozen layers can be kept; without it they are computed anew in every epoch
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    views: Option<usize>,
-    /// Take samples in the order of the files, in the split and in every epoch
-    #[arg(long)]
-    no_shuffle: bool,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Training")]
-struct TrainingArgs {
-    /// `adam`, `adamw` or `sgd`
-    #[arg(long, value_name = "NAME", default_value = "adam")]
-    optimizer: OptimizerKind,
-    /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
-    #[arg(long, value_name = "RATE", value_parser = values::above_0)]
-    lr: Option<f32>,
-    /// Weight decay
-    #[arg(long, value_name = "RATE", default_value = "0", value_parser = values::at_least_0)]
-    weight_decay: f32,
-    /// Momentum of sgd
-    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = values::below_1)]
-    momentum: f32,
-    /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
-    /// batch (`batch`): the stored ones then follow them and are written to the tuned model
-    #[arg(long, value_name = "MODE", default_value = "frozen")]
-    bn: BatchNormMode,
-    /// Samples per step
-    #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
-    batch_size: usize,
-    /// Passes over the training part for a winner
-    #[arg(long, value_name = "N", default_value = "20", value_parser = values::count)]
-    epochs: usize,
-    /// Passes over the search part for a candidate
-    #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
-    search_epochs: usize,
-    /// Epochs without a better validation accuracy that are let pass before the learning rate falls
-    #[arg(long, value_name = "N", default_value_t = Plateau::default().patience)]
-    plateau_patience: usize,
-    /// The learning rate is multiplied by this then
-    #[arg(long, value_name = "SHARE", default_value_t = Plateau::default().factor, value_parser = values::below_1)]
-    plateau_factor: f32,
-    /// Keep the learning rate as it is
-    #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
-    no_plateau: bool,
-    /// End a trial after N epochs without a better validation score
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    early_stopping: Option<usize>,
-    /// How much each class counts in the loss: `none` (every image the same), or `balanced` (rare
-    /// classes more, so that all classes count the same)
-    #[arg(long, value_name = "KIND", default_value = "none")]
-    class_weights: ClassWeights,
-    #[command(flatten)]
-    compute: ComputeArgs,
-    /// Memory for the outputs of frozen layers; beyond it they are kept in a file in RUN
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::bytes)]
-    memory_budget: u64,
-    /// Keep these outputs as `f32`, or as `f16` in half the room
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    feature_precision: FeaturePrecision,
-    /// Write a line per step to metrics.jsonl, with the loss before it
-    #[arg(long)]
-    log_steps: bool,
+    settings: SettingsArgs,
 }
 
 pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
-    let job = Job {
-        model: args.model.clone(),
-        data: args.data.clone(),
-        out: args.out.clone(),
-        force: args.force,
-        command: std::env::args().collect(),
-        settings: settings(args)?,
-    };
+    run_job(&job(args, std::env::args().collect())?, args.json, context)
+}
+
+/// The job that these flags ask for; `command`: the words that parse to them.
+pub fn job(args: &TuneArgs, command: Vec<String>) -> Result<Job, CliError> {
+    if let Some(root) = &args.resume {
+        let record =
+            RunDir::read_run(root)?.ok_or_else(|| SearchError::NotARun { path: root.clone() })?;
+        let began: TuneArgs = resume::began("tune", &record.command, root)?;
+        return Ok(Job {
+            model: args.model.clone().unwrap_or(record.model.path),
+            data: args.data.clone().unwrap_or(record.data.path),
+            out: root.clone(),
+            begin: Begin::Resume,
+            command: record.command,
+            settings: began.settings.settings()?,
+        });
+    }
+    // clap asks for these three.
+    let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+    Ok(Job {
+        model: path(&args.model),
+        data: path(&args.data),
+        out: path(&args.out),
+        begin: match args.force {
+            true => Begin::Replace,
+            false => Begin::New,
+        },
+        command,
+        settings: args.settings.settings()?,
+    })
+}
+
+/// Does the job, and prints what it came to.
+pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError> {
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let results = tune(&runtime, &job, &progress);
+    let results = tune(&runtime, job, &progress);
     progress.finish();
     let results = results?;
+    report::write(&job.out)?;
 
     let mut out = context.stdout();
-    if args.json {
+    if json {
         serde_json::to_writer_pretty(&mut out, &results)?;
         writeln!(out)?;
     } else if !results.strategies.is_empty() {
         writeln!(out, "{}", report::results(&results, out.is_terminal()))?;
-        writeln!(out, "results in {}", args.out.display())?;
+        writeln!(out, "report in {}", job.out.join(REPORT).display())?;
     }
     out.flush()?;
+    outcome(&results, &job.out)
+}
+
+/// An error for what the results lack.
+fn outcome(results: &Results, root: &Path) -> Result<(), CliError> {
     if results.interrupted {
-        let text = format!("stopped; {} holds what was finished", args.out.display());
-        return Err(CliError::failure(text));
+        let text = format!("stopped; {} holds what was finished", root.display());
+        let hint = format!("go on with `ftsurgery tune --resume {}`", root.display());
+        return Err(CliError::failure(text).with_hint(hint));
     }
     let failed: Vec<String> = results.failed().map(|s| s.name.to_string()).collect();
     if failed.is_empty() {
@@ -226,80 +128,6 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
     Err(CliError::failure(format!(
         "no model for {}; see {}",
         failed.join(", "),
-        args.out.join("results.json").display()
+        root.join("results.json").display()
     )))
-}
-
-/// The strategies asked for, each once.
-fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
-    let mut list = Vec::new();
-    for name in &choice.strategies {
-        match name.trim() {
-            "all" => {
-                list.extend(Strategy::ALL);
-                list.extend((!choice.train.is_empty()).then_some(Strategy::Select));
-            }
-            "top" => list.push(Strategy::Top(choice.top)),
-            "windows" => list.push(Strategy::Windows(choice.window)),
-            "random" => list.push(Strategy::Random(choice.random)),
-            name => list.push(name.parse()?),
-        }
-    }
-    let mut seen = std::collections::HashSet::new();
-    list.retain(|strategy| seen.insert(*strategy));
-    if !choice.train.is_empty() && !list.contains(&Strategy::Select) {
-        return Err(CliError::usage(
-            "--train names layers, but `select` is not among --strategies",
-        ));
-    }
-    Ok(list)
-}
-
-fn settings(args: &TuneArgs) -> Result<Settings, CliError> {
-    let (choice, split, training) = (&args.choice, &args.split, &args.training);
-    Ok(Settings {
-        strategies: strategies(choice)?,
-        selection: choice.train.clone(),
-        head: choice.head,
-        dropout: choice.dropout,
-        features: choice.features.clone(),
-        delimiters: choice.delimiters.clone(),
-        preprocess: args.images.preprocess()?,
-        image_size: args.images.image_size,
-        augment: split.augment,
-        views: split.views,
-        repeats: split.repeats,
-        split: SplitOptions {
-            search_fraction: split.search_fraction,
-            train_fraction: split.train_fraction,
-            seed: split.seed,
-            shuffle: !split.no_shuffle,
-        },
-        batch_norm: training.bn,
-        optimizer: Optimizer {
-            kind: training.optimizer,
-            learning_rate: training.lr.unwrap_or(match training.optimizer {
-                OptimizerKind::Sgd => 1e-2,
-                OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
-            }),
-            weight_decay: training.weight_decay,
-            momentum: training.momentum,
-        },
-        plateau: (!training.no_plateau).then(|| Plateau {
-            patience: training.plateau_patience,
-            factor: training.plateau_factor,
-            ..Plateau::default()
-        }),
-        early_stopping: training.early_stopping,
-        class_weights: training.class_weights,
-        batch_size: training.batch_size,
-        epochs: training.epochs,
-        search_epochs: training.search_epochs,
-        threads: training.compute.device.threads(),
-        operators: training.compute.operators,
-        device: training.compute.device.device,
-        memory_budget: training.memory_budget,
-        feature_precision: training.feature_precision,
-        log_steps: training.log_steps,
-    })
 }

@@ -1,11 +1,28 @@
 //! Random changes to images while training.
+//!
+//! `standard` follows torchvision's `RandomResizedCrop` (with [`AREA`] for its `scale`),
+//! `RandomHorizontalFlip` and `ColorJitter` (in a fixed order), on 8-bit pixels.
 
 use std::fmt;
 use std::str::FromStr;
 
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::DataError;
+use super::{DataError, Dataset};
+
+/// Share of the image's area that a crop has.
+const AREA: [f64; 2] = [0.5, 1.0];
+/// Width over height of a crop.
+const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
+/// Crops that are tried before the largest one in the middle is taken.
+const ATTEMPTS: usize = 10;
+/// Factors of brightness, contrast and saturation.
+const FACTOR: [f32; 2] = [0.8, 1.2];
 
 /// What is changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +33,9 @@ pub enum Augment {
     None,
     /// Half of the images are mirrored, left to right.
     Flip,
-    /// A random crop, resized, then a flip, then changes of brightness, contrast and saturation.
+    /// A random crop of 50 to 100 % of the area and an aspect of 3/4 to 4/3 of the image's, resized
+    /// to the whole by a bilinear filter; then a flip as above; then brightness, contrast and
+    /// saturation, each changed by a factor of 0.8 to 1.2.
     Standard,
 }
 
@@ -46,3 +65,211 @@ impl FromStr for Augment {
         }
     }
 }
+
+impl Augment {
+    /// Checks that `dataset` can be changed so.
+    ///
+    /// # Errors
+    /// When it holds arrays: only images are changed.
+    pub fn check(self, dataset: &Dataset) -> Result<(), DataError> {
+        if self == Augment::None || dataset.is_images() {
+            return Ok(());
+        }
+        Err(DataError::option(
+            "augment",
+            self,
+            "the data are arrays; only images can be augmented",
+        ))
+    }
+}
+
+/// One version of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The sample's index.
+    pub sample: usize,
+    /// Which of its augmented versions; `None` for the sample as it is.
+    pub number: Option<u64>,
+}
+
+impl View {
+    /// The sample as it is.
+    pub fn plain(sample: usize) -> Self {
+        View {
+            sample,
+            number: None,
+        }
+    }
+}
+
+/// Makes the augmented versions of images: each depends on the seed, the sample's index and the
+/// version's number alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Augmenter {
+    /// What is changed.
+    pub augment: Augment,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Augmenter {
+    /// The pixels of a view of an image of [channels, height, width], which are given as height ×
+    /// width × channels and returned so; `None` for the image as it is.
+    pub(super) fn pixels(
+        &self,
+        pixels: &[u8],
+        [channels, height, width]: [usize; 3],
+        view: View,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let (Some(number), false) = (view.number, self.augment == Augment::None) else {
+            return Ok(None);
+        };
+        let mut hash = Sha256::new();
+        hash.update(b"augment");
+        hash.update(self.seed.to_le_bytes());
+        hash.update((view.sample as u64).to_le_bytes());
+        hash.update(number.to_le_bytes());
+        let mut rng = ChaCha8Rng::from_seed(hash.finalize().into());
+        let flipped = rng.random::<bool>();
+        let mut out = match self.augment {
+            Augment::Standard => {
+                let crop = Crop::draw(&mut rng, height, width);
+                resized(pixels, [channels, height, width], &crop)?
+            }
+            Augment::None | Augment::Flip => pixels.to_vec(),
+        };
+        if flipped {
+            mirror(&mut out, channels, width);
+        }
+        if self.augment == Augment::Standard {
+            let factors = [(); 3].map(|()| between(&mut rng, FACTOR.map(f64::from)) as f32);
+            jitter(&mut out, channels, factors);
+        }
+        Ok(Some(out))
+    }
+}
+
+fn between(rng: &mut ChaCha8Rng, [low, high]: [f64; 2]) -> f64 {
+    low + (high - low) * rng.random::<f64>()
+}
+
+/// A rectangle of an image, in pixels.
+#[derive(Debug, PartialEq, Eq)]
+struct Crop {
+    top: usize,
+    left: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Crop {
+    fn draw(rng: &mut ChaCha8Rng, height: usize, width: usize) -> Self {
+        let area = (height * width) as f64;
+        for _ in 0..ATTEMPTS {
+            let target = area * between(rng, AREA);
+            let aspect = between(rng, ASPECT.map(f64::ln)).exp();
+            let w = (target * aspect).sqrt().round() as usize;
+            let h = (target / aspect).sqrt().round() as usize;
+            if (1..=width).contains(&w) && (1..=height).contains(&h) {
+                return Crop {
+                    top: rng.random_range(0..=height - h),
+                    left: rng.random_range(0..=width - w),
+                    height: h,
+                    width: w,
+                };
+            }
+        }
+        let aspect = width as f64 / height as f64;
+        let fit = |side: f64, most: usize| (side.round() as usize).clamp(1, most);
+        let (h, w) = if aspect < ASPECT[0] {
+            (fit(width as f64 / ASPECT[0], height), width)
+        } else if aspect > ASPECT[1] {
+            (height, fit(height as f64 * ASPECT[1], width))
+        } else {
+            (height, width)
+        };
+        Crop {
+            top: (height - h) / 2,
+            left: (width - w) / 2,
+            height: h,
+            width: w,
+        }
+    }
+}
+
+/// The crop, cut out and then brought to the size of the whole.
+fn resized(
+    pixels: &[u8],
+    [channels, height, width]: [usize; 3],
+    crop: &Crop,
+) -> Result<Vec<u8>, String> {
+    let kind = match channels {
+        1 => PixelType::U8,
+        _ => PixelType::U8x3,
+    };
+    let mut cut = Vec::with_capacity(crop.height * crop.width * channels);
+    let rows = pixels.chunks_exact((width * channels).max(1));
+    for row in rows.skip(crop.top).take(crop.height) {
+        cut.extend_from_slice(&row[crop.left * channels..][..crop.width * channels]);
+    }
+    let (w, h) = (crop.width as u32, crop.height as u32);
+    let source = ImageRef::new(w, h, &cut, kind).map_err(|e| e.to_string())?;
+    let (w, h) = (width as u32, height as u32);
+    let mut out = vec![0; pixels.len()];
+    let mut target = Image::from_slice_u8(w, h, &mut out, kind).map_err(|e| e.to_string())?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new()
+        .resize(&source, &mut target, &options)
+        .map_err(|e| e.to_string())?;
+    Ok(out)
+}
+
+fn mirror(pixels: &mut [u8], channels: usize, width: usize) {
+    for row in pixels.chunks_exact_mut((channels * width).max(1)) {
+        for x in 0..width / 2 {
+            for c in 0..channels {
+                row.swap(x * channels + c, (width - 1 - x) * channels + c);
+            }
+        }
+    }
+}
+
+/// Brightness, then contrast (about the mean luma of the image), then saturation (about the luma of
+/// each pixel), each rounded to 8 bits.
+fn jitter(pixels: &mut [u8], channels: usize, [brightness, contrast, saturation]: [f32; 3]) {
+    // Casts from floats saturate at 0 and 255.
+    let mix = |value: u8, other: f32, share: f32| {
+        (f32::from(value) * share + other * (1.0 - share)).round() as u8
+    };
+    for value in pixels.iter_mut() {
+        *value = mix(*value, 0.0, brightness);
+    }
+    let count = (pixels.len() / channels).max(1) as f64;
+    let sum: f64 = pixels
+        .chunks_exact(channels)
+        .map(|pixel| f64::from(luma(pixel)))
+        .sum();
+    let mean = (sum / count) as f32;
+    for value in pixels.iter_mut() {
+        *value = mix(*value, mean, contrast);
+    }
+    if channels == 3 {
+        for pixel in pixels.chunks_exact_mut(3) {
+            let grey = luma(pixel);
+            for value in pixel {
+                *value = mix(*value, grey, saturation);
+            }
+        }
+    }
+}
+
+/// Rec. 601 luma, or the grey value itself.
+fn luma(pixel: &[u8]) -> f32 {
+    match pixel {
+        &[r, g, b] => 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b),
+        _ => pixel.first().map_or(0.0, |&grey| f32::from(grey)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::preprocess::{Layout, Preprocess, Tables};
-use super::{DataError, folder, npz};
+use super::{Augmenter, DataError, View, folder, npz};
 
 /// Below this many floats a batch is written by the calling thread alone.
 const PARALLEL_FLOATS: usize = 1 << 20;
@@ -143,6 +143,14 @@ impl Dataset {
         self.shape.iter().product()
     }
 
+    /// The bytes in memory of all samples.
+    pub fn bytes(&self) -> u64 {
+        match &self.samples {
+            Samples::Images(pixels) => pixels.len() as u64,
+            Samples::Arrays(values) => size_of_val(values.as_slice()) as u64,
+        }
+    }
+
     /// Writes sample `index` into `out`, which holds [`Dataset::sample_len`] floats.
     ///
     /// `preprocess` applies to images only.
@@ -171,39 +179,68 @@ impl Dataset {
         layout: Layout,
         out: &mut [f32],
     ) -> Result<(), DataError> {
+        let views: Vec<View> = indices.iter().map(|&i| View::plain(i)).collect();
+        self.write_views(&views, &Augmenter::default(), preprocess, layout, out)
+    }
+
+    /// Writes versions of samples one after the other into `out`, as [`Dataset::write_batch`] does.
+    ///
+    /// # Errors
+    /// As there, and when arrays are to be augmented.
+    pub fn write_views(
+        &self,
+        views: &[View],
+        augmenter: &Augmenter,
+        preprocess: &Preprocess,
+        layout: Layout,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
         let len = self.sample_len();
-        if let Some(&index) = indices.iter().find(|i| **i >= self.len()) {
+        if let Some(view) = views.iter().find(|v| v.sample >= self.len()) {
             return Err(DataError::Index {
                 what: "sample",
-                index,
+                index: view.sample,
                 len: self.len(),
             });
         }
-        if out.len() != indices.len() * len {
+        if out.len() != views.len() * len {
             return Err(DataError::BufferLength {
                 what: "a batch",
                 actual: out.len(),
-                expected: indices.len() * len,
+                expected: views.len() * len,
             });
         }
+        if views.iter().any(|v| v.number.is_some()) {
+            augmenter.augment.check(self)?;
+        }
         let tables = preprocess.tables();
-        let write = |(out, &index): (&mut [f32], &usize)| {
-            self.write_one(index, &tables, layout, out);
+        let write = |(out, view): (&mut [f32], &View)| {
+            self.write_one(*view, augmenter, (&tables, layout), out)
         };
         if out.len() < PARALLEL_FLOATS {
-            out.chunks_exact_mut(len).zip(indices).for_each(write);
+            out.chunks_exact_mut(len).zip(views).try_for_each(write)
         } else {
-            out.par_chunks_exact_mut(len).zip(indices).for_each(write);
+            out.par_chunks_exact_mut(len).zip(views).try_for_each(write)
         }
-        Ok(())
     }
 
-    fn write_one(&self, index: usize, tables: &Tables, layout: Layout, out: &mut [f32]) {
+    fn write_one(
+        &self,
+        view: View,
+        augmenter: &Augmenter,
+        (tables, layout): (&Tables, Layout),
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
         let len = self.sample_len();
-        let range = index * len..(index + 1) * len;
+        let range = view.sample * len..(view.sample + 1) * len;
         match &self.samples {
             Samples::Images(pixels) => {
-                tables.write(&pixels[range], self.shape[0], layout, out);
+                let pixels = &pixels[range];
+                let changed = augmenter
+                    .pixels(pixels, self.shape, view)
+                    .map_err(|e| DataError::image(Path::new(&self.name(view.sample)), e))?;
+                let pixels = changed.as_deref().unwrap_or(pixels);
+                tables.write(pixels, self.shape[0], layout, out);
             }
             Samples::Arrays(values) => match layout {
                 Layout::Nchw => out.copy_from_slice(&values[range]),
@@ -219,6 +256,7 @@ impl Dataset {
                 }
             },
         }
+        Ok(())
     }
 }
 

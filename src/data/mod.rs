@@ -1,28 +1,33 @@
 //! Image folders and arrays, splits, batches and the feature cache.
 //!
 //! [`Dataset::open`] reads a folder of images (one sub-folder per class) or an `.npz` file,
-//! [`Split`] shares it out, [`epoch_order`] and [`batches`] order it for training, and
-//! [`FeatureStore`] keeps values computed from it. Nothing here knows of graphs or of onnxruntime.
+//! [`Split`] shares it out, [`epoch_order`] and [`batches`] order it for training, [`Augmenter`]
+//! changes its images, and [`FeatureStore`] keeps values computed from it. Nothing here knows of
+//! graphs or of onnxruntime.
 
 mod augment;
 mod batches;
+mod budget;
 mod dataset;
 mod error;
 mod features;
 mod folder;
 mod image;
 mod npz;
+mod precision;
 mod preprocess;
 mod split;
 mod split_file;
 
-pub use augment::Augment;
+pub use augment::{Augment, Augmenter, View};
 pub use batches::{batches, epoch_order};
+pub use budget::MemoryBudget;
 pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;
-pub use features::{FeaturePrecision, FeatureStore};
+pub use features::FeatureStore;
 pub use image::{MAX_DECODED_BYTES, MAX_FILE_BYTES, MAX_SIDE, load_image};
 pub use npz::npz_sample_shape;
+pub use precision::FeaturePrecision;
 pub use preprocess::{ChannelOrder, Layout, Preprocess};
 pub use split::{Split, SplitOptions};
 pub use split_file::SplitFile;

@@ -4,6 +4,12 @@ use super::channelwise::depthwise;
 use super::dense::{forward, input_gradient, weight_gradient};
 use super::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel};
 
+/// Whether [`conv`] takes fewer multiplications for this shape than its sums have products, on this
+/// processor.
+pub fn multiplies_less(shape: &ConvShape) -> bool {
+    !shape.is_depthwise() && shape.check().is_ok() && forward::multiplies_less(shape)
+}
+
 /// Y = activation(X ∗ W + bias + residual).
 ///
 /// # Errors

@@ -12,6 +12,8 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a [f32]>,
     /// Applied last.
     pub activation: Activation,
+    /// Whether errors of a few 1e-6 of the result's norm are welcome if they save time.
+    pub coarse: bool,
 }
 
 impl Epilogue<'_> {

@@ -23,7 +23,7 @@ pub use activation::Activation;
 pub use channelwise::mask::{activation_gradient, hard_swish, hard_swish_gradient};
 pub use channelwise::pool;
 pub use channelwise::scale::row_scale_gradient;
-pub use conv::{conv, conv_input_gradient, conv_weight_gradient};
+pub use conv::{conv, conv_input_gradient, conv_weight_gradient, multiplies_less};
 pub use epilogue::{Epilogue, InputEpilogue};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};

@@ -12,4 +12,4 @@ pub use error::OnnxError;
 pub use file::{Model, encode, save, set_metadata};
 pub use tensor::{DataType, Tensor, element_count, is_external};
 pub use unknown::find_unknown_field;
-pub use write::write_atomic;
+pub use write::{TEMPORARY_PREFIX, partial, write_atomic, write_atomic_with};

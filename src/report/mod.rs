@@ -1,10 +1,26 @@
 //! What an analysis, a run or an evaluation came to, for people to read.
+//!
+//! [`write()`] makes a run's report from the files in its folder: a page ([`html()`]), a table of all
+//! trials for spreadsheets and event files for TensorBoard.
 
 mod analysis;
+pub mod charts;
 mod dot;
+mod error;
+mod html;
+mod proportion;
+mod study;
 mod tables;
+mod tensorboard;
 mod text;
+mod trials;
+mod write;
 
 pub use analysis::analysis;
 pub use dot::dot;
+pub use error::ReportError;
+pub use html::{html, page};
+pub use proportion::Proportion;
+pub use study::{study, write_study};
 pub use tables::{evaluation, results};
+pub use write::write;

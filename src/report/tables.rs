@@ -5,7 +5,7 @@ use comfy_table::Table;
 use crate::search::Results;
 use crate::training::Predictions;
 
-use super::text::{align_right, table, thousands};
+use super::text::{align_right, none, percent, seconds, table, thousands};
 
 /// One line per strategy, and what went wrong. `fit`: whether to fit the width of the terminal.
 pub fn results(results: &Results, fit: bool) -> String {
@@ -78,26 +78,10 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
 }
 
 /// A table of the terminal's width, where asked for.
-fn fitted(fit: bool) -> Table {
+pub(super) fn fitted(fit: bool) -> Table {
     // Squeezed into less, a table says nothing any more.
     let width = Table::new().width().filter(|&columns| fit && columns >= 40);
     table(width)
-}
-
-fn none() -> String {
-    "–".to_owned()
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
-}
-
-fn seconds(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{seconds:.1} s");
-    }
-    let whole = seconds.round() as u64;
-    format!("{}:{:02} min", whole / 60, whole % 60)
 }
 
 #[cfg(test)]
@@ -111,11 +95,15 @@ mod tests {
         let good = StrategyResult {
             name: Strategy::Blocks,
             candidate: Some("block5".into()),
+            layers: vec![],
+            trial: None,
             validation_accuracy: Some(0.875),
             held_out_accuracy: None,
+            held_out: None,
             trained_parameters: Some(1234567),
             seconds: 61.2,
             model: Some("winners/blocks.onnx".into()),
+            sha256: None,
             error: None,
         };
         let bad = StrategyResult {
@@ -131,7 +119,7 @@ mod tests {
         let text = results(
             &Results {
                 strategies: vec![good, bad],
-                interrupted: false,
+                ..Results::default()
             },
             false,
         );

@@ -47,3 +47,22 @@ pub(super) fn thousands(number: usize) -> String {
     }
     text
 }
+
+/// What stands where there is no figure.
+pub(super) fn none() -> String {
+    "–".to_owned()
+}
+
+/// A share, 0 to 1, in per cent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// A span of time.
+pub(super) fn seconds(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    format!("{}:{:02} min", whole / 60, whole % 60)
+}

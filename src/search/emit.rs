@@ -9,7 +9,7 @@ use crate::strategy::Strategy;
 use crate::surgery::{Grafted, as_stored, export, untouched_is_identical};
 use crate::training::{BatchNormMode, Inference, InputSpec, Lab, softmax};
 
-use super::rundir::RunDir;
+use super::rundir::{RunDir, file_sha256};
 use super::{ModelCard, SearchError};
 
 /// Samples on which a written model is held against training.
@@ -52,7 +52,8 @@ impl Emitter<'_> {
         Ok(as_stored(&self.grafted.model, parameters)?)
     }
 
-    /// Writes `winners/STRATEGY.onnx` and returns its path relative to the run's folder. The file
+    /// Writes `winners/STRATEGY.onnx` and returns its path relative to the run's folder, and its
+    /// SHA-256. The file
     /// gets its name only after it has been checked against `lab` on some of `samples`.
     pub fn emit(
         &self,
@@ -60,7 +61,7 @@ impl Emitter<'_> {
         winner: &Winner<'_>,
         lab: &Lab<'_>,
         samples: &[usize],
-    ) -> Result<String, SearchError> {
+    ) -> Result<(String, String), SearchError> {
         let mut metadata = self.card.entries()?;
         metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
         metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
@@ -72,6 +73,9 @@ impl Emitter<'_> {
         let proto = export(&self.grafted.model, winner.parameters, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|e| SearchError::write(folder, e))?;
+        }
         let unchecked = run.path(&format!("{relative}.unchecked"));
         save(&proto, &unchecked)?;
         drop(proto);
@@ -83,8 +87,9 @@ impl Emitter<'_> {
             let _ = fs::remove_file(&unchecked);
             return Err(error);
         }
+        let sha256 = file_sha256(&unchecked).map_err(|e| SearchError::write(&unchecked, e))?;
         fs::rename(&unchecked, &path).map_err(|e| SearchError::write(&path, e))?;
-        Ok(relative)
+        Ok((relative, sha256))
     }
 
     fn check(

@@ -21,14 +21,60 @@ pub enum SearchError {
     NotEmpty {
         /// The folder.
         path: PathBuf,
+        /// Whether it holds a run.
+        resumable: bool,
     },
-    /// A file of the run's folder cannot be read or written.
+    /// Another process works on the run.
+    #[error("another process works on the run in {path}")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run cannot be resumed, because something is not as it was when the run began.
+    #[error("{what} has changed since the run began: it was {was}, and is now {is}")]
+    Changed {
+        /// What, for people: a flag, the model, the data.
+        what: String,
+        /// Then.
+        was: String,
+        /// Now.
+        is: String,
+    },
+    /// Every trial of a strategy failed in an earlier process.
+    #[error("{reason}")]
+    Failed {
+        /// The first trial's reason.
+        reason: String,
+    },
+    /// A file of the run's folder cannot be written.
     #[error("cannot write {path}")]
     Write {
         /// The file.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// A file of a run cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// There is no run in the folder.
+    #[error("{path} is not the folder of a run: it has no run.json")]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a run is not as it was written.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A strategy has to choose among candidates without data to do so.
     #[error(
@@ -98,10 +144,17 @@ impl SearchError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             SearchError::NotEmpty { .. }
+            | SearchError::InUse { .. }
+            | SearchError::Changed { .. }
+            | SearchError::NotARun { .. }
+            | SearchError::Damaged { .. }
             | SearchError::NoSearchData { .. }
             | SearchError::NoGradient { .. }
             | SearchError::Setting(_) => true,
-            SearchError::Write { .. } | SearchError::SelfCheck { .. } => false,
+            SearchError::Read { .. }
+            | SearchError::Write { .. }
+            | SearchError::SelfCheck { .. }
+            | SearchError::Failed { .. } => false,
             SearchError::Backbone(e) => e.is_bad_input(),
             SearchError::Strategy(e) => e.is_bad_input(),
             SearchError::Analysis(e) => e.is_bad_input(),
@@ -117,8 +170,17 @@ impl SearchError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            SearchError::NotEmpty {
+                resumable: true, ..
+            } => Some(
+                "go on with that run by --resume, replace it by --out with --force, or choose \
+                 another folder",
+            ),
             SearchError::NotEmpty { .. } => {
-                Some("choose another folder with --out, or overwrite an earlier run with --force")
+                Some("choose another folder with --out, or add the run to this one with --force")
+            }
+            SearchError::Changed { .. } => {
+                Some("put it back as it was, or begin a new run in another folder with --out")
             }
             SearchError::NoSearchData { .. } => {
                 Some("give --search-fraction above 0, or leave the strategy out")
@@ -130,12 +192,26 @@ impl SearchError {
         }
     }
 
+    /// Whether the watcher asked to stop.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, SearchError::Training(TrainingError::Stopped))
+    }
+
+    /// Whether what is resumed is not what began, or not to be had now.
+    pub(super) fn is_change(&self) -> bool {
+        matches!(
+            self,
+            SearchError::Changed { .. } | SearchError::InUse { .. }
+        )
+    }
+
     /// Whether the run as a whole must end: it was stopped, or its files cannot be written.
     pub(super) fn ends_the_run(&self) -> bool {
         match self {
             SearchError::Write { .. } => true,
             SearchError::Onnx(e) => matches!(e, OnnxError::Write { .. }),
             SearchError::Training(TrainingError::Stopped) => true,
+            SearchError::Training(TrainingError::Checkpoint { .. }) => true,
             SearchError::Training(TrainingError::Data(e)) | SearchError::Data(e) => {
                 matches!(e, DataError::Write { .. } | DataError::Spill { .. })
             }

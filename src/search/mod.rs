@@ -9,11 +9,19 @@ mod emit;
 mod error;
 mod input;
 mod plan;
+mod pool;
 mod ranking;
+mod read;
 mod record;
+mod repeats;
 mod results;
+mod resume;
 mod rundir;
 mod runner;
+mod settings;
+mod study;
+mod trial;
+mod trials;
 mod tune;
 mod watch;
 
@@ -21,7 +29,8 @@ pub use card::{ModelCard, parse_image_size};
 pub use error::SearchError;
 pub use input::{DEFAULT_PREPROCESS, ModelInput};
 pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
-pub use ranking::best;
+pub use ranking::ranked;
+pub use read::{RunFiles, StepLoss, TrialMetrics};
 pub use record::{
     Configuration, DataRecord, LayerRecord, ModelFile, Parts, Planned, RunRecord, SkippedFile,
     Versions, skipped_summary,
@@ -29,6 +38,8 @@ pub use record::{
 pub use results::{
     HeldOut, Mistake, Repeat, RepeatResult, Results, Spread, StrategyResult, TrialRecord,
 };
-pub use rundir::{MetricsFile, RunDir};
-pub use tune::{Job, Settings, at_image_size, tune};
+pub use rundir::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
+pub use settings::{Job, Settings};
+pub use study::{Study, StudyJob, StudyModel, study};
+pub use tune::{at_image_size, tune};
 pub use watch::{TrialStart, Watcher};

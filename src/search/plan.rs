@@ -8,6 +8,7 @@ use crate::strategy::{Candidate, Network, Strategy};
 use crate::training::TrainingError;
 
 use super::SearchError;
+use super::trials::distinct;
 
 /// What a trial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,13 +107,15 @@ impl Plan {
         Ok(Plan { strategies: plan })
     }
 
-    /// Number of trials: one per candidate that is searched, and one per strategy.
+    /// The candidates that are searched, with those who ask for them.
+    pub(super) fn searched(&self) -> impl Iterator<Item = (Strategy, Candidate)> {
+        let searched = self.strategies.iter().filter(|p| p.candidates.len() > 1);
+        searched.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())))
+    }
+
+    /// Number of trials, at most: one per set of parameters that is searched, one per strategy.
     pub fn trials(&self) -> usize {
-        let of = |p: &StrategyPlan| match p.candidates.len() {
-            1 => 1,
-            n => n + 1,
-        };
-        self.strategies.iter().map(of).sum()
+        distinct(self.searched(), Phase::Search).len() + self.strategies.len()
     }
 }
 

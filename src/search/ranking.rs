@@ -1,17 +1,17 @@
-//! Which candidate is the best.
+//! Which candidates are the best.
 
 use std::cmp::Ordering;
 
 use super::results::TrialRecord;
 
-/// The best of the trials that succeeded: the highest validation accuracy; of equal ones the lower
-/// validation loss, then fewer trained parameters, then the earlier.
-pub fn best(trials: &[TrialRecord]) -> Option<usize> {
+/// The places of the trials that succeeded, the best first: the highest validation accuracy; of
+/// equal ones the lower validation loss, then fewer trained parameters, then the earlier.
+pub fn ranked(trials: &[TrialRecord]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..trials.len())
         .filter(|&i| trials[i].error.is_none())
         .collect();
     order.sort_by(|&a, &b| compare(&trials[a], &trials[b]));
-    order.first().copied()
+    order
 }
 
 /// `Less` if `a` is better.
@@ -55,19 +55,18 @@ mod tests {
     #[test]
     fn accuracy_decides_then_loss_then_size_then_order() {
         let a = [trial(0.5, 0.1, 1), trial(0.6, 9.0, 9)];
-        assert_eq!(best(&a), Some(1));
+        assert_eq!(ranked(&a), [1, 0]);
         let b = [trial(0.5, 0.3, 1), trial(0.5, 0.2, 9)];
-        assert_eq!(best(&b), Some(1));
+        assert_eq!(ranked(&b), [1, 0]);
         let c = [trial(0.5, 0.2, 9), trial(0.5, 0.2, 3), trial(0.5, 0.2, 3)];
-        assert_eq!(best(&c), Some(1));
+        assert_eq!(ranked(&c), [1, 2, 0]);
     }
 
     #[test]
-    fn failed_trials_are_never_best() {
+    fn failed_trials_are_not_ranked() {
         let mut failed = trial(1.0, 0.0, 1);
         failed.error = Some("diverged".into());
-        assert_eq!(best(&[failed.clone(), trial(0.1, 5.0, 1)]), Some(1));
-        assert_eq!(best(&[failed]), None);
-        assert_eq!(best(&[]), None);
+        assert_eq!(ranked(&[failed.clone(), trial(0.1, 5.0, 1)]), [1]);
+        assert!(ranked(&[failed]).is_empty() && ranked(&[]).is_empty());
     }
 }

@@ -14,7 +14,7 @@ use crate::strategy::{Candidate, Strategy};
 use crate::training::{BatchNormMode, Optimizer, Plateau};
 
 use super::plan::{self, Plan};
-use super::{Job, ModelInput};
+use super::{Job, ModelInput, Settings};
 
 /// What was run, on what, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,18 +148,15 @@ pub struct Configuration {
 }
 
 impl RunRecord {
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
-        job: &Job,
+        (job, settings): (&Job, &Settings),
         runtime: &Runtime,
         original: &Model,
         analysis: &Analysis,
-        dataset: &Dataset,
-        split: &Split,
+        (dataset, split): (&Dataset, &Split),
         input: &ModelInput,
         plan: &Plan,
     ) -> Self {
-        let settings = &job.settings;
         let digest = Sha256::digest(original.file_bytes());
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         RunRecord {
@@ -170,7 +167,7 @@ impl RunRecord {
             },
             model: ModelFile {
                 path: absolute(&job.model),
-                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: hexadecimal(&digest),
             },
             layers: layers(analysis),
             data: DataRecord {
@@ -222,6 +219,11 @@ impl RunRecord {
             },
         }
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn layers(analysis: &Analysis) -> Vec<LayerRecord> {

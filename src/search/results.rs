@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::strategy::Strategy;
-use crate::training::Score;
+use crate::training::{Predictions, Score, softmax};
 
 use super::plan::Phase;
 
@@ -84,6 +84,38 @@ pub struct HeldOut {
 impl HeldOut {
     /// Mistakes that are kept.
     pub const MISTAKES: usize = 12;
+
+    /// What `predictions` come to; `name` gives the name of the sample in a row of them.
+    pub(super) fn of(predictions: &Predictions, name: &dyn Fn(usize) -> String) -> Self {
+        let rows = predictions.logits.chunks(predictions.classes.max(1));
+        let mut mistakes: Vec<(usize, Mistake)> = rows
+            .zip(predictions.classes().into_iter().zip(&predictions.labels))
+            .enumerate()
+            .filter_map(|(row, (logits, (predicted, &label)))| {
+                let label = usize::try_from(label).ok().filter(|&l| l != predicted)?;
+                let mistake = Mistake {
+                    sample: String::new(),
+                    label,
+                    predicted,
+                    probability: softmax(logits)[predicted],
+                };
+                Some((row, mistake))
+            })
+            .collect();
+        mistakes.sort_by(|(_, a), (_, b)| b.probability.total_cmp(&a.probability));
+        mistakes.truncate(Self::MISTAKES);
+        HeldOut {
+            score: predictions.score(),
+            confusion: predictions.confusion(),
+            mistakes: mistakes
+                .into_iter()
+                .map(|(row, mistake)| Mistake {
+                    sample: name(row),
+                    ..mistake
+                })
+                .collect(),
+        }
+    }
 }
 
 /// A sample that was taken for another class.
@@ -182,6 +214,22 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_surest_mistakes_come_first() {
+        let predictions = Predictions {
+            logits: vec![2.0, 0.0, 5.0, 0.0, 0.0, 9.0, 1.0, 0.0],
+            labels: vec![1, 1, 1, 0],
+            classes: 2,
+        };
+        let held_out = HeldOut::of(&predictions, &|row| format!("photo {row}"));
+        assert_eq!(held_out.confusion, [[1, 0], [2, 1]]);
+        let names: Vec<&str> = held_out.mistakes.iter().map(|m| &*m.sample).collect();
+        assert_eq!(names, ["photo 1", "photo 0"]);
+        let surest = &held_out.mistakes[0];
+        assert_eq!((surest.label, surest.predicted), (1, 0));
+        assert!((surest.probability - 1.0 / (1.0 + (-5f64).exp())).abs() < 1e-12);
+    }
 
     #[test]
     fn the_spread_of_three_accuracies() {

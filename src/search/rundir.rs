@@ -1,23 +1,31 @@
 //! The folder of a run. Every write is atomic or appends whole lines.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::data::{DataError, SplitFile};
-use crate::onnx::write_atomic;
+use crate::onnx::{TEMPORARY_PREFIX, partial, write_atomic};
 use crate::strategy::Strategy;
+use crate::training::EpochMetrics;
 
 use super::SearchError;
-use super::record::RunRecord;
-use super::results::{Results, TrialRecord};
+use super::read::{read, read_json, read_lines};
+use super::record::{RunRecord, hexadecimal};
+use super::results::{Results, StrategyResult, TrialRecord};
 
-const RUN: &str = "run.json";
+pub(super) const RUN: &str = "run.json";
 const SPLIT: &str = "split.json";
-const RESULTS: &str = "results.json";
-const TRIALS: &str = "trials.jsonl";
+pub(super) const RESULTS: &str = "results.json";
+pub(super) const TRIALS: &str = "trials.jsonl";
+const LOCK: &str = ".lock";
+const REPEATS: &str = "repeats";
+const METRICS: &str = "metrics.jsonl";
+const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// The folder that a run owns.
 ///
@@ -26,48 +34,111 @@ const TRIALS: &str = "trials.jsonl";
 /// split.json                which sample is in which part
 /// trials.jsonl              one finished trial a line
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
+/// trials/ID/checkpoint.safetensors   of a trial that has not ended
 /// winners/STRATEGY.onnx     the tuned models
 /// results.json              what each strategy came to
+/// repeats/N/                repetitions with other seeds, each such a folder
+/// report.html, trials.csv, tensorboard/   made from the above for people
+/// .lock                     locked while a process works on the run
 /// ```
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
+    /// Holds the lock; a repetition is under that of its run.
+    _lock: Option<File>,
+}
+
+/// The report for people, in a run's folder.
+pub const REPORT: &str = "report.html";
+/// All trials as a table, in a run's folder.
+pub const TABLE: &str = "trials.csv";
+/// TensorBoard's event files, in a run's folder, those of a trial in a folder of its own.
+pub const TENSORBOARD: &str = "tensorboard";
+
+/// How a run may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// In a new or empty folder.
+    New,
+    /// In place of the run that may be there.
+    Replace,
+    /// Where an earlier process left off.
+    Resume,
 }
 
 impl RunDir {
-    /// Fails if `root` may not become the folder of a new run. Changes nothing.
+    /// Fails if `root` may not become the folder of a run that begins in this way. Changes nothing.
     ///
     /// # Errors
-    /// When it is not a folder, or not empty and `force` is not set.
-    pub fn check(root: &Path, force: bool) -> Result<(), SearchError> {
-        match fs::read_dir(root).map(|mut entries| entries.next().is_some()) {
-            Ok(true) if !force => Err(SearchError::NotEmpty {
+    /// When it is not a folder; not empty, for a new run; without a run, to resume.
+    pub fn check(root: &Path, begin: Begin) -> Result<(), SearchError> {
+        if begin == Begin::Resume {
+            return match root.join(RUN).is_file() {
+                true => Ok(()),
+                false => Err(SearchError::NotARun {
+                    path: root.to_owned(),
+                }),
+            };
+        }
+        let entries = match fs::read_dir(root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+                let text = format!("{} is not a folder", root.display());
+                return Err(SearchError::Setting(text));
+            }
+            Err(e) => return Err(SearchError::write(root, e)),
+        };
+        // What a process leaves that was killed before the run began.
+        let is_left = |e: &fs::DirEntry| {
+            let name = e.file_name();
+            name == LOCK || name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
+        };
+        let used = entries.flatten().any(|e| !is_left(&e));
+        match used && begin == Begin::New {
+            true => Err(SearchError::NotEmpty {
                 path: root.to_owned(),
+                resumable: root.join(RUN).is_file(),
             }),
-            Ok(_) => Ok(()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => Err(SearchError::Setting(
-                format!("{} is not a folder", root.display()),
-            )),
-            Err(e) => Err(SearchError::write(root, e)),
+            false => Ok(()),
         }
     }
 
-    /// Makes the folder. With `force`, the files of an earlier run in it are removed, and nothing
-    /// else.
+    /// Takes possession of the folder, which is made where it is not there. To replace, the files
+    /// of the earlier run in it are removed, and nothing else.
     ///
     /// # Errors
-    /// As [`RunDir::check`], and when the folder cannot be made.
-    pub fn create(root: &Path, force: bool) -> Result<Self, SearchError> {
-        Self::check(root, force)?;
+    /// As [`RunDir::check`]; when another process works on it; when it cannot be made.
+    pub fn take(root: &Path, begin: Begin) -> Result<Self, SearchError> {
+        Self::check(root, begin)?;
+        let file = lock(root)?;
         let run = RunDir {
             root: root.to_owned(),
+            _lock: Some(file),
         };
-        run.remove_earlier()?;
-        for folder in [root.to_owned(), run.path("trials"), run.path("winners")] {
-            fs::create_dir_all(&folder).map_err(|e| SearchError::write(&folder, e))?;
+        // Another process may have been faster.
+        Self::check(root, begin)?;
+        if begin == Begin::Replace {
+            run.remove_earlier()?;
         }
+        remove_left(root)?;
         Ok(run)
+    }
+
+    /// The folder of repetition `number`, from 2 on, which is made where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn repetition(&self, number: usize) -> Result<Self, SearchError> {
+        let root = self.path(&Self::repetition_name(number));
+        fs::create_dir_all(&root).map_err(|e| SearchError::write(&root, e))?;
+        remove_left(&root)?;
+        Ok(RunDir { root, _lock: None })
+    }
+
+    /// The folder of a repetition, relative to the run's.
+    pub fn repetition_name(number: usize) -> String {
+        format!("{REPEATS}/{number}")
     }
 
     /// The folder itself.
@@ -85,20 +156,57 @@ impl RunDir {
         format!("winners/{strategy}.onnx")
     }
 
-    /// Writes `run.json`.
+    /// Writes `split.json`, then `run.json`: where that is, a run has begun.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write_run(&self, run: &RunRecord) -> Result<(), SearchError> {
-        self.write_json(RUN, run)
+    /// When they cannot be written.
+    pub fn begin(&self, run: &RunRecord, split: &SplitFile) -> Result<(), SearchError> {
+        write_json(&self.path(SPLIT), split)?;
+        write_json(&self.path(RUN), run)
     }
 
-    /// Writes `split.json`.
+    /// The content of `run.json`; `None` if no run has begun here.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write_split(&self, split: &SplitFile) -> Result<(), SearchError> {
-        self.write_json(SPLIT, split)
+    /// When it cannot be read or is not such a file.
+    pub fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
+        read_json(&root.join(RUN))
+    }
+
+    /// The content of `results.json`, without models that are not there or are not those that were
+    /// written; empty if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not such a file.
+    pub fn read_results(&self) -> Result<Results, SearchError> {
+        let mut results: Results = read_json(&self.path(RESULTS))?.unwrap_or_default();
+        results.strategies.retain(|s| self.has_model(s));
+        Ok(results)
+    }
+
+    fn has_model(&self, result: &StrategyResult) -> bool {
+        let (Some(model), Some(sha256)) = (&result.model, &result.sha256) else {
+            return result.error.is_some();
+        };
+        file_sha256(&self.path(model)).is_ok_and(|found| found == *sha256)
+    }
+
+    /// The trials that have ended, by their identity. A last line that is not whole is taken off
+    /// the file: the process was killed while it wrote.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or another line is not a trial.
+    pub fn read_trials(&self) -> Result<HashMap<String, TrialRecord>, SearchError> {
+        let path = self.path(TRIALS);
+        let bytes = read(&path)?.unwrap_or_default();
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+        if whole < bytes.len() {
+            let file = OpenOptions::new().write(true).open(&path);
+            file.and_then(|f| f.set_len(whole as u64))
+                .map_err(|e| SearchError::write(&path, e))?;
+        }
+        let trials: Vec<TrialRecord> = read_lines(&path)?;
+        Ok(trials.into_iter().map(|t| (t.id.clone(), t)).collect())
     }
 
     /// Writes `results.json`.
@@ -106,7 +214,7 @@ impl RunDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_results(&self, results: &Results) -> Result<(), SearchError> {
-        self.write_json(RESULTS, results)
+        write_json(&self.path(RESULTS), results)
     }
 
     /// Appends a finished trial to `trials.jsonl`.
@@ -119,78 +227,178 @@ impl RunDir {
             let mut line = serde_json::to_vec(trial)?;
             line.push(b'\n');
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-            file.write_all(&line)?;
-            file.sync_data()
+            let before = file.metadata()?.len();
+            let written = file.write_all(&line).and_then(|()| file.sync_data());
+            if written.is_err() {
+                // On a full disk, half a line must not stay behind.
+                let _ = file.set_len(before);
+            }
+            written
         };
         append().map_err(|e| SearchError::write(&path, e))
     }
 
-    /// Opens `trials/ID/metrics.jsonl`.
+    /// Where the state of a trial is kept until it ends.
+    pub fn checkpoint(&self, trial: &str) -> PathBuf {
+        self.root.join("trials").join(trial).join(CHECKPOINT)
+    }
+
+    /// Removes that file, if there is one.
+    ///
+    /// # Errors
+    /// When it is there and stays.
+    pub fn remove_checkpoint(&self, trial: &str) -> Result<(), SearchError> {
+        let file = self.checkpoint(trial);
+        remove(&partial(&file))?;
+        remove(&file)
+    }
+
+    /// Opens `trials/ID/metrics.jsonl`: empty, unless the trial goes on from a checkpoint.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn metrics(&self, trial: &str) -> Result<MetricsFile, SearchError> {
         let folder = self.path("trials").join(trial);
-        let path = folder.join("metrics.jsonl");
-        let file = fs::create_dir_all(&folder)
-            .and_then(|()| File::create(&path))
-            .map_err(|e| SearchError::write(&path, e))?;
-        Ok(MetricsFile {
-            path,
-            file: BufWriter::new(file),
-        })
-    }
-
-    fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), SearchError> {
-        let path = self.path(name);
-        let write = || -> std::io::Result<()> {
-            let mut text = serde_json::to_vec_pretty(value)?;
-            text.push(b'\n');
-            write_atomic(&path, &text)
-        };
-        write().map_err(|e| SearchError::write(&path, e))
+        let path = folder.join(METRICS);
+        let goes_on = self.checkpoint(trial).exists();
+        fs::create_dir_all(&folder)
+            .and_then(|()| remove_left_io(&folder))
+            .and_then(|()| {
+                let mut options = OpenOptions::new();
+                match goes_on {
+                    true => options.append(true),
+                    false => options.write(true).truncate(true),
+                };
+                options.create(true).open(&path)
+            })
+            .map(|file| MetricsFile {
+                path: path.clone(),
+                file: BufWriter::new(file),
+            })
+            .map_err(|e| SearchError::write(&path, e))
     }
 
     /// The files in `winners` that have the name of a strategy.
     fn winners(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.path("winners")) else {
-            return Vec::new();
-        };
         let is_winner = |path: &PathBuf| {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            name.strip_suffix(".onnx")
-                .is_some_and(|s| s.parse::<Strategy>().is_ok())
+            let strategy = name.strip_suffix(".unchecked").unwrap_or(name);
+            let strategy = strategy.strip_suffix(".onnx");
+            strategy.is_some_and(|s| s.parse::<Strategy>().is_ok())
         };
-        entries
-            .flatten()
-            .map(|e| e.path())
-            .filter(is_winner)
-            .collect()
+        entries(&self.path("winners")).filter(is_winner).collect()
     }
 
     fn remove_earlier(&self) -> Result<(), SearchError> {
-        let mut files: Vec<PathBuf> = [RESULTS, TRIALS, SPLIT, RUN]
-            .iter()
-            .map(|name| self.path(name))
-            .collect();
-        files.extend(self.winners());
-        if let Ok(entries) = fs::read_dir(self.path("trials")) {
-            files.extend(entries.flatten().map(|e| e.path().join("metrics.jsonl")));
+        // Without run.json, what is left counts for nothing.
+        for name in [RUN, RESULTS, TRIALS, SPLIT] {
+            remove(&self.path(name))?;
         }
-        for file in files {
-            match fs::remove_file(&file) {
-                Err(e) if !is_absent(&e) => return Err(SearchError::write(&file, e)),
-                _ => {}
+        for file in self.winners() {
+            remove(&file)?;
+        }
+        for folder in entries(&self.path("trials")) {
+            remove(&folder.join(METRICS))?;
+            let checkpoint = folder.join(CHECKPOINT);
+            remove(&partial(&checkpoint))?;
+            remove(&checkpoint)?;
+            remove_left(&folder)?;
+            // A folder that holds anything else stays.
+            let _ = fs::remove_dir(folder);
+        }
+        for name in [REPORT, TABLE] {
+            remove(&self.path(name))?;
+        }
+        for folder in entries(&self.path(TENSORBOARD)) {
+            let is_events = |p: &PathBuf| p.to_string_lossy().contains("tfevents");
+            for file in entries(&folder).filter(is_events) {
+                remove(&file)?;
             }
-            if file.ends_with("metrics.jsonl")
-                && let Some(folder) = file.parent()
-            {
-                // A folder that holds anything else stays.
-                let _ = fs::remove_dir(folder);
+            let _ = fs::remove_dir(folder);
+        }
+        let _ = fs::remove_dir(self.path(TENSORBOARD));
+        for root in entries(&self.path(REPEATS)) {
+            let repetition = RunDir { root, _lock: None };
+            repetition.remove_earlier()?;
+            for folder in ["trials", "winners", ""] {
+                let _ = fs::remove_dir(repetition.path(folder));
             }
         }
+        let _ = fs::remove_dir(self.path(REPEATS));
         Ok(())
     }
+}
+
+/// Makes the folder where it is not there, and locks it for this process.
+pub(super) fn lock(root: &Path) -> Result<File, SearchError> {
+    fs::create_dir_all(root).map_err(|e| SearchError::write(root, e))?;
+    let path = root.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| SearchError::write(&path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(SearchError::InUse {
+            path: root.to_owned(),
+        }),
+        // A file system without locks: better a run without one than none.
+        Err(fs::TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(fs::TryLockError::Error(e)) => Err(SearchError::write(&path, e)),
+    }
+}
+
+/// Writes a file of JSON in one step.
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), SearchError> {
+    let write = || -> std::io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        write_atomic(path, &text)
+    };
+    write().map_err(|e| SearchError::write(path, e))
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.flatten().map(|e| e.path())
+}
+
+fn remove(file: &Path) -> Result<(), SearchError> {
+    match fs::remove_file(file) {
+        Err(e) if !is_absent(&e) => Err(SearchError::write(file, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a killed process left half-written.
+fn remove_left(folder: &Path) -> Result<(), SearchError> {
+    remove_left_io(folder).map_err(|e| SearchError::write(folder, e))
+}
+
+fn remove_left_io(folder: &Path) -> std::io::Result<()> {
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(TEMPORARY_PREFIX) && path.is_file()
+    };
+    entries(folder)
+        .filter(is_left)
+        .try_for_each(fs::remove_file)
+}
+
+/// SHA-256 of a file, in hexadecimal.
+pub(super) fn file_sha256(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => hash.update(&buffer[..n]),
+        }
+    }
+    Ok(hexadecimal(&hash.finalize()))
 }
 
 fn is_absent(error: &std::io::Error) -> bool {
@@ -219,6 +427,39 @@ impl MetricsFile {
         write(&mut self.file).map_err(|source| self.failed(source))
     }
 
+    /// Takes off all lines behind `step` and behind the last of `epochs`: they will be written again.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn rewind(&mut self, step: usize, epochs: &[EpochMetrics]) -> Result<(), DataError> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            step: Option<usize>,
+            epoch: Option<usize>,
+        }
+        let is_kept = |line: &&str| {
+            serde_json::from_str::<Line>(line).is_ok_and(|l| {
+                l.step.is_some_and(|s| s <= step) || l.epoch.is_some_and(|e| e <= epochs.len())
+            })
+        };
+        let rewound = fs::read_to_string(&self.path).and_then(|text| {
+            let mut kept: String = text
+                .lines()
+                .filter(is_kept)
+                .fold(String::new(), |all, line| all + line + "\n");
+            // A crash of the machine may have taken lines that the checkpoint still knows.
+            let known = kept.lines().filter(|l| l.contains("\"epoch\"")).count();
+            for metrics in epochs.iter().skip(known) {
+                kept.push_str(&serde_json::to_string(metrics)?);
+                kept.push('\n');
+            }
+            write_atomic(&self.path, kept.as_bytes())?;
+            OpenOptions::new().append(true).open(&self.path)
+        });
+        self.file = BufWriter::new(rewound.map_err(|source| self.failed(source))?);
+        Ok(())
+    }
+
     /// Hands all lines to the system.
     ///
     /// # Errors
@@ -236,45 +477,4 @@ impl MetricsFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_with_anything_in_it_is_refused_unless_forced() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        RunDir::create(root, false).unwrap();
-        let error = RunDir::create(root, false).unwrap_err();
-        assert!(error.is_bad_input());
-        assert!(matches!(error, SearchError::NotEmpty { .. }));
-        RunDir::create(root, true).unwrap();
-        let file = root.join("file");
-        fs::write(&file, "").unwrap();
-        assert!(RunDir::check(&file, true).unwrap_err().is_bad_input());
-    }
-
-    #[test]
-    fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(folder.path(), false).unwrap();
-        run.write_results(&Results::default()).unwrap();
-        run.metrics("full-train").unwrap().flush().unwrap();
-        run.metrics("head-train").unwrap().flush().unwrap();
-        let mine = [
-            "winners/mine.onnx",
-            "trials/head-train/notes.txt",
-            "notes.txt",
-        ];
-        for name in mine {
-            fs::write(run.path(name), "mine").unwrap();
-        }
-        fs::write(run.path("winners/full.onnx"), "old").unwrap();
-        let run = RunDir::create(folder.path(), true).unwrap();
-        for name in mine {
-            assert_eq!(fs::read_to_string(run.path(name)).unwrap(), "mine");
-        }
-        for name in ["results.json", "winners/full.onnx", "trials/full-train"] {
-            assert!(!run.path(name).exists(), "{name}");
-        }
-    }
-}
+mod tests;

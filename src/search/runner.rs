@@ -1,62 +1,69 @@
-//! Carrying out a plan.
+//! Carrying out a plan: all searches, then the winners.
 
-use std::time::Instant;
-
-use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::data::Split;
-use crate::strategy::Candidate;
-use crate::strategy::Strategy;
-use crate::training::{EpochMetrics, Lab, Observer, TrainingError, TrialOutcome, TrialSpec};
+use crate::strategy::{Candidate, Network, Strategy};
+use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, TrialOutcome};
 
 use super::emit::{Emitter, Winner};
 use super::plan::{Phase, Plan, StrategyPlan, trial_id};
-use super::ranking::best;
-use super::results::{Results, StrategyResult, TrialRecord};
-use super::rundir::{MetricsFile, RunDir};
-use super::watch::{TrialStart, Watcher};
+use super::pool::{self, Share};
+use super::ranking::ranked;
+use super::results::{HeldOut, Results, StrategyResult, TrialRecord};
+use super::rundir::RunDir;
+use super::trial::{Bench, Done};
+use super::trials::{Trial, distinct};
+use super::watch::Watcher;
 use super::{SearchError, Settings};
 
 pub(super) struct Runner<'a> {
     pub lab: &'a Lab<'a>,
+    pub network: &'a Network<'a>,
     pub split: &'a Split,
     pub settings: &'a Settings,
     pub run: &'a RunDir,
     pub emitter: Emitter<'a>,
     pub watcher: &'a dyn Watcher,
-    /// Trials begun.
-    pub begun: usize,
-    /// Trials of the plan.
-    pub total: usize,
+}
+
+/// What a run has come to so far.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Trials that have ended, by their identity.
+    pub trials: HashMap<String, TrialRecord>,
+    /// Strategies that have.
+    pub strategies: Vec<StrategyResult>,
+}
+
+/// A strategy after its search.
+struct Chosen {
+    strategy: Strategy,
+    candidate: Candidate,
+    /// Seconds of its searches.
+    seconds: f64,
 }
 
 impl Runner<'_> {
-    /// Runs strategy after strategy; `results.json` is up to date after each.
-    pub fn run(&mut self, plan: &Plan) -> Result<Results, SearchError> {
-        let mut results = Results::default();
+    /// Runs what `progress` does not have yet. `results.json` is up to date whenever a strategy
+    /// has ended.
+    pub fn run(&self, plan: &Plan, progress: Progress) -> Result<Results, SearchError> {
+        let state = State {
+            trials: Mutex::new(progress.trials),
+            strategies: Mutex::new(progress.strategies),
+            begun: AtomicUsize::new(0),
+            total: AtomicUsize::new(plan.trials()),
+        };
         let mut first_error = None;
-        for strategy in &plan.strategies {
-            let start = Instant::now();
-            match self.strategy(strategy) {
-                Ok(result) => results.strategies.push(result),
-                Err(SearchError::Training(TrainingError::Stopped)) => {
-                    results.interrupted = true;
-                    break;
-                }
-                Err(error) if error.ends_the_run() => return Err(error),
-                Err(error) => {
-                    results
-                        .strategies
-                        .push(failed(strategy.strategy, start, &error));
-                    first_error.get_or_insert(error);
-                }
-            }
-            self.run.write_results(&results)?;
-            if let Some(result) = results.strategies.last() {
-                self.watcher.strategy_end(result);
-            }
-        }
-        self.run.write_results(&results)?;
+        let outcome = self.phases(plan, &state, &mut first_error);
+        let interrupted = match outcome {
+            Ok(()) => false,
+            Err(SearchError::Training(TrainingError::Stopped)) => true,
+            Err(error) => return Err(error),
+        };
+        let results = self.write_results(plan, &state, interrupted)?;
         match first_error {
             // Nothing works for this input: that is the news, not a table of failures.
             Some(error)
@@ -68,204 +75,375 @@ impl Runner<'_> {
         }
     }
 
-    fn strategy(&mut self, plan: &StrategyPlan) -> Result<StrategyResult, SearchError> {
-        let start = Instant::now();
-        let candidate = match plan.candidates.as_slice() {
-            [only] => only,
-            candidates => self.search(plan.strategy, candidates)?,
+    fn phases(
+        &self,
+        plan: &Plan,
+        state: &State,
+        first_error: &mut Option<SearchError>,
+    ) -> Result<(), SearchError> {
+        let errors = Mutex::new(HashMap::new());
+        let trials = distinct(plan.searched(), Phase::Search);
+        let ended = |trial: &Trial| lock(&state.trials).contains_key(&trial.id);
+        self.phase(&trials, state, &ended, &|trial, done| {
+            if let Err(error) = done.outcome {
+                lock(&errors).insert(done.record.id.clone(), error);
+            }
+            state.keep(self, trial, &done.record)
+        })?;
+        let mut errors = lock(&errors);
+        let mut chosen = Vec::new();
+        for plan in &plan.strategies {
+            if state.has_failed(plan.strategy) {
+                continue;
+            }
+            match self.choose(plan, state, &mut errors) {
+                Ok(choice) => chosen.push(choice),
+                Err(error) => {
+                    self.fail(plan.strategy, 0.0, &error, state);
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        drop(errors);
+        self.retrain(plan, &chosen, state, first_error)
+    }
+
+    /// The candidate that a strategy trains in the end.
+    fn choose(
+        &self,
+        plan: &StrategyPlan,
+        state: &State,
+        errors: &mut HashMap<String, SearchError>,
+    ) -> Result<Chosen, SearchError> {
+        let candidates = &plan.candidates;
+        let mut seconds = 0.0;
+        let ranking = match candidates.len() {
+            1 => vec![0],
+            _ => {
+                let trials = lock(&state.trials);
+                let records: Vec<TrialRecord> = candidates
+                    .iter()
+                    .filter_map(|c| trials.get(&trial_id(c, Phase::Search)).cloned())
+                    .collect();
+                seconds = records.iter().map(|r| r.seconds).sum();
+                let ranking = ranked(&records);
+                if ranking.is_empty() {
+                    let first = records.iter().find_map(|r| {
+                        let shared = r.same_as.as_ref().unwrap_or(&r.id);
+                        errors.remove(shared).or_else(|| {
+                            let reason = r.error.clone()?;
+                            Some(SearchError::Failed { reason })
+                        })
+                    });
+                    return Err(first.unwrap_or_else(|| TrainingError::NoSamples.into()));
+                }
+                ranking
+            }
         };
-        let Trial { record, outcome } = self.trial(plan.strategy, candidate, Phase::Train)?;
-        let outcome = outcome?;
+        Ok(Chosen {
+            strategy: plan.strategy,
+            candidate: plan.strategy.winner(self.network, candidates, &ranking),
+            seconds,
+        })
+    }
+
+    /// Trains the winners on the training part and writes their models. Strategies with the same
+    /// winner share its training.
+    fn retrain(
+        &self,
+        plan: &Plan,
+        chosen: &[Chosen],
+        state: &State,
+        first_error: &mut Option<SearchError>,
+    ) -> Result<(), SearchError> {
+        let wanted = chosen.iter().map(|c| (c.strategy, c.candidate.clone()));
+        let trials = distinct(wanted, Phase::Train);
+        let begun = state.begun.load(Ordering::Relaxed);
+        state.total.store(begun + trials.len(), Ordering::Relaxed);
+        let first = Mutex::new(None);
+        let ended = |trial: &Trial| trial.strategies().all(|s| state.has_ended(s));
+        self.phase(
+            &trials,
+            state,
+            &ended,
+            &|trial, Done { record, outcome }| {
+                state.keep(self, trial, &record)?;
+                for strategy in trial.strategies().filter(|&s| !state.has_ended(s)) {
+                    let Some(choice) = chosen.iter().find(|c| c.strategy == strategy) else {
+                        continue;
+                    };
+                    let seconds = choice.seconds + record.seconds;
+                    let emitted = match &outcome {
+                        Ok(outcome) => self.emit(choice, &record, outcome, seconds),
+                        Err(error) => {
+                            self.fail(strategy, seconds, error, state);
+                            continue;
+                        }
+                    };
+                    match emitted {
+                        Ok(result) => state.end(self, plan, result)?,
+                        Err(error) if error.ends_the_run() => return Err(error),
+                        Err(error) => {
+                            self.fail(strategy, seconds, &error, state);
+                            lock(&first).get_or_insert(error);
+                        }
+                    }
+                }
+                if let Err(error) = outcome {
+                    lock(&first).get_or_insert(error);
+                }
+                Ok(())
+            },
+        )?;
+        if let Some(error) = lock(&first).take() {
+            first_error.get_or_insert(error);
+        }
+        Ok(())
+    }
+
+    /// Runs those trials that have not ended yet, several at a time, from the input end of the
+    /// network to its output: the longest first, and each behind the frozen layers of the one before.
+    fn phase(
+        &self,
+        trials: &[Trial],
+        state: &State,
+        has_ended: &dyn Fn(&Trial) -> bool,
+        end: &(dyn Fn(&Trial, Done) -> Result<(), SearchError> + Sync),
+    ) -> Result<(), SearchError> {
+        let Some(phase) = trials.first().map(|t| t.phase) else {
+            return Ok(());
+        };
+        let samples = match phase {
+            Phase::Search => [&self.split.search, &self.split.validation],
+            Phase::Train => [&self.split.train, &self.split.validation],
+        };
+        let trained: Vec<Trained<'_>> = trials.iter().map(|t| self.trained(t)).collect();
+        let options = BankOptions {
+            seed: self.settings.split.seed,
+            threads: 1,
+        };
+        let [train, validation] = samples;
+        let bank = FeatureBank::new(self.lab, &trained, train, validation, options)?;
+        if let Some(note) = bank.note() {
+            self.watcher.warning(&note);
+        }
+        let batch = self.settings.batch_size.clamp(1, train.len().max(1));
+        let operations = trained
+            .iter()
+            .map(|&t| self.lab.step_flops(t, batch))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Of all trials, so that a trial has the same threads when others have ended before.
+        let shares: Vec<Share> = pool::shares(self.settings.threads, &operations);
+        let mut order = Vec::new();
+        for (place, trial) in trials.iter().enumerate() {
+            if has_ended(trial) {
+                state.twins(self, trial)?;
+                state.begun.fetch_add(1, Ordering::Relaxed);
+            } else {
+                order.push((bank.stage_of(place).unwrap_or(0), place));
+            }
+        }
+        order.sort_unstable();
+        let abandoned = AtomicBool::new(false);
+        let first_error = Mutex::new(None);
+        let bench = Bench {
+            lab: self.lab,
+            bank: &bank,
+            split: self.split,
+            settings: self.settings,
+            run: self.run,
+            watcher: self.watcher,
+            abandoned: &abandoned,
+        };
+        let open: Vec<Share> = order.iter().map(|&(_, place)| shares[place]).collect();
+        pool::run(&open, &|turn| {
+            let (stage, place) = order[turn];
+            let trial = &trials[place];
+            let number = state.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            let total = state.total.load(Ordering::Relaxed);
+            let ended = bench
+                .run(trial, stage, shares[place].threads, (number, total))
+                .and_then(|done| end(trial, done))
+                .and_then(|()| self.run.remove_checkpoint(&trial.id));
+            ended.map_err(|error| {
+                // Before the others are stopped, whose errors are then no news.
+                lock(&first_error).get_or_insert(error);
+                abandoned.store(true, Ordering::Relaxed);
+            })
+        })
+        .map_err(|()| {
+            lock(&first_error)
+                .take()
+                .unwrap_or(TrainingError::Stopped.into())
+        })
+    }
+
+    fn trained<'t>(&self, trial: &'t Trial) -> Trained<'t> {
+        Trained {
+            parameters: &trial.candidate.trainable,
+            batch_norm: self.settings.batch_norm,
+        }
+    }
+
+    /// Writes a winner's model and says what it is worth.
+    fn emit(
+        &self,
+        choice: &Chosen,
+        record: &TrialRecord,
+        outcome: &TrialOutcome,
+        seconds: f64,
+    ) -> Result<StrategyResult, SearchError> {
         // What is measured from here on is what is written: of a float16 model, rounded values.
         let parameters = self.emitter.as_stored(&outcome.parameters)?;
         let held_out = match self.split.held_out.as_slice() {
             [] => None,
-            samples => Some(self.lab.predict(&parameters, samples)?.score().accuracy),
+            samples => Some(HeldOut::of(
+                &self.lab.predict(&parameters, samples)?,
+                &|row| self.emitter.dataset.name(samples[row]),
+            )),
         };
+        let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
         let validation = record.validation.map(|v| v.accuracy);
         let winner = Winner {
-            strategy: plan.strategy,
-            candidate: &candidate.label,
+            strategy: choice.strategy,
+            candidate: &choice.candidate.label,
             parameters: &parameters,
-            accuracy: held_out.or(validation),
+            accuracy: held_out_accuracy.or(validation),
         };
         let samples = match self.split.held_out.as_slice() {
             [] => &self.split.train,
             samples => samples,
         };
-        let model = self.emitter.emit(self.run, &winner, self.lab, samples)?;
+        let (model, sha256) = self.emitter.emit(self.run, &winner, self.lab, samples)?;
         Ok(StrategyResult {
-            name: plan.strategy,
-            candidate: Some(candidate.label.clone()),
+            name: choice.strategy,
+            candidate: Some(choice.candidate.label.clone()),
+            layers: choice.candidate.layers.clone(),
+            trial: Some(record.id.clone()),
             validation_accuracy: validation,
-            held_out_accuracy: held_out,
-            layers: candidate.layers.clone(),
-            trial: Some(record.id),
-            held_out: None,
-            sha256: None,
+            held_out_accuracy,
+            held_out,
             trained_parameters: record.trained_parameters,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds,
             model: Some(model),
+            sha256: Some(sha256),
             error: None,
         })
     }
 
-    /// Tries every candidate and returns the best.
-    fn search<'c>(
-        &mut self,
-        strategy: Strategy,
-        candidates: &'c [Candidate],
-    ) -> Result<&'c Candidate, SearchError> {
-        let mut records = Vec::with_capacity(candidates.len());
-        let mut first_error = None;
-        for candidate in candidates {
-            let Trial { record, outcome } = self.trial(strategy, candidate, Phase::Search)?;
-            records.push(record);
-            if let Err(error) = outcome {
-                first_error.get_or_insert(error);
-            }
-        }
-        match (best(&records), first_error) {
-            (Some(i), _) => Ok(&candidates[i]),
-            (None, Some(error)) => Err(error),
-            (None, None) => Err(TrainingError::NoSamples.into()),
-        }
+    fn fail(&self, strategy: Strategy, seconds: f64, error: &SearchError, state: &State) {
+        let result = StrategyResult {
+            name: strategy,
+            candidate: None,
+            layers: Vec::new(),
+            trial: None,
+            validation_accuracy: None,
+            held_out_accuracy: None,
+            held_out: None,
+            trained_parameters: None,
+            seconds,
+            model: None,
+            sha256: None,
+            error: Some(error.to_string()),
+        };
+        self.watcher.strategy_end(&result);
+        lock(&state.strategies).push(result);
     }
 
-    /// Runs one trial and keeps its record. An error ends the run; the trial's own is in its outcome.
-    fn trial(
-        &mut self,
-        strategy: Strategy,
-        candidate: &Candidate,
-        phase: Phase,
-    ) -> Result<Trial, SearchError> {
-        let (samples, epochs) = match phase {
-            Phase::Search => (&self.split.search, self.settings.search_epochs),
-            Phase::Train => (&self.split.train, self.settings.epochs),
-        };
-        let id = trial_id(candidate, phase);
-        self.begun += 1;
-        self.watcher.trial(&TrialStart {
-            id: &id,
-            number: self.begun,
-            total: self.total,
-            epochs,
+    fn write_results(
+        &self,
+        plan: &Plan,
+        state: &State,
+        interrupted: bool,
+    ) -> Result<Results, SearchError> {
+        let strategies = lock(&state.strategies);
+        let in_order = plan.strategies.iter().filter_map(|p| {
+            let mut ended = strategies.iter();
+            ended.find(|s| s.name == p.strategy).cloned()
         });
-        let start = Instant::now();
-        let spec = TrialSpec {
-            trainable: candidate.trainable.clone(),
-            batch_norm: self.settings.batch_norm,
-            epochs,
-            batch_size: self.settings.batch_size,
-            optimizer: self.settings.optimizer,
-            plateau: self.settings.plateau,
-            early_stopping: self.settings.early_stopping,
-            class_weights: self.settings.class_weights,
-            seed: self.settings.split.seed,
-            shuffle: self.settings.split.shuffle,
+        let results = Results {
+            strategies: in_order.collect(),
+            interrupted,
+            ..Results::default()
         };
-        let mut recorder = Recorder {
-            metrics: self.run.metrics(&id)?,
-            log_steps: self.settings.log_steps,
-            watcher: self.watcher,
-            epochs: 0,
-        };
-        let outcome = self
-            .lab
-            .run(&spec, samples, &self.split.validation, &mut recorder)
-            .map_err(SearchError::from);
-        recorder.metrics.flush()?;
-        let outcome = match outcome {
-            Err(error) if error.ends_the_run() => return Err(error),
-            outcome => outcome,
-        };
-        let done = outcome.as_ref().ok();
-        let record = TrialRecord {
-            id,
-            strategy,
-            phase,
-            candidate: candidate.label.clone(),
-            layers: candidate.layers.clone(),
-            trained_parameters: done.map(|o| o.trained_parameters),
-            validation: done.and_then(TrialOutcome::validation),
-            best_epoch: done.map_or(0, |o| o.best_epoch),
-            epochs: recorder.epochs,
-            seconds: start.elapsed().as_secs_f64(),
-            same_as: None,
-            error: outcome.as_ref().err().map(ToString::to_string),
-        };
-        self.run.append_trial(&record)?;
-        self.watcher.trial_end(&record);
-        Ok(Trial { record, outcome })
+        self.run.write_results(&results)?;
+        Ok(results)
     }
 }
 
-/// A trial that has ended.
-struct Trial {
-    record: TrialRecord,
-    outcome: Result<TrialOutcome, SearchError>,
+/// What has ended, as the workers see it.
+struct State {
+    trials: Mutex<HashMap<String, TrialRecord>>,
+    strategies: Mutex<Vec<StrategyResult>>,
+    begun: AtomicUsize,
+    total: AtomicUsize,
 }
 
-fn failed(strategy: Strategy, start: Instant, error: &SearchError) -> StrategyResult {
-    StrategyResult {
-        name: strategy,
-        candidate: None,
-        layers: Vec::new(),
-        trial: None,
-        held_out: None,
-        sha256: None,
-        validation_accuracy: None,
-        held_out_accuracy: None,
-        trained_parameters: None,
-        seconds: start.elapsed().as_secs_f64(),
-        model: None,
-        error: Some(error.to_string()),
-    }
-}
-
-/// A step's line in the metrics.
-#[derive(Serialize)]
-struct StepLine {
-    step: usize,
-    loss: f32,
-}
-
-/// Writes a trial's metrics, passes its progress on, and stops it when asked to.
-struct Recorder<'a> {
-    metrics: MetricsFile,
-    log_steps: bool,
-    watcher: &'a dyn Watcher,
-    epochs: usize,
-}
-
-impl Recorder<'_> {
-    fn go_on(&self) -> Result<(), TrainingError> {
-        match self.watcher.stopped() {
-            true => Err(TrainingError::Stopped),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Observer for Recorder<'_> {
-    fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
-        self.watcher.features(done, total);
-        self.go_on()
+impl State {
+    fn has_ended(&self, strategy: Strategy) -> bool {
+        lock(&self.strategies).iter().any(|s| s.name == strategy)
     }
 
-    fn step(&mut self, step: usize, total: usize, loss: f32) -> Result<(), TrainingError> {
-        if self.log_steps {
-            self.metrics.line(&StepLine { step, loss })?;
-        }
-        self.watcher.step(step, total, loss);
-        self.go_on()
+    fn has_failed(&self, strategy: Strategy) -> bool {
+        let strategies = lock(&self.strategies);
+        strategies
+            .iter()
+            .any(|s| s.name == strategy && s.error.is_some())
     }
 
-    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), TrainingError> {
-        self.epochs = metrics.epoch;
-        self.metrics.line(metrics)?;
-        self.metrics.flush()?;
-        self.watcher.epoch(metrics);
+    /// Writes the records of a trial and its twins, unless an earlier process has.
+    fn keep(
+        &self,
+        runner: &Runner<'_>,
+        trial: &Trial,
+        record: &TrialRecord,
+    ) -> Result<(), SearchError> {
+        self.append(runner, record.clone())?;
+        self.twins(runner, trial)?;
+        runner.watcher.trial_end(record);
         Ok(())
     }
+
+    fn append(&self, runner: &Runner<'_>, record: TrialRecord) -> Result<(), SearchError> {
+        let mut trials = lock(&self.trials);
+        if !trials.contains_key(&record.id) {
+            runner.run.append_trial(&record)?;
+            trials.insert(record.id.clone(), record);
+        }
+        Ok(())
+    }
+
+    /// Writes the records of a trial's twins.
+    fn twins(&self, runner: &Runner<'_>, trial: &Trial) -> Result<(), SearchError> {
+        let Some(record) = lock(&self.trials).get(&trial.id).cloned() else {
+            return Ok(());
+        };
+        for (strategy, candidate) in &trial.twins {
+            let twin = TrialRecord {
+                id: trial_id(candidate, trial.phase),
+                strategy: *strategy,
+                candidate: candidate.label.clone(),
+                same_as: Some(record.id.clone()),
+                ..record.clone()
+            };
+            self.append(runner, twin)?;
+        }
+        Ok(())
+    }
+
+    fn end(
+        &self,
+        runner: &Runner<'_>,
+        plan: &Plan,
+        result: StrategyResult,
+    ) -> Result<(), SearchError> {
+        lock(&self.strategies).push(result.clone());
+        runner.write_results(plan, self, true)?;
+        runner.watcher.strategy_end(&result);
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }

@@ -1,243 +1,278 @@
 //! A whole run: from a model and data to tuned models.
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
 
-use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, image_input};
-use crate::autodiff::Operators;
-use crate::data::{Augment, Dataset, FeaturePrecision, Preprocess, Split, SplitFile, SplitOptions};
+use crate::analysis::{Analysis, AnalyzeOptions, image_input};
+use crate::data::{Dataset, Split, SplitFile};
 use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
-use crate::runtime::{Device, Runtime};
-use crate::strategy::{Network, Strategy};
+use crate::runtime::Runtime;
+use crate::strategy::Network;
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{
-    BatchNormMode, ClassWeights, Lab, LabOptions, Optimizer, Plateau, Trained, TrainingError,
-};
+use crate::training::{Lab, LabOptions, Trained, TrainingError};
 
 use super::emit::Emitter;
 use super::plan::Plan;
 use super::record::{RunRecord, skipped_summary};
+use super::repeats;
 use super::results::Results;
+use super::resume::unchanged;
 use super::rundir::RunDir;
-use super::runner::Runner;
+use super::runner::{Progress, Runner};
 use super::watch::Watcher;
-use super::{ModelCard, ModelInput, SearchError};
-
-/// How to tune.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The strategies, in the order they are run.
-    pub strategies: Vec<Strategy>,
-    /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
-    pub selection: Vec<String>,
-    /// The head.
-    pub head: HeadKind,
-    /// Share of values dropped in the head, 0 to 1.
-    pub dropout: f32,
-    /// Value to take as the last feature map; `None` to search for it.
-    pub features: Option<String>,
-    /// What ends a block.
-    pub delimiters: Delimiters,
-    /// How pixels become input; `None` for the model's own, else the default.
-    pub preprocess: Option<Preprocess>,
-    /// Height and width of images, for models that leave it open.
-    pub image_size: Option<(usize, usize)>,
-    /// Random changes to the images that are trained on.
-    pub augment: Augment,
-    /// Augmented views of each image that are made once and kept; `None` makes new ones in every
-    /// epoch.
-    pub views: Option<usize>,
-    /// How often the whole run is done, each time with the next seed; at least 1.
-    pub repeats: usize,
-    /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
-    /// dropout, and the order is also that of batches.
-    pub split: SplitOptions,
-    /// Which statistics a BatchNormalization takes while it is trained.
-    pub batch_norm: BatchNormMode,
-    /// The optimizer.
-    pub optimizer: Optimizer,
-    /// The learning-rate schedule.
-    pub plateau: Option<Plateau>,
-    /// Epochs without a better validation score after which a trial ends; `None` trains all.
-    pub early_stopping: Option<usize>,
-    /// How much the samples of each class count in the loss.
-    pub class_weights: ClassWeights,
-    /// Samples per step.
-    pub batch_size: usize,
-    /// Epochs of a winner.
-    pub epochs: usize,
-    /// Epochs of a candidate in the search.
-    pub search_epochs: usize,
-    /// Threads; 0 for all cores.
-    pub threads: usize,
-    /// What step graphs may be made of.
-    pub operators: Operators,
-    /// The device.
-    pub device: Device,
-    /// Bytes of cached features in memory.
-    pub memory_budget: u64,
-    /// The type in which cached features are kept.
-    pub feature_precision: FeaturePrecision,
-    /// Whether the metrics get a line per step.
-    pub log_steps: bool,
-}
-
-/// What to tune, and where the results go.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The model's file.
-    pub model: PathBuf,
-    /// The image folder or `.npz` file.
-    pub data: PathBuf,
-    /// The run's folder.
-    pub out: PathBuf,
-    /// Whether that folder may hold an earlier run, which is then replaced.
-    pub force: bool,
-    /// The command line, for the record.
-    pub command: Vec<String>,
-    /// How.
-    pub settings: Settings,
-}
+use super::{Job, ModelCard, ModelInput, SearchError, Settings};
 
 /// Tunes a model by every strategy asked for.
 ///
 /// A strategy that fails, for instance by a loss that is not a number, is recorded in the results,
-/// and the others go on.
+/// and the others go on. A run that is resumed comes to the same results as one that was never
+/// interrupted, and to the same models, byte by byte.
 ///
 /// # Errors
-/// When model, data and settings do not fit, the run's folder cannot be written, or no strategy
-/// works for this input.
+/// When model, data and settings do not fit, or are not those of the run that is resumed; the run's
+/// folder cannot be written or is in use; or no strategy works for this input.
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
     let settings = &job.settings;
-    RunDir::check(&job.out, job.force)?;
+    RunDir::check(&job.out, job.begin)?;
     settings.device.check(runtime)?;
     if settings.split.train_fraction <= 0.0 {
         return Err(SearchError::Setting(
             "the train fraction is 0: there is nothing to train on".to_owned(),
         ));
     }
-    let file = Model::open(&job.model)?;
-    file.ensure_fully_known()?;
-    let original = at_image_size(&file, settings.image_size)?;
-    let graph = Graph::from_model(&original)?;
-    let mut card = ModelCard::read(&original)?;
-    let input = ModelInput::of(
-        &graph,
-        &card,
-        settings.image_size,
-        settings.preprocess.as_ref(),
-    )?;
-    let analysis = Analysis::of(
-        &original,
-        &AnalyzeOptions {
-            delimiters: settings.delimiters.clone(),
-            features: settings.features.clone(),
-            image_size: Some((input.height, input.width)),
-            ..AnalyzeOptions::default()
-        },
-    )?;
-    let features = features(&analysis, settings.head).or_else(|error| {
-        // Where no feature map is found because of what no model may have, that is the news.
-        refuse_untrainable(&graph)?;
-        Err(error)
-    })?;
-
-    let dataset = input.open(
-        &job.data,
-        Some(&|done, total| watcher.decoding(done, total)),
-    )?;
-    if watcher.stopped() {
-        return Err(TrainingError::Stopped.into());
-    }
-    if let Some(skipped) = skipped_summary(&dataset) {
-        watcher.warning(&skipped);
-    }
-    let classes = classes(&graph, &dataset, &card, settings.head)?;
-    let head = HeadSpec {
-        dropout: settings.dropout,
-        ..HeadSpec::new(settings.head, classes.len(), settings.split.seed)
-    };
-    let grafted = graft(&original, features.as_ref(), &head)?;
-    let split = Split::of(&dataset, &settings.split)?;
-    let network = Network {
-        seed: settings.split.seed,
-        selection: &settings.selection,
-        ..Network::new(&analysis, &grafted, settings.head)
-    };
-    card = ModelCard {
-        classes: Some(classes),
-        preprocess: dataset
-            .is_images()
-            .then(|| input.spec.preprocess.clone())
-            .or(card.preprocess),
-        image_size: Some((input.height, input.width)),
-    };
-    let lab = Lab::new(
-        runtime,
-        &grafted,
-        &dataset,
-        input.spec.clone(),
-        LabOptions {
-            device: settings.device,
-            threads: settings.threads,
-            memory_budget: settings.memory_budget,
-            spill_dir: job.out.clone(),
-            operators: settings.operators,
-        },
-    )?;
-
-    let batch = settings.batch_size.clamp(1, split.train.len().max(1));
-    let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
-        lab.obstacles(batch, sets)
-    })?;
-    for strategy in &plan.strategies {
-        if let Some(first) = strategy.skipped.first() {
-            watcher.warning(&format!(
-                "{} of {} candidates of `{}` are left out, the first, {}, because {}",
-                strategy.skipped.len(),
-                strategy.skipped.len() + strategy.candidates.len(),
-                strategy.strategy,
-                first.id,
-                first.reason
-            ));
+    let opened = Opened::new(runtime, job, watcher)?;
+    let mut root: Option<RunDir> = None;
+    let mut results = Results::default();
+    for number in 1..=settings.repeats.max(1) {
+        let seed = settings.split.seed.wrapping_add(number as u64 - 1);
+        if settings.repeats > 1 {
+            watcher.repetition(number, settings.repeats, seed);
+        }
+        let came_to = opened.run(seed, number, &mut root)?;
+        let interrupted = came_to.interrupted;
+        if settings.repeats > 1 {
+            repeats::add(&mut results, came_to, seed, number);
+            if let Some(root) = &root {
+                root.write_results(&results)?;
+            }
+        } else {
+            results = came_to;
+        }
+        if interrupted {
+            break;
         }
     }
-    let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
-    let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
-    let trained = Trained {
-        parameters: &all,
-        batch_norm: settings.batch_norm,
-    };
-    if let Some(note) = lab.batch_norm_note(trained)? {
-        watcher.warning(&note);
+    Ok(results)
+}
+
+/// Model and data, which all repetitions share.
+struct Opened<'a> {
+    runtime: &'a Runtime,
+    job: &'a Job,
+    watcher: &'a dyn Watcher,
+    threads: usize,
+    file: Model,
+    original: Model,
+    card: ModelCard,
+    classes: Vec<String>,
+    input: ModelInput,
+    analysis: Analysis,
+    features: Option<Features>,
+    dataset: Dataset,
+}
+
+impl<'a> Opened<'a> {
+    fn new(
+        runtime: &'a Runtime,
+        job: &'a Job,
+        watcher: &'a dyn Watcher,
+    ) -> Result<Self, SearchError> {
+        let settings = &job.settings;
+        let file = Model::open(&job.model)?;
+        file.ensure_fully_known()?;
+        let original = at_image_size(&file, settings.image_size)?;
+        let graph = Graph::from_model(&original)?;
+        let card = ModelCard::read(&original)?;
+        let input = ModelInput::of(
+            &graph,
+            &card,
+            settings.image_size,
+            settings.preprocess.as_ref(),
+        )?;
+        let analysis = Analysis::of(
+            &original,
+            &AnalyzeOptions {
+                delimiters: settings.delimiters.clone(),
+                features: settings.features.clone(),
+                image_size: Some((input.height, input.width)),
+                ..AnalyzeOptions::default()
+            },
+        )?;
+        let features = features(&analysis, settings.head).or_else(|error| {
+            // Where no feature map is found because of what no model may have, that is the news.
+            refuse_untrainable(&graph)?;
+            Err(error)
+        })?;
+        let dataset = input.open(
+            &job.data,
+            Some(&|done, total| watcher.decoding(done, total)),
+        )?;
+        if watcher.stopped() {
+            return Err(TrainingError::Stopped.into());
+        }
+        if let Some(skipped) = skipped_summary(&dataset) {
+            watcher.warning(&skipped);
+        }
+        settings.augment.check(&dataset)?;
+        let classes = classes(&graph, &dataset, &card, settings.head)?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Ok(Opened {
+            runtime,
+            job,
+            watcher,
+            threads: match settings.threads {
+                0 => cores,
+                threads => threads,
+            },
+            card: ModelCard {
+                classes: Some(classes.clone()),
+                preprocess: dataset
+                    .is_images()
+                    .then(|| input.spec.preprocess.clone())
+                    .or(card.preprocess),
+                image_size: Some((input.height, input.width)),
+            },
+            classes,
+            file,
+            original,
+            input,
+            analysis,
+            features,
+            dataset,
+        })
     }
 
-    let run = RunDir::create(&job.out, job.force)?;
-    run.write_run(&RunRecord::new(
-        job, runtime, &file, &analysis, &dataset, &split, &input, &plan,
-    ))?;
-    run.write_split(&SplitFile::new(&split, &dataset))?;
-    Runner {
-        lab: &lab,
-        split: &split,
-        settings,
-        run: &run,
-        emitter: Emitter {
-            runtime,
-            device: settings.device,
-            threads: settings.threads,
-            original: &original,
-            grafted: &grafted,
-            dataset: &dataset,
-            input: &input.spec,
-            batch_norm: settings.batch_norm,
-            card,
-        },
-        watcher,
-        begun: 0,
-        total: plan.trials(),
+    /// One repetition, from 1; the first takes possession of the run's folder.
+    fn run(
+        &self,
+        seed: u64,
+        number: usize,
+        root: &mut Option<RunDir>,
+    ) -> Result<Results, SearchError> {
+        let Job { out, begin, .. } = self.job;
+        let mut settings = Settings {
+            threads: self.threads,
+            ..self.job.settings.clone()
+        };
+        settings.split.seed = seed;
+        if number > 1 {
+            settings.repeats = 1;
+        }
+        let head = HeadSpec {
+            dropout: settings.dropout,
+            ..HeadSpec::new(settings.head, self.classes.len(), seed)
+        };
+        let grafted = graft(&self.original, self.features.as_ref(), &head)?;
+        let split = Split::of(&self.dataset, &settings.split)?;
+        let network = Network {
+            seed,
+            selection: &settings.selection,
+            ..Network::new(&self.analysis, &grafted, settings.head)
+        };
+        let lab = Lab::new(
+            self.runtime,
+            &grafted,
+            &self.dataset,
+            self.input.spec.clone(),
+            LabOptions {
+                device: settings.device,
+                threads: settings.threads,
+                memory_budget: settings.memory_budget.saturating_sub(self.dataset.bytes()),
+                feature_precision: settings.feature_precision,
+                spill_dir: out.clone(),
+                operators: settings.operators,
+                augment: settings.augment,
+                views: settings.views.and_then(NonZeroUsize::new),
+            },
+        )?;
+        let batch = settings.batch_size.clamp(1, split.train.len().max(1));
+        let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
+            lab.obstacles(batch, sets)
+        })?;
+        if number == 1 {
+            self.warn(&plan, &lab)?;
+        }
+        let run = match root {
+            None => root.insert(RunDir::take(out, *begin)?),
+            Some(root) => &mut root.repetition(number)?,
+        };
+        let record = RunRecord::new(
+            (self.job, &settings),
+            self.runtime,
+            &self.file,
+            &self.analysis,
+            (&self.dataset, &split),
+            &self.input,
+            &plan,
+        );
+        let mut progress = Progress::default();
+        match RunDir::read_run(run.root())? {
+            Some(began) => {
+                unchanged(&began, &record)?;
+                progress = Progress {
+                    trials: run.read_trials()?,
+                    strategies: run.read_results()?.strategies,
+                };
+                self.watcher.resumed(progress.trials.len());
+            }
+            None => run.begin(&record, &SplitFile::new(&split, &self.dataset))?,
+        }
+        Runner {
+            lab: &lab,
+            network: &network,
+            split: &split,
+            settings: &settings,
+            run,
+            emitter: Emitter {
+                runtime: self.runtime,
+                device: settings.device,
+                threads: settings.threads,
+                original: &self.original,
+                grafted: &grafted,
+                dataset: &self.dataset,
+                input: &self.input.spec,
+                batch_norm: settings.batch_norm,
+                card: self.card.clone(),
+            },
+            watcher: self.watcher,
+        }
+        .run(&plan, progress)
     }
-    .run(&plan)
+
+    fn warn(&self, plan: &Plan, lab: &Lab<'_>) -> Result<(), SearchError> {
+        for strategy in &plan.strategies {
+            if let Some(first) = strategy.skipped.first() {
+                self.watcher.warning(&format!(
+                    "{} of {} candidates of `{}` are left out, the first, {}, because {}",
+                    strategy.skipped.len(),
+                    strategy.skipped.len() + strategy.candidates.len(),
+                    strategy.strategy,
+                    first.id,
+                    first.reason
+                ));
+            }
+        }
+        let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
+        let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
+        let trained = Trained {
+            parameters: &all,
+            batch_norm: self.job.settings.batch_norm,
+        };
+        if let Some(note) = lab.batch_norm_note(trained)? {
+            self.watcher.warning(&note);
+        }
+        Ok(())
+    }
 }
 
 /// The model made for the image size asked for, where it declares another.

@@ -13,13 +13,14 @@ pub struct TrialStart<'a> {
     pub number: usize,
     /// Trials of the run.
     pub total: usize,
-    /// Epochs it will train.
+    /// Epochs it will train, at most.
     pub epochs: usize,
 }
 
-/// Hears of a run's progress; may stop it.
+/// Hears of a run's progress; may stop it. Trials run side by side, so any method may be called
+/// from any thread; `trial` is the identity of the trial that is spoken of.
 pub trait Watcher: Sync {
-    /// `done` of `total` images are decoded. Called from several threads.
+    /// `done` of `total` images are decoded.
     fn decoding(&self, done: usize, total: usize) {
         let _ = (done, total);
     }
@@ -27,21 +28,33 @@ pub trait Watcher: Sync {
     fn warning(&self, text: &str) {
         let _ = text;
     }
+    /// Model `number` (from 1) of `total` of a study begins.
+    fn model(&self, name: &str, number: usize, total: usize) {
+        let _ = (name, number, total);
+    }
+    /// Repetition `number` (from 1) of `total` begins, with this seed.
+    fn repetition(&self, number: usize, total: usize, seed: u64) {
+        let _ = (number, total, seed);
+    }
+    /// `finished` trials of an earlier process are taken over.
+    fn resumed(&self, finished: usize) {
+        let _ = finished;
+    }
     /// A trial begins.
     fn trial(&self, start: &TrialStart<'_>) {
         let _ = start;
     }
     /// `done` of `total` samples have passed through the frozen layers.
-    fn features(&self, done: usize, total: usize) {
-        let _ = (done, total);
+    fn features(&self, trial: &str, done: usize, total: usize) {
+        let _ = (trial, done, total);
     }
     /// Step `step` of `total` had this loss.
-    fn step(&self, step: usize, total: usize, loss: f32) {
-        let _ = (step, total, loss);
+    fn step(&self, trial: &str, step: usize, total: usize, loss: f32) {
+        let _ = (trial, step, total, loss);
     }
     /// An epoch has ended.
-    fn epoch(&self, metrics: &EpochMetrics) {
-        let _ = metrics;
+    fn epoch(&self, trial: &str, metrics: &EpochMetrics) {
+        let _ = (trial, metrics);
     }
     /// A trial has ended.
     fn trial_end(&self, trial: &TrialRecord) {

@@ -14,7 +14,7 @@ use super::parameters::parameter_buffers;
 use super::program::{Prepared, prefix_graph, step_program};
 use super::sessions::{Bound, PrefixRun, SessionMaker, usable};
 use super::trial::update;
-use super::{Moments, Optimizer, TrainingError};
+use super::{Divergence, Moments, Optimizer, TrainingError};
 
 /// What is timed.
 #[derive(Clone, Debug)]
@@ -103,10 +103,10 @@ impl Bench {
         let prefix = prefix_graph(&prepared, &program.features)?;
         let flops = flops(&prepared, &options.trainable)?;
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
-        let sessions = SessionMaker::new(runtime, options.device, options.threads);
-        let step = sessions.bind(program, "training step", &parameters)?;
+        let sessions = SessionMaker::new(runtime, options.device, operators);
+        let step = sessions.bind(program, "training step", &parameters, options.threads)?;
         let prefix = match prefix {
-            Some(graph) => Some(sessions.bind_prefix(&graph, &prepared.input)?),
+            Some(graph) => Some(sessions.bind_prefix(&graph, &prepared.input, options.threads)?),
             None => None,
         };
         match (&prefix, step.features.as_slice()) {
@@ -153,7 +153,7 @@ impl Bench {
             return Err(TrainingError::Diverged {
                 step,
                 epoch: 1,
-                loss,
+                what: Divergence::Loss(loss),
             });
         }
         update(

@@ -1,5 +1,8 @@
 //! Errors of training.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use crate::autodiff::AutodiffError;
 use crate::data::DataError;
 use crate::graph::GraphError;
@@ -11,15 +14,15 @@ use crate::surgery::SurgeryError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {
-    /// The loss of a step is not a number or infinite.
-    #[error("the loss is {loss} at step {step} (epoch {epoch}); training has diverged")]
+    /// A number that training goes on from or is judged by is not a number or infinite.
+    #[error("{what} at step {step} (epoch {epoch}); training has diverged")]
     Diverged {
         /// Step in the trial, from 1.
         step: usize,
         /// Epoch, from 1.
         epoch: usize,
-        /// The loss.
-        loss: f32,
+        /// Which number.
+        what: Divergence,
     },
     /// A label does not fit the model's classes.
     #[error("{name} has label {label}, but the model has {classes} classes (0 to {})", classes - 1)]
@@ -34,6 +37,14 @@ pub enum TrainingError {
     /// Data and model do not fit.
     #[error("{0}")]
     Mismatch(String),
+    /// A checkpoint cannot be continued from: it is damaged, or of another trial.
+    #[error("cannot continue from {}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or what differs.
+        reason: String,
+    },
     /// There is nothing to train on.
     #[error("there are no samples to train on")]
     NoSamples,
@@ -60,14 +71,36 @@ pub enum TrainingError {
     Runtime(#[from] RuntimeError),
 }
 
+/// What is no longer finite.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Divergence {
+    /// The loss of a step, before its update.
+    Loss(f32),
+    /// The loss on the validation samples, after the epoch.
+    Validation(f64),
+    /// Values of the parameter of this name, after the epoch.
+    Parameter(String),
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Divergence::Loss(loss) => write!(f, "the loss is {loss}"),
+            Divergence::Validation(loss) => write!(f, "the validation loss is {loss}"),
+            Divergence::Parameter(name) => write!(f, "`{name}` has values that are not finite"),
+        }
+    }
+}
+
 impl TrainingError {
     /// Whether the user's input, rather than this machine, is at fault.
     pub fn is_bad_input(&self) -> bool {
         match self {
             TrainingError::Diverged { .. } | TrainingError::Stopped => false,
-            TrainingError::Label { .. } | TrainingError::Mismatch(_) | TrainingError::NoSamples => {
-                true
-            }
+            TrainingError::Label { .. }
+            | TrainingError::Mismatch(_)
+            | TrainingError::Checkpoint { .. }
+            | TrainingError::NoSamples => true,
             TrainingError::Autodiff(e) => e.is_bad_input(),
             TrainingError::Graph(e) => e.is_bad_input(),
             TrainingError::Onnx(e) => e.is_bad_input(),

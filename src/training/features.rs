@@ -1,84 +1,219 @@
-//! The frozen values that a trial's step reads: cached, or the model's input itself.
+//! The frozen values that a trial's step reads: kept, computed in the step, or the model's input
+//! itself.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 
-use crate::data::FeatureStore;
+use crate::data::{Augment, Augmenter, FeatureStore, View};
 use crate::runtime::Buffer;
 
 use super::TrainingError;
-use super::lab::{Lab, LabOptions};
-use super::program::Port;
+use super::lab::Lab;
+use super::live::Live;
 
-/// Where a step's features come from.
-pub(super) enum Features {
-    /// The model's input: made from the samples at each step.
-    Input,
-    /// Outputs of the frozen prefix, computed once.
-    Cached {
-        store: FeatureStore,
-        /// Row of each sample in the store.
-        rows: HashMap<usize, usize>,
+/// What samples are gathered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// To predict or to be watched: as they are.
+    Plain,
+    /// To be trained on in this epoch, from 1: augmented if that is asked for.
+    Train {
+        /// The epoch.
+        epoch: usize,
     },
 }
 
-impl Features {
-    /// An empty cache for these values of these samples.
-    pub fn store(
-        ports: &[Port],
-        samples: &[usize],
-        options: &LabOptions,
-    ) -> Result<Self, TrainingError> {
-        let lengths: Vec<usize> = ports.iter().map(|p| p.dims[1..].iter().product()).collect();
-        let rows: HashMap<usize, usize> =
-            samples.iter().enumerate().map(|(r, &s)| (s, r)).collect();
-        let store = FeatureStore::new(
-            samples.len(),
-            &lengths,
-            options.memory_budget,
-            &options.spill_dir,
-        )?;
-        Ok(Features::Cached { store, rows })
+/// Which version of a sample a pass takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Versions {
+    /// How samples are changed, and the seed of it.
+    pub augmenter: Augmenter,
+    /// Number of versions that epochs take in turn; without it each epoch has its own.
+    pub views: Option<NonZeroUsize>,
+}
+
+impl Versions {
+    /// Whether there are no other than the samples as they are.
+    pub fn plain(&self) -> bool {
+        self.augmenter.augment == Augment::None
     }
 
-    /// Keeps the prefix's outputs for `samples`.
-    pub fn write(&mut self, samples: &[usize], outputs: &[Buffer]) -> Result<(), TrainingError> {
-        let Features::Cached { store, rows } = self else {
-            return Ok(());
-        };
-        for (value, buffer) in outputs.iter().enumerate() {
+    fn number(&self, pass: Pass) -> Option<u64> {
+        match pass {
+            Pass::Train { epoch } if !self.plain() => {
+                let number = epoch.saturating_sub(1);
+                Some(self.views.map_or(number, |views| number % views) as u64)
+            }
+            _ => None,
+        }
+    }
+
+    /// The views that `pass` takes of `samples`.
+    pub fn views(&self, samples: &[usize], pass: Pass) -> Vec<View> {
+        let number = self.number(pass);
+        let view = |&sample: &usize| View { sample, number };
+        samples.iter().map(view).collect()
+    }
+}
+
+/// Where a step's frozen values come from. Any number of trials may read from it at once.
+pub struct Features {
+    source: Source,
+    versions: Versions,
+}
+
+enum Source {
+    /// The model's input: made from the samples at each step.
+    Input,
+    /// Outputs of the frozen layers: those of some views are kept, the others computed.
+    Frozen { kept: Option<Kept>, live: Live },
+}
+
+/// Values computed once.
+pub(super) struct Kept {
+    pub store: FeatureStore,
+    /// Row of each view in the store.
+    pub rows: Arc<HashMap<View, usize>>,
+}
+
+impl Kept {
+    /// The rows of `views`, if all are kept.
+    fn rows(&self, views: &[View]) -> Option<Vec<usize>> {
+        views.iter().map(|v| self.rows.get(v).copied()).collect()
+    }
+
+    /// Reads rows into the first rows of buffers.
+    fn read(&self, rows: &[usize], buffers: &[Buffer]) -> Result<(), TrainingError> {
+        for (value, buffer) in buffers.iter().enumerate() {
+            let mut target = buffer.as_f32_mut()?;
+            let len = self.store.row_lens().get(value).copied().unwrap_or(0);
+            let count = target.len().min(rows.len() * len);
+            self.store.gather(value, rows, &mut target[..count])?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the first rows of buffers as those of `views`.
+    pub fn write(&mut self, views: &[View], buffers: &[Buffer]) -> Result<(), TrainingError> {
+        for (value, buffer) in buffers.iter().enumerate() {
+            let len = self.store.row_lens().get(value).copied().unwrap_or(0);
             let data = buffer.as_f32()?;
-            let length = data.len() / samples.len().max(1);
-            for (sample, row) in samples.iter().zip(data.chunks(length.max(1))) {
-                if let Some(&at) = rows.get(sample) {
-                    store.write(value, at, row)?;
+            for (view, row) in views.iter().zip(data.chunks_exact(len.max(1))) {
+                if let Some(&at) = self.rows.get(view) {
+                    self.store.write(value, at, row)?;
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Writes the features of `samples` into a program's feature buffers.
-    pub fn gather(
+impl Features {
+    /// Those that are the model's input.
+    pub(super) fn input(versions: Versions) -> Self {
+        Features {
+            source: Source::Input,
+            versions,
+        }
+    }
+
+    /// Those that are outputs of frozen layers.
+    pub(super) fn frozen(kept: Option<Kept>, live: Live, versions: Versions) -> Self {
+        Features {
+            source: Source::Frozen { kept, live },
+            versions,
+        }
+    }
+
+    /// Whether some views' values are kept.
+    pub fn is_kept(&self) -> bool {
+        self.store().is_some()
+    }
+
+    /// What is kept.
+    pub(super) fn store(&self) -> Option<&FeatureStore> {
+        match &self.source {
+            Source::Frozen {
+                kept: Some(kept), ..
+            } => Some(&kept.store),
+            _ => None,
+        }
+    }
+
+    /// Writes the values for `samples` into a program's feature buffers, which are for as many.
+    ///
+    /// # Errors
+    /// When the buffers do not fit or the runtime fails.
+    pub(super) fn gather(
         &self,
         lab: &Lab<'_>,
         samples: &[usize],
         buffers: &[Buffer],
+        pass: Pass,
     ) -> Result<(), TrainingError> {
-        match self {
-            Features::Input => match buffers {
-                [input] => lab.write_input(samples, input),
+        let views = self.versions.views(samples, pass);
+        let augmenter = &self.versions.augmenter;
+        match &self.source {
+            Source::Input => match buffers {
+                [input] => lab.write_views(&views, augmenter, &mut input.as_f32_mut()?),
                 _ => Ok(()),
             },
-            Features::Cached { store, rows } => {
-                let rows: Vec<usize> = samples
-                    .iter()
-                    .filter_map(|s| rows.get(s).copied())
-                    .collect();
-                for (value, buffer) in buffers.iter().enumerate() {
-                    store.gather(value, &rows, &mut buffer.as_f32_mut()?)?;
+            Source::Frozen { kept, live } => {
+                let found = kept.as_ref().and_then(|k| Some((k, k.rows(&views)?)));
+                match found {
+                    Some((kept, rows)) => kept.read(&rows, buffers),
+                    None => live.compute(lab, &views, augmenter, buffers),
                 }
-                Ok(())
             }
         }
+    }
+
+    /// Writes the kept values of `views` into the first rows of buffers.
+    pub(super) fn gather_kept(
+        &self,
+        views: &[View],
+        buffers: &[Buffer],
+    ) -> Result<(), TrainingError> {
+        let found = match &self.source {
+            Source::Frozen {
+                kept: Some(kept), ..
+            } => kept.rows(views).map(|rows| (kept, rows)),
+            _ => None,
+        };
+        match found {
+            Some((kept, rows)) => kept.read(&rows, buffers),
+            None => Err(TrainingError::Mismatch(
+                "values are asked for that were not kept".into(),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(augment: Augment, views: Option<usize>) -> Vec<Option<u64>> {
+        let versions = Versions {
+            augmenter: Augmenter { augment, seed: 1 },
+            views: views.and_then(NonZeroUsize::new),
+        };
+        (1..=5)
+            .map(|epoch| versions.number(Pass::Train { epoch }))
+            .chain([versions.number(Pass::Plain)])
+            .collect()
+    }
+
+    #[test]
+    fn epochs_have_versions_of_their_own_or_take_some_in_turn() {
+        let some = |list: [u64; 5]| {
+            let mut numbers = list.map(Some).to_vec();
+            numbers.push(None);
+            numbers
+        };
+        assert_eq!(numbers(Augment::Flip, None), some([0, 1, 2, 3, 4]));
+        assert_eq!(numbers(Augment::Flip, Some(2)), some([0, 1, 0, 1, 0]));
+        assert_eq!(numbers(Augment::None, Some(2)), [None; 6]);
     }
 }

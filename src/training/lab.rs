@@ -1,20 +1,27 @@
 //! Where trials run: a network, data, a device.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::autodiff::Operators;
-use crate::data::{Dataset, Layout, Preprocess};
-use crate::runtime::{Buffer, Device, Runtime};
+use crate::data::{
+    Augment, Augmenter, Dataset, FeaturePrecision, Layout, MemoryBudget, Preprocess, View,
+};
+use crate::graph::Graph;
+use crate::runtime::{Buffer, Device, Runtime, Session};
 use crate::surgery::{Grafted, trained_batch_norms};
 
-use super::features::Features;
+use super::bank::FeatureBank;
+use super::features::{Features, Pass, Versions};
+use super::live::Live;
 use super::parameters::parameter_buffers;
-use super::program::{Port, Prepared, boundary, evaluation_program, prefix_graph, step_program};
+use super::program::{Prepared, boundary, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, Sessions, usable};
 use super::{BatchNormMode, Observer, Predictions, Trained, TrainingError, TrialSpec};
 
 /// Samples per run of the frozen prefix and of evaluation.
-const EVALUATION_BATCH: usize = 16;
+pub(super) const EVALUATION_BATCH: usize = 8;
 
 /// How samples become the model's input.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,24 +47,36 @@ impl InputSpec {
 pub struct LabOptions {
     /// The device.
     pub device: Device,
-    /// Threads per session; 0 for all cores.
+    /// Threads per session of the frozen prefix and of predictions; 0 for all cores. A trial's own
+    /// sessions have [`TrialSpec::threads`].
     pub threads: usize,
-    /// Bytes of frozen features that may be held in memory; beyond it they are held in a file.
+    /// Bytes of frozen features that may be held in memory; beyond it they are held in files.
     pub memory_budget: u64,
-    /// Folder for that file.
+    /// Folder for those files.
     pub spill_dir: PathBuf,
+    /// The type in which frozen features are held.
+    pub feature_precision: FeaturePrecision,
+    /// How images are changed while they are trained on.
+    pub augment: Augment,
+    /// Number of augmented versions of each image, which epochs take in turn and whose features are
+    /// kept; without it every epoch makes its own.
+    pub views: Option<NonZeroUsize>,
     /// What the step graphs may be made of; devices other than the processor have standard
     /// operators alone.
     pub operators: Operators,
 }
 
 /// A grafted network with its data, on which trials are run.
+///
+/// It may be shared between threads that run trials side by side.
 pub struct Lab<'a> {
     pub(super) network: &'a Grafted,
     pub(super) dataset: &'a Dataset,
     input: InputSpec,
     sessions: SessionMaker<'a>,
-    options: LabOptions,
+    pub(super) options: LabOptions,
+    /// What all features of the lab share.
+    pub(super) budget: MemoryBudget,
     sample_dims: Vec<usize>,
 }
 
@@ -65,7 +84,8 @@ impl<'a> Lab<'a> {
     /// A lab for `network` and `dataset`, whose samples must fit the network's input.
     ///
     /// # Errors
-    /// When labels do not fit the model's classes, or the model cannot be brought to normal form.
+    /// When labels do not fit the model's classes, arrays are to be augmented, or the model cannot be
+    /// brought to normal form.
     pub fn new(
         runtime: &'a Runtime,
         network: &'a Grafted,
@@ -73,12 +93,14 @@ impl<'a> Lab<'a> {
         input: InputSpec,
         options: LabOptions,
     ) -> Result<Self, TrainingError> {
+        options.augment.check(dataset)?;
         let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
-            sessions: SessionMaker::new(runtime, options.device, options.threads),
+            sessions: SessionMaker::new(runtime, options.device, options.operators),
             network,
             dataset,
             input,
+            budget: MemoryBudget::new(options.memory_budget),
             options,
             sample_dims,
         };
@@ -96,7 +118,7 @@ impl<'a> Lab<'a> {
         Ok(lab)
     }
 
-    fn operators(&self) -> Operators {
+    pub(super) fn operators(&self) -> Operators {
         usable(self.options.operators, self.options.device)
     }
 
@@ -139,8 +161,9 @@ impl<'a> Lab<'a> {
             parameters: &names,
             batch_norm: BatchNormMode::Frozen,
         };
-        let features = self.features(given, samples, &mut ())?;
-        let bind = |n| self.bind_evaluation(given, n, &buffers);
+        // Each sample is read once: nothing is kept.
+        let features = self.live_features(given)?;
+        let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
         self.evaluate(&features, samples, &mut Sessions::default(), bind)
     }
 
@@ -160,8 +183,10 @@ impl<'a> Lab<'a> {
         let parameters = self.initial_parameters(trained.parameters)?;
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
-        let mut bound = self.sessions.bind(program, "gradients", &parameters)?;
-        features.gather(self, samples, &bound.features)?;
+        let mut bound =
+            self.sessions
+                .bind(program, "gradients", &parameters, self.options.threads)?;
+        features.gather(self, samples, &bound.features, Pass::Plain)?;
         bound.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
         let gradients = trained
@@ -203,56 +228,49 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// The frozen features of `samples` (not yet computed where they are the input itself).
-    pub(super) fn features(
+    /// The frozen features of `samples` as they are, for a trial that trains `trained` (not yet
+    /// computed where they are the input itself). Several trials share a [`FeatureBank`].
+    ///
+    /// # Errors
+    /// When the observer asks to stop, neither memory nor disk has room, or the runtime fails.
+    pub fn features(
         &self,
         trained: Trained<'_>,
         samples: &[usize],
         observer: &mut dyn Observer,
-    ) -> Result<Features, TrainingError> {
-        let batch = EVALUATION_BATCH.min(samples.len().max(1));
-        let (prepared, ports) = self.prefix(trained, batch)?;
-        let Some(graph) = prefix_graph(&prepared, &ports)? else {
-            return Ok(Features::Input);
-        };
-        let mut store = Features::store(&ports, samples, &self.options)?;
-        let mut sessions = Sessions::default();
-        for (done, rows) in samples.chunks(batch).enumerate() {
-            observer.features(done * batch, samples.len())?;
-            let run = sessions.get(rows.len(), || {
-                if rows.len() == batch {
-                    return self.sessions.bind_prefix(&graph, &prepared.input);
-                }
-                let (rest, ports) = self.prefix(trained, rows.len())?;
-                match prefix_graph(&rest, &ports)? {
-                    Some(graph) => self.sessions.bind_prefix(&graph, &rest.input),
-                    None => Err(TrainingError::Mismatch(
-                        "the frozen part depends on the batch size".into(),
-                    )),
-                }
-            })?;
-            self.write_input(rows, &run.input)?;
-            run.session.run_bound(&mut run.binding)?;
-            store.write(rows, &run.outputs)?;
-        }
-        observer.features(samples.len(), samples.len())?;
-        Ok(store)
+    ) -> Result<Arc<Features>, TrainingError> {
+        let threads = self.options.threads;
+        FeatureBank::with(
+            self,
+            &[trained],
+            (samples, &[]),
+            Versions::default(),
+            threads,
+        )?
+        .features(0, observer)
     }
 
-    /// The network for `batch` samples, and the frozen values at which its trained part begins.
-    ///
-    /// Those are found with batch normalisation folded, as in the step, but the network is left
-    /// unfolded: a runtime fuses it better where all weights are constant.
-    fn prefix(
-        &self,
-        trained: Trained<'_>,
-        batch: usize,
-    ) -> Result<(Prepared, Vec<Port>), TrainingError> {
-        let prepared = self.prepare_for(trained, batch)?;
-        let mut folded = prepared.clone();
+    /// Frozen features of any samples, computed when they are asked for.
+    fn live_features(&self, trained: Trained<'_>) -> Result<Features, TrainingError> {
+        let mut folded = self.prepare_for(trained, 1)?;
         folded.fold()?;
         let ports = boundary(&folded, trained.parameters)?;
-        Ok((prepared, ports))
+        let values: Vec<String> = ports.into_iter().map(|p| p.name).collect();
+        let versions = Versions::default();
+        if values.iter().all(|name| *name == folded.input) {
+            return Ok(Features::input(versions));
+        }
+        let live = Live::new(values, self.options.threads);
+        Ok(Features::frozen(None, live, versions))
+    }
+
+    /// A session for some of the frozen layers; 0 `threads` for all cores.
+    pub(super) fn frozen_session(
+        &self,
+        graph: &Graph,
+        threads: usize,
+    ) -> Result<Session, TrainingError> {
+        self.sessions.frozen(graph, threads)
     }
 
     pub(super) fn evaluate(
@@ -266,7 +284,7 @@ impl<'a> Lab<'a> {
         let mut classes = 0;
         for rows in samples.chunks(EVALUATION_BATCH) {
             let bound = sessions.get(rows.len(), || bind(rows.len()))?;
-            features.gather(self, rows, &bound.features)?;
+            features.gather(self, rows, &bound.features, Pass::Plain)?;
             bound.session.run_bound(&mut bound.binding)?;
             logits.extend_from_slice(&bound.logits.as_f32()?);
             classes = bound.program.logits.dims[1];
@@ -278,25 +296,32 @@ impl<'a> Lab<'a> {
         })
     }
 
-    /// Writes the model's input for `rows` into a buffer of that many samples.
-    pub(super) fn write_input(&self, rows: &[usize], buffer: &Buffer) -> Result<(), TrainingError> {
-        let mut values = buffer.as_f32_mut()?;
+    /// Writes the model's input for some views of samples.
+    pub(super) fn write_views(
+        &self,
+        views: &[View],
+        augmenter: &Augmenter,
+        values: &mut [f32],
+    ) -> Result<(), TrainingError> {
         let InputSpec { preprocess, layout } = &self.input;
         self.dataset
-            .write_batch(rows, preprocess, *layout, &mut values)?;
+            .write_views(views, augmenter, preprocess, *layout, values)?;
         Ok(())
     }
 
     pub(super) fn bind_step(
         &self,
         spec: &TrialSpec,
+        class_weights: Option<&[f32]>,
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let prepared = self.prepare_for(spec.trained(), batch)?;
+        let mut prepared = self.prepare_for(spec.trained(), batch)?;
+        prepared.class_weights = class_weights.map(<[f32]>::to_vec);
         let dropout = &self.network.dropout;
         let program = step_program(&prepared, &spec.trainable, dropout, self.operators())?;
-        self.sessions.bind(program, "training step", parameters)
+        self.sessions
+            .bind(program, "training step", parameters, spec.threads)
     }
 
     pub(super) fn bind_evaluation(
@@ -304,10 +329,12 @@ impl<'a> Lab<'a> {
         trained: Trained<'_>,
         batch: usize,
         parameters: &[Buffer],
+        threads: usize,
     ) -> Result<Bound, TrainingError> {
         let prepared = self.prepare_for(trained, batch)?;
         let program = evaluation_program(&prepared, trained.parameters, self.operators())?;
-        self.sessions.bind(program, "evaluation", parameters)
+        self.sessions
+            .bind(program, "evaluation", parameters, threads)
     }
 
     pub(super) fn initial_parameters(

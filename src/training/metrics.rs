@@ -5,12 +5,21 @@ use serde::{Deserialize, Serialize};
 /// Accuracy and loss over a set of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Share of samples whose highest logit is their label's, 0 to 1.
+    /// Share of samples whose highest logit is their label's, 0 to 1. One of whose logits some are
+    /// not a number counts as wrong.
     pub accuracy: f64,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy; not a number, or infinite, if that of one sample is.
     pub loss: f64,
     /// Number of samples.
     pub count: usize,
+}
+
+impl Score {
+    /// Whether this has the higher accuracy, or the same and a lower loss.
+    pub fn is_better_than(&self, other: &Score) -> bool {
+        self.accuracy > other.accuracy
+            || (self.accuracy == other.accuracy && self.loss < other.loss)
+    }
 }
 
 /// The logits of a set of samples, with their labels.
@@ -38,7 +47,8 @@ pub struct ClassScore {
 }
 
 impl Predictions {
-    /// The class with the highest logit of each sample; the first of equal ones.
+    /// The class with the highest logit of each sample; the first of equal ones. Not a number is
+    /// never the highest.
     pub fn classes(&self) -> Vec<usize> {
         self.logits
             .chunks(self.classes.max(1))
@@ -53,10 +63,14 @@ impl Predictions {
         let mut loss = 0f64;
         for (row, &label) in self.logits.chunks(self.classes.max(1)).zip(&self.labels) {
             let label = usize::try_from(label).unwrap_or(usize::MAX);
-            right += usize::from(argmax(row) == label);
+            right += usize::from(argmax(row) == label && !row.iter().any(|z| z.is_nan()));
             loss -= row
                 .get(label)
                 .map_or(f64::NEG_INFINITY, |&z| f64::from(z) - log_sum_exp(row));
+        }
+        // Of either sign; with this one `total_cmp` puts it behind all numbers.
+        if loss.is_nan() {
+            loss = f64::NAN.copysign(1.0);
         }
         let n = count.max(1) as f64;
         Score {
@@ -114,7 +128,7 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
 fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (i, value) in row.iter().enumerate() {
-        if *value > row[best] {
+        if *value > row[best] || (row[best].is_nan() && !value.is_nan()) {
             best = i;
         }
     }
@@ -134,6 +148,23 @@ fn log_sum_exp(row: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logits_that_are_not_numbers_are_wrong_and_sort_last() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY] {
+            let predictions = Predictions {
+                logits: vec![bad, 0.0, 1.0, 0.0],
+                labels: vec![0, 0],
+                classes: 2,
+            };
+            let score = predictions.score();
+            let infinite = bad.is_infinite();
+            assert_eq!(score.accuracy, if infinite { 1.0 } else { 0.5 });
+            assert!(score.loss.is_nan());
+            assert!(score.loss.total_cmp(&f64::INFINITY).is_gt());
+            assert_eq!(predictions.classes(), [usize::from(!infinite), 0]);
+        }
+    }
 
     #[test]
     fn scores_of_a_small_confusion_matrix() {

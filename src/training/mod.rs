@@ -1,27 +1,38 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
 
+mod bank;
 mod batch_norm;
 mod bench;
+mod chain;
+mod checkpoint;
+mod cost;
 mod differentiate;
 mod dropout;
 mod error;
 mod features;
+mod identity;
 mod inference;
 mod lab;
+mod live;
 mod metrics;
 mod optimizer;
 mod parameters;
+mod prefix;
 pub mod program;
 mod reach;
 mod schedule;
 mod sessions;
 mod spec;
+mod stages;
 mod trial;
 
+pub use bank::{BankOptions, FeatureBank};
 pub use batch_norm::{BatchNormMode, StepNorm, Trained};
 pub use bench::{Bench, BenchOptions, Flops, StepSeconds};
+pub use checkpoint::Checkpointing;
 pub use differentiate::{Differentiated, differentiate};
-pub use error::TrainingError;
+pub use error::{Divergence, TrainingError};
+pub use features::{Features, Pass};
 pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};
 pub use metrics::{ClassScore, Predictions, Score, softmax};

@@ -50,11 +50,21 @@ const EPSILON: f32 = 1e-8;
 /// What an optimizer remembers of one parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
+    /// Adam's mean of gradients, SGD's velocity; empty before the first step or if not kept.
+    pub(super) first: Vec<f32>,
+    /// Adam's mean of squared gradients; empty before the first step or if not kept.
+    pub(super) second: Vec<f32>,
 }
 
 impl Optimizer {
+    /// Which of the first and second moments it keeps.
+    pub(super) fn kept_moments(&self) -> [bool; 2] {
+        match self.kind {
+            OptimizerKind::Sgd => [self.momentum != 0.0, false],
+            OptimizerKind::Adam | OptimizerKind::Adamw => [true, true],
+        }
+    }
+
     /// Updates `parameter` in place by its `gradient`. `step` counts from 1; `learning_rate` is
     /// the schedule's present one.
     pub fn update(
@@ -65,15 +75,17 @@ impl Optimizer {
         gradient: &[f32],
         moments: &mut Moments,
     ) {
-        match self.kind {
+        // The same sums on wider vectors, where the processor has them.
+        pulp::Arch::new().dispatch(|| match self.kind {
             OptimizerKind::Sgd => self.sgd(step, learning_rate, parameter, gradient, moments),
             OptimizerKind::Adam | OptimizerKind::Adamw => {
                 self.adam(step, learning_rate, parameter, gradient, moments);
             }
-        }
+        });
     }
 
     /// v ← μ v + (g + λ p), p ← p − η v; at the first step v is the gradient itself.
+    #[inline(always)]
     fn sgd(
         &self,
         step: u64,
@@ -98,6 +110,7 @@ impl Optimizer {
     }
 
     /// m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², p ← p − η m̂ / (√v̂ + ε).
+    #[inline(always)]
     fn adam(
         &self,
         step: u64,

@@ -35,6 +35,9 @@ pub struct Prepared {
     pub classes: usize,
     /// The BatchNormalizations that take the statistics of the batch in a step.
     pub batch_norms: Vec<BatchNorm>,
+    /// How much a sample of each class counts in a step's loss, see
+    /// [`cross_entropy`]; `None` counts each 1.
+    pub class_weights: Option<Vec<f32>>,
 }
 
 /// Dimensions of one sample as the model's input wants it: the input's dimensions behind the batch.
@@ -102,6 +105,7 @@ impl Prepared {
             logits,
             classes,
             batch_norms: Vec::new(),
+            class_weights: None,
         })
     }
 
@@ -301,6 +305,7 @@ fn differentiated(
         &program.logits.name,
         &program.logits.dims,
         LABELS,
+        prepared.class_weights.as_deref(),
     )?;
     let seed = (program.logits.name.as_str(), loss.gradient.as_str());
     let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable, operators)?;

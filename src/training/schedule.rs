@@ -26,8 +26,9 @@ impl Default for Plateau {
 }
 
 /// The state of a [`Plateau`] schedule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct PlateauState {
+    #[serde(with = "super::checkpoint::bits")]
     best: f64,
     waited: usize,
 }
@@ -49,7 +50,7 @@ impl PlateauState {
             self.waited = 0;
             return learning_rate;
         }
-        self.waited += 1;
+        self.waited = self.waited.saturating_add(1);
         if self.waited <= plateau.patience {
             return learning_rate;
         }

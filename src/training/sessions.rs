@@ -11,6 +11,7 @@ use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
 
 use super::TrainingError;
+use super::prefix;
 use super::program::{LABELS, Program};
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
@@ -26,11 +27,12 @@ pub(super) fn usable(operators: Operators, device: Device) -> Operators {
     }
 }
 
-/// Makes sessions for one device.
+/// Makes sessions for one device. It may be shared between threads; a session it made stays with the
+/// thread that runs it.
 pub(super) struct SessionMaker<'a> {
     runtime: &'a Runtime,
     device: Device,
-    threads: usize,
+    operators: Operators,
     shared: Mutex<HashMap<String, (Tensor, SharedTensor)>>,
 }
 
@@ -50,17 +52,17 @@ pub(super) struct Bound {
 }
 
 impl<'a> SessionMaker<'a> {
-    /// A maker of sessions with `threads` threads each; 0 for all cores.
-    pub fn new(runtime: &'a Runtime, device: Device, threads: usize) -> Self {
+    /// A maker of sessions; frozen layers may be made of `operators`.
+    pub fn new(runtime: &'a Runtime, device: Device, operators: Operators) -> Self {
         SessionMaker {
             runtime,
             device,
-            threads,
+            operators: usable(operators, device),
             shared: Mutex::default(),
         }
     }
 
-    /// A session for `program`, bound to as many of `parameters` as it has and to buffers of its own
+    /// A session of `threads` threads (0 for all cores) for `program`, bound to as many of `parameters` as it has and to buffers of its own
     /// for the rest.
     ///
     /// # Errors
@@ -70,8 +72,9 @@ impl<'a> SessionMaker<'a> {
         program: Program,
         label: &str,
         parameters: &[Buffer],
+        threads: usize,
     ) -> Result<Bound, TrainingError> {
-        let session = self.session(&program.graph, label)?;
+        let session = self.session(&program.graph, label, threads)?;
         let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
         let features = program
             .features
@@ -134,12 +137,18 @@ impl<'a> SessionMaker<'a> {
         })
     }
 
-    /// A session for the frozen prefix `graph`, which reads `input`.
+    /// A session of `threads` threads (0 for all cores) for the frozen prefix `graph`, which reads
+    /// `input`.
     ///
     /// # Errors
     /// When the runtime refuses the graph.
-    pub fn bind_prefix(&self, graph: &Graph, input: &str) -> Result<PrefixRun, TrainingError> {
-        let session = self.session(graph, "frozen prefix")?;
+    pub fn bind_prefix(
+        &self,
+        graph: &Graph,
+        input: &str,
+        threads: usize,
+    ) -> Result<PrefixRun, TrainingError> {
+        let session = self.frozen(graph, threads)?;
         let fixed = |value: &Value| {
             let dims: Vec<usize> = value
                 .dims
@@ -173,7 +182,32 @@ impl<'a> SessionMaker<'a> {
         })
     }
 
-    fn session(&self, graph: &Graph, label: &str) -> Result<Session, TrainingError> {
+    /// A session for the frozen layers `graph` with `threads` threads; 0 for all cores.
+    ///
+    /// # Errors
+    /// When the runtime refuses the graph.
+    pub fn frozen(&self, graph: &Graph, threads: usize) -> Result<Session, TrainingError> {
+        let rewritten = match self.operators {
+            Operators::Kernels => prefix::of_kernels(graph)?,
+            Operators::Standard => None,
+        };
+        self.session(
+            rewritten.as_ref().unwrap_or(graph),
+            "frozen prefix",
+            threads,
+        )
+    }
+
+    /// A session for `graph` with `threads` threads; 0 for all cores.
+    ///
+    /// # Errors
+    /// When the runtime refuses the graph.
+    pub fn session(
+        &self,
+        graph: &Graph,
+        label: &str,
+        threads: usize,
+    ) -> Result<Session, TrainingError> {
         let (model, external) = graph.to_model(SHARED_FROM);
         let externals = external
             .into_iter()
@@ -182,7 +216,7 @@ impl<'a> SessionMaker<'a> {
         let options = SessionOptions {
             label: label.to_owned(),
             device: self.device,
-            threads: self.threads,
+            threads,
             kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {

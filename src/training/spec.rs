@@ -15,8 +15,37 @@ pub enum ClassWeights {
     #[default]
     None,
     /// A sample of class c counts `N / (C · n_c)` for N samples, C classes and n_c samples of class
-    /// c, all of the trained part. Source: `class_weight="balanced"` of scikit-learn.
+    /// c, all of the trained part; classes without a sample do not count among the C.
+    /// Source: `class_weight="balanced"` of scikit-learn.
+    ///
+    /// A step's loss is the sum over its samples divided by their number, not by the sum of their
+    /// weights: see [`cross_entropy`](crate::autodiff::cross_entropy). Validation is not weighted.
     Balanced,
+}
+
+impl ClassWeights {
+    /// The weight of each of `classes` classes for training on samples with these labels, 0 for a
+    /// class without any; `None` where each sample counts 1.
+    pub fn of(self, labels: impl IntoIterator<Item = i64>, classes: usize) -> Option<Vec<f32>> {
+        if self == ClassWeights::None {
+            return None;
+        }
+        let mut counts = vec![0usize; classes];
+        for label in labels {
+            let class = usize::try_from(label).ok();
+            if let Some(count) = class.and_then(|c| counts.get_mut(c)) {
+                *count += 1;
+            }
+        }
+        let samples: usize = counts.iter().sum();
+        let present = counts.iter().filter(|&&n| n > 0).count();
+        let weight = |n: usize| samples as f64 / (present * n) as f64;
+        let weights = counts.iter().map(|&n| match n {
+            0 => 0.0,
+            n => weight(n) as f32,
+        });
+        Some(weights.collect())
+    }
 }
 
 impl fmt::Display for ClassWeights {
@@ -64,6 +93,8 @@ pub struct TrialSpec {
     pub seed: u64,
     /// Whether each epoch takes the samples in a new order.
     pub shuffle: bool,
+    /// Threads of each session of the trial; 0 for all cores.
+    pub threads: usize,
 }
 
 impl TrialSpec {
@@ -87,7 +118,7 @@ pub struct EpochMetrics {
     pub validation: Option<Score>,
     /// Learning rate during the epoch.
     pub learning_rate: f32,
-    /// Seconds since the trial's first step.
+    /// Seconds since the trial began; of a resumed one, those of all its sessions together.
     pub seconds: f64,
 }
 
@@ -104,7 +135,8 @@ pub struct TrialOutcome {
     pub epochs: Vec<EpochMetrics>,
     /// Number of trained values.
     pub trained_parameters: usize,
-    /// Wall-clock seconds, features included.
+    /// Wall-clock seconds without the features; of a resumed trial, those of all its sessions
+    /// together.
     pub seconds: f64,
 }
 
@@ -129,10 +161,22 @@ pub trait Observer {
         Ok(())
     }
 
-    /// Step `step` (from 1) of `total` over all epochs had this loss before its update.
+    /// A checkpoint was loaded: `step` steps are done, and these epochs. Called once, before the first
+    /// step; what was heard of later steps and epochs is void, and they will be heard of again.
     ///
     /// # Errors
     /// To end the trial.
+    fn resumed(&mut self, step: usize, epochs: &[EpochMetrics]) -> Result<(), TrainingError> {
+        let _ = (step, epochs);
+        Ok(())
+    }
+
+    /// Step `step` (from 1) is done; it had this loss before its update. `total` is the number of
+    /// steps of all epochs, which early stopping may not reach.
+    ///
+    /// # Errors
+    /// To end the trial. With [`TrainingError::Stopped`] a checkpoint is written first, if there is
+    /// one.
     fn step(&mut self, step: usize, total: usize, loss: f32) -> Result<(), TrainingError> {
         let _ = (step, total, loss);
         Ok(())
@@ -141,7 +185,7 @@ pub trait Observer {
     /// An epoch has ended.
     ///
     /// # Errors
-    /// To end the trial.
+    /// As [`Observer::step`].
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), TrainingError> {
         let _ = metrics;
         Ok(())
@@ -150,3 +194,17 @@ pub trait Observer {
 
 /// An observer that does not listen.
 impl Observer for () {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balanced_weights_are_those_of_scikit_learn() {
+        // compute_class_weight("balanced", classes=[0, 1, 3], y=[0, 0, 0, 1, 1, 3])
+        let weights = ClassWeights::Balanced.of([0, 0, 0, 1, 1, 3], 4).unwrap();
+        assert_eq!(weights, [6.0 / 9.0, 1.0, 0.0, 2.0]);
+        assert_eq!(ClassWeights::None.of([0, 1], 2), None);
+        assert_eq!(ClassWeights::Balanced.of([], 2), Some(vec![0.0; 2]));
+    }
+}

@@ -7,137 +7,333 @@ use crate::runtime::Buffer;
 use crate::runtime::denormals::FlushToZero;
 
 use super::batch_norm::update_running;
+use super::checkpoint::{self, Identity, Progress, State};
 use super::dropout::fill_mask;
-use super::sessions::Sessions;
+use super::features::Pass;
+use super::sessions::{Bound, Sessions};
 use super::{
-    EpochMetrics, Lab, Moments, Observer, Optimizer, PlateauState, Score, TrainingError,
-    TrialOutcome, TrialSpec,
+    Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer, Score,
+    TrainingError, TrialOutcome, TrialSpec,
 };
 
 impl Lab<'_> {
-    /// Runs a trial on the samples `train`, watched on the samples `validation`.
+    /// Runs a trial on the samples `train`, watched on the samples `validation`, from their
+    /// [`Lab::features`] for what the trial trains.
+    ///
+    /// With a checkpoint, an interrupted trial goes on where that was written and comes to the same
+    /// outcome as an unbroken one, bit by bit (but for seconds). The file is left where it is when
+    /// the trial ends.
     ///
     /// # Errors
-    /// When there is nothing to train on, a gradient is missing, the loss diverges, the observer
-    /// asks to stop, or the runtime fails.
+    /// When there is nothing to train on, a gradient is missing, the training diverges, the observer
+    /// asks to stop, the checkpoint is of another trial or cannot be written, or the runtime fails.
     pub fn run(
         &self,
         spec: &TrialSpec,
         train: &[usize],
         validation: &[usize],
+        features: &Features,
+        checkpoint: Option<&Checkpointing>,
         observer: &mut dyn Observer,
     ) -> Result<TrialOutcome, TrainingError> {
+        let mut trial = Trial::new(self, spec, [train, validation], features)?;
+        let mut saver = match checkpoint {
+            Some(to) => Some(trial.resume(to, observer)?),
+            None => None,
+        };
+        while trial.goes_on() {
+            let ended = trial.epoch(observer);
+            if let Some(saver) = &mut saver {
+                match &ended {
+                    Err(TrainingError::Stopped) => saver.save(&mut trial)?,
+                    Ok(()) if saver.is_due() && trial.goes_on() => saver.save(&mut trial)?,
+                    _ => {}
+                }
+            }
+            ended?;
+        }
+        trial.outcome()
+    }
+}
+
+/// A trial that is being run.
+struct Trial<'a> {
+    lab: &'a Lab<'a>,
+    spec: &'a TrialSpec,
+    train: &'a [usize],
+    validation: &'a [usize],
+    features: &'a Features,
+    class_weights: Option<Vec<f32>>,
+    /// Of the parameters, and behind them of the running statistics.
+    names: Vec<String>,
+    buffers: Vec<Buffer>,
+    steps: Sessions<Bound>,
+    evaluations: Sessions<Bound>,
+    state: State,
+    start: Instant,
+    /// Seconds of earlier sessions.
+    earlier: f64,
+}
+
+impl<'a> Trial<'a> {
+    fn new(
+        lab: &'a Lab<'a>,
+        spec: &'a TrialSpec,
+        [train, validation]: [&'a [usize]; 2],
+        features: &'a Features,
+    ) -> Result<Self, TrainingError> {
         if train.is_empty() || spec.batch_size == 0 {
             return Err(TrainingError::NoSamples);
         }
         let start = Instant::now();
-        let used: Vec<usize> = train.iter().chain(validation).copied().collect();
-        let batch = spec.batch_size.min(train.len());
         // Told before any work is done.
+        let batch = spec.batch_size.min(train.len());
         for size in [batch, train.len() % batch] {
             if size > 0 {
-                self.prepare_for(spec.trained(), size)?
+                lab.prepare_for(spec.trained(), size)?
                     .values_per_channel()?;
             }
         }
-        let features = self.features(spec.trained(), &used, observer)?;
+        let prepared = lab.prepare_for(spec.trained(), 1)?;
+        let labels = train.iter().map(|&i| lab.dataset.labels()[i]);
         let mut names = spec.trainable.clone();
-        names.extend(self.prepare_for(spec.trained(), 1)?.running_statistics());
-        let buffers = self.initial_parameters(&names)?;
-        let (parameters, running) = buffers.split_at(spec.trainable.len());
-        let mut moments = vec![Moments::default(); parameters.len()];
-        let mut steps = Sessions::default();
-        let mut evaluations = Sessions::default();
-        let per_epoch = train.len().div_ceil(batch);
-        let total = per_epoch * spec.epochs;
-        let mut rate = spec.optimizer.learning_rate;
-        let mut plateau = PlateauState::default();
-        let mut outcome = TrialOutcome {
-            parameters: Vec::new(),
-            best_epoch: 0,
-            epochs: Vec::new(),
-            trained_parameters: parameters
-                .iter()
-                .map(|p| p.dims().iter().product::<usize>())
-                .sum(),
-            seconds: 0.0,
+        names.extend(prepared.running_statistics());
+        Ok(Trial {
+            lab,
+            spec,
+            train,
+            validation,
+            features,
+            class_weights: spec.class_weights.of(labels, prepared.classes),
+            buffers: lab.initial_parameters(&names)?,
+            names,
+            steps: Sessions::default(),
+            evaluations: Sessions::default(),
+            state: State {
+                progress: Progress::new(spec),
+                moments: vec![Moments::default(); spec.trainable.len()],
+                best: Vec::new(),
+            },
+            start,
+            earlier: 0.0,
+        })
+    }
+
+    fn per_epoch(&self) -> usize {
+        let batch = self.spec.batch_size.min(self.train.len());
+        self.train.len().div_ceil(batch)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.earlier + self.start.elapsed().as_secs_f64()
+    }
+
+    fn goes_on(&self) -> bool {
+        let progress = &self.state.progress;
+        let waited = progress.epochs.len() - progress.best_epoch;
+        let stops = |patience: usize| waited >= patience.max(1);
+        progress.epoch <= self.spec.epochs && !self.spec.early_stopping.is_some_and(stops)
+    }
+
+    /// Loads the checkpoint if there is one.
+    fn resume(
+        &mut self,
+        to: &'a Checkpointing,
+        observer: &mut dyn Observer,
+    ) -> Result<Saver<'a>, TrainingError> {
+        let identity = Identity::new(
+            self.lab,
+            self.spec,
+            [self.train, self.validation],
+            &self.names,
+            &self.buffers,
+        )?;
+        let loaded = checkpoint::load(
+            &to.path,
+            &identity,
+            self.spec,
+            self.per_epoch(),
+            (&self.names, &self.buffers),
+        )?;
+        if let Some(state) = loaded {
+            self.earlier = state.progress.seconds;
+            observer.resumed(state.progress.step, &state.progress.epochs)?;
+            self.state = state;
+        }
+        Ok(Saver {
+            to,
+            identity,
+            written: self.start,
+        })
+    }
+
+    /// Runs what is left of the present epoch, and goes on to the next.
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+        let Progress { epoch, done, .. } = self.state.progress;
+        let total = self.per_epoch().saturating_mul(self.spec.epochs);
+        let order = epoch_order(self.train, self.spec.seed, epoch as u64, self.spec.shuffle);
+        let batch = self.spec.batch_size.min(order.len());
+        for rows in order.chunks(batch).skip(done) {
+            let loss = self.step(rows)?;
+            observer.step(self.state.progress.step, total, loss)?;
+        }
+        let metrics = self.end_epoch()?;
+        observer.epoch(&metrics)
+    }
+
+    /// One step; gives the loss before its update.
+    fn step(&mut self, rows: &[usize]) -> Result<f32, TrainingError> {
+        let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
+        let State {
+            progress, moments, ..
+        } = &mut self.state;
+        let step = progress.step + 1;
+        let (lab, spec) = (self.lab, self.spec);
+        let weights = self.class_weights.as_deref();
+        let bind = || lab.bind_step(spec, weights, rows.len(), parameters);
+        let bound = self.steps.get(rows.len(), bind)?;
+        let pass = Pass::Train {
+            epoch: progress.epoch,
         };
-        let mut best: Option<Score> = None;
-        let mut step = 0usize;
-        for epoch in 1..=spec.epochs {
-            let order = epoch_order(train, spec.seed, epoch as u64, spec.shuffle);
-            let mut loss_sum = 0f64;
-            for rows in order.chunks(batch) {
-                step += 1;
-                let bound =
-                    steps.get(rows.len(), || self.bind_step(spec, rows.len(), parameters))?;
-                features.gather(self, rows, &bound.features)?;
-                bound.set_labels(self.dataset, rows)?;
-                for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
-                    fill_mask(
-                        &mut buffer.as_f32_mut()?,
-                        mask.ratio,
-                        spec.seed,
-                        step as u64,
-                        &mask.name,
-                    );
-                }
-                bound.session.run_bound(&mut bound.binding)?;
-                let loss = bound.loss()?;
-                if !loss.is_finite() {
-                    return Err(TrainingError::Diverged { step, epoch, loss });
-                }
-                loss_sum += f64::from(loss) * rows.len() as f64;
-                observer.step(step, total, loss)?;
-                update(
-                    &spec.optimizer,
-                    (step as u64, rate),
-                    parameters,
-                    &bound.gradients,
-                    &mut moments,
-                )?;
-                update_running(&bound.program.norms, running, &bound.statistics)?;
-            }
-            let score = match validation.is_empty() {
-                true => None,
-                false => {
-                    let bind = |n| self.bind_evaluation(spec.trained(), n, &buffers);
-                    Some(
-                        self.evaluate(&features, validation, &mut evaluations, bind)?
-                            .score(),
-                    )
-                }
-            };
-            let metrics = EpochMetrics {
-                epoch,
-                loss: loss_sum / train.len() as f64,
-                validation: score,
-                learning_rate: rate,
-                seconds: start.elapsed().as_secs_f64(),
-            };
-            outcome.epochs.push(metrics);
-            let better = match (best, score) {
-                (Some(old), Some(new)) => {
-                    new.accuracy > old.accuracy
-                        || (new.accuracy == old.accuracy && new.loss < old.loss)
-                }
-                _ => true,
-            };
-            if better {
-                best = score;
-                outcome.best_epoch = epoch;
-                outcome.parameters = snapshot(&names, &buffers)?;
-            }
-            if let (Some(schedule), Some(score)) = (&spec.plateau, score) {
-                rate = plateau.next(schedule, score.accuracy, rate);
-            }
-            observer.epoch(&metrics)?;
+        self.features.gather(lab, rows, &bound.features, pass)?;
+        bound.set_labels(lab.dataset, rows)?;
+        for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
+            let mut values = buffer.as_f32_mut()?;
+            fill_mask(&mut values, mask.ratio, spec.seed, step as u64, &mask.name);
         }
-        if spec.epochs == 0 {
-            outcome.parameters = snapshot(&names, &buffers)?;
+        bound.session.run_bound(&mut bound.binding)?;
+        let loss = bound.loss()?;
+        if !loss.is_finite() {
+            return Err(TrainingError::Diverged {
+                step,
+                epoch: progress.epoch,
+                what: Divergence::Loss(loss),
+            });
         }
-        outcome.seconds = start.elapsed().as_secs_f64();
-        Ok(outcome)
+        update(
+            &spec.optimizer,
+            (step as u64, progress.rate),
+            parameters,
+            &bound.gradients,
+            moments,
+        )?;
+        update_running(&bound.program.norms, running, &bound.statistics)?;
+        progress.step = step;
+        progress.done += 1;
+        progress.loss_sum += f64::from(loss) * rows.len() as f64;
+        Ok(loss)
+    }
+
+    /// Scores the epoch and makes ready for the next.
+    fn end_epoch(&mut self) -> Result<EpochMetrics, TrainingError> {
+        let validation = self.score()?;
+        self.check_finite(validation)?;
+        let seconds = self.seconds();
+        let progress = &mut self.state.progress;
+        let metrics = EpochMetrics {
+            epoch: progress.epoch,
+            loss: progress.loss_sum / self.train.len() as f64,
+            validation,
+            learning_rate: progress.rate,
+            seconds,
+        };
+        let better = match (progress.best(), validation) {
+            (Some(old), Some(new)) => new.is_better_than(&old),
+            _ => true,
+        };
+        if better {
+            progress.best_epoch = progress.epoch;
+            self.state.best = snapshot(&self.buffers)?;
+        }
+        if let (Some(schedule), Some(score)) = (&self.spec.plateau, validation) {
+            progress.rate = progress
+                .plateau
+                .next(schedule, score.accuracy, progress.rate);
+        }
+        progress.epochs.push(metrics);
+        progress.epoch += 1;
+        progress.done = 0;
+        progress.loss_sum = 0.0;
+        Ok(metrics)
+    }
+
+    fn score(&mut self) -> Result<Option<Score>, TrainingError> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let (lab, spec, buffers) = (self.lab, self.spec, &self.buffers);
+        let bind = |n| lab.bind_evaluation(spec.trained(), n, buffers, spec.threads);
+        let sessions = &mut self.evaluations;
+        let predictions = lab.evaluate(self.features, self.validation, sessions, bind)?;
+        Ok(Some(predictions.score()))
+    }
+
+    /// Refuses an epoch after which a parameter or the validation loss is not finite. (A finite loss
+    /// does not tell: an activation may swallow what is not a number.)
+    fn check_finite(&self, validation: Option<Score>) -> Result<(), TrainingError> {
+        let diverged = |what| {
+            Err(TrainingError::Diverged {
+                step: self.state.progress.step,
+                epoch: self.state.progress.epoch,
+                what,
+            })
+        };
+        if let Some(score) = validation
+            && !score.loss.is_finite()
+        {
+            return diverged(Divergence::Validation(score.loss));
+        }
+        for (name, buffer) in self.names.iter().zip(&self.buffers) {
+            if !buffer.as_f32()?.iter().all(|v| v.is_finite()) {
+                return diverged(Divergence::Parameter(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn outcome(self) -> Result<TrialOutcome, TrainingError> {
+        let seconds = self.seconds();
+        let count = |b: &Buffer| b.dims().iter().product::<usize>();
+        let State { progress, best, .. } = self.state;
+        let best = match progress.best_epoch {
+            0 => snapshot(&self.buffers)?,
+            _ => best,
+        };
+        Ok(TrialOutcome {
+            trained_parameters: self.buffers[..self.spec.trainable.len()]
+                .iter()
+                .map(count)
+                .sum(),
+            parameters: self.names.into_iter().zip(best).collect(),
+            best_epoch: progress.best_epoch,
+            epochs: progress.epochs,
+            seconds,
+        })
+    }
+}
+
+/// Writes a trial's checkpoints.
+struct Saver<'a> {
+    to: &'a Checkpointing,
+    identity: Identity,
+    written: Instant,
+}
+
+impl Saver<'_> {
+    fn is_due(&self) -> bool {
+        self.written.elapsed() >= self.to.every
+    }
+
+    fn save(&mut self, trial: &mut Trial<'_>) -> Result<(), TrainingError> {
+        trial.state.progress.seconds = trial.seconds();
+        checkpoint::write(
+            &self.to.path,
+            &self.identity,
+            &trial.state,
+            (&trial.names, &trial.buffers),
+        )?;
+        self.written = Instant::now();
+        Ok(())
     }
 }
 
@@ -157,13 +353,9 @@ pub(super) fn update(
     Ok(())
 }
 
-fn snapshot(
-    names: &[String],
-    buffers: &[Buffer],
-) -> Result<Vec<(String, Vec<f32>)>, TrainingError> {
-    names
+fn snapshot(buffers: &[Buffer]) -> Result<Vec<Vec<f32>>, TrainingError> {
+    buffers
         .iter()
-        .zip(buffers)
-        .map(|(name, buffer)| Ok((name.clone(), buffer.as_f32()?.to_vec())))
+        .map(|buffer| Ok(buffer.as_f32()?.to_vec()))
         .collect()
 }

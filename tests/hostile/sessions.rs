@@ -37,6 +37,9 @@ fn damaged_models_on_onnxruntime_run_or_are_refused() {
             threads: 1,
             memory_budget: 1 << 20,
             spill_dir: folder.path().to_owned(),
+            feature_precision: Default::default(),
+            augment: Default::default(),
+            views: None,
             operators: Operators::Kernels,
         };
         let lab = Lab::new(&runtime, &network, &dataset, input, options).ok()?;

@@ -10,7 +10,7 @@ use ftsurgery::onnx::{Model, Tensor, save};
 use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft, untouched_is_identical};
 use ftsurgery::training::{
-    BatchNormMode, InputSpec, Lab, LabOptions, Optimizer, OptimizerKind, TrialSpec,
+    BatchNormMode, ClassWeights, InputSpec, Lab, LabOptions, Optimizer, OptimizerKind, TrialSpec,
     trainable_parameters,
 };
 use ndarray::{Array1, Array4};
@@ -133,9 +133,13 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
         threads: 1,
         memory_budget: 1 << 20,
         spill_dir: folder.path().to_owned(),
+        feature_precision: Default::default(),
+        augment: Default::default(),
+        views: None,
         operators: Operators::Kernels,
     };
     let lab = Lab::new(&runtime, &network, &dataset, input, options).unwrap();
+    let (train, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|i| i % 3 > 0);
     let mut spec = TrialSpec {
         trainable: trainable_parameters(&model, &[3, 16, 16]).unwrap(),
         batch_norm: BatchNormMode::Batch,
@@ -148,17 +152,25 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
             momentum: 0.9,
         },
         plateau: None,
+        early_stopping: None,
+        class_weights: ClassWeights::None,
         seed: 0,
         shuffle: true,
+        threads: 1,
     };
-    let (train, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|i| i % 3 > 0);
-    let outcome = lab.run(&spec, &train, &validation, &mut ()).unwrap();
+    let run = |spec: &TrialSpec| {
+        let all: Vec<usize> = (0..30).collect();
+        let features = lab.features(spec.trained(), &all, &mut ()).unwrap();
+        lab.run(spec, &train, &validation, &features, None, &mut ())
+            .unwrap()
+    };
+    let outcome = run(&spec);
     let (best, last) = (outcome.best_epoch, spec.epochs);
     assert!(best < last, "not the last: {:?}", outcome.epochs);
 
     // Behind a frozen convolution, too.
     spec.trainable = ["c2.scale", "c2.bias", "fc.w"].map(str::to_owned).to_vec();
-    let partly = lab.run(&spec, &train, &validation, &mut ()).unwrap();
+    let partly = run(&spec);
     for (outcome, norms) in [(outcome, 3), (partly, 1)] {
         let kept = lab.predict(&outcome.parameters, &validation).unwrap();
         let (kept, watched) = (kept.score(), outcome.validation().unwrap());

@@ -63,7 +63,7 @@ fn a_full_disk_is_an_error_that_leaves_no_half_written_file() {
         assert!(said.contains("No space left"), "{kib} KiB: {said}");
         assert!(!said.contains("panicked"), "{said}");
         for file in files.lines() {
-            let temporary = !["onnx", "json", "jsonl", "lock"]
+            let temporary = !["onnx", "json", "jsonl", "safetensors"]
                 .iter()
                 .any(|end| file.ends_with(end));
             assert!(!temporary, "{kib} KiB: {file} is left over");

@@ -133,11 +133,15 @@ def prepare(args):
     commands["ftsurgery"] = [binary, "bench", "--json"]
     if runtime := args.runtime or library(python):
         commands["ftsurgery"] += ["--runtime", runtime]
-    # Networks of another recipe must not be taken for these.
-    recipe = hashlib.sha256((HERE / "networks.py").read_bytes()).hexdigest()
-    models = args.cache / f"models-{recipe[:8]}"
+    models = models_folder(args.cache)
     subprocess.run([python, HERE / "networks.py", *args.models, "--out", models], check=True)
     return commands, python, models
+
+
+def models_folder(cache):
+    """Where the networks are; those of another recipe must not be taken for these."""
+    recipe = hashlib.sha256((HERE / "networks.py").read_bytes()).hexdigest()
+    return cache / f"models-{recipe[:8]}"
 
 
 def library(python):

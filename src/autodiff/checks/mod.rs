@@ -12,6 +12,7 @@ mod conv;
 mod kinks;
 mod layout;
 mod linear;
+mod loss;
 mod normalization;
 mod pooling;
 mod properties;

@@ -3,6 +3,7 @@
 use super::gather::Gather;
 use super::pack::Matrix;
 use super::product::{Finish, Product};
+use super::winograd;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, Epilogue, KernelError, Parallel};
@@ -33,10 +34,16 @@ pub(in crate::kernels) fn conv(
             addend: epilogue.residual,
             activation: epilogue.activation,
             mask: None,
+            coarse: epilogue.coarse,
         },
     };
     product.run(Shared::new(y), parallel);
     Ok(())
+}
+
+/// Whether sums of more products than multiplications are made for a shape that is not malformed.
+pub(in crate::kernels) fn multiplies_less(shape: &ConvShape) -> bool {
+    winograd::side(&gather(shape), &matrix(shape, &[]), true).is_some()
 }
 
 /// Input channels from which a tap is worth a loop of its own.

@@ -85,6 +85,7 @@ fn phase<'a>(
             addend: epilogue.addend,
             activation: Activation::None,
             mask: epilogue.mask,
+            coarse: false,
         },
     }
 }

@@ -5,8 +5,6 @@ use std::ops::Range;
 
 /// Vectors of a panel.
 pub(super) const PANEL_VECTORS: usize = 2;
-/// Most rows of a tile.
-const HEIGHT: usize = 12;
 /// Channels from which the tall map is copied.
 const PACK_TALL: usize = 64;
 
@@ -27,6 +25,8 @@ pub(super) struct Layout {
     pub group: usize,
     /// Lanes of a panel.
     pub lanes: usize,
+    /// Most rows of a tile.
+    pub height: usize,
 }
 
 impl Layout {
@@ -79,8 +79,8 @@ impl Layout {
     }
 }
 
-/// The rows of every tile: as even as they can be.
-pub(super) fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let tiles = rows.div_ceil(HEIGHT);
+/// The rows of every tile of at most `height`: as even as they can be.
+pub(super) fn tiles(rows: usize, height: usize) -> impl Iterator<Item = Range<usize>> {
+    let tiles = rows.div_ceil(height);
     (0..tiles).map(move |tile| tile * rows / tiles..(tile + 1) * rows / tiles)
 }

@@ -17,3 +17,4 @@ mod product;
 mod tests;
 mod tile;
 pub(super) mod weight_gradient;
+mod winograd;

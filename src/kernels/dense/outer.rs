@@ -289,7 +289,8 @@ impl<'a> Piece<'a> {
             step: 1,
         };
         if layout.packs_tall() {
-            pack_tall(simd, map, channels, layout.tall, pixels.len(), copy);
+            let rows = [layout.tall, layout.height];
+            pack_tall(simd, map, channels, rows, pixels.len(), copy);
             tall.map = copy;
             tall.pixel = None;
         }
@@ -407,7 +408,7 @@ impl<'a> Piece<'a> {
                 true => [0, offset],
                 false => [offset, 0],
             };
-            for rows in tiles(layout.tall) {
+            for rows in tiles(layout.tall, layout.height) {
                 let sums = &mut sums[rows.start * lanes..rows.end * lanes];
                 let (tall_start, pixel) = match tall.pixel {
                     Some(pixel) => (tall_offset + rows.start, pixel),
@@ -436,7 +437,11 @@ impl<'a> Piece<'a> {
                         }
                     };
                 }
-                by_height!(1 2 3 4 5 6 7 8 9 10 11 12);
+                if S::REGISTER_COUNT >= 32 {
+                    by_height!(1 2 3 4 5 6 7 8 9 10 11 12);
+                } else {
+                    by_height!(1 2 3 4 5 6);
+                }
             }
         }
     }

@@ -92,7 +92,8 @@ impl Matrix<'_> {
         parallel.run(panels.len(), &piece);
     }
 
-    fn pack_panel(&self, panel: &Panel, lanes: usize, to: &mut [f32]) {
+    /// Packs one panel, rows of `lanes`.
+    pub(super) fn pack_panel(&self, panel: &Panel, lanes: usize, to: &mut [f32]) {
         let from = panel.group * self.group_step + panel.first * self.width_step;
         let from = &self.weight[from..];
         if self.width_step < self.depth_step {

@@ -199,14 +199,15 @@ fn copy_vectors<S: Simd, const NV: usize, const FULL: bool>(
     }
 }
 
-/// Copies `tall` of every `channels` floats, tile by tile: `[pixels, height]` each.
+/// Copies `tall` of every `channels` floats, tile by tile: `[pixels, rows]` each, of at most
+/// `height` rows.
 #[allow(unsafe_code)]
 #[inline(always)]
 pub(super) fn pack_tall<S: Simd>(
     simd: S,
     from: &[f32],
     channels: usize,
-    tall: usize,
+    [tall, height]: [usize; 2],
     pixels: usize,
     to: &mut [f32],
 ) {
@@ -214,7 +215,7 @@ pub(super) fn pack_tall<S: Simd>(
     // Whole vectors are stored, what is too much is overwritten by the next: that is faster than
     // storing parts of vectors.
     assert!(pixels * tall + S::F32_LANES <= to.len());
-    for rows in tiles(tall) {
+    for rows in tiles(tall, height) {
         let to = to[rows.start * pixels..].as_mut_ptr();
         for pixel in 0..pixels {
             for v in 0..rows.len().div_ceil(S::F32_LANES) {

@@ -4,13 +4,14 @@ use super::gather::{Gather, Rows};
 use super::lanes::{Lanes, apply, load, store};
 use super::pack::{Matrix, Panel};
 use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
+use super::winograd;
 use crate::kernels::activation::slope;
 use crate::kernels::shared::Shared;
 use crate::kernels::{Activation, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Vectors of a tile's row.
-const NV: usize = 2;
+pub(super) const NV: usize = 2;
 
 /// What happens to a tile before it is stored.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +24,34 @@ pub(super) struct Finish<'a> {
     pub activation: Activation,
     /// Keeps what belongs to active elements of an activation's output.
     pub mask: Option<(Activation, &'a [f32])>,
+    /// Whether rounding may be that of a few more digits, for the sake of time.
+    pub coarse: bool,
+}
+
+impl Finish<'_> {
+    /// What is stored for `sum`, bias included, whose lanes are the elements from `at`.
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    pub(super) fn value<S: Simd>(&self, simd: S, sum: S::f32s, at: usize, lanes: Lanes) -> S::f32s {
+        let elements = match lanes {
+            Lanes::All => at..at + S::F32_LANES,
+            Lanes::First(count) => at..at + count,
+        };
+        let mut value = sum;
+        if let Some(addend) = self.addend {
+            let from = addend[elements.clone()].as_ptr();
+            // SAFETY: `lanes` are those elements.
+            value = simd.add_f32s(value, unsafe { load(simd, from, lanes) });
+        }
+        value = apply(simd, self.activation, value);
+        if let Some((activation, output)) = self.mask {
+            let from = output[elements].as_ptr();
+            // SAFETY: as above.
+            let output = unsafe { load(simd, from, lanes) };
+            value = slope(simd, activation, value, output);
+        }
+        value
+    }
 }
 
 /// `target[p][n] = finish(Σ over taps and k: source[gather(p, tap)][k] · weight[tap][k][n])`.
@@ -50,6 +79,9 @@ const SOURCE_BLOCK: usize = 98_304;
 impl Product<'_> {
     /// Computes `target`.
     pub(super) fn run(&self, target: Shared, parallel: &dyn Parallel) {
+        if let Some(side) = winograd::side(&self.gather, &self.matrix, self.finish.coarse) {
+            return winograd::run(self, side, target, parallel);
+        }
         let lanes = lanes();
         let panels = self.matrix.panels(NV, lanes);
         let packed_len = self.matrix.packed_len(lanes);
@@ -66,7 +98,8 @@ impl Product<'_> {
         });
     }
 
-    fn multiply(
+    /// Computes `target` with a packed weight and zeros for what lies outside the source.
+    pub(super) fn multiply(
         &self,
         target: Shared,
         panels: &[Panel],
@@ -171,8 +204,8 @@ pub(super) fn lanes() -> usize {
     Arch::new().dispatch(Count)
 }
 
-/// Rows of a tile.
-fn height() -> usize {
+/// Rows of a tile of `NV` vectors, which stays in registers.
+pub(super) fn height() -> usize {
     struct Count;
     impl WithSimd for Count {
         type Output = usize;
@@ -351,19 +384,8 @@ impl Piece<'_> {
             let to = self.target.at(start, width);
             for (v, &sum) in sums.iter().enumerate() {
                 let offset = v * S::F32_LANES;
-                let mut value = simd.add_f32s(sum, bias[v]);
-                if let Some(addend) = finish.addend {
-                    let from = addend[start..start + width].as_ptr().wrapping_add(offset);
-                    // SAFETY: `lanes` keeps to the `width` elements.
-                    value = simd.add_f32s(value, unsafe { load(simd, from, lanes(v)) });
-                }
-                value = apply(simd, finish.activation, value);
-                if let Some((activation, output)) = finish.mask {
-                    let from = output[start..start + width].as_ptr().wrapping_add(offset);
-                    // SAFETY: as above.
-                    let output = unsafe { load(simd, from, lanes(v)) };
-                    value = slope(simd, activation, value, output);
-                }
+                let value = simd.add_f32s(sum, bias[v]);
+                let value = finish.value(simd, value, start + offset, lanes(v));
                 // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
                 // differ in rows, which have different offsets, or in channels.
                 unsafe { store(simd, to.wrapping_add(offset), lanes(v), value) };

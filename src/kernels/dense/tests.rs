@@ -118,6 +118,11 @@ fn shapes() -> Vec<ConvShape> {
         square(3, 20, [16, 96], 1, 1, 0),
         square(2, 13, [96, 80], 1, 1, 0),
         square(2, 12, [40, 100], 3, 1, 1),
+        // With fewer multiplications: odd and even sizes, panels of one vector, all pads.
+        square(3, 11, [40, 72], 3, 1, 1),
+        square(2, 16, [32, 48], 3, 1, 0),
+        square(4, 8, [264, 40], 3, 1, 2),
+        square(40, 7, [32, 32], 3, 1, 1),
         ConvShape {
             group: 2,
             ..square(1, 9, [80, 150], 3, 1, 1)
@@ -222,6 +227,7 @@ fn forward_agrees_with_loops() {
             bias,
             residual,
             activation,
+            coarse: index % 2 == 0,
         };
         for parallel in [&Serial as &dyn Parallel, &Pair] {
             let mut y = vec![f32::NAN; shape.y_len()];

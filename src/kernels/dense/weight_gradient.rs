@@ -9,7 +9,7 @@
 use super::forward::{MANY_CHANNELS, is_pointwise, joins_taps};
 use super::layout::{Layout, PANEL_VECTORS};
 use super::outer::Job;
-use super::product::lanes;
+use super::product::{height, lanes};
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, KernelError, Parallel, Serial, workspace};
@@ -107,6 +107,7 @@ fn layout(shape: &ConvShape) -> Layout {
         },
         group: shape.group,
         lanes: PANEL_VECTORS * lanes(),
+        height: height(),
     }
 }
 

@@ -46,6 +46,7 @@ impl Attributes {
 pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
     let (attributes, activation) = (Attributes::read(info)?, activation(info));
     let (bias, residual) = (place(info, "bias")?, place(info, "residual")?);
+    let coarse = info.get("coarse") == Some(1i64);
     Ok(Box::new(move |context: &ComputeContext| {
         let (x, w) = (input(context, 0)?, input(context, 1)?);
         let (bias, residual) = (optional(context, bias)?, optional(context, residual)?);
@@ -56,6 +57,7 @@ pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<Boxed
             bias: elements(bias.as_ref())?,
             residual: elements(residual.as_ref())?,
             activation,
+            coarse,
         };
         let mut y = output(context, 0, &[x_dims[0], height, width, o])?;
         let y = y.try_extract_tensor_mut::<f32>()?.1;

@@ -132,6 +132,7 @@ fn conv_is_the_plain_loop_with_its_epilogue() {
             bias: (index & 1 > 0).then_some(&bias),
             residual: (index & 2 > 0).then_some(&residual),
             activation: ACTIVATIONS[index % 3],
+            coarse: false,
         };
         let mut wanted = vec![Sum::default(); s.y_len()];
         terms(&s, |y, x, w| wanted[y].add(product(case.x[x], case.w[w])));

@@ -1,0 +1,130 @@
+//! How the winners learned.
+
+use maud::html;
+
+use crate::report::charts::{Axis, Lines, Series};
+use crate::report::text::{none, percent};
+use crate::training::EpochMetrics;
+
+use super::facts::{Facts, share, slot};
+use super::page::{Figure, Section, Table};
+
+pub fn section(facts: &Facts) -> Option<Section> {
+    let curves: Vec<Curve> = facts
+        .winners()
+        .filter_map(|result| {
+            let metrics = facts.files.metrics_of(result.trial.as_ref()?)?;
+            Some(Curve {
+                name: result.name.to_string(),
+                slot: slot(result.name),
+                epochs: &metrics.epochs,
+                best: facts.training(result).map(|t| t.best_epoch),
+            })
+        })
+        .filter(|c| !c.epochs.is_empty())
+        .collect();
+    if curves.is_empty() {
+        return None;
+    }
+    let loss = Lines {
+        series: curves.iter().map(|c| c.series(|e| Some(e.loss))).collect(),
+        title: "epoch",
+        axis: Axis {
+            title: "training loss",
+            format: |value, step| {
+                let decimals = if step >= 1.0 {
+                    0
+                } else {
+                    (-step.log10()).ceil().clamp(1.0, 4.0) as usize
+                };
+                format!("{value:.decimals$}")
+            },
+            bounds: (0.0, f64::MAX),
+        },
+    };
+    let accuracy = Lines {
+        series: curves
+            .iter()
+            .map(|c| c.series(|e| Some(e.validation?.accuracy)))
+            .filter(|s| !s.points.is_empty())
+            .collect(),
+        title: "epoch",
+        axis: Axis {
+            title: "validation accuracy",
+            format: share,
+            bounds: (0.0, 1.0),
+        },
+    };
+    let mut table = Table::new(
+        "Winners at their best epoch",
+        &[
+            "Strategy",
+            "#Best epoch",
+            "#Epochs",
+            "#Training loss",
+            "#Validation loss",
+            "#Validation accuracy",
+        ],
+    );
+    for curve in &curves {
+        let best = curve.epochs.iter().find(|e| Some(e.epoch) == curve.best);
+        let score = best.and_then(|e| e.validation);
+        table.row([
+            curve.name.clone(),
+            curve.best.map_or_else(none, |e| e.to_string()),
+            curve.epochs.len().to_string(),
+            best.map_or_else(none, |e| format!("{:.4}", e.loss)),
+            score.map_or_else(none, |s| format!("{:.4}", s.loss)),
+            score.map_or_else(none, |s| percent(s.accuracy)),
+        ]);
+    }
+    let epochs = html! { "The epoch whose weights were kept is drawn larger." };
+    Some(Section {
+        id: "curves",
+        title: "Learning curves of the winners".to_owned(),
+        body: html! {
+            (Figure {
+                id: "curve-loss",
+                title: "Training loss per epoch",
+                description: "Curves: mean training loss of each strategy's winner over its epochs.",
+                caption: html! {
+                    (epochs) " The loss of an epoch is the mean over its steps, each measured before its \
+                     update and, with a head that has it, under dropout."
+                },
+                table: None,
+            }.draw(&loss.draw()))
+            @if !accuracy.series.is_empty() {
+                (Figure {
+                    id: "curve-accuracy",
+                    title: "Validation accuracy per epoch",
+                    description: "Curves: validation accuracy of each strategy's winner after each epoch.",
+                    caption: epochs,
+                    table: None,
+                }.draw(&accuracy.draw()))
+            }
+            (table.draw())
+        },
+    })
+}
+
+struct Curve<'a> {
+    name: String,
+    slot: usize,
+    epochs: &'a [EpochMetrics],
+    best: Option<usize>,
+}
+
+impl Curve<'_> {
+    fn series(&self, value: impl Fn(&EpochMetrics) -> Option<f64>) -> Series {
+        Series {
+            name: self.name.clone(),
+            slot: self.slot,
+            points: self
+                .epochs
+                .iter()
+                .filter_map(|e| Some((e.epoch, value(e)?)))
+                .collect(),
+            best: self.best,
+        }
+    }
+}

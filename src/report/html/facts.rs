@@ -1,0 +1,216 @@
+//! What follows from a run's files.
+
+use std::collections::HashMap;
+
+use crate::report::Proportion;
+use crate::report::text::thousands;
+use crate::search::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
+use crate::strategy::Strategy;
+
+/// A run's files and what follows from them.
+pub struct Facts<'a> {
+    pub files: &'a RunFiles,
+    trials: HashMap<&'a str, &'a TrialRecord>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> Facts<'a> {
+    pub fn of(files: &'a RunFiles) -> Self {
+        let mut places = HashMap::new();
+        for (place, layer) in files.run.layers.iter().enumerate() {
+            places.entry(layer.name.as_str()).or_insert(place);
+        }
+        Facts {
+            files,
+            trials: files.trials.iter().map(|t| (t.id.as_str(), t)).collect(),
+            places,
+        }
+    }
+
+    /// What the samples are called.
+    pub fn samples(&self) -> &'static str {
+        match self.files.run.data.images {
+            true => "images",
+            false => "samples",
+        }
+    }
+
+    /// The same of one.
+    pub fn sample(&self) -> &'static str {
+        self.samples().trim_end_matches('s')
+    }
+
+    pub fn results(&self) -> &'a [StrategyResult] {
+        self.files.results.as_ref().map_or(&[], |r| &r.strategies)
+    }
+
+    pub fn result(&self, strategy: Strategy) -> Option<&'a StrategyResult> {
+        self.results().iter().find(|r| r.name == strategy)
+    }
+
+    /// The strategies that gave a model.
+    pub fn winners(&self) -> impl Iterator<Item = &'a StrategyResult> {
+        self.results()
+            .iter()
+            .filter(|r| r.error.is_none() && r.candidate.is_some())
+    }
+
+    pub fn trial(&self, id: &str) -> Option<&'a TrialRecord> {
+        self.trials.get(id).copied()
+    }
+
+    /// The record of the trial that trained a strategy's winner.
+    pub fn training(&self, result: &StrategyResult) -> Option<&'a TrialRecord> {
+        self.trial(result.trial.as_ref()?)
+    }
+
+    /// The trial that ranked a candidate, if it succeeded.
+    pub fn searched(&self, candidate: &str) -> Option<&'a TrialRecord> {
+        self.search_trial(candidate).filter(|t| t.error.is_none())
+    }
+
+    /// Whether the trial that was to rank a candidate failed.
+    pub fn failed_in_search(&self, candidate: &str) -> bool {
+        self.search_trial(candidate)
+            .is_some_and(|t| t.error.is_some())
+    }
+
+    fn search_trial(&self, candidate: &str) -> Option<&'a TrialRecord> {
+        self.trial(&format!("{candidate}-{}", Phase::Search.name()))
+    }
+
+    /// The validation accuracy of a candidate in the search.
+    pub fn search_accuracy(&self, candidate: &str) -> Option<f64> {
+        Some(self.searched(candidate)?.validation?.accuracy)
+    }
+
+    /// The best trial of a strategy in the search.
+    pub fn best_searched(&self, planned: &Planned) -> Option<&'a TrialRecord> {
+        // What `topK` searches are single layers; its own figure is that of the K together.
+        let ids = match planned.name {
+            Strategy::Top(_) => vec![planned.name.to_string()],
+            _ => planned.candidates.iter().map(|c| c.id.clone()).collect(),
+        };
+        let trials: Vec<&TrialRecord> = ids.iter().filter_map(|id| self.searched(id)).collect();
+        let records: Vec<TrialRecord> = trials.iter().map(|t| (*t).clone()).collect();
+        Some(trials[ranked(&records).first().copied()?])
+    }
+
+    /// Place of a layer among the run's, from 0.
+    pub fn place(&self, layer: &str) -> Option<usize> {
+        self.places.get(layer).copied()
+    }
+
+    /// The winner that is best by validation accuracy (ties: as candidates are ranked); `None`
+    /// without validation.
+    pub fn best(&self) -> Option<&'a StrategyResult> {
+        let rated: Vec<&StrategyResult> = self
+            .winners()
+            .filter(|r| r.validation_accuracy.is_some())
+            .collect();
+        let records: Option<Vec<TrialRecord>> =
+            rated.iter().map(|r| self.training(r).cloned()).collect();
+        match records {
+            Some(records) => Some(rated[ranked(&records).first().copied()?]),
+            // Records are missing: the results alone must do.
+            None => rated.into_iter().reduce(|a, b| {
+                match b.validation_accuracy > a.validation_accuracy {
+                    true => b,
+                    false => a,
+                }
+            }),
+        }
+    }
+
+    /// A winner's validation accuracy as a proportion.
+    pub fn validation(&self, result: &StrategyResult) -> Option<Proportion> {
+        let score = self.training(result).and_then(|t| t.validation);
+        let count = score.map_or(self.files.run.data.parts.validation, |s| s.count);
+        Proportion::of(result.validation_accuracy?, count)
+    }
+
+    /// A winner's held-out accuracy as a proportion.
+    pub fn held_out(&self, result: &StrategyResult) -> Option<Proportion> {
+        let score = result.held_out.as_ref().map(|h| h.score);
+        let count = score.map_or(self.files.run.data.parts.held_out, |s| s.count);
+        Proportion::of(result.held_out_accuracy?, count)
+    }
+
+    /// Number of all parameters of the network with its head; `None` where no trial tells the size
+    /// of the head.
+    pub fn parameters(&self) -> Option<usize> {
+        let of_layer = |name: &String| {
+            let layer = self.files.run.layers.get(self.place(name)?)?;
+            Some(layer.parameters)
+        };
+        let all: usize = self.files.run.layers.iter().map(|l| l.parameters).sum();
+        self.files.trials.iter().find_map(|trial| {
+            let trained = trial.trained_parameters?;
+            let backbone: Option<usize> = trial.layers.iter().map(of_layer).sum();
+            Some(all + trained.checked_sub(backbone?)?)
+        })
+    }
+}
+
+/// The style of a strategy's marks, below [`SLOTS`](crate::report::charts::SLOTS).
+pub fn slot(strategy: Strategy) -> usize {
+    match strategy {
+        Strategy::Head => 0,
+        Strategy::Full => 1,
+        Strategy::Layers => 2,
+        Strategy::Top(..=3) => 3,
+        Strategy::Top(_) => 4,
+        Strategy::Blocks => 5,
+        Strategy::Windows(_) => 6,
+        Strategy::Random(_) => 7,
+        Strategy::Select => 8,
+    }
+}
+
+/// A share for an axis or a table, in per cent with as many decimals as a distance of `step` needs.
+pub fn share(value: f64, step: f64) -> String {
+    let whole = |x: f64| x >= 0.999 && (x - x.round()).abs() < 1e-6;
+    let decimals = match step * 100.0 {
+        s if whole(s) => 0,
+        s if whole(10.0 * s) => 1,
+        _ => 2,
+    };
+    format!("{:.decimals$} %", 100.0 * value)
+}
+
+/// A share that was asked for, with no more decimals than it has.
+pub fn fraction(value: f64) -> String {
+    format!("{} %", (value * 1e4).round() / 1e2)
+}
+
+/// So many of something.
+pub fn count(n: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
+/// The ends of an interval of shares.
+pub fn interval((low, high): (f64, f64)) -> String {
+    format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_have_the_decimals_that_tell_them_apart() {
+        for (value, step, text) in [
+            (0.8, 0.05, "80 %"),
+            (0.825, 0.025, "82.5 %"),
+            (0.905, 0.005, "90.5 %"),
+            (0.9025, 0.0025, "90.25 %"),
+            (0.87, 0.001, "87.0 %"),
+        ] {
+            assert_eq!(share(value, step), text);
+        }
+        assert_eq!(
+            (fraction(0.1), fraction(0.125)),
+            ("10 %".to_owned(), "12.5 %".to_owned())
+        );
+    }
+}

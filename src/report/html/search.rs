@@ -1,0 +1,382 @@
+//! The network, and what the search found in it: figures 2, 4, 5 and 6 of the block-wise paper.
+
+use maud::{Markup, html};
+
+use crate::report::charts::{Axis, Band, Kind, Place, Places, Reference};
+use crate::report::text::{none, percent, thousands};
+use crate::search::{LayerRecord, Planned, TrialRecord};
+use crate::strategy::{Candidate, Strategy};
+
+use super::facts::{Facts, count, share, slot};
+use super::page::{Figure, Section, Table};
+
+const ACCURACY: Axis<'static> = Axis {
+    title: "validation accuracy",
+    format: share,
+    bounds: (0.0, 1.0),
+};
+
+pub fn section(facts: &Facts) -> Option<Section> {
+    let run = &facts.files.run;
+    if run.layers.is_empty() {
+        return None;
+    }
+    let of = |wanted: fn(Strategy) -> bool| run.strategies.iter().filter(move |p| wanted(p.name));
+    let layers = of(|s| matches!(s, Strategy::Layers | Strategy::Top(_))).next();
+    let blocks = of(|s| s == Strategy::Blocks).next();
+    let windows = of(|s| matches!(s, Strategy::Windows(_)));
+    let epochs = run.configuration.search_epochs;
+    Some(Section {
+        id: "search",
+        title: "Where to train".to_owned(),
+        body: html! {
+            p {
+                "Each candidate trains one part of the backbone, together with the head, while the \
+                 rest stays as it is. It was trained on " (thousands(run.data.parts.search)) " "
+                (facts.samples()) " for " (count(epochs, "epoch"))
+                " and measured on " (thousands(run.data.parts.validation)) " others."
+            }
+            (parameters(facts))
+            @if let Some(planned) = layers { (accuracies(facts, planned, &Shown::layers())) }
+            @if let Some(planned) = blocks { (accuracies(facts, planned, &Shown::blocks())) }
+            @for planned in windows { (accuracies(facts, planned, &Shown::windows(planned.name))) }
+        },
+    })
+}
+
+/// Blocks with the places of their layers.
+fn bands(facts: &Facts) -> Vec<Band> {
+    let mut bands: Vec<Band> = Vec::new();
+    for (i, layer) in facts.files.run.layers.iter().enumerate() {
+        match bands.last_mut() {
+            Some(band) if band.name == layer.block => band.places.end = i + 1,
+            _ => bands.push(Band {
+                name: layer.block.clone(),
+                places: i..i + 1,
+            }),
+        }
+    }
+    bands
+}
+
+fn parameters(facts: &Facts) -> Markup {
+    /// Where the largest layer has more than so many times the parameters of the smallest, a linear
+    /// scale hides the small ones.
+    const WIDE: usize = 60;
+    let layers = &facts.files.run.layers;
+    let sizes = || layers.iter().map(|l| l.parameters);
+    let smallest = sizes().filter(|&n| n > 0).min().unwrap_or(1);
+    let logarithmic = sizes().max().unwrap_or(1) / smallest > WIDE;
+    let place = |(i, layer): (usize, &LayerRecord)| Place {
+        label: (i + 1).to_string(),
+        value: Some(layer.parameters as f64),
+        note: format!(
+            "{}, {} ({}): {} parameters",
+            i + 1,
+            layer.name,
+            layer.block,
+            thousands(layer.parameters)
+        ),
+        best: false,
+    };
+    let chart = Places {
+        places: layers.iter().enumerate().map(place).collect(),
+        bands: bands(facts),
+        kind: if logarithmic {
+            Kind::LogarithmicBars
+        } else {
+            Kind::Bars
+        },
+        axis: Axis {
+            title: "parameters",
+            format: |value, _| short(value),
+            bounds: (0.0, f64::MAX),
+        },
+        title: "weighted layer, from input to output",
+        references: Vec::new(),
+        slot: 5,
+    };
+    let mut table = Table::new("", &["#Layer", "Name", "Block", "#Parameters"]);
+    for (i, layer) in layers.iter().enumerate() {
+        table.row([
+            (i + 1).to_string(),
+            layer.name.clone(),
+            layer.block.clone(),
+            thousands(layer.parameters),
+        ]);
+    }
+    let total: usize = sizes().sum();
+    Figure {
+        id: "parameters",
+        title: "Parameters per layer",
+        description: &format!(
+            "Bars: the number of parameters of each of {} weighted layers, in {} blocks.",
+            layers.len(),
+            chart.bands.len()
+        ),
+        caption: html! {
+            (thousands(total)) " parameters in " (layers.len()) " weighted layers. Shading marks the "
+            (chart.bands.len()) " blocks."
+            @if logarithmic { " The scale is logarithmic." }
+        },
+        table: Some(table),
+    }
+    .draw(&chart.draw())
+}
+
+/// How the candidates of a strategy are shown.
+struct Shown {
+    id: String,
+    title: String,
+    axis: &'static str,
+    table: &'static str,
+    slot: usize,
+    /// Whether each place is one layer of the network.
+    layers: bool,
+}
+
+impl Shown {
+    fn layers() -> Self {
+        Shown {
+            id: "search-layers".to_owned(),
+            title: "Search accuracy per layer".to_owned(),
+            axis: "trained layer, from input to output",
+            table: "Layer",
+            slot: slot(Strategy::Layers),
+            layers: true,
+        }
+    }
+
+    fn blocks() -> Self {
+        Shown {
+            id: "search-blocks".to_owned(),
+            title: "Search accuracy per block".to_owned(),
+            axis: "trained block, from input to output",
+            table: "Block",
+            slot: slot(Strategy::Blocks),
+            layers: false,
+        }
+    }
+
+    fn windows(strategy: Strategy) -> Self {
+        let length = match strategy {
+            Strategy::Windows(length) => length,
+            _ => 0,
+        };
+        Shown {
+            id: format!("search-{strategy}"),
+            title: format!("Search accuracy per window of {length} layers"),
+            axis: "trained layers, from input to output",
+            table: "Layers",
+            slot: slot(strategy),
+            layers: false,
+        }
+    }
+}
+
+fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
+    let mut candidates: Vec<(usize, usize, &Candidate)> = planned
+        .candidates
+        .iter()
+        .filter_map(|c| {
+            let places = c.layers.iter().filter_map(|l| facts.place(l));
+            let (first, last) = places.fold((usize::MAX, 0), |(a, b), p| (a.min(p), b.max(p)));
+            (first <= last).then_some((first, last, c))
+        })
+        .collect();
+    candidates.sort_by_key(|(first, last, _)| (*first, *last));
+    let measured = |c: &Candidate| facts.search_accuracy(&c.id);
+    let tried = candidates
+        .iter()
+        .filter(|c| measured(c.2).is_some())
+        .count();
+    if tried == 0 {
+        return html! {};
+    }
+    let winner = match planned.name {
+        // The best layer, whether or not it is that strategy's own winner.
+        Strategy::Top(_) => None,
+        _ => facts.best_searched(planned),
+    };
+    let is_best = |c: &Candidate| {
+        let trial = facts.searched(&c.id);
+        winner
+            .zip(trial)
+            .is_some_and(|(winner, trial)| winner.id == trial.id)
+    };
+    let name = |first: usize, last: usize, c: &Candidate| match planned.name {
+        Strategy::Blocks => c.label.clone(),
+        _ if first == last => (first + 1).to_string(),
+        _ => format!("{}–{}", first + 1, last + 1),
+    };
+    let place = |(first, last, c): &(usize, usize, &Candidate)| Place {
+        label: name(*first, *last, c),
+        value: measured(c),
+        note: format!("{}: {}", c.label, measured(c).map_or_else(none, percent)),
+        best: is_best(c),
+    };
+    let mut places: Vec<Place> = candidates.iter().map(place).collect();
+    if shown.layers {
+        // Layers without a candidate leave a gap, so that numbers and blocks stay in place.
+        places = fill(facts, &candidates, places);
+    }
+    let references = references(facts);
+    let mut table = Table::new(
+        "",
+        &[
+            shown.table,
+            "Trains",
+            "#Validation accuracy",
+            "#Trained parameters",
+        ],
+    );
+    for (i, (first, last, c)) in candidates.iter().enumerate() {
+        if is_best(c) {
+            table.best = Some(i);
+        }
+        let trial = facts.searched(&c.id);
+        table.row([
+            name(*first, *last, c),
+            c.layers.join(", "),
+            measured(c).map_or_else(none, percent),
+            trial
+                .and_then(|t| t.trained_parameters)
+                .map_or_else(none, thousands),
+        ]);
+    }
+    let chart = Places {
+        places,
+        bands: if shown.layers {
+            bands(facts)
+        } else {
+            Vec::new()
+        },
+        kind: Kind::Dots,
+        axis: ACCURACY,
+        title: shown.axis,
+        references: references.iter().map(|r| r.line.clone()).collect(),
+        slot: shown.slot,
+    };
+    Figure {
+        id: &shown.id,
+        title: &shown.title,
+        description: &format!(
+            "Dots: validation accuracy of {tried} candidates in the search. Lines across: {}.",
+            references
+                .iter()
+                .map(|r| r.line.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        caption: caption(facts, planned, winner, &references),
+        table: Some(table),
+    }
+    .draw(&chart.draw())
+}
+
+fn fill(
+    facts: &Facts,
+    candidates: &[(usize, usize, &Candidate)],
+    places: Vec<Place>,
+) -> Vec<Place> {
+    let empty = |(i, layer): (usize, &LayerRecord)| Place {
+        label: (i + 1).to_string(),
+        value: None,
+        note: layer.name.clone(),
+        best: false,
+    };
+    let mut all: Vec<Place> = facts
+        .files
+        .run
+        .layers
+        .iter()
+        .enumerate()
+        .map(empty)
+        .collect();
+    for ((first, ..), place) in candidates.iter().zip(places) {
+        all[*first] = place;
+    }
+    all
+}
+
+/// A baseline to compare candidates with.
+struct Baseline {
+    line: Reference,
+    /// Whether it was trained as the candidates were.
+    searched: bool,
+}
+
+/// `head` and `full`: as they were in the search, or where they were not searched (a single
+/// candidate needs no search) after training.
+fn references(facts: &Facts) -> Vec<Baseline> {
+    [Strategy::Head, Strategy::Full]
+        .into_iter()
+        .filter_map(|strategy| {
+            let name = strategy.to_string();
+            let searched = facts.search_accuracy(&name);
+            let trained = || facts.result(strategy)?.validation_accuracy;
+            let value = searched.or_else(trained)?;
+            let part = if searched.is_some() { "" } else { " (trained)" };
+            Some(Baseline {
+                line: Reference {
+                    name: format!("{name}{part} {}", share(value, 0.001)),
+                    value,
+                    slot: slot(strategy),
+                },
+                searched: searched.is_some(),
+            })
+        })
+        .collect()
+}
+
+fn caption(
+    facts: &Facts,
+    planned: &Planned,
+    best: Option<&TrialRecord>,
+    references: &[Baseline],
+) -> Markup {
+    let run = &facts.files.run;
+    let failed = planned
+        .candidates
+        .iter()
+        .filter(|c| facts.failed_in_search(&c.id))
+        .count();
+    html! {
+        @if let Some(best) = best {
+            "Best: " strong { (best.candidate) }
+            @if let Some(v) = best.validation {
+                " (" (percent(v.accuracy)) " of " (thousands(v.count)) "; one " (facts.sample()) " is "
+                (format!("{:.1}", 100.0 / v.count.max(1) as f64)) " points)"
+            }
+            ". "
+        }
+        @if references.iter().any(|r| !r.searched) {
+            "The lines marked “trained” are not like for like: those models were trained on "
+            (thousands(run.data.parts.train)) " " (facts.samples()) " for up to "
+            (count(run.configuration.epochs, "epoch")) ", the candidates on "
+            (thousands(run.data.parts.search)) " for " (run.configuration.search_epochs) ". "
+        }
+        @match failed {
+            0 => {},
+            1 => "One candidate failed. ",
+            n => { (n) " candidates failed. " },
+        }
+        @match planned.skipped.len() {
+            0 => {},
+            1 => "One candidate cannot be trained and is left out.",
+            n => { (n) " candidates cannot be trained and are left out." },
+        }
+    }
+}
+
+/// A number of parameters in few characters.
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value {
+        v if v >= 1e9 => (v / 1e9, " G"),
+        v if v >= 1e6 => (v / 1e6, " M"),
+        v if v >= 1e3 => (v / 1e3, " k"),
+        v => (v, ""),
+    };
+    let text = format!("{scaled:.1}");
+    format!("{}{unit}", text.trim_end_matches(".0"))
+}

@@ -1,0 +1,251 @@
+//! What the run came to: in words, and in a line per strategy.
+
+use maud::{Markup, html};
+
+use crate::report::text::{none, percent, seconds, thousands};
+use crate::search::StrategyResult;
+use crate::strategy::Strategy;
+
+use super::facts::{Facts, count, interval};
+use super::page::{Section, Table};
+
+/// The page's title, what was run on what, the verdict and what is missing.
+pub fn top(facts: &Facts) -> Markup {
+    let run = &facts.files.run;
+    html! {
+        h1 { "Fine-tuning " (file_name(&run.model.path)) }
+        p class="subtitle" {
+            (thousands(run.data.samples)) " " (facts.samples()) " of "
+            (thousands(run.data.classes.len())) " classes from "
+            span title=(run.data.path.display()) { (file_name(&run.data.path)) }
+            " · " (count(run.layers.len(), "weighted layer")) " before the head · head "
+            code { (run.configuration.head) } " · seed " (run.configuration.seed)
+        }
+        (unfinished(facts))
+        div class="verdict" { (verdict(facts)) }
+    }
+}
+
+fn unfinished(facts: &Facts) -> Markup {
+    let planned = facts.files.run.strategies.len();
+    let done = facts.results().len();
+    let interrupted = facts.files.results.as_ref().is_some_and(|r| r.interrupted);
+    html! {
+        @if interrupted || done < planned {
+            p class="alert" {
+                @if interrupted { "The run was stopped before its end: " }
+                @else { "The run is not finished: " }
+                (done) " of " (count_ies(planned)) " ended. This report holds what is there."
+            }
+        }
+    }
+}
+
+fn verdict(facts: &Facts) -> Markup {
+    let Some(best) = facts.best() else {
+        return without_ranking(facts);
+    };
+    let tied: Vec<String> = facts
+        .winners()
+        .filter(|r| r.name != best.name && r.validation_accuracy == best.validation_accuracy)
+        .map(|r| r.name.to_string())
+        .collect();
+    let others = facts.winners().count() > 1;
+    let sample = facts.sample();
+    html! {
+        p class="lead" {
+            @if others { "Best by validation accuracy: " } @else { "The only strategy: " }
+            (best.name) (what(best)) "."
+        }
+        p {
+            "Validation accuracy " (optional(best.validation_accuracy))
+            @if let Some(v) = facts.validation(best) {
+                " (" (thousands(v.hits)) " of " (thousands(v.count)) " " (facts.samples())
+                "; one " (sample) " is " (points(1.0 / v.count as f64)) ")"
+            }
+            @if let Some(h) = facts.held_out(best) {
+                "; held-out accuracy " strong { (percent(h.share())) } " ("
+                (thousands(h.hits)) " of " (thousands(h.count)) " " (facts.samples())
+                ", 95 % interval " (interval(h.interval())) ")"
+            }
+            "."
+            @if !tied.is_empty() {
+                " Tied with it in validation accuracy: " (tied.join(", "))
+                "; lower validation loss decided, then fewer trained parameters."
+            }
+        }
+        @if facts.held_out(best).is_some() {
+            ul {
+                @for baseline in [Strategy::Head, Strategy::Full] {
+                    @if baseline != best.name { li { (against(facts, best, baseline)) } }
+                }
+            }
+        } @else {
+            p class="note" {
+                "No data was held out. The validation accuracy helped to choose the strategy, its \
+                 candidate and its epoch, so that it is likely to be better than what new data will \
+                 show."
+            }
+        }
+    }
+}
+
+/// How the best strategy compares with a baseline on held-out data.
+fn against(facts: &Facts, best: &StrategyResult, baseline: Strategy) -> Markup {
+    let figures = facts.result(baseline).and_then(|b| facts.held_out(b));
+    let (Some(ours), Some(theirs)) = (facts.held_out(best), figures) else {
+        return html! { "Against " strong { (baseline) } ": not known, as it has no held-out figure in this run." };
+    };
+    let (low, high) = ours.difference(theirs);
+    let difference = ours.share() - theirs.share();
+    let within_noise = low <= 0.0 && high >= 0.0;
+    html! {
+        "Against " strong { (baseline) } " (" (percent(theirs.share())) "): "
+        (signed(difference)) " points, 95 % interval " (signed(low)) " to " (signed(high)) ". "
+        @if within_noise {
+            "Within noise: on " (thousands(ours.count)) " held-out " (facts.samples())
+            " this difference may be chance."
+        } @else if difference > 0.0 {
+            "Better beyond noise."
+        } @else {
+            "Worse beyond noise, although it was ahead in validation."
+        }
+    }
+}
+
+fn without_ranking(facts: &Facts) -> Markup {
+    let any = facts.winners().next().is_some();
+    html! {
+        @if any {
+            p class="lead" { "No verdict: there is no validation data." }
+            p {
+                "Which strategy is best is told by validation accuracy alone; choosing by the \
+                 held-out figures would spoil them."
+            }
+        } @else if facts.results().is_empty() {
+            p class="lead" { "No strategy has ended yet." }
+        } @else {
+            p class="lead" { "No strategy gave a model." }
+        }
+    }
+}
+
+/// A line per strategy.
+pub fn summary(facts: &Facts) -> Section {
+    let mut table = Table::new(
+        "",
+        &[
+            "Strategy",
+            "Winner",
+            "#Validation",
+            "#Held out",
+            "#95 % interval",
+            "#Trained",
+            "#Share",
+            "#Time",
+            "Model",
+        ],
+    );
+    let best = facts.best().map(|b| b.name);
+    let all = facts.parameters();
+    table.best = facts.results().iter().position(|r| Some(r.name) == best);
+    for result in facts.results() {
+        let held_out = facts.held_out(result);
+        let ratio = result.trained_parameters.zip(all);
+        let ratio = ratio.map(|(trained, all)| trained as f64 / all.max(1) as f64);
+        table.rows.push(vec![
+            html! {
+                span class="line" {
+                    (result.name)
+                    @if Some(result.name) == best { span class="badge" { "best" } }
+                }
+            },
+            html! { (result.candidate.clone().unwrap_or_else(none)) },
+            html! { (optional(result.validation_accuracy)) },
+            html! { (optional(result.held_out_accuracy)) },
+            html! { (held_out.map_or_else(none, |h| interval(h.interval()))) },
+            html! { (result.trained_parameters.map_or_else(none, thousands)) },
+            html! { (ratio.map_or_else(none, small_percent)) },
+            html! { (seconds(result.seconds)) },
+            html! {
+                @match &result.model {
+                    Some(model) if model.starts_with("winners/") => {
+                        a class="line" href=(model) { (model.trim_start_matches("winners/")) }
+                    },
+                    Some(model) => (model),
+                    None => "failed",
+                }
+            },
+        ]);
+    }
+    let parts = &facts.files.run.data.parts;
+    Section {
+        id: "summary",
+        title: "Summary".to_owned(),
+        body: html! {
+            @if facts.results().is_empty() {
+                p { "No strategy has ended yet." }
+            } @else {
+                (table.draw())
+                p class="note" {
+                    "Strategies are compared by validation accuracy (" (thousands(parts.validation))
+                    " " (facts.samples()) "); held-out accuracy (" (thousands(parts.held_out)) " "
+                    (facts.samples()) ") is for the final figures only. Intervals are Wilson's. Time \
+                     is that of search and training; trials that several strategies share count for \
+                     each."
+                    @if let Some(all) = all {
+                        " Share is of the " (thousands(all)) " parameters of backbone and head."
+                    }
+                }
+            }
+        },
+    }
+}
+
+fn what(result: &StrategyResult) -> String {
+    match &result.candidate {
+        Some(label) if *label != result.name.to_string() => format!(" ({label})"),
+        _ => String::new(),
+    }
+}
+
+fn optional(share: Option<f64>) -> String {
+    share.map_or_else(none, percent)
+}
+
+fn small_percent(share: f64) -> String {
+    match share * 100.0 {
+        p if p > 0.0 && p < 0.1 => format!("{p:.3} %"),
+        p => format!("{p:.1} %"),
+    }
+}
+
+fn points(share: f64) -> String {
+    format!("{:.2} points", 100.0 * share)
+}
+
+/// A difference of shares in points, with a sign.
+fn signed(difference: f64) -> String {
+    let points = format!("{:+.1}", 100.0 * difference);
+    match points.as_str() {
+        "-0.0" | "+0.0" => "0.0".to_owned(),
+        _ => points.replace('-', "−"),
+    }
+}
+
+fn count_ies(n: usize) -> String {
+    format!(
+        "{n} {}",
+        if n == 1 {
+            "strategy has"
+        } else {
+            "strategies have"
+        }
+    )
+}
+
+/// The last part of a path.
+pub fn file_name(path: &std::path::Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}

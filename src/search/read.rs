@@ -1,0 +1,221 @@
+//! Reading a run's folder back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::training::EpochMetrics;
+
+use super::SearchError;
+use super::record::RunRecord;
+use super::results::{Results, TrialRecord};
+use super::rundir::{RESULTS, RUN, TRIALS};
+
+/// The files of a run, finished or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunFiles {
+    /// The run's folder.
+    pub root: PathBuf,
+    /// `run.json`.
+    pub run: RunRecord,
+    /// `results.json`; `None` while no strategy has ended.
+    pub results: Option<Results>,
+    /// `trials.jsonl`, in the order in which the trials ended.
+    pub trials: Vec<TrialRecord>,
+    /// `trials/ID/metrics.jsonl` by the ID of the trial. A trial that is the
+    /// [same as](TrialRecord::same_as) another has none.
+    pub metrics: BTreeMap<String, TrialMetrics>,
+}
+
+/// What a trial's `metrics.jsonl` holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrialMetrics {
+    /// One entry per epoch.
+    pub epochs: Vec<EpochMetrics>,
+    /// One entry per step, where steps are logged.
+    pub steps: Vec<StepLoss>,
+}
+
+/// The loss of one step: a line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepLoss {
+    /// Step over all epochs, from 1.
+    pub step: usize,
+    /// Loss before its update.
+    pub loss: f32,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MetricsLine {
+    Epoch(EpochMetrics),
+    Step(StepLoss),
+}
+
+impl RunFiles {
+    /// Reads the folder of a run. A last line that a crash has cut off is left out.
+    ///
+    /// # Errors
+    /// When `root` is not the folder of a run, or one of these files is damaged.
+    pub fn read(root: &Path) -> Result<Self, SearchError> {
+        let path = root.join(RUN);
+        let run = match read_json(&path)? {
+            Some(run) => run,
+            None => {
+                return Err(SearchError::NotARun {
+                    path: root.to_owned(),
+                });
+            }
+        };
+        let trials: Vec<TrialRecord> = read_lines(&root.join(TRIALS))?;
+        let mut metrics = BTreeMap::new();
+        for trial in &trials {
+            // The ID becomes part of paths, here and in what is made of the run.
+            if !is_file_name(&trial.id) {
+                return Err(SearchError::Damaged {
+                    path: root.join(TRIALS),
+                    reason: format!("`{}` is no trial's ID", trial.id),
+                });
+            }
+            let path = root.join("trials").join(&trial.id).join("metrics.jsonl");
+            let mut of_trial = TrialMetrics::default();
+            for line in read_lines(&path)? {
+                match line {
+                    MetricsLine::Epoch(epoch) => of_trial.epochs.push(epoch),
+                    MetricsLine::Step(step) => of_trial.steps.push(step),
+                }
+            }
+            if of_trial != TrialMetrics::default() {
+                metrics.insert(trial.id.clone(), of_trial);
+            }
+        }
+        Ok(RunFiles {
+            root: root.to_owned(),
+            run,
+            results: read_json(&root.join(RESULTS))?,
+            trials,
+            metrics,
+        })
+    }
+
+    /// The metrics of a trial, or of the trial that it is the same as.
+    pub fn metrics_of(&self, trial: &str) -> Option<&TrialMetrics> {
+        self.metrics.get(trial).or_else(|| {
+            let record = self.trials.iter().find(|t| t.id == trial)?;
+            self.metrics.get(record.same_as.as_ref()?)
+        })
+    }
+}
+
+fn is_file_name(id: &str) -> bool {
+    let mut parts = Path::new(id).components();
+    matches!(parts.next(), Some(Component::Normal(_)))
+        && parts.next().is_none()
+        && !id.contains(['/', '\\'])
+}
+
+/// The bytes of a file; `None` if there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(source) => Err(SearchError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, SearchError> {
+    let Some(bytes) = read(path)? else {
+        return Ok(None);
+    };
+    let value = serde_json::from_slice(&bytes).map_err(|e| SearchError::Damaged {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    })?;
+    Ok(Some(value))
+}
+
+/// One value per line; none if there is no such file. A last line without its end is left out
+/// unless it is whole.
+pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, SearchError> {
+    let bytes = read(path)?.unwrap_or_default();
+    let mut values = Vec::new();
+    for (number, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(line) {
+            Ok(value) => values.push(value),
+            Err(_) if !line.ends_with(b"\n") => {}
+            Err(e) => {
+                return Err(SearchError::Damaged {
+                    path: path.to_owned(),
+                    reason: format!("line {}: {e}", number + 1),
+                });
+            }
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Result<Vec<MetricsLine>, SearchError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        fs::write(&path, text).unwrap();
+        read_lines(&path)
+    }
+
+    #[test]
+    fn a_cut_off_last_line_is_left_out_and_a_whole_one_kept() {
+        let step = r#"{"step":1,"loss":0.5}"#;
+        for (text, count) in [
+            (format!("{step}\n"), 1),
+            (format!("{step}\n{step}"), 2),
+            (format!("{step}\n{{\"step\":2,\"lo"), 1),
+            (String::new(), 0),
+        ] {
+            assert_eq!(lines(&text).unwrap().len(), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_is_an_error_that_names_file_and_line() {
+        let error = lines("{\"step\":1,\"loss\":0.5}\n{\"ste\n{}\n")
+            .err()
+            .unwrap();
+        let text = error.to_string();
+        assert!(error.is_bad_input());
+        assert!(
+            text.contains("metrics.jsonl") && text.contains("line 2"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = RunFiles::read(folder.path()).unwrap_err();
+        assert!(matches!(error, SearchError::NotARun { .. }) && error.is_bad_input());
+        let error = RunFiles::read(&folder.path().join("absent")).unwrap_err();
+        assert!(matches!(error, SearchError::NotARun { .. }));
+    }
+
+    #[test]
+    fn ids_that_leave_the_folder_are_none() {
+        assert!(is_file_name("blocks-block5-search"));
+        for wrong in ["", ".", "..", "../x", "a/b", "a/", "/", "a\\b"] {
+            assert!(!is_file_name(wrong), "{wrong}");
+        }
+    }
+}

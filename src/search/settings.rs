@@ -1,0 +1,91 @@
+//! What a run is asked to do.
+
+use std::path::PathBuf;
+
+use crate::analysis::Delimiters;
+use crate::autodiff::Operators;
+use crate::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
+use crate::runtime::Device;
+use crate::strategy::Strategy;
+use crate::surgery::HeadKind;
+use crate::training::{BatchNormMode, ClassWeights, Optimizer, Plateau};
+
+use super::rundir::Begin;
+
+/// How to tune.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The strategies, in the order they are run.
+    pub strategies: Vec<Strategy>,
+    /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
+    pub selection: Vec<String>,
+    /// The head.
+    pub head: HeadKind,
+    /// Share of values dropped in the head, 0 to 1.
+    pub dropout: f32,
+    /// Value to take as the last feature map; `None` to search for it.
+    pub features: Option<String>,
+    /// What ends a block.
+    pub delimiters: Delimiters,
+    /// How pixels become input; `None` for the model's own, else the default.
+    pub preprocess: Option<Preprocess>,
+    /// Height and width of images, for models that leave it open.
+    pub image_size: Option<(usize, usize)>,
+    /// Random changes to the images that are trained on.
+    pub augment: Augment,
+    /// Augmented views of each image that are made once and kept; `None` makes new ones in every
+    /// epoch.
+    pub views: Option<usize>,
+    /// How often the whole run is done, each time with the next seed; at least 1.
+    pub repeats: usize,
+    /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
+    /// dropout, and the order is also that of batches.
+    pub split: SplitOptions,
+    /// Which statistics a BatchNormalization takes while it is trained.
+    pub batch_norm: BatchNormMode,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The learning-rate schedule.
+    pub plateau: Option<Plateau>,
+    /// Epochs without a better validation score after which a trial ends; `None` trains all.
+    pub early_stopping: Option<usize>,
+    /// How much the samples of each class count in the loss.
+    pub class_weights: ClassWeights,
+    /// Samples per step.
+    pub batch_size: usize,
+    /// Epochs of a winner.
+    pub epochs: usize,
+    /// Epochs of a candidate in the search.
+    pub search_epochs: usize,
+    /// Threads; 0 for all cores. Trials of small networks share them, one thread or more for each.
+    pub threads: usize,
+    /// What step graphs may be made of.
+    pub operators: Operators,
+    /// The device.
+    pub device: Device,
+    /// Bytes in memory of the samples and of the cached features; features beyond it go to files.
+    pub memory_budget: u64,
+    /// The type in which cached features are kept.
+    pub feature_precision: FeaturePrecision,
+    /// Seconds after which the state of a trial is written again, at the end of the epoch.
+    pub checkpoint_seconds: f64,
+    /// Whether the metrics get a line per step.
+    pub log_steps: bool,
+}
+
+/// What to tune, and where the results go.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The model's file.
+    pub model: PathBuf,
+    /// The image folder or `.npz` file.
+    pub data: PathBuf,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Whether that folder is new, or holds a run that is replaced or resumed.
+    pub begin: Begin,
+    /// The command line, for the record.
+    pub command: Vec<String>,
+    /// How.
+    pub settings: Settings,
+}

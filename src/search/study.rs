@@ -1,0 +1,233 @@
+//! The same run on several models: Table I of the block-wise paper.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::runtime::Runtime;
+use crate::strategy::Strategy;
+
+use super::read::read_json;
+use super::results::{Results, Spread};
+use super::rundir::{self, Begin, RunDir};
+use super::watch::Watcher;
+use super::{Job, SearchError, Settings, tune};
+
+/// The study's record, in its folder.
+const STUDY: &str = "study.json";
+
+/// Which models to tune, and where the results go.
+#[derive(Clone, Debug)]
+pub struct StudyJob {
+    /// The models' files.
+    pub models: Vec<PathBuf>,
+    /// The image folder or `.npz` file.
+    pub data: PathBuf,
+    /// The study's folder.
+    pub out: PathBuf,
+    /// Whether that folder is new, or holds a study that is replaced or resumed.
+    pub begin: Begin,
+    /// The command line, for the record.
+    pub command: Vec<String>,
+    /// How each model is tuned.
+    pub settings: Settings,
+}
+
+/// The content of `study.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    /// The command line that made the study.
+    pub command: Vec<String>,
+    /// Absolute path of the data.
+    pub data: PathBuf,
+    /// The strategies: the columns of the table.
+    pub strategies: Vec<Strategy>,
+    /// The models: its rows.
+    pub models: Vec<StudyModel>,
+    /// Mean and variance of each strategy over the models that have all strategies.
+    pub spread: Vec<Spread>,
+    /// Whether the study was stopped before its end.
+    pub interrupted: bool,
+}
+
+/// A model of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyModel {
+    /// Its name: the file's, without its ending.
+    pub name: String,
+    /// Absolute path of its file.
+    pub model: PathBuf,
+    /// The folder of its run, relative to the study's.
+    pub folder: String,
+    /// Accuracy of each strategy on the held-out part (the validation part where nothing is held
+    /// out), its mean where a run is repeated; `None` where there is none.
+    pub accuracies: Vec<Option<f64>>,
+    /// Why the model could not be tuned at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Study {
+    /// The record in the folder of a study; `None` if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn read(root: &Path) -> Result<Option<Self>, SearchError> {
+        read_json(&root.join(STUDY))
+    }
+}
+
+/// Tunes one model after the other, each in a run of its own below the study's folder.
+/// `study.json` is up to date after each. A model that cannot be tuned is recorded, and the others
+/// go on.
+///
+/// # Errors
+/// When the folder cannot be written or is in use, or what is resumed has changed.
+pub fn study(
+    runtime: &Runtime,
+    job: &StudyJob,
+    watcher: &dyn Watcher,
+) -> Result<Study, SearchError> {
+    let _lock = take(job)?;
+    let mut study = Study {
+        command: job.command.clone(),
+        data: absolute(&job.data),
+        strategies: job.settings.strategies.clone(),
+        models: named(&job.models),
+        spread: Vec::new(),
+        interrupted: true,
+    };
+    write(&job.out, &study)?;
+    for place in 0..study.models.len() {
+        let StudyModel { name, folder, .. } = &study.models[place];
+        watcher.model(name, place + 1, study.models.len());
+        let out = job.out.join(folder);
+        let model = Job {
+            model: job.models[place].clone(),
+            data: job.data.clone(),
+            begin: match job.begin {
+                Begin::Resume if RunDir::check(&out, Begin::Resume).is_err() => Begin::New,
+                begin => begin,
+            },
+            out,
+            command: job.command.clone(),
+            settings: job.settings.clone(),
+        };
+        let outcome = tune(runtime, &model, watcher);
+        let interrupted = watcher.stopped() || outcome.as_ref().is_ok_and(|r| r.interrupted);
+        match outcome {
+            Err(error) if interrupted && error.is_stop() => {}
+            Err(error) if error.ends_the_run() || error.is_change() => return Err(error),
+            Err(error) => study.models[place].error = Some(error.to_string()),
+            Ok(results) => study.models[place].accuracies = accuracies(&results, &study.strategies),
+        }
+        study.spread = spread(&study);
+        study.interrupted = interrupted || place + 1 < study.models.len();
+        write(&job.out, &study)?;
+        if interrupted {
+            break;
+        }
+    }
+    Ok(study)
+}
+
+/// Takes possession of the study's folder.
+fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
+    let begun = Study::read(&job.out)?;
+    if job.begin == Begin::Resume && begun.is_none() {
+        return Err(SearchError::NotARun {
+            path: job.out.clone(),
+        });
+    }
+    if job.begin == Begin::New {
+        RunDir::check(&job.out, Begin::New)?;
+    }
+    rundir::lock(&job.out)
+}
+
+/// The models with a name each; equal names get a number.
+fn named(models: &[PathBuf]) -> Vec<StudyModel> {
+    let mut used = HashSet::new();
+    models
+        .iter()
+        .map(|model| {
+            let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+            let numbered = (2..).map(|n| format!("{stem}-{n}"));
+            let mut names = std::iter::once(stem.to_string()).chain(numbered);
+            let name = names.find(|n| used.insert(n.clone())).unwrap_or_default();
+            StudyModel {
+                folder: name.clone(),
+                name,
+                model: absolute(model),
+                accuracies: Vec::new(),
+                error: None,
+            }
+        })
+        .collect()
+}
+
+fn accuracies(results: &Results, strategies: &[Strategy]) -> Vec<Option<f64>> {
+    let of = |&strategy: &Strategy| {
+        let spread = results.spread.iter().find(|s| s.name == strategy);
+        let result = results.strategies.iter().find(|s| s.name == strategy);
+        spread.map(|s| s.mean).or_else(|| {
+            let result = result?;
+            result.held_out_accuracy.or(result.validation_accuracy)
+        })
+    };
+    strategies.iter().map(of).collect()
+}
+
+/// Over the models that have all strategies, so that the columns can be compared.
+fn spread(study: &Study) -> Vec<Spread> {
+    let complete: Vec<Vec<f64>> = study
+        .models
+        .iter()
+        .filter(|m| m.accuracies.len() == study.strategies.len())
+        .filter_map(|m| m.accuracies.iter().copied().collect())
+        .collect();
+    let column = |place: usize| complete.iter().map(|row| row[place]).collect::<Vec<_>>();
+    let strategies = study.strategies.iter().enumerate();
+    strategies
+        .filter_map(|(place, &name)| Spread::of(name, &column(place)))
+        .collect()
+}
+
+fn write(root: &Path, study: &Study) -> Result<(), SearchError> {
+    rundir::write_json(&root.join(STUDY), study)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_of_one_name_get_folders_of_their_own() {
+        let models = named(&["a/vgg.onnx".into(), "b/vgg.onnx".into(), "c.onnx".into()]);
+        let folders: Vec<&str> = models.iter().map(|m| m.folder.as_str()).collect();
+        assert_eq!(folders, ["vgg", "vgg-2", "c"]);
+    }
+
+    #[test]
+    fn mean_and_variance_are_over_models_that_have_all_strategies() {
+        let mut study = Study {
+            command: vec![],
+            data: PathBuf::new(),
+            strategies: vec![Strategy::Head, Strategy::Full],
+            models: named(&["a".into(), "b".into(), "c".into()]),
+            spread: vec![],
+            interrupted: false,
+        };
+        study.models[0].accuracies = vec![Some(0.5), Some(0.75)];
+        study.models[1].accuracies = vec![Some(1.0), None];
+        study.models[2].accuracies = vec![Some(0.75), Some(0.75)];
+        let spread = spread(&study);
+        assert_eq!((spread[0].mean, spread[0].variance), (0.625, 0.03125));
+        assert_eq!((spread[1].count, spread[1].variance), (2, 0.0));
+    }
+}

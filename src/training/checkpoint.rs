@@ -1,0 +1,376 @@
+//! A trial between two steps, in a file.
+//!
+//! The file is a safetensors file. Its tensors, all float32, are `value/NAME` of each parameter and
+//! running statistic, `first/NAME` and `second/NAME` of each parameter's moments that the optimizer
+//! keeps, and `best/NAME` of the best epoch so far. One entry of its metadata is a JSON object: the
+//! format's number, what trial this is ([`Identity`]) and how far it has come ([`Progress`]).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, View, serialize_to_file};
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataError;
+use crate::onnx::write_atomic_with;
+use crate::runtime::Buffer;
+
+use super::{EpochMetrics, Moments, PlateauState, Score, TrainingError, TrialSpec};
+
+pub(super) use super::identity::Identity;
+
+/// Where a trial keeps its state, so that it can go on after an interruption.
+///
+/// The file is replaced as a whole, so that after a crash at any moment it is one of the trial. It
+/// is written after an epoch when the last writing was long enough ago, and whenever the observer
+/// asks to stop.
+#[derive(Clone, Debug)]
+pub struct Checkpointing {
+    /// The file. No other trial may have it.
+    pub path: PathBuf,
+    /// The least time between two writings that nobody asked for.
+    pub every: Duration,
+}
+
+/// Number of the format; another is refused.
+const FORMAT: u32 = 1;
+/// Key of the metadata's entry.
+const ENTRY: &str = "ftsurgery.checkpoint";
+/// The longest header that is read, in bytes; the format's own limit.
+const MAX_HEADER: u64 = 100_000_000;
+/// Bytes before the header, which hold its length.
+const LENGTH: u64 = 8;
+
+/// All that a trial goes on from, but for its parameters and running statistics.
+pub(super) struct State {
+    pub progress: Progress,
+    /// Of each parameter.
+    pub moments: Vec<Moments>,
+    /// Parameters and running statistics after the best epoch; empty before the first has ended.
+    pub best: Vec<Vec<f32>>,
+}
+
+/// How far a trial has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// The present epoch, from 1.
+    pub epoch: usize,
+    /// Steps of it that are done.
+    pub done: usize,
+    /// Steps of the trial that are done.
+    pub step: usize,
+    /// Sum over the samples of those steps of the epoch that are done.
+    #[serde(with = "bits")]
+    pub loss_sum: f64,
+    pub rate: f32,
+    pub plateau: PlateauState,
+    pub epochs: Vec<EpochMetrics>,
+    pub best_epoch: usize,
+    /// Seconds that the trial has taken.
+    pub seconds: f64,
+}
+
+impl Progress {
+    /// At the start.
+    pub fn new(spec: &TrialSpec) -> Self {
+        Progress {
+            epoch: 1,
+            done: 0,
+            step: 0,
+            loss_sum: 0.0,
+            rate: spec.optimizer.learning_rate,
+            plateau: PlateauState::default(),
+            epochs: Vec::new(),
+            best_epoch: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// The score of the best epoch.
+    pub fn best(&self) -> Option<Score> {
+        let index = self.best_epoch.checked_sub(1)?;
+        self.epochs.get(index)?.validation
+    }
+
+    /// Whether a trial of so many steps per epoch can have come here.
+    fn is_possible(&self, spec: &TrialSpec, per_epoch: usize) -> bool {
+        let ended = self.epochs.len();
+        let steps = ended
+            .checked_mul(per_epoch)
+            .and_then(|s| s.checked_add(self.done));
+        let numbered = self.epochs.iter().zip(1..).all(|(e, n)| e.epoch == n);
+        self.epoch.checked_sub(1) == Some(ended)
+            && ended <= spec.epochs
+            && self.done <= per_epoch
+            && steps == Some(self.step)
+            && self.step > 0
+            && numbered
+            && self.best_epoch <= ended
+            && (self.best_epoch > 0) == (ended > 0)
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    format: u32,
+    trial: &'a Identity,
+    progress: &'a Progress,
+}
+
+/// What every version of the entry has.
+#[derive(Deserialize)]
+struct Numbered {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+struct Saved {
+    trial: Identity,
+    progress: Progress,
+}
+
+/// Writes a trial's state to `path`, in place of what was there; `values` are names and content of
+/// parameters and running statistics.
+///
+/// # Errors
+/// [`DataError::Write`] when the file cannot be written; the old one then stays.
+pub(super) fn write(
+    path: &Path,
+    identity: &Identity,
+    state: &State,
+    values: (&[String], &[Buffer]),
+) -> Result<(), TrainingError> {
+    let entry = serde_json::to_string(&Entry {
+        format: FORMAT,
+        trial: identity,
+        progress: &state.progress,
+    });
+    let failed = |source| DataError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let entry = entry.map_err(|e| failed(e.into()))?;
+    let guards = values
+        .1
+        .iter()
+        .map(Buffer::as_f32)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut tensors: Vec<(String, Floats)> = Vec::new();
+    for (i, (name, buffer)) in values.0.iter().zip(values.1).enumerate() {
+        let moments = state.moments.get(i);
+        let parts = [
+            ("value", Some(&*guards[i])),
+            ("first", moments.map(|m| m.first.as_slice())),
+            ("second", moments.map(|m| m.second.as_slice())),
+            ("best", state.best.get(i).map(Vec::as_slice)),
+        ];
+        for (part, values) in parts {
+            let dims = buffer.dims();
+            // Moments that the optimizer does not keep are empty.
+            if let Some(values) = values
+                && values.len() == dims.iter().product::<usize>()
+            {
+                tensors.push((format!("{part}/{name}"), Floats { dims, values }));
+            }
+        }
+    }
+    let metadata = HashMap::from([(ENTRY.to_owned(), entry)]);
+    write_atomic_with(path, |file| {
+        serialize_to_file(tensors, Some(metadata), file).map_err(|error| match error {
+            SafeTensorError::IoError(error) => error,
+            error => io::Error::other(error),
+        })
+    })
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// The state in the file at `path`, with parameters and running statistics written into their
+/// buffers; `None` if there is no file.
+///
+/// # Errors
+/// [`TrainingError::Checkpoint`] when the file cannot be read, is damaged, or is of another trial.
+pub(super) fn load(
+    path: &Path,
+    identity: &Identity,
+    spec: &TrialSpec,
+    per_epoch: usize,
+    values: (&[String], &[Buffer]),
+) -> Result<Option<State>, TrainingError> {
+    let refused = |reason: String| TrainingError::Checkpoint {
+        path: path.to_owned(),
+        reason,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(refused(e.to_string())),
+    };
+    let mut reader = Reader::new(file).map_err(refused)?;
+    let progress = reader.progress(identity).map_err(refused)?;
+    if !progress.is_possible(spec, per_epoch) {
+        return Err(refused("its numbers contradict each other".to_owned()));
+    }
+    let [first, second] = spec.optimizer.kept_moments();
+    let mut state = State {
+        progress,
+        moments: vec![Moments::default(); spec.trainable.len()],
+        best: Vec::new(),
+    };
+    for (i, (name, buffer)) in values.0.iter().zip(values.1).enumerate() {
+        let dims = buffer.dims();
+        let mut read = |part: &str, into: &mut [f32]| {
+            reader
+                .read(&format!("{part}/{name}"), dims, into)
+                .map_err(refused)
+        };
+        let mut current = buffer.as_f32_mut()?;
+        let length = current.len();
+        read("value", &mut current)?;
+        if let Some(moments) = state.moments.get_mut(i) {
+            let parts = [
+                ("first", first, &mut moments.first),
+                ("second", second, &mut moments.second),
+            ];
+            for (part, kept, into) in parts {
+                if kept {
+                    into.resize(length, 0.0);
+                    read(part, into)?;
+                }
+            }
+        }
+        if state.progress.best_epoch > 0 {
+            let mut best = vec![0.0; length];
+            read("best", &mut best)?;
+            state.best.push(best);
+        }
+    }
+    Ok(Some(state))
+}
+
+/// A tensor to be written.
+struct Floats<'a> {
+    dims: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.dims
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            return Cow::Borrowed(bytemuck::cast_slice(self.values));
+        }
+        self.values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
+/// Reads tensors of a file one by one, so that they are never all held twice.
+struct Reader {
+    file: File,
+    /// Where the tensors begin.
+    start: u64,
+    header: Metadata,
+}
+
+impl Reader {
+    fn new(mut file: File) -> Result<Self, String> {
+        let damaged = |e: &dyn std::fmt::Display| format!("it is damaged or no checkpoint: {e}");
+        let size = file.metadata().map_err(|e| e.to_string())?.len();
+        let mut length = [0; LENGTH as usize];
+        file.read_exact(&mut length).map_err(|e| damaged(&e))?;
+        let length = u64::from_le_bytes(length);
+        if length > MAX_HEADER.min(size.saturating_sub(LENGTH)) {
+            return Err(damaged(
+                &"its header is longer than the file or the format allows",
+            ));
+        }
+        let mut header = vec![0; length as usize];
+        file.read_exact(&mut header).map_err(|e| damaged(&e))?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(&e))?;
+        let start = LENGTH + length;
+        if start.checked_add(header.data_len() as u64) != Some(size) {
+            return Err(damaged(&"its size is not the one its header gives"));
+        }
+        Ok(Reader {
+            file,
+            start,
+            header,
+        })
+    }
+
+    fn progress(&self, identity: &Identity) -> Result<Progress, String> {
+        let entry = self.header.metadata().as_ref().and_then(|m| m.get(ENTRY));
+        let entry = entry.ok_or("it is no checkpoint of a trial")?;
+        let wrong = |e: serde_json::Error| format!("its description cannot be read: {e}");
+        let Numbered { format } = serde_json::from_str(entry).map_err(wrong)?;
+        if format != FORMAT {
+            return Err(format!(
+                "it has format {format}, and this version of ftsurgery reads {FORMAT}"
+            ));
+        }
+        let saved: Saved = serde_json::from_str(entry).map_err(wrong)?;
+        match saved.trial.differences(identity).as_slice() {
+            [] => Ok(saved.progress),
+            differences => Err(format!(
+                "it is of another trial: {}",
+                differences.join("; ")
+            )),
+        }
+    }
+
+    fn read(&mut self, name: &str, dims: &[usize], into: &mut [f32]) -> Result<(), String> {
+        let info = self.header.info(name);
+        let info = info.ok_or_else(|| format!("it has no `{name}`"))?;
+        // The header was checked when it was read: such a tensor has just as many bytes.
+        if info.dtype != Dtype::F32
+            || info.shape != dims
+            || size_of_val(into) != {
+                let (from, to) = info.data_offsets;
+                to - from
+            }
+        {
+            return Err(format!(
+                "its `{name}` has type {:?} and dimensions {:?}, not F32 and {dims:?}",
+                info.dtype, info.shape
+            ));
+        }
+        let from = self.start + info.data_offsets.0 as u64;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(into);
+        self.file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| self.file.read_exact(bytes))
+            .map_err(|e| format!("its `{name}` cannot be read: {e}"))?;
+        if cfg!(target_endian = "big") {
+            bytes.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+        }
+        Ok(())
+    }
+}
+
+/// A float as the number of its bits, which JSON keeps even if it is infinite.
+pub(super) mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
+}

@@ -1,0 +1,128 @@
+//! What decides how a trial goes, to tell whether a checkpoint is of the same one.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::runtime::Buffer;
+
+use super::{Lab, TrainingError, TrialSpec};
+
+/// The specification of a trial as it stands, the rest as digests.
+///
+/// The pixels and the frozen weights are not part of it: they are the same for all trials of a run,
+/// and the run's to compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    spec: Map<String, Value>,
+    /// Indices and labels.
+    train: String,
+    validation: String,
+    /// Names, dimensions and first values of parameters and running statistics.
+    parameters: String,
+    /// Dropout, device and operators.
+    network: String,
+}
+
+impl Identity {
+    /// The identity of a trial whose `buffers` hold the first values of what has these `names`.
+    ///
+    /// # Errors
+    /// When a buffer is in use.
+    pub fn new(
+        lab: &Lab<'_>,
+        spec: &TrialSpec,
+        [train, validation]: [&[usize]; 2],
+        names: &[String],
+        buffers: &[Buffer],
+    ) -> Result<Self, TrainingError> {
+        let spec = match serde_json::to_value(spec) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        let samples = |samples: &[usize]| {
+            let mut hash = Sha256::new();
+            for &i in samples {
+                hash.update((i as u64).to_le_bytes());
+                hash.update(lab.dataset.labels()[i].to_le_bytes());
+            }
+            hex(hash)
+        };
+        let mut parameters = Sha256::new();
+        for (name, buffer) in names.iter().zip(buffers) {
+            text(&mut parameters, name);
+            text(&mut parameters, &format!("{:?}", buffer.dims()));
+            for value in buffer.as_f32()?.iter() {
+                parameters.update(value.to_le_bytes());
+            }
+        }
+        let mut network = Sha256::new();
+        for dropout in &lab.network.dropout {
+            text(&mut network, &dropout.value);
+            network.update(dropout.ratio.to_le_bytes());
+            network.update((dropout.width as u64).to_le_bytes());
+        }
+        text(&mut network, &lab.options.device.to_string());
+        text(&mut network, &format!("{:?}", lab.operators()));
+        Ok(Identity {
+            spec,
+            train: samples(train),
+            validation: samples(validation),
+            parameters: hex(parameters),
+            network: hex(network),
+        })
+    }
+
+    /// What of this saved identity is different in `now`, in words.
+    pub fn differences(&self, now: &Identity) -> Vec<String> {
+        let null = Value::Null;
+        let mut differences = Vec::new();
+        let added = now.spec.keys().filter(|k| !self.spec.contains_key(*k));
+        for key in self.spec.keys().chain(added) {
+            let value = |of: &'_ Identity| of.spec.get(key).unwrap_or(&null).clone();
+            let (old, new) = (value(self), value(now));
+            match (&old, &new) {
+                _ if old == new => {}
+                // The names of the parameters: too many to tell.
+                (Value::Array(_), _) | (_, Value::Array(_)) => {
+                    differences.push(format!("{key} has changed"));
+                }
+                _ => differences.push(format!("{key} was {old} and is {new}")),
+            }
+        }
+        for (what, old, new) in [
+            ("the training samples have", &self.train, &now.train),
+            (
+                "the validation samples have",
+                &self.validation,
+                &now.validation,
+            ),
+            (
+                "the first values of the parameters have",
+                &self.parameters,
+                &now.parameters,
+            ),
+            (
+                "the head's dropout, the device or the operators have",
+                &self.network,
+                &now.network,
+            ),
+        ] {
+            if old != new {
+                differences.push(format!("{what} changed"));
+            }
+        }
+        differences
+    }
+}
+
+/// Hashes a text so that it cannot run into the next.
+fn text(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
+}
+
+fn hex(hash: Sha256) -> String {
+    let digest = hash.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,71 @@
+//! What the frozen prefix is made of.
+//!
+//! Its weights are constants, which onnxruntime arranges once for convolutions of its own; those are
+//! as fast as the kernels where both multiply equally often. The kernels take the prefix over where
+//! they multiply less.
+
+use std::collections::HashMap;
+
+use crate::channels_last::channels_last;
+use crate::graph::{Graph, Node, Shapes, Window, infer_shapes, macs};
+use crate::kernels::{ConvShape, DOMAIN, multiplies_less};
+use crate::surgery::fold_batch_norm;
+
+use super::TrainingError;
+
+/// `graph`, a frozen prefix of fixed dimensions, made of the kernels; `None` where onnxruntime's own
+/// operators are expected to be as fast.
+///
+/// # Errors
+/// When the graph is malformed.
+pub(super) fn of_kernels(graph: &Graph) -> Result<Option<Graph>, TrainingError> {
+    let shapes = infer_shapes(graph, &HashMap::new())?;
+    let [mut all, mut fewer] = [0u64; 2];
+    for node in &graph.nodes {
+        let Some(work) = macs(node, |name| shapes.dims(name).ok()) else {
+            return Ok(None);
+        };
+        all = all.saturating_add(work);
+        if conv_shape(node, &shapes).is_some_and(|shape| multiplies_less(&shape)) {
+            fewer = fewer.saturating_add(work);
+        }
+    }
+    if fewer < all / 2 || fewer == 0 {
+        return Ok(None);
+    }
+    let mut graph = graph.clone();
+    fold_batch_norm(&mut graph, &shapes, &[])?;
+    channels_last(&mut graph)?;
+    let kernels = graph.nodes.iter_mut().filter(|node| node.domain == DOMAIN);
+    for node in kernels.filter(|node| node.op_type == "Conv") {
+        // No gradient passes here, and nothing adds the errors up over steps.
+        node.attributes.insert("coarse".to_owned(), 1i64.into());
+    }
+    Ok(Some(graph))
+}
+
+/// The shape of a two-dimensional convolution.
+fn conv_shape(node: &Node, shapes: &Shapes) -> Option<ConvShape> {
+    if node.op_type != "Conv" || !node.domain.is_empty() {
+        return None;
+    }
+    let dims = |name: Option<&str>| <[usize; 4]>::try_from(shapes.dims(name?).ok()?).ok();
+    let x = dims(node.input(0))?;
+    let w = dims(node.input(1))?;
+    let y = dims(node.output(0))?;
+    let window = Window::of(node, &w[2..], &x, &y).ok()?;
+    let group = usize::try_from(node.int("group", 1).ok()?).ok()?;
+    let pair = |list: &[usize]| [list[0], list[1]];
+    window.is_ordinary().then(|| ConvShape {
+        batch: x[0],
+        input: [x[2], x[3]],
+        in_channels: x[1],
+        output: [y[2], y[3]],
+        out_channels: y[1],
+        kernel: [w[2], w[3]],
+        strides: pair(&window.strides),
+        pads: pair(&window.pads),
+        dilations: pair(&window.dilations),
+        group,
+    })
+}
