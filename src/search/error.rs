@@ -173,7 +173,7 @@ impl SearchError {
             SearchError::NotEmpty {
                 resumable: true, ..
             } => Some(
-                "go on with that run by --resume, replace it by --out with --force, or choose \
+                "go on with what is there by --resume, replace it by --out with --force, or choose \
                  another folder",
             ),
             SearchError::NotEmpty { .. } => {

@@ -141,6 +141,12 @@ fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
         });
     }
     if job.begin == Begin::New {
+        if begun.is_some() {
+            return Err(SearchError::NotEmpty {
+                path: job.out.clone(),
+                resumable: true,
+            });
+        }
         RunDir::check(&job.out, Begin::New)?;
     }
     rundir::lock(&job.out)

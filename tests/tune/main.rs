@@ -8,6 +8,7 @@ mod precision;
 mod reference;
 mod resume;
 mod run;
+mod study;
 mod support;
 mod trial;
 mod use_model;
