@@ -107,15 +107,20 @@ impl Plan {
         Ok(Plan { strategies: plan })
     }
 
-    /// The candidates that are searched, with those who ask for them.
+    /// The candidates that are tried on the search part, with those who ask for them: none where no
+    /// strategy has to choose, else also the only candidates of the others, for comparison.
     pub(super) fn searched(&self) -> impl Iterator<Item = (Strategy, Candidate)> {
-        let searched = self.strategies.iter().filter(|p| p.candidates.len() > 1);
+        let any = self.strategies.iter().any(|p| p.candidates.len() > 1);
+        let searched = self.strategies.iter().filter(move |_| any);
         searched.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())))
     }
 
-    /// Number of trials, at most: one per set of parameters that is searched, one per strategy.
+    /// Number of trials, at most: one per set of parameters that is searched, and for each strategy
+    /// one of its winner, or two of those that are made of several candidates.
     pub fn trials(&self) -> usize {
-        distinct(self.searched(), Phase::Search).len() + self.strategies.len()
+        let is_made = |p: &&StrategyPlan| matches!(p.strategy, Strategy::Top(_));
+        let made = self.strategies.iter().filter(is_made).count();
+        distinct(self.searched(), Phase::Search).len() + self.strategies.len() + made
     }
 }
 

@@ -82,21 +82,21 @@ impl Runner<'_> {
         first_error: &mut Option<SearchError>,
     ) -> Result<(), SearchError> {
         let errors = Mutex::new(HashMap::new());
-        let trials = distinct(plan.searched(), Phase::Search);
         let ended = |trial: &Trial| lock(&state.trials).contains_key(&trial.id);
-        self.phase(&trials, state, &ended, &|trial, done| {
+        let keep = |trial: &Trial, done: Done| {
             if let Err(error) = done.outcome {
                 lock(&errors).insert(done.record.id.clone(), error);
             }
             state.keep(self, trial, &done.record)
-        })?;
-        let mut errors = lock(&errors);
+        };
+        let trials = distinct(plan.searched(), Phase::Search);
+        self.phase(&trials, state, &ended, &keep)?;
         let mut chosen = Vec::new();
         for plan in &plan.strategies {
             if state.has_failed(plan.strategy) {
                 continue;
             }
-            match self.choose(plan, state, &mut errors) {
+            match self.choose(plan, state, &mut lock(&errors)) {
                 Ok(choice) => chosen.push(choice),
                 Err(error) => {
                     self.fail(plan.strategy, 0.0, &error, state);
@@ -104,7 +104,12 @@ impl Runner<'_> {
                 }
             }
         }
-        drop(errors);
+        // What is made of several candidates has not been tried yet; for comparison alone.
+        let made = chosen
+            .iter()
+            .filter(|c| matches!(c.strategy, Strategy::Top(_)) && !trials.is_empty())
+            .map(|c| (c.strategy, c.candidate.clone()));
+        self.phase(&distinct(made, Phase::Search), state, &ended, &keep)?;
         self.retrain(plan, &chosen, state, first_error)
     }
 
