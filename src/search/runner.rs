@@ -1,8 +1,8 @@
 //! Carrying out a plan: all searches, then the winners.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use crate::data::Split;
 use crate::strategy::{Candidate, Network, Strategy};
@@ -10,7 +10,7 @@ use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, Tri
 
 use super::emit::{Emitter, Winner};
 use super::plan::{Phase, Plan, StrategyPlan, trial_id};
-use super::pool::{self, Share};
+use super::pool::{self, Share, lock};
 use super::ranking::ranked;
 use super::results::{HeldOut, Results, StrategyResult, TrialRecord};
 use super::rundir::RunDir;
@@ -93,11 +93,11 @@ impl Runner<'_> {
         self.phase(&trials, state, &ended, &keep)?;
         let mut chosen = Vec::new();
         for plan in &plan.strategies {
-            if state.has_failed(plan.strategy) {
-                continue;
-            }
             match self.choose(plan, state, &mut lock(&errors)) {
+                // Also of a strategy that failed in an earlier process: what is trained beside it, and
+                // from which frozen values, must not depend on that.
                 Ok(choice) => chosen.push(choice),
+                Err(_) if state.has_ended(plan.strategy) => {}
                 Err(error) => {
                     self.fail(plan.strategy, 0.0, &error, state);
                     first_error.get_or_insert(error);
@@ -389,13 +389,6 @@ impl State {
         lock(&self.strategies).iter().any(|s| s.name == strategy)
     }
 
-    fn has_failed(&self, strategy: Strategy) -> bool {
-        let strategies = lock(&self.strategies);
-        strategies
-            .iter()
-            .any(|s| s.name == strategy && s.error.is_some())
-    }
-
     /// Writes the records of a trial and its twins, unless an earlier process has.
     fn keep(
         &self,
@@ -447,8 +440,4 @@ impl State {
         runner.watcher.strategy_end(&result);
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
