@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{Begin, REPORT, SearchError, Study, StudyJob, study};
+use ftsurgery::search::{Begin, REPORT, RunDir, SearchError, Study, StudyJob, study};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
@@ -60,16 +60,15 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
     let job = job(args)?;
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let outcome = study(&runtime, &job, &progress);
+    let outcome = study(&runtime, &job, &progress, &|study, root| {
+        if RunDir::check(root, Begin::Resume).is_ok() {
+            report::write(root)?;
+        }
+        report::write_study(&job.out, study)?;
+        Ok::<(), CliError>(())
+    });
     progress.finish();
     let study = outcome?;
-    for model in &study.models {
-        let root = job.out.join(&model.folder);
-        if root.join("run.json").is_file() {
-            report::write(&root)?;
-        }
-    }
-    report::write_study(&job.out, &study)?;
 
     let mut out = context.stdout();
     if args.json {

@@ -19,6 +19,7 @@ mod resume;
 mod rundir;
 mod runner;
 mod settings;
+mod state;
 mod study;
 mod trial;
 mod trials;

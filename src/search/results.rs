@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::strategy::Strategy;
 use crate::training::{Predictions, Score, softmax};
 
+use super::SearchError;
 use super::plan::Phase;
 
 /// A finished trial: one line of `trials.jsonl`.
@@ -67,6 +68,26 @@ pub struct StrategyResult {
     /// Why there is no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl StrategyResult {
+    /// Of a strategy that made no model, because of `error`, after so many seconds.
+    pub(super) fn failed(strategy: Strategy, seconds: f64, error: &SearchError) -> Self {
+        StrategyResult {
+            name: strategy,
+            candidate: None,
+            layers: Vec::new(),
+            trial: None,
+            validation_accuracy: None,
+            held_out_accuracy: None,
+            held_out: None,
+            trained_parameters: None,
+            seconds,
+            model: None,
+            sha256: None,
+            error: Some(error.to_string()),
+        }
+    }
 }
 
 /// What a winner made of the held-out samples.

@@ -2,16 +2,22 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::data::{DataError, SplitFile};
+use crate::data::SplitFile;
 use crate::onnx::{TEMPORARY_PREFIX, partial, write_atomic};
 use crate::strategy::Strategy;
-use crate::training::EpochMetrics;
+
+mod clean;
+mod metrics;
+
+use clean::remove;
+pub(super) use clean::remove_left;
+pub use metrics::MetricsFile;
 
 use super::SearchError;
 use super::read::{read, read_json, read_lines};
@@ -118,10 +124,10 @@ impl RunDir {
         };
         // Another process may have been faster.
         Self::check(root, begin)?;
+        run.remove_left()?;
         if begin == Begin::Replace {
             run.remove_earlier()?;
         }
-        remove_left(root)?;
         Ok(run)
     }
 
@@ -132,8 +138,9 @@ impl RunDir {
     pub fn repetition(&self, number: usize) -> Result<Self, SearchError> {
         let root = self.path(&Self::repetition_name(number));
         fs::create_dir_all(&root).map_err(|e| SearchError::write(&root, e))?;
-        remove_left(&root)?;
-        Ok(RunDir { root, _lock: None })
+        let run = RunDir { root, _lock: None };
+        run.remove_left()?;
+        Ok(run)
     }
 
     /// The folder of a repetition, relative to the run's.
@@ -262,70 +269,8 @@ impl RunDir {
         let path = folder.join(METRICS);
         let goes_on = self.checkpoint(trial).exists();
         fs::create_dir_all(&folder)
-            .and_then(|()| remove_left_io(&folder))
-            .and_then(|()| {
-                let mut options = OpenOptions::new();
-                match goes_on {
-                    true => options.append(true),
-                    false => options.write(true).truncate(true),
-                };
-                options.create(true).open(&path)
-            })
-            .map(|file| MetricsFile {
-                path: path.clone(),
-                file: BufWriter::new(file),
-            })
+            .and_then(|()| MetricsFile::open(&path, goes_on))
             .map_err(|e| SearchError::write(&path, e))
-    }
-
-    /// The files in `winners` that have the name of a strategy.
-    fn winners(&self) -> Vec<PathBuf> {
-        let is_winner = |path: &PathBuf| {
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            let strategy = name.strip_suffix(".unchecked").unwrap_or(name);
-            let strategy = strategy.strip_suffix(".onnx");
-            strategy.is_some_and(|s| s.parse::<Strategy>().is_ok())
-        };
-        entries(&self.path("winners")).filter(is_winner).collect()
-    }
-
-    fn remove_earlier(&self) -> Result<(), SearchError> {
-        // Without run.json, what is left counts for nothing.
-        for name in [RUN, RESULTS, TRIALS, SPLIT] {
-            remove(&self.path(name))?;
-        }
-        for file in self.winners() {
-            remove(&file)?;
-        }
-        for folder in entries(&self.path("trials")) {
-            remove(&folder.join(METRICS))?;
-            let checkpoint = folder.join(CHECKPOINT);
-            remove(&partial(&checkpoint))?;
-            remove(&checkpoint)?;
-            remove_left(&folder)?;
-            // A folder that holds anything else stays.
-            let _ = fs::remove_dir(folder);
-        }
-        for name in [REPORT, TABLE] {
-            remove(&self.path(name))?;
-        }
-        for folder in entries(&self.path(TENSORBOARD)) {
-            let is_events = |p: &PathBuf| p.to_string_lossy().contains("tfevents");
-            for file in entries(&folder).filter(is_events) {
-                remove(&file)?;
-            }
-            let _ = fs::remove_dir(folder);
-        }
-        let _ = fs::remove_dir(self.path(TENSORBOARD));
-        for root in entries(&self.path(REPEATS)) {
-            let repetition = RunDir { root, _lock: None };
-            repetition.remove_earlier()?;
-            for folder in ["trials", "winners", ""] {
-                let _ = fs::remove_dir(repetition.path(folder));
-            }
-        }
-        let _ = fs::remove_dir(self.path(REPEATS));
-        Ok(())
     }
 }
 
@@ -360,33 +305,6 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Sea
     write().map_err(|e| SearchError::write(path, e))
 }
 
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    entries.flatten().map(|e| e.path())
-}
-
-fn remove(file: &Path) -> Result<(), SearchError> {
-    match fs::remove_file(file) {
-        Err(e) if !is_absent(&e) => Err(SearchError::write(file, e)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes what a killed process left half-written.
-fn remove_left(folder: &Path) -> Result<(), SearchError> {
-    remove_left_io(folder).map_err(|e| SearchError::write(folder, e))
-}
-
-fn remove_left_io(folder: &Path) -> std::io::Result<()> {
-    let is_left = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(TEMPORARY_PREFIX) && path.is_file()
-    };
-    entries(folder)
-        .filter(is_left)
-        .try_for_each(fs::remove_file)
-}
-
 /// SHA-256 of a file, in hexadecimal.
 pub(super) fn file_sha256(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
@@ -399,81 +317,6 @@ pub(super) fn file_sha256(path: &Path) -> std::io::Result<String> {
         }
     }
     Ok(hexadecimal(&hash.finalize()))
-}
-
-fn is_absent(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | NotADirectory)
-}
-
-/// The metrics of one trial, one JSON object a line. Lines of steps have `step`, lines of epochs
-/// have `epoch`.
-#[derive(Debug)]
-pub struct MetricsFile {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl MetricsFile {
-    /// Appends a line.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn line<T: Serialize>(&mut self, value: &T) -> Result<(), DataError> {
-        let write = |file: &mut BufWriter<File>| -> std::io::Result<()> {
-            serde_json::to_writer(&mut *file, value)?;
-            file.write_all(b"\n")
-        };
-        write(&mut self.file).map_err(|source| self.failed(source))
-    }
-
-    /// Takes off all lines behind `step` and behind the last of `epochs`: they will be written again.
-    ///
-    /// # Errors
-    /// When the file cannot be read or written.
-    pub fn rewind(&mut self, step: usize, epochs: &[EpochMetrics]) -> Result<(), DataError> {
-        #[derive(serde::Deserialize)]
-        struct Line {
-            step: Option<usize>,
-            epoch: Option<usize>,
-        }
-        let is_kept = |line: &&str| {
-            serde_json::from_str::<Line>(line).is_ok_and(|l| {
-                l.step.is_some_and(|s| s <= step) || l.epoch.is_some_and(|e| e <= epochs.len())
-            })
-        };
-        let rewound = fs::read_to_string(&self.path).and_then(|text| {
-            let mut kept: String = text
-                .lines()
-                .filter(is_kept)
-                .fold(String::new(), |all, line| all + line + "\n");
-            // A crash of the machine may have taken lines that the checkpoint still knows.
-            let known = kept.lines().filter(|l| l.contains("\"epoch\"")).count();
-            for metrics in epochs.iter().skip(known) {
-                kept.push_str(&serde_json::to_string(metrics)?);
-                kept.push('\n');
-            }
-            write_atomic(&self.path, kept.as_bytes())?;
-            OpenOptions::new().append(true).open(&self.path)
-        });
-        self.file = BufWriter::new(rewound.map_err(|source| self.failed(source))?);
-        Ok(())
-    }
-
-    /// Hands all lines to the system.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub fn flush(&mut self) -> Result<(), DataError> {
-        self.file.flush().map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: std::io::Error) -> DataError {
-        DataError::Write {
-            path: self.path.clone(),
-            source,
-        }
-    }
 }
 
 #[cfg(test)]

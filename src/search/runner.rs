@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::Split;
 use crate::strategy::{Candidate, Network, Strategy};
@@ -14,6 +14,7 @@ use super::pool::{self, Share, lock};
 use super::ranking::ranked;
 use super::results::{HeldOut, Results, StrategyResult, TrialRecord};
 use super::rundir::RunDir;
+use super::state::{Progress, State};
 use super::trial::{Bench, Done};
 use super::trials::{Trial, distinct};
 use super::watch::Watcher;
@@ -29,15 +30,6 @@ pub(super) struct Runner<'a> {
     pub watcher: &'a dyn Watcher,
 }
 
-/// What a run has come to so far.
-#[derive(Default)]
-pub(super) struct Progress {
-    /// Trials that have ended, by their identity.
-    pub trials: HashMap<String, TrialRecord>,
-    /// Strategies that have.
-    pub strategies: Vec<StrategyResult>,
-}
-
 /// A strategy after its search.
 struct Chosen {
     strategy: Strategy,
@@ -50,12 +42,7 @@ impl Runner<'_> {
     /// Runs what `progress` does not have yet. `results.json` is up to date whenever a strategy
     /// has ended.
     pub fn run(&self, plan: &Plan, progress: Progress) -> Result<Results, SearchError> {
-        let state = State {
-            trials: Mutex::new(progress.trials),
-            strategies: Mutex::new(progress.strategies),
-            begun: AtomicUsize::new(0),
-            total: AtomicUsize::new(plan.trials()),
-        };
+        let state = State::new(plan, self.run, self.watcher, progress);
         let mut first_error = None;
         let outcome = self.phases(plan, &state, &mut first_error);
         let interrupted = match outcome {
@@ -63,7 +50,7 @@ impl Runner<'_> {
             Err(SearchError::Training(TrainingError::Stopped)) => true,
             Err(error) => return Err(error),
         };
-        let results = self.write_results(plan, &state, interrupted)?;
+        let results = state.write_results(interrupted)?;
         match first_error {
             // Nothing works for this input: that is the news, not a table of failures.
             Some(error)
@@ -78,16 +65,16 @@ impl Runner<'_> {
     fn phases(
         &self,
         plan: &Plan,
-        state: &State,
+        state: &State<'_>,
         first_error: &mut Option<SearchError>,
     ) -> Result<(), SearchError> {
         let errors = Mutex::new(HashMap::new());
-        let ended = |trial: &Trial| lock(&state.trials).contains_key(&trial.id);
+        let ended = |trial: &Trial| state.trial(&trial.id).is_some();
         let keep = |trial: &Trial, done: Done| {
             if let Err(error) = done.outcome {
                 lock(&errors).insert(done.record.id.clone(), error);
             }
-            state.keep(self, trial, &done.record)
+            state.keep(trial, &done.record)
         };
         let trials = distinct(plan.searched(), Phase::Search);
         self.phase(&trials, state, &ended, &keep)?;
@@ -99,7 +86,7 @@ impl Runner<'_> {
                 Ok(choice) => chosen.push(choice),
                 Err(_) if state.has_ended(plan.strategy) => {}
                 Err(error) => {
-                    self.fail(plan.strategy, 0.0, &error, state);
+                    state.fail(plan.strategy, 0.0, &error);
                     first_error.get_or_insert(error);
                 }
             }
@@ -110,14 +97,14 @@ impl Runner<'_> {
             .filter(|c| matches!(c.strategy, Strategy::Top(_)) && !trials.is_empty())
             .map(|c| (c.strategy, c.candidate.clone()));
         self.phase(&distinct(made, Phase::Search), state, &ended, &keep)?;
-        self.retrain(plan, &chosen, state, first_error)
+        self.retrain(&chosen, state, first_error)
     }
 
     /// The candidate that a strategy trains in the end.
     fn choose(
         &self,
         plan: &StrategyPlan,
-        state: &State,
+        state: &State<'_>,
         errors: &mut HashMap<String, SearchError>,
     ) -> Result<Chosen, SearchError> {
         let candidates = &plan.candidates;
@@ -125,10 +112,9 @@ impl Runner<'_> {
         let ranking = match candidates.len() {
             1 => vec![0],
             _ => {
-                let trials = lock(&state.trials);
                 let records: Vec<TrialRecord> = candidates
                     .iter()
-                    .filter_map(|c| trials.get(&trial_id(c, Phase::Search)).cloned())
+                    .filter_map(|c| state.trial(&trial_id(c, Phase::Search)))
                     .collect();
                 seconds = records.iter().map(|r| r.seconds).sum();
                 let ranking = ranked(&records);
@@ -156,15 +142,13 @@ impl Runner<'_> {
     /// winner share its training.
     fn retrain(
         &self,
-        plan: &Plan,
         chosen: &[Chosen],
-        state: &State,
+        state: &State<'_>,
         first_error: &mut Option<SearchError>,
     ) -> Result<(), SearchError> {
         let wanted = chosen.iter().map(|c| (c.strategy, c.candidate.clone()));
         let trials = distinct(wanted, Phase::Train);
-        let begun = state.begun.load(Ordering::Relaxed);
-        state.total.store(begun + trials.len(), Ordering::Relaxed);
+        state.expect(trials.len());
         let first = Mutex::new(None);
         let ended = |trial: &Trial| trial.strategies().all(|s| state.has_ended(s));
         self.phase(
@@ -172,7 +156,7 @@ impl Runner<'_> {
             state,
             &ended,
             &|trial, Done { record, outcome }| {
-                state.keep(self, trial, &record)?;
+                state.keep(trial, &record)?;
                 for strategy in trial.strategies().filter(|&s| !state.has_ended(s)) {
                     let Some(choice) = chosen.iter().find(|c| c.strategy == strategy) else {
                         continue;
@@ -181,15 +165,15 @@ impl Runner<'_> {
                     let emitted = match &outcome {
                         Ok(outcome) => self.emit(choice, &record, outcome, seconds),
                         Err(error) => {
-                            self.fail(strategy, seconds, error, state);
+                            state.fail(strategy, seconds, error);
                             continue;
                         }
                     };
                     match emitted {
-                        Ok(result) => state.end(self, plan, result)?,
+                        Ok(result) => state.end(result)?,
                         Err(error) if error.ends_the_run() => return Err(error),
                         Err(error) => {
-                            self.fail(strategy, seconds, &error, state);
+                            state.fail(strategy, seconds, &error);
                             lock(&first).get_or_insert(error);
                         }
                     }
@@ -211,7 +195,7 @@ impl Runner<'_> {
     fn phase(
         &self,
         trials: &[Trial],
-        state: &State,
+        state: &State<'_>,
         has_ended: &dyn Fn(&Trial) -> bool,
         end: &(dyn Fn(&Trial, Done) -> Result<(), SearchError> + Sync),
     ) -> Result<(), SearchError> {
@@ -242,8 +226,7 @@ impl Runner<'_> {
         let mut order = Vec::new();
         for (place, trial) in trials.iter().enumerate() {
             if has_ended(trial) {
-                state.twins(self, trial)?;
-                state.begun.fetch_add(1, Ordering::Relaxed);
+                state.pass(trial)?;
             } else {
                 order.push((bank.stage_of(place).unwrap_or(0), place));
             }
@@ -264,10 +247,8 @@ impl Runner<'_> {
         pool::run(&open, &|turn| {
             let (stage, place) = order[turn];
             let trial = &trials[place];
-            let number = state.begun.fetch_add(1, Ordering::Relaxed) + 1;
-            let total = state.total.load(Ordering::Relaxed);
             let ended = bench
-                .run(trial, stage, shares[place].threads, (number, total))
+                .run(trial, stage, shares[place].threads, state.begin())
                 .and_then(|done| end(trial, done))
                 .and_then(|()| self.run.remove_checkpoint(&trial.id));
             ended.map_err(|error| {
@@ -334,110 +315,5 @@ impl Runner<'_> {
             sha256: Some(sha256),
             error: None,
         })
-    }
-
-    fn fail(&self, strategy: Strategy, seconds: f64, error: &SearchError, state: &State) {
-        let result = StrategyResult {
-            name: strategy,
-            candidate: None,
-            layers: Vec::new(),
-            trial: None,
-            validation_accuracy: None,
-            held_out_accuracy: None,
-            held_out: None,
-            trained_parameters: None,
-            seconds,
-            model: None,
-            sha256: None,
-            error: Some(error.to_string()),
-        };
-        self.watcher.strategy_end(&result);
-        lock(&state.strategies).push(result);
-    }
-
-    fn write_results(
-        &self,
-        plan: &Plan,
-        state: &State,
-        interrupted: bool,
-    ) -> Result<Results, SearchError> {
-        let strategies = lock(&state.strategies);
-        let in_order = plan.strategies.iter().filter_map(|p| {
-            let mut ended = strategies.iter();
-            ended.find(|s| s.name == p.strategy).cloned()
-        });
-        let results = Results {
-            strategies: in_order.collect(),
-            interrupted,
-            ..Results::default()
-        };
-        self.run.write_results(&results)?;
-        Ok(results)
-    }
-}
-
-/// What has ended, as the workers see it.
-struct State {
-    trials: Mutex<HashMap<String, TrialRecord>>,
-    strategies: Mutex<Vec<StrategyResult>>,
-    begun: AtomicUsize,
-    total: AtomicUsize,
-}
-
-impl State {
-    fn has_ended(&self, strategy: Strategy) -> bool {
-        lock(&self.strategies).iter().any(|s| s.name == strategy)
-    }
-
-    /// Writes the records of a trial and its twins, unless an earlier process has.
-    fn keep(
-        &self,
-        runner: &Runner<'_>,
-        trial: &Trial,
-        record: &TrialRecord,
-    ) -> Result<(), SearchError> {
-        self.append(runner, record.clone())?;
-        self.twins(runner, trial)?;
-        runner.watcher.trial_end(record);
-        Ok(())
-    }
-
-    fn append(&self, runner: &Runner<'_>, record: TrialRecord) -> Result<(), SearchError> {
-        let mut trials = lock(&self.trials);
-        if !trials.contains_key(&record.id) {
-            runner.run.append_trial(&record)?;
-            trials.insert(record.id.clone(), record);
-        }
-        Ok(())
-    }
-
-    /// Writes the records of a trial's twins.
-    fn twins(&self, runner: &Runner<'_>, trial: &Trial) -> Result<(), SearchError> {
-        let Some(record) = lock(&self.trials).get(&trial.id).cloned() else {
-            return Ok(());
-        };
-        for (strategy, candidate) in &trial.twins {
-            let twin = TrialRecord {
-                id: trial_id(candidate, trial.phase),
-                strategy: *strategy,
-                candidate: candidate.label.clone(),
-                same_as: Some(record.id.clone()),
-                ..record.clone()
-            };
-            self.append(runner, twin)?;
-        }
-        Ok(())
-    }
-
-    fn end(
-        &self,
-        runner: &Runner<'_>,
-        plan: &Plan,
-        result: StrategyResult,
-    ) -> Result<(), SearchError> {
-        lock(&self.strategies).push(result.clone());
-        runner.write_results(plan, self, true)?;
-        runner.watcher.strategy_end(&result);
-        Ok(())
     }
 }

@@ -79,16 +79,17 @@ impl Study {
 }
 
 /// Tunes one model after the other, each in a run of its own below the study's folder.
-/// `study.json` is up to date after each. A model that cannot be tuned is recorded, and the others
-/// go on.
+/// `study.json` is up to date after each; `ended` then gets what there is so far and the folder of
+/// the run that ended. A model that cannot be tuned is recorded, and the others go on.
 ///
 /// # Errors
-/// When the folder cannot be written or is in use, or what is resumed has changed.
-pub fn study(
+/// When the folder cannot be written or is in use, or what is resumed has changed; those of `ended`.
+pub fn study<E: From<SearchError>>(
     runtime: &Runtime,
     job: &StudyJob,
     watcher: &dyn Watcher,
-) -> Result<Study, SearchError> {
+    ended: &dyn Fn(&Study, &Path) -> Result<(), E>,
+) -> Result<Study, E> {
     let _lock = take(job)?;
     let mut study = Study {
         command: job.command.clone(),
@@ -118,13 +119,14 @@ pub fn study(
         let interrupted = watcher.stopped() || outcome.as_ref().is_ok_and(|r| r.interrupted);
         match outcome {
             Err(error) if interrupted && error.is_stop() => {}
-            Err(error) if error.ends_the_run() || error.is_change() => return Err(error),
+            Err(error) if error.ends_the_run() || error.is_change() => return Err(error.into()),
             Err(error) => study.models[place].error = Some(error.to_string()),
             Ok(results) => study.models[place].accuracies = accuracies(&results, &study.strategies),
         }
         study.spread = spread(&study);
         study.interrupted = interrupted || place + 1 < study.models.len();
         write(&job.out, &study)?;
+        ended(&study, &model.out)?;
         if interrupted {
             break;
         }
@@ -149,7 +151,9 @@ fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
         }
         RunDir::check(&job.out, Begin::New)?;
     }
-    rundir::lock(&job.out)
+    let file = rundir::lock(&job.out)?;
+    rundir::remove_left(&job.out)?;
+    Ok(file)
 }
 
 /// The models with a name each; equal names get a number.

@@ -18,7 +18,8 @@ use super::repeats;
 use super::results::Results;
 use super::resume::unchanged;
 use super::rundir::RunDir;
-use super::runner::{Progress, Runner};
+use super::runner::Runner;
+use super::state::Progress;
 use super::watch::Watcher;
 use super::{Job, ModelCard, ModelInput, SearchError, Settings};
 

@@ -74,3 +74,71 @@ fn a_full_disk_is_an_error_that_leaves_no_half_written_file() {
     }
     assert!(stopped >= 2, "the disks were all large enough");
 }
+
+#[test]
+fn a_run_whose_disk_was_full_goes_on_when_there_is_room() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 12);
+    std::fs::create_dir(at("disk")).unwrap();
+    let arguments = [
+        "--strategies",
+        "head,blocks",
+        "--checkpoint-every",
+        "0",
+        "--log-steps",
+    ];
+    let arguments = || QUICK.split(' ').chain(arguments);
+    let whole: Vec<&str> = arguments().collect();
+    tune(&at("model.onnx"), &at("photos"), &at("whole"), &whole)
+        .assert()
+        .success();
+    let disk = at("disk");
+    let (mut full, mut most) = (0, 0);
+    for kib in [40, 80, 160] {
+        let binary = format!("'{}' --quiet tune", env!("CARGO_BIN_EXE_ftsurgery"));
+        let script = format!(
+            "{binary} '{model}' --data '{data}' --out '{disk}/run' {arguments}; echo code $?; \
+             ls '{disk}/run/trials' | wc -l; \
+             mount -o remount,size=8m '{disk}' && {binary} --resume '{disk}/run' && \
+             cp '{disk}'/run/winners/*.onnx '{disk}/run/split.json' '{kept}'",
+            model = at("model.onnx").display(),
+            data = at("photos").display(),
+            disk = disk.display(),
+            arguments = arguments().collect::<Vec<_>>().join(" "),
+            kept = at("kept").display(),
+        );
+        let _ = std::fs::remove_dir_all(at("kept"));
+        std::fs::create_dir(at("kept")).unwrap();
+        let Some(output) = with_disk(&disk, kib, &script) else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stderr);
+        let mut said = said.lines();
+        if said.next() == Some("code 0") {
+            continue;
+        }
+        full += 1;
+        most = most.max(said.next().unwrap().trim().parse().unwrap());
+        assert!(error.contains("No space left"), "{kib} KiB: {error}");
+        assert!(output.status.success(), "{kib} KiB: {error}");
+        for file in ["head.onnx", "blocks.onnx", "split.json"] {
+            let of_whole = match file {
+                "split.json" => at("whole/split.json"),
+                model => at("whole/winners").join(model),
+            };
+            let same =
+                std::fs::read(of_whole).unwrap() == std::fs::read(at("kept").join(file)).unwrap();
+            assert!(same, "{kib} KiB: {file} differs");
+        }
+    }
+    assert!(
+        full >= 1 && most >= 2,
+        "{full} disks were full, after {most} trials at most"
+    );
+}

@@ -226,6 +226,44 @@ fn a_lost_model_is_made_again() {
     assert!(std::fs::read(&winner).unwrap() == bytes);
 }
 
+/// What is trained beside a strategy, and which frozen values it reads, must not depend on whether
+/// another strategy failed in this process or in an earlier one: rounded frozen values show it.
+#[test]
+fn a_run_goes_on_to_the_same_bytes_after_a_strategy_has_failed() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!(
+        "{QUICK} --head linear --optimizer sgd --lr 1000 --strategies select,head --train c2.w \
+         --feature-precision f16"
+    );
+    let (code, text) = said(scene.start("run", &settings));
+    assert_eq!(code, Some(1), "{text}");
+    let winner = scene.at("run/winners/head.onnx");
+    let bytes = std::fs::read(&winner).unwrap();
+    let mut results = json(&scene.at("run/results.json"));
+    let strategies = results["strategies"].as_array_mut().unwrap();
+    assert!(
+        strategies[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("diverged")
+    );
+    // As if it had been killed before `head` ended.
+    strategies.truncate(1);
+    results["interrupted"] = json!(true);
+    std::fs::write(scene.at("run/results.json"), results.to_string()).unwrap();
+    let trials = std::fs::read_to_string(scene.at("run/trials.jsonl")).unwrap();
+    let others = trials.lines().filter(|l| !l.contains("head-train"));
+    let others: String = others.map(|l| format!("{l}\n")).collect();
+    std::fs::write(scene.at("run/trials.jsonl"), others).unwrap();
+    std::fs::remove_file(&winner).unwrap();
+    let (code, text) = said(scene.resume("run", &[]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(std::fs::read(&winner).unwrap() == bytes);
+}
+
 #[test]
 fn a_second_process_is_refused() {
     if !has_runtime() {

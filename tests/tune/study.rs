@@ -79,3 +79,39 @@ fn a_study_has_a_row_per_model_and_goes_on_where_it_ended() {
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.contains("--resume"), "{said}");
 }
+
+#[test]
+fn a_model_has_its_report_when_the_next_begins() {
+    use std::time::{Duration, Instant};
+
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("a.onnx"));
+    save_backbone(&at("b.onnx"));
+    save_photos(&at("photos"), 10);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ftsurgery"))
+        .current_dir(folder.path())
+        .args("--quiet study --data photos --models a.onnx,b.onnx --out study".split(' '))
+        .args(QUICK.split(' '))
+        .args(["--strategies", "head,blocks"])
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !at("study/b/run.json").is_file() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for name in ["report.html", "study.md", "a/report.html", "a/trials.csv"] {
+        assert!(at("study").join(name).is_file(), "{name}");
+    }
+    ftsurgery()
+        .current_dir(folder.path())
+        .args(["study", "--resume", "study"])
+        .assert()
+        .success();
+    assert!(at("study/b/report.html").is_file());
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::training::EpochMetrics;
 
 #[test]
 fn a_folder_with_anything_in_it_is_refused_unless_forced() {
@@ -128,4 +129,26 @@ fn metrics_go_on_behind_the_checkpoint() {
     run.remove_checkpoint("t").unwrap();
     run.metrics("t").unwrap();
     assert_eq!(fs::read(run.path("trials/t/metrics.jsonl")).unwrap(), b"");
+}
+
+#[test]
+fn what_a_killed_process_left_half_written_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::take(folder.path(), Begin::New).unwrap();
+    let folders = ["", "winners", "trials/head-train", "tensorboard/head-train"];
+    for folder in folders {
+        fs::create_dir_all(run.path(folder)).unwrap();
+        fs::write(run.path(folder).join(".ftsurgery-Ab12"), "half").unwrap();
+        fs::write(run.path(folder).join("whole"), "").unwrap();
+    }
+    fs::write(run.path(RUN), "{}").unwrap();
+    drop(run);
+    let run = RunDir::take(folder.path(), Begin::Resume).unwrap();
+    for folder in folders {
+        assert!(
+            !run.path(folder).join(".ftsurgery-Ab12").exists(),
+            "{folder}"
+        );
+        assert!(run.path(folder).join("whole").exists(), "{folder}");
+    }
 }

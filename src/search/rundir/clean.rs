@@ -1,0 +1,103 @@
+//! Removing what an earlier process made.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::onnx::{TEMPORARY_PREFIX, partial};
+use crate::search::SearchError;
+use crate::strategy::Strategy;
+
+use super::{
+    CHECKPOINT, METRICS, REPEATS, REPORT, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
+};
+
+impl RunDir {
+    /// The files in `winners` that have the name of a strategy.
+    fn winners(&self) -> Vec<PathBuf> {
+        let is_winner = |path: &PathBuf| {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            let strategy = name.strip_suffix(".unchecked").unwrap_or(name);
+            let strategy = strategy.strip_suffix(".onnx");
+            strategy.is_some_and(|s| s.parse::<Strategy>().is_ok())
+        };
+        entries(&self.path("winners")).filter(is_winner).collect()
+    }
+
+    /// Removes the half-written files that a killed process left, except those of repetitions.
+    pub(super) fn remove_left(&self) -> Result<(), SearchError> {
+        let folders = ["", "winners"].map(|name| self.path(name));
+        let of_trials = ["trials", TENSORBOARD].map(|name| self.path(name));
+        let of_trials = of_trials.iter().flat_map(|folder| entries(folder));
+        folders
+            .into_iter()
+            .chain(of_trials)
+            .try_for_each(|folder| remove_left(&folder))
+    }
+
+    /// Removes the files of an earlier run, and nothing else.
+    pub(super) fn remove_earlier(&self) -> Result<(), SearchError> {
+        // Without run.json, what is left counts for nothing.
+        for name in [RUN, RESULTS, TRIALS, SPLIT] {
+            remove(&self.path(name))?;
+        }
+        for file in self.winners() {
+            remove(&file)?;
+        }
+        for folder in entries(&self.path("trials")) {
+            remove(&folder.join(METRICS))?;
+            let checkpoint = folder.join(CHECKPOINT);
+            remove(&partial(&checkpoint))?;
+            remove(&checkpoint)?;
+            // A folder that holds anything else stays.
+            let _ = fs::remove_dir(folder);
+        }
+        for name in [REPORT, TABLE] {
+            remove(&self.path(name))?;
+        }
+        for folder in entries(&self.path(TENSORBOARD)) {
+            let is_events = |p: &PathBuf| p.to_string_lossy().contains("tfevents");
+            for file in entries(&folder).filter(is_events) {
+                remove(&file)?;
+            }
+            let _ = fs::remove_dir(folder);
+        }
+        let _ = fs::remove_dir(self.path(TENSORBOARD));
+        for root in entries(&self.path(REPEATS)) {
+            let repetition = RunDir { root, _lock: None };
+            repetition.remove_earlier()?;
+            for folder in ["trials", "winners", ""] {
+                let _ = fs::remove_dir(repetition.path(folder));
+            }
+        }
+        let _ = fs::remove_dir(self.path(REPEATS));
+        Ok(())
+    }
+}
+
+/// Removes the half-written files in a folder.
+pub(in crate::search) fn remove_left(folder: &Path) -> Result<(), SearchError> {
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(TEMPORARY_PREFIX) && path.is_file()
+    };
+    entries(folder)
+        .filter(is_left)
+        .try_for_each(|file| remove(&file))
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.flatten().map(|e| e.path())
+}
+
+pub(super) fn remove(file: &Path) -> Result<(), SearchError> {
+    match fs::remove_file(file) {
+        Err(e) if !is_absent(&e) => Err(SearchError::write(file, e)),
+        _ => Ok(()),
+    }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
