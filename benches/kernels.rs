@@ -1,12 +1,12 @@
-//! GFLOP/s of the dense convolution and its gradients for the layers of known networks, batch 8.
+//! GFLOP/s of the dense convolution and its gradients for the layers of known networks.
 //!
-//! `cargo bench --bench kernels -- resnet 2` measures layers whose name contains `resnet` on two
-//! threads. One thread is measured by its processor time, which other programs do not lengthen;
+//! `cargo bench --bench kernels -- resnet 2 batch=4` measures layers whose name contains `resnet` on
+//! two threads (one and two, unless said), with batches of 4 (8, unless said). One thread is measured by its processor time, which other programs do not lengthen;
 //! several by the clock on the wall. Every figure is the best of some repeats.
 
 use ftsurgery::kernels::{
-    ConvShape, Epilogue, InputEpilogue, Parallel, Serial, conv, conv_input_gradient,
-    conv_weight_gradient,
+    ConvShape, Epilogue, GemmShape, InputEpilogue, Parallel, Serial, conv, conv_input_gradient,
+    conv_weight_gradient, gemm,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -30,6 +30,11 @@ const LAYERS: &[Layer] = &[
     ("resnet50 s4 reduce", 7, [2048, 512], 1, 1),
     ("resnet50 s4 3x3", 7, [512, 512], 3, 1),
     ("resnet50 s4 expand", 7, [512, 2048], 1, 1),
+    ("mobilenet1 64-128", 56, [64, 128], 1, 1),
+    ("mobilenet1 128-128", 56, [128, 128], 1, 1),
+    ("mobilenet1 256-256", 28, [256, 256], 1, 1),
+    ("mobilenet1 512-512", 14, [512, 512], 1, 1),
+    ("mobilenet1 1024-1024", 7, [1024, 1024], 1, 1),
     ("mobilenet2 stem", 224, [3, 32], 3, 2),
     ("mobilenet2 32-16", 112, [32, 16], 1, 1),
     ("mobilenet2 16-96", 112, [16, 96], 1, 1),
@@ -51,12 +56,19 @@ const LAYERS: &[Layer] = &[
     ("vgg16 5_1", 14, [512, 512], 3, 1),
 ];
 
-const BATCH: usize = 8;
+/// Name, and depth and width of a dense layer.
+const DENSE: &[(&str, [usize; 2])] = &[
+    ("dense paper head 1", [50_176, 128]),
+    ("dense vgg16 1", [25_088, 4_096]),
+    ("dense vgg16 2", [4_096, 4_096]),
+    ("dense resnet50", [2_048, 1_000]),
+];
 
-fn shape(&(_, size, [in_channels, out_channels], kernel, stride): &Layer) -> ConvShape {
+fn shape(layer: &Layer, batch: usize) -> ConvShape {
+    let &(_, size, [in_channels, out_channels], kernel, stride) = layer;
     let pad = kernel / 2;
     ConvShape {
-        batch: BATCH,
+        batch,
         input: [size; 2],
         in_channels,
         output: [(size + 2 * pad - kernel) / stride + 1; 2],
@@ -178,8 +190,8 @@ fn best(threads: usize, mut call: impl FnMut()) -> f64 {
     best
 }
 
-fn measure(layer: &Layer, parallel: &dyn Parallel) {
-    let shape = shape(layer);
+fn measure(layer: &Layer, batch: usize, parallel: &dyn Parallel) {
+    let shape = shape(layer, batch);
     let fill = |len: usize| -> Vec<f32> { (0..len).map(|at| (at % 31) as f32 / 31.0).collect() };
     let [x, w, dy] = [shape.x_len(), shape.w_len(), shape.y_len()].map(fill);
     let [mut dx, mut dw, mut y] = [x.clone(), w.clone(), dy.clone()];
@@ -210,9 +222,34 @@ fn measure(layer: &Layer, parallel: &dyn Parallel) {
     );
 }
 
+/// Forward by both orders of the weight: one is the other's input gradient.
+fn measure_dense(name: &str, [depth, width]: [usize; 2], batch: usize, parallel: &dyn Parallel) {
+    let fill = |len: usize| -> Vec<f32> { (0..len).map(|at| (at % 31) as f32 / 31.0).collect() };
+    let [a, b, mut y] = [batch * depth, depth * width, batch * width].map(fill);
+    let rates = [false, true].map(|transposed| {
+        let shape = GemmShape {
+            rows: batch,
+            depth,
+            width,
+            transposed,
+        };
+        let seconds = best(parallel.threads(), || {
+            let result = gemm(&shape, &a, &b, None, &mut y, parallel);
+            result.unwrap_or_else(|error| panic!("{error}"));
+        });
+        (4 * b.len()) as f64 / seconds / 1e9
+    });
+    let [plain, transposed] = rates;
+    println!("{name:<22} {plain:>8.1} GB/s of the weight, {transposed:>8.1} transposed");
+}
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let words = words.iter().filter(|word| !word.starts_with("--"));
+    let batch = words.iter().find_map(|word| word.strip_prefix("batch="));
+    let batch = batch.map_or(8, |n| n.parse().expect("a number"));
+    let words = words
+        .iter()
+        .filter(|w| !w.starts_with("--") && !w.contains('='));
     let (counts, names): (Vec<_>, Vec<_>) = words.partition(|w| w.parse::<usize>().is_ok());
     let mut threads: Vec<usize> = counts.iter().filter_map(|c| c.parse().ok()).collect();
     if threads.is_empty() {
@@ -222,11 +259,13 @@ fn main() {
         println!(
             "{threads} thread(s): MFLOP, then GFLOP/s forward, input gradient, weight gradient"
         );
-        let layers = LAYERS
-            .iter()
-            .filter(|layer| names.is_empty() || names.iter().any(|n| layer.0.contains(n.as_str())));
+        let wanted =
+            |name: &str| names.is_empty() || names.iter().any(|n| name.contains(n.as_str()));
+        let layers = LAYERS.iter().filter(|layer| wanted(layer.0));
+        let dense = DENSE.iter().filter(|layer| wanted(layer.0));
         if threads <= 1 {
-            layers.for_each(|layer| measure(layer, &Serial));
+            layers.for_each(|layer| measure(layer, batch, &Serial));
+            dense.for_each(|&(name, sizes)| measure_dense(name, sizes, batch, &Serial));
             continue;
         }
         std::thread::scope(|scope| {
@@ -239,7 +278,8 @@ fn main() {
                 threads,
                 helpers: helpers.collect(),
             };
-            layers.for_each(|layer| measure(layer, &pool));
+            layers.for_each(|layer| measure(layer, batch, &pool));
+            dense.for_each(|&(name, sizes)| measure_dense(name, sizes, batch, &pool));
         });
     }
 }

@@ -6,7 +6,9 @@
 //! activation gradients into the convolution before them. The graph's inputs and outputs keep their
 //! names, layouts and meaning.
 //!
-//! Nodes of the kernels' domain, all channels-last, weights `[O, I/group, kH, kW]`:
+//! Matrix products of few rows become nodes of the kernels' domain, too.
+//!
+//! Nodes of the kernels' domain, all maps channels-last, weights `[O, I/group, kH, kW]`:
 //!
 //! | operator | inputs | outputs |
 //! | --- | --- | --- |
@@ -14,6 +16,8 @@
 //! | `ConvInputGradient` | dY, W, addend?, X? | (Wᵀ ∗ dY + addend) ⊙ act′(X) |
 //! | `ConvWeightGradient` | X, dY | dW, dbias? |
 //! | `ActivationGradient` | dY, Y | dY ⊙ act′(Y) |
+//! | `Gemm` | A, B, bias? | A · B + bias, or A · Bᵀ + bias where `transB` = 1 |
+//! | `GemmWeightGradient` | A, dY | Aᵀ · dY |
 //! | `HardSwish` | X | Y |
 //! | `HardSwishGradient` | dY, X | dX |
 //! | `RowScaleGradient` | dY, A, s | gradients of Y = A ⊙ s, one factor for each row |
@@ -80,6 +84,7 @@ fn close_gaps(node: &mut Node) {
     let names: &[&str] = match node.op_type.as_str() {
         "Conv" => &["bias", "residual"],
         "ConvInputGradient" => &["addend", "x"],
+        "Gemm" => &["bias"],
         _ => &[],
     };
     let mut inputs: Vec<String> = node.inputs.iter().take(2).cloned().collect();

@@ -1,11 +1,14 @@
 //! How each operator takes to channels-last values.
 
 use crate::graph::{GraphError, Node};
-use crate::kernels::DOMAIN;
+use crate::kernels::{DOMAIN, MANY_ROWS};
 use crate::onnx::DataType;
 
 use super::layout::{TURN, TURN_BACK, TURNED_AXIS, Walk};
 use super::window;
+
+/// Elements of a matrix from which to read it takes longer than anything else.
+const LARGE_MATRIX: usize = 1 << 16;
 
 /// Whether each output element depends on the input elements at the same (broadcast) place alone.
 fn is_elementwise(op_type: &str) -> bool {
@@ -89,6 +92,7 @@ impl Walk<'_, '_> {
                 "Transpose" => self.transpose(node)?,
                 "GlobalAveragePool" => self.global_pool(node, "ReduceMean")?,
                 "GlobalMaxPool" => self.global_pool(node, "ReduceMax")?,
+                "Gemm" | "MatMul" => self.few_rows(node)?,
                 "Concat" | "Split" => self.along_axis(node)?,
                 "Expand" => self.expand(node)?,
                 "BatchNormalization" => self.batch_norm(node)?,
@@ -148,6 +152,42 @@ impl Walk<'_, '_> {
             turned.inputs.push(self.plain(bias)?);
         }
         self.push_turned(turned);
+        Ok(true)
+    }
+
+    /// A · B, A · Bᵀ, with or without a bias, and Aᵀ · B, of few rows and a large matrix.
+    fn few_rows(&mut self, node: &Node) -> Result<bool, GraphError> {
+        let (Some(a), Some(b), Some(y)) = (node.input(0), node.input(1), node.output(0)) else {
+            return Ok(false);
+        };
+        let dims = |value| self.shapes.dims(value);
+        let (Ok(&[rows, _]), Ok(&[_, _]), Ok(&[height, width])) = (dims(a), dims(b), dims(y))
+        else {
+            return Ok(false);
+        };
+        let bias = node.input(2);
+        let [turns_a, turns_b] = [node.int("transA", 0)?, node.int("transB", 0)?];
+        let large = match turns_a {
+            0 => self.shapes.dims(b).map_or(0, |dims| dims.iter().product()),
+            _ => height.saturating_mul(width),
+        };
+        let plain = (turns_a == 0 || turns_b == 0 && bias.is_none())
+            && node.float("alpha", 1.0)? == 1.0
+            && node.float("beta", 1.0)? == 1.0
+            && bias.is_none_or(|c| self.shapes.dims(c).is_ok_and(|dims| dims == [width]));
+        let pays = rows < MANY_ROWS && large >= LARGE_MATRIX;
+        if !plain || !pays || !self.is_float(Some(a)) {
+            return Ok(false);
+        }
+        let mut product = match turns_a {
+            0 => Node::new(&node.name, "Gemm", &[], &[y]).with("transB", turns_b),
+            _ => Node::new(&node.name, "GemmWeightGradient", &[], &[y]),
+        };
+        product.domain = DOMAIN.to_owned();
+        for input in [Some(a), Some(b), bias].into_iter().flatten() {
+            product.inputs.push(self.plain(input)?);
+        }
+        self.push(product);
         Ok(true)
     }
 

@@ -346,3 +346,38 @@ fn a_factor_of_fewer_dimensions_keeps_its_own_axes_elsewhere() {
     net.op("y", "Mul", &["lifted", "mean"]);
     net.check(&runtime, "y");
 }
+
+#[test]
+fn products_of_few_rows_read_a_large_matrix_as_it_lies() {
+    let Some(runtime) = runtime() else { return };
+    for (rows, kernels) in [(3, [7, 4]), (16, [7, 4]), (17, [0, 0])] {
+        let mut net = Net::new(&[rows, 2, 11, 13]);
+        net.op("flat", "Flatten", &["x"]);
+        net.parameter("w1", &[286, 301]);
+        net.parameter("b1", &[301]);
+        net.op("h1", "Gemm", &["flat", "w1", "b1"]);
+        net.parameter("w2", &[280, 301]);
+        let h2 = net.op("h2", "Gemm", &["h1", "w2"]);
+        *h2 = h2.clone().with("transB", 1);
+        net.parameter("w3", &[280, 300]);
+        net.op("h3", "MatMul", &["h2", "w3"]);
+        // Scaled, transposed, with a matrix of biases, or small: as they are.
+        net.parameter("w4", &[300, 280]);
+        let h4 = net.op("h4", "Gemm", &["h3", "w4"]);
+        *h4 = h4.clone().with("alpha", 0.5);
+        net.parameter("b5", &[rows, 240]);
+        net.parameter("w5", &[280, 240]);
+        net.op("h5", "Gemm", &["h4", "w5", "b5"]);
+        net.parameter("w6", &[240, 4]);
+        net.op("y", "MatMul", &["h5", "w6"]);
+        let graph = net.check(&runtime, "y");
+        let found = ["Gemm", "GemmWeightGradient"].map(|op| {
+            let mut nodes = graph.nodes.iter();
+            nodes
+                .by_ref()
+                .filter(|n| n.domain == DOMAIN && n.op_type == op)
+                .count()
+        });
+        assert_eq!(found, kernels, "{rows}");
+    }
+}

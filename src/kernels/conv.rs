@@ -2,7 +2,7 @@
 
 use super::channelwise::depthwise;
 use super::dense::{forward, input_gradient, weight_gradient};
-use super::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel};
+use super::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Weight};
 
 /// Whether [`conv`] takes fewer multiplications for this shape than its sums have products, on this
 /// processor.
@@ -14,16 +14,17 @@ pub fn multiplies_less(shape: &ConvShape) -> bool {
 ///
 /// # Errors
 /// [`KernelError`] when sizes contradict each other or a slice's length its shape.
-pub fn conv(
+pub fn conv<'a>(
     shape: &ConvShape,
     x: &[f32],
-    w: &[f32],
+    w: impl Into<Weight<'a>>,
     epilogue: &Epilogue,
     y: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
+    let w = w.into();
     match shape.is_depthwise() {
-        true => depthwise::conv(shape, x, w, epilogue, y, parallel),
+        true => depthwise::conv(shape, x, w.values, epilogue, y, parallel),
         false => forward::conv(shape, x, w, epilogue, y, parallel),
     }
 }
@@ -32,16 +33,17 @@ pub fn conv(
 ///
 /// # Errors
 /// [`KernelError`] when sizes contradict each other or a slice's length its shape.
-pub fn conv_input_gradient(
+pub fn conv_input_gradient<'a>(
     shape: &ConvShape,
     dy: &[f32],
-    w: &[f32],
+    w: impl Into<Weight<'a>>,
     epilogue: &InputEpilogue,
     dx: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
+    let w = w.into();
     match shape.is_depthwise() {
-        true => depthwise::conv_input_gradient(shape, dy, w, epilogue, dx, parallel),
+        true => depthwise::conv_input_gradient(shape, dy, w.values, epilogue, dx, parallel),
         false => input_gradient::conv_input_gradient(shape, dy, w, epilogue, dx, parallel),
     }
 }

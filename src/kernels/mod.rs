@@ -14,9 +14,11 @@ mod channelwise;
 mod conv;
 mod dense;
 mod epilogue;
+mod gemm;
 mod parallel;
 mod shape;
 mod shared;
+mod weight;
 mod workspace;
 
 pub use activation::Activation;
@@ -25,8 +27,10 @@ pub use channelwise::pool;
 pub use channelwise::scale::row_scale_gradient;
 pub use conv::{conv, conv_input_gradient, conv_weight_gradient, multiplies_less};
 pub use epilogue::{Epilogue, InputEpilogue};
+pub use gemm::{GemmShape, MANY_ROWS, gemm, gemm_weight_gradient};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
+pub use weight::{Kept, Weight};
 
 /// Domain of the operators that call these kernels.
 pub const DOMAIN: &str = "ftsurgery";

@@ -9,6 +9,40 @@ thread_local! {
 /// Floats in a cache line.
 const LINE: usize = 16;
 
+/// Floats that begin a cache line.
+#[derive(Debug)]
+pub(super) struct Aligned {
+    buffer: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    /// `len` zeros.
+    pub(super) fn new(len: usize) -> Self {
+        let buffer = vec![0.0; len + LINE];
+        Aligned {
+            start: line_start(&buffer),
+            buffer,
+            len,
+        }
+    }
+
+    pub(super) fn get(&self) -> &[f32] {
+        &self.buffer[self.start..self.start + self.len]
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[self.start..self.start + self.len]
+    }
+}
+
+/// The first float that begins a cache line.
+fn line_start(buffer: &[f32]) -> usize {
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>());
+    start.min(LINE)
+}
+
 /// Calls `work` with `len` floats of any value that begin a cache line.
 ///
 /// The memory belongs to the calling thread and stays allocated, because fresh pages would cost
@@ -18,8 +52,7 @@ pub(super) fn with<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     if buffer.len() < len + LINE {
         buffer.resize(len + LINE, 0.0);
     }
-    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>());
-    let start = start.min(LINE);
+    let start = line_start(&buffer);
     let result = work(&mut buffer[start..start + len]);
     BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));
     result

@@ -148,7 +148,8 @@ impl Session {
             action: "load the model".to_owned(),
             message: error.message().to_owned(),
         };
-        let session = build(runtime, model, externals, options, &providers).map_err(failed)?;
+        let build = || build(runtime, model, externals, options, &providers);
+        let session = operators::registered(options.kernels, build).map_err(failed)?;
         if !externals.is_empty() {
             return_freed_memory();
         }

@@ -93,10 +93,21 @@ fn matmul(c: &mut Context) -> Contributions {
     };
     let (m, k, n) = (ad[ad.len() - 2], ad[ad.len() - 1], bd[bd.len() - 1]);
     let mut grads = vec![None, None];
+    // With a matrix B one product over all leading axes does, which needs no B turned around.
+    let rows: usize = yd[..yd.len() - 1].iter().product();
+    let flat_dy = match bd.len() {
+        2 => c.reshape(&dy, &[rows, n]),
+        _ => String::new(),
+    };
     if c.wants(0) {
-        let bt = c.transpose(&b, &swapped(bd.len()));
-        let product = c.call("MatMul", &[&dy, &bt]);
-        let da = c.unbroadcast(&product, &lead(m, k), &ad);
+        let da = if bd.len() == 2 {
+            let product = c.op("Gemm", &[&flat_dy, &b], vec![("transB", 1.into())]);
+            c.reshape(&product, &ad)
+        } else {
+            let bt = c.transpose(&b, &swapped(bd.len()));
+            let product = c.call("MatMul", &[&dy, &bt]);
+            c.unbroadcast(&product, &lead(m, k), &ad)
+        };
         grads[0] = Some(if ad == a_dims {
             da
         } else {
@@ -105,10 +116,7 @@ fn matmul(c: &mut Context) -> Contributions {
     }
     if c.wants(1) {
         let db = if bd.len() == 2 {
-            // One product over all leading axes, instead of many that are summed.
-            let rows: usize = yd[..yd.len() - 1].iter().product();
             let flat_a = c.reshape(&a, &[rows, k]);
-            let flat_dy = c.reshape(&dy, &[rows, n]);
             c.op("Gemm", &[&flat_a, &flat_dy], vec![("transA", 1.into())])
         } else {
             let at = c.transpose(&a, &swapped(ad.len()));

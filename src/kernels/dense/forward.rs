@@ -6,7 +6,7 @@ use super::product::{Finish, Product};
 use super::winograd;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
-use crate::kernels::{ConvShape, Epilogue, KernelError, Parallel};
+use crate::kernels::{ConvShape, Epilogue, KernelError, Parallel, Weight};
 
 /// Writes Y.
 ///
@@ -15,19 +15,20 @@ use crate::kernels::{ConvShape, Epilogue, KernelError, Parallel};
 pub(in crate::kernels) fn conv(
     shape: &ConvShape,
     x: &[f32],
-    w: &[f32],
+    w: Weight<'_>,
     epilogue: &Epilogue,
     y: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
     expect("X", x.len(), shape.x_len())?;
-    expect("W", w.len(), shape.w_len())?;
+    expect("W", w.values.len(), shape.w_len())?;
     expect("Y", y.len(), shape.y_len())?;
     epilogue.check(shape)?;
     let product = Product {
         gather: gather(shape),
-        matrix: matrix(shape, w),
+        matrix: matrix(shape, w.values),
+        kept: w.kept,
         source: x,
         finish: Finish {
             bias: epilogue.bias,

@@ -6,7 +6,7 @@ use super::pack::Matrix;
 use super::product::{Finish, Product};
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
-use crate::kernels::{Activation, ConvShape, InputEpilogue, KernelError, Parallel};
+use crate::kernels::{Activation, ConvShape, InputEpilogue, KernelError, Parallel, Weight};
 
 /// Writes dX; zero plus the addend where no window reads.
 ///
@@ -15,20 +15,26 @@ use crate::kernels::{Activation, ConvShape, InputEpilogue, KernelError, Parallel
 pub(in crate::kernels) fn conv_input_gradient(
     shape: &ConvShape,
     dy: &[f32],
-    w: &[f32],
+    w: Weight<'_>,
     epilogue: &InputEpilogue,
     dx: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
     shape.check()?;
     expect("dY", dy.len(), shape.y_len())?;
-    expect("W", w.len(), shape.w_len())?;
+    expect("W", w.values.len(), shape.w_len())?;
     expect("dX", dx.len(), shape.x_len())?;
     epilogue.check(shape)?;
     let target = Shared::new(dx);
+    // Phases make different things of the weight.
+    let kept = w.kept.filter(|_| shape.strides == [1, 1]);
     for row in 0..shape.strides[0].min(shape.input[0]) {
         for column in 0..shape.strides[1].min(shape.input[1]) {
-            phase(shape, [row, column], dy, w, epilogue).run(target, parallel);
+            Product {
+                kept,
+                ..phase(shape, [row, column], dy, w.values, epilogue)
+            }
+            .run(target, parallel);
         }
     }
     Ok(())
@@ -79,6 +85,7 @@ fn phase<'a>(
             width_step: all_taps,
             taps: pairs().map(|[y, x]| y.0 * shape.kernel[1] + x.0).collect(),
         },
+        kept: None,
         source: dy,
         finish: Finish {
             bias: None,

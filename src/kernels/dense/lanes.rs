@@ -5,7 +5,7 @@ use pulp::{MemMask, Simd};
 
 /// How many lanes of a vector an access touches.
 #[derive(Clone, Copy)]
-pub(super) enum Lanes {
+pub(in crate::kernels) enum Lanes {
     /// All of them.
     All,
     /// The first few.
@@ -15,7 +15,7 @@ pub(super) enum Lanes {
 impl Lanes {
     /// What is left for vector `v` of a row with `width` elements, for vectors of `lanes`.
     #[inline(always)]
-    pub(super) fn of(width: usize, v: usize, lanes: usize) -> Self {
+    pub(in crate::kernels) fn of(width: usize, v: usize, lanes: usize) -> Self {
         match width.saturating_sub(v * lanes) {
             left if left >= lanes => Lanes::All,
             left => Lanes::First(left),
@@ -34,7 +34,7 @@ fn mask<S: Simd>(simd: S, count: usize) -> MemMask<S::m32s> {
 /// The lanes that are read are readable floats.
 #[allow(unsafe_code)]
 #[inline(always)]
-pub(super) unsafe fn load<S: Simd>(simd: S, from: *const f32, lanes: Lanes) -> S::f32s {
+pub(in crate::kernels) unsafe fn load<S: Simd>(simd: S, from: *const f32, lanes: Lanes) -> S::f32s {
     // SAFETY: the caller's promise; vectors are plain old data.
     unsafe {
         match lanes {
@@ -50,7 +50,12 @@ pub(super) unsafe fn load<S: Simd>(simd: S, from: *const f32, lanes: Lanes) -> S
 /// The lanes that are written are writable floats.
 #[allow(unsafe_code)]
 #[inline(always)]
-pub(super) unsafe fn store<S: Simd>(simd: S, to: *mut f32, lanes: Lanes, value: S::f32s) {
+pub(in crate::kernels) unsafe fn store<S: Simd>(
+    simd: S,
+    to: *mut f32,
+    lanes: Lanes,
+    value: S::f32s,
+) {
     // SAFETY: the caller's promise; vectors are plain old data.
     unsafe {
         match lanes {

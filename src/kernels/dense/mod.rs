@@ -18,3 +18,6 @@ mod tests;
 mod tile;
 pub(super) mod weight_gradient;
 mod winograd;
+
+pub(super) use lanes::{Lanes, load, store};
+pub(super) use tile::prefetch;

@@ -7,7 +7,7 @@ use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
 use super::winograd;
 use crate::kernels::activation::slope;
 use crate::kernels::shared::Shared;
-use crate::kernels::{Activation, Parallel, workspace};
+use crate::kernels::{Activation, Kept, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Vectors of a tile's row.
@@ -61,6 +61,8 @@ pub(super) struct Product<'a> {
     pub gather: Gather,
     /// The weight; its depth times the gather's run is summed per tap.
     pub matrix: Matrix<'a>,
+    /// Where the packed weight is kept.
+    pub kept: Option<&'a Kept>,
     /// The map that is read.
     pub source: &'a [f32],
     /// The last step.
@@ -90,11 +92,16 @@ impl Product<'_> {
             true => &crate::kernels::Serial,
             false => parallel,
         };
-        workspace::with(packed_len + self.gather.zeros_len(), |buffer| {
-            let (packed, zeros) = buffer.split_at_mut(packed_len);
+        let pack = |to: &mut [f32]| self.matrix.pack(&panels, lanes, to, parallel);
+        let kept = self.kept.and_then(|kept| kept.get(packed_len, pack));
+        let fresh_len = if kept.is_some() { 0 } else { packed_len };
+        workspace::with(fresh_len + self.gather.zeros_len(), |buffer| {
+            let (fresh, zeros) = buffer.split_at_mut(fresh_len);
             zeros.fill(0.0);
-            self.matrix.pack(&panels, lanes, packed, parallel);
-            self.multiply(target, &panels, [packed, zeros], parallel);
+            if kept.is_none() {
+                pack(fresh);
+            }
+            self.multiply(target, &panels, [kept.unwrap_or(fresh), zeros], parallel);
         });
     }
 

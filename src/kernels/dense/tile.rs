@@ -56,7 +56,7 @@ const AHEAD: usize = 64;
 
 /// Asks for the cache line of `from`, which may be any address.
 #[inline(always)]
-pub(super) fn prefetch(from: *const f32) {
+pub(in crate::kernels) fn prefetch(from: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which never faults; every x86-64 has the instruction.
     #[allow(unsafe_code)]

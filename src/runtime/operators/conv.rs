@@ -1,9 +1,11 @@
 //! Convolution and its gradients.
 
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
+use ort::value::DynTensorValueType;
 
 use crate::kernels::{
-    ConvShape, Epilogue, InputEpilogue, conv, conv_input_gradient, conv_weight_gradient,
+    ConvShape, Epilogue, InputEpilogue, Kept, Weight, conv, conv_input_gradient,
+    conv_weight_gradient,
 };
 
 use super::{
@@ -43,10 +45,17 @@ impl Attributes {
     }
 }
 
+/// For what is made of the weight, input 1, where that is an initializer.
+fn kept(info: &KernelContext) -> Option<Kept> {
+    let weight = info.constant_input::<DynTensorValueType>(1);
+    weight.is_ok().then(Kept::default)
+}
+
 pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
     let (attributes, activation) = (Attributes::read(info)?, activation(info));
     let (bias, residual) = (place(info, "bias")?, place(info, "residual")?);
     let coarse = info.get("coarse") == Some(1i64);
+    let kept = kept(info);
     Ok(Box::new(move |context: &ComputeContext| {
         let (x, w) = (input(context, 0)?, input(context, 1)?);
         let (bias, residual) = (optional(context, bias)?, optional(context, residual)?);
@@ -62,6 +71,10 @@ pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<Boxed
         let mut y = output(context, 0, &[x_dims[0], height, width, o])?;
         let y = y.try_extract_tensor_mut::<f32>()?.1;
         let parallel = Threads { context, threads };
+        let w = Weight {
+            values: w,
+            kept: kept.as_ref(),
+        };
         conv(&shape, x, w, &epilogue, y, &parallel).map_err(failed)
     }))
 }
@@ -72,6 +85,7 @@ pub(super) fn input_gradient(
 ) -> ort::Result<BoxedKernel<'static>> {
     let (attributes, activation) = (Attributes::read(info)?, activation(info));
     let (addend, x) = (place(info, "addend")?, place(info, "x")?);
+    let kept = kept(info);
     Ok(Box::new(move |context: &ComputeContext| {
         let (dy, w) = (input(context, 0)?, input(context, 1)?);
         let (addend, x) = (optional(context, addend)?, optional(context, x)?);
@@ -86,6 +100,10 @@ pub(super) fn input_gradient(
         let mut dx = output(context, 0, &x_dims)?;
         let dx = dx.try_extract_tensor_mut::<f32>()?.1;
         let parallel = Threads { context, threads };
+        let w = Weight {
+            values: w,
+            kept: kept.as_ref(),
+        };
         conv_input_gradient(&shape, dy, w, &epilogue, dx, &parallel).map_err(failed)
     }))
 }

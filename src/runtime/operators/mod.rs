@@ -2,7 +2,10 @@
 
 mod conv;
 mod elementwise;
+mod gemm;
 mod pool;
+
+use std::sync::RwLock;
 
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
@@ -14,11 +17,13 @@ use crate::kernels::{Activation, DOMAIN, KernelError, Parallel};
 
 /// The domain with all operators, for a session of `threads` threads.
 pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    const ALL: [Custom; 9] = [
+    const ALL: [Custom; 11] = [
         Custom::new("Conv", [2, 2], [1, 0], conv::forward),
         Custom::new("ConvInputGradient", [2, 2], [1, 0], conv::input_gradient),
         Custom::new("ConvWeightGradient", [2, 0], [1, 1], conv::weight_gradient),
         Custom::new("ActivationGradient", [2, 0], [1, 0], elementwise::gradient),
+        Custom::new("Gemm", [2, 1], [1, 0], gemm::gemm),
+        Custom::new("GemmWeightGradient", [2, 0], [1, 0], gemm::weight_gradient),
         Custom::new("HardSwish", [1, 0], [1, 0], elementwise::hard_swish),
         Custom::new(
             "HardSwishGradient",
@@ -42,6 +47,28 @@ pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
                 ..operator
             })
         })
+}
+
+/// Whether a session with the kernels' domain has been made in this process.
+static REGISTERED: RwLock<bool> = RwLock::new(false);
+
+/// Makes a session, which may use the kernels' domain.
+///
+/// onnxruntime notes a domain in a list of the process when the first session with it is made, and
+/// does not guard that list: meanwhile no other session may be.
+pub(super) fn registered<T>(
+    kernels: bool,
+    make: impl FnOnce() -> ort::Result<T>,
+) -> ort::Result<T> {
+    let known = REGISTERED.read().unwrap_or_else(|e| e.into_inner());
+    if !kernels || *known {
+        return make();
+    }
+    drop(known);
+    let mut known = REGISTERED.write().unwrap_or_else(|e| e.into_inner());
+    let made = make()?;
+    *known = true;
+    Ok(made)
 }
 
 /// Reads a node's attributes and makes what computes it with a number of threads.

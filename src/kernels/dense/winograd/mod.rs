@@ -212,6 +212,7 @@ fn compute(
                     taps: vec![0],
                     ..matrix.clone()
                 },
+                kept: None,
                 source: &inputs[element * steps[0]..][..depth * count],
                 finish: Finish::default(),
             };
