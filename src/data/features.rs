@@ -28,7 +28,7 @@ pub struct FeatureStore {
 #[derive(Debug)]
 enum Store {
     Memory {
-        bytes: Vec<u8>,
+        bytes: MmapMut,
         _share: Option<Reservation>,
     },
     Mapped(MmapMut),
@@ -119,7 +119,7 @@ impl FeatureStore {
         let (range, len) = self.locate(value, row)?;
         check_len("a row", data.len(), len)?;
         let content = match &mut self.store {
-            Store::Memory { bytes, .. } => bytes.as_mut_slice(),
+            Store::Memory { bytes, .. } => &mut bytes[..],
             Store::Mapped(map) => map,
         };
         self.precision.encode(data, &mut content[range.clone()]);
@@ -201,11 +201,11 @@ fn check_len(what: &'static str, actual: usize, expected: usize) -> Result<(), D
 }
 
 fn in_memory(len: usize, share: Option<Reservation>) -> io::Result<Store> {
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(len)
-        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    bytes.resize(len, 0);
+    let bytes = MmapMut::map_anon(len)?;
+    // Rows are written and read once or a few times, so that small pages would cost a good part of
+    // the time. Only a wish: systems without large pages do without.
+    #[cfg(target_os = "linux")]
+    let _ = bytes.advise(memmap2::Advice::HugePage);
     Ok(Store::Memory {
         bytes,
         _share: share,

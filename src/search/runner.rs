@@ -207,15 +207,7 @@ impl Runner<'_> {
             Phase::Train => [&self.split.train, &self.split.validation],
         };
         let trained: Vec<Trained<'_>> = trials.iter().map(|t| self.trained(t)).collect();
-        let options = BankOptions {
-            seed: self.settings.split.seed,
-            threads: 1,
-        };
         let [train, validation] = samples;
-        let bank = FeatureBank::new(self.lab, &trained, train, validation, options)?;
-        if let Some(note) = bank.note() {
-            self.watcher.warning(&note);
-        }
         let batch = self.settings.batch_size.clamp(1, train.len().max(1));
         let operations = trained
             .iter()
@@ -223,10 +215,20 @@ impl Runner<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         // Of all trials, so that a trial has the same threads when others have ended before.
         let shares: Vec<Share> = pool::shares(self.settings.threads, &operations);
+        let options = BankOptions {
+            seed: self.settings.split.seed,
+            threads: shares.iter().map(|s| s.threads).min().unwrap_or(1),
+        };
+        let bank = FeatureBank::new(self.lab, &trained, train, validation, options)?;
+        if let Some(note) = bank.note() {
+            self.watcher.warning(&note);
+        }
         let mut order = Vec::new();
         for (place, trial) in trials.iter().enumerate() {
             if has_ended(trial) {
                 state.pass(trial)?;
+                // There is one if the process was killed when the trial's record had been written.
+                self.run.remove_checkpoint(&trial.id)?;
             } else {
                 order.push((bank.stage_of(place).unwrap_or(0), place));
             }

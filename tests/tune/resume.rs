@@ -1,6 +1,6 @@
 //! Runs that are killed, stopped, resumed, and refused when something has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -107,7 +107,13 @@ fn files(root: &Path) -> Vec<String> {
 }
 
 fn assert_same_outcome(whole: &Path, broken: &Path) {
-    assert_eq!(files(whole), files(broken));
+    let [all, found] = [whole, broken].map(|root| BTreeSet::from_iter(files(root)));
+    let without = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> Vec<String> {
+        a.difference(b).cloned().collect()
+    };
+    let differences = [without(&all, &found), without(&found, &all)];
+    let same = differences.iter().all(Vec::is_empty);
+    assert!(same, "missing and too many: {differences:?}");
     for file in files(whole) {
         let read = |root: &Path| std::fs::read(root.join(&file)).unwrap();
         if file.starts_with("winners") || file == "split.json" {
@@ -224,6 +230,22 @@ fn a_lost_model_is_made_again() {
     std::fs::write(&winner, &bytes[..bytes.len() / 2]).unwrap();
     succeeds(scene.resume("run", &[]));
     assert!(std::fs::read(&winner).unwrap() == bytes);
+}
+
+#[test]
+fn a_checkpoint_of_a_trial_that_has_ended_is_removed() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    succeeds(scene.start("run", &format!("{QUICK} --strategies head,blocks")));
+    let whole = files(&scene.at("run"));
+    for trial in ["head-search", "head-train"] {
+        let folder = scene.at("run/trials").join(trial);
+        std::fs::write(folder.join("checkpoint.safetensors"), "left").unwrap();
+    }
+    succeeds(scene.resume("run", &[]));
+    assert_eq!(files(&scene.at("run")), whole);
 }
 
 /// What is trained beside a strategy, and which frozen values it reads, must not depend on whether
