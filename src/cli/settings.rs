@@ -144,7 +144,7 @@ struct TrainingArgs {
     #[command(flatten)]
     compute: ComputeArgs,
     /// Memory for the images and the outputs of frozen layers; outputs beyond it are kept in files in
-    /// RUN
+    /// RUN. Trials run side by side only if their steps would fit beside the images, too
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::bytes)]
     memory_budget: u64,
     /// Keep these outputs as `f32`, or as `f16` in half the room

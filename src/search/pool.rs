@@ -2,11 +2,13 @@
 //!
 //! The steps of a small network do not keep several threads busy: one thread for each of several
 //! trials gets more done than all threads for one after the other. Those of a large network do, and
-//! take memory; they run alone. Which is which is decided by the operations of a step, not by the
-//! clock, because the number of threads may show in the last bits of a result.
+//! take memory; they run alone. Which is which is decided by the operations of a step and the memory
+//! it takes, not by the clock, because the number of threads may show in the last bits of a result.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
+
+use crate::training::StepCost;
 
 /// Floating-point operations of a step from which on a trial has all threads to itself.
 const ALONE_FROM: u64 = 50_000_000_000;
@@ -20,18 +22,21 @@ pub(super) struct Share {
     pub side_by_side: usize,
 }
 
-/// How each of several trials runs, by the operations of its step (`None` if not known).
-pub(super) fn shares(threads: usize, operations: &[Option<u64>]) -> Vec<Share> {
+/// How each of several trials runs, by what its step takes (`None` if not known). Steps side by side
+/// take `memory` bytes at most.
+pub(super) fn shares(threads: usize, memory: u64, costs: &[Option<StepCost>]) -> Vec<Share> {
     let threads = threads.max(1);
-    let small = |&o: &Option<u64>| o.is_some_and(|o| o < ALONE_FROM);
-    let side_by_side = operations
+    // Not if it could not even have another like it beside it.
+    let small =
+        |&c: &Option<StepCost>| c.is_some_and(|c| c.flops < ALONE_FROM && c.bytes <= memory / 2);
+    let count = costs.iter().filter(|c| small(c)).count();
+    let largest = costs.iter().filter(|c| small(c)).flatten().map(|c| c.bytes);
+    let fits = memory / largest.max().unwrap_or(1).max(1);
+    let fits = usize::try_from(fits).unwrap_or(usize::MAX);
+    let side_by_side = count.min(fits).clamp(1, threads);
+    costs
         .iter()
-        .filter(|o| small(o))
-        .count()
-        .clamp(1, threads);
-    operations
-        .iter()
-        .map(|o| match small(o) {
+        .map(|c| match small(c) {
             true => Share {
                 threads: threads / side_by_side,
                 side_by_side,
@@ -124,8 +129,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    const SMALL: Option<u64> = Some(1);
-    const LARGE: Option<u64> = Some(u64::MAX);
+    const MEMORY: u64 = 1000;
+    const SMALL: Option<StepCost> = Some(StepCost { flops: 1, bytes: 1 });
+    const LARGE: Option<StepCost> = Some(StepCost {
+        flops: u64::MAX,
+        bytes: 1,
+    });
 
     #[test]
     fn small_trials_share_the_threads_and_large_ones_have_them_all() {
@@ -134,12 +143,27 @@ mod tests {
             side_by_side,
         };
         assert_eq!(
-            shares(8, &[LARGE, SMALL, SMALL, None]),
+            shares(8, MEMORY, &[LARGE, SMALL, SMALL, None]),
             [share(8, 1), share(4, 2), share(4, 2), share(8, 1)]
         );
-        assert_eq!(shares(2, &[SMALL; 5]), [share(1, 2); 5]);
-        assert_eq!(shares(4, &[SMALL]), [share(4, 1)]);
-        assert!(shares(4, &[]).is_empty());
+        assert_eq!(shares(2, MEMORY, &[SMALL; 5]), [share(1, 2); 5]);
+        assert_eq!(shares(4, MEMORY, &[SMALL]), [share(4, 1)]);
+        assert!(shares(4, MEMORY, &[]).is_empty());
+        let taking = |bytes| Some(StepCost { flops: 1, bytes });
+        assert_eq!(
+            shares(
+                4,
+                MEMORY,
+                &[taking(501), taking(300), taking(1), taking(2), SMALL]
+            ),
+            [
+                share(4, 1),
+                share(1, 3),
+                share(1, 3),
+                share(1, 3),
+                share(1, 3)
+            ]
+        );
     }
 
     #[test]
@@ -148,7 +172,7 @@ mod tests {
         let running = AtomicUsize::new(0);
         let most = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
-        let outcome: Result<(), ()> = run(&shares(2, &operations), &|place| {
+        let outcome: Result<(), ()> = run(&shares(2, MEMORY, &operations), &|place| {
             let now = running.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(20));
@@ -169,7 +193,7 @@ mod tests {
     #[test]
     fn after_an_error_nothing_more_begins() {
         let begun = AtomicUsize::new(0);
-        let outcome = run(&shares(1, &[SMALL; 4]), &|place| {
+        let outcome = run(&shares(1, MEMORY, &[SMALL; 4]), &|place| {
             begun.fetch_add(1, Ordering::SeqCst);
             if place == 1 { Err(place) } else { Ok(()) }
         });

@@ -209,12 +209,13 @@ impl Runner<'_> {
         let trained: Vec<Trained<'_>> = trials.iter().map(|t| self.trained(t)).collect();
         let [train, validation] = samples;
         let batch = self.settings.batch_size.clamp(1, train.len().max(1));
-        let operations = trained
+        let costs = trained
             .iter()
-            .map(|&t| self.lab.step_flops(t, batch))
+            .map(|&t| self.lab.step_cost(t, batch))
             .collect::<Result<Vec<_>, _>>()?;
         // Of all trials, so that a trial has the same threads when others have ended before.
-        let shares: Vec<Share> = pool::shares(self.settings.threads, &operations);
+        let shares: Vec<Share> =
+            pool::shares(self.settings.threads, self.lab.memory_budget(), &costs);
         let options = BankOptions {
             seed: self.settings.split.seed,
             threads: shares.iter().map(|s| s.threads).min().unwrap_or(1),

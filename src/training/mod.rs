@@ -30,6 +30,7 @@ pub use bank::{BankOptions, FeatureBank};
 pub use batch_norm::{BatchNormMode, StepNorm, Trained};
 pub use bench::{Bench, BenchOptions, Flops, StepSeconds};
 pub use checkpoint::Checkpointing;
+pub use cost::StepCost;
 pub use differentiate::{Differentiated, differentiate};
 pub use error::{Divergence, TrainingError};
 pub use features::{Features, Pass};

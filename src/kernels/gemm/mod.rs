@@ -81,6 +81,9 @@ pub fn gemm(
     if let Some(bias) = bias {
         expect("the bias", bias.len(), width)?;
     }
+    if y.is_empty() {
+        return Ok(());
+    }
     let pieces = shape.pieces();
     // Room for whole vectors behind each row.
     let len = |columns: &Range<usize>| rows * columns.len().next_multiple_of(LANES);

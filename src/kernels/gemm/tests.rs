@@ -27,6 +27,9 @@ fn floats(len: usize, seed: u32) -> Vec<f32> {
 fn agrees_with_loops_in_double_precision() {
     let sizes = [
         [1, 1, 1],
+        [0, 4, 3],
+        [2, 0, 3],
+        [2, 3, 0],
         [1, 300, 1000],
         [2, 2100, 5],
         [3, 17, 33],
