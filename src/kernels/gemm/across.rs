@@ -1,6 +1,6 @@
 //! B as `[depth, width]`: rows of B, each times a scalar of A.
 
-use super::{HEIGHT, Piece, Tile};
+use super::{HEIGHT, Piece, Tile, stride};
 use crate::kernels::dense::{Lanes, load, prefetch, store};
 use pulp::{Simd, WithSimd};
 
@@ -76,7 +76,7 @@ impl Across<'_> {
         column: usize,
         lanes: Lanes,
     ) {
-        let stride = self.0.stride();
+        let stride = stride(&self.0.columns);
         let Piece {
             shape,
             a,
@@ -99,8 +99,8 @@ impl Across<'_> {
         let b = &b[start..start + (len - 1) * shape.width + read];
         let mut tile: Tile<S, MR, NV> = [[simd.splat_f32s(0.0); NV]; MR];
         for (tile, sums) in tile.iter_mut().zip(&sums) {
-            for (v, (sum, from)) in tile.iter_mut().zip(sums.chunks(S::F32_LANES)).enumerate() {
-                debug_assert!(v < NV && from.len() == S::F32_LANES);
+            for (sum, from) in tile.iter_mut().zip(sums.chunks(S::F32_LANES)) {
+                debug_assert!(from.len() == S::F32_LANES);
                 // SAFETY: rows of sums are whole vectors.
                 *sum = unsafe { load(simd, from.as_ptr(), Lanes::All) };
             }

@@ -1,6 +1,6 @@
 //! B as `[width, depth]`: rows of A, each times rows of B.
 
-use super::{HEIGHT, Piece, Tile};
+use super::{HEIGHT, Piece, Tile, stride};
 use crate::kernels::dense::{Lanes, load, prefetch};
 use pulp::{Simd, WithSimd};
 
@@ -59,7 +59,7 @@ impl Along<'_> {
         row: usize,
         column: usize,
     ) {
-        let stride = self.0.stride();
+        let stride = stride(&self.0.columns);
         let Piece {
             shape,
             a,

@@ -85,11 +85,9 @@ pub fn gemm(
         return Ok(());
     }
     let pieces = shape.pieces();
-    // Room for whole vectors behind each row.
-    let len = |columns: &Range<usize>| rows * columns.len().next_multiple_of(LANES);
     let mut starts = vec![0];
     for [columns, _] in &pieces {
-        starts.push(starts[starts.len() - 1] + len(columns));
+        starts.push(starts[starts.len() - 1] + rows * stride(columns));
     }
     let parallel = match b.len() < SMALL {
         true => &super::Serial,
@@ -116,15 +114,14 @@ pub fn gemm(
                 false => Arch::new().dispatch(across::Across(piece)),
             }
         });
-        for row in y.chunks_exact_mut(width.max(1)) {
+        for row in y.chunks_exact_mut(width) {
             match bias {
                 Some(bias) => row.copy_from_slice(bias),
                 None => row.fill(0.0),
             }
         }
         for ([columns, _], sums) in pieces.iter().zip(starts.iter().map(|&s| &sums[s..])) {
-            let stride = columns.len().next_multiple_of(LANES);
-            for (row, sums) in y.chunks_exact_mut(width.max(1)).zip(sums.chunks(stride)) {
+            for (row, sums) in y.chunks_exact_mut(width).zip(sums.chunks(stride(columns))) {
                 let row = &mut row[columns.clone()];
                 row.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
             }
@@ -187,11 +184,9 @@ struct Piece<'a> {
     sums: &'a mut [f32],
 }
 
-impl Piece<'_> {
-    /// Floats of a row of sums.
-    fn stride(&self) -> usize {
-        self.columns.len().next_multiple_of(LANES)
-    }
+/// Floats of a row of sums: whole vectors.
+fn stride(columns: &Range<usize>) -> usize {
+    columns.len().next_multiple_of(LANES)
 }
 
 /// `NV` vectors for each of `MR` rows.

@@ -64,6 +64,7 @@ impl RunDir {
         let _ = fs::remove_dir(self.path(TENSORBOARD));
         for root in entries(&self.path(REPEATS)) {
             let repetition = RunDir { root, _lock: None };
+            repetition.remove_left()?;
             repetition.remove_earlier()?;
             for folder in ["trials", "winners", ""] {
                 let _ = fs::remove_dir(repetition.path(folder));

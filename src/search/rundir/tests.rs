@@ -39,8 +39,12 @@ fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
         fs::write(run.path(name), "mine").unwrap();
     }
     fs::write(run.path("winners/full.onnx"), "old").unwrap();
+    let repetition = run.repetition(2).unwrap();
+    fs::create_dir(repetition.path("winners")).unwrap();
+    fs::write(repetition.path("winners/.ftsurgery-Ab12"), "half").unwrap();
     drop(run);
     let run = RunDir::take(folder.path(), Begin::Replace).unwrap();
+    assert!(!run.path("repeats").exists());
     for name in mine {
         assert_eq!(fs::read_to_string(run.path(name)).unwrap(), "mine");
     }
