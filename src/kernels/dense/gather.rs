@@ -2,6 +2,14 @@
 
 use std::ops::Range;
 
+/// Floats between elements that fall on the same lines of the first cache: 4 KiB, on all processors
+/// that we know.
+const CACHE_STRIDE: usize = 1024;
+/// Lines of one place that the first cache holds: 8 on AMD's processors, 8 to 12 on Intel's.
+const WAYS: usize = 8;
+/// Floats between copied rows, so that they fall on different lines.
+const APART: usize = 16;
+
 /// Positions of a target map, each reading one source pixel, or `run` neighbours in a row, per tap.
 ///
 /// Grid position p of an image stands for target position `origin + p · stride` and reads source
@@ -47,12 +55,20 @@ impl Gather {
         self.batch * self.grid[0] * self.grid[1]
     }
 
-    /// Floats that [`Gather::locate`] may need for each row to join runs that cross an edge.
-    pub(super) fn edge_len(&self) -> usize {
+    /// Floats that [`Gather::locate`] may need for each row of tiles of `height` rows, for copies.
+    pub(super) fn copy_len(&self, height: usize) -> usize {
         match self.run {
+            1 if self.crowds(height) => self.source_channels + APART,
             1 => 0,
             run => run * self.source_channels * self.taps.len(),
         }
+    }
+
+    /// Whether the same element of a tile's rows falls on the same lines of the first cache, and of
+    /// more rows than it holds.
+    fn crowds(&self, height: usize) -> bool {
+        let one = self.taps.len() == 1 && self.run == 1;
+        one && height > WAYS && self.source_channels.is_multiple_of(CACHE_STRIDE)
     }
 
     /// Floats that the zeros given to [`Gather::locate`] must have.
@@ -63,14 +79,15 @@ impl Gather {
     /// Tells where `rows` are read and written, in tiles of `height` rows; the last tile is filled
     /// up with rows of zeros.
     ///
-    /// The pointers are to `run · source_channels` floats of `source`, `zeros` or `edges`.
+    /// The pointers are to `run · source_channels` floats of `source`, `zeros` or `copies`, which runs
+    /// across an edge, and rows that would crowd each other out of the cache, are copied to.
     pub(super) fn locate(
         &self,
         rows: Range<usize>,
         height: usize,
         source: &[f32],
         zeros: &[f32],
-        edges: &mut [f32],
+        copies: &mut [f32],
     ) -> Rows {
         assert_eq!(
             source.len(),
@@ -83,7 +100,8 @@ impl Gather {
             read: vec![zeros.as_ptr(); tiles * taps * height],
             write: Vec::with_capacity(rows.len()),
         };
-        let mut edges = Edges { free: edges };
+        let mut copies = Copies { free: copies };
+        let crowds = self.crowds(height);
         let [grid_rows, grid_columns] = self.grid;
         let mut row = rows.start;
         while row < rows.end {
@@ -104,7 +122,13 @@ impl Gather {
                 let mut base = (first / height * taps + tap) * height;
                 for column in column..column + len {
                     let x = (column * self.step[1]) as isize + offset[1];
-                    found.read[base + slot] = self.pixel(from, x, zeros, &mut edges);
+                    let mut pixel = self.pixel(from, x, zeros, &mut copies);
+                    if crowds && pixel != zeros.as_ptr() {
+                        let from = &from[x as usize * self.source_channels..];
+                        pixel = copies.join(0, from, self.source_channels);
+                        copies.skip(APART);
+                    }
+                    found.read[base + slot] = pixel;
                     slot += 1;
                     if slot == height {
                         slot = 0;
@@ -126,7 +150,7 @@ impl Gather {
 
     /// A pointer to `run` pixels from column `x` of a source row.
     #[inline(always)]
-    fn pixel(&self, row: &[f32], x: isize, zeros: &[f32], edges: &mut Edges) -> *const f32 {
+    fn pixel(&self, row: &[f32], x: isize, zeros: &[f32], copies: &mut Copies) -> *const f32 {
         let columns = self.source[1] as isize;
         if x >= 0 && x + self.run as isize <= columns {
             return row[x as usize * self.source_channels..].as_ptr();
@@ -136,16 +160,21 @@ impl Gather {
         }
         let before = (-x).max(0) as usize * self.source_channels;
         let from = x.max(0) as usize * self.source_channels;
-        edges.join(before, &row[from..], self.run * self.source_channels)
+        copies.join(before, &row[from..], self.run * self.source_channels)
     }
 }
 
-/// Memory for runs that begin or end outside the source.
-struct Edges<'a> {
+/// Memory for runs that begin or end outside the source, and for crowding rows.
+struct Copies<'a> {
     free: &'a mut [f32],
 }
 
-impl Edges<'_> {
+impl Copies<'_> {
+    /// Leaves `len` floats out.
+    fn skip(&mut self, len: usize) {
+        self.free = std::mem::take(&mut self.free).split_at_mut(len).1;
+    }
+
     /// `len` floats: zeros, then as much of `inside` as fits, then zeros.
     #[cold]
     fn join(&mut self, before: usize, inside: &[f32], len: usize) -> *const f32 {

@@ -130,12 +130,12 @@ impl Product<'_> {
             1 => 0,
             _ => block_rows * NV * lanes(),
         };
-        let edges_len = block_rows * self.gather.edge_len();
+        let copies_len = block_rows * self.gather.copy_len(height);
         let piece = |index: usize| {
             let [block, part] = [index / parts, index % parts];
             let start = block * block_rows;
-            workspace::with(sums_len + edges_len, |scratch| {
-                let (sums, edges) = scratch.split_at_mut(sums_len);
+            workspace::with(sums_len + copies_len, |scratch| {
+                let (sums, copies) = scratch.split_at_mut(sums_len);
                 let rows = start..(start + block_rows).min(rows);
                 Arch::new().dispatch(Piece {
                     product: self,
@@ -143,7 +143,7 @@ impl Product<'_> {
                     packed,
                     panels: &panels[part * panels.len() / parts..(part + 1) * panels.len() / parts],
                     blocks: &depth_blocks,
-                    rows: self.gather.locate(rows, height, self.source, zeros, edges),
+                    rows: self.gather.locate(rows, height, self.source, zeros, copies),
                     sums,
                 });
             });

@@ -123,6 +123,11 @@ fn shapes() -> Vec<ConvShape> {
         square(2, 16, [32, 48], 3, 1, 0),
         square(4, 8, [264, 40], 3, 1, 2),
         square(40, 7, [32, 32], 3, 1, 1),
+        square(3, 11, [48, 80], 3, 1, 1),
+        square(4, 8, [272, 48], 3, 1, 2),
+        // Rows that lie a multiple of 4 KiB apart.
+        square(1, 7, [1024, 48], 1, 1, 0),
+        square(2, 9, [1024, 40], 1, 2, 0),
         ConvShape {
             group: 2,
             ..square(1, 9, [80, 150], 3, 1, 1)

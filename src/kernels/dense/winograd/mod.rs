@@ -32,8 +32,6 @@ use std::ops::Range;
 const MANY_CHANNELS: usize = 32;
 /// Patches from which they outweigh the weight's.
 const MANY_PATCHES: usize = 64;
-/// The widest vectors for which this has been measured to be faster.
-const WIDEST: usize = 8;
 /// Floats of a chunk's patches and products, so that they stay in the last cache.
 const CHUNK_FLOATS: usize = 1 << 20;
 /// Patches of a chunk, so that weights are used often enough once they are read.
@@ -91,7 +89,7 @@ pub(super) fn side(gather: &Gather, matrix: &Matrix, coarse: bool) -> Option<usi
         && first_tap(&gather.taps).is_some();
     let lanes = lanes();
     let mut channels = [matrix.depth, matrix.width].into_iter();
-    if !regular || lanes > WIDEST || !channels.all(|n| n >= MANY_CHANNELS && n % lanes == 0) {
+    if !regular || !channels.all(|n| n >= MANY_CHANNELS && n % lanes == 0) {
         return None;
     }
     // Not where there are few patches, or most of each lies outside.
