@@ -4,10 +4,8 @@ use super::{HEIGHT, Piece, Tile, stride};
 use crate::kernels::dense::{Lanes, load, prefetch};
 use pulp::{Simd, WithSimd};
 
-/// Rows of B in a tile.
-const NB: usize = 2;
 /// Floats after those that are read that are asked for.
-const AHEAD: usize = 256;
+const AHEAD: usize = 2048;
 /// Columns after which the next rows are read, so that those of A stay in a cache.
 const BLOCK: usize = 2048;
 
@@ -18,6 +16,18 @@ impl WithSimd for Along<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        // As many sums as registers hold beside what they are made of.
+        match S::REGISTER_COUNT >= 32 {
+            true => self.blocks::<S, 4>(simd),
+            false => self.blocks::<S, 2>(simd),
+        }
+    }
+}
+
+impl Along<'_> {
+    /// All columns, in tiles of `NB` rows of B.
+    #[inline(always)]
+    fn blocks<S: Simd, const NB: usize>(&mut self, simd: S) {
         let summed = self.0.summed.clone();
         let width = self.0.columns.len();
         for first in summed.clone().step_by(BLOCK) {
@@ -34,9 +44,7 @@ impl WithSimd for Along<'_> {
             }
         }
     }
-}
 
-impl Along<'_> {
     /// All rows of A, for `len` columns from `first` and the `NB` rows of B from `column`.
     #[inline(always)]
     fn rows<S: Simd, const NB: usize>(&mut self, simd: S, part: [usize; 2], column: usize) {
@@ -73,32 +81,52 @@ impl Along<'_> {
         let b: [&[f32]; NB] = std::array::from_fn(|j| {
             &b[(columns.start + column + j) * shape.depth + first..][..len]
         });
+        if row == 0 {
+            for b in &b {
+                for line in (0..len).step_by(16) {
+                    prefetch(b.as_ptr().wrapping_add(line + AHEAD));
+                }
+            }
+        }
         let mut tile: Tile<S, MR, NB> = [[simd.splat_f32s(0.0); NB]; MR];
-        for k in (0..len).step_by(S::F32_LANES) {
-            let lanes = Lanes::of(len - k, 0, S::F32_LANES);
-            if row == 0 {
-                for b in &b {
-                    prefetch(b.as_ptr().wrapping_add(k + AHEAD));
-                }
-            }
-            let mut wide = [simd.splat_f32s(0.0); NB];
-            for (wide, b) in wide.iter_mut().zip(&b) {
-                // SAFETY: `lanes` keeps to `len`.
-                *wide = unsafe { load(simd, b.as_ptr().wrapping_add(k), lanes) };
-            }
-            for (tile, a) in tile.iter_mut().zip(&a) {
-                // SAFETY: as above.
-                let a = unsafe { load(simd, a.as_ptr().wrapping_add(k), lanes) };
-                for (sum, &wide) in tile.iter_mut().zip(&wide) {
-                    *sum = simd.mul_add_e_f32s(a, wide, *sum);
-                }
-            }
+        let whole = len / S::F32_LANES * S::F32_LANES;
+        for k in (0..whole).step_by(S::F32_LANES) {
+            add(simd, &mut tile, &a, &b, k, Lanes::All);
+        }
+        if whole < len {
+            let rest = Lanes::of(len - whole, 0, S::F32_LANES);
+            add(simd, &mut tile, &a, &b, whole, rest);
         }
         for (i, tile) in tile.iter().enumerate() {
             let sums = &mut sums[(row + i) * stride + column..][..NB];
             for (sum, &vector) in sums.iter_mut().zip(tile) {
                 *sum += simd.reduce_sum_f32s(vector);
             }
+        }
+    }
+}
+
+/// Adds the products of the `lanes` elements from `k` of rows of A and of B.
+#[allow(unsafe_code)]
+#[inline(always)]
+fn add<S: Simd, const MR: usize, const NB: usize>(
+    simd: S,
+    tile: &mut Tile<S, MR, NB>,
+    a: &[&[f32]; MR],
+    b: &[&[f32]; NB],
+    k: usize,
+    lanes: Lanes,
+) {
+    let mut wide = [simd.splat_f32s(0.0); NB];
+    for (wide, b) in wide.iter_mut().zip(b) {
+        // SAFETY: `lanes` keeps to the rows' length.
+        *wide = unsafe { load(simd, b.as_ptr().wrapping_add(k), lanes) };
+    }
+    for (tile, a) in tile.iter_mut().zip(a) {
+        // SAFETY: as above.
+        let a = unsafe { load(simd, a.as_ptr().wrapping_add(k), lanes) };
+        for (sum, &wide) in tile.iter_mut().zip(&wide) {
+            *sum = simd.mul_add_e_f32s(a, wide, *sum);
         }
     }
 }
