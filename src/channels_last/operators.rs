@@ -181,7 +181,7 @@ impl Walk<'_, '_> {
         }
         let mut product = match turns_a {
             0 => Node::new(&node.name, "Gemm", &[], &[y]).with("transB", turns_b),
-            _ => Node::new(&node.name, "GemmWeightGradient", &[], &[y]),
+            _ => Node::new(&node.name, "GemmWeightGradient", &[], &[y]).with("rows", rows as i64),
         };
         product.domain = DOMAIN.to_owned();
         for input in [Some(a), Some(b), bias].into_iter().flatten() {

@@ -11,12 +11,13 @@ mod error;
 pub mod infer;
 mod node;
 pub mod normalise;
+mod order;
 mod shapes;
 mod weights;
 mod window;
 mod work;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
@@ -183,116 +184,6 @@ impl Graph {
         consumers
     }
 
-    /// Brings the nodes into topological order (stable: the file's order where it already is one)
-    /// and checks that every value is defined exactly once.
-    ///
-    /// # Errors
-    /// [`GraphError::Redefined`], [`GraphError::Undefined`] or [`GraphError::Cycle`].
-    pub fn sort(&mut self) -> Result<(), GraphError> {
-        let mut defined: HashSet<&str> = HashSet::new();
-        for name in self
-            .inputs
-            .iter()
-            .map(|v| v.name.as_str())
-            .chain(self.initializers.keys().map(String::as_str))
-        {
-            if !defined.insert(name) {
-                return Err(GraphError::Redefined {
-                    value: name.to_owned(),
-                });
-            }
-        }
-        let mut producer: HashMap<&str, usize> = HashMap::new();
-        for (i, node) in self.nodes.iter().enumerate() {
-            for output in node.present_outputs() {
-                if defined.contains(output) || producer.insert(output, i).is_some() {
-                    return Err(GraphError::Redefined {
-                        value: output.to_owned(),
-                    });
-                }
-            }
-        }
-        let mut missing = vec![0usize; self.nodes.len()];
-        let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
-        for (i, node) in self.nodes.iter().enumerate() {
-            let mut captured = Vec::new();
-            for subgraph in node.subgraphs() {
-                captured_names(subgraph, &mut captured, 0);
-            }
-            for input in node.present_inputs() {
-                if !defined.contains(input) && !producer.contains_key(input) {
-                    return Err(GraphError::Undefined {
-                        node: node.to_string(),
-                        value: input.to_owned(),
-                    });
-                }
-            }
-            for input in node.present_inputs().chain(captured) {
-                if let Some(&p) = producer.get(input) {
-                    waiting[p].push(i);
-                    missing[i] += 1;
-                }
-            }
-        }
-        for output in &self.outputs {
-            let name = output.name.as_str();
-            if !defined.contains(name) && !producer.contains_key(name) {
-                return Err(GraphError::Undefined {
-                    node: "(the graph's outputs)".to_owned(),
-                    value: name.to_owned(),
-                });
-            }
-        }
-        let mut ready: std::collections::BinaryHeap<std::cmp::Reverse<usize>> = missing
-            .iter()
-            .enumerate()
-            .filter(|(_, m)| **m == 0)
-            .map(|(i, _)| std::cmp::Reverse(i))
-            .collect();
-        let mut order = Vec::with_capacity(self.nodes.len());
-        while let Some(std::cmp::Reverse(i)) = ready.pop() {
-            order.push(i);
-            for &next in &waiting[i] {
-                missing[next] -= 1;
-                if missing[next] == 0 {
-                    ready.push(std::cmp::Reverse(next));
-                }
-            }
-        }
-        if order.len() < self.nodes.len() {
-            let stuck = missing.iter().position(|&m| m > 0).unwrap_or(0);
-            return Err(GraphError::Cycle {
-                node: self.nodes[stuck].to_string(),
-            });
-        }
-        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.nodes)
-            .into_iter()
-            .map(Some)
-            .collect();
-        self.nodes = order.into_iter().filter_map(|i| nodes[i].take()).collect();
-        Ok(())
-    }
-
-    /// Drops nodes and initializers that no output depends on. Declared inputs stay.
-    pub fn prune(&mut self) {
-        let mut needed: HashSet<String> = self.outputs.iter().map(|o| o.name.clone()).collect();
-        let mut keep = vec![false; self.nodes.len()];
-        for (i, node) in self.nodes.iter().enumerate().rev() {
-            if node.present_outputs().any(|o| needed.contains(o)) {
-                keep[i] = true;
-                needed.extend(node.present_inputs().map(str::to_owned));
-                let mut captured = Vec::new();
-                for subgraph in node.subgraphs() {
-                    captured_names(subgraph, &mut captured, 0);
-                }
-                needed.extend(captured.into_iter().map(str::to_owned));
-            }
-        }
-        let mut keep = keep.into_iter();
-        self.nodes.retain(|_| keep.next().unwrap_or(false));
-        self.initializers.retain(|name, _| needed.contains(name));
-    }
-
     /// Makes every reader of `from` (and an output of that name) read `to` instead.
     pub fn replace_uses(&mut self, from: &str, to: &str) {
         for name in self.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
@@ -359,42 +250,6 @@ impl Graph {
         };
         (model, external)
     }
-}
-
-/// Names that a subgraph reads from the graphs around it.
-fn captured_names<'a>(graph: &'a GraphProto, into: &mut Vec<&'a str>, depth: usize) {
-    if depth > 32 {
-        return;
-    }
-    let own: HashSet<&str> = graph
-        .initializer
-        .iter()
-        .filter_map(|t| t.name.as_deref())
-        .chain(graph.input.iter().filter_map(|v| v.name.as_deref()))
-        .chain(
-            graph
-                .node
-                .iter()
-                .flat_map(|n| n.output.iter().map(String::as_str)),
-        )
-        .collect();
-    let mut read: Vec<&str> = graph
-        .output
-        .iter()
-        .filter_map(|v| v.name.as_deref())
-        .collect();
-    for node in &graph.node {
-        read.extend(node.input.iter().map(String::as_str));
-        for attribute in &node.attribute {
-            for inner in attribute.g.iter().map(|g| &**g).chain(&attribute.graphs) {
-                captured_names(inner, &mut read, depth + 1);
-            }
-        }
-    }
-    into.extend(
-        read.into_iter()
-            .filter(|n| !n.is_empty() && !own.contains(n)),
-    );
 }
 
 fn value_from_proto(proto: &ValueInfoProto) -> Result<Value, OnnxError> {

@@ -27,7 +27,7 @@ pub use channelwise::pool;
 pub use channelwise::scale::row_scale_gradient;
 pub use conv::{conv, conv_input_gradient, conv_weight_gradient, multiplies_less};
 pub use epilogue::{Epilogue, InputEpilogue};
-pub use gemm::{GemmShape, MANY_ROWS, gemm, gemm_weight_gradient};
+pub use gemm::{GemmShape, MANY_ROWS, gemm, gemm_weight_gradient, gemm_weight_gradient_rows};
 pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
 pub use weight::{Kept, Weight};

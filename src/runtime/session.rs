@@ -384,6 +384,8 @@ fn build(
         .with_intra_op_spinning(false)?
         .with_flush_to_zero()?
         .with_deterministic_compute(true)?
+        // A planned block would come on top of what the first run has taken, and save no time.
+        .with_memory_pattern(false)?
         .with_execution_providers(providers)?;
     if options.kernels {
         builder = builder.with_operators(operators::domain(threads(options.threads))?)?;

@@ -79,6 +79,7 @@ pub struct Bench {
     parameters: Vec<Buffer>,
     moments: Vec<Moments>,
     optimizer: Optimizer,
+    threads: usize,
     flops: Option<Flops>,
     steps: u64,
 }
@@ -126,6 +127,7 @@ impl Bench {
             prefix,
             parameters,
             optimizer: options.optimizer,
+            threads: options.threads,
             flops,
             steps: 0,
         })
@@ -162,6 +164,7 @@ impl Bench {
             &self.parameters,
             &self.step.gradients,
             &mut self.moments,
+            self.threads,
         )?;
         let end = start.elapsed().as_secs_f64();
         let seconds = StepSeconds {

@@ -7,8 +7,8 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::onnx::messages::ModelProto;
 
-use super::TrainingError;
 use super::program::{LABELS, Port, Prepared, whole_program};
+use super::{GradientOutput, TrainingError};
 
 /// A differentiated model and the names of what goes in and comes out.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,10 +68,12 @@ pub fn differentiate(
     };
     let labels = claim(LABELS, "labels");
     let loss = claim(&loss, "loss");
+    // Of standard operators, so that each is one value.
     let gradients: Vec<String> = gradients
         .iter()
+        .flat_map(GradientOutput::ports)
         .zip(&program.parameters)
-        .map(|(value, parameter)| claim(value, &format!("grad/{}", parameter.name)))
+        .map(|(value, parameter)| claim(&value.name, &format!("grad/{}", parameter.name)))
         .collect();
 
     let mut graph = program.graph;

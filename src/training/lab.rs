@@ -193,11 +193,12 @@ impl<'a> Lab<'a> {
             .parameters
             .iter()
             .zip(&bound.gradients)
-            .map(|(name, buffer)| {
+            .zip(&parameters)
+            .map(|((name, gradient), parameter)| {
                 Ok(Gradient {
                     name: name.clone(),
-                    dims: buffer.dims().to_vec(),
-                    values: buffer.as_f32()?.to_vec(),
+                    dims: parameter.dims().to_vec(),
+                    values: gradient.read(|values| values.to_vec())?,
                 })
             })
             .collect::<Result<_, TrainingError>>()?;

@@ -1,6 +1,11 @@
 //! Optimizers, with the update rules of PyTorch.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
+
+use super::GradientValues;
+use crate::runtime::denormals::FlushToZero;
 
 /// Which update rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,8 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 /// Added to Adam's denominator.
 const EPSILON: f32 = 1e-8;
+/// Elements from which another thread pays.
+const MANY: usize = 1 << 16;
 
 /// What an optimizer remembers of one parameter.
 #[derive(Clone, Debug, Default)]
@@ -65,81 +72,153 @@ impl Optimizer {
         }
     }
 
-    /// Updates `parameter` in place by its `gradient`. `step` counts from 1; `learning_rate` is
-    /// the schedule's present one.
+    /// Updates `parameter` in place by its `gradient`, a large one on `threads` threads (0 for all
+    /// cores). `step` counts from 1; `learning_rate` is the schedule's present one.
     pub fn update(
         &self,
-        step: u64,
-        learning_rate: f32,
+        (step, learning_rate): (u64, f32),
         parameter: &mut [f32],
-        gradient: &[f32],
+        gradient: GradientValues<'_>,
         moments: &mut Moments,
+        threads: usize,
     ) {
-        // The same sums on wider vectors, where the processor has them.
-        pulp::Arch::new().dispatch(|| match self.kind {
-            OptimizerKind::Sgd => self.sgd(step, learning_rate, parameter, gradient, moments),
-            OptimizerKind::Adam | OptimizerKind::Adamw => {
-                self.adam(step, learning_rate, parameter, gradient, moments);
+        let [first, second] = self.kept_moments();
+        let Moments {
+            first: m,
+            second: v,
+        } = moments;
+        for (moment, kept) in [(&mut *m, first), (&mut *v, second)] {
+            moment.resize(if kept { parameter.len() } else { 0 }, 0.0);
+        }
+        let rule = Rule::new(self, step, learning_rate);
+        let threads = match threads {
+            0 => rayon::current_num_threads(),
+            threads => threads,
+        };
+        let count = threads.min(parameter.len() / MANY).max(1);
+        let (mut p, mut m, mut v) = (parameter, m.as_mut_slice(), v.as_mut_slice());
+        let parts = gradient.parts(p.len(), count);
+        if count == 1 {
+            return parts.for_each(|part| rule.update(part, p, gradient, [m, v]));
+        }
+        rayon::scope(|scope| {
+            for part in parts {
+                let own_p = split_off(&mut p, part.len());
+                let state = [split_off(&mut m, part.len()), split_off(&mut v, part.len())];
+                scope.spawn(move |_| rule.update(part, own_p, gradient, state));
             }
         });
     }
+}
 
+/// The first `len` elements, which `slice` loses; none of a moment that is not kept.
+fn split_off<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    slice.split_off_mut(..len).unwrap_or_default()
+}
+
+/// An update rule with the numbers of one step.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// p ← p − η (g + λ p)
+    Plain { rate: f32, decay: f32 },
     /// v ← μ v + (g + λ p), p ← p − η v; at the first step v is the gradient itself.
-    #[inline(always)]
-    fn sgd(
-        &self,
-        step: u64,
+    Momentum {
         rate: f32,
-        parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut Moments,
-    ) {
-        let (decay, momentum) = (self.weight_decay, self.momentum);
-        if momentum == 0.0 {
-            for (p, &g) in parameter.iter_mut().zip(gradient) {
-                *p -= rate * (g + decay * *p);
-            }
-            return;
+        decay: f32,
+        momentum: f32,
+    },
+    /// m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², p ← s p − η m̂ / (√v̂ + ε), where either g has the
+    /// decay in it or s has.
+    Adam {
+        added: f32,
+        shrink: f32,
+        step_size: f32,
+        inverse_root: f32,
+    },
+}
+
+impl Rule {
+    fn new(optimizer: &Optimizer, step: u64, rate: f32) -> Self {
+        let decay = optimizer.weight_decay;
+        if optimizer.kind == OptimizerKind::Sgd {
+            let momentum = if step == 1 { 0.0 } else { optimizer.momentum };
+            return match optimizer.momentum {
+                0.0 => Rule::Plain { rate, decay },
+                _ => Rule::Momentum {
+                    rate,
+                    decay,
+                    momentum,
+                },
+            };
         }
-        moments.first.resize(parameter.len(), 0.0);
-        let momentum = if step == 1 { 0.0 } else { momentum };
-        for ((p, &g), v) in parameter.iter_mut().zip(gradient).zip(&mut moments.first) {
-            *v = momentum * *v + (g + decay * *p);
-            *p -= rate * *v;
+        let power = i32::try_from(step).unwrap_or(i32::MAX);
+        let (correction1, correction2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
+        let (added, shrink) = match optimizer.kind {
+            OptimizerKind::Adamw => (0.0, 1.0 - rate * decay),
+            _ => (decay, 1.0),
+        };
+        Rule::Adam {
+            added,
+            shrink,
+            step_size: (f64::from(rate) / correction1) as f32,
+            inverse_root: (1.0 / correction2.sqrt()) as f32,
         }
     }
 
-    /// m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², p ← p − η m̂ / (√v̂ + ε).
-    #[inline(always)]
-    fn adam(
-        &self,
-        step: u64,
-        rate: f32,
+    /// Updates `parameter`, the elements `part` of one, by that part of its gradient.
+    fn update(
+        self,
+        part: Range<usize>,
         parameter: &mut [f32],
-        gradient: &[f32],
-        moments: &mut Moments,
+        gradient: GradientValues<'_>,
+        [first, second]: [&mut [f32]; 2],
     ) {
-        moments.first.resize(parameter.len(), 0.0);
-        moments.second.resize(parameter.len(), 0.0);
-        let power = i32::try_from(step).unwrap_or(i32::MAX);
-        let (correction1, correction2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
-        let step_size = (f64::from(rate) / correction1) as f32;
-        let inverse_root = (1.0 / correction2.sqrt()) as f32;
-        let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
-        let (rest1, rest2) = ((1.0 - BETA1) as f32, (1.0 - BETA2) as f32);
-        let decoupled = self.kind == OptimizerKind::Adamw;
-        let added = if decoupled { 0.0 } else { self.weight_decay };
-        let shrink = if decoupled {
-            1.0 - rate * self.weight_decay
-        } else {
-            1.0
-        };
-        let state = moments.first.iter_mut().zip(&mut moments.second);
-        for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(state) {
-            let g = g + added * *p;
-            *m = beta1 * *m + rest1 * g;
-            *v = beta2 * *v + rest2 * g * g;
-            *p = *p * shrink - step_size * *m / (v.sqrt() * inverse_root + EPSILON);
+        let _flush = FlushToZero::new();
+        let arch = pulp::Arch::new();
+        gradient.pieces(part.clone(), |start, g| {
+            let here = start - part.start..start - part.start + g.len();
+            let p = &mut parameter[here.clone()];
+            let m = first.get_mut(here.clone()).unwrap_or_default();
+            let v = second.get_mut(here).unwrap_or_default();
+            // The same sums on wider vectors, where the processor has them.
+            arch.dispatch(|| self.apply(p, g, [m, v]));
+        });
+    }
+
+    #[inline(always)]
+    fn apply(self, parameter: &mut [f32], gradient: &[f32], [first, second]: [&mut [f32]; 2]) {
+        match self {
+            Rule::Plain { rate, decay } => {
+                for (p, &g) in parameter.iter_mut().zip(gradient) {
+                    *p -= rate * (g + decay * *p);
+                }
+            }
+            Rule::Momentum {
+                rate,
+                decay,
+                momentum,
+            } => {
+                for ((p, &g), v) in parameter.iter_mut().zip(gradient).zip(first) {
+                    *v = momentum * *v + (g + decay * *p);
+                    *p -= rate * *v;
+                }
+            }
+            Rule::Adam {
+                added,
+                shrink,
+                step_size,
+                inverse_root,
+            } => {
+                let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
+                let (rest1, rest2) = ((1.0 - BETA1) as f32, (1.0 - BETA2) as f32);
+                let state = first.iter_mut().zip(second);
+                for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(state) {
+                    let g = g + added * *p;
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
+                    *p = *p * shrink - step_size * *m / (v.sqrt() * inverse_root + EPSILON);
+                }
+            }
         }
     }
 }
@@ -161,9 +240,9 @@ mod tests {
     fn sgd_adds_decay_and_momentum() {
         let (mut p, mut m) = ([1.0], Moments::default());
         let sgd = optimizer(OptimizerKind::Sgd);
-        sgd.update(1, 0.1, &mut p, &[2.0], &mut m); // v = 2.5
+        sgd.update((1, 0.1), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.5
         assert!((p[0] - 0.75).abs() < 1e-6);
-        sgd.update(2, 0.1, &mut p, &[2.0], &mut m); // v = 2.25 + 2.375
+        sgd.update((2, 0.1), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.25 + 2.375
         assert!((p[0] - (0.75 - 0.4625)).abs() < 1e-6);
     }
 
@@ -174,8 +253,44 @@ mod tests {
             (OptimizerKind::Adamw, 0.95 - 0.1),
         ] {
             let (mut p, mut m) = ([1.0], Moments::default());
-            optimizer(kind).update(1, 0.1, &mut p, &[3.0], &mut m);
+            optimizer(kind).update((1, 0.1), &mut p, GradientValues::Whole(&[3.0]), &mut m, 1);
             assert!((p[0] - expected).abs() < 1e-6, "{kind:?}: {}", p[0]);
+        }
+    }
+
+    /// To the bit, however many threads make how many pieces of it.
+    #[test]
+    fn factors_update_as_their_product() {
+        let dims @ [rows, depth, width] = [3, 701, 300];
+        let numbers = |n: usize, k: usize| -> Vec<f32> {
+            let value = |i: usize| ((i * k) % 101) as f32 / 50.0 - 1.0;
+            (0..n).map(value).collect()
+        };
+        let (a, dy) = (numbers(rows * depth, 37), numbers(rows * width, 53));
+        let mut product = vec![0.0; depth * width];
+        crate::kernels::gemm_weight_gradient_rows(dims, 0, &a, &dy, &mut product);
+        let factors = GradientValues::Factors {
+            a: &a,
+            dy: &dy,
+            dims,
+        };
+        for kind in [
+            OptimizerKind::Adam,
+            OptimizerKind::Adamw,
+            OptimizerKind::Sgd,
+        ] {
+            let updated = |gradient, threads| {
+                let (mut p, mut m) = (numbers(depth * width, 7), Moments::default());
+                for step in 1..=2 {
+                    optimizer(kind).update((step, 0.1), &mut p, gradient, &mut m, threads);
+                }
+                (p, m.first, m.second)
+            };
+            let whole = GradientValues::Whole(&product);
+            let expected = updated(whole, 1);
+            assert!(updated(factors, 1) == expected, "{kind:?}");
+            assert!(updated(factors, 3) == expected, "{kind:?}, three threads");
+            assert!(updated(whole, 3) == expected, "{kind:?}, three threads");
         }
     }
 }

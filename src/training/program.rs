@@ -15,7 +15,7 @@ use crate::graph::{
 use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::{BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm};
 
-use super::{StepNorm, TrainingError};
+use super::{GradientOutput, StepNorm, TrainingError};
 
 /// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
@@ -227,7 +227,7 @@ pub struct Program {
     /// For a step: the BatchNormalizations whose batch's statistics are outputs.
     pub norms: Vec<StepNorm>,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
-    pub loss: Option<(String, Vec<String>)>,
+    pub loss: Option<(String, Vec<GradientOutput>)>,
     /// The logits.
     pub logits: Port,
 }
@@ -311,23 +311,22 @@ fn differentiated(
     let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable, operators)?;
     lower_batch_norm(&mut builder, &prepared.shapes)?;
     program.graph.sort()?;
-    let mut outputs = vec![Value::fixed(&loss.loss, DataType::Float, &[])];
-    outputs.extend(
-        gradients
-            .iter()
-            .zip(&program.parameters)
-            .map(|(g, p)| Value::fixed(g, DataType::Float, &p.dims)),
-    );
-    for norm in &norms {
-        let value = |name: &String| Value::fixed(name, DataType::Float, &[norm.channels]);
-        outputs.extend(norm.statistics.iter().map(value));
-    }
-    program.graph.outputs.extend(outputs);
+    let value = |name: &str, dims: &[usize]| Value::fixed(name, DataType::Float, dims);
+    let outputs = &mut program.graph.outputs;
+    outputs.push(value(&loss.loss, &[]));
+    let of = gradients.iter().zip(&program.parameters);
+    outputs.extend(of.map(|(gradient, p)| value(gradient, &p.dims)));
+    let statistics = |n: &StepNorm| n.statistics.clone().map(|s| value(&s, &[n.channels]));
+    outputs.extend(norms.iter().flat_map(statistics));
     program.graph.prune();
     if operators == Operators::Kernels {
         channels_last(&mut program.graph)?;
     }
-    program.loss = Some((loss.loss, gradients));
+    let of = gradients.iter().zip(&program.parameters);
+    let graph = &mut program.graph;
+    let gradients = of.map(|(gradient, p)| GradientOutput::of(graph, gradient, &p.dims));
+    program.loss = Some((loss.loss, gradients.collect()));
+    program.graph.leaves_last();
     program.norms = norms;
     Ok(program)
 }

@@ -11,6 +11,7 @@ use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
 
 use super::TrainingError;
+use super::gradient::GradientBuffers;
 use super::prefix;
 use super::program::{LABELS, Program};
 
@@ -44,7 +45,7 @@ pub(super) struct Bound {
     pub masks: Vec<Buffer>,
     pub labels: Option<Buffer>,
     pub loss: Option<Buffer>,
-    pub gradients: Vec<Buffer>,
+    pub gradients: Vec<GradientBuffers>,
     /// Of each BatchNormalization of a step, the batch's mean and variance.
     pub statistics: Vec<Buffer>,
     pub logits: Buffer,
@@ -103,16 +104,14 @@ impl<'a> SessionMaker<'a> {
         let mut labels = None;
         let mut loss = None;
         let mut gradients = Vec::new();
-        if let Some((loss_name, gradient_names)) = &program.loss {
+        if let Some((loss_name, given)) = &program.loss {
             let label_buffer = labels.insert(Buffer::zeros_i64(&[batch])?);
             inputs.push((LABELS, label_buffer));
             outputs.push((loss_name, loss.insert(zeros(&[])?)));
-            gradients = program
-                .parameters
-                .iter()
-                .map(|p| zeros(&p.dims))
-                .collect::<Result<Vec<_>, _>>()?;
-            outputs.extend(gradient_names.iter().map(String::as_str).zip(&gradients));
+            for output in given {
+                gradients.push(output.buffers()?);
+            }
+            outputs.extend(given.iter().zip(&gradients).flat_map(|(g, b)| g.bound(b)));
         }
         let mut statistics = Vec::new();
         for norm in &program.norms {

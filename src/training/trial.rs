@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
-use crate::runtime::denormals::FlushToZero;
 
 use super::batch_norm::update_running;
 use super::checkpoint::{self, Identity, Progress, State};
 use super::dropout::fill_mask;
 use super::features::Pass;
+use super::gradient::GradientBuffers;
 use super::sessions::{Bound, Sessions};
 use super::{
     Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer, Score,
@@ -216,6 +216,7 @@ impl<'a> Trial<'a> {
             parameters,
             &bound.gradients,
             moments,
+            spec.threads,
         )?;
         update_running(&bound.program.norms, running, &bound.statistics)?;
         progress.step = step;
@@ -337,18 +338,19 @@ impl Saver<'_> {
     }
 }
 
-/// One step of the optimizer on all parameters; `step` counts from 1.
+/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `step` counts
+/// from 1.
 pub(super) fn update(
     optimizer: &Optimizer,
-    (step, rate): (u64, f32),
+    at: (u64, f32),
     parameters: &[Buffer],
-    gradients: &[Buffer],
+    gradients: &[GradientBuffers],
     moments: &mut [Moments],
+    threads: usize,
 ) -> Result<(), TrainingError> {
-    let _flush = FlushToZero::new();
     for ((parameter, gradient), state) in parameters.iter().zip(gradients).zip(moments) {
         let mut values = parameter.as_f32_mut()?;
-        optimizer.update(step, rate, &mut values, &gradient.as_f32()?, state);
+        gradient.read(|gradient| optimizer.update(at, &mut values, gradient, state, threads))?;
     }
     Ok(())
 }

@@ -156,18 +156,32 @@ pub fn gemm_weight_gradient(
         let [first, end] = [index, index + 1].map(|i| i * depth / pieces);
         // SAFETY: pieces do not overlap, and each is computed once.
         #[allow(unsafe_code)]
-        let y = unsafe { shared.part(first * width..end * width) };
-        Arch::new().dispatch(outer::Outer {
-            rows,
-            a,
-            first,
-            depth,
-            b: dy,
-            width,
-            y,
-        });
+        let db = unsafe { shared.part(first * width..end * width) };
+        gemm_weight_gradient_rows([rows, depth, width], first, a, dy, db);
     });
     Ok(())
+}
+
+/// Some whole rows, from row `first`, of what [`gemm_weight_gradient`] computes.
+///
+/// # Panics
+/// When a slice is shorter than its shape.
+pub fn gemm_weight_gradient_rows(
+    [rows, depth, width]: [usize; 3],
+    first: usize,
+    a: &[f32],
+    dy: &[f32],
+    db: &mut [f32],
+) {
+    Arch::new().dispatch(outer::Outer {
+        rows,
+        a,
+        first,
+        depth,
+        b: dy,
+        width,
+        y: db,
+    });
 }
 
 /// Floats of the widest vector there is.
