@@ -150,8 +150,8 @@ struct TrainingArgs {
     /// Keep these outputs as `f32`, or as `f16` in half the room
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     feature_precision: FeaturePrecision,
-    /// Seconds between two writings of a trial's state, which an interrupted trial goes on from; it is
-    /// written at the end of an epoch, and on Ctrl-C
+    /// Seconds between two writings of a trial's state, which an interrupted trial goes on from (more
+    /// where writing takes long; 0 writes after every step); it is written on Ctrl-C, too
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::at_least_0)]
     checkpoint_every: f32,
     /// Write a line per step to metrics.jsonl, with the loss before it

@@ -147,8 +147,6 @@ struct Recorder<'a> {
 impl Recorder<'_> {
     fn go_on(&mut self) -> Result<(), TrainingError> {
         if self.watcher.stopped() || self.abandoned.load(Ordering::Relaxed) {
-            // The checkpoint that is written now counts on these lines.
-            self.metrics.flush()?;
             return Err(TrainingError::Stopped);
         }
         Ok(())
@@ -172,6 +170,14 @@ impl Observer for Recorder<'_> {
         }
         self.watcher.step(self.trial, step, total, loss);
         self.go_on()
+    }
+
+    fn scored(&mut self, _: usize, _: usize) -> Result<(), TrainingError> {
+        self.go_on()
+    }
+
+    fn saving(&mut self) -> Result<(), TrainingError> {
+        Ok(self.metrics.flush()?)
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), TrainingError> {

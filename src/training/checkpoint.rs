@@ -26,13 +26,14 @@ pub(super) use super::identity::Identity;
 /// Where a trial keeps its state, so that it can go on after an interruption.
 ///
 /// The file is replaced as a whole, so that after a crash at any moment it is one of the trial. It
-/// is written after an epoch when the last writing was long enough ago, and whenever the observer
-/// asks to stop.
+/// is written after a step or an epoch when the last writing was long enough ago, and whenever the
+/// observer asks to stop.
 #[derive(Clone, Debug)]
 pub struct Checkpointing {
     /// The file. No other trial may have it.
     pub path: PathBuf,
-    /// The least time between two writings that nobody asked for.
+    /// The least time between two writings that nobody asked for; longer where writing takes long.
+    /// Zero writes after every step.
     pub every: Duration,
 }
 

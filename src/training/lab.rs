@@ -164,7 +164,7 @@ impl<'a> Lab<'a> {
         // Each sample is read once: nothing is kept.
         let features = self.live_features(given)?;
         let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
-        self.evaluate(&features, samples, &mut Sessions::default(), bind)
+        self.evaluate(&features, samples, &mut Sessions::default(), bind, &mut ())
     }
 
     /// Loss (mean cross-entropy) and gradients of one batch, as parameters stand in the model.
@@ -280,15 +280,18 @@ impl<'a> Lab<'a> {
         samples: &[usize],
         sessions: &mut Sessions<Bound>,
         bind: impl Fn(usize) -> Result<Bound, TrainingError>,
+        observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
         let mut logits = Vec::new();
-        let mut classes = 0;
+        let (mut classes, mut done) = (0, 0);
         for rows in samples.chunks(EVALUATION_BATCH) {
             let bound = sessions.get(rows.len(), || bind(rows.len()))?;
             features.gather(self, rows, &bound.features, Pass::Plain)?;
             bound.session.run_bound(&mut bound.binding)?;
             logits.extend_from_slice(&bound.logits.as_f32()?);
             classes = bound.program.logits.dims[1];
+            done += rows.len();
+            observer.scored(done, samples.len())?;
         }
         Ok(Predictions {
             logits,

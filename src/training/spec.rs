@@ -182,6 +182,23 @@ pub trait Observer {
         Ok(())
     }
 
+    /// The steps of an epoch are done, and `done` of `total` validation samples are scored.
+    ///
+    /// # Errors
+    /// As [`Observer::step`].
+    fn scored(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
+        let _ = (done, total);
+        Ok(())
+    }
+
+    /// A checkpoint is about to be written, from which all that was heard of is not heard of again.
+    ///
+    /// # Errors
+    /// To end the trial.
+    fn saving(&mut self) -> Result<(), TrainingError> {
+        Ok(())
+    }
+
     /// An epoch has ended.
     ///
     /// # Errors

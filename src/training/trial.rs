@@ -1,6 +1,6 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
@@ -42,13 +42,9 @@ impl Lab<'_> {
             None => None,
         };
         while trial.goes_on() {
-            let ended = trial.epoch(observer);
-            if let Some(saver) = &mut saver {
-                match &ended {
-                    Err(TrainingError::Stopped) => saver.save(&mut trial)?,
-                    Ok(()) if saver.is_due() && trial.goes_on() => saver.save(&mut trial)?,
-                    _ => {}
-                }
+            let ended = trial.epoch(observer, &mut saver);
+            if let (Err(TrainingError::Stopped), Some(saver)) = (&ended, &mut saver) {
+                saver.save(&mut trial, observer)?;
             }
             ended?;
         }
@@ -164,21 +160,36 @@ impl<'a> Trial<'a> {
             to,
             identity,
             written: self.start,
+            took: Duration::ZERO,
         })
     }
 
-    /// Runs what is left of the present epoch, and goes on to the next.
-    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+    /// Runs what is left of the present epoch, and goes on to the next. A checkpoint is written when
+    /// it is due.
+    fn epoch(
+        &mut self,
+        observer: &mut dyn Observer,
+        saver: &mut Option<Saver<'a>>,
+    ) -> Result<(), TrainingError> {
         let Progress { epoch, done, .. } = self.state.progress;
         let total = self.per_epoch().saturating_mul(self.spec.epochs);
         let order = epoch_order(self.train, self.spec.seed, epoch as u64, self.spec.shuffle);
         let batch = self.spec.batch_size.min(order.len());
+        let mut save = |trial: &mut Self, observer: &mut dyn Observer| match saver {
+            Some(saver) if saver.is_due() => saver.save(trial, observer),
+            _ => Ok(()),
+        };
         for rows in order.chunks(batch).skip(done) {
             let loss = self.step(rows)?;
             observer.step(self.state.progress.step, total, loss)?;
+            save(self, observer)?;
         }
-        let metrics = self.end_epoch()?;
-        observer.epoch(&metrics)
+        let metrics = self.end_epoch(observer)?;
+        observer.epoch(&metrics)?;
+        if self.goes_on() {
+            save(self, observer)?;
+        }
+        Ok(())
     }
 
     /// One step; gives the loss before its update.
@@ -226,8 +237,8 @@ impl<'a> Trial<'a> {
     }
 
     /// Scores the epoch and makes ready for the next.
-    fn end_epoch(&mut self) -> Result<EpochMetrics, TrainingError> {
-        let validation = self.score()?;
+    fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochMetrics, TrainingError> {
+        let validation = self.score(observer)?;
         self.check_finite(validation)?;
         let seconds = self.seconds();
         let progress = &mut self.state.progress;
@@ -258,14 +269,14 @@ impl<'a> Trial<'a> {
         Ok(metrics)
     }
 
-    fn score(&mut self) -> Result<Option<Score>, TrainingError> {
+    fn score(&mut self, observer: &mut dyn Observer) -> Result<Option<Score>, TrainingError> {
         if self.validation.is_empty() {
             return Ok(None);
         }
         let (lab, spec, buffers) = (self.lab, self.spec, &self.buffers);
         let bind = |n| lab.bind_evaluation(spec.trained(), n, buffers, spec.threads);
         let sessions = &mut self.evaluations;
-        let predictions = lab.evaluate(self.features, self.validation, sessions, bind)?;
+        let predictions = lab.evaluate(self.features, self.validation, sessions, bind, observer)?;
         Ok(Some(predictions.score()))
     }
 
@@ -318,14 +329,31 @@ struct Saver<'a> {
     to: &'a Checkpointing,
     identity: Identity,
     written: Instant,
+    /// How long that took.
+    took: Duration,
 }
+
+/// Of its time, a trial spends no more than one part in this many on checkpoints that nobody asked for.
+const SHARE: u32 = 20;
 
 impl Saver<'_> {
     fn is_due(&self) -> bool {
-        self.written.elapsed() >= self.to.every
+        let every = self.to.every;
+        let rest = if every.is_zero() {
+            every
+        } else {
+            self.took * SHARE
+        };
+        self.written.elapsed() >= every.max(rest)
     }
 
-    fn save(&mut self, trial: &mut Trial<'_>) -> Result<(), TrainingError> {
+    fn save(
+        &mut self,
+        trial: &mut Trial<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        observer.saving()?;
+        let start = Instant::now();
         trial.state.progress.seconds = trial.seconds();
         checkpoint::write(
             &self.to.path,
@@ -334,6 +362,7 @@ impl Saver<'_> {
             (&trial.names, &trial.buffers),
         )?;
         self.written = Instant::now();
+        self.took = start.elapsed();
         Ok(())
     }
 }

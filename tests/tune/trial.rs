@@ -142,10 +142,11 @@ fn checkpoint(path: PathBuf) -> Checkpointing {
     }
 }
 
-/// Stops after a step, and after an epoch; hears of everything.
+/// Stops after a step, after an epoch, and while an epoch is scored; hears of everything.
 #[derive(Default)]
 struct Stop {
     after_step: Option<usize>,
+    while_scoring: Option<usize>,
     after_epoch: Option<usize>,
     resumed: Vec<(usize, usize)>,
     steps: Vec<(usize, u32)>,
@@ -162,6 +163,14 @@ impl Observer for Stop {
         self.steps.push((step, loss.to_bits()));
         match self.after_step {
             Some(last) if step >= last => Err(TrainingError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    fn scored(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
+        assert!((1..=total).contains(&done));
+        match (self.while_scoring, self.steps.last()) {
+            (Some(epoch), Some((step, _))) if *step >= epoch * 3 => Err(TrainingError::Stopped),
             _ => Ok(()),
         }
     }
@@ -239,6 +248,11 @@ fn a_trial_stopped_at_any_step_and_resumed_ends_with_the_same_bits() {
                 ..Stop::default()
             };
             assert_eq!(resume(&mut stop), [(epoch * 3, epoch)]);
+            let mut stop = Stop {
+                while_scoring: Some(epoch),
+                ..Stop::default()
+            };
+            assert_eq!(resume(&mut stop), [(epoch * 3, epoch - 1)]);
         }
         // One step a session.
         let mut heard = Vec::new();
@@ -264,14 +278,29 @@ fn a_trial_stopped_at_any_step_and_resumed_ends_with_the_same_bits() {
 }
 
 #[test]
-fn checkpoints_are_written_by_time_after_epochs_that_are_not_the_last() {
+fn checkpoints_are_written_by_time_after_steps_and_after_epochs_that_are_not_the_last() {
     let Some(bed) = Bed::new() else { return };
     let lab = bed.lab();
-    struct Written<'a>(&'a Path, Vec<bool>);
+    /// Whether there was a checkpoint when a step and when an epoch had ended, and how many times one
+    /// was to be written.
+    struct Written<'a> {
+        path: &'a Path,
+        steps: Vec<bool>,
+        epochs: Vec<bool>,
+        saved: usize,
+    }
     impl Observer for Written<'_> {
+        fn step(&mut self, _: usize, _: usize, _: f32) -> Result<(), TrainingError> {
+            self.steps.push(self.path.exists());
+            Ok(())
+        }
+        fn saving(&mut self) -> Result<(), TrainingError> {
+            self.saved += 1;
+            Ok(())
+        }
         fn epoch(&mut self, _: &EpochMetrics) -> Result<(), TrainingError> {
-            self.1.push(self.0.exists());
-            let _ = std::fs::remove_file(self.0);
+            self.epochs.push(self.path.exists());
+            let _ = std::fs::remove_file(self.path);
             Ok(())
         }
     }
@@ -283,9 +312,18 @@ fn checkpoints_are_written_by_time_after_epochs_that_are_not_the_last() {
             path: path.clone(),
             every,
         };
-        let mut observer = Written(&path, Vec::new());
+        let mut observer = Written {
+            path: &path,
+            steps: Vec::new(),
+            epochs: Vec::new(),
+            saved: 0,
+        };
         bed.run(&lab, &spec, Some(&to), &mut observer).unwrap();
-        assert_eq!(observer.1, [false, written, written]);
+        let mut steps = [written; 9];
+        steps[0] = false;
+        assert_eq!(observer.steps, steps);
+        assert_eq!(observer.epochs, [written; 3]);
+        assert_eq!(observer.saved, if written { 9 + 2 } else { 0 });
         assert!(!path.exists());
         assert!(!path.with_extension("safetensors.partial").exists());
     }
