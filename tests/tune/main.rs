@@ -1,7 +1,9 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
 mod batch_norm;
+mod bed;
 mod channels_last;
+mod checkpoint;
 mod full_disk;
 mod obstacles;
 mod precision;

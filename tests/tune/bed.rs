@@ -1,0 +1,152 @@
+//! A small trial to run: a network, photos, and settings.
+
+use ftsurgery::autodiff::Operators;
+use ftsurgery::data::{Augment, Dataset, FeaturePrecision, Layout, OpenOptions, Preprocess};
+use ftsurgery::onnx::Model;
+use ftsurgery::runtime::{Device, Runtime, locate};
+use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, graft};
+use ftsurgery::training::{
+    BatchNormMode, Checkpointing, ClassWeights, InputSpec, Lab, LabOptions, Observer, Optimizer,
+    OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
+};
+
+use crate::support::*;
+
+/// A network with a head that drops out, and 30 photos.
+pub struct Bed {
+    pub folder: tempfile::TempDir,
+    pub runtime: Runtime,
+    pub network: Grafted,
+    pub dataset: Dataset,
+    pub train: Vec<usize>,
+    pub validation: Vec<usize>,
+}
+
+impl Bed {
+    pub fn new() -> Option<Self> {
+        let Ok(found) = locate::locate(None) else {
+            eprintln!("skipped: no onnxruntime library");
+            return None;
+        };
+        let runtime = Runtime::load(&found.located).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        save_backbone(&at("model.onnx"));
+        save_photos(&at("photos"), 10);
+        let model = Model::open(&at("model.onnx")).unwrap();
+        let features = Features {
+            value: "pool3".into(),
+            channels: 8,
+            height: 2,
+            width: 2,
+            nhwc: false,
+        };
+        let head = HeadSpec {
+            hidden: (16, 8),
+            ..HeadSpec::new(HeadKind::Paper, 3, 7)
+        };
+        let network = graft(&model, Some(&features), &head).unwrap();
+        assert!(!network.dropout.is_empty());
+        let options = OpenOptions {
+            height: 16,
+            width: 16,
+            channels: 3,
+            progress: None,
+        };
+        let dataset = Dataset::open(&at("photos"), &options).unwrap();
+        // 20, in batches of 8, 8 and 4, and 10. None of the third class is trained on, so that the
+        // validation loss rises soon.
+        let train = (0..18).chain(0..2).collect();
+        let validation = (0..30).step_by(3).collect();
+        Some(Bed {
+            folder,
+            runtime,
+            network,
+            dataset,
+            train,
+            validation,
+        })
+    }
+
+    pub fn lab(&self) -> Lab<'_> {
+        let input = InputSpec {
+            preprocess: Preprocess::UNIT,
+            layout: Layout::Nchw,
+        };
+        let options = LabOptions {
+            device: Device::Cpu,
+            threads: 1,
+            memory_budget: 1 << 24,
+            spill_dir: self.folder.path().to_owned(),
+            operators: Operators::Kernels,
+            feature_precision: FeaturePrecision::F32,
+            augment: Augment::None,
+            views: None,
+        };
+        Lab::new(&self.runtime, &self.network, &self.dataset, input, options).unwrap()
+    }
+
+    pub fn spec(&self, kind: OptimizerKind) -> TrialSpec {
+        let layer = ["c3.w", "c3.scale", "c3.bias"].map(str::to_owned);
+        let head = self.network.head_parameters.iter().cloned();
+        TrialSpec {
+            trainable: layer.into_iter().chain(head).collect(),
+            batch_norm: BatchNormMode::Batch,
+            epochs: 9,
+            batch_size: 8,
+            optimizer: Optimizer {
+                kind,
+                learning_rate: if kind == OptimizerKind::Sgd {
+                    0.1
+                } else {
+                    0.02
+                },
+                weight_decay: 0.01,
+                momentum: 0.9,
+            },
+            plateau: Some(Plateau {
+                factor: 0.5,
+                patience: 0,
+                minimum: 1e-6,
+            }),
+            early_stopping: Some(3),
+            class_weights: ClassWeights::Balanced,
+            seed: 3,
+            shuffle: true,
+            threads: 1,
+        }
+    }
+
+    pub fn run(
+        &self,
+        lab: &Lab<'_>,
+        spec: &TrialSpec,
+        checkpoint: Option<&Checkpointing>,
+        observer: &mut dyn Observer,
+    ) -> Result<TrialOutcome, TrainingError> {
+        let all: Vec<usize> = (0..30).collect();
+        let features = lab.features(spec.trained(), &all, &mut ())?;
+        let (train, validation) = (&self.train, &self.validation);
+        lab.run(spec, train, validation, &features, checkpoint, observer)
+    }
+}
+
+/// Everything of an outcome but the seconds, in bits.
+pub fn bits(outcome: &TrialOutcome) -> impl PartialEq + std::fmt::Debug + use<> {
+    let parameters: Vec<(String, Vec<u32>)> = outcome
+        .parameters
+        .iter()
+        .map(|(name, values)| (name.clone(), values.iter().map(|v| v.to_bits()).collect()))
+        .collect();
+    let epochs: Vec<_> = outcome
+        .epochs
+        .iter()
+        .map(|e| {
+            let score = e.validation.unwrap();
+            let figures = [e.loss, score.accuracy, score.loss].map(f64::to_bits);
+            (e.epoch, figures, e.learning_rate.to_bits())
+        })
+        .collect();
+    let numbers = (outcome.best_epoch, outcome.trained_parameters);
+    (parameters, epochs, numbers)
+}
