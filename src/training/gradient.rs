@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{Attribute, Graph, Node, Value};
+use crate::graph::{Attribute, Builder, Graph, Node, Value};
 use crate::kernels::{DOMAIN, gemm_weight_gradient_rows};
 use crate::onnx::DataType;
 use crate::runtime::{Buffer, RuntimeError};
@@ -50,8 +50,9 @@ impl GradientOutput {
         }
         let rows = usize::try_from(rows).ok()?;
         let inputs = node.inputs.clone();
+        let mut builder = Builder::new(graph);
         let factors = [("a", depth), ("dy", width)].map(|(factor, columns)| Port {
-            name: format!("{name}/{factor}"),
+            name: builder.fresh(&format!("{name}/{factor}")),
             dims: vec![rows, columns],
         });
         graph.nodes.remove(index);
