@@ -27,7 +27,8 @@
 //! Attributes: `strides`, `pads` (before the first row and column), `dilations`, `group`,
 //! `kernel_shape` of pools, and `extent`, height and width of the output (for a weight gradient those
 //! of the kernel). `low` and `high` bound the activation act, min(max(·, low), high); without them it is the identity.
-//! `coarse` = 1 lets a `Conv` save time at the price of a digit.
+//! `coarse` = 1 lets a `Conv` save time at the price of a digit. `rows` of a `GemmWeightGradient` are
+//! those of A.
 //! `shape0` and `shape1` are the dimensions of the outputs, for runtimes that plan ahead. Of the
 //! optional inputs only those that a node has are there; `bias`, `residual`, `addend` and `x` say
 //! which input is which.

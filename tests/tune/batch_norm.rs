@@ -3,19 +3,16 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ftsurgery::autodiff::Operators;
-use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Model, Tensor, save};
-use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft, untouched_is_identical};
 use ftsurgery::training::{
-    BatchNormMode, ClassWeights, InputSpec, Lab, LabOptions, Optimizer, OptimizerKind, TrialSpec,
-    trainable_parameters,
+    BatchNormMode, ClassWeights, Optimizer, OptimizerKind, TrialSpec, trainable_parameters,
 };
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 
+use crate::bed::Bed;
 use crate::support::*;
 
 type Tensors = HashMap<String, Vec<f32>>;
@@ -106,39 +103,12 @@ fn with_stored_statistics_these_stay_and_the_model_says_so() {
 
 #[test]
 fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
-    let Ok(found) = locate::locate(None) else {
-        eprintln!("skipped: no onnxruntime library");
+    let keep = HeadSpec::new(HeadKind::Keep, 3, 0);
+    let Some(bed) = Bed::of(|model| graft(model, None, &keep).unwrap()) else {
         return;
     };
-    let runtime = Runtime::load(&found.located).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 10);
-    let model = Model::open(&at("model.onnx")).unwrap();
-    let options = OpenOptions {
-        height: 16,
-        width: 16,
-        channels: 3,
-        progress: None,
-    };
-    let dataset = Dataset::open(&at("photos"), &options).unwrap();
-    let network = graft(&model, None, &HeadSpec::new(HeadKind::Keep, 3, 0)).unwrap();
-    let input = InputSpec {
-        preprocess: Preprocess::UNIT,
-        layout: Layout::Nchw,
-    };
-    let options = LabOptions {
-        device: Device::Cpu,
-        threads: 1,
-        memory_budget: 1 << 20,
-        spill_dir: folder.path().to_owned(),
-        feature_precision: Default::default(),
-        augment: Default::default(),
-        views: None,
-        operators: Operators::Kernels,
-    };
-    let lab = Lab::new(&runtime, &network, &dataset, input, options).unwrap();
+    let lab = bed.lab();
+    let model = Model::open(&bed.folder.path().join("model.onnx")).unwrap();
     let (train, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|i| i % 3 > 0);
     let mut spec = TrialSpec {
         trainable: trainable_parameters(&model, &[3, 16, 16]).unwrap(),

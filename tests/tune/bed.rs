@@ -24,6 +24,26 @@ pub struct Bed {
 
 impl Bed {
     pub fn new() -> Option<Self> {
+        let bed = Self::of(|model| {
+            let features = Features {
+                value: "pool3".into(),
+                channels: 8,
+                height: 2,
+                width: 2,
+                nhwc: false,
+            };
+            let head = HeadSpec {
+                hidden: (16, 8),
+                ..HeadSpec::new(HeadKind::Paper, 3, 7)
+            };
+            graft(model, Some(&features), &head).unwrap()
+        })?;
+        assert!(!bed.network.dropout.is_empty());
+        Some(bed)
+    }
+
+    /// With the network that `grafted` makes of the backbone.
+    pub fn of(grafted: impl FnOnce(&Model) -> Grafted) -> Option<Self> {
         let Ok(found) = locate::locate(None) else {
             eprintln!("skipped: no onnxruntime library");
             return None;
@@ -34,19 +54,7 @@ impl Bed {
         save_backbone(&at("model.onnx"));
         save_photos(&at("photos"), 10);
         let model = Model::open(&at("model.onnx")).unwrap();
-        let features = Features {
-            value: "pool3".into(),
-            channels: 8,
-            height: 2,
-            width: 2,
-            nhwc: false,
-        };
-        let head = HeadSpec {
-            hidden: (16, 8),
-            ..HeadSpec::new(HeadKind::Paper, 3, 7)
-        };
-        let network = graft(&model, Some(&features), &head).unwrap();
-        assert!(!network.dropout.is_empty());
+        let network = grafted(&model);
         let options = OpenOptions {
             height: 16,
             width: 16,

@@ -11,7 +11,7 @@ use crate::support::*;
 
 /// All strategies, with enough epochs that a kill meets every part of a run.
 const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 40 \
-                        --search-epochs 10 --batch-size 4 --strategies all --checkpoint-every 0.01 \
+                        --search-epochs 10 --batch-size 4 --strategies all --checkpoint-every 0 \
                         --log-steps --seed 3";
 
 /// Kills of the test with the most of them.

@@ -7,8 +7,8 @@ use std::ops::Range;
 const CACHE_STRIDE: usize = 1024;
 /// Lines of one place that the first cache holds: 8 on AMD's processors, 8 to 12 on Intel's.
 const WAYS: usize = 8;
-/// Floats between copied rows, so that they fall on different lines.
-const APART: usize = 16;
+/// Floats between rows or maps that are copied, so that they do not fall on the same lines of a cache.
+pub(super) const APART: usize = 16;
 
 /// Positions of a target map, each reading one source pixel, or `run` neighbours in a row, per tap.
 ///

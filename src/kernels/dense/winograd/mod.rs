@@ -19,7 +19,7 @@
 mod form;
 mod stages;
 
-use super::gather::Gather;
+use super::gather::{APART, Gather};
 use super::pack::{Matrix, Panel};
 use super::product::{Finish, NV, Product, lanes};
 use crate::kernels::shared::Shared;
@@ -36,8 +36,6 @@ const MANY_PATCHES: usize = 64;
 const CHUNK_FLOATS: usize = 1 << 20;
 /// Patches of a chunk, so that weights are used often enough once they are read.
 const CHUNK_PATCHES: usize = 96;
-/// Floats between the elements' maps, so that they do not fall on the same lines of a cache.
-const APART: usize = 16;
 
 /// Patches of all images.
 #[derive(Clone, Copy)]
