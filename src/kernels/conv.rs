@@ -4,10 +4,10 @@ use super::channelwise::depthwise;
 use super::dense::{forward, input_gradient, weight_gradient};
 use super::{ConvShape, Epilogue, InputEpilogue, KernelError, Parallel, Weight};
 
-/// Whether [`conv`] takes fewer multiplications for this shape than its sums have products, on this
-/// processor.
-pub fn multiplies_less(shape: &ConvShape) -> bool {
-    !shape.is_depthwise() && shape.check().is_ok() && forward::multiplies_less(shape)
+/// Whether [`conv`] is faster for this shape than sums of all products on this processor's vectors
+/// could be: it takes fewer multiplications, or a matrix unit.
+pub fn beats_vectors(shape: &ConvShape) -> bool {
+    !shape.is_depthwise() && shape.check().is_ok() && forward::beats_vectors(shape)
 }
 
 /// Y = activation(X ∗ W + bias + residual).

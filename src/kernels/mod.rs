@@ -25,7 +25,7 @@ pub use activation::Activation;
 pub use channelwise::mask::{activation_gradient, hard_swish, hard_swish_gradient};
 pub use channelwise::pool;
 pub use channelwise::scale::row_scale_gradient;
-pub use conv::{conv, conv_input_gradient, conv_weight_gradient, multiplies_less};
+pub use conv::{beats_vectors, conv, conv_input_gradient, conv_weight_gradient};
 pub use epilogue::{Epilogue, InputEpilogue};
 pub use gemm::{GemmShape, MANY_ROWS, gemm, gemm_weight_gradient, gemm_weight_gradient_rows};
 pub use parallel::{Parallel, Serial};

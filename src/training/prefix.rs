@@ -1,14 +1,14 @@
 //! What the frozen prefix is made of.
 //!
 //! Its weights are constants, which onnxruntime arranges once for convolutions of its own; those are
-//! as fast as the kernels where both multiply equally often. The kernels take the prefix over where
-//! they multiply less.
+//! as fast as the kernels where both sum all products on vectors. The kernels take the prefix over where
+//! they multiply less, or on a matrix unit.
 
 use std::collections::HashMap;
 
 use crate::channels_last::channels_last;
 use crate::graph::{Graph, Node, Shapes, Window, infer_shapes, macs};
-use crate::kernels::{ConvShape, DOMAIN, multiplies_less};
+use crate::kernels::{ConvShape, DOMAIN, beats_vectors};
 use crate::surgery::fold_batch_norm;
 
 use super::TrainingError;
@@ -20,17 +20,17 @@ use super::TrainingError;
 /// When the graph is malformed.
 pub(super) fn of_kernels(graph: &Graph) -> Result<Option<Graph>, TrainingError> {
     let shapes = infer_shapes(graph, &HashMap::new())?;
-    let [mut all, mut fewer] = [0u64; 2];
+    let [mut all, mut faster] = [0u64; 2];
     for node in &graph.nodes {
         let Some(work) = macs(node, |name| shapes.dims(name).ok()) else {
             return Ok(None);
         };
         all = all.saturating_add(work);
-        if conv_shape(node, &shapes).is_some_and(|shape| multiplies_less(&shape)) {
-            fewer = fewer.saturating_add(work);
+        if conv_shape(node, &shapes).is_some_and(|shape| beats_vectors(&shape)) {
+            faster = faster.saturating_add(work);
         }
     }
-    if fewer < all / 2 || fewer == 0 {
+    if faster < all / 2 || faster == 0 {
         return Ok(None);
     }
     let mut graph = graph.clone();

@@ -1,8 +1,10 @@
 //! Y = activation(X ∗ W + bias + residual).
 
+use super::finish::Finish;
 use super::gather::Gather;
+use super::multiplier::Multiplier;
 use super::pack::Matrix;
-use super::product::{Finish, Product};
+use super::product::Product;
 use super::winograd;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
@@ -42,9 +44,11 @@ pub(in crate::kernels) fn conv(
     Ok(())
 }
 
-/// Whether sums of more products than multiplications are made for a shape that is not malformed.
-pub(in crate::kernels) fn multiplies_less(shape: &ConvShape) -> bool {
-    winograd::side(&gather(shape), &matrix(shape, &[]), true).is_some()
+/// Whether fewer multiplications or AMX serve a shape that is not malformed.
+pub(in crate::kernels) fn beats_vectors(shape: &ConvShape) -> bool {
+    let (gather, matrix) = (gather(shape), matrix(shape, &[]));
+    winograd::side(&gather, &matrix, true).is_some()
+        || Multiplier::of(&matrix, gather.rows()) == Multiplier::Tiles
 }
 
 /// Input channels from which a tap is worth a loop of its own.
@@ -66,7 +70,8 @@ pub(super) fn is_pointwise(shape: &ConvShape) -> bool {
         && shape.input == shape.output
 }
 
-fn gather(shape: &ConvShape) -> Gather {
+/// Which pixels of X every pixel of Y reads.
+pub(super) fn gather(shape: &ConvShape) -> Gather {
     let tap = |axis: usize, tap: usize| {
         (tap * shape.dilations[axis]) as isize - shape.pads[axis] as isize
     };
@@ -111,5 +116,10 @@ fn matrix<'a>(shape: &ConvShape, w: &'a [f32]) -> Matrix<'a> {
         depth_step: taps,
         width_step: depth * taps,
         taps: (0..taps).collect(),
+        run: if joins_taps(shape) {
+            shape.kernel[1]
+        } else {
+            1
+        },
     }
 }

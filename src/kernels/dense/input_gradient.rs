@@ -1,9 +1,10 @@
 //! dX = (dY ∗ᵀ W + addend) where the activation that made X was active.
 
+use super::finish::Finish;
 use super::forward::is_pointwise;
 use super::gather::Gather;
 use super::pack::Matrix;
-use super::product::{Finish, Product};
+use super::product::Product;
 use crate::kernels::shape::expect;
 use crate::kernels::shared::Shared;
 use crate::kernels::{Activation, ConvShape, InputEpilogue, KernelError, Parallel, Weight};
@@ -84,6 +85,7 @@ fn phase<'a>(
             depth_step: width * all_taps,
             width_step: all_taps,
             taps: pairs().map(|[y, x]| y.0 * shape.kernel[1] + x.0).collect(),
+            run: 1,
         },
         kept: None,
         source: dy,

@@ -4,11 +4,19 @@
 //! weights that `pack` has arranged (forward and the input's gradient); `outer` sums the products of
 //! two maps over pixels (the weight's gradient). `tile` holds the inner loops.
 
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    path = "amx/absent.rs"
+)]
+mod amx;
+mod bias;
+mod finish;
 pub(super) mod forward;
 mod gather;
 pub(super) mod input_gradient;
 mod lanes;
 mod layout;
+mod multiplier;
 mod outer;
 mod pack;
 mod padded;

@@ -1,6 +1,6 @@
 //! One piece of a weight gradient: a panel of channels over a share of the pixels.
 
-use super::lanes::{Lanes, load, store};
+use super::bias::add_vectors;
 use super::layout::{Layout, PANEL_VECTORS, tiles};
 use super::padded::{Padded, copy_lanes, pack_tall};
 use super::tile::{Run, outer, restore, save};
@@ -166,7 +166,9 @@ impl<'a> Piece<'a> {
             line = block.end;
             let pixels = block.start * columns..(block.end * columns).min(job.pixels());
             if let Some(bias) = &bias_sums {
-                self.add_bias(simd, pixels.clone(), *bias);
+                let channels = job.shape.out_channels;
+                let dy = &job.dy[pixels.start * channels..pixels.end * channels];
+                add_vectors(simd, dy, *bias);
             }
             let tall = self.tall(simd, &block, &pixels, tall_copy);
             for panel in self.panels.clone() {
@@ -208,46 +210,6 @@ impl<'a> Piece<'a> {
         let part = unsafe { bias.part(self.split * channels..(self.split + 1) * channels) };
         part.fill(0.0);
         Some(Shared::new(part))
-    }
-
-    #[allow(unsafe_code)]
-    #[inline(always)]
-    fn add_bias<S: Simd>(&self, simd: S, pixels: Range<usize>, bias: Shared) {
-        let channels = self.job.shape.out_channels;
-        let dy = &self.job.dy[pixels.start * channels..pixels.end * channels];
-        /// Vectors whose sums do not wait for each other.
-        const TOGETHER: usize = 4;
-        for first in (0..channels).step_by(TOGETHER * S::F32_LANES) {
-            let width = (channels - first).min(TOGETHER * S::F32_LANES);
-            let to = bias.at(first, width);
-            let mut sums = [simd.splat_f32s(0.0); TOGETHER];
-            if width == TOGETHER * S::F32_LANES {
-                for row in dy.chunks_exact(channels) {
-                    let row = row[first..first + width].as_ptr();
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        let from = row.wrapping_add(v * S::F32_LANES);
-                        // SAFETY: all of `width`.
-                        *sum = simd.add_f32s(*sum, unsafe { load(simd, from, Lanes::All) });
-                    }
-                }
-            } else {
-                for row in dy.chunks_exact(channels) {
-                    let row = row[first..first + width].as_ptr();
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        let lanes = Lanes::of(width, v, S::F32_LANES);
-                        let from = row.wrapping_add(v * S::F32_LANES);
-                        // SAFETY: `lanes` keeps to `width`.
-                        *sum = simd.add_f32s(*sum, unsafe { load(simd, from, lanes) });
-                    }
-                }
-            }
-            for (v, sum) in sums.into_iter().enumerate() {
-                let lanes = Lanes::of(width, v, S::F32_LANES);
-                let to = to.wrapping_add(v * S::F32_LANES);
-                // SAFETY: `lanes` keeps to `width`.
-                unsafe { store(simd, to, lanes, simd.add_f32s(sum, load(simd, to, lanes))) };
-            }
-        }
     }
 
     /// The tall map of a block: X with its padding, or channels of the map as it is.

@@ -1,5 +1,8 @@
 //! Weights in the order in which a matrix product reads them.
 
+use super::amx;
+use super::multiplier::Multiplier;
+use super::product::lanes;
 use crate::kernels::shared::Shared;
 use crate::kernels::{Parallel, workspace};
 
@@ -28,9 +31,11 @@ pub(super) struct Matrix<'a> {
     pub width_step: usize,
     /// Offsets of the taps.
     pub taps: Vec<usize>,
+    /// Taps that the gather reads together.
+    pub run: usize,
 }
 
-/// Result channels of one group whose weights lie together: `[taps · depth][lanes]`.
+/// Result channels of one group whose weights lie together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panel {
     /// Group.
@@ -41,14 +46,14 @@ pub(super) struct Panel {
     pub width: usize,
     /// Vectors, the last of which may be filled up with zeros.
     pub vectors: usize,
-    /// Where the panel begins in the packed weight.
-    pub start: usize,
+    /// Vectors that lie before it in the packed weight.
+    pub before: usize,
 }
 
 impl Matrix<'_> {
     /// The panels, of at most `vectors` vectors of `lanes` channels.
     pub(super) fn panels(&self, vectors: usize, lanes: usize) -> Vec<Panel> {
-        let mut start = 0;
+        let mut before = 0;
         let mut panels = Vec::new();
         for group in 0..self.group {
             for first in (0..self.width).step_by(vectors * lanes) {
@@ -59,40 +64,53 @@ impl Matrix<'_> {
                     first,
                     width,
                     vectors,
-                    start,
+                    before,
                 });
-                start += self.taps.len() * self.depth * vectors * lanes;
+                before += vectors;
             }
         }
         panels
     }
 
     /// Floats of the packed weight.
-    pub(super) fn packed_len(&self, lanes: usize) -> usize {
-        self.group * self.width.next_multiple_of(lanes) * self.depth * self.taps.len()
+    pub(super) fn packed_len(&self, multiplier: Multiplier) -> usize {
+        self.group * self.width.div_ceil(lanes()) * multiplier.vector_len(self)
     }
 
     /// Packs every panel into its part of `packed`.
     pub(super) fn pack(
         &self,
         panels: &[Panel],
-        lanes: usize,
+        multiplier: Multiplier,
         packed: &mut [f32],
         parallel: &dyn Parallel,
     ) {
         let packed = Shared::new(packed);
+        let vector_len = multiplier.vector_len(self);
         let piece = |panel: usize| {
             let panel = &panels[panel];
-            let len = self.taps.len() * self.depth * panel.vectors * lanes;
+            let start = panel.before * vector_len;
             // SAFETY: panels do not overlap, and each is packed by one piece.
             #[allow(unsafe_code)]
-            let to = unsafe { packed.part(panel.start..panel.start + len) };
-            self.pack_panel(panel, panel.vectors * lanes, to);
+            let to = unsafe { packed.part(start..start + panel.vectors * vector_len) };
+            let width = panel.vectors * lanes();
+            match multiplier {
+                Multiplier::Vectors => self.pack_panel(panel, width, to),
+                Multiplier::Tiles => workspace::with(self.summed() * width, |rows| {
+                    self.pack_panel(panel, width, rows);
+                    amx::arrange(rows, panel.vectors, self.depth * self.run, to);
+                }),
+            }
         };
         parallel.run(panels.len(), &piece);
     }
 
-    /// Packs one panel, rows of `lanes`.
+    /// Summed floats of all taps.
+    pub(super) fn summed(&self) -> usize {
+        self.taps.len() * self.depth
+    }
+
+    /// Packs one panel, `[taps · depth][lanes]`.
     pub(super) fn pack_panel(&self, panel: &Panel, lanes: usize, to: &mut [f32]) {
         let from = panel.group * self.group_step + panel.first * self.width_step;
         let from = &self.weight[from..];

@@ -1,58 +1,18 @@
 //! Convolutions as matrix products of gathered rows with packed weights.
 
+use super::amx;
+use super::finish::{Finish, Writer};
 use super::gather::{Gather, Rows};
-use super::lanes::{Lanes, apply, load, store};
+use super::multiplier::Multiplier;
 use super::pack::{Matrix, Panel};
-use super::tile::{Tile, gathered, prefetch, restore, save, zeros};
+use super::tile::{gathered, prefetch, restore, save, zeros};
 use super::winograd;
-use crate::kernels::activation::slope;
 use crate::kernels::shared::Shared;
-use crate::kernels::{Activation, Kept, Parallel, workspace};
+use crate::kernels::{Kept, Parallel, workspace};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Vectors of a tile's row.
 pub(super) const NV: usize = 2;
-
-/// What happens to a tile before it is stored.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Finish<'a> {
-    /// Added, by channel.
-    pub bias: Option<&'a [f32]>,
-    /// Added, by element.
-    pub addend: Option<&'a [f32]>,
-    /// Applied after the sums.
-    pub activation: Activation,
-    /// Keeps what belongs to active elements of an activation's output.
-    pub mask: Option<(Activation, &'a [f32])>,
-    /// Whether rounding may be that of a few more digits, for the sake of time.
-    pub coarse: bool,
-}
-
-impl Finish<'_> {
-    /// What is stored for `sum`, bias included, whose lanes are the elements from `at`.
-    #[allow(unsafe_code)]
-    #[inline(always)]
-    pub(super) fn value<S: Simd>(&self, simd: S, sum: S::f32s, at: usize, lanes: Lanes) -> S::f32s {
-        let elements = match lanes {
-            Lanes::All => at..at + S::F32_LANES,
-            Lanes::First(count) => at..at + count,
-        };
-        let mut value = sum;
-        if let Some(addend) = self.addend {
-            let from = addend[elements.clone()].as_ptr();
-            // SAFETY: `lanes` are those elements.
-            value = simd.add_f32s(value, unsafe { load(simd, from, lanes) });
-        }
-        value = apply(simd, self.activation, value);
-        if let Some((activation, output)) = self.mask {
-            let from = output[elements].as_ptr();
-            // SAFETY: as above.
-            let output = unsafe { load(simd, from, lanes) };
-            value = slope(simd, activation, value, output);
-        }
-        value
-    }
-}
 
 /// `target[p][n] = finish(Σ over taps and k: source[gather(p, tap)][k] · weight[tap][k][n])`.
 #[derive(Clone, Debug)]
@@ -84,15 +44,15 @@ impl Product<'_> {
         if let Some(side) = winograd::side(&self.gather, &self.matrix, self.finish.coarse) {
             return winograd::run(self, side, target, parallel);
         }
-        let lanes = lanes();
-        let panels = self.matrix.panels(NV, lanes);
-        let packed_len = self.matrix.packed_len(lanes);
+        let multiplier = Multiplier::of(&self.matrix, self.gather.rows());
+        let panels = self.matrix.panels(NV, lanes());
+        let packed_len = self.matrix.packed_len(multiplier);
         let work = self.gather.rows() * packed_len;
         let parallel = match work < SMALL {
             true => &crate::kernels::Serial,
             false => parallel,
         };
-        let pack = |to: &mut [f32]| self.matrix.pack(&panels, lanes, to, parallel);
+        let pack = |to: &mut [f32]| self.matrix.pack(&panels, multiplier, to, parallel);
         let kept = self.kept.and_then(|kept| kept.get(packed_len, pack));
         let fresh_len = if kept.is_some() { 0 } else { packed_len };
         workspace::with(fresh_len + self.gather.zeros_len(), |buffer| {
@@ -101,18 +61,23 @@ impl Product<'_> {
             if kept.is_none() {
                 pack(fresh);
             }
-            self.multiply(target, &panels, [kept.unwrap_or(fresh), zeros], parallel);
+            let packed = kept.unwrap_or(fresh);
+            self.multiply(multiplier, target, &panels, [packed, zeros], parallel);
         });
     }
 
     /// Computes `target` with a packed weight and zeros for what lies outside the source.
     pub(super) fn multiply(
         &self,
+        multiplier: Multiplier,
         target: Shared,
         panels: &[Panel],
         [packed, zeros]: [&[f32]; 2],
         parallel: &dyn Parallel,
     ) {
+        if multiplier == Multiplier::Tiles {
+            return amx::multiply(self, target, panels, [packed, zeros], parallel);
+        }
         let height = height();
         let rows = self.gather.rows();
         let wanted = SOURCE_BLOCK / self.gather.zeros_len();
@@ -184,9 +149,9 @@ impl Product<'_> {
         blocks
     }
 
-    /// Summed floats per tap.
-    fn depth(&self) -> usize {
-        self.matrix.depth * self.matrix.taps.len() / self.gather.taps.len().max(1)
+    /// Summed floats per tap of the gather.
+    pub(super) fn depth(&self) -> usize {
+        self.matrix.depth * self.matrix.run
     }
 }
 
@@ -270,9 +235,14 @@ impl Piece<'_> {
         let taps = product.gather.taps.len();
         let depth = product.depth();
         let lanes = NV * S::F32_LANES;
-        let weights = &self.packed[panel.start..panel.start + taps * depth * lanes];
+        let start = panel.before * Multiplier::Vectors.vector_len(&product.matrix);
+        let weights = &self.packed[start..start + taps * depth * lanes];
         let channel = panel.group * product.matrix.width + panel.first;
         let first_k = panel.group * product.matrix.depth;
+        let writer = Writer {
+            finish: &product.finish,
+            target: self.target,
+        };
         let fetches = product.source.len() > FAR;
         for (at, block) in blocks.iter().enumerate() {
             let from = (block.tap * depth + block.first) * lanes;
@@ -282,7 +252,7 @@ impl Piece<'_> {
                 // Later panels and taps find the rows in a cache.
                 let last = (tile + 1) * MR >= rows.write.len();
                 let ahead =
-                    match fetches && panel.start == self.panels[0].start && taps == 1 && !last {
+                    match fetches && panel.before == self.panels[0].before && taps == 1 && !last {
                         true => taps * MR,
                         false => 0,
                     };
@@ -311,7 +281,7 @@ impl Piece<'_> {
                     // SAFETY: `to` was cut to MR · NV vectors.
                     unsafe { save(simd, &result, to.as_mut_ptr()) };
                 } else {
-                    self.finish(simd, &result, writes, channel, panel.width);
+                    writer.store(simd, &result, writes, channel, panel.width);
                 }
             }
         }
@@ -338,64 +308,6 @@ impl Piece<'_> {
                 if let Some((_, output)) = mask {
                     prefetch(output.as_ptr().wrapping_add(at));
                 }
-            }
-        }
-    }
-
-    /// Stores a tile's rows at `writes`, channels `channel..channel + width`.
-    #[inline(always)]
-    fn finish<S: Simd, const MR: usize, const NV: usize>(
-        &self,
-        simd: S,
-        tile: &Tile<S, MR, NV>,
-        writes: &[usize],
-        channel: usize,
-        width: usize,
-    ) {
-        if width == NV * S::F32_LANES {
-            self.finish_lanes::<S, MR, NV, true>(simd, tile, writes, channel, width)
-        } else {
-            self.finish_lanes::<S, MR, NV, false>(simd, tile, writes, channel, width)
-        }
-    }
-
-    #[allow(unsafe_code)]
-    #[inline(always)]
-    fn finish_lanes<S: Simd, const MR: usize, const NV: usize, const FULL: bool>(
-        &self,
-        simd: S,
-        tile: &Tile<S, MR, NV>,
-        writes: &[usize],
-        channel: usize,
-        width: usize,
-    ) {
-        let finish = &self.product.finish;
-        let lanes = |v: usize| match FULL {
-            true => Lanes::All,
-            false => Lanes::of(width, v, S::F32_LANES),
-        };
-        let mut bias = [simd.splat_f32s(0.0); NV];
-        if let Some(values) = finish.bias {
-            let values = &values[channel..channel + width];
-            for (v, bias) in bias.iter_mut().enumerate() {
-                let from = values.as_ptr().wrapping_add(v * S::F32_LANES);
-                // SAFETY: `lanes` keeps to the width of `values`.
-                *bias = unsafe { load(simd, from, lanes(v)) };
-            }
-        }
-        for (i, sums) in tile.iter().enumerate() {
-            if i >= writes.len() {
-                break;
-            }
-            let start = writes[i] + channel;
-            let to = self.target.at(start, width);
-            for (v, &sum) in sums.iter().enumerate() {
-                let offset = v * S::F32_LANES;
-                let value = simd.add_f32s(sum, bias[v]);
-                let value = finish.value(simd, value, start + offset, lanes(v));
-                // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
-                // differ in rows, which have different offsets, or in channels.
-                unsafe { store(simd, to.wrapping_add(offset), lanes(v), value) };
             }
         }
     }

@@ -3,10 +3,10 @@
 use crate::kernels::*;
 
 /// A deterministic stream of numbers.
-struct Stream(u64);
+pub(super) struct Stream(pub(super) u64);
 
 impl Stream {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -18,7 +18,7 @@ impl Stream {
         self.next() as usize % end
     }
 
-    fn between(&mut self, low: usize, high: usize) -> usize {
+    pub(super) fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low + 1)
     }
 
@@ -132,6 +132,19 @@ fn shapes() -> Vec<ConvShape> {
             group: 2,
             ..square(1, 9, [80, 150], 3, 1, 1)
         },
+        // Enough for AMX, where there is one: ends of tiles and steps, groups, taps, phases.
+        square(1, 9, [400, 80], 1, 1, 0),
+        square(2, 7, [401, 75], 1, 1, 0),
+        square(1, 10, [1100, 64], 1, 1, 0),
+        square(2, 14, [112, 176], 3, 2, 1),
+        square(1, 9, [70, 90], 3, 1, 2),
+        square(5, 9, [272, 80], 3, 1, 1),
+        square(2, 12, [256, 208], 1, 2, 0),
+        square(2, 23, [10, 100], 7, 2, 3),
+        ConvShape {
+            group: 2,
+            ..square(1, 9, [160, 150], 3, 1, 1)
+        },
         // Windows that lie wholly in the padding, and inputs that no window reaches.
         square(1, 3, [5, 6], 2, 1, 4),
         square(1, 8, [18, 6], 2, 3, 3),
@@ -151,7 +164,7 @@ fn shapes() -> Vec<ConvShape> {
 }
 
 /// Two threads, whatever the machine has.
-struct Pair;
+pub(super) struct Pair;
 
 impl Parallel for Pair {
     fn threads(&self) -> usize {
@@ -305,12 +318,19 @@ fn weight_gradient_agrees_with_loops() {
 
 #[test]
 fn nan_reaches_what_reads_it_and_nothing_else() {
+    // On vectors, and on AMX where there is one.
+    for channels in [[20, 35], [384, 80]] {
+        nan_reaches_what_reads_it(channels);
+    }
+}
+
+fn nan_reaches_what_reads_it([inputs, outputs]: [usize; 2]) {
     let shape = ConvShape {
         batch: 1,
         input: [6, 6],
-        in_channels: 20,
+        in_channels: inputs,
         output: [6, 6],
-        out_channels: 35,
+        out_channels: outputs,
         kernel: [3, 3],
         strides: [1, 1],
         pads: [1, 1],
@@ -321,7 +341,7 @@ fn nan_reaches_what_reads_it_and_nothing_else() {
         mut x, w, mut dy, ..
     } = case(shape);
     x[0] = f32::NAN;
-    dy[(5 * 6 + 5) * 35] = f32::NAN;
+    dy[(5 * 6 + 5) * outputs] = f32::NAN;
     let near = |pixel: usize, y: usize, x: usize| {
         (pixel / 6).abs_diff(y) <= 1 && (pixel % 6).abs_diff(x) <= 1
     };
@@ -332,19 +352,19 @@ fn nan_reaches_what_reads_it_and_nothing_else() {
     };
     conv(&shape, &x, &w, &epilogue, &mut y, &Serial).unwrap();
     for (at, value) in y.iter().enumerate() {
-        assert_eq!(value.is_nan(), near(at / 35, 0, 0), "Y[{at}]");
+        assert_eq!(value.is_nan(), near(at / outputs, 0, 0), "Y[{at}]");
     }
     let mut dx = vec![0.0; shape.x_len()];
     conv_input_gradient(&shape, &dy, &w, &InputEpilogue::default(), &mut dx, &Serial).unwrap();
     for (at, value) in dx.iter().enumerate() {
-        assert_eq!(value.is_nan(), near(at / 20, 5, 5), "dX[{at}]");
+        assert_eq!(value.is_nan(), near(at / inputs, 5, 5), "dX[{at}]");
     }
     let mut dw = vec![0.0; shape.w_len()];
-    let mut db = vec![0.0; 35];
+    let mut db = vec![0.0; outputs];
     conv_weight_gradient(&shape, &x, &dy, &mut dw, Some(&mut db), &Serial).unwrap();
     // Channel 0 of the last pixel of dY also meets padding, with which it makes NaN.
     for (at, value) in dw.iter().enumerate() {
-        let [o, i, tap] = [at / 180, at / 9 % 20, at % 9];
+        let [o, i, tap] = [at / 9 / inputs, at / 9 % inputs, at % 9];
         let by_x = i == 0 && tap / 3 <= 1 && tap % 3 <= 1;
         assert_eq!(value.is_nan(), by_x || o == 0, "dW[{o}, {i}, {tap}]");
     }

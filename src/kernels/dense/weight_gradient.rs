@@ -6,6 +6,7 @@
 //! unless its pixels are those of Y. Every panel of channels and every share of the pixels is a
 //! piece with sums of its own, which are added at the end.
 
+use super::amx;
 use super::forward::{MANY_CHANNELS, is_pointwise, joins_taps};
 use super::layout::{Layout, PANEL_VECTORS};
 use super::outer::Job;
@@ -33,6 +34,10 @@ pub(in crate::kernels) fn conv_weight_gradient(
     expect("dW", dw.len(), shape.w_len())?;
     if let Some(db) = &db {
         expect("db", db.len(), shape.out_channels)?;
+    }
+    if amx::suits_weight_gradient(shape) {
+        amx::weight_gradient(shape, x, dy, dw, db, parallel);
+        return Ok(());
     }
     let layout = layout(shape);
     let pixels = shape.batch * shape.output[0] * shape.output[1];

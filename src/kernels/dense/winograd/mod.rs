@@ -19,9 +19,12 @@
 mod form;
 mod stages;
 
+use super::amx;
+use super::finish::Finish;
 use super::gather::{APART, Gather};
+use super::multiplier::Multiplier;
 use super::pack::{Matrix, Panel};
-use super::product::{Finish, NV, Product, lanes};
+use super::product::{NV, Product, lanes};
 use crate::kernels::shared::Shared;
 use crate::kernels::{Parallel, Serial, workspace};
 use pulp::Arch;
@@ -32,6 +35,8 @@ use std::ops::Range;
 const MANY_CHANNELS: usize = 32;
 /// Patches from which they outweigh the weight's.
 const MANY_PATCHES: usize = 64;
+/// As that, where the products are faster.
+const MANY_PATCHES_OF_TILES: usize = 256;
 /// Floats of a chunk's patches and products, so that they stay in the last cache.
 const CHUNK_FLOATS: usize = 1 << 20;
 /// Patches of a chunk, so that weights are used often enough once they are read.
@@ -94,7 +99,11 @@ pub(super) fn side(gather: &Gather, matrix: &Matrix, coarse: bool) -> Option<usi
     let pays = |side: &usize| {
         let patches = Patches::of(gather, *side);
         let products = patches.count() * patches.elements();
-        patches.count() >= MANY_PATCHES && 5 * products <= 4 * 9 * gather.rows()
+        let many = match Multiplier::of(matrix, gather.rows()) {
+            Multiplier::Vectors => MANY_PATCHES,
+            Multiplier::Tiles => MANY_PATCHES_OF_TILES,
+        };
+        patches.count() >= many && 5 * products <= 4 * 9 * gather.rows()
     };
     let sides: &[usize] = if coarse { &[4, 2] } else { &[2] };
     sides.iter().copied().find(pays)
@@ -115,120 +124,139 @@ fn first_tap(taps: &[[isize; 2]]) -> Option<[isize; 2]> {
 /// Computes `target` by patches of m = `side`, which [`side`](side()) found.
 pub(super) fn run(product: &Product, side: usize, target: Shared, parallel: &dyn Parallel) {
     let Product { gather, matrix, .. } = product;
-    let lanes = lanes();
     let mut nine = matrix.clone();
     if gather.taps.first() > gather.taps.last() {
         nine.taps.reverse();
     }
-    let panels = nine.panels(NV, lanes);
     let patches = Patches::of(gather, side);
-    let weights_len = nine.packed_len(lanes) / 9 * patches.elements();
-    let zeros_len = gather.zeros_len();
     let count = patches.count();
     let wanted = CHUNK_FLOATS / (patches.elements() * (matrix.depth + matrix.width));
     let chunks = count.div_ceil(wanted.max(CHUNK_PATCHES));
     let chunks = chunks.next_multiple_of(parallel.threads().max(1));
-    workspace::with(weights_len + zeros_len, |buffer| {
+    let element = Matrix {
+        taps: vec![0],
+        ..matrix.clone()
+    };
+    let form = Form {
+        multiplier: Multiplier::of(&element, count / chunks),
+        panels: nine.panels(NV, lanes()),
+        nine,
+        element,
+        patches,
+    };
+    let weights_len = form.element.packed_len(form.multiplier) * patches.elements();
+    workspace::with(weights_len + gather.zeros_len(), |buffer| {
         let (weights, zeros) = buffer.split_at_mut(weights_len);
         zeros.fill(0.0);
-        transform_weights(&nine, side, &panels, weights, parallel);
+        form.transform_weights(weights, parallel);
         let chunk = |index: usize| {
             let range = index * count / chunks..(index + 1) * count / chunks;
-            compute(product, target, patches, range, &panels, [weights, zeros]);
+            form.compute(product, target, range, [weights, zeros]);
         };
         parallel.run(chunks, &chunk);
     });
 }
 
-/// Fills `to`, `[panels][elements][depth][lanes]`, with G W Gᵀ.
-fn transform_weights(
-    nine: &Matrix,
-    side: usize,
-    panels: &[Panel],
-    to: &mut [f32],
-    parallel: &dyn Parallel,
-) {
-    let elements = (side + 2) * (side + 2);
-    let to = Shared::new(to);
-    let lanes = lanes();
-    parallel.run(panels.len(), &|index| {
-        let panel = &panels[index];
-        let map = nine.depth * panel.vectors * lanes;
-        let start = panel.start / 9 * elements;
-        // SAFETY: panels do not overlap, and one piece transforms each.
-        #[allow(unsafe_code)]
-        let to = unsafe { to.part(start..start + elements * map) };
-        workspace::with(9 * map, |taps| {
-            nine.pack_panel(panel, panel.vectors * lanes, taps);
-            Arch::new().dispatch(Weights {
-                taps,
-                to,
-                map,
-                side,
-            });
-        });
-    });
+/// What all chunks share.
+struct Form<'a> {
+    patches: Patches,
+    multiplier: Multiplier,
+    /// The weight, its taps in order.
+    nine: Matrix<'a>,
+    /// The weight of one element of a patch.
+    element: Matrix<'a>,
+    panels: Vec<Panel>,
 }
 
-/// Computes the outputs of some patches.
-fn compute(
-    product: &Product,
-    target: Shared,
-    patches: Patches,
-    range: Range<usize>,
-    panels: &[Panel],
-    [weights, zeros]: [&[f32]; 2],
-) {
-    let Product { gather, matrix, .. } = product;
-    let [depth, width, count] = [matrix.depth, matrix.width, range.len()];
-    let steps = [depth, width].map(|n| n * count + APART);
-    let elements = patches.elements();
-    workspace::with(elements * (steps[0] + steps[1]), |buffer| {
-        let (inputs, sums) = buffer.split_at_mut(elements * steps[0]);
-        Arch::new().dispatch(Inputs {
-            gather,
-            source: product.source,
-            patches,
-            range: range.clone(),
-            zeros,
-            to: inputs,
-            step: steps[0],
+impl Form<'_> {
+    /// Fills `to`, `[panels][elements]` of packed weights, with G W Gᵀ.
+    fn transform_weights(&self, to: &mut [f32], parallel: &dyn Parallel) {
+        let elements = self.patches.elements();
+        let vector_len = self.multiplier.vector_len(&self.element);
+        let depth = self.nine.depth;
+        let to = Shared::new(to);
+        parallel.run(self.panels.len(), &|index| {
+            let panel = &self.panels[index];
+            let map = depth * panel.vectors * lanes();
+            let len = panel.vectors * vector_len;
+            let start = panel.before * elements * vector_len;
+            // SAFETY: panels do not overlap, and one piece transforms each.
+            #[allow(unsafe_code)]
+            let to = unsafe { to.part(start..start + elements * len) };
+            workspace::with((9 + elements) * map, |buffer| {
+                let (taps, made) = buffer.split_at_mut(9 * map);
+                self.nine.pack_panel(panel, panel.vectors * lanes(), taps);
+                let vectors = self.multiplier == Multiplier::Vectors;
+                Arch::new().dispatch(Weights {
+                    taps,
+                    to: if vectors { &mut *to } else { &mut *made },
+                    map,
+                    side: self.patches.side,
+                });
+                if self.multiplier == Multiplier::Tiles {
+                    for (to, rows) in to.chunks_exact_mut(len).zip(made.chunks_exact(map)) {
+                        amx::arrange(rows, panel.vectors, depth, to);
+                    }
+                }
+            });
         });
-        for element in 0..elements {
-            let one = Product {
-                gather: Gather {
-                    batch: 1,
-                    grid: [1, count],
-                    source: [1, count],
-                    target: [1, count],
-                    taps: vec![[0, 0]],
-                    ..gather.clone()
-                },
-                matrix: Matrix {
-                    taps: vec![0],
-                    ..matrix.clone()
-                },
-                kept: None,
-                source: &inputs[element * steps[0]..][..depth * count],
-                finish: Finish::default(),
-            };
-            let panels: Vec<Panel> = panels
-                .iter()
-                .map(|panel| Panel {
-                    start: panel.start / 9 * elements + element * depth * panel.vectors * lanes(),
+    }
+
+    /// Computes the outputs of some patches.
+    fn compute(
+        &self,
+        product: &Product,
+        target: Shared,
+        range: Range<usize>,
+        [weights, zeros]: [&[f32]; 2],
+    ) {
+        let Product { gather, matrix, .. } = product;
+        let patches = self.patches;
+        let [depth, width, count] = [matrix.depth, matrix.width, range.len()];
+        let steps = [depth, width].map(|n| n * count + APART);
+        let elements = patches.elements();
+        workspace::with(elements * (steps[0] + steps[1]), |buffer| {
+            let (inputs, sums) = buffer.split_at_mut(elements * steps[0]);
+            Arch::new().dispatch(Inputs {
+                gather,
+                source: product.source,
+                patches,
+                range: range.clone(),
+                zeros,
+                to: inputs,
+                step: steps[0],
+            });
+            for element in 0..elements {
+                let one = Product {
+                    gather: Gather {
+                        batch: 1,
+                        grid: [1, count],
+                        source: [1, count],
+                        target: [1, count],
+                        taps: vec![[0, 0]],
+                        ..gather.clone()
+                    },
+                    matrix: self.element.clone(),
+                    kept: None,
+                    source: &inputs[element * steps[0]..][..depth * count],
+                    finish: Finish::default(),
+                };
+                let panels = self.panels.iter().map(|panel| Panel {
+                    before: panel.before * elements + element * panel.vectors,
                     ..*panel
-                })
-                .collect();
-            let sums = &mut sums[element * steps[1]..][..width * count];
-            one.multiply(Shared::new(sums), &panels, [weights, zeros], &Serial);
-        }
-        Arch::new().dispatch(Outputs {
-            product,
-            target,
-            patches,
-            range,
-            sums,
-            step: steps[1],
+                });
+                let panels: Vec<Panel> = panels.collect();
+                let sums = Shared::new(&mut sums[element * steps[1]..][..width * count]);
+                one.multiply(self.multiplier, sums, &panels, [weights, zeros], &Serial);
+            }
+            Arch::new().dispatch(Outputs {
+                product,
+                target,
+                patches,
+                range,
+                sums,
+                step: steps[1],
+            });
         });
-    });
+    }
 }

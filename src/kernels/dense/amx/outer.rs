@@ -1,0 +1,282 @@
+//! dW = Σ over pixels of dY ⊗ X on AMX.
+//!
+//! Pixels are the summed elements: dY's channels are the tiles' rows, X's their columns, tap by tap. A
+//! piece is some of dY's channels over a share of the pixels; it goes through its pixels block by
+//! block, splits dY's channels once, then X's 32 by 32, and adds their products to sums
+//! `[taps, O, I]` of its share. One tap whose pixels are not shared is summed in dW itself.
+
+use super::super::bias::add_pixels;
+use super::super::forward::gather;
+use super::super::gather::{Gather, Rows};
+use super::super::tile::prefetch;
+use super::split::{STEP, split_columns, split_columns_to_rows};
+use super::tile::{LINES, PIECES, TILE, Tiles, multiply};
+use super::{MANY, available};
+use crate::kernels::shared::Shared;
+use crate::kernels::{ConvShape, Parallel, workspace};
+use std::ops::Range;
+
+/// Channels of either map that are multiplied together: two tiles.
+const PAIR: usize = 2 * LINES;
+/// Pixels of a block: steps enough that sums are not moved too often.
+const BLOCK: usize = 8 * STEP;
+/// Pixels that are worth sums of their own.
+const SHARE: usize = 4 * BLOCK;
+/// Floats of sums in which shares are kept, so that they stay in the caches.
+const SHARE_FLOATS: usize = 1 << 18;
+/// Channels of dY that a piece has at least, if it can be: X is split for all of them.
+const TALL: usize = 128;
+/// Elements of a tap's weight from which the splitting pays.
+const ENOUGH: usize = 40_000;
+/// As that, where the rows that were split are used for several taps.
+const FEWER: usize = 16_000;
+/// Rows that are located together.
+const LOT: usize = 8;
+
+/// Whether [`weight_gradient`] can be used, and is faster than with vectors.
+pub(in super::super) fn suits_weight_gradient(shape: &ConvShape) -> bool {
+    let pixels = shape.batch * shape.output[0] * shape.output[1];
+    let channels = [shape.in_channels, shape.out_channels];
+    let whole = |n: &usize| *n >= MANY && n.is_multiple_of(LINES);
+    let enough = if shape.taps() > 1 { FEWER } else { ENOUGH };
+    shape.group == 1
+        && pixels >= STEP
+        && channels.iter().all(whole)
+        && channels[0] * channels[1] >= enough
+        && available()
+}
+
+/// Writes dW and, where wanted, db.
+pub(in super::super) fn weight_gradient(
+    shape: &ConvShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    parallel: &dyn Parallel,
+) {
+    let gather = gather(shape);
+    let channels = [shape.out_channels, shape.in_channels];
+    let [tall, wide] = channels;
+    let taps = gather.taps.len();
+    let sums_len = taps * tall * wide;
+    let threads = parallel.threads().max(1);
+    let (shares, parts) = match threads {
+        1 => (1, 1),
+        _ => {
+            let shares = (gather.rows() / SHARE).min(SHARE_FLOATS / sums_len);
+            let shares = shares.clamp(1, 4 * threads);
+            let most = (tall / TALL).max(threads.div_ceil(shares));
+            let parts = (4 * threads).div_ceil(shares).min(most);
+            (shares, parts.clamp(1, tall.div_ceil(PAIR)))
+        }
+    };
+    let direct = taps == 1 && shares == 1;
+    let buffer_len = if direct { 0 } else { shares * sums_len };
+    workspace::with(buffer_len + shares * tall + gather.zeros_len(), |buffer| {
+        let (sums, rest) = buffer.split_at_mut(buffer_len);
+        let (bias, zeros) = rest.split_at_mut(shares * tall);
+        zeros.fill(0.0);
+        bias.fill(0.0);
+        let job = Job {
+            gather: &gather,
+            channels,
+            x,
+            dy,
+            zeros,
+            sums: Shared::new(if direct { &mut *dw } else { &mut *sums }),
+            bias: db.is_some().then(|| Shared::new(bias)),
+        };
+        parallel.run(shares * parts, &|index| {
+            let [share, part] = [index / parts, index % parts];
+            let pairs = tall.div_ceil(PAIR);
+            let of = |at: usize| (at * pairs / parts * PAIR).min(tall);
+            let steps = gather.rows().div_ceil(STEP);
+            let pixel = |at: usize| (at * steps / shares * STEP).min(gather.rows());
+            job.piece(
+                share,
+                of(part)..of(part + 1),
+                pixel(share)..pixel(share + 1),
+            );
+        });
+        if !direct {
+            gather_sums([taps, tall, wide], shares, sums, dw, parallel);
+        }
+        if let Some(db) = db {
+            db.fill(0.0);
+            for share in bias.chunks_exact(tall) {
+                db.iter_mut().zip(share).for_each(|(db, more)| *db += more);
+            }
+        }
+    });
+}
+
+/// What all pieces share.
+struct Job<'a> {
+    /// Which pixel of X meets a pixel of dY, by tap.
+    gather: &'a Gather,
+    /// Of dY and X.
+    channels: [usize; 2],
+    x: &'a [f32],
+    dy: &'a [f32],
+    /// A pixel of zeros.
+    zeros: &'a [f32],
+    /// `[shares, taps, O, I]`
+    sums: Shared<'a>,
+    /// `[shares, O]`
+    bias: Option<Shared<'a>>,
+}
+
+impl Job<'_> {
+    /// Sums the products of some of dY's channels over some pixels.
+    #[allow(unsafe_code)]
+    fn piece(&self, share: usize, tall: Range<usize>, pixels: Range<usize>) {
+        let [out_channels, wide] = self.channels;
+        let taps = self.gather.taps.len();
+        let rows_len = tall.len() * BLOCK / STEP * PIECES * LINES;
+        let columns_len = BLOCK / STEP * PIECES * 2 * TILE;
+        if let Some(bias) = self.bias.filter(|_| tall.start == 0) {
+            // SAFETY: this share's first piece alone uses this part.
+            let bias = unsafe { bias.part(share * out_channels..(share + 1) * out_channels) };
+            for first in pixels.clone().step_by(BLOCK) {
+                let end = (first + BLOCK).min(pixels.end);
+                let dy = &self.dy[first * out_channels..end * out_channels];
+                add_pixels(dy, Shared::new(bias));
+            }
+        }
+        // SAFETY: nothing suits where AMX is not available.
+        let tiles = unsafe { Tiles::new() };
+        workspace::with(rows_len + columns_len, |split| {
+            let (rows, columns) = split.split_at_mut(rows_len);
+            for first in pixels.clone().step_by(BLOCK) {
+                let block = first..(first + BLOCK).min(pixels.end);
+                let steps = block.len().div_ceil(STEP);
+                self.split_rows(block.clone(), tall.clone(), rows);
+                let found = self.gather.locate(block, LOT, self.x, self.zeros, &mut []);
+                for tap in 0..taps {
+                    let map = ((share * taps + tap) * out_channels + tall.start) * wide;
+                    for channel in (0..wide).step_by(PAIR) {
+                        let width = PAIR.min(wide - channel);
+                        self.split_columns(&found, tap, channel..channel + width, columns);
+                        let rows_of = tall.len().div_ceil(PAIR);
+                        for (turn, row) in (0..tall.len()).step_by(PAIR).enumerate() {
+                            // Meanwhile the next channels arrive.
+                            let next = channel + PAIR;
+                            if next < wide {
+                                let of = |turn: usize| turn * found.write.len() / rows_of;
+                                self.fetch(&found, tap, of(turn)..of(turn + 1), next);
+                            }
+                            let lines = PAIR.min(tall.len() - row);
+                            let at = map + row * wide + channel;
+                            let to = self.sums.at(at, (lines - 1) * wide + width);
+                            let rows = rows[row * steps * PIECES * LINES..].as_ptr();
+                            let (columns, to) = (columns.as_ptr(), (to, wide));
+                            let add = first > pixels.start;
+                            // SAFETY: the tiles hold `steps` steps each; `at` checked the sums,
+                            // which belong to this piece.
+                            unsafe {
+                                match (lines > LINES, width > LINES) {
+                                    (true, true) => {
+                                        multiply::<2, 2>(&tiles, rows, columns, steps, to, add)
+                                    }
+                                    (true, false) => {
+                                        multiply::<2, 1>(&tiles, rows, columns, steps, to, add)
+                                    }
+                                    (false, true) => {
+                                        multiply::<1, 2>(&tiles, rows, columns, steps, to, add)
+                                    }
+                                    (false, false) => {
+                                        multiply::<1, 1>(&tiles, rows, columns, steps, to, add)
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Splits channels of dY: `[pairs][steps]` of tiles of rows.
+    #[allow(unsafe_code)]
+    fn split_rows(&self, block: Range<usize>, tall: Range<usize>, to: &mut [f32]) {
+        let channels = self.channels[0];
+        let steps = block.len().div_ceil(STEP);
+        let nothing = [0.0; PAIR];
+        // Step by step, as the pixels lie in memory.
+        for (step, first) in block.clone().step_by(STEP).enumerate() {
+            for channel in tall.clone().step_by(PAIR) {
+                let width = PAIR.min(tall.end - channel);
+                let mut lines = [nothing.as_ptr(); STEP];
+                for (line, pixel) in lines.iter_mut().zip(first..block.end) {
+                    *line = self.dy[pixel * channels + channel..][..width].as_ptr();
+                }
+                let step_len = width / LINES * PIECES * TILE;
+                let at = (channel - tall.start) * steps * PIECES * LINES + step * step_len;
+                let to = &mut to[at..at + step_len];
+                // SAFETY: AMX comes with these vectors; every line has `width` floats.
+                unsafe { split_columns_to_rows(&lines, [width / LINES, width], to) };
+            }
+        }
+    }
+
+    /// Asks for channels from `first` of X at some pixels of a block.
+    fn fetch(&self, found: &Rows, tap: usize, pixels: Range<usize>, first: usize) {
+        for pixel in pixels {
+            let read = self.read(found, tap, pixel).wrapping_add(first);
+            prefetch(read);
+            prefetch(read.wrapping_add(LINES));
+        }
+    }
+
+    /// Where a tap reads for a pixel of a block.
+    fn read(&self, found: &Rows, tap: usize, pixel: usize) -> *const f32 {
+        let taps = self.gather.taps.len();
+        found.read[(pixel / LOT * taps + tap) * LOT + pixel % LOT]
+    }
+
+    /// Splits channels of X as a tap reads them: `[steps]` of tiles of columns.
+    #[allow(unsafe_code)]
+    fn split_columns(&self, found: &Rows, tap: usize, wide: Range<usize>, to: &mut [f32]) {
+        let pixels = found.write.len();
+        let step_len = wide.len() / LINES * PIECES * TILE;
+        for (step, to) in to.chunks_exact_mut(step_len).enumerate() {
+            let first = step * STEP;
+            if first >= pixels {
+                break;
+            }
+            let mut lines = [self.zeros[wide.clone()].as_ptr(); STEP];
+            for (line, pixel) in lines.iter_mut().zip(first..pixels) {
+                *line = self.read(found, tap, pixel).wrapping_add(wide.start);
+            }
+            // SAFETY: AMX comes with these vectors; `locate` gives pointers to I floats.
+            unsafe { split_columns(&lines, [wide.len() / LINES, wide.len()], to) };
+        }
+    }
+}
+
+/// Adds the shares' sums and stores them as W stands, `[O, I, taps]`.
+fn gather_sums(
+    [taps, tall, wide]: [usize; 3],
+    shares: usize,
+    sums: &[f32],
+    dw: &mut [f32],
+    parallel: &dyn Parallel,
+) {
+    let dw = Shared::new(dw);
+    parallel.run(tall, &|row| {
+        // SAFETY: every row is stored once.
+        #[allow(unsafe_code)]
+        let dw = unsafe { dw.part(row * wide * taps..(row + 1) * wide * taps) };
+        for share in 0..shares {
+            for tap in 0..taps {
+                let sums = &sums[((share * taps + tap) * tall + row) * wide..][..wide];
+                let to = dw[tap..].iter_mut().step_by(taps);
+                match share {
+                    0 => to.zip(sums).for_each(|(to, sum)| *to = *sum),
+                    _ => to.zip(sums).for_each(|(to, sum)| *to += *sum),
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,58 @@
+//! The sum of pixels: the bias gradient.
+
+use super::lanes::{Lanes, load, store};
+use crate::kernels::shared::Shared;
+use pulp::{Arch, Simd, WithSimd};
+
+/// Adds pixels of as many channels as `to` has floats to it. Nobody else uses it meanwhile.
+pub(super) fn add_pixels(pixels: &[f32], to: Shared) {
+    struct Add<'a>(&'a [f32], Shared<'a>);
+    impl WithSimd for Add<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            add_vectors(simd, self.0, self.1);
+        }
+    }
+    Arch::new().dispatch(Add(pixels, to));
+}
+
+/// [`add_pixels`], where vectors are at hand.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(super) fn add_vectors<S: Simd>(simd: S, pixels: &[f32], to: Shared) {
+    /// Vectors whose sums do not wait for each other.
+    const TOGETHER: usize = 4;
+    let channels = to.len();
+    for first in (0..channels).step_by(TOGETHER * S::F32_LANES) {
+        let width = (channels - first).min(TOGETHER * S::F32_LANES);
+        let to = to.at(first, width);
+        let mut sums = [simd.splat_f32s(0.0); TOGETHER];
+        if width == TOGETHER * S::F32_LANES {
+            for row in pixels.chunks_exact(channels) {
+                let row = row[first..first + width].as_ptr();
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    let from = row.wrapping_add(v * S::F32_LANES);
+                    // SAFETY: all of `width`.
+                    *sum = simd.add_f32s(*sum, unsafe { load(simd, from, Lanes::All) });
+                }
+            }
+        } else {
+            for row in pixels.chunks_exact(channels) {
+                let row = row[first..first + width].as_ptr();
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    let lanes = Lanes::of(width, v, S::F32_LANES);
+                    let from = row.wrapping_add(v * S::F32_LANES);
+                    // SAFETY: `lanes` keeps to `width`.
+                    *sum = simd.add_f32s(*sum, unsafe { load(simd, from, lanes) });
+                }
+            }
+        }
+        for (v, sum) in sums.into_iter().enumerate() {
+            let lanes = Lanes::of(width, v, S::F32_LANES);
+            let to = to.wrapping_add(v * S::F32_LANES);
+            // SAFETY: `lanes` keeps to `width`.
+            unsafe { store(simd, to, lanes, simd.add_f32s(sum, load(simd, to, lanes))) };
+        }
+    }
+}
