@@ -1,7 +1,7 @@
 //! What is done to sums when they are stored.
 
 use super::lanes::{Lanes, apply, load, store};
-use super::tile::Tile;
+use super::tile::{Tile, prefetch};
 use crate::kernels::Activation;
 use crate::kernels::activation::slope;
 use crate::kernels::shared::Shared;
@@ -57,7 +57,35 @@ pub(super) struct Writer<'a> {
     pub target: Shared<'a>,
 }
 
+/// Whether a map of so many floats does not lie in a near cache, so that its rows are asked for ahead.
+pub(super) fn is_far(len: usize) -> bool {
+    len > 1 << 20
+}
+
 impl Writer<'_> {
+    /// Whether [`fetch`](Self::fetch) is of use.
+    pub(super) fn is_far(&self) -> bool {
+        is_far(self.target.len())
+    }
+
+    /// Asks for what will be written and added at `writes`, channels `channel..channel + width`.
+    #[inline(always)]
+    pub(super) fn fetch(&self, writes: &[usize], channel: usize, width: usize) {
+        let Finish { addend, mask, .. } = self.finish;
+        for &row in writes {
+            for line in (0..width).step_by(16) {
+                let at = row + channel + line;
+                prefetch(self.target.start().wrapping_add(at));
+                if let Some(addend) = addend {
+                    prefetch(addend.as_ptr().wrapping_add(at));
+                }
+                if let Some((_, output)) = mask {
+                    prefetch(output.as_ptr().wrapping_add(at));
+                }
+            }
+        }
+    }
+
     /// Stores a tile's rows at `writes`, channels `channel..channel + width`.
     #[inline(always)]
     pub(super) fn store<S: Simd, const MR: usize, const NV: usize>(

@@ -93,16 +93,29 @@ impl Matrix<'_> {
             // SAFETY: panels do not overlap, and each is packed by one piece.
             #[allow(unsafe_code)]
             let to = unsafe { packed.part(start..start + panel.vectors * vector_len) };
-            let width = panel.vectors * lanes();
             match multiplier {
-                Multiplier::Vectors => self.pack_panel(panel, width, to),
-                Multiplier::Tiles => workspace::with(self.summed() * width, |rows| {
-                    self.pack_panel(panel, width, rows);
-                    amx::arrange(rows, panel.vectors, self.depth * self.run, to);
-                }),
+                Multiplier::Vectors => self.pack_panel(panel, panel.vectors * lanes(), to),
+                Multiplier::Tiles => self.arrange_panel(panel, to),
             }
         };
         parallel.run(panels.len(), &piece);
+    }
+
+    /// Packs one panel for AMX.
+    fn arrange_panel(&self, panel: &Panel, to: &mut [f32]) {
+        if let [offset] = self.taps[..] {
+            let steps = [self.depth_step, self.width_step];
+            let from = panel.group * self.group_step + panel.first * self.width_step + offset;
+            let dims = [self.depth, panel.width];
+            if amx::arrange_stored(&self.weight[from..], dims, steps, panel.vectors, to) {
+                return;
+            }
+        }
+        let width = panel.vectors * lanes();
+        workspace::with(self.summed() * width, |rows| {
+            self.pack_panel(panel, width, rows);
+            amx::arrange(rows, panel.vectors, self.depth * self.run, to);
+        });
     }
 
     /// Summed floats of all taps.

@@ -1,11 +1,11 @@
 //! Convolutions as matrix products of gathered rows with packed weights.
 
 use super::amx;
-use super::finish::{Finish, Writer};
+use super::finish::{Finish, Writer, is_far};
 use super::gather::{Gather, Rows};
 use super::multiplier::Multiplier;
 use super::pack::{Matrix, Panel};
-use super::tile::{gathered, prefetch, restore, save, zeros};
+use super::tile::{gathered, restore, save, zeros};
 use super::winograd;
 use crate::kernels::shared::Shared;
 use crate::kernels::{Kept, Parallel, workspace};
@@ -31,8 +31,6 @@ pub(super) struct Product<'a> {
 
 /// Multiplications below which threads do not pay.
 const SMALL: usize = 50_000;
-/// Floats of a map from which its rows are asked for ahead, as it does not lie in a near cache.
-const FAR: usize = 1 << 20;
 /// Rows of a panel that are multiplied in one go, so that they stay in the first cache.
 const DEPTH_BLOCK: usize = 256;
 /// Floats of the source that pieces aim to read, so that they stay in the second cache.
@@ -243,7 +241,7 @@ impl Piece<'_> {
             finish: &product.finish,
             target: self.target,
         };
-        let fetches = product.source.len() > FAR;
+        let fetches = is_far(product.source.len());
         for (at, block) in blocks.iter().enumerate() {
             let from = (block.tap * depth + block.first) * lanes;
             let weights = &weights[from..from + block.taps * block.depth * lanes];
@@ -257,8 +255,9 @@ impl Piece<'_> {
                         false => 0,
                     };
                 let read = &rows.read[read..read + ahead + block.taps * MR];
-                if at + 1 == blocks.len() {
-                    self.fetch_targets::<S, MR, NV>(&rows.write[tile * MR..], channel);
+                let next = &rows.write[((tile + 1) * MR).min(rows.write.len())..];
+                if at + 1 == blocks.len() && writer.is_far() {
+                    writer.fetch(&next[..next.len().min(MR)], channel, panel.width);
                 }
                 // SAFETY: `locate` gives pointers to run · source_channels floats, which hold every
                 // group's depth; `weights` was cut to taps · depth · NV vectors.
@@ -282,31 +281,6 @@ impl Piece<'_> {
                     unsafe { save(simd, &result, to.as_mut_ptr()) };
                 } else {
                     writer.store(simd, &result, writes, channel, panel.width);
-                }
-            }
-        }
-    }
-
-    /// Asks for what the tile after this one writes and adds.
-    #[inline(always)]
-    fn fetch_targets<S: Simd, const MR: usize, const NV: usize>(
-        &self,
-        writes: &[usize],
-        channel: usize,
-    ) {
-        if self.target.len() <= FAR || writes.len() < 2 * MR {
-            return;
-        }
-        let Finish { addend, mask, .. } = self.product.finish;
-        for &row in &writes[MR..2 * MR] {
-            for line in (0..NV * S::F32_LANES).step_by(16) {
-                let at = row + channel + line;
-                prefetch(self.target.start().wrapping_add(at));
-                if let Some(addend) = addend {
-                    prefetch(addend.as_ptr().wrapping_add(at));
-                }
-                if let Some((_, output)) = mask {
-                    prefetch(output.as_ptr().wrapping_add(at));
                 }
             }
         }

@@ -23,6 +23,16 @@ pub(super) fn arrange(_: &[f32], _: usize, _: usize, _: &mut [f32]) {
     unreachable!("nothing suits")
 }
 
+pub(super) fn arrange_stored(
+    _: &[f32],
+    _: [usize; 2],
+    _: [usize; 2],
+    _: usize,
+    _: &mut [f32],
+) -> bool {
+    unreachable!("nothing suits")
+}
+
 pub(super) fn multiply(_: &Product, _: Shared, _: &[Panel], _: [&[f32]; 2], _: &dyn Parallel) {
     unreachable!("nothing suits")
 }

@@ -7,10 +7,11 @@
 //! multiply-adds on vectors of 16 lanes. (G. Henry, P. T. P. Tang and A. Heinecke, "Leveraging the
 //! bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019.)
 //!
-//! `split` cuts floats and lays the pieces out, `tile` multiplies; `product` and `outer` stand for the
+//! `split` cuts floats and lays the pieces out, for weights as `arrange` tells, `tile` multiplies; `product` and `outer` stand for the
 //! loops of the same names on vectors. As the unit knows no subnormal numbers, what is below 1e-38 counts as
 //! zero; infinity times anything is NaN.
 
+mod arrange;
 mod outer;
 mod product;
 mod split;
@@ -18,21 +19,24 @@ mod split;
 mod tests;
 mod tile;
 
+pub(super) use arrange::{arrange, arrange_stored};
 pub(super) use outer::{suits_weight_gradient, weight_gradient};
 pub(super) use product::multiply;
-pub(super) use split::{arrange, vector_len};
+pub(super) use split::vector_len;
 
 use super::product::lanes;
 use std::sync::OnceLock;
 
-/// Channels, or pixels, from which the splitting pays.
+/// Rows and columns from which the splitting pays.
 const MANY: usize = 64;
+/// Summed elements from which it does.
+const DEEP: usize = 96;
 /// Elements of a weight from which it does.
-const ENOUGH: usize = 24_000;
+const ENOUGH: usize = 16_000;
 
 /// Whether products of so many rows, summed elements and columns are faster here than on vectors.
 pub(super) fn suits([rows, summed, columns]: [usize; 3]) -> bool {
-    let many = rows.min(summed).min(columns) >= MANY;
+    let many = rows.min(columns) >= MANY && summed >= DEEP;
     many && summed.saturating_mul(columns) >= ENOUGH && available()
 }
 

@@ -18,14 +18,16 @@ use std::ops::Range;
 
 /// Channels of either map that are multiplied together: two tiles.
 const PAIR: usize = 2 * LINES;
-/// Pixels of a block: steps enough that sums are not moved too often.
-const BLOCK: usize = 8 * STEP;
+/// Steps of a block at most, and at least: enough that sums are not moved too often.
+const STEPS: [usize; 2] = [16, 4];
+/// Floats of dY's tiles of a block, so that they stay in the second cache: 1 MiB.
+const BLOCK_FLOATS: usize = 1 << 18;
 /// Pixels that are worth sums of their own.
-const SHARE: usize = 4 * BLOCK;
+const SHARE: usize = 512;
 /// Floats of sums in which shares are kept, so that they stay in the caches.
-const SHARE_FLOATS: usize = 1 << 18;
-/// Channels of dY that a piece has at least, if it can be: X is split for all of them.
-const TALL: usize = 128;
+const SHARE_FLOATS: usize = 1 << 19;
+/// Channels of dY that a piece has, if there are so many: X is split for all of them.
+const TALL: usize = 256;
 /// Elements of a tap's weight from which the splitting pays.
 const ENOUGH: usize = 40_000;
 /// As that, where the rows that were split are used for several taps.
@@ -61,16 +63,13 @@ pub(in super::super) fn weight_gradient(
     let taps = gather.taps.len();
     let sums_len = taps * tall * wide;
     let threads = parallel.threads().max(1);
-    let (shares, parts) = match threads {
-        1 => (1, 1),
-        _ => {
-            let shares = (gather.rows() / SHARE).min(SHARE_FLOATS / sums_len);
-            let shares = shares.clamp(1, 4 * threads);
-            let most = (tall / TALL).max(threads.div_ceil(shares));
-            let parts = (4 * threads).div_ceil(shares).min(most);
-            (shares, parts.clamp(1, tall.div_ceil(PAIR)))
-        }
+    let shares = match threads {
+        1 => 1,
+        _ => (gather.rows() / SHARE).min(SHARE_FLOATS / sums_len),
     };
+    let shares = shares.clamp(1, 4 * threads);
+    let parts = (tall / TALL).max(threads.div_ceil(shares));
+    let parts = parts.min(tall.div_ceil(PAIR));
     let direct = taps == 1 && shares == 1;
     let buffer_len = if direct { 0 } else { shares * sums_len };
     workspace::with(buffer_len + shares * tall + gather.zeros_len(), |buffer| {
@@ -133,23 +132,25 @@ impl Job<'_> {
     fn piece(&self, share: usize, tall: Range<usize>, pixels: Range<usize>) {
         let [out_channels, wide] = self.channels;
         let taps = self.gather.taps.len();
-        let rows_len = tall.len() * BLOCK / STEP * PIECES * LINES;
-        let columns_len = BLOCK / STEP * PIECES * 2 * TILE;
+        let step_len = tall.len() * PIECES * LINES;
+        let steps = (BLOCK_FLOATS / step_len.max(1)).clamp(STEPS[1], STEPS[0]);
+        let block_pixels = steps * STEP;
+        let columns_len = steps * PIECES * 2 * TILE;
         if let Some(bias) = self.bias.filter(|_| tall.start == 0) {
             // SAFETY: this share's first piece alone uses this part.
             let bias = unsafe { bias.part(share * out_channels..(share + 1) * out_channels) };
-            for first in pixels.clone().step_by(BLOCK) {
-                let end = (first + BLOCK).min(pixels.end);
+            for first in pixels.clone().step_by(block_pixels) {
+                let end = (first + block_pixels).min(pixels.end);
                 let dy = &self.dy[first * out_channels..end * out_channels];
                 add_pixels(dy, Shared::new(bias));
             }
         }
         // SAFETY: nothing suits where AMX is not available.
         let tiles = unsafe { Tiles::new() };
-        workspace::with(rows_len + columns_len, |split| {
-            let (rows, columns) = split.split_at_mut(rows_len);
-            for first in pixels.clone().step_by(BLOCK) {
-                let block = first..(first + BLOCK).min(pixels.end);
+        workspace::with(steps * step_len + columns_len, |split| {
+            let (rows, columns) = split.split_at_mut(steps * step_len);
+            for first in pixels.clone().step_by(block_pixels) {
+                let block = first..(first + block_pixels).min(pixels.end);
                 let steps = block.len().div_ceil(STEP);
                 self.split_rows(block.clone(), tall.clone(), rows);
                 let found = self.gather.locate(block, LOT, self.x, self.zeros, &mut []);

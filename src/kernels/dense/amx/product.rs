@@ -3,11 +3,12 @@
 //! A piece is some rows times some panels. Its rows are split into tiles once, then every panel is
 //! multiplied with all of them while its tiles are near.
 
-use super::super::finish::Writer;
+use super::super::finish::{Writer, is_far};
 use super::super::gather::Rows;
 use super::super::lanes::{Lanes, load};
 use super::super::pack::Panel;
 use super::super::product::{NV, Product};
+use super::super::tile::prefetch;
 use super::split::{Chunk, split_rows, steps, vector_len};
 use super::tile::{LINES, PIECES, TILE, Tiles, multiply as multiply_tiles};
 use crate::kernels::shared::Shared;
@@ -144,12 +145,17 @@ impl Piece<'_> {
     /// Splits the channels from `first` of all rows, those of a block of steps.
     #[allow(unsafe_code)]
     fn split_block(&mut self, first: usize, block: &[[Chunk; 2]]) {
+        let fetches = self.product.gather.taps.len() == 1 && is_far(self.product.source.len());
         for pair in 0..self.rows.write.len().div_ceil(ROWS) {
             let tiles = self.lines(pair).div_ceil(LINES);
             let step_len = tiles * PIECES * TILE;
             let from = pair * ROWS * block.len() * PIECES * LINES;
             let mut rows = [[self.nothing; 2]; ROWS];
             let mut read = [None; 2];
+            let mut next = [[self.nothing; 2]; ROWS];
+            if fetches {
+                self.read(pair + 1, 0, 0, &mut next);
+            }
             for (at, step) in block.iter().enumerate() {
                 for half in 0..2 {
                     if read[half] != Some(step[half].tap) {
@@ -159,6 +165,12 @@ impl Piece<'_> {
                 }
                 let offsets = step.map(|chunk| first + chunk.first);
                 let lens = step.map(|chunk| chunk.len);
+                if fetches {
+                    for [row, _] in next {
+                        prefetch(row.wrapping_add(offsets[0]));
+                        prefetch(row.wrapping_add(offsets[1]));
+                    }
+                }
                 let to = &mut self.split[from + at * step_len..][..step_len];
                 // SAFETY: AMX comes with these vectors. `locate` gives pointers to run ·
                 // source_channels floats, which hold every group's depth, of which chunks are parts;
@@ -203,6 +215,7 @@ impl Piece<'_> {
         let columns = &self.packed[start + before * NV * PIECES * TILE..];
         let columns = &columns[..steps * NV * PIECES * TILE];
         let channel = panel.group * product.matrix.width + panel.first;
+        let fetches = writer.is_far();
         let pairs = self.rows.write.len().div_ceil(ROWS);
         for pair in 0..pairs {
             let lines = self.lines(pair);
@@ -213,6 +226,10 @@ impl Piece<'_> {
                 _ => (index * pairs + pair) * ROWS * COLUMNS,
             };
             let sums = &mut self.sums[sums..][..ROWS * COLUMNS];
+            let writes = &self.rows.write[pair * ROWS..][..lines];
+            if last && fetches {
+                writer.fetch(writes, channel, panel.width);
+            }
             // SAFETY: the tiles were cut to `steps`, and `sums` to two times two tiles.
             unsafe {
                 let [rows, columns] = [rows.as_ptr(), columns.as_ptr()];
@@ -225,7 +242,6 @@ impl Piece<'_> {
             if !last {
                 continue;
             }
-            let writes = &self.rows.write[pair * ROWS..][..lines];
             match panel.width == NV * LINES {
                 true => store::<S, NV, true>(simd, &writer, writes, sums, [channel, panel.width]),
                 false => store::<S, NV, false>(simd, &writer, writes, sums, [channel, panel.width]),

@@ -41,29 +41,6 @@ pub(in super::super) fn vector_len(taps: usize, depth: usize) -> usize {
     (taps * depth.div_ceil(CHUNK)).div_ceil(2) * PIECES * TILE
 }
 
-/// Lays out a panel of a weight, rows of `vectors` · 16 floats, `depth` of them per tap.
-pub(in super::super) fn arrange(rows: &[f32], vectors: usize, depth: usize, to: &mut [f32]) {
-    let width = vectors * LINES;
-    let taps = rows.len() / (depth * width);
-    let steps = steps(taps, depth);
-    let step_len = vectors * PIECES * TILE;
-    assert!(rows.len() == taps * depth * width && to.len() == steps.len() * step_len);
-    let zeros = [0.0f32; 2 * LINES];
-    for (to, step) in to.chunks_exact_mut(step_len).zip(&steps) {
-        let mut lines = [zeros.as_ptr(); STEP];
-        for (half, chunk) in step.iter().enumerate() {
-            for k in 0..chunk.len {
-                let row = (chunk.tap * depth + chunk.first + k) * width;
-                // The order in which `split_rows` leaves what it packs: fours of either half by turns.
-                lines[k / 4 * 8 + half * 4 + k % 4] = rows[row..row + width].as_ptr();
-            }
-        }
-        // SAFETY: nothing is arranged without AMX, which comes with these vectors; every line has
-        // `vectors` of them and `to` as many tiles per piece.
-        unsafe { split_columns(&lines, [vectors, width], to) };
-    }
-}
-
 /// Upper halves of floats.
 const UPPER: i32 = 0xffff_0000_u32 as i32;
 
@@ -99,22 +76,86 @@ pub(super) unsafe fn split_rows(
 ) {
     let tiles = rows.len() / LINES;
     assert!(rows.len().is_multiple_of(LINES) && to.len() == tiles * PIECES * TILE);
-    let masks = lens.map(|len| ((1u32 << len.min(CHUNK)) - 1) as __mmask16);
     for (line, row) in rows.iter().enumerate() {
-        // SAFETY: the mask keeps to the floats that are there.
-        let [first, second] = unsafe {
-            [
-                pieces(_mm512_maskz_loadu_ps(masks[0], row[0].add(offsets[0]))),
-                pieces(_mm512_maskz_loadu_ps(masks[1], row[1].add(offsets[1]))),
-            ]
-        };
-        for piece in 0..PIECES {
-            let halves = [first[piece], second[piece]].map(|x| _mm512_srli_epi32::<16>(x));
-            let words = _mm512_packus_epi32(halves[0], halves[1]);
+        // SAFETY: the caller's promise.
+        let words = unsafe { row_of(*row, offsets, lens) };
+        for (piece, words) in words.into_iter().enumerate() {
             let at = (piece * tiles + line / LINES) * TILE + line % LINES * LINES;
-            let to = to[at..at + LINES].as_mut_ptr();
-            // SAFETY: a line of a tile.
-            unsafe { _mm512_storeu_si512(to.cast(), words) };
+            store_line(words, &mut to[at..at + LINES]);
+        }
+    }
+}
+
+/// Writes tiles for columns, whose elements lie as those of rows for [`split_rows`].
+///
+/// # Safety
+/// As for [`split_rows`].
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn split_rows_to_columns(
+    rows: &[[*const f32; 2]],
+    offsets: [usize; 2],
+    lens: [usize; 2],
+    to: &mut [f32],
+) {
+    let vectors = rows.len() / LINES;
+    assert!(rows.len().is_multiple_of(LINES) && to.len() == vectors * PIECES * TILE);
+    for (vector, rows) in rows.chunks_exact(LINES).enumerate() {
+        let mut tiles = [[_mm512_setzero_si512(); LINES]; PIECES];
+        for (line, row) in rows.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            let words = unsafe { row_of(*row, offsets, lens) };
+            for (tile, words) in tiles.iter_mut().zip(words) {
+                tile[line] = words;
+            }
+        }
+        store_transposed(tiles, [vector, vectors], to);
+    }
+}
+
+/// A row's lines of tiles: fours of elements of either lot by turns.
+///
+/// # Safety
+/// As for [`split_rows`].
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn row_of(row: [*const f32; 2], offsets: [usize; 2], lens: [usize; 2]) -> [__m512i; PIECES] {
+    let masks = lens.map(|len| ((1u32 << len.min(CHUNK)) - 1) as __mmask16);
+    // SAFETY: the masks keep to the floats that are there.
+    let [first, second] = unsafe {
+        [
+            pieces(_mm512_maskz_loadu_ps(masks[0], row[0].add(offsets[0]))),
+            pieces(_mm512_maskz_loadu_ps(masks[1], row[1].add(offsets[1]))),
+        ]
+    };
+    let mut words = first;
+    for piece in 0..PIECES {
+        let halves = [first[piece], second[piece]].map(|x| _mm512_srli_epi32::<16>(x));
+        words[piece] = _mm512_packus_epi32(halves[0], halves[1]);
+    }
+    words
+}
+
+/// Stores a line of a tile.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn store_line(words: __m512i, to: &mut [f32]) {
+    assert!(to.len() == LINES);
+    // SAFETY: checked just now.
+    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), words) };
+}
+
+/// Stores the pieces' tiles of one of some vectors, transposed.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn store_transposed(
+    tiles: [[__m512i; LINES]; PIECES],
+    [vector, vectors]: [usize; 2],
+    to: &mut [f32],
+) {
+    for (piece, tile) in tiles.into_iter().enumerate() {
+        for (line, words) in transposed(tile).into_iter().enumerate() {
+            let at = (piece * vectors + vector) * TILE + line * LINES;
+            store_line(words, &mut to[at..at + LINES]);
         }
     }
 }
@@ -152,9 +193,7 @@ pub(super) unsafe fn split_columns(
             let words = unsafe { pair_at(lines, pair, vector, mask) };
             for (piece, words) in words.into_iter().enumerate() {
                 let at = (piece * vectors + vector) * TILE + pair * LINES;
-                let to = to[at..at + LINES].as_mut_ptr();
-                // SAFETY: a line of a tile.
-                unsafe { _mm512_storeu_si512(to.cast(), words) };
+                store_line(words, &mut to[at..at + LINES]);
             }
         }
     }
@@ -181,15 +220,7 @@ pub(super) unsafe fn split_columns_to_rows(
                 tile[pair] = words;
             }
         }
-        for (piece, tile) in tiles.into_iter().enumerate() {
-            let tile = transposed(tile);
-            for (line, words) in tile.into_iter().enumerate() {
-                let at = (piece * vectors + vector) * TILE + line * LINES;
-                let to = to[at..at + LINES].as_mut_ptr();
-                // SAFETY: a line of a tile.
-                unsafe { _mm512_storeu_si512(to.cast(), words) };
-            }
-        }
+        store_transposed(tiles, [vector, vectors], to);
     }
 }
 
