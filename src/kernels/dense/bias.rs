@@ -2,25 +2,12 @@
 
 use super::lanes::{Lanes, load, store};
 use crate::kernels::shared::Shared;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 
 /// Adds pixels of as many channels as `to` has floats to it. Nobody else uses it meanwhile.
-pub(super) fn add_pixels(pixels: &[f32], to: Shared) {
-    struct Add<'a>(&'a [f32], Shared<'a>);
-    impl WithSimd for Add<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            add_vectors(simd, self.0, self.1);
-        }
-    }
-    Arch::new().dispatch(Add(pixels, to));
-}
-
-/// [`add_pixels`], where vectors are at hand.
 #[allow(unsafe_code)]
 #[inline(always)]
-pub(super) fn add_vectors<S: Simd>(simd: S, pixels: &[f32], to: Shared) {
+pub(super) fn add_pixels<S: Simd>(simd: S, pixels: &[f32], to: Shared) {
     /// Vectors whose sums do not wait for each other.
     const TOGETHER: usize = 4;
     let channels = to.len();

@@ -1,6 +1,6 @@
 //! One piece of a weight gradient: a panel of channels over a share of the pixels.
 
-use super::bias::add_vectors;
+use super::bias::add_pixels;
 use super::layout::{Layout, PANEL_VECTORS, tiles};
 use super::padded::{Padded, copy_lanes, pack_tall};
 use super::tile::{Run, outer, restore, save};
@@ -168,7 +168,7 @@ impl<'a> Piece<'a> {
             if let Some(bias) = &bias_sums {
                 let channels = job.shape.out_channels;
                 let dy = &job.dy[pixels.start * channels..pixels.end * channels];
-                add_vectors(simd, dy, *bias);
+                add_pixels(simd, dy, *bias);
             }
             let tall = self.tall(simd, &block, &pixels, tall_copy);
             for panel in self.panels.clone() {

@@ -14,6 +14,7 @@ use super::tile::{LINES, PIECES, TILE, Tiles, multiply};
 use super::{MANY, available};
 use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, Parallel, workspace};
+use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 
 /// Channels of either map that are multiplied together: two tiles.
@@ -110,6 +111,18 @@ pub(in super::super) fn weight_gradient(
     });
 }
 
+/// [`add_pixels`], on this processor's vectors.
+struct AddPixels<'a>(&'a [f32], Shared<'a>);
+
+impl WithSimd for AddPixels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        add_pixels(simd, self.0, self.1);
+    }
+}
+
 /// What all pieces share.
 struct Job<'a> {
     /// Which pixel of X meets a pixel of dY, by tap.
@@ -142,7 +155,7 @@ impl Job<'_> {
             for first in pixels.clone().step_by(block_pixels) {
                 let end = (first + block_pixels).min(pixels.end);
                 let dy = &self.dy[first * out_channels..end * out_channels];
-                add_pixels(dy, Shared::new(bias));
+                Arch::new().dispatch(AddPixels(dy, Shared::new(bias)));
             }
         }
         // SAFETY: nothing suits where AMX is not available.
