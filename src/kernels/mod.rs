@@ -5,8 +5,8 @@
 //! gradients are then matrix products without a transposition, depthwise ones vectorise over
 //! channels, and bias, residual and activation are applied while a tile is in registers.
 //!
-//! Weights stand as ONNX has them, `[O, I/group, kH, kW]`. Vector instructions are chosen at run
-//! time. The functions check their slices' lengths against the shape and refuse what does not fit;
+//! Weights stand as ONNX has them, `[O, I/group, kH, kW]`. Vector instructions, and AMX, are chosen at
+//! run time. The functions check their slices' lengths against the shape and refuse what does not fit;
 //! results depend on the number of threads only through the order of sums.
 
 mod activation;

@@ -2,7 +2,8 @@
 //!
 //! Nothing is copied into columns: `product` multiplies rows of pixels, which `gather` finds, with
 //! weights that `pack` has arranged (forward and the input's gradient); `outer` sums the products of
-//! two maps over pixels (the weight's gradient). `tile` holds the inner loops.
+//! two maps over pixels (the weight's gradient). `tile` holds the inner loops, on vectors; where there is
+//! AMX, large weights are multiplied by `amx`, as `multiplier` tells. `finish` stores what is summed.
 
 #[cfg_attr(
     not(all(target_arch = "x86_64", target_os = "linux")),

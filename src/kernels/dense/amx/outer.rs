@@ -170,41 +170,24 @@ impl Job<'_> {
                 for tap in 0..taps {
                     let map = ((share * taps + tap) * out_channels + tall.start) * wide;
                     for channel in (0..wide).step_by(PAIR) {
-                        let width = PAIR.min(wide - channel);
-                        self.split_columns(&found, tap, channel..channel + width, columns);
-                        let rows_of = tall.len().div_ceil(PAIR);
-                        for (turn, row) in (0..tall.len()).step_by(PAIR).enumerate() {
+                        let channels = channel..(channel + PAIR).min(wide);
+                        self.split_columns(&found, tap, channels.clone(), columns);
+                        let products = Products {
+                            tiles: &tiles,
+                            rows,
+                            tall: tall.len(),
+                            columns,
+                            wide: channels.len(),
+                            steps,
+                            add: first > pixels.start,
+                        };
+                        products.run(self.sums, [map + channel, wide], |turn, turns| {
                             // Meanwhile the next channels arrive.
-                            let next = channel + PAIR;
-                            if next < wide {
-                                let of = |turn: usize| turn * found.write.len() / rows_of;
-                                self.fetch(&found, tap, of(turn)..of(turn + 1), next);
+                            let of = |turn: usize| turn * found.write.len() / turns;
+                            if channels.end < wide {
+                                self.fetch(&found, tap, of(turn)..of(turn + 1), channels.end);
                             }
-                            let lines = PAIR.min(tall.len() - row);
-                            let at = map + row * wide + channel;
-                            let to = self.sums.at(at, (lines - 1) * wide + width);
-                            let rows = rows[row * steps * PIECES * LINES..].as_ptr();
-                            let (columns, to) = (columns.as_ptr(), (to, wide));
-                            let add = first > pixels.start;
-                            // SAFETY: the tiles hold `steps` steps each; `at` checked the sums,
-                            // which belong to this piece.
-                            unsafe {
-                                match (lines > LINES, width > LINES) {
-                                    (true, true) => {
-                                        multiply::<2, 2>(&tiles, rows, columns, steps, to, add)
-                                    }
-                                    (true, false) => {
-                                        multiply::<2, 1>(&tiles, rows, columns, steps, to, add)
-                                    }
-                                    (false, true) => {
-                                        multiply::<1, 2>(&tiles, rows, columns, steps, to, add)
-                                    }
-                                    (false, false) => {
-                                        multiply::<1, 1>(&tiles, rows, columns, steps, to, add)
-                                    }
-                                }
-                            }
-                        }
+                        });
                     }
                 }
             }
@@ -265,6 +248,47 @@ impl Job<'_> {
             }
             // SAFETY: AMX comes with these vectors; `locate` gives pointers to I floats.
             unsafe { split_columns(&lines, [wide.len() / LINES, wide.len()], to) };
+        }
+    }
+}
+
+/// Channels of dY times up to 32 of X, over a block of pixels.
+struct Products<'a> {
+    tiles: &'a Tiles,
+    /// `[pairs][steps]` of tiles of `tall` channels.
+    rows: &'a [f32],
+    tall: usize,
+    /// `[steps]` of tiles of `wide` channels.
+    columns: &'a [f32],
+    wide: usize,
+    steps: usize,
+    /// Whether to what stands there.
+    add: bool,
+}
+
+impl Products<'_> {
+    /// Writes the sums from `start`, rows of which lie `pitch` apart, and calls `meanwhile` before
+    /// every turn, with the number of turns.
+    #[allow(unsafe_code)]
+    fn run(&self, sums: Shared, [start, pitch]: [usize; 2], meanwhile: impl Fn(usize, usize)) {
+        let turns = self.tall.div_ceil(PAIR);
+        for turn in 0..turns {
+            meanwhile(turn, turns);
+            let row = turn * PAIR;
+            let lines = PAIR.min(self.tall - row);
+            let to = sums.at(start + row * pitch, (lines - 1) * pitch + self.wide);
+            let step_len = |lines: usize| self.steps * lines * PIECES * LINES;
+            let rows = self.rows[step_len(row)..][..step_len(lines)].as_ptr();
+            let columns = self.columns[..step_len(self.wide)].as_ptr();
+            let multiply = match (lines > LINES, self.wide > LINES) {
+                (true, true) => multiply::<2, 2>,
+                (true, false) => multiply::<2, 1>,
+                (false, true) => multiply::<1, 2>,
+                (false, false) => multiply::<1, 1>,
+            };
+            // SAFETY: the tiles were cut to `steps` steps; `at` checked the sums, which are the
+            // piece's alone.
+            unsafe { multiply(self.tiles, rows, columns, self.steps, (to, pitch), self.add) };
         }
     }
 }
