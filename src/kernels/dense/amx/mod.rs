@@ -56,7 +56,10 @@ fn has_instructions() -> bool {
     use std::arch::x86_64::__cpuid_count;
     const AMX_BF16: u32 = 1 << 22;
     const AMX_TILE: u32 = 1 << 24;
-    // Detection of AVX-512 includes leaf 7 and what the system saves.
+    // Processors with AVX-512 have leaf 7.
     let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-    vectors && __cpuid_count(7, 0).edx & (AMX_BF16 | AMX_TILE) == AMX_BF16 | AMX_TILE
+    // SAFETY: every x86-64 has the instruction; newer compilers know that.
+    #[allow(unsafe_code, unused_unsafe)]
+    let features = unsafe { __cpuid_count(7, 0) }.edx;
+    vectors && features & (AMX_BF16 | AMX_TILE) == AMX_BF16 | AMX_TILE
 }
