@@ -4,6 +4,15 @@ use super::lanes::{Lanes, load, store};
 use crate::kernels::shared::Shared;
 use pulp::Simd;
 
+/// Writes the sum of `shares`, each as long as `to`, of which there is at least one.
+pub(super) fn sum_shares(shares: &[f32], to: &mut [f32]) {
+    let (first, rest) = shares.split_at(to.len());
+    to.copy_from_slice(first);
+    for share in rest.chunks_exact(to.len()) {
+        to.iter_mut().zip(share).for_each(|(to, more)| *to += more);
+    }
+}
+
 /// Adds pixels of as many channels as `to` has floats to it. Nobody else uses it meanwhile.
 #[allow(unsafe_code)]
 #[inline(always)]

@@ -14,7 +14,7 @@ impl Stream {
         self.0 >> 33
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.next() as usize % end
     }
 

@@ -7,6 +7,7 @@
 //! piece with sums of its own, which are added at the end.
 
 use super::amx;
+use super::bias::sum_shares;
 use super::forward::{MANY_CHANNELS, is_pointwise, joins_taps};
 use super::layout::{Layout, PANEL_VECTORS};
 use super::outer::Job;
@@ -64,11 +65,7 @@ pub(in crate::kernels) fn conv_weight_gradient(
         }
         gather_sums(shape, &layout, splits, sums, dw, parallel);
         if let Some(db) = db {
-            db.copy_from_slice(&bias_sums[..db.len()]);
-            for split in 1..splits {
-                let more = &bias_sums[split * db.len()..][..db.len()];
-                db.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-            }
+            sum_shares(bias_sums, db);
         }
     });
     Ok(())

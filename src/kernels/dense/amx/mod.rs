@@ -2,14 +2,15 @@
 //! vectors.
 //!
 //! AMX multiplies bfloat16 and sums in float32. A float32 is the exact sum of three bfloat16 (8 + 8 + 8
-//! bits), so that a product of two is nine products of pieces, of which six matter: the others are
-//! below 2⁻²⁴ of it, the rounding of a float32. Those are some 2.5 times as fast as fused
-//! multiply-adds on vectors of 16 lanes. (G. Henry, P. T. P. Tang and A. Heinecke, "Leveraging the
+//! bits), so that a product of two is nine products of pieces, of which six matter: each of the others
+//! is at most 2⁻²⁴ of it, the rounding of a float32. Those six are about twice as fast as one fused
+//! multiply-add on vectors of 16 lanes. (G. Henry, P. T. P. Tang and A. Heinecke, "Leveraging the
 //! bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019.)
 //!
-//! `split` cuts floats and lays the pieces out, for weights as `arrange` tells, `tile` multiplies; `product` and `outer` stand for the
-//! loops of the same names on vectors. As the unit knows no subnormal numbers, what is below 1e-38 counts as
-//! zero; infinity times anything is NaN.
+//! `split` cuts floats and lays the pieces out, for weights as `arrange` tells, `tile` multiplies;
+//! `product` and `outer` stand for the loops of the same names on vectors. The unit takes subnormal
+//! numbers for zero, so that floats below about 1e-33 lose their last bits; infinity times anything is
+//! NaN.
 
 mod arrange;
 mod outer;

@@ -5,7 +5,7 @@
 //! block, splits dY's channels once, then X's 32 by 32, and adds their products to sums
 //! `[taps, O, I]` of its share. One tap whose pixels are not shared is summed in dW itself.
 
-use super::super::bias::add_pixels;
+use super::super::bias::{add_pixels, sum_shares};
 use super::super::forward::gather;
 use super::super::gather::{Gather, Rows};
 use super::super::tile::prefetch;
@@ -103,10 +103,7 @@ pub(in super::super) fn weight_gradient(
             gather_sums([taps, tall, wide], shares, sums, dw, parallel);
         }
         if let Some(db) = db {
-            db.fill(0.0);
-            for share in bias.chunks_exact(tall) {
-                db.iter_mut().zip(share).for_each(|(db, more)| *db += more);
-            }
+            sum_shares(bias, db);
         }
     });
 }

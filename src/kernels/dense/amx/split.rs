@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 /// Summed elements of a step.
 pub(super) const STEP: usize = 32;
 /// Summed elements of a tap are taken so many at a time.
-pub(super) const CHUNK: usize = 16;
+const CHUNK: usize = 16;
 
 /// Up to [`CHUNK`] summed elements that follow each other: `len` of a tap, from `first`.
 #[derive(Clone, Copy, Debug, Default)]

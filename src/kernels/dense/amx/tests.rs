@@ -30,8 +30,10 @@ fn pointwise(pixels: usize, [in_channels, out_channels]: [usize; 2]) -> ConvShap
 
 /// A float of any sign, any 24 bits and an exponent from −40 to 40.
 fn any_float(stream: &mut Stream) -> f32 {
-    let bits = stream.next() as u32 & 0x807f_ffff;
-    f32::from_bits(bits | (stream.between(127 - 40, 127 + 40) as u32) << 23)
+    let fraction = stream.next() as u32 & 0x007f_ffff;
+    let exponent = stream.between(127 - 40, 127 + 40) as u32;
+    let sign = stream.below(2) as u32;
+    f32::from_bits(sign << 31 | exponent << 23 | fraction)
 }
 
 fn any_floats(stream: &mut Stream, len: usize) -> Vec<f32> {
@@ -53,6 +55,15 @@ fn forward(shape: &ConvShape, x: &[f32], w: &[f32], parallel: &dyn Parallel) -> 
     y
 }
 
+/// Fails where `found`, rows of `columns`, is not what is wanted by row and column.
+#[track_caller]
+fn exactly(found: &[f32], columns: usize, wanted: impl Fn(usize, usize) -> f32) {
+    for (at, found) in found.iter().enumerate() {
+        let [row, column] = [at / columns, at % columns];
+        assert_eq!(*found, wanted(row, column), "row {row}, column {column}");
+    }
+}
+
 #[test]
 fn one_times_a_float_is_the_float() {
     if skipped() {
@@ -66,25 +77,15 @@ fn one_times_a_float_is_the_float() {
         let x = any_floats(&mut stream, shape.x_len());
         let w = ones([outputs, inputs], 7);
         let y = forward(&shape, &x, &w, &Pair);
-        for (at, y) in y.iter().enumerate() {
-            let [pixel, output] = [at / outputs, at % outputs];
-            assert_eq!(
-                *y,
-                x[pixel * inputs + output * 7 % inputs],
-                "{shape:?} {at}"
-            );
-        }
+        exactly(&y, outputs, |pixel, output| {
+            x[pixel * inputs + output * 7 % inputs]
+        });
         let x = ones([pixels, inputs], 5);
         let w = any_floats(&mut stream, shape.w_len());
         let y = forward(&shape, &x, &w, &Pair);
-        for (at, y) in y.iter().enumerate() {
-            let [pixel, output] = [at / outputs, at % outputs];
-            assert_eq!(
-                *y,
-                w[output * inputs + pixel * 5 % inputs],
-                "{shape:?} {at}"
-            );
-        }
+        exactly(&y, outputs, |pixel, output| {
+            w[output * inputs + pixel * 5 % inputs]
+        });
     }
 }
 
@@ -104,27 +105,19 @@ fn one_times_a_gradient_is_the_gradient() {
         x.resize(shape.x_len(), 0.0);
         let dy = any_floats(&mut stream, shape.y_len());
         conv_weight_gradient(&shape, &x, &dy, &mut dw, None, &Pair).unwrap();
-        for (at, dw) in dw.iter().enumerate() {
-            let [output, input] = [at / inputs, at % inputs];
-            let wanted = match input < count {
-                true => dy[input * outputs + output],
-                false => 0.0,
-            };
-            assert_eq!(*dw, wanted, "{shape:?} {at}");
-        }
+        exactly(&dw, inputs, |output, input| match input < count {
+            true => dy[input * outputs + output],
+            false => 0.0,
+        });
         let count = pixels.min(outputs);
         let mut dy = ones([count, outputs], 1);
         dy.resize(shape.y_len(), 0.0);
         let x = any_floats(&mut stream, shape.x_len());
         conv_weight_gradient(&shape, &x, &dy, &mut dw, None, &Pair).unwrap();
-        for (at, dw) in dw.iter().enumerate() {
-            let [output, input] = [at / inputs, at % inputs];
-            let wanted = match output < count {
-                true => x[output * inputs + input],
-                false => 0.0,
-            };
-            assert_eq!(*dw, wanted, "{shape:?} {at}");
-        }
+        exactly(&dw, inputs, |output, input| match output < count {
+            true => x[output * inputs + input],
+            false => 0.0,
+        });
     }
 }
 

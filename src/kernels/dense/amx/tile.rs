@@ -87,8 +87,8 @@ pub(super) fn may_be_used() -> bool {
 ///
 /// Lines of sums lie `pitch` floats apart, from tile to tile too.
 ///
-/// Of the nine products of pieces the six largest are summed, the smallest first; what is left out is
-/// below 2⁻²⁴ of the product.
+/// Of the nine products of pieces the six largest are summed, the largest last; each of the others is
+/// at most 2⁻²⁴ of the product.
 ///
 /// # Safety
 /// `rows` and `columns` hold `steps` steps, and `sums` has `ROWS · 16` lines of `COLUMNS · 16` floats.

@@ -35,7 +35,7 @@ use std::ops::Range;
 const MANY_CHANNELS: usize = 32;
 /// Patches from which they outweigh the weight's.
 const MANY_PATCHES: usize = 64;
-/// As that, where the products are faster.
+/// As that, where AMX would sum all products instead.
 const MANY_PATCHES_OF_TILES: usize = 256;
 /// Floats of a chunk's patches and products, so that they stay in the last cache.
 const CHUNK_FLOATS: usize = 1 << 20;
@@ -96,13 +96,13 @@ pub(super) fn side(gather: &Gather, matrix: &Matrix, coarse: bool) -> Option<usi
         return None;
     }
     // Not where there are few patches, or most of each lies outside.
+    let many = match Multiplier::of(matrix, gather.rows()) {
+        Multiplier::Vectors => MANY_PATCHES,
+        Multiplier::Tiles => MANY_PATCHES_OF_TILES,
+    };
     let pays = |side: &usize| {
         let patches = Patches::of(gather, *side);
         let products = patches.count() * patches.elements();
-        let many = match Multiplier::of(matrix, gather.rows()) {
-            Multiplier::Vectors => MANY_PATCHES,
-            Multiplier::Tiles => MANY_PATCHES_OF_TILES,
-        };
         patches.count() >= many && 5 * products <= 4 * 9 * gather.rows()
     };
     let sides: &[usize] = if coarse { &[4, 2] } else { &[2] };
@@ -183,20 +183,25 @@ impl Form<'_> {
             // SAFETY: panels do not overlap, and one piece transforms each.
             #[allow(unsafe_code)]
             let to = unsafe { to.part(start..start + elements * len) };
-            workspace::with((9 + elements) * map, |buffer| {
-                let (taps, made) = buffer.split_at_mut(9 * map);
+            workspace::with(9 * map, |taps| {
                 self.nine.pack_panel(panel, panel.vectors * lanes(), taps);
-                let vectors = self.multiplier == Multiplier::Vectors;
-                Arch::new().dispatch(Weights {
-                    taps,
-                    to: if vectors { &mut *to } else { &mut *made },
-                    map,
-                    side: self.patches.side,
-                });
-                if self.multiplier == Multiplier::Tiles {
-                    for (to, rows) in to.chunks_exact_mut(len).zip(made.chunks_exact(map)) {
-                        amx::arrange(rows, panel.vectors, depth, to);
-                    }
+                let side = self.patches.side;
+                let transform = |to: &mut [f32]| {
+                    Arch::new().dispatch(Weights {
+                        taps,
+                        to,
+                        map,
+                        side,
+                    });
+                };
+                match self.multiplier {
+                    Multiplier::Vectors => transform(to),
+                    Multiplier::Tiles => workspace::with(elements * map, |made| {
+                        transform(made);
+                        for (to, rows) in to.chunks_exact_mut(len).zip(made.chunks_exact(map)) {
+                            amx::arrange(rows, panel.vectors, depth, to);
+                        }
+                    }),
                 }
             });
         });
