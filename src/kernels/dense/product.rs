@@ -114,13 +114,14 @@ impl Product<'_> {
         parallel.run(blocks * parts, &piece);
     }
 
-    /// Taps and summed floats per tap of one block, and how many blocks a tap is cut into.
+    /// What is multiplied in one go, one after the other: at least one, which is empty where there are no
+    /// taps, as what is added has to be stored there, too.
     fn depth_blocks(&self) -> Vec<DepthBlock> {
         let taps = self.gather.taps.len();
         let depth = self.depth();
         let mut blocks = Vec::new();
         let cuts = depth.div_ceil(DEPTH_BLOCK);
-        if cuts > 1 {
+        if cuts > 1 && taps > 0 {
             for tap in 0..taps {
                 for cut in 0..cuts {
                     let first = cut * depth / cuts;

@@ -110,6 +110,9 @@ fn shapes() -> Vec<ConvShape> {
         square(2, 12, [3, 64], 3, 2, 1),
         square(1, 5, [1, 1], 5, 1, 2),
         square(2, 9, [24, 40], 1, 2, 0),
+        // Positions that no tap reads, and more summed channels than are multiplied in one go.
+        square(2, 9, [24, 300], 1, 2, 0),
+        square(1, 8, [33, 520], 2, 3, 0),
         square(1, 1, [70, 33], 1, 1, 0),
         square(1, 1, [33, 70], 3, 1, 1),
         square(2, 7, [64, 64], 3, 1, 1),
