@@ -62,6 +62,7 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
     }
     let mut old_shapes = infer::start(graph, &at_old)?;
     let mut new_shapes = infer::start(graph, &at_new)?;
+    let mut lost = None;
     for index in 0..graph.nodes.len() {
         let mut node = graph.nodes[index].clone();
         infer::step(graph, &node, &mut old_shapes)?;
@@ -85,13 +86,20 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
                 "it fits only the batch size of the export, {old}: {e}"
             ))
         })?;
+        if lost.is_none() && loses_batch(&node, &old_shapes, &new_shapes) {
+            lost = Some(format!("`{}` ({})", node.name, node.op_type));
+        }
     }
     for output in &mut graph.outputs {
         let before = old_shapes.dims(&output.name)?;
         let after = new_shapes.dims(&output.name)?;
         if before.first() != Some(&old) || after.first() != Some(&new) {
+            let lost = lost.map_or(String::new(), |node| {
+                format!(": the first whose result does not is {node}")
+            });
             return Err(GraphError::Unsupported(format!(
-                "output `{}` of dimensions {before:?} does not follow the batch size",
+                "the model is made for batches of {old} only; output `{}` of dimensions {before:?} does not \
+                 follow the batch size{lost}",
                 output.name
             )));
         }
@@ -101,6 +109,17 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
     }
     graph.prune();
     Ok(())
+}
+
+/// Whether what a node reads grows with the batch and what it gives does not, sizes that it asks for
+/// apart.
+fn loses_batch(node: &Node, old_shapes: &Shapes, new_shapes: &Shapes) -> bool {
+    let follows = |name: &str| match (old_shapes.dims(name), new_shapes.dims(name)) {
+        (Ok(before), Ok(after)) => before != after,
+        _ => false,
+    };
+    let reads = node.inputs.iter().any(|name| follows(name));
+    reads && !matches!(&*node.op_type, "Shape" | "Size") && !node.outputs.iter().any(|n| follows(n))
 }
 
 /// The target with which a `Reshape` serves any batch size; `None` if it does already.

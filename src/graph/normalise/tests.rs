@@ -271,6 +271,22 @@ fn a_batch_hidden_behind_other_axes_is_refused_and_the_graph_left_alone() {
     assert_eq!(g, before);
 }
 
+#[test]
+fn a_batch_counted_by_hand_is_refused_by_the_node_that_counts() {
+    // PyTorch's newer exporter writes `as_strided` so.
+    let nodes = vec![
+        Node::new("flat", "Reshape", &["x", "t"], &["f"]),
+        Node::new("strided", "Gather", &["f", "every"], &["g"]),
+        Node::new("r", "Relu", &["g"], &["y"]),
+    ];
+    let mut g = reshaped(&[-1], nodes);
+    let every: Vec<i64> = (0..4).collect();
+    g.initializers
+        .insert("every".to_owned(), Tensor::i64s(&every));
+    let error = free_batch(&mut g).unwrap_err().to_string();
+    assert!(error.contains("`strided` (Gather)"), "{error}");
+}
+
 /// Outputs of a graph on inputs that depend on their size alone, as float64.
 fn outputs(environment: &ort::environment::Environment, graph: &Graph) -> Vec<Vec<f64>> {
     let (model, _) = graph.to_model(usize::MAX);
