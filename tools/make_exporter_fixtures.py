@@ -118,7 +118,37 @@ def torch_networks():
             x = f.max_pool2d(f.leaky_relu(self.second(x)), 2)
             return f.log_softmax(self.fc(x.view(x.size(0), -1)), dim=1)
 
-    return [(Mobile, 16), (Transformer, 8), (Shuffle, 8)]
+    class Standardised(nn.Conv2d):
+        """Weights brought to mean 0 and variance 1, as NFNet and BiT do it."""
+
+        def forward(self, x):
+            rows = self.weight.reshape(1, self.out_channels, -1)
+            weight = f.batch_norm(rows, None, None, training=True, eps=1e-4).reshape_as(self.weight)
+            return f.conv2d(x, weight, self.bias, padding=1)
+
+    class Token(nn.Module):
+        """Weights standardised, a pyramid enlarged, two norms of equal statistics, a class token."""
+
+        def __init__(self, width=6):
+            super().__init__()
+            self.first = Standardised(3, width, 3)
+            self.norm1 = nn.BatchNorm2d(width)
+            self.norm2 = nn.BatchNorm2d(width)
+            self.token = nn.Parameter(torch.zeros(1, 1, width))
+            self.places = nn.Parameter(torch.zeros(1, 17, width))
+            self.mix = nn.Linear(width, width)
+            self.fc = nn.Linear(width, CLASSES)
+
+        def forward(self, x):
+            x = self.norm1(self.first(x))
+            x = x + f.interpolate(torch.tanh(self.norm2(f.avg_pool2d(x, 2))), scale_factor=2)
+            x = f.avg_pool2d(x, 2).flatten(2).transpose(1, 2)
+            x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.places
+            n, t, w = x.shape
+            x = f.gelu(self.mix(x.reshape(n * t, w))).reshape(n, t, w)
+            return self.fc(x[:, 0] + x.mean(1))
+
+    return [(Mobile, 16), (Transformer, 8), (Shuffle, 8), (Token, 8)]
 
 
 def with_pytorch(index):
@@ -134,24 +164,32 @@ def with_pytorch(index):
                 buffer.data = torch.randn_like(buffer) * 0.1
             if "running_var" in buffer_name:
                 buffer.data = torch.rand_like(buffer) + 0.5
+        if isinstance(getattr(module, "norm2", None), torch.nn.BatchNorm2d) and hasattr(module, "token"):
+            # The older exporter writes equal tensors once, with Identity nodes for the others.
+            module.norm2.running_mean = module.norm1.running_mean.clone()
+            module.norm2.running_var = module.norm1.running_var.clone()
         x = torch.randn(4, 3, size, size)
         y = torch.randint(0, CLASSES, (4,))
         loss = torch.nn.functional.cross_entropy(module(x), y)
         loss.backward()
         base = network.__name__.lower()
-        # Attention came to the older exporter with opset 14.
-        oldest = 14 if base == "transformer" else 11
+        # Attention and BatchNormalization in training mode came to the older exporter with opset 14.
+        oldest = 14 if base in ("transformer", "token") else 11
         kinds = [
             ("older", dict(dynamo=False, opset_version=17, dynamic_axes={"image": {0: "n"}},
                            training=torch.onnx.TrainingMode.PRESERVE)),
             ("older_fused", dict(dynamo=False, opset_version=oldest, dynamic_axes={"image": {0: "n"}})),
             ("newer", dict(dynamo=True, dynamic_shapes=({0: "n"},))),
         ]  # fmt: skip
+        if base == "token":
+            kinds.append(("older_one_image", dict(dynamo=False, opset_version=17, do_constant_folding=False,
+                                                  training=torch.onnx.TrainingMode.PRESERVE)))
         for kind, options in kinds:
             name = f"torch_{kind}_{base}"
             path = OUT / f"{name}.onnx"
             inner = dict(input_names=["image"], output_names=["scores"])
-            torch.onnx.export(module, (x,), str(path), external_data=False, **inner, **options)
+            images = x[:1] if kind == "older_one_image" else x
+            torch.onnx.export(module, (images,), str(path), external_data=False, **inner, **options)
             model = onnx.load(path)
             strip(model)
             save_pytorch(index, name, kind, model, module, x, y, loss)
@@ -189,11 +227,21 @@ def save_pytorch(index, name, kind, model, module, x, y, loss):
 def weights(model):
     """Float initializers of one dimension or more that a node multiplies, filters or adds with."""
     no_places = {"Clip", "Pad", "Resize", "Pow", "Dropout", "OneHot", "Where", "Max", "Min"}
-    read = set()
-    for node in model.graph.node:
-        if node.op_type not in no_places:
-            places = [1, 2] if node.op_type == "BatchNormalization" else range(3)
-            read.update(node.input[i] for i in places if i < len(node.input))
+    read, aliases = set(), {}
+    scales = {n.input[2] for n in model.graph.node if n.op_type == "Resize" and len(n.input) > 2}
+    needed, nodes = {o.name for o in model.graph.output}, []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.insert(0, node)
+            needed.update(node.input[:3] if node.op_type == "BatchNormalization" else node.input)
+    for node in nodes:
+        if node.op_type == "Identity":
+            aliases[node.output[0]] = aliases.get(node.input[0], node.input[0])
+        elif node.op_type not in no_places and node.output[0] not in scales:
+            training = any(a.name == "training_mode" and a.i for a in node.attribute)
+            places = [1, 2] if node.op_type == "BatchNormalization" and not training else range(3)
+            names = [node.input[i] for i in places if i < len(node.input)]
+            read.update(aliases.get(name, name) for name in names)
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
     stored = [t for t in model.graph.initializer if t.data_type in floats and len(t.dims)]
     for node in model.graph.node:

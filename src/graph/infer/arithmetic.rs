@@ -108,7 +108,10 @@ pub(super) fn compute(
             })
         })(),
         _ if inputs.len() == 1 => input(0).and_then(|t| unary(kind, decode(t)?)),
-        _ if inputs.len() == 2 => (|| pairwise(kind, input(0)?, input(1)?, output))(),
+        _ if inputs.len() == 2 => {
+            let truncated = op.node.int("fmod", 0)? != 0;
+            (|| pairwise((kind, truncated), [input(0)?, input(1)?], output))()
+        }
         _ => None,
     };
     Ok(values)
@@ -139,7 +142,11 @@ fn unary(kind: &str, values: Numbers) -> Option<Numbers> {
     })
 }
 
-fn pairwise(kind: &str, x: &Tensor, y: &Tensor, output: &TensorInfo) -> Option<Numbers> {
+fn pairwise(
+    (kind, truncated): (&str, bool),
+    [x, y]: [&Tensor; 2],
+    output: &TensorInfo,
+) -> Option<Numbers> {
     // Operators of one input may have been given two.
     if broadcast(&x.dims, &y.dims)? != output.dims {
         return None;
@@ -157,6 +164,9 @@ fn pairwise(kind: &str, x: &Tensor, y: &Tensor, output: &TensorInfo) -> Option<N
                 "Sub" => i64::checked_sub,
                 "Mul" => i64::checked_mul,
                 "Div" => i64::checked_div,
+                // The sign is the divisor's, or with `fmod` the dividend's.
+                "Mod" if truncated => i64::checked_rem,
+                "Mod" => |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
                 "Min" => |a, b| Some(a.min(b)),
                 "Max" => |a, b| Some(a.max(b)),
                 "Equal" => |a, b| Some(i64::from(a == b)),

@@ -239,6 +239,26 @@ fn shape_arithmetic_is_followed_and_folds_away() {
 }
 
 #[test]
+fn remainders_take_the_sign_of_the_divisor_or_with_fmod_of_the_dividend() {
+    let constants: [(&str, &[i64]); 2] =
+        [("a", &[7, -7, 7, -7, i64::MIN]), ("b", &[4, 4, -4, -4, -1])];
+    for (fmod, expected) in [(0, [3, 1, -1, -3]), (1, [3, -3, 3, -3])] {
+        let node = Node::new("m", "Mod", &["a", "b"], &["y"]).with("fmod", fmod);
+        let mut g = graph(&[], &constants, vec![node]);
+        // The smallest integer's remainder cannot be told in Rust's arithmetic, and is not followed.
+        let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
+        assert!(shapes.constant("y").is_none());
+        for name in ["a", "b"] {
+            let values = g.initializers[name].to_i64().unwrap();
+            g.initializers
+                .insert(name.to_owned(), Tensor::i64s(&values[..4]));
+        }
+        let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
+        assert_eq!(shapes.constant("y").unwrap().to_i64().unwrap(), expected);
+    }
+}
+
+#[test]
 fn float_weights_are_never_folded() {
     let nodes = vec![
         Node::new("r", "Reshape", &["w", "t"], &["r"]),

@@ -38,7 +38,7 @@ pub const ADAPTED: &[Adapted] = &[
     adapted(
         "BatchNormalization",
         ALWAYS,
-        "training outputs, which must be unused, go",
+        "training outputs, which must be unused, go; of weights in training mode it becomes InstanceNormalization",
     ),
     adapted("Clip", 11, "bounds were attributes"),
     adapted("DFT", 20, ""),

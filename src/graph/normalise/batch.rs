@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Dim, Graph, GraphError, Node, Shapes, infer};
-use crate::onnx::Tensor;
+use crate::graph::{Builder, Dim, Graph, GraphError, Node, Shapes, infer};
 
 /// Makes a normalised graph that was exported for a fixed batch size run at any: the first
-/// dimension of inputs and outputs becomes symbolic, and `Reshape` targets that carry the old size
-/// in front get 0 or -1 there. A graph whose first dimension is free already is left alone.
+/// dimension of inputs and outputs becomes symbolic, `Reshape` targets that carry the old size
+/// in front get 0 or -1 there, those of `Expand` 1, and what is joined to every image, such as a class
+/// token, is repeated. A graph whose first dimension is free already is left alone.
 ///
-/// The limit: the batch must be the outermost part of every value that depends on it, as all common
-/// exporters lay it out. Each `Reshape` is held against shapes inferred at two batch sizes; one
+/// The limit: the batch must be the outermost part of one axis of every value that depends on it, as all
+/// common exporters lay it out. Each `Reshape` is held against shapes inferred at two batch sizes; one
 /// that hides the batch elsewhere is refused, and so are the graph's outputs if they do not follow
 /// the batch.
 ///
@@ -60,46 +60,47 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
         }
         at_new.insert(input.name.clone(), known);
     }
-    let mut old_shapes = infer::start(graph, &at_old)?;
-    let mut new_shapes = infer::start(graph, &at_new)?;
+    let mut sizes = Sizes {
+        old,
+        new,
+        at_old: infer::start(graph, &at_old)?,
+        at_new: infer::start(graph, &at_new)?,
+    };
+    let mut builder = Builder::new(graph);
+    let nodes = std::mem::take(&mut builder.graph_mut().nodes);
     let mut lost = None;
-    for index in 0..graph.nodes.len() {
-        let mut node = graph.nodes[index].clone();
-        infer::step(graph, &node, &mut old_shapes)?;
-        if node.is("Reshape")
-            && let Some(target) = freed_target(graph, &node, &old_shapes, &new_shapes, (old, new))?
-        {
-            let mut name = format!("{}/free_batch", node.name);
-            while old_shapes.info(&name).is_ok() || graph.producers().contains_key(name.as_str()) {
-                name.push('_');
-            }
-            let tensor = Tensor::i64s(&target);
-            old_shapes.insert_constant(&name, tensor.clone());
-            new_shapes.insert_constant(&name, tensor.clone());
-            graph.initializers.insert(name.clone(), tensor);
-            node.inputs[1] = name;
-            node.attributes.remove("allowzero");
-            graph.nodes[index] = node.clone();
+    for mut node in nodes {
+        infer::step(builder.graph(), &node, &mut sizes.at_old)?;
+        match node.op_type.as_str() {
+            _ if !node.domain.is_empty() => {}
+            "Reshape" => free_reshape(&mut builder, &mut node, &sizes)?,
+            "Expand" => free_expand(&mut builder, &mut node, &sizes)?,
+            "Concat" => free_concat(&mut builder, &mut node, &mut sizes)?,
+            _ => {}
         }
-        infer::step(graph, &node, &mut new_shapes).map_err(|e| {
+        sizes.learn_constants(builder.graph(), &node);
+        infer::step(builder.graph(), &node, &mut sizes.at_new).map_err(|e| {
             node.error(format!(
-                "it fits only the batch size of the export, {old}: {e}"
+                "it fits only the batch size of the export, {old}; export the model for any (in PyTorch \
+                 dynamic_axes or dynamic_shapes): {e}"
             ))
         })?;
-        if lost.is_none() && loses_batch(&node, &old_shapes, &new_shapes) {
+        if lost.is_none() && sizes.loses_batch(&node) {
             lost = Some(format!("`{}` ({})", node.name, node.op_type));
         }
+        builder.graph_mut().nodes.push(node);
     }
     for output in &mut graph.outputs {
-        let before = old_shapes.dims(&output.name)?;
-        let after = new_shapes.dims(&output.name)?;
+        let before = sizes.at_old.dims(&output.name)?;
+        let after = sizes.at_new.dims(&output.name)?;
         if before.first() != Some(&old) || after.first() != Some(&new) {
             let lost = lost.map_or(String::new(), |node| {
                 format!(": the first whose result does not is {node}")
             });
             return Err(GraphError::Unsupported(format!(
-                "the model is made for batches of {old} only; output `{}` of dimensions {before:?} does not \
-                 follow the batch size{lost}",
+                "the model is made for batches of {old} only; export it for any (in PyTorch dynamic_axes or \
+                 dynamic_shapes): output `{}` of dimensions {before:?} does not follow the batch \
+                 size{lost}",
                 output.name
             )));
         }
@@ -111,52 +112,155 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// Whether what a node reads grows with the batch and what it gives does not, sizes that it asks for
-/// apart.
-fn loses_batch(node: &Node, old_shapes: &Shapes, new_shapes: &Shapes) -> bool {
-    let follows = |name: &str| match (old_shapes.dims(name), new_shapes.dims(name)) {
-        (Ok(before), Ok(after)) => before != after,
-        _ => false,
-    };
-    let reads = node.inputs.iter().any(|name| follows(name));
-    reads && !matches!(&*node.op_type, "Shape" | "Size") && !node.outputs.iter().any(|n| follows(n))
+/// What is known of the graph's values at the batch size that it was exported for, and at another.
+struct Sizes {
+    old: usize,
+    new: usize,
+    at_old: Shapes,
+    at_new: Shapes,
 }
 
-/// The target with which a `Reshape` serves any batch size; `None` if it does already.
-fn freed_target(
-    graph: &Graph,
-    node: &Node,
-    old_shapes: &Shapes,
-    new_shapes: &Shapes,
-    (old, new): (usize, usize),
-) -> Result<Option<Vec<i64>>, GraphError> {
-    let (Some(data), Some(target)) = (node.input(0), node.input(1)) else {
-        return Ok(None);
-    };
-    let Some(target) = graph.initializers.get(target).and_then(Tensor::to_i64) else {
-        return Ok(None);
-    };
-    let (before, after) = (old_shapes.dims(data)?, new_shapes.dims(data)?);
-    if before == after || matches!(target.first(), None | Some(0 | -1)) {
-        return Ok(None);
+impl Sizes {
+    /// Dimensions at both batch sizes.
+    fn dims(&self, name: &str) -> Result<(&[usize], &[usize]), GraphError> {
+        Ok((self.at_old.dims(name)?, self.at_new.dims(name)?))
     }
-    let output = old_shapes.dims(node.output(0).unwrap_or_default())?;
-    let grows = |was: usize, is: usize| was as u128 * new as u128 == is as u128 * old as u128;
-    let leads = match (before.first(), after.first()) {
-        (Some(&was), Some(&is)) => grows(was, is),
-        _ => false,
+
+    /// Whether a value's dimensions depend on the batch size.
+    fn follows(&self, name: &str) -> bool {
+        self.dims(name).is_ok_and(|(before, after)| before != after)
+    }
+
+    /// Integers that are known before the graph runs and are the same at any batch size.
+    fn fixed_ints(&self, name: &str) -> Option<Vec<i64>> {
+        let value = self.at_old.constant(name)?;
+        (self.at_new.constant(name) == Some(value)).then(|| value.to_i64())?
+    }
+
+    /// Takes note of constants that were made for a node.
+    fn learn_constants(&mut self, graph: &Graph, node: &Node) {
+        for name in node.present_inputs() {
+            if let Some(tensor) = graph.initializers.get(name)
+                && self.at_new.info(name).is_err()
+            {
+                self.at_old.insert_constant(name, tensor.clone());
+                self.at_new.insert_constant(name, tensor.clone());
+            }
+        }
+    }
+
+    /// Whether what a node reads grows with the batch and what it gives does not, sizes that it asks for
+    /// apart.
+    fn loses_batch(&self, node: &Node) -> bool {
+        let reads = node.present_inputs().any(|name| self.follows(name));
+        let gives = node.present_outputs().any(|name| self.follows(name));
+        reads && !gives && !matches!(node.op_type.as_str(), "Shape" | "Size")
+    }
+}
+
+/// Gives a `Reshape` a target that serves any batch size, if its own does not.
+fn free_reshape(b: &mut Builder, node: &mut Node, sizes: &Sizes) -> Result<(), GraphError> {
+    let Some((data, target)) = data_and_target(node, sizes) else {
+        return Ok(());
     };
-    let fixed = !target.contains(&-1);
-    let mut freed: Vec<i64> = output.iter().map(|&d| d as i64).collect();
-    if leads && target[0] == old as i64 && before[0] == old {
-        freed = target;
-        freed[0] = 0;
-    } else if leads && (fixed || target[0] == old as i64) {
-        freed[0] = -1;
-    } else {
+    let (before, after) = sizes.dims(data)?;
+    if before == after {
+        return Ok(());
+    }
+    let output = sizes.at_old.dims(node.output(0).unwrap_or_default())?;
+    let Some((from, to)) = batch_axes((before, after), output, sizes) else {
         return Err(node.error(format!(
-            "its target {target:?} fixes the batch size {old} in a way that cannot be freed"
+            "its target {target:?} fixes the batch size {} in a way that cannot be freed",
+            sizes.old
         )));
+    };
+    if matches!(target[to], 0 | -1) {
+        return Ok(());
     }
-    Ok(Some(freed))
+    let mut freed = target;
+    if from == to && before[from] == sizes.old && output[to] == sizes.old {
+        freed[to] = 0;
+    } else {
+        freed = output.iter().map(|&d| d as i64).collect();
+        freed[to] = -1;
+    }
+    node.inputs[1] = b.ints(&freed);
+    node.attributes.remove("allowzero");
+    Ok(())
+}
+
+/// Which axis of a value follows the batch, and which one of it reshaped: the batch is the outermost part
+/// of either, with as many elements before it. Attention of PyTorch's has the words in front of it.
+fn batch_axes(
+    (before, after): (&[usize], &[usize]),
+    output: &[usize],
+    sizes: &Sizes,
+) -> Option<(usize, usize)> {
+    let count = |dims: &[usize]| dims.iter().map(|&d| d as u128).product::<u128>();
+    let mut grown = (0..before.len()).filter(|&axis| before[axis] != after[axis]);
+    let (from, None) = (grown.next()?, grown.next()) else {
+        return None;
+    };
+    let grows = before[from] as u128 * sizes.new as u128 == after[from] as u128 * sizes.old as u128;
+    let ahead = count(&before[..from]);
+    let to = (0..output.len()).find(|&axis| {
+        count(&output[..axis]) == ahead && output[axis].is_multiple_of(sizes.old.max(1))
+    })?;
+    grows.then_some((from, to))
+}
+
+/// Gives an `Expand` of what follows the batch a target that leaves the batch as it is.
+fn free_expand(b: &mut Builder, node: &mut Node, sizes: &Sizes) -> Result<(), GraphError> {
+    let Some((data, mut target)) = data_and_target(node, sizes) else {
+        return Ok(());
+    };
+    let (before, after) = sizes.dims(data)?;
+    if before != after && before.len() == target.len() && target[0] == sizes.old as i64 {
+        target[0] = 1;
+        node.inputs[1] = b.ints(&target);
+    }
+    Ok(())
+}
+
+/// What an operator of an input and a target reads; `None` where the target follows from the batch size,
+/// or is not known.
+fn data_and_target<'n>(node: &'n Node, sizes: &Sizes) -> Option<(&'n str, Vec<i64>)> {
+    Some((node.input(0)?, sizes.fixed_ints(node.input(1)?)?))
+}
+
+/// Repeats what a `Concat` joins to every sample, such as a class token. An export for one image has it
+/// once, and nothing that repeats it.
+fn free_concat(b: &mut Builder, node: &mut Node, sizes: &mut Sizes) -> Result<(), GraphError> {
+    let Some(other) = node.present_inputs().find(|name| sizes.follows(name)) else {
+        return Ok(());
+    };
+    let other = other.to_owned();
+    let (before, after) = sizes.dims(&other)?;
+    let rank = before.len();
+    let along = node.int("axis", 0)?;
+    let leads = before[0] == sizes.old && after[0] == sizes.new && before[1..] == after[1..];
+    if sizes.old != 1 || !leads || along == 0 || along == -(rank as i64) {
+        return Ok(());
+    }
+    for index in 0..node.inputs.len() {
+        let name = node.inputs[index].clone();
+        let dims = sizes.at_new.dims(&name)?;
+        if sizes.follows(&name) || dims.len() != rank || dims[0] != 1 {
+            continue;
+        }
+        let from = b.graph().nodes.len();
+        let part = vec![("start", 0.into()), ("end", 1.into())];
+        let batch = b.op(&format!("{name}/batch"), "Shape", &[&other], part);
+        let ones = b.ints(&vec![1; rank - 1]);
+        let axis = vec![("axis", 0.into())];
+        let target = b.op(&format!("{name}/target"), "Concat", &[&batch, &ones], axis);
+        let each = b.op(&format!("{name}/each"), "Expand", &[&name, &target], vec![]);
+        for node in &b.graph().nodes[from..] {
+            sizes.learn_constants(b.graph(), node);
+            infer::step(b.graph(), node, &mut sizes.at_old)?;
+            infer::step(b.graph(), node, &mut sizes.at_new)?;
+        }
+        node.inputs[index] = each;
+    }
+    Ok(())
 }

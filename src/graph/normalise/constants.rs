@@ -1,7 +1,10 @@
 //! Constant nodes become initializers under the name of their output, so that a weight which a
-//! writer put into a Constant node is found by that name.
+//! writer put into a Constant node is found by that name; scales that are joined of such constants become
+//! one.
 
-use crate::graph::{Attribute, Graph, GraphError, Node};
+use std::collections::HashMap;
+
+use crate::graph::{Attribute, Builder, Graph, GraphError, Node};
 use crate::onnx::Tensor;
 
 pub(super) fn hoist(graph: &mut Graph) -> Result<(), GraphError> {
@@ -22,6 +25,52 @@ pub(super) fn hoist(graph: &mut Graph) -> Result<(), GraphError> {
         }
     }
     Ok(())
+}
+
+/// Joins the scales of a `Resize` that PyTorch's older exporter writes as a `Concat` of two constants.
+/// Float constants are not folded elsewhere, as they might be weights; these cannot.
+pub(super) fn join_scales(graph: &mut Graph) {
+    let producers: HashMap<&str, &Node> = graph
+        .nodes
+        .iter()
+        .filter(|node| node.is("Concat"))
+        .filter_map(|node| Some((node.output(0)?, node)))
+        .collect();
+    let mut joined = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let place = match node.op_type.as_str() {
+            _ if !node.domain.is_empty() => continue,
+            "Resize" => 2,
+            "Upsample" => 1,
+            _ => continue,
+        };
+        let scales = node.input(place).and_then(|name| producers.get(name));
+        if let Some(tensor) = scales.and_then(|concat| joint(graph, concat)) {
+            joined.push((index, place, tensor));
+        }
+    }
+    let mut builder = Builder::new(graph);
+    for (index, place, tensor) in joined {
+        let name = builder.constant(tensor);
+        builder.graph_mut().nodes[index].inputs[place] = name;
+    }
+}
+
+/// The vector that a `Concat` of initializers makes.
+fn joint(graph: &Graph, concat: &Node) -> Option<Tensor> {
+    let parts = concat
+        .inputs
+        .iter()
+        .map(|name| graph.initializers.get(name));
+    let parts: Vec<&Tensor> = parts.collect::<Option<_>>()?;
+    let dtype = parts.first()?.dtype;
+    let vectors = parts.iter().all(|t| t.dims.len() == 1 && t.dtype == dtype);
+    let data: Vec<u8> = parts.iter().flat_map(|t| t.data.iter().copied()).collect();
+    vectors.then(|| Tensor {
+        dtype,
+        dims: vec![parts.iter().map(|t| t.dims[0]).sum()],
+        data: data.into(),
+    })
 }
 
 fn value(node: &Node) -> Result<Tensor, GraphError> {

@@ -1,7 +1,7 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
-//! (Identity and Dropout go), `opset` (nodes are raised to opset 21, some by `rewrite`).
+//! (Identity and Dropout go), `constants` again (joined scales), `opset` (nodes are raised to opset 21, some by `rewrite`).
 //! [`to_float32`] and [`free_batch`] go further where that is needed.
 
 mod adapted;
@@ -34,6 +34,7 @@ pub fn normalise(graph: &mut Graph) -> Result<(), GraphError> {
     let mut work = graph.clone();
     constants::hoist(&mut work)?;
     identity::remove(&mut work)?;
+    constants::join_scales(&mut work);
     opset::raise(&mut work)?;
     work.sort()?;
     *graph = work;

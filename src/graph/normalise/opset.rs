@@ -40,6 +40,7 @@ pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
         .chain(graph.outputs.iter().map(|o| &o.name))
         .cloned()
         .collect();
+    let rows_of_weights = rows_of_weights(graph);
     let mut builder = Builder::new(graph);
     let nodes = std::mem::take(&mut builder.graph_mut().nodes);
     let mut raise = Raise {
@@ -47,6 +48,7 @@ pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
         ranks,
         float,
         read,
+        rows_of_weights,
         builder,
     };
     for node in nodes {
@@ -66,6 +68,8 @@ struct Raise<'g> {
     float: DataType,
     /// Values that a node or the graph's outputs read.
     read: HashSet<String>,
+    /// Values that are computed from initializers alone and whose first dimension is 1.
+    rows_of_weights: HashSet<String>,
     builder: Builder<'g>,
 }
 
@@ -132,7 +136,11 @@ impl Raise<'_> {
             }
             "Scatter" => node.op_type = "ScatterElements".to_owned(),
             "Softmax" | "LogSoftmax" | "Hardmax" => return self.old_softmax(node),
-            "BatchNormalization" => batch_norm(&mut node, from, &self.read)?,
+            "BatchNormalization" => {
+                let of_weights = |x| self.rows_of_weights.contains(x);
+                let of_weights = node.input(0).is_some_and(of_weights);
+                batch_norm(&mut node, (from, of_weights), &self.read)?;
+            }
             "GridSample" => {
                 let mode = match node.string("mode", "bilinear")? {
                     "bilinear" => "linear",
@@ -276,19 +284,53 @@ impl Raise<'_> {
     }
 }
 
-/// The statistics that training mode puts out are dropped; reading them is refused.
-fn batch_norm(node: &mut Node, from: i64, read: &HashSet<String>) -> Result<(), GraphError> {
-    if from >= 14 && node.int("training_mode", 0)? != 0 {
+/// The statistics that training mode puts out are dropped; reading them is refused, and so is training
+/// mode, but where it standardises weights laid out as one sample: that is InstanceNormalization (NFNet,
+/// BiT; S. Qiao et al., "Weight Standardization", 2019).
+fn batch_norm(
+    node: &mut Node,
+    (from, of_weights): (i64, bool),
+    read: &HashSet<String>,
+) -> Result<(), GraphError> {
+    let training = from >= 14 && node.int("training_mode", 0)? != 0;
+    if training && !of_weights {
         return Err(
             node.error("it is in training mode (training_mode=1); export the model for inference")
         );
     }
     node.attributes.remove("training_mode");
+    if training {
+        node.op_type = "InstanceNormalization".to_owned();
+        node.inputs.truncate(3);
+        node.attributes.remove("momentum");
+    }
     if let Some(used) = node.present_outputs().skip(1).find(|o| read.contains(*o)) {
         return Err(node.error(format!("its training output `{used}` is used")));
     }
     node.outputs.truncate(1);
     Ok(())
+}
+
+/// Values that are computed from initializers alone and whose first dimension is 1, as far as that is plain.
+fn rows_of_weights(graph: &Graph) -> HashSet<String> {
+    let mut constant: HashSet<&str> = graph.initializers.keys().map(String::as_str).collect();
+    let mut rows: HashSet<String> = HashSet::new();
+    let leads =
+        |name: &String, tensor: &Tensor| (tensor.dims.first() == Some(&1)).then(|| name.clone());
+    rows.extend(graph.initializers.iter().filter_map(|(n, t)| leads(n, t)));
+    for node in &graph.nodes {
+        if !node.present_inputs().all(|name| constant.contains(name)) {
+            continue;
+        }
+        constant.extend(node.present_outputs());
+        let target = node
+            .input(1)
+            .and_then(|t| graph.initializers.get(t)?.to_i64());
+        if node.is("Reshape") && target.is_some_and(|t| t.first() == Some(&1)) {
+            rows.extend(node.present_outputs().map(str::to_owned));
+        }
+    }
+    rows
 }
 
 fn set_input(node: &mut Node, index: usize, name: String) {

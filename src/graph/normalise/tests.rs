@@ -155,6 +155,40 @@ fn batch_norm_in_training_mode_is_refused_and_unused_statistics_are_dropped() {
 }
 
 #[test]
+fn standardised_weights_become_instance_normalisation() {
+    let nodes = vec![
+        Node::new("r", "Reshape", &["w", "row"], &["r"]),
+        Node::new(
+            "n",
+            "BatchNormalization",
+            &["r", "s", "b", "m", "v"],
+            &["n", "m2", "v2"],
+        )
+        .with("training_mode", 1),
+        Node::new("k", "Reshape", &["n", "kernel"], &["k"]),
+        Node::new("y", "Conv", &["x", "k"], &["y"]),
+    ];
+    let mut g = graph(17, &[1, 2, 3, 3], nodes);
+    let weight: Vec<f32> = (0..12).map(|i| (i * i % 7) as f32).collect();
+    g.initializers
+        .insert("w".to_owned(), Tensor::f32(&[3, 2, 2, 1], &weight));
+    for name in ["s", "b", "m", "v"] {
+        g.initializers
+            .insert(name.to_owned(), Tensor::f32(&[3], &[1.0, 2.0, 0.5]));
+    }
+    g.initializers
+        .insert("row".to_owned(), Tensor::i64s(&[1, 3, -1]));
+    g.initializers
+        .insert("kernel".to_owned(), Tensor::i64s(&[3, 2, 2, 1]));
+    normalise(&mut g).unwrap();
+    assert_eq!(
+        names(&g),
+        ["Reshape", "InstanceNormalization", "Reshape", "Conv"]
+    );
+    assert_eq!(g.nodes[1].inputs, ["r", "s", "b"]);
+}
+
+#[test]
 fn a_softmax_over_the_last_axis_stays_one_node() {
     let flat = || Node::new("f", "Flatten", &["x"], &["f"]);
     let softmax = |from| Node::new("s", "Softmax", &[from], &["y"]);
@@ -240,6 +274,54 @@ fn a_model_of_fixed_batch_runs_at_any_batch_once_freed() {
 }
 
 #[test]
+fn targets_that_are_computed_and_expansions_are_freed_and_class_tokens_repeated() {
+    let axis = |node: Node, axis: i64| node.with("axis", axis);
+    let nodes = vec![
+        // As the older exporter writes a target of numbers, unless it folds them.
+        axis(Node::new("t", "Concat", &["one", "four", "six"], &["t"]), 0),
+        Node::new("r", "Reshape", &["x", "t"], &["r"]),
+        Node::new("e", "Expand", &["r", "t"], &["e"]),
+        axis(
+            Node::new("c", "Concat", &["token", "e", "token"], &["c"]),
+            1,
+        ),
+        Node::new("a", "Add", &["c", "places"], &["y"]),
+    ];
+    let mut g = graph(21, &[1, 4, 3, 2], nodes);
+    for (name, value) in [("one", 1), ("four", 4), ("six", 6)] {
+        g.initializers
+            .insert(name.to_owned(), Tensor::i64s(&[value]));
+    }
+    let token: Vec<f32> = (0..6).map(|i| i as f32).collect();
+    g.initializers
+        .insert("token".to_owned(), Tensor::f32(&[1, 1, 6], &token));
+    let places = Tensor::f32(&[1, 6, 6], &[0.5; 36]);
+    g.initializers.insert("places".to_owned(), places);
+    free_batch(&mut g).unwrap();
+    for batch in [1, 5] {
+        let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
+        let shapes = infer_shapes(&g, &inputs).unwrap();
+        assert_eq!(shapes.dims("y").unwrap(), [batch, 6, 6]);
+    }
+}
+
+#[test]
+fn scales_joined_of_constants_become_one() {
+    let nodes = vec![
+        Node::new("s", "Concat", &["ones", "twos"], &["s"]).with("axis", 0),
+        Node::new("y", "Resize", &["x", "", "s"], &["y"]),
+    ];
+    let mut g = graph(17, &[1, 1, 2, 2], nodes);
+    for (name, value) in [("ones", 1.0), ("twos", 2.0)] {
+        g.initializers
+            .insert(name.to_owned(), Tensor::f32(&[2], &[value; 2]));
+    }
+    normalise(&mut g).unwrap();
+    let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
+    assert_eq!(shapes.dims("y").unwrap(), [1, 1, 4, 4]);
+}
+
+#[test]
 fn shared_models_fixed_to_one_image_are_freed() {
     let Some(folder) = shared() else { return };
     for (path, expected) in fixture("models.json").as_object().unwrap() {
@@ -259,12 +341,29 @@ fn shared_models_fixed_to_one_image_are_freed() {
 }
 
 #[test]
-fn a_batch_hidden_behind_other_axes_is_refused_and_the_graph_left_alone() {
-    let nodes = vec![
-        Node::new("p", "Transpose", &["x"], &["p"]).with("perm", vec![1, 0, 2, 3]),
-        Node::new("r", "Reshape", &["p", "t"], &["y"]),
-    ];
-    let mut g = reshaped(&[4, 6], nodes);
+fn a_batch_behind_the_words_is_freed_and_one_in_their_midst_refused() {
+    // Attention as PyTorch lays it out: words, batch · heads, channels.
+    let nodes = |target| {
+        vec![
+            Node::new("p", "Transpose", &["x"], &["p"]).with("perm", vec![1, 0, 2, 3]),
+            Node::new("r", "Reshape", &["p", "t"], &["r"]),
+            Node::new("q", "Transpose", &["r"], &["q"]).with("perm", vec![1, 0, 2]),
+            Node::new("s", "Reshape", &["q", target], &["y"]),
+        ]
+    };
+    let mut g = reshaped(&[4, 3, 2], nodes("whole"));
+    g.initializers
+        .insert("whole".to_owned(), Tensor::i64s(&[1, 24]));
+    free_batch(&mut g).unwrap();
+    for batch in [1, 5] {
+        let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
+        let shapes = infer_shapes(&g, &inputs).unwrap();
+        assert_eq!(shapes.dims("r").unwrap(), [4, 3 * batch, 2]);
+        assert_eq!(shapes.dims("y").unwrap(), [batch, 24]);
+    }
+    let mut g = reshaped(&[2, 6, 2], nodes("whole"));
+    g.initializers
+        .insert("whole".to_owned(), Tensor::i64s(&[1, 24]));
     let before = g.clone();
     let error = free_batch(&mut g).unwrap_err().to_string();
     assert!(error.contains("`r` (Reshape)"), "{error}");
