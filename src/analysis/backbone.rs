@@ -4,7 +4,8 @@
 //! passes and after which no convolution larger than 1×1 follows: a pooling of the whole map, a
 //! flattening, or a reshape to two dimensions. The pools of squeeze-and-excitation branches are
 //! not on every path. Where nothing weighted follows the collapse (SqueezeNet), the convolution
-//! before it is the classifier.
+//! before it is the classifier. A network without a map at the end, such as a vision transformer, ends
+//! with the vector that its last dense layer reads.
 
 use crate::graph::{Attribute, Dim, Graph, Node, Value};
 use crate::onnx::DataType;
@@ -40,7 +41,8 @@ pub struct ImageInput {
 /// The part of a network before its classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backbone {
-    /// Name of the last feature map, a value of rank 4.
+    /// Name of the last feature map, a value of rank 4, or of the vector in its place, [N, channels], whose
+    /// height and width count as 1.
     pub features: String,
     /// Channels of the feature map.
     pub channels: usize,
@@ -84,7 +86,11 @@ pub(super) fn find(
     let flow = flow.ok_or_else(|| missing("no output depends on the image input".to_owned()))?;
     let features = match wish {
         Some(value) => wished(index, flow, value)?,
-        None => search(index, shapes, flow)?,
+        None => search(index, shapes, flow)
+            .ok()
+            .filter(|map| matches!(shapes.rank(map), Some(2 | 4) | None))
+            .or_else(|| vector(index, shapes, flow))
+            .map_or_else(|| search(index, shapes, flow), Ok)?,
     };
     let fail = |reason: String| match wish {
         Some(value) => BackboneError::BadFeatures {
@@ -96,25 +102,22 @@ pub(super) fn find(
     if index.producer(features).is_none() {
         return Err(fail("it is no node's output".to_owned()));
     }
-    let dims = match shapes.get(features) {
-        Some(shape) if shape.dims.len() == 4 => &shape.dims,
-        Some(shape) => return Err(fail(format!("its rank is {}, not 4", shape.dims.len()))),
-        None => return Err(fail("its shape is not known".to_owned())),
-    };
     let layout = layout_of(index, features, input.layout);
-    let (c, h, w) = match layout {
-        Layout::Nchw => (1, 2, 3),
-        Layout::Nhwc => (3, 1, 2),
+    let one = Dim::Known(1);
+    let [c, h, w] = match (shapes.get(features).map(|s| s.dims.as_slice()), layout) {
+        (Some([_, c]), _) => [c, &one, &one],
+        (Some([_, c, h, w]), Layout::Nchw) | (Some([_, h, w, c]), Layout::Nhwc) => [c, h, w],
+        (Some(dims), _) => return Err(fail(format!("its rank is {}, not 4 or 2", dims.len()))),
+        (None, _) => return Err(fail("its shape is not known".to_owned())),
     };
     let known = |d: &Dim| match d {
         Dim::Known(v) => Some(*v),
         Dim::Symbolic(_) => None,
     };
     Ok(Backbone {
-        channels: known(&dims[c])
-            .ok_or_else(|| fail("its number of channels is not known".to_owned()))?,
-        height: known(&dims[h]),
-        width: known(&dims[w]),
+        channels: known(c).ok_or_else(|| fail("its number of channels is not known".to_owned()))?,
+        height: known(h),
+        width: known(w),
         layout,
         input,
         features: features.to_owned(),
@@ -171,6 +174,17 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
         features = index.before(input, &["Dropout", "Identity"]);
     }
     Ok(features)
+}
+
+/// What the last dense layer on every path reads, if that is a vector per image.
+fn vector<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<&'g str> {
+    let dense = |&i: &usize| {
+        let node = index.node(i);
+        (node.is("Gemm") || node.is("MatMul")) && is_weighted(index, node)
+    };
+    let last = flow.chain.iter().copied().filter(dense).max()?;
+    let value = index.before(index.node(last).input(0)?, &["Dropout", "Identity"]);
+    (shapes.rank(value) == Some(2)).then_some(value)
 }
 
 /// The input of the convolution that gives the class scores whose map is `scores`, if there is

@@ -8,7 +8,7 @@ use crate::graph::GraphError;
 pub enum BackboneError {
     /// No feature map before a classifier was found.
     #[error(
-        "no feature map of shape [N, C, H, W] before the classifier was found: {reason}; \
+        "no feature map [N, C, H, W] or vector [N, C] before the classifier was found: {reason}; \
          name it with --features, or keep the model's own head with --head keep"
     )]
     NoFeatures {

@@ -197,27 +197,57 @@ fn a_feature_map_may_be_named() {
     let a = of("stem/bn").unwrap();
     assert_eq!(a.candidates.layers, 1);
     assert_sums_agree(&a);
-    for (value, reason) in [
-        ("se/conv", "passes it by"),
-        ("nowhere", "defines"),
-        ("squeeze", "rank is 2"),
-    ] {
+    let vector = of("squeeze").unwrap();
+    let backbone = vector.backbone().unwrap();
+    assert_eq!((backbone.height, backbone.width), (Some(1), Some(1)));
+    for (value, reason) in [("se/conv", "passes it by"), ("nowhere", "defines")] {
         let error = of(value).unwrap_err();
         assert!(error.is_bad_input());
         assert!(error.to_string().contains(reason), "{error}");
     }
 }
 
-#[test]
-fn a_model_without_a_feature_map_is_analysed_with_its_last_layer_as_classifier() {
+/// Patches of an image mixed as tokens, [N, 8, 4].
+fn tokens() -> (nets::Net, String) {
     let mut n = Net::new(["N", "3", "4", "4"]);
     let mut x = n.conv("patches", "x", [8, 3, 1, 1]);
     let shape = n.ints("shape", &[0, 8, 16]);
     x = n.op("tokens", "Reshape", &[&x, &shape], &[]);
     let weight = n.weight("mix.w", &[16, 4]);
     x = n.op("mix", "MatMul", &[&x, &weight], &[]);
+    (n, x)
+}
+
+#[test]
+fn a_network_of_tokens_ends_with_the_vector_that_its_last_layer_reads() {
+    let (mut n, mut x) = tokens();
     x = n.op("flat", "Flatten", &[&x], &[]);
+    x = n.op("dropped", "Dropout", &[&x], &[]);
     x = n.gemm("fc", &x, 32, 5);
+    let a = analyse(&n.output(&x));
+    let backbone = a.backbone().unwrap();
+    assert_eq!(
+        (backbone.features.as_str(), backbone.channels),
+        ("flat", 32)
+    );
+    assert_eq!((backbone.height, backbone.width), (Some(1), Some(1)));
+    assert_eq!(blocks(&a), ["block1: patches mix", "classifier: fc"]);
+    assert!(a.warnings.is_empty(), "{:?}", a.warnings);
+    let (mut n, x) = tokens();
+    let x = n.op("flat", "Flatten", &[&x], &[]);
+    let options = AnalyzeOptions {
+        features: Some("tokens".to_owned()),
+        ..AnalyzeOptions::default()
+    };
+    let error = Analysis::of_graph(&n.output(&x), &[], &options).unwrap_err();
+    assert!(error.to_string().contains("rank is 3"), "{error}");
+}
+
+#[test]
+fn a_model_without_a_feature_map_is_analysed_with_its_last_layer_as_classifier() {
+    let (mut n, mut x) = tokens();
+    x = n.dense("fc", &x, 4, 5);
+    x = n.op("mean", "ReduceMean", &[&x], &[("axes", &[1])]);
     let a = analyse(&n.output(&x));
     let error = a.backbone().unwrap_err();
     assert!(error.to_string().contains("--head keep"), "{error}");

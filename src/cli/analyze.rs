@@ -37,7 +37,8 @@ pub struct AnalyzeArgs {
     /// Length of the window of the strategy `windows`, in layers
     #[arg(long, value_name = "LAYERS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     window: u16,
-    /// Take this value as the last feature map instead of searching for it
+    /// Take this value, a feature map or a vector per image, as the last feature map instead of searching
+    /// for it
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
     /// Image size for models that leave it open: `224`, or `HEIGHTxWIDTH`

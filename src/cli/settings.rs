@@ -60,7 +60,8 @@ struct ChoiceArgs {
     /// Share of values dropped in the head `paper` while training
     #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = values::below_1)]
     dropout: f32,
-    /// Put the head on this value of the model instead of its last feature map
+    /// Put the head on this value of the model, a feature map or a vector per image, instead of its last
+    /// feature map
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
     /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
