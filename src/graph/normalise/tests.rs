@@ -361,13 +361,42 @@ fn a_batch_behind_the_words_is_freed_and_one_in_their_midst_refused() {
         assert_eq!(shapes.dims("r").unwrap(), [4, 3 * batch, 2]);
         assert_eq!(shapes.dims("y").unwrap(), [batch, 24]);
     }
-    let mut g = reshaped(&[2, 6, 2], nodes("whole"));
+    // With the words in front of it to the end, the batch is among the classes.
+    let mut g = reshaped(&[2, 12], nodes("whole"));
+    g.nodes[2] = Node::new("q", "Relu", &["r"], &["q"]);
     g.initializers
         .insert("whole".to_owned(), Tensor::i64s(&[1, 24]));
+    g.nodes[3] = Node::new("s", "Reshape", &["q", "whole"], &["y"]);
     let before = g.clone();
-    let error = free_batch(&mut g).unwrap_err().to_string();
-    assert!(error.contains("`r` (Reshape)"), "{error}");
+    assert!(free_batch(&mut g).is_err());
     assert_eq!(g, before);
+}
+
+#[test]
+fn a_batch_among_the_words_is_found_by_what_fits_behind_it() {
+    // [words, batch, channels] as [words · batch, channels] or [words, batch · channels]: only the first
+    // can be multiplied. PyTorch's attention, exported for one image.
+    let nodes = vec![
+        Node::new("p", "Transpose", &["x"], &["p"]).with("perm", vec![1, 0, 2, 3]),
+        Node::new("r", "Reshape", &["p", "rows"], &["r"]),
+        Node::new("m", "MatMul", &["r", "w"], &["m"]),
+        Node::new("b", "Reshape", &["m", "apart"], &["b"]),
+        Node::new("q", "Transpose", &["b"], &["y"]).with("perm", vec![1, 0, 2]),
+    ];
+    let mut g = graph(21, &[1, 4, 3, 2], nodes);
+    g.initializers
+        .insert("rows".to_owned(), Tensor::i64s(&[4, 6]));
+    g.initializers
+        .insert("apart".to_owned(), Tensor::i64s(&[4, 1, 5]));
+    g.initializers
+        .insert("w".to_owned(), Tensor::f32(&[6, 5], &[0.5; 30]));
+    free_batch(&mut g).unwrap();
+    for batch in [1, 5] {
+        let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
+        let shapes = infer_shapes(&g, &inputs).unwrap();
+        assert_eq!(shapes.dims("r").unwrap(), [4 * batch, 6]);
+        assert_eq!(shapes.dims("y").unwrap(), [batch, 4, 5]);
+    }
 }
 
 #[test]

@@ -1,30 +1,47 @@
 //! Models exported for one fixed batch size are freed from it.
 
+mod places;
+mod sizes;
+
 use std::collections::HashMap;
 
-use crate::graph::{Builder, Dim, Graph, GraphError, Node, Shapes, infer};
+use crate::graph::{Builder, Dim, Graph, GraphError, Node, infer};
+
+use places::{Place, Trail, places};
+use sizes::Sizes;
 
 /// Makes a normalised graph that was exported for a fixed batch size run at any: the first
 /// dimension of inputs and outputs becomes symbolic, `Reshape` targets that carry the old size
 /// in front get 0 or -1 there, those of `Expand` 1, and what is joined to every image, such as a class
 /// token, is repeated. A graph whose first dimension is free already is left alone.
 ///
-/// The limit: the batch must be the outermost part of one axis of every value that depends on it, as all
-/// common exporters lay it out. Each `Reshape` is held against shapes inferred at two batch sizes; one
-/// that hides the batch elsewhere is refused, and so are the graph's outputs if they do not follow
-/// the batch.
+/// The limit: the batch must be a part of one axis of every value that depends on it, as all common
+/// exporters lay it out. Each node is held against shapes inferred at two batch sizes. Where a `Reshape`
+/// leaves it open in which axis of its result the batch is, what fits all nodes behind it is taken. What
+/// hides the batch elsewhere is refused, and so are the graph's outputs if they do not follow the batch.
 ///
 /// # Errors
 /// When shapes cannot be inferred, or a node fixes the batch in another way; the graph is then
 /// unchanged.
 pub fn free_batch(graph: &mut Graph) -> Result<(), GraphError> {
-    let mut freed = graph.clone();
-    free(&mut freed)?;
-    *graph = freed;
-    Ok(())
+    let mut trail = Trail::new(graph.nodes.len());
+    // What is told when no way fits is why the likeliest one does not.
+    let mut first = None;
+    loop {
+        let mut freed = graph.clone();
+        let Err(error) = free(&mut freed, &mut trail) else {
+            *graph = freed;
+            return Ok(());
+        };
+        let error = first.take().unwrap_or(error);
+        if !trail.turn_back() {
+            return Err(error);
+        }
+        first = Some(error);
+    }
 }
 
-fn free(graph: &mut Graph) -> Result<(), GraphError> {
+fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
     let first = |dims: &Option<Vec<Dim>>| match dims.as_deref() {
         Some([Dim::Known(d), ..]) => Some(*d),
         _ => None,
@@ -60,12 +77,8 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
         }
         at_new.insert(input.name.clone(), known);
     }
-    let mut sizes = Sizes {
-        old,
-        new,
-        at_old: infer::start(graph, &at_old)?,
-        at_new: infer::start(graph, &at_new)?,
-    };
+    let shapes = [infer::start(graph, &at_old)?, infer::start(graph, &at_new)?];
+    let mut sizes = Sizes::new([old, new], shapes);
     let mut builder = Builder::new(graph);
     let nodes = std::mem::take(&mut builder.graph_mut().nodes);
     let mut lost = None;
@@ -73,7 +86,7 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
         infer::step(builder.graph(), &node, &mut sizes.at_old)?;
         match node.op_type.as_str() {
             _ if !node.domain.is_empty() => {}
-            "Reshape" => free_reshape(&mut builder, &mut node, &sizes)?,
+            "Reshape" => free_reshape(&mut builder, &mut node, &mut sizes, trail)?,
             "Expand" => free_expand(&mut builder, &mut node, &sizes)?,
             "Concat" => free_concat(&mut builder, &mut node, &mut sizes)?,
             _ => {}
@@ -85,6 +98,7 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
                  dynamic_axes or dynamic_shapes): {e}"
             ))
         })?;
+        sizes.carry(&node);
         if lost.is_none() && sizes.loses_batch(&node) {
             lost = Some(format!("`{}` ({})", node.name, node.op_type));
         }
@@ -93,7 +107,9 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
     for output in &mut graph.outputs {
         let before = sizes.at_old.dims(&output.name)?;
         let after = sizes.at_new.dims(&output.name)?;
-        if before.first() != Some(&old) || after.first() != Some(&new) {
+        let first = Place { axis: 0, ahead: 1 };
+        let leads = before.first() == Some(&old) && after.first() == Some(&new);
+        if !leads || sizes.place(&output.name) != Some(first) {
             let lost = lost.map_or(String::new(), |node| {
                 format!(": the first whose result does not is {node}")
             });
@@ -112,101 +128,43 @@ fn free(graph: &mut Graph) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// What is known of the graph's values at the batch size that it was exported for, and at another.
-struct Sizes {
-    old: usize,
-    new: usize,
-    at_old: Shapes,
-    at_new: Shapes,
-}
-
-impl Sizes {
-    /// Dimensions at both batch sizes.
-    fn dims(&self, name: &str) -> Result<(&[usize], &[usize]), GraphError> {
-        Ok((self.at_old.dims(name)?, self.at_new.dims(name)?))
-    }
-
-    /// Whether a value's dimensions depend on the batch size.
-    fn follows(&self, name: &str) -> bool {
-        self.dims(name).is_ok_and(|(before, after)| before != after)
-    }
-
-    /// Integers that are known before the graph runs and are the same at any batch size.
-    fn fixed_ints(&self, name: &str) -> Option<Vec<i64>> {
-        let value = self.at_old.constant(name)?;
-        (self.at_new.constant(name) == Some(value)).then(|| value.to_i64())?
-    }
-
-    /// Takes note of constants that were made for a node.
-    fn learn_constants(&mut self, graph: &Graph, node: &Node) {
-        for name in node.present_inputs() {
-            if let Some(tensor) = graph.initializers.get(name)
-                && self.at_new.info(name).is_err()
-            {
-                self.at_old.insert_constant(name, tensor.clone());
-                self.at_new.insert_constant(name, tensor.clone());
-            }
-        }
-    }
-
-    /// Whether what a node reads grows with the batch and what it gives does not, sizes that it asks for
-    /// apart.
-    fn loses_batch(&self, node: &Node) -> bool {
-        let reads = node.present_inputs().any(|name| self.follows(name));
-        let gives = node.present_outputs().any(|name| self.follows(name));
-        reads && !gives && !matches!(node.op_type.as_str(), "Shape" | "Size")
-    }
-}
-
 /// Gives a `Reshape` a target that serves any batch size, if its own does not.
-fn free_reshape(b: &mut Builder, node: &mut Node, sizes: &Sizes) -> Result<(), GraphError> {
+fn free_reshape(
+    b: &mut Builder,
+    node: &mut Node,
+    sizes: &mut Sizes,
+    trail: &mut Trail,
+) -> Result<(), GraphError> {
     let Some((data, target)) = data_and_target(node, sizes) else {
         return Ok(());
     };
-    let (before, after) = sizes.dims(data)?;
-    if before == after {
+    let output = node.output(0).unwrap_or_default().to_owned();
+    if !sizes.follows(data) {
         return Ok(());
     }
-    let output = sizes.at_old.dims(node.output(0).unwrap_or_default())?;
-    let Some((from, to)) = batch_axes((before, after), output, sizes) else {
+    let (before, _) = sizes.dims(data)?;
+    let dims = sizes.at_old.dims(&output)?;
+    let from = sizes.place(data);
+    let places = from.map_or(Vec::new(), |from| places(before, from, dims, sizes.old));
+    let Some((from, &to)) = from.zip(trail.choose(&places)) else {
         return Err(node.error(format!(
             "its target {target:?} fixes the batch size {} in a way that cannot be freed",
             sizes.old
         )));
     };
-    if matches!(target[to], 0 | -1) {
-        return Ok(());
+    if !matches!(target[to.axis], 0 | -1) {
+        let mut freed = target;
+        if from == to && before[from.axis] == sizes.old && dims[to.axis] == sizes.old {
+            freed[to.axis] = 0;
+        } else {
+            freed = dims.iter().map(|&d| d as i64).collect();
+            freed[to.axis] = -1;
+        }
+        node.inputs[1] = b.ints(&freed);
+        node.attributes.remove("allowzero");
     }
-    let mut freed = target;
-    if from == to && before[from] == sizes.old && output[to] == sizes.old {
-        freed[to] = 0;
-    } else {
-        freed = output.iter().map(|&d| d as i64).collect();
-        freed[to] = -1;
-    }
-    node.inputs[1] = b.ints(&freed);
-    node.attributes.remove("allowzero");
+    sizes.set_ahead(output, to.ahead);
     Ok(())
-}
-
-/// Which axis of a value follows the batch, and which one of it reshaped: the batch is the outermost part
-/// of either, with as many elements before it. Attention of PyTorch's has the words in front of it.
-fn batch_axes(
-    (before, after): (&[usize], &[usize]),
-    output: &[usize],
-    sizes: &Sizes,
-) -> Option<(usize, usize)> {
-    let count = |dims: &[usize]| dims.iter().map(|&d| d as u128).product::<u128>();
-    let mut grown = (0..before.len()).filter(|&axis| before[axis] != after[axis]);
-    let (from, None) = (grown.next()?, grown.next()) else {
-        return None;
-    };
-    let grows = before[from] as u128 * sizes.new as u128 == after[from] as u128 * sizes.old as u128;
-    let ahead = count(&before[..from]);
-    let to = (0..output.len()).find(|&axis| {
-        count(&output[..axis]) == ahead && output[axis].is_multiple_of(sizes.old.max(1))
-    })?;
-    grows.then_some((from, to))
 }
 
 /// Gives an `Expand` of what follows the batch a target that leaves the batch as it is.
