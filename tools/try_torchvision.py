@@ -3,8 +3,8 @@
 
 usage: try_torchvision.py [--ftsurgery PATH] [--work FOLDER] [--doc docs/exporters.md] [NAME ...]
 
-For each network (those in NETWORKS, or those named; `timm:NAME` is one of timm's) with random weights
-and ten classes: exported by both of PyTorch's exporters, `ftsurgery gradients` of all parameters on two
+For each network (those in NETWORKS, or those named; `timm:NAME` is one of timm's, `timm` those in TIMM)
+with random weights and ten classes: exported by both of PyTorch's exporters, `ftsurgery gradients` of all parameters on two
 random images, and the same by PyTorch in double precision. Told is, for the parameter that is worst,
 the norm of the difference over that of the gradient, and what PyTorch's own float32 gradients are off;
 the smallest of four batches each. A ReLU whose input is nearly nothing may be active in one precision
@@ -44,6 +44,19 @@ NETWORKS = """alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_
     maxvit_t mnasnet1_0 mobilenet_v2 mobilenet_v3_small mobilenet_v3_large regnet_x_400mf regnet_y_400mf
     resnet18 resnet50 resnext50_32x4d shufflenet_v2_x1_0 squeezenet1_1 swin_t swin_v2_t vgg11_bn vit_b_32
     wide_resnet50_2""".split()
+# Those of timm that are told of in docs/exporters.md.
+TIMM = """beit_base_patch16_224 botnet26t_256 cait_xxs24_224 coat_tiny coatnet_nano_rw_224 convit_tiny
+    convmixer_768_32 convnextv2_atto crossvit_tiny_240 cspresnet50 davit_tiny
+    deit_tiny_distilled_patch16_224 densenetblur121d dla34 dpn48b ecaresnet26t edgenext_xx_small
+    efficientformer_l1 efficientvit_b0 ese_vovnet19b_dw eva02_tiny_patch14_224 fastvit_t8
+    focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 gmlp_s16_224 hardcorenas_a hgnetv2_b0
+    hrnet_w18_small inception_next_atto inception_resnet_v2 inception_v4 lambda_resnet26t levit_128s
+    mambaout_femto maxxvit_rmlp_nano_rw_256 mixer_s32_224 mixnet_s mobilenetv4_conv_small mobilevit_xxs
+    mobilevitv2_050 nest_tiny nfnet_l0 pit_ti_224 poolformer_s12 pvt_v2_b0 rdnet_tiny regnetz_b16
+    repghostnet_050 repvgg_a0 res2net50_26w_4s resmlp_12_224 resnetblur50 resnetv2_50 resnetv2_50x1_bit
+    rexnet_100 selecsls42 sequencer2d_s seresnet50 skresnet18 starnet_s1 swiftformer_xs tiny_vit_5m_224
+    tinynet_e tresnet_m twins_svt_small visformer_tiny vit_relpos_small_patch16_224 vit_tiny_patch16_224
+    volo_d1_224 vovnet39a xception41 xcit_nano_12_p16_224""".split()
 # These pool to a fixed size, which the older exporter writes only where it divides the map's.
 LARGE = ["alexnet", "vgg11_bn"]
 CLASSES = 10
@@ -196,7 +209,8 @@ def main():
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     rows = [["network", "pixels", "form", "compared", "ftsurgery", "PyTorch, float32"], ["---"] * 6]
-    for name in args.names:
+    every = [each for name in args.names for each in ([f"timm:{n}" for n in TIMM] if name == "timm" else [name])]
+    for name in every:
         try:
             network, size = built(name)
         except Exception as e:

@@ -86,11 +86,10 @@ pub(super) fn find(
     let flow = flow.ok_or_else(|| missing("no output depends on the image input".to_owned()))?;
     let features = match wish {
         Some(value) => wished(index, flow, value)?,
-        None => search(index, shapes, flow)
-            .ok()
-            .filter(|map| matches!(shapes.rank(map), Some(2 | 4) | None))
-            .or_else(|| vector(index, shapes, flow))
-            .map_or_else(|| search(index, shapes, flow), Ok)?,
+        None => match search(index, shapes, flow) {
+            Ok(map) if matches!(shapes.rank(map), Some(2 | 4) | None) => map,
+            found => vector(index, shapes, flow).map_or(found, Ok)?,
+        },
     };
     let fail = |reason: String| match wish {
         Some(value) => BackboneError::BadFeatures {

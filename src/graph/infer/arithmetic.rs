@@ -68,7 +68,10 @@ pub(super) fn compute(
     inputs: &[Option<&Tensor>],
 ) -> Result<Option<Numbers>, GraphError> {
     let input = |i: usize| inputs.get(i).copied().flatten();
-    let kind = op.node.op_type.as_str();
+    let kind = match op.node.op_type.as_str() {
+        "Mod" if op.node.int("fmod", 0)? != 0 => "fmod",
+        kind => kind,
+    };
     let values = match kind {
         "ConstantOfShape" => {
             let fill = match op.node.attributes.get("value") {
@@ -108,10 +111,7 @@ pub(super) fn compute(
             })
         })(),
         _ if inputs.len() == 1 => input(0).and_then(|t| unary(kind, decode(t)?)),
-        _ if inputs.len() == 2 => {
-            let truncated = op.node.int("fmod", 0)? != 0;
-            (|| pairwise((kind, truncated), [input(0)?, input(1)?], output))()
-        }
+        _ if inputs.len() == 2 => (|| pairwise(kind, input(0)?, input(1)?, output))(),
         _ => None,
     };
     Ok(values)
@@ -142,11 +142,7 @@ fn unary(kind: &str, values: Numbers) -> Option<Numbers> {
     })
 }
 
-fn pairwise(
-    (kind, truncated): (&str, bool),
-    [x, y]: [&Tensor; 2],
-    output: &TensorInfo,
-) -> Option<Numbers> {
+fn pairwise(kind: &str, x: &Tensor, y: &Tensor, output: &TensorInfo) -> Option<Numbers> {
     // Operators of one input may have been given two.
     if broadcast(&x.dims, &y.dims)? != output.dims {
         return None;
@@ -164,8 +160,8 @@ fn pairwise(
                 "Sub" => i64::checked_sub,
                 "Mul" => i64::checked_mul,
                 "Div" => i64::checked_div,
-                // The sign is the divisor's, or with `fmod` the dividend's.
-                "Mod" if truncated => i64::checked_rem,
+                // The sign is the dividend's, that of `Mod` otherwise the divisor's.
+                "fmod" => i64::checked_rem,
                 "Mod" => |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
                 "Min" => |a, b| Some(a.min(b)),
                 "Max" => |a, b| Some(a.max(b)),

@@ -2,8 +2,6 @@
 //! writer put into a Constant node is found by that name; scales that are joined of such constants become
 //! one.
 
-use std::collections::HashMap;
-
 use crate::graph::{Attribute, Builder, Graph, GraphError, Node};
 use crate::onnx::Tensor;
 
@@ -30,12 +28,7 @@ pub(super) fn hoist(graph: &mut Graph) -> Result<(), GraphError> {
 /// Joins the scales of a `Resize` that PyTorch's older exporter writes as a `Concat` of two constants.
 /// Float constants are not folded elsewhere, as they might be weights; these cannot.
 pub(super) fn join_scales(graph: &mut Graph) {
-    let producers: HashMap<&str, &Node> = graph
-        .nodes
-        .iter()
-        .filter(|node| node.is("Concat"))
-        .filter_map(|node| Some((node.output(0)?, node)))
-        .collect();
+    let producers = graph.producers();
     let mut joined = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         let place = match node.op_type.as_str() {
@@ -45,7 +38,7 @@ pub(super) fn join_scales(graph: &mut Graph) {
             _ => continue,
         };
         let scales = node.input(place).and_then(|name| producers.get(name));
-        if let Some(tensor) = scales.and_then(|concat| joint(graph, concat)) {
+        if let Some(tensor) = scales.and_then(|&at| joint(graph, &graph.nodes[at])) {
             joined.push((index, place, tensor));
         }
     }
@@ -56,19 +49,18 @@ pub(super) fn join_scales(graph: &mut Graph) {
     }
 }
 
-/// The vector that a `Concat` of initializers makes.
+/// The vector that a `Concat` of float initializers makes.
 fn joint(graph: &Graph, concat: &Node) -> Option<Tensor> {
-    let parts = concat
-        .inputs
-        .iter()
-        .map(|name| graph.initializers.get(name));
-    let parts: Vec<&Tensor> = parts.collect::<Option<_>>()?;
+    let inputs = concat.inputs.iter().filter(|_| concat.is("Concat"));
+    let parts: Vec<&Tensor> = inputs
+        .map(|name| graph.initializers.get(name))
+        .collect::<Option<_>>()?;
     let dtype = parts.first()?.dtype;
-    let vectors = parts.iter().all(|t| t.dims.len() == 1 && t.dtype == dtype);
+    let fits = |t: &&Tensor| t.dims.len() == 1 && t.dtype == dtype && dtype.is_float();
     let data: Vec<u8> = parts.iter().flat_map(|t| t.data.iter().copied()).collect();
-    vectors.then(|| Tensor {
+    parts.iter().all(fits).then(|| Tensor {
         dtype,
-        dims: vec![parts.iter().map(|t| t.dims[0]).sum()],
+        dims: vec![data.len() / dtype.size()],
         data: data.into(),
     })
 }

@@ -1,7 +1,8 @@
 //! One canonical form of a graph, for training only; it is never written out.
 //!
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
-//! (Identity and Dropout go), `constants` again (joined scales), `opset` (nodes are raised to opset 21, some by `rewrite`).
+//! (Identity and Dropout go), `constants` again (joined scales), `opset` (nodes are raised to opset
+//! 21, some by `rewrite`).
 //! [`to_float32`] and [`free_batch`] go further where that is needed.
 
 mod adapted;

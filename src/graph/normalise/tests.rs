@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::graph::cases::{case_graph, fixture, shared, sizes};
+use crate::graph::cases::{case_graph, fixture, sizes};
 use crate::graph::{Attribute, Dim, Node, Value, infer_shapes};
-use crate::onnx::{DataType, Model, Tensor};
+use crate::onnx::{DataType, Tensor};
 
-fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
+pub(super) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
     let last = nodes.last().unwrap().outputs[0].clone();
     Graph {
         opset,
@@ -241,70 +241,6 @@ fn what_cannot_be_trained_is_refused_by_name() {
     assert!(refuse_untrainable(&g).is_err());
 }
 
-fn reshaped(target: &[i64], nodes: Vec<Node>) -> Graph {
-    let mut g = graph(21, &[1, 4, 3, 2], nodes);
-    g.initializers.insert("t".to_owned(), Tensor::i64s(target));
-    g
-}
-
-#[test]
-fn a_model_of_fixed_batch_runs_at_any_batch_once_freed() {
-    for target in [
-        &[1, -1][..],
-        &[1, 24],
-        &[-1, 24],
-        &[0, -1],
-        &[12, 2],
-        &[2, 12],
-    ] {
-        let node = Node::new("r", "Reshape", &["x", "t"], &["y"]);
-        let back = Node::new("b", "Reshape", &["y", "u"], &["z"]);
-        let mut g = reshaped(target, vec![node, back]);
-        g.initializers
-            .insert("u".to_owned(), Tensor::i64s(&[1, 4, 6]));
-        free_batch(&mut g).unwrap();
-        for batch in [1, 5] {
-            let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
-            let shapes = infer_shapes(&g, &inputs).unwrap();
-            assert_eq!(shapes.dims("z").unwrap(), [batch, 4, 6], "{target:?}");
-        }
-        let dims = g.outputs[0].dims.as_ref().unwrap();
-        assert!(matches!(dims[0], Dim::Symbolic(_)));
-    }
-}
-
-#[test]
-fn targets_that_are_computed_and_expansions_are_freed_and_class_tokens_repeated() {
-    let axis = |node: Node, axis: i64| node.with("axis", axis);
-    let nodes = vec![
-        // As the older exporter writes a target of numbers, unless it folds them.
-        axis(Node::new("t", "Concat", &["one", "four", "six"], &["t"]), 0),
-        Node::new("r", "Reshape", &["x", "t"], &["r"]),
-        Node::new("e", "Expand", &["r", "t"], &["e"]),
-        axis(
-            Node::new("c", "Concat", &["token", "e", "token"], &["c"]),
-            1,
-        ),
-        Node::new("a", "Add", &["c", "places"], &["y"]),
-    ];
-    let mut g = graph(21, &[1, 4, 3, 2], nodes);
-    for (name, value) in [("one", 1), ("four", 4), ("six", 6)] {
-        g.initializers
-            .insert(name.to_owned(), Tensor::i64s(&[value]));
-    }
-    let token: Vec<f32> = (0..6).map(|i| i as f32).collect();
-    g.initializers
-        .insert("token".to_owned(), Tensor::f32(&[1, 1, 6], &token));
-    let places = Tensor::f32(&[1, 6, 6], &[0.5; 36]);
-    g.initializers.insert("places".to_owned(), places);
-    free_batch(&mut g).unwrap();
-    for batch in [1, 5] {
-        let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
-        let shapes = infer_shapes(&g, &inputs).unwrap();
-        assert_eq!(shapes.dims("y").unwrap(), [batch, 6, 6]);
-    }
-}
-
 #[test]
 fn scales_joined_of_constants_become_one() {
     let nodes = vec![
@@ -319,100 +255,6 @@ fn scales_joined_of_constants_become_one() {
     normalise(&mut g).unwrap();
     let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
     assert_eq!(shapes.dims("y").unwrap(), [1, 1, 4, 4]);
-}
-
-#[test]
-fn shared_models_fixed_to_one_image_are_freed() {
-    let Some(folder) = shared() else { return };
-    for (path, expected) in fixture("models.json").as_object().unwrap() {
-        let model = Model::open(&folder.join(path)).unwrap();
-        let mut g = Graph::from_model(&model).unwrap();
-        normalise(&mut g).unwrap();
-        let dims = g.inputs[0].dims.as_mut().unwrap();
-        dims[0] = Dim::Known(1);
-        free_batch(&mut g).unwrap();
-        let input = g.inputs[0].name.clone();
-        let dims = sizes(&expected["inputs"][&input]);
-        let shapes = infer_shapes(&g, &HashMap::from([(input, dims)])).unwrap();
-        let output = &g.outputs[0].name;
-        let expected = sizes(&expected["values"][output][1]);
-        assert_eq!(shapes.dims(output).unwrap(), expected, "{path}");
-    }
-}
-
-#[test]
-fn a_batch_behind_the_words_is_freed_and_one_in_their_midst_refused() {
-    // Attention as PyTorch lays it out: words, batch · heads, channels.
-    let nodes = |target| {
-        vec![
-            Node::new("p", "Transpose", &["x"], &["p"]).with("perm", vec![1, 0, 2, 3]),
-            Node::new("r", "Reshape", &["p", "t"], &["r"]),
-            Node::new("q", "Transpose", &["r"], &["q"]).with("perm", vec![1, 0, 2]),
-            Node::new("s", "Reshape", &["q", target], &["y"]),
-        ]
-    };
-    let mut g = reshaped(&[4, 3, 2], nodes("whole"));
-    g.initializers
-        .insert("whole".to_owned(), Tensor::i64s(&[1, 24]));
-    free_batch(&mut g).unwrap();
-    for batch in [1, 5] {
-        let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
-        let shapes = infer_shapes(&g, &inputs).unwrap();
-        assert_eq!(shapes.dims("r").unwrap(), [4, 3 * batch, 2]);
-        assert_eq!(shapes.dims("y").unwrap(), [batch, 24]);
-    }
-    // With the words in front of it to the end, the batch is among the classes.
-    let mut g = reshaped(&[2, 12], nodes("whole"));
-    g.nodes[2] = Node::new("q", "Relu", &["r"], &["q"]);
-    g.initializers
-        .insert("whole".to_owned(), Tensor::i64s(&[1, 24]));
-    g.nodes[3] = Node::new("s", "Reshape", &["q", "whole"], &["y"]);
-    let before = g.clone();
-    assert!(free_batch(&mut g).is_err());
-    assert_eq!(g, before);
-}
-
-#[test]
-fn a_batch_among_the_words_is_found_by_what_fits_behind_it() {
-    // [words, batch, channels] as [words · batch, channels] or [words, batch · channels]: only the first
-    // can be multiplied. PyTorch's attention, exported for one image.
-    let nodes = vec![
-        Node::new("p", "Transpose", &["x"], &["p"]).with("perm", vec![1, 0, 2, 3]),
-        Node::new("r", "Reshape", &["p", "rows"], &["r"]),
-        Node::new("m", "MatMul", &["r", "w"], &["m"]),
-        Node::new("b", "Reshape", &["m", "apart"], &["b"]),
-        Node::new("q", "Transpose", &["b"], &["y"]).with("perm", vec![1, 0, 2]),
-    ];
-    let mut g = graph(21, &[1, 4, 3, 2], nodes);
-    g.initializers
-        .insert("rows".to_owned(), Tensor::i64s(&[4, 6]));
-    g.initializers
-        .insert("apart".to_owned(), Tensor::i64s(&[4, 1, 5]));
-    g.initializers
-        .insert("w".to_owned(), Tensor::f32(&[6, 5], &[0.5; 30]));
-    free_batch(&mut g).unwrap();
-    for batch in [1, 5] {
-        let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
-        let shapes = infer_shapes(&g, &inputs).unwrap();
-        assert_eq!(shapes.dims("r").unwrap(), [4 * batch, 6]);
-        assert_eq!(shapes.dims("y").unwrap(), [batch, 4, 5]);
-    }
-}
-
-#[test]
-fn a_batch_counted_by_hand_is_refused_by_the_node_that_counts() {
-    // PyTorch's newer exporter writes `as_strided` so.
-    let nodes = vec![
-        Node::new("flat", "Reshape", &["x", "t"], &["f"]),
-        Node::new("strided", "Gather", &["f", "every"], &["g"]),
-        Node::new("r", "Relu", &["g"], &["y"]),
-    ];
-    let mut g = reshaped(&[-1], nodes);
-    let every: Vec<i64> = (0..4).collect();
-    g.initializers
-        .insert("every".to_owned(), Tensor::i64s(&every));
-    let error = free_batch(&mut g).unwrap_err().to_string();
-    assert!(error.contains("`strided` (Gather)"), "{error}");
 }
 
 /// Outputs of a graph on inputs that depend on their size alone, as float64.

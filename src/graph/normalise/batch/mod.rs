@@ -2,6 +2,8 @@
 
 mod places;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -110,9 +112,16 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
         let first = Place { axis: 0, ahead: 1 };
         let leads = before.first() == Some(&old) && after.first() == Some(&new);
         if !leads || sizes.place(&output.name) != Some(first) {
-            let lost = lost.map_or(String::new(), |node| {
-                format!(": the first whose result does not is {node}")
-            });
+            let lost = match lost {
+                Some(node) => format!(": the first whose result does not is {node}"),
+                None => {
+                    let makes = |n: &&Node| n.present_outputs().any(|o| o == output.name);
+                    let maker = graph.nodes.iter().find(makes);
+                    maker.map_or(String::new(), |n| {
+                        format!(", as `{}` ({}) gives it", n.name, n.op_type)
+                    })
+                }
+            };
             return Err(GraphError::Unsupported(format!(
                 "the model is made for batches of {old} only; export it for any (in PyTorch dynamic_axes or \
                  dynamic_shapes): output `{}` of dimensions {before:?} does not follow the batch \
@@ -173,8 +182,12 @@ fn free_expand(b: &mut Builder, node: &mut Node, sizes: &Sizes) -> Result<(), Gr
         return Ok(());
     };
     let (before, after) = sizes.dims(data)?;
-    if before != after && before.len() == target.len() && target[0] == sizes.old as i64 {
-        target[0] = 1;
+    let grows = before != after && before.len() == target.len();
+    if let Some(first) = target
+        .first_mut()
+        .filter(|d| grows && **d == sizes.old as i64)
+    {
+        *first = 1;
         node.inputs[1] = b.ints(&target);
     }
     Ok(())
@@ -196,7 +209,9 @@ fn free_concat(b: &mut Builder, node: &mut Node, sizes: &mut Sizes) -> Result<()
     let (before, after) = sizes.dims(&other)?;
     let rank = before.len();
     let along = node.int("axis", 0)?;
-    let leads = before[0] == sizes.old && after[0] == sizes.new && before[1..] == after[1..];
+    let leads = before.first() == Some(&sizes.old)
+        && after.first() == Some(&sizes.new)
+        && before[1..] == after[1..];
     if sizes.old != 1 || !leads || along == 0 || along == -(rank as i64) {
         return Ok(());
     }
