@@ -18,4 +18,6 @@ pub mod runtime;
 pub mod search;
 pub mod strategy;
 pub mod surgery;
+#[doc(hidden)]
+pub mod testing;
 pub mod training;

@@ -1,0 +1,34 @@
+//! For tests: what is said, and where, when a test lacks what it needs.
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// Says that the running test is skipped because `need` is not there: `runtime`, `python`,
+/// `tensorboard`, `chromium`, `shared`, ….
+///
+/// The line goes to stderr, and with the test's name to the file that `FTSURGERY_SKIPS` names, if it
+/// names one: a test harness keeps the stderr of tests that pass to itself.
+///
+/// # Panics
+/// Where `FTSURGERY_REQUIRE`, a list separated by commas, names `need` or `all`: a machine that has
+/// installed something must not pass its tests by skipping them.
+pub fn skip(need: &str, why: impl Display) {
+    let required = std::env::var("FTSURGERY_REQUIRE").unwrap_or_default();
+    if required
+        .split(',')
+        .any(|name| name.trim() == need || name.trim() == "all")
+    {
+        panic!("FTSURGERY_REQUIRE names `{need}`, so this test must not be skipped: {why}");
+    }
+    eprintln!("skipped, no {need}: {why}");
+    if let Some(path) = std::env::var_os("FTSURGERY_SKIPS") {
+        let thread = std::thread::current();
+        let line = format!("{}\t{need}\t{why}\n", thread.name().unwrap_or("?"));
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path);
+        // A list that cannot be written must not fail a test.
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+}
