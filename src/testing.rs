@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 /// Says that the running test is skipped because `need` is not there: `runtime`, `python`,
 /// `tensorboard`, `chromium`, `shared`, ….
@@ -31,4 +32,18 @@ pub fn skip(need: &str, why: impl Display) {
         // A list that cannot be written must not fail a test.
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
+}
+
+/// The folder of reference data that is no part of the project: where `FTSURGERY_SHARED` points, or
+/// `../shared` beside the project's root. Where it is not there, that is a skip.
+pub fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("FTSURGERY_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
+    if !folder.is_dir() {
+        skip("shared", format_args!("{} is absent", folder.display()));
+        return None;
+    }
+    Some(folder)
 }

@@ -3,15 +3,8 @@
 use std::path::Path;
 
 use assert_cmd::Command;
+use ftsurgery::runtime::testing::has_runtime;
 use serde_json::Value;
-
-fn has_runtime() -> bool {
-    let found = ftsurgery::runtime::locate::locate(None).is_ok();
-    if !found {
-        eprintln!("skipped: no onnxruntime library");
-    }
-    found
-}
 
 fn bench(arguments: &[&str]) -> Command {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx-models/fashion_mobilenet.onnx");

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Model, Tensor, save};
+use ftsurgery::runtime::testing::has_runtime;
+use ftsurgery::testing;
 use ndarray::{ArrayD, Axis, Ix1, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
 
@@ -27,17 +29,12 @@ fn python() -> Option<PathBuf> {
             given.is_none(),
             "FTSURGERY_PYTHON lacks onnx or onnxruntime"
         );
-        eprintln!("skipped: no python3 with numpy, onnx and onnxruntime (FTSURGERY_PYTHON)");
+        testing::skip(
+            "python",
+            "python3 with numpy, onnx and onnxruntime (FTSURGERY_PYTHON)",
+        );
     }
     ready.then_some(python)
-}
-
-fn has_runtime() -> bool {
-    let found = ftsurgery::runtime::locate::locate(None).is_ok();
-    if !found {
-        eprintln!("skipped: no onnxruntime library");
-    }
-    found
 }
 
 /// A small classifier of images of 2 × 4 × 4 whose own names are all in the way: its input is
@@ -114,16 +111,12 @@ fn agrees(model: &Path, x: &ArrayD<f32>, y: &[i64]) {
 
 #[test]
 fn python_runs_the_file_and_finds_the_same_gradients() {
-    let shared = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let Some(shared) = testing::shared() else {
+        return;
+    };
     for network in ["vgg", "mobilenet_v2", "mobilenet_v3", "resnet_v2"] {
         let folder = shared.join("reference").join(network);
-        let Ok(file) = std::fs::File::open(folder.join("reference.npz")) else {
-            eprintln!("skipped: no reference at {}", folder.display());
-            continue;
-        };
+        let file = std::fs::File::open(folder.join("reference.npz")).unwrap();
         let mut npz = NpzReader::new(file).unwrap();
         let x: ArrayD<f32> = npz.by_name::<OwnedRepr<f32>, IxDyn>("x").unwrap();
         let y: ArrayD<i64> = npz.by_name::<OwnedRepr<i64>, IxDyn>("y").unwrap();

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{DataType, Model, encode};
-use ftsurgery::runtime::{Device, Runtime, locate};
+use ftsurgery::runtime::testing::runtime;
+use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{
     Grafted, HeadKind, HeadSpec, as_stored, export, graft, untouched_is_identical,
 };
@@ -31,14 +32,6 @@ fn index() -> Vec<(String, Json)> {
     let index: Json = serde_json::from_slice(&text).unwrap();
     let entries = index.as_object().unwrap().clone();
     entries.into_iter().collect()
-}
-
-fn runtime() -> Option<Runtime> {
-    let Ok(found) = locate::locate(None) else {
-        eprintln!("skipped: no onnxruntime library");
-        return None;
-    };
-    Some(Runtime::load(&found.located).unwrap())
 }
 
 /// A model with a batch to try it on.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Tensor, save};
+use ftsurgery::runtime::testing::has_runtime;
+use ftsurgery::testing;
 use ndarray::{Array, ArrayD, Axis, Dimension, Ix1, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter, ReadableElement};
 
@@ -16,26 +18,9 @@ const TOLERANCE: f64 = 1e-4;
 /// the shift away again: 0 but for rounding, which is compared with this norm instead of its own.
 const ZERO: (&str, f64) = ("grad/f.1.c.1.bias", 1e-2);
 
-fn has_runtime() -> bool {
-    let found = ftsurgery::runtime::locate::locate(None).is_ok();
-    if !found {
-        eprintln!("skipped: no onnxruntime library");
-    }
-    found
-}
-
 /// The folder of PyTorch's reference values for a network, if it is there.
 fn reference(network: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    let folder = shared.join("reference").join(network);
-    if !folder.is_dir() {
-        eprintln!("skipped: no reference at {}", folder.display());
-        return None;
-    }
-    Some(folder)
+    Some(testing::shared()?.join("reference").join(network))
 }
 
 fn read<T: ReadableElement>(npz: &mut NpzReader<File>, name: &str) -> ArrayD<T> {

@@ -1,4 +1,3 @@
-use std::path::{Path, PathBuf};
 
 use super::nets::{self, Net};
 use super::*;
@@ -421,21 +420,11 @@ fn weights_in_constant_nodes_count() {
     assert_eq!(analyse(&graph).totals, expected);
 }
 
-/// The folder of shared test data, or `None` with a note.
-fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("FTSURGERY_SHARED")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is absent", folder.display());
-    None
-}
-
 #[test]
 fn real_models_are_analysed_without_a_warning() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = crate::testing::shared() else {
+        return;
+    };
     for (file, weighted, features) in [
         ("models/mobilenet_v1.onnx", 28, "Conv2d_13_pointwise/relu6"),
         ("models/mobilenet_v2.onnx", 53, "out_relu"),

@@ -432,15 +432,10 @@ mod tests {
     #[test]
     #[ignore = "decodes thousands of photographs"]
     fn flowers_are_read_whole() {
-        let shared = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-            PathBuf::from,
-        );
-        let path = shared.join("data/tf_flowers");
-        if !path.is_dir() {
-            eprintln!("skipped: {} is absent", path.display());
+        let Some(shared) = crate::testing::shared() else {
             return;
-        }
+        };
+        let path = shared.join("data/tf_flowers");
         let size = OpenOptions {
             height: 160,
             width: 160,

@@ -1,6 +1,6 @@
 //! For tests: graphs of `fixtures/shapes/cases.json`, which `tools/make_shape_fixtures.py` makes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value as Json;
 
@@ -94,16 +94,4 @@ pub(super) fn case_graph(case: &Json) -> Graph {
         });
     }
     graph
-}
-
-pub(super) fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    if !folder.is_dir() {
-        eprintln!("skipped: no folder {}", folder.display());
-        return None;
-    }
-    Some(folder)
 }

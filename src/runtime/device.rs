@@ -106,7 +106,7 @@ mod tests {
             .iter()
             .any(|name| name.starts_with("CUDA"))
         {
-            eprintln!("skipped: this library offers CUDA");
+            crate::testing::skip("cpu-only runtime", "this library offers CUDA");
             return;
         }
         let error = Device::Cuda(1).providers(&runtime).err().unwrap();

@@ -172,7 +172,7 @@ mod with_a_fake_python {
 #[test]
 fn the_real_index_serves_a_library_that_loads() {
     if std::env::var_os("FTSURGERY_TEST_INSTALL").is_none_or(|value| value != "1") {
-        eprintln!("skipped: set FTSURGERY_TEST_INSTALL=1 to download onnxruntime");
+        crate::testing::skip("install", "FTSURGERY_TEST_INSTALL=1 downloads onnxruntime");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

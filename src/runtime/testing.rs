@@ -24,3 +24,10 @@ pub fn runtime() -> Option<Runtime> {
         })
         .clone()
 }
+
+/// Whether an onnxruntime library is found in the usual order; where none is, that is a skip.
+pub fn has_runtime() -> bool {
+    locate::locate(None)
+        .map_err(|error| crate::testing::skip("runtime", error))
+        .is_ok()
+}

@@ -116,14 +116,9 @@ const SHARED: &str = "\
 /// The models of the shared folder with their feature maps and the sizes to run them at; none where the folder
 /// is not.
 pub fn shared_models() -> Vec<(PathBuf, Features, Option<usize>)> {
-    let folder = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    if !folder.is_dir() {
-        eprintln!("skipped: {} is not there", folder.display());
+    let Some(folder) = crate::testing::shared() else {
         return Vec::new();
-    }
+    };
     SHARED
         .lines()
         .map(|line| {

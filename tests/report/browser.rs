@@ -57,7 +57,7 @@ fn chromium() -> Option<PathBuf> {
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|program| program.is_file());
     if found.is_none() {
-        eprintln!("skipped: no chromium");
+        ftsurgery::testing::skip("chromium", names.join(", "));
     }
     found
 }

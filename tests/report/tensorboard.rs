@@ -22,7 +22,7 @@ fn tensorboard_reads_the_scalars_of_a_trial() {
         .args(["-c", "import tensorboard"])
         .output();
     if !has.is_ok_and(|o| o.status.success()) {
-        eprintln!("skipped: {} has no tensorboard", python.display());
+        ftsurgery::testing::skip("tensorboard", python.display());
         return;
     }
     let folder = reported(USUAL);

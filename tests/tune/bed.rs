@@ -3,7 +3,8 @@
 use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Augment, Dataset, FeaturePrecision, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
-use ftsurgery::runtime::{Device, Runtime, locate};
+use ftsurgery::runtime::testing::runtime;
+use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, InputSpec, Lab, LabOptions, Observer, Optimizer,
@@ -44,11 +45,7 @@ impl Bed {
 
     /// With the network that `grafted` makes of the backbone.
     pub fn of(grafted: impl FnOnce(&Model) -> Grafted) -> Option<Self> {
-        let Ok(found) = locate::locate(None) else {
-            eprintln!("skipped: no onnxruntime library");
-            return None;
-        };
-        let runtime = Runtime::load(&found.located).unwrap();
+        let runtime = runtime()?;
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         save_backbone(&at("model.onnx"));

@@ -18,7 +18,7 @@ fn with_disk(disk: &Path, kib: usize, script: &str) -> Option<Output> {
             Some(run(&format!("{mounted} && {script}")).unwrap())
         }
         _ => {
-            eprintln!("skipped: a file system cannot be mounted here");
+            ftsurgery::testing::skip("mount", "a file system cannot be mounted here");
             None
         }
     }

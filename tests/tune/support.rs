@@ -1,36 +1,16 @@
 //! Models, data and the binary for the tests of `tune`, `evaluate` and `predict`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Tensor, save};
+pub use ftsurgery::runtime::testing::has_runtime;
+pub use ftsurgery::testing::shared;
 use image::{Rgb, RgbImage};
 
 /// The classes of [`save_photos`].
 pub const CLASSES: [&str; 3] = ["blue", "green", "red"];
-
-/// Whether onnxruntime can be found; without it these tests say so and are skipped.
-pub fn has_runtime() -> bool {
-    let found = ftsurgery::runtime::locate::locate(None).is_ok();
-    if !found {
-        eprintln!("skipped: no onnxruntime library");
-    }
-    found
-}
-
-/// The folder of shared reference data, if it is there.
-pub fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("FTSURGERY_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    if !folder.join("reference").is_dir() {
-        eprintln!("skipped: no reference data at {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
 
 /// The binary.
 pub fn ftsurgery() -> Command {

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::graph::cases::{case_graph, fixture, shared, sizes};
+use crate::graph::cases::{case_graph, fixture, sizes};
 use crate::graph::{Attribute, Dim, Graph, Node, Value, normalise};
 use crate::onnx::{DataType, Model, Tensor};
 
@@ -83,7 +83,9 @@ fn single_nodes_of_all_opsets_get_the_shapes_that_onnxruntime_gives() {
 
 #[test]
 fn every_value_of_the_shared_models_has_the_shape_that_onnxruntime_gives() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = crate::testing::shared() else {
+        return;
+    };
     for (path, expected) in fixture("models.json").as_object().unwrap() {
         let model = Model::open(&folder.join(path)).unwrap();
         let mut graph = Graph::from_model(&model).unwrap();

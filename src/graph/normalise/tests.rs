@@ -1,9 +1,12 @@
 use std::collections::HashMap;
 
+use ndarray::ArrayD;
+
 use super::*;
 use crate::graph::cases::{case_graph, fixture, sizes};
 use crate::graph::{Attribute, Dim, Node, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor};
+use crate::runtime::{Array, Runtime, Session, SessionOptions};
 
 pub(super) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
     let last = nodes.last().unwrap().outputs[0].clone();
@@ -258,52 +261,49 @@ fn scales_joined_of_constants_become_one() {
 }
 
 /// Outputs of a graph on inputs that depend on their size alone, as float64.
-fn outputs(environment: &ort::environment::Environment, graph: &Graph) -> Vec<Vec<f64>> {
+fn outputs(runtime: &Runtime, graph: &Graph) -> Vec<Vec<f64>> {
     let (model, _) = graph.to_model(usize::MAX);
     let bytes = crate::onnx::encode(&model).unwrap();
-    let builder = ort::session::Session::builder(environment).unwrap();
-    let mut session = builder
-        .with_intra_threads(1)
-        .unwrap()
-        .commit_from_memory(&bytes)
-        .unwrap();
-    let mut inputs = HashMap::new();
-    for input in &graph.inputs {
-        let dims = input.dims.as_ref().unwrap().iter().map(|d| match d {
-            Dim::Known(d) => *d,
-            Dim::Symbolic(_) => 1,
-        });
-        let dims: Vec<usize> = dims.collect();
-        let count = dims.iter().product::<usize>();
-        let values: Vec<f32> = (0..count)
-            .map(|i| (i * 37 % 101) as f32 / 25.0 - 1.0)
-            .collect();
-        let tensor = ort::value::Tensor::from_array((dims, values)).unwrap();
-        inputs.insert(input.name.clone(), tensor);
-    }
-    let results = session.run(inputs).unwrap();
-    let names = graph.outputs.iter().map(|o| &o.name);
-    names
-        .map(|name| {
-            let value = &results[name.as_str()];
-            if let Ok((_, v)) = value.try_extract_tensor::<f32>() {
-                return v.iter().map(|&v| v.into()).collect();
-            }
-            if let Ok((_, v)) = value.try_extract_tensor::<bool>() {
-                return v.iter().map(|&v| v.into()).collect();
-            }
-            let (_, v) = value.try_extract_tensor::<i64>().unwrap();
-            v.iter().map(|&v| v as f64).collect()
+    let options = SessionOptions {
+        threads: 1,
+        ..SessionOptions::default()
+    };
+    let mut session = Session::new(runtime, &bytes, &[], &options).unwrap();
+    let arrays: Vec<(&str, Array)> = graph
+        .inputs
+        .iter()
+        .map(|input| {
+            let dims = input.dims.as_ref().unwrap().iter().map(|d| match d {
+                Dim::Known(d) => *d,
+                Dim::Symbolic(_) => 1,
+            });
+            let dims: Vec<usize> = dims.collect();
+            let count = dims.iter().product::<usize>();
+            let values: Vec<f32> = (0..count)
+                .map(|i| (i * 37 % 101) as f32 / 25.0 - 1.0)
+                .collect();
+            let array = ArrayD::from_shape_vec(dims, values).unwrap();
+            (input.name.as_str(), Array::from(array))
+        })
+        .collect();
+    let inputs: Vec<(&str, &Array)> = arrays.iter().map(|(name, a)| (*name, a)).collect();
+    let results = session.run(&inputs).unwrap();
+    results
+        .iter()
+        .map(|value| match value {
+            Array::F32(v) => v.iter().map(|&v| v.into()).collect(),
+            Array::Bool(v) => v.iter().map(|&v| v.into()).collect(),
+            Array::I64(v) => v.iter().map(|&v| v as f64).collect(),
+            other => panic!("an output of type {}", other.dtype()),
         })
         .collect()
 }
 
 #[test]
 fn raised_nodes_compute_what_the_originals_compute() {
-    if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-        eprintln!("skipped: ORT_DYLIB_PATH names no onnxruntime library");
+    let Some(runtime) = crate::runtime::testing::runtime() else {
         return;
-    }
+    };
     let cases = fixture("cases.json");
     let changed = cases.as_array().unwrap().iter().filter(|case| {
         // Empty tensors need no comparison of values.
@@ -312,15 +312,14 @@ fn raised_nodes_compute_what_the_originals_compute() {
         normalise(&mut raised).unwrap();
         raised.nodes != original.nodes && !sizes(&case["outputs"][0][1]).contains(&0)
     });
-    let environment = ort::init().build().unwrap();
     let mut compared = 0;
     for case in changed {
         let original = case_graph(case);
         let mut raised = original.clone();
         normalise(&mut raised).unwrap();
-        let pairs = outputs(&environment, &original)
+        let pairs = outputs(&runtime, &original)
             .into_iter()
-            .zip(outputs(&environment, &raised));
+            .zip(outputs(&runtime, &raised));
         for (value, (a, b)) in pairs.enumerate() {
             assert_eq!(a.len(), b.len(), "{case}");
             let close = |(a, b): (&f64, &f64)| {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::normalise;
 use super::super::tests::graph;
 use super::free_batch;
-use crate::graph::cases::{fixture, shared, sizes};
+use crate::graph::cases::{fixture, sizes};
 use crate::graph::{Dim, Graph, Node, infer_shapes};
 use crate::onnx::{Model, Tensor};
 
@@ -75,7 +75,9 @@ fn targets_that_are_computed_and_expansions_are_freed_and_class_tokens_repeated(
 
 #[test]
 fn shared_models_fixed_to_one_image_are_freed() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = crate::testing::shared() else {
+        return;
+    };
     for (path, expected) in fixture("models.json").as_object().unwrap() {
         let model = Model::open(&folder.join(path)).unwrap();
         let mut g = Graph::from_model(&model).unwrap();

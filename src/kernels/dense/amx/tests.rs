@@ -7,7 +7,7 @@ use crate::kernels::*;
 /// Whether these tests can run; says so if not.
 fn skipped() -> bool {
     if !available() {
-        eprintln!("skipped: no AMX here");
+        crate::testing::skip("amx", "this processor");
     }
     !available()
 }
