@@ -104,6 +104,8 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         let result = json!({
             "samples": score.count,
             "accuracy": score.accuracy,
+            "balanced_accuracy": score.balanced_accuracy,
+            "macro_f1": score.macro_f1,
             "loss": score.loss,
             "classes": classes,
             "confusion": predictions.confusion(),

@@ -6,7 +6,9 @@ use ftsurgery::data::{Augment, FeaturePrecision, SplitOptions};
 use ftsurgery::search::Settings;
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, Optimizer, OptimizerKind, Plateau};
+use ftsurgery::training::{
+    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, Plateau,
+};
 
 use super::CliError;
 use super::values::{self, ComputeArgs, ImageArgs};
@@ -126,16 +128,23 @@ struct TrainingArgs {
     /// Passes over the search part for a candidate
     #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
     search_epochs: usize,
-    /// Epochs without a better validation accuracy that are let pass before the learning rate falls
-    #[arg(long, value_name = "N", default_value_t = Plateau::default().patience)]
-    plateau_patience: usize,
-    /// The learning rate is multiplied by this then
-    #[arg(long, value_name = "SHARE", default_value_t = Plateau::default().factor, value_parser = values::below_1)]
-    plateau_factor: f32,
+    /// The figure of the validation part that ranks candidates, says which epoch is the best, and is
+    /// watched by plateau and early stopping: `accuracy`, `balanced-accuracy` (mean recall of the classes),
+    /// `macro-f1` (mean F1 of the classes) or `loss`; of equal ones the lower loss is better [default:
+    /// accuracy; balanced-accuracy with --class-weights balanced]
+    #[arg(long, value_name = "FIGURE")]
+    monitor: Option<Monitor>,
+    /// Epochs in a row without a better validation score (--monitor) that are let pass: after one more,
+    /// the learning rate falls (as in PyTorch; Keras counts one less) [default: 3]
+    #[arg(long, value_name = "N")]
+    plateau_patience: Option<usize>,
+    /// The learning rate is multiplied by this then [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
+    plateau_factor: Option<f32>,
     /// Keep the learning rate as it is
     #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
     no_plateau: bool,
-    /// End a trial after N epochs without a better validation score
+    /// End a trial after N epochs in a row without a better validation score (--monitor)
     #[arg(long, value_name = "N", value_parser = values::count)]
     early_stopping: Option<usize>,
     /// How much each class counts in the loss: `none` (every image the same), or `balanced` (rare
@@ -220,10 +229,16 @@ impl SettingsArgs {
                 weight_decay: training.weight_decay,
                 momentum: training.momentum,
             },
-            plateau: (!training.no_plateau).then(|| Plateau {
-                patience: training.plateau_patience,
-                factor: training.plateau_factor,
-                ..Plateau::default()
+            monitor: training
+                .monitor
+                .unwrap_or(Monitor::default_for(training.class_weights)),
+            plateau: (!training.no_plateau).then(|| {
+                let default = Plateau::default();
+                Plateau {
+                    patience: training.plateau_patience.unwrap_or(default.patience),
+                    factor: training.plateau_factor.unwrap_or(default.factor),
+                    ..default
+                }
             }),
             early_stopping: training.early_stopping,
             class_weights: training.class_weights,

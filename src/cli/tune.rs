@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{Begin, Job, REPORT, Results, RunDir, SearchError, tune};
+use ftsurgery::search::{Begin, Job, REPORT, Results, RunDir, RunFiles, SearchError, tune};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
@@ -108,6 +108,10 @@ pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError>
         writeln!(out)?;
     } else if !results.strategies.is_empty() {
         writeln!(out, "{}", report::results(&results, out.is_terminal()))?;
+        let verdict = report::verdict(&RunFiles::read(&job.out)?);
+        if !verdict.is_empty() {
+            writeln!(out, "{verdict}")?;
+        }
         writeln!(out, "report in {}", job.out.join(REPORT).display())?;
     }
     out.flush()?;

@@ -5,9 +5,12 @@
 
 mod analysis;
 pub mod charts;
+mod comparison;
+mod confusions;
 mod dot;
 mod error;
 mod html;
+mod paired;
 mod proportion;
 mod study;
 mod tables;
@@ -17,6 +20,7 @@ mod trials;
 mod write;
 
 pub use analysis::analysis;
+pub use comparison::verdict;
 pub use dot::dot;
 pub use error::ReportError;
 pub use html::{html, page};

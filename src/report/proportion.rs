@@ -42,16 +42,6 @@ impl Proportion {
         };
         (low, high)
     }
-
-    /// The 95 % confidence interval of this share minus that of `other`, of independent samples.
-    /// Source: Newcombe 1998, method 10 (from the score intervals of both).
-    pub fn difference(self, other: Self) -> (f64, f64) {
-        let (a, b) = (self.share(), other.share());
-        let ((a_low, a_high), (b_low, b_high)) = (self.interval(), other.interval());
-        let down = ((a - a_low).powi(2) + (b_high - b).powi(2)).sqrt();
-        let up = ((a_high - a).powi(2) + (b - b_low).powi(2)).sqrt();
-        (a - b - down, a - b + up)
-    }
 }
 
 #[cfg(test)]
@@ -78,22 +68,6 @@ mod tests {
             );
         }
         assert_eq!(of(20, 20).interval().1, 1.0);
-    }
-
-    #[test]
-    fn intervals_of_differences_agree_with_published_ones() {
-        // Newcombe 1998 (Statistics in Medicine 17, 873), table II, method 10.
-        for (a, b, low, high) in [
-            (of(56, 70), of(48, 80), 0.0524, 0.3339),
-            (of(9, 10), of(3, 10), 0.1705, 0.8090),
-            (of(10, 10), of(0, 20), 0.6791, 1.0),
-        ] {
-            let (l, h) = a.difference(b);
-            assert!(
-                (l - low).abs() < 6e-5 && (h - high).abs() < 6e-5,
-                "{a:?}: {l} {h}"
-            );
-        }
     }
 
     #[test]

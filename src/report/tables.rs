@@ -2,29 +2,45 @@
 
 use comfy_table::Table;
 
-use crate::search::Results;
+use crate::search::{RepeatResult, Results, Spread};
 use crate::training::Predictions;
 
+use super::confusions::{commonest, rows};
 use super::text::{align_right, none, percent, seconds, table, thousands};
 
-/// One line per strategy, and what went wrong. `fit`: whether to fit the width of the terminal.
+/// One line per strategy, and what went wrong. Of several repetitions, model and candidate are those of
+/// the first, and the accuracies the means and standard deviations of all; see [`Spread`]. `fit`: whether
+/// to fit the width of the terminal.
 pub fn results(results: &Results, fit: bool) -> String {
     let mut table = fitted(fit);
+    let over = match results.repeats.len() {
+        0 | 1 => String::new(),
+        seeds => format!(", {seeds} seeds"),
+    };
     table.set_header([
-        "strategy",
-        "candidate",
-        "validation",
-        "held out",
-        "trained",
-        "time",
-        "model",
+        "strategy".to_owned(),
+        "candidate".to_owned(),
+        format!("validation{over}"),
+        format!("held out{over}"),
+        "trained".to_owned(),
+        "time".to_owned(),
+        "model".to_owned(),
     ]);
     for strategy in &results.strategies {
+        let figure = |of_one: Option<f64>, of: fn(&RepeatResult) -> Option<f64>| {
+            let all = results.repeats.iter().flat_map(|r| &r.strategies);
+            let named = all.filter(|s| s.name == strategy.name);
+            let figures: Vec<f64> = named.filter_map(of).collect();
+            match Spread::of(strategy.name, &figures) {
+                Some(spread) if spread.count > 1 => mean(&spread),
+                _ => of_one.map_or_else(none, percent),
+            }
+        };
         table.add_row([
             strategy.name.to_string(),
             strategy.candidate.clone().unwrap_or_else(none),
-            strategy.validation_accuracy.map_or_else(none, percent),
-            strategy.held_out_accuracy.map_or_else(none, percent),
+            figure(strategy.validation_accuracy, |s| s.validation_accuracy),
+            figure(strategy.held_out_accuracy, |s| s.held_out_accuracy),
             strategy.trained_parameters.map_or_else(none, thousands),
             seconds(strategy.seconds),
             strategy
@@ -42,8 +58,22 @@ pub fn results(results: &Results, fit: bool) -> String {
     text
 }
 
-/// Accuracy, the figures of each class, and the confusion matrix. `names`: the classes, in the
-/// order of the labels.
+/// Mean and standard deviation: `87.05 % ± 1.20`.
+fn mean(spread: &Spread) -> String {
+    format!(
+        "{} ± {:.2}",
+        percent(spread.mean),
+        100.0 * spread.standard_deviation
+    )
+}
+
+/// Up to so many classes, a confusion matrix is printed in full.
+const FEW: usize = 20;
+/// Confusions that are listed of more classes.
+const LISTED: usize = 15;
+
+/// The figures of all samples and of each class, and the confusion matrix (of many classes, the
+/// commonest confusions). `names`: the classes, in the order of the labels.
 pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> String {
     let score = predictions.score();
     let mut classes = fitted(fit);
@@ -59,22 +89,48 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
         ]);
     }
     align_right(&mut classes, 1..5);
-    let mut confusion = fitted(fit);
-    let mut header = vec!["true \\ predicted".to_owned()];
-    header.extend(names.iter().cloned());
-    confusion.set_header(header);
-    for (name, row) in names.iter().zip(predictions.confusion()) {
-        let mut cells = vec![name.clone()];
-        cells.extend(row.iter().map(usize::to_string));
-        confusion.add_row(cells);
-    }
-    align_right(&mut confusion, 1..names.len() + 1);
     format!(
-        "accuracy {} on {} samples, cross-entropy {:.4}\n\n{classes}\n\n{confusion}",
+        "accuracy {} on {} samples, cross-entropy {:.4}\nbalanced accuracy {}, macro F1 {:.4}\n\n\
+         {classes}\n\n{}",
         percent(score.accuracy),
         score.count,
-        score.loss
+        score.loss,
+        percent(score.balanced_accuracy),
+        score.macro_f1,
+        confusion(&predictions.confusion(), names, fit)
     )
+}
+
+fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
+    let mut table = fitted(fit);
+    if names.len() <= FEW {
+        let mut header = vec!["true \\ predicted".to_owned()];
+        header.extend(names.iter().cloned());
+        table.set_header(header);
+        for (name, row) in names.iter().zip(rows(counts, names.len())) {
+            let mut cells = vec![name.clone()];
+            cells.extend(row.iter().map(usize::to_string));
+            table.add_row(cells);
+        }
+        align_right(&mut table, 1..names.len() + 1);
+        return table.to_string();
+    }
+    let common = commonest(counts, names.len(), LISTED);
+    if common.is_empty() {
+        return "no sample is taken for another class".to_owned();
+    }
+    table.set_header(["the commonest confusions", "taken for", "samples", "of"]);
+    let name = |class: usize| names.get(class).cloned().unwrap_or_else(none);
+    for c in common {
+        let numbers = [c.samples, c.of].map(thousands);
+        table.add_row(
+            [name(c.label), name(c.predicted)]
+                .into_iter()
+                .chain(numbers),
+        );
+    }
+    align_right(&mut table, 2..4);
+    table.to_string()
 }
 
 /// A table of the terminal's width, where asked for.
@@ -87,7 +143,7 @@ pub(super) fn fitted(fit: bool) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::StrategyResult;
+    use crate::search::{Repeat, StrategyResult};
     use crate::strategy::Strategy;
 
     #[test]
@@ -98,6 +154,7 @@ mod tests {
             layers: vec![],
             trial: None,
             validation_accuracy: Some(0.875),
+            monitored: Some(0.875),
             held_out_accuracy: None,
             held_out: None,
             trained_parameters: Some(1234567),
@@ -136,5 +193,59 @@ mod tests {
             text.contains("full failed: training has diverged"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn of_repetitions_the_table_has_mean_and_deviation() {
+        let result = |name, held_out_accuracy| RepeatResult {
+            name,
+            validation_accuracy: Some(0.5),
+            monitored: Some(0.5),
+            held_out_accuracy,
+        };
+        let repeat = |seed: u64, held_out| Repeat {
+            seed,
+            folder: seed.to_string(),
+            strategies: vec![
+                result(Strategy::Head, Some(held_out)),
+                result(Strategy::Full, (seed == 1).then_some(0.25)),
+            ],
+        };
+        let strategy = |name, held_out_accuracy| StrategyResult {
+            name,
+            candidate: None,
+            layers: vec![],
+            trial: None,
+            validation_accuracy: Some(0.5),
+            monitored: Some(0.5),
+            held_out_accuracy,
+            held_out: None,
+            trained_parameters: None,
+            seconds: 1.0,
+            model: None,
+            sha256: None,
+            error: None,
+        };
+        let text = results(
+            &Results {
+                strategies: vec![
+                    strategy(Strategy::Head, Some(0.5)),
+                    strategy(Strategy::Full, Some(0.25)),
+                ],
+                repeats: vec![repeat(1, 0.5), repeat(2, 0.75), repeat(3, 1.0)],
+                ..Results::default()
+            },
+            false,
+        );
+        for part in [
+            "held out, 3 seeds",
+            "75.00 % ± 25.00",
+            "50.00 % ± 0.00",
+            "25.00 %",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // Of one figure there is no deviation.
+        assert!(!text.contains("25.00 % ±"), "{text}");
     }
 }

@@ -76,6 +76,20 @@ pub enum SearchError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A run of which another version of ftsurgery wrote the files, in another form.
+    #[error(
+        "{path} was written by another version of ftsurgery, in a form that this one does not read \
+         ({}; this version reads format {reads})",
+        match found { Some(n) => format!("format {n}"), None => "an older one, without a number".to_owned() }
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The number in the file.
+        found: Option<u32>,
+        /// The number that is read.
+        reads: u32,
+    },
     /// A strategy has to choose among candidates without data to do so.
     #[error(
         "strategy `{strategy}` has to choose among {candidates} candidates, for which there is no \
@@ -148,6 +162,7 @@ impl SearchError {
             | SearchError::Changed { .. }
             | SearchError::NotARun { .. }
             | SearchError::Damaged { .. }
+            | SearchError::Format { .. }
             | SearchError::NoSearchData { .. }
             | SearchError::NoGradient { .. }
             | SearchError::Setting(_) => true,
@@ -182,6 +197,9 @@ impl SearchError {
             SearchError::Changed { .. } => {
                 Some("put it back as it was, or begin a new run in another folder with --out")
             }
+            SearchError::Format { .. } => Some(
+                "use the version that its `versions` name, or make the run anew in another folder",
+            ),
             SearchError::NoSearchData { .. } => {
                 Some("give --search-fraction above 0, or leave the strategy out")
             }
@@ -201,7 +219,7 @@ impl SearchError {
     pub(super) fn is_change(&self) -> bool {
         matches!(
             self,
-            SearchError::Changed { .. } | SearchError::InUse { .. }
+            SearchError::Changed { .. } | SearchError::InUse { .. } | SearchError::Format { .. }
         )
     }
 

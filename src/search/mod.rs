@@ -10,6 +10,7 @@ mod error;
 mod input;
 mod plan;
 mod pool;
+mod predictions;
 mod ranking;
 mod read;
 mod record;
@@ -33,8 +34,8 @@ pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
 pub use ranking::ranked;
 pub use read::{RunFiles, StepLoss, TrialMetrics};
 pub use record::{
-    Configuration, DataRecord, LayerRecord, ModelFile, Parts, Planned, RunRecord, SkippedFile,
-    Versions, skipped_summary,
+    Configuration, DataRecord, FORMAT, LayerRecord, ModelFile, Parts, Planned, RunRecord,
+    SkippedFile, Versions, skipped_summary,
 };
 pub use results::{
     HeldOut, Mistake, Repeat, RepeatResult, Results, Spread, StrategyResult, TrialRecord,

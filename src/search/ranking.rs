@@ -1,27 +1,24 @@
 //! Which candidates are the best.
 
-use std::cmp::Ordering;
+use crate::training::Monitor;
 
 use super::results::TrialRecord;
 
-/// The places of the trials that succeeded, the best first: the highest validation accuracy; of
-/// equal ones the lower validation loss, then fewer trained parameters, then the earlier.
-pub fn ranked(trials: &[TrialRecord]) -> Vec<usize> {
+/// The places of the trials that succeeded, the best first: by the validation score as `monitor`
+/// compares it (none is the worst); of equal ones fewer trained parameters, then the earlier.
+pub fn ranked(trials: &[TrialRecord], monitor: Monitor) -> Vec<usize> {
     let mut order: Vec<usize> = (0..trials.len())
         .filter(|&i| trials[i].error.is_none())
         .collect();
-    order.sort_by(|&a, &b| compare(&trials[a], &trials[b]));
+    order.sort_by(|&a, &b| {
+        let (a, b) = (&trials[a], &trials[b]);
+        let by_score = match (&a.validation, &b.validation) {
+            (Some(a), Some(b)) => monitor.compare(b, a),
+            (a, b) => b.is_some().cmp(&a.is_some()),
+        };
+        by_score.then(a.trained_parameters.cmp(&b.trained_parameters))
+    });
     order
-}
-
-/// `Less` if `a` is better.
-fn compare(a: &TrialRecord, b: &TrialRecord) -> Ordering {
-    let accuracy = |t: &TrialRecord| t.validation.map_or(f64::NEG_INFINITY, |v| v.accuracy);
-    let loss = |t: &TrialRecord| t.validation.map_or(f64::INFINITY, |v| v.loss);
-    accuracy(b)
-        .total_cmp(&accuracy(a))
-        .then(loss(a).total_cmp(&loss(b)))
-        .then(a.trained_parameters.cmp(&b.trained_parameters))
 }
 
 #[cfg(test)]
@@ -41,6 +38,8 @@ mod tests {
             trained_parameters: Some(parameters),
             validation: Some(Score {
                 accuracy,
+                balanced_accuracy: 1.0 - accuracy,
+                macro_f1: accuracy,
                 loss,
                 count: 10,
             }),
@@ -52,21 +51,38 @@ mod tests {
         }
     }
 
+    fn by_accuracy(trials: &[TrialRecord]) -> Vec<usize> {
+        ranked(trials, Monitor::Accuracy)
+    }
+
+    #[test]
+    fn the_monitored_figure_decides() {
+        let trials = [trial(0.5, 0.1, 1), trial(0.6, 9.0, 9)];
+        for (monitor, order) in [
+            (Monitor::Accuracy, [1, 0]),
+            (Monitor::MacroF1, [1, 0]),
+            (Monitor::BalancedAccuracy, [0, 1]),
+            (Monitor::Loss, [0, 1]),
+        ] {
+            assert_eq!(ranked(&trials, monitor), order, "{monitor}");
+        }
+    }
+
     #[test]
     fn accuracy_decides_then_loss_then_size_then_order() {
         let a = [trial(0.5, 0.1, 1), trial(0.6, 9.0, 9)];
-        assert_eq!(ranked(&a), [1, 0]);
+        assert_eq!(by_accuracy(&a), [1, 0]);
         let b = [trial(0.5, 0.3, 1), trial(0.5, 0.2, 9)];
-        assert_eq!(ranked(&b), [1, 0]);
+        assert_eq!(by_accuracy(&b), [1, 0]);
         let c = [trial(0.5, 0.2, 9), trial(0.5, 0.2, 3), trial(0.5, 0.2, 3)];
-        assert_eq!(ranked(&c), [1, 2, 0]);
+        assert_eq!(by_accuracy(&c), [1, 2, 0]);
     }
 
     #[test]
     fn failed_trials_are_not_ranked() {
         let mut failed = trial(1.0, 0.0, 1);
         failed.error = Some("diverged".into());
-        assert_eq!(ranked(&[failed.clone(), trial(0.1, 5.0, 1)]), [1]);
-        assert!(ranked(&[failed]).is_empty() && ranked(&[]).is_empty());
+        assert_eq!(by_accuracy(&[failed.clone(), trial(0.1, 5.0, 1)]), [1]);
+        assert!(by_accuracy(&[failed]).is_empty() && by_accuracy(&[]).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::training::EpochMetrics;
 
 use super::SearchError;
-use super::record::RunRecord;
+use super::record::{FORMAT, RunRecord};
 use super::results::{Results, TrialRecord};
 use super::rundir::{RESULTS, RUN, TRIALS};
 
@@ -61,16 +61,13 @@ impl RunFiles {
     /// Reads the folder of a run. A last line that a crash has cut off is left out.
     ///
     /// # Errors
-    /// When `root` is not the folder of a run, or one of these files is damaged.
+    /// When `root` is not the folder of a run, is one of another [`FORMAT`], or one of these files is
+    /// damaged.
     pub fn read(root: &Path) -> Result<Self, SearchError> {
-        let path = root.join(RUN);
-        let run = match read_json(&path)? {
-            Some(run) => run,
-            None => {
-                return Err(SearchError::NotARun {
-                    path: root.to_owned(),
-                });
-            }
+        let Some(run) = read_run(root)? else {
+            return Err(SearchError::NotARun {
+                path: root.to_owned(),
+            });
         };
         let trials: Vec<TrialRecord> = read_lines(&root.join(TRIALS))?;
         let mut metrics = BTreeMap::new();
@@ -127,6 +124,25 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
         Err(source) => Err(SearchError::Read {
             path: path.to_owned(),
             source,
+        }),
+    }
+}
+
+/// The content of `run.json` in the folder `root`; `None` if there is none.
+pub(super) fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
+    /// What every version has, but for the first.
+    #[derive(Deserialize)]
+    struct Numbered {
+        format: Option<u32>,
+    }
+    let path = root.join(RUN);
+    match read_json::<Numbered>(&path)? {
+        None => Ok(None),
+        Some(Numbered { format }) if format == Some(FORMAT) => read_json(&path),
+        Some(Numbered { format }) => Err(SearchError::Format {
+            path,
+            found: format,
+            reads: FORMAT,
         }),
     }
 }
@@ -209,6 +225,32 @@ mod tests {
         assert!(matches!(error, SearchError::NotARun { .. }) && error.is_bad_input());
         let error = RunFiles::read(&folder.path().join("absent")).unwrap_err();
         assert!(matches!(error, SearchError::NotARun { .. }));
+    }
+
+    #[test]
+    fn a_run_of_another_version_is_told_from_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |text: &str| {
+            fs::write(folder.path().join(RUN), text).unwrap();
+            RunFiles::read(folder.path()).unwrap_err()
+        };
+        for (text, said) in [
+            (r#"{"command": [], "versions": {}}"#, "an older one"),
+            (r#"{"format": 4000}"#, "format 4000"),
+        ] {
+            let error = error(text);
+            let text = error.to_string();
+            assert!(matches!(error, SearchError::Format { .. }) && error.is_bad_input());
+            assert!(
+                text.contains("another version") && text.contains(said),
+                "{text}"
+            );
+            assert!(error.hint().is_some());
+        }
+        let damaged = error(&format!(r#"{{"format": {FORMAT}, "command": 3}}"#));
+        assert!(matches!(damaged, SearchError::Damaged { .. }), "{damaged}");
+        let damaged = error(r#"{"format": 1, "comm"#);
+        assert!(matches!(damaged, SearchError::Damaged { .. }), "{damaged}");
     }
 
     #[test]

@@ -11,14 +11,20 @@ use crate::data::{Dataset, Layout, Preprocess, Skipped, Split};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Strategy};
-use crate::training::{BatchNormMode, Optimizer, Plateau};
+use crate::training::{BatchNormMode, Monitor, Optimizer, Plateau};
 
 use super::plan::{self, Plan};
 use super::{Job, ModelInput, Settings};
 
+/// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
+/// files of the old form cannot be read any more.
+pub const FORMAT: u32 = 1;
+
 /// What was run, on what, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// Number of the form of a run's files; see [`FORMAT`].
+    pub format: u32,
     /// The command line that made the run.
     pub command: Vec<String>,
     /// What made it.
@@ -133,6 +139,7 @@ pub struct Configuration {
     pub shuffle: bool,
     pub bn: BatchNormMode,
     pub optimizer: Optimizer,
+    pub monitor: Monitor,
     pub plateau: Option<Plateau>,
     pub early_stopping: Option<usize>,
     pub class_weights: String,
@@ -160,6 +167,7 @@ impl RunRecord {
         let digest = Sha256::digest(original.file_bytes());
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         RunRecord {
+            format: FORMAT,
             command: job.command.clone(),
             versions: Versions {
                 ftsurgery: env!("CARGO_PKG_VERSION").to_owned(),
@@ -204,6 +212,7 @@ impl RunRecord {
                 shuffle: settings.split.shuffle,
                 bn: settings.batch_norm,
                 optimizer: settings.optimizer,
+                monitor: settings.monitor,
                 plateau: settings.plateau,
                 early_stopping: settings.early_stopping,
                 class_weights: settings.class_weights.to_string(),

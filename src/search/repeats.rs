@@ -8,6 +8,7 @@ pub(super) fn add(all: &mut Results, came_to: Results, seed: u64, number: usize)
     let strategies = came_to.strategies.iter().map(|s| RepeatResult {
         name: s.name,
         validation_accuracy: s.validation_accuracy,
+        monitored: s.monitored,
         held_out_accuracy: s.held_out_accuracy,
     });
     let repeat = Repeat {

@@ -52,6 +52,9 @@ pub struct StrategyResult {
     pub trial: Option<String>,
     /// Of the winner after retraining; `None` without validation samples.
     pub validation_accuracy: Option<f64>,
+    /// The figure that was watched (`--monitor`), of the validation samples like
+    /// [`validation_accuracy`](Self::validation_accuracy).
+    pub monitored: Option<f64>,
     /// Of the winner after retraining; `None` without held-out samples.
     pub held_out_accuracy: Option<f64>,
     /// What the winner made of the held-out samples, in full.
@@ -79,6 +82,7 @@ impl StrategyResult {
             layers: Vec::new(),
             trial: None,
             validation_accuracy: None,
+            monitored: None,
             held_out_accuracy: None,
             held_out: None,
             trained_parameters: None,
@@ -95,8 +99,13 @@ impl StrategyResult {
 pub struct HeldOut {
     /// Accuracy and loss.
     pub score: Score,
-    /// Counts by true class (row) and predicted class (column).
-    pub confusion: Vec<Vec<usize>>,
+    /// Number of classes of the model.
+    pub classes: usize,
+    /// `[true class, predicted class, samples]` of the pairs that occur: see [`Predictions::confusion`].
+    pub confusion: Vec<[usize; 3]>,
+    /// The samples it was wrong about, by their place in the held-out part, so that winners can be
+    /// compared sample by sample.
+    pub wrong: Vec<usize>,
     /// The samples it was most sure of while it was wrong, the worst first; at most
     /// [`HeldOut::MISTAKES`].
     pub mistakes: Vec<Mistake>,
@@ -127,7 +136,9 @@ impl HeldOut {
         mistakes.truncate(Self::MISTAKES);
         HeldOut {
             score: predictions.score(),
+            classes: predictions.classes,
             confusion: predictions.confusion(),
+            wrong: predictions.wrong(),
             mistakes: mistakes
                 .into_iter()
                 .map(|(row, mistake)| Mistake {
@@ -170,6 +181,8 @@ pub struct RepeatResult {
     pub name: Strategy,
     /// See [`StrategyResult::validation_accuracy`].
     pub validation_accuracy: Option<f64>,
+    /// See [`StrategyResult::monitored`].
+    pub monitored: Option<f64>,
     /// See [`StrategyResult::held_out_accuracy`].
     pub held_out_accuracy: Option<f64>,
 }
@@ -244,7 +257,11 @@ mod tests {
             classes: 2,
         };
         let held_out = HeldOut::of(&predictions, &|row| format!("photo {row}"));
-        assert_eq!(held_out.confusion, [[1, 0], [2, 1]]);
+        assert_eq!(held_out.confusion, [[0, 0, 1], [1, 0, 2], [1, 1, 1]]);
+        assert_eq!(
+            (held_out.classes, held_out.wrong.as_slice()),
+            (2, &[0, 1][..])
+        );
         let names: Vec<&str> = held_out.mistakes.iter().map(|m| &*m.sample).collect();
         assert_eq!(names, ["photo 1", "photo 0"]);
         let surest = &held_out.mistakes[0];

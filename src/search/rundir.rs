@@ -20,7 +20,7 @@ pub(super) use clean::remove_left;
 pub use metrics::MetricsFile;
 
 use super::SearchError;
-use super::read::{read, read_json, read_lines};
+use super::read::{read, read_json, read_lines, read_run};
 use super::record::{RunRecord, hexadecimal};
 use super::results::{Results, StrategyResult, TrialRecord};
 
@@ -42,6 +42,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
 /// trials/ID/checkpoint.safetensors   of a trial that has not ended
 /// winners/STRATEGY.onnx     the tuned models
+/// winners/STRATEGY.predictions.csv   what they make of each held-out sample
 /// results.json              what each strategy came to
 /// repeats/N/                repetitions with other seeds, each such a folder
 /// report.html, trials.csv, tensorboard/   made from the above for people
@@ -163,6 +164,11 @@ impl RunDir {
         format!("winners/{strategy}.onnx")
     }
 
+    /// Path of what it makes of each held-out sample, relative to the folder.
+    pub fn predictions(strategy: Strategy) -> String {
+        format!("winners/{strategy}.predictions.csv")
+    }
+
     /// Writes `split.json`, then `run.json`: where that is, a run has begun.
     ///
     /// # Errors
@@ -175,9 +181,9 @@ impl RunDir {
     /// The content of `run.json`; `None` if no run has begun here.
     ///
     /// # Errors
-    /// When it cannot be read or is not such a file.
+    /// When it cannot be read, is not such a file, or one of another version's form.
     pub fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
-        read_json(&root.join(RUN))
+        read_run(root)
     }
 
     /// The content of `results.json`, without models that are not there or are not those that were

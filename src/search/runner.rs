@@ -1,16 +1,19 @@
 //! Carrying out a plan: all searches, then the winners.
 
 use std::collections::HashMap;
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::Split;
+use crate::onnx::write_atomic;
 use crate::strategy::{Candidate, Network, Strategy};
 use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, TrialOutcome};
 
 use super::emit::{Emitter, Winner};
 use super::plan::{Phase, Plan, StrategyPlan, trial_id};
 use super::pool::{self, Share, lock};
+use super::predictions;
 use super::ranking::ranked;
 use super::results::{HeldOut, Results, StrategyResult, TrialRecord};
 use super::rundir::RunDir;
@@ -117,7 +120,7 @@ impl Runner<'_> {
                     .filter_map(|c| state.trial(&trial_id(c, Phase::Search)))
                     .collect();
                 seconds = records.iter().map(|r| r.seconds).sum();
-                let ranking = ranked(&records);
+                let ranking = ranked(&records, self.settings.monitor);
                 if ranking.is_empty() {
                     let first = records.iter().find_map(|r| {
                         let shared = r.same_as.as_ref().unwrap_or(&r.id);
@@ -284,13 +287,7 @@ impl Runner<'_> {
     ) -> Result<StrategyResult, SearchError> {
         // What is measured from here on is what is written: of a float16 model, rounded values.
         let parameters = self.emitter.as_stored(&outcome.parameters)?;
-        let held_out = match self.split.held_out.as_slice() {
-            [] => None,
-            samples => Some(HeldOut::of(
-                &self.lab.predict(&parameters, samples)?,
-                &|row| self.emitter.dataset.name(samples[row]),
-            )),
-        };
+        let held_out = self.held_out(choice.strategy, &parameters)?;
         let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
         let validation = record.validation.map(|v| v.accuracy);
         let winner = Winner {
@@ -310,6 +307,7 @@ impl Runner<'_> {
             layers: choice.candidate.layers.clone(),
             trial: Some(record.id.clone()),
             validation_accuracy: validation,
+            monitored: record.validation.map(|v| self.settings.monitor.of(&v)),
             held_out_accuracy,
             held_out,
             trained_parameters: record.trained_parameters,
@@ -318,5 +316,30 @@ impl Runner<'_> {
             sha256: Some(sha256),
             error: None,
         })
+    }
+
+    /// What a winner makes of the held-out samples, which is also written down sample by sample; `None`
+    /// without any.
+    fn held_out(
+        &self,
+        strategy: Strategy,
+        parameters: &[(String, Vec<f32>)],
+    ) -> Result<Option<HeldOut>, SearchError> {
+        let samples = self.split.held_out.as_slice();
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        let predictions = self.lab.predict(parameters, samples)?;
+        let name = |row: usize| self.emitter.dataset.name(samples[row]);
+        let classes = self.emitter.card.classes.as_deref().unwrap_or_default();
+        let path = self.run.path(&RunDir::predictions(strategy));
+        let bytes = predictions::csv(&predictions, classes, &name);
+        bytes
+            .and_then(|bytes| {
+                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                write_atomic(&path, &bytes)
+            })
+            .map_err(|e| SearchError::write(&path, e))?;
+        Ok(Some(HeldOut::of(&predictions, &name)))
     }
 }

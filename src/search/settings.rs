@@ -8,7 +8,7 @@ use crate::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
 use crate::runtime::Device;
 use crate::strategy::Strategy;
 use crate::surgery::HeadKind;
-use crate::training::{BatchNormMode, ClassWeights, Optimizer, Plateau};
+use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
 
 use super::rundir::Begin;
 
@@ -45,9 +45,12 @@ pub struct Settings {
     pub batch_norm: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
+    /// early stopping watch.
+    pub monitor: Monitor,
     /// The learning-rate schedule.
     pub plateau: Option<Plateau>,
-    /// Epochs without a better validation score after which a trial ends; `None` trains all.
+    /// A trial ends after so many epochs in a row without a better validation score; `None` trains all.
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count in the loss.
     pub class_weights: ClassWeights,

@@ -125,6 +125,7 @@ impl Bench<'_> {
             },
             batch_size: settings.batch_size,
             optimizer: settings.optimizer,
+            monitor: settings.monitor,
             plateau: settings.plateau,
             early_stopping: settings.early_stopping,
             class_weights: settings.class_weights,

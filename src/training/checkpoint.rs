@@ -38,7 +38,7 @@ pub struct Checkpointing {
 }
 
 /// Number of the format; another is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Key of the metadata's entry.
 const ENTRY: &str = "ftsurgery.checkpoint";
 /// The longest header that is read, in bytes; the format's own limit.

@@ -1,25 +1,25 @@
 //! What a set of predictions is worth.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-/// Accuracy and loss over a set of samples.
+/// The figures of a set of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Share of samples whose highest logit is their label's, 0 to 1. One of whose logits some are
     /// not a number counts as wrong.
     pub accuracy: f64,
+    /// Mean recall of the classes that have a sample, 0 to 1.
+    /// Source: `balanced_accuracy_score` of scikit-learn.
+    pub balanced_accuracy: f64,
+    /// Mean F1 of the classes that a sample is of or is taken for, 0 to 1.
+    /// Source: `f1_score(average="macro", zero_division=0)` of scikit-learn.
+    pub macro_f1: f64,
     /// Mean cross-entropy; not a number, or infinite, if that of one sample is.
     pub loss: f64,
     /// Number of samples.
     pub count: usize,
-}
-
-impl Score {
-    /// Whether this has the higher accuracy, or the same and a lower loss.
-    pub fn is_better_than(&self, other: &Score) -> bool {
-        self.accuracy > other.accuracy
-            || (self.accuracy == other.accuracy && self.loss < other.loss)
-    }
 }
 
 /// The logits of a set of samples, with their labels.
@@ -44,6 +44,8 @@ pub struct ClassScore {
     pub f1: f64,
     /// Number of samples of this class.
     pub support: usize,
+    /// Number of samples taken for this class.
+    pub predicted: usize,
 }
 
 impl Predictions {
@@ -56,14 +58,26 @@ impl Predictions {
             .collect()
     }
 
-    /// Accuracy and mean cross-entropy.
+    /// Whether each sample is taken for what it is; one of whose logits some are not a number is not.
+    fn right(&self) -> impl Iterator<Item = bool> {
+        let rows = self.logits.chunks(self.classes.max(1));
+        rows.zip(&self.labels).map(|(row, &label)| {
+            usize::try_from(label) == Ok(argmax(row)) && !row.iter().any(|z| z.is_nan())
+        })
+    }
+
+    /// The samples that are not right, by their place.
+    pub fn wrong(&self) -> Vec<usize> {
+        let places = self.right().enumerate();
+        places.filter(|(_, right)| !right).map(|(i, _)| i).collect()
+    }
+
+    /// The figures of all samples together.
     pub fn score(&self) -> Score {
         let count = self.labels.len();
-        let mut right = 0usize;
         let mut loss = 0f64;
         for (row, &label) in self.logits.chunks(self.classes.max(1)).zip(&self.labels) {
             let label = usize::try_from(label).unwrap_or(usize::MAX);
-            right += usize::from(argmax(row) == label && !row.iter().any(|z| z.is_nan()));
             loss -= row
                 .get(label)
                 .map_or(f64::NEG_INFINITY, |&z| f64::from(z) - log_sum_exp(row));
@@ -73,46 +87,66 @@ impl Predictions {
             loss = f64::NAN.copysign(1.0);
         }
         let n = count.max(1) as f64;
+        let classes = self.class_scores();
+        let mean = |of: &dyn Fn(&ClassScore) -> Option<f64>| {
+            let values: Vec<f64> = classes.iter().filter_map(of).collect();
+            values.iter().sum::<f64>() / values.len().max(1) as f64
+        };
         Score {
-            accuracy: right as f64 / n,
+            accuracy: self.right().filter(|&right| right).count() as f64 / n,
+            balanced_accuracy: mean(&|c| (c.support > 0).then_some(c.recall)),
+            macro_f1: mean(&|c| (c.support + c.predicted > 0).then_some(c.f1)),
             loss: loss / n,
             count,
         }
     }
 
-    /// Counts by true class (row) and predicted class (column).
-    pub fn confusion(&self) -> Vec<Vec<usize>> {
-        let mut counts = vec![vec![0; self.classes]; self.classes];
+    /// How many samples of one class are taken for another (or for what they are):
+    /// `[true class, predicted class, samples]`, in this order, of the pairs that occur. There are never
+    /// more of them than samples, however many classes there are.
+    pub fn confusion(&self) -> Vec<[usize; 3]> {
+        let mut counts = BTreeMap::new();
         for (predicted, &label) in self.classes().into_iter().zip(&self.labels) {
-            if let Some(row) = usize::try_from(label).ok().and_then(|l| counts.get_mut(l)) {
-                row[predicted] += 1;
+            let label = usize::try_from(label).ok().filter(|&l| l < self.classes);
+            if let Some(label) = label {
+                *counts.entry([label, predicted]).or_insert(0) += 1;
             }
         }
-        counts
+        counts.into_iter().map(|([t, p], n)| [t, p, n]).collect()
     }
 
     /// Precision, recall and F1 of every class.
     pub fn class_scores(&self) -> Vec<ClassScore> {
-        let confusion = self.confusion();
-        (0..self.classes)
-            .map(|c| {
-                let hits = confusion[c][c] as f64;
-                let support: usize = confusion[c].iter().sum();
-                let predicted: usize = confusion.iter().map(|row| row[c]).sum();
-                let ratio = |n: f64, d: usize| if d == 0 { 0.0 } else { n / d as f64 };
-                let (precision, recall) = (ratio(hits, predicted), ratio(hits, support));
-                let f1 = match precision + recall {
-                    s if s > 0.0 => 2.0 * precision * recall / s,
-                    _ => 0.0,
-                };
-                ClassScore {
-                    precision,
-                    recall,
-                    f1,
-                    support,
+        let mut counts = vec![[0usize; 3]; self.classes];
+        for [label, predicted, samples] in self.confusion() {
+            counts[label][1] += samples;
+            counts[predicted][2] += samples;
+            if label == predicted {
+                counts[label][0] += samples;
+            }
+        }
+        let of_class = |[hits, support, predicted]: [usize; 3]| {
+            let ratio = |of: usize| {
+                if of == 0 {
+                    0.0
+                } else {
+                    hits as f64 / of as f64
                 }
-            })
-            .collect()
+            };
+            let (precision, recall) = (ratio(predicted), ratio(support));
+            let f1 = match precision + recall {
+                s if s > 0.0 => 2.0 * precision * recall / s,
+                _ => 0.0,
+            };
+            ClassScore {
+                precision,
+                recall,
+                f1,
+                support,
+                predicted,
+            }
+        };
+        counts.into_iter().map(of_class).collect()
     }
 }
 
@@ -173,13 +207,34 @@ mod tests {
             labels: vec![0, 0, 1, 1],
             classes: 2,
         };
-        assert_eq!(predictions.confusion(), [[2, 0], [1, 1]]);
+        assert_eq!(predictions.confusion(), [[0, 0, 2], [1, 0, 1], [1, 1, 1]]);
         let scores = predictions.class_scores();
         assert!((scores[0].precision - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(scores[1].recall, 0.5);
         let score = predictions.score();
-        assert_eq!(score.accuracy, 0.75);
+        assert_eq!((score.accuracy, score.balanced_accuracy), (0.75, 0.75));
+        assert!((score.macro_f1 - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert_eq!(predictions.wrong(), [3]);
         let small = (1.0 + (-2f64).exp()).ln();
         assert!((score.loss - (3.0 * small + small + 2.0) / 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn sixty_thousand_classes_take_no_more_room_than_their_samples() {
+        let classes = 60_000;
+        let mut logits = vec![0.0; 3 * classes];
+        logits[7] = 1.0;
+        logits[classes + 7] = 1.0;
+        logits[3 * classes - 1] = 1.0;
+        let predictions = Predictions {
+            logits,
+            labels: vec![7, 59_999, 59_999],
+            classes,
+        };
+        let pairs = [[7, 7, 1], [59_999, 7, 1], [59_999, 59_999, 1]];
+        assert_eq!(predictions.confusion(), pairs);
+        // Of the two classes that have a sample, and no other.
+        assert_eq!(predictions.score().balanced_accuracy, 0.75);
+        assert!((predictions.score().macro_f1 - 2.0 / 3.0).abs() < 1e-12);
     }
 }

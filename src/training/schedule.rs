@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Reduce on plateau: the learning rate is multiplied by `factor` when the watched validation
-/// accuracy has not risen for more than `patience` epochs.
-/// Source: `torch.optim.lr_scheduler.ReduceLROnPlateau`, Keras `ReduceLROnPlateau`.
+/// Reduce on plateau: the learning rate is multiplied by `factor` when more than `patience` epochs in a row
+/// have ended without the best validation score so far; then counting begins anew. Which of two scores is
+/// better says [`Monitor`](super::Monitor), and any improvement counts.
+///
+/// With `patience` 3 the rate falls after the fourth such epoch, as in PyTorch; Keras' callback of this
+/// name falls after the third. Both ask for a least improvement (1e-4), which this does not.
+/// Source: `torch.optim.lr_scheduler.ReduceLROnPlateau`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
     /// Multiplier of the learning rate, below 1.
     pub factor: f32,
-    /// Epochs without a better accuracy that are let pass.
+    /// Epochs without a better score that are let pass.
     pub patience: usize,
     /// The learning rate never falls below this.
     pub minimum: f32,
@@ -26,27 +30,15 @@ impl Default for Plateau {
 }
 
 /// The state of a [`Plateau`] schedule.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct PlateauState {
-    #[serde(with = "super::checkpoint::bits")]
-    best: f64,
     waited: usize,
 }
 
-impl Default for PlateauState {
-    fn default() -> Self {
-        PlateauState {
-            best: f64::NEG_INFINITY,
-            waited: 0,
-        }
-    }
-}
-
 impl PlateauState {
-    /// The learning rate after an epoch that ended with `accuracy`.
-    pub fn next(&mut self, plateau: &Plateau, accuracy: f64, learning_rate: f32) -> f32 {
-        if accuracy > self.best {
-            self.best = accuracy;
+    /// The learning rate after an epoch; `is_best` says whether its score is the best so far.
+    pub fn next(&mut self, plateau: &Plateau, is_best: bool, learning_rate: f32) -> f32 {
+        if is_best {
             self.waited = 0;
             return learning_rate;
         }
@@ -71,10 +63,10 @@ mod tests {
             minimum: 0.0,
         };
         let mut state = PlateauState::default();
-        let rates: Vec<f32> = [0.5, 0.5, 0.4, 0.6, 0.6]
+        let rates: Vec<f32> = [true, false, false, true, false]
             .iter()
-            .scan(1.0, |rate, &a| {
-                *rate = state.next(&plateau, a, *rate);
+            .scan(1.0, |rate, &is_best| {
+                *rate = state.next(&plateau, is_best, *rate);
                 Some(*rate)
             })
             .collect();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchNormMode, Optimizer, Plateau, Score, Trained, TrainingError};
+use super::{BatchNormMode, Monitor, Optimizer, Plateau, Score, Trained, TrainingError};
 
 /// How much the samples of each class count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,10 +82,12 @@ pub struct TrialSpec {
     pub batch_size: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// Which figure of the validation samples says that an epoch is better than another.
+    pub monitor: Monitor,
     /// The learning-rate schedule; `None` keeps the rate.
     pub plateau: Option<Plateau>,
-    /// Epochs without a better validation accuracy (ties: loss) after which the trial ends; `None`
-    /// trains all epochs.
+    /// The trial ends after so many epochs in a row of which none has the best validation score so
+    /// far (as `patience` of Keras' `EarlyStopping`); `None` trains all epochs.
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count.
     pub class_weights: ClassWeights,
@@ -126,8 +128,8 @@ pub struct EpochMetrics {
 #[derive(Clone, Debug)]
 pub struct TrialOutcome {
     /// The trained parameters by name, and behind them the running statistics that were updated,
-    /// after the best epoch by validation accuracy (ties: lower validation loss, then the earlier),
-    /// or after the last one without validation samples.
+    /// after the best epoch by [`TrialSpec::monitor`] (ties: the earlier), or after the last one
+    /// without validation samples.
     pub parameters: Vec<(String, Vec<f32>)>,
     /// The epoch they were taken after, from 1; 0 if nothing was trained.
     pub best_epoch: usize,

@@ -250,17 +250,15 @@ impl<'a> Trial<'a> {
             seconds,
         };
         let better = match (progress.best(), validation) {
-            (Some(old), Some(new)) => new.is_better_than(&old),
+            (Some(old), Some(new)) => self.spec.monitor.compare(&new, &old).is_gt(),
             _ => true,
         };
         if better {
             progress.best_epoch = progress.epoch;
             self.state.best = snapshot(&self.buffers)?;
         }
-        if let (Some(schedule), Some(score)) = (&self.spec.plateau, validation) {
-            progress.rate = progress
-                .plateau
-                .next(schedule, score.accuracy, progress.rate);
+        if let (Some(schedule), Some(_)) = (&self.spec.plateau, validation) {
+            progress.rate = progress.plateau.next(schedule, better, progress.rate);
         }
         progress.epochs.push(metrics);
         progress.epoch += 1;

@@ -224,6 +224,7 @@ fn run_record(net: &Net, data: &Path) -> Value {
         false => vec![],
     };
     let run = json!({
+        "format": ftsurgery::search::FORMAT,
         "command": ["ftsurgery", "tune", "mobilenet v1.onnx", "--data", data, "--out", "run"],
         "versions": {"ftsurgery": "0.1.0", "onnxruntime": "1.32.0"},
         "model": {"path": "/models/mobilenet_v1.onnx", "sha256": "ab".repeat(32)},
@@ -242,7 +243,7 @@ fn run_record(net: &Net, data: &Path) -> Value {
             "search_fraction": 0.1, "train_fraction": 0.7, "seed": 1001, "repeats": 3,
             "shuffle": true, "bn": "frozen",
             "optimizer": {"kind": "adam", "learning_rate": 0.0001, "weight_decay": 0.0, "momentum": 0.0},
-            "plateau": {"factor": 0.5, "patience": 3, "minimum": 1e-6}, "early_stopping": null,
+            "monitor": "accuracy", "plateau": {"factor": 0.5, "patience": 3, "minimum": 1e-6}, "early_stopping": null,
             "class_weights": "none", "batch_size": 4, "epochs": shape.epochs, "search_epochs": 2,
             "threads": 2, "operators": "kernels", "device": "cpu", "memory_budget": 1073741824u64,
             "feature_precision": "f32", "log_steps": true,
@@ -250,6 +251,13 @@ fn run_record(net: &Net, data: &Path) -> Value {
     });
     serde_json::from_value::<RunRecord>(run.clone()).unwrap();
     run
+}
+
+fn score(accuracy: f64, loss: f64, count: usize) -> Value {
+    json!({
+        "accuracy": accuracy, "balanced_accuracy": accuracy, "macro_f1": accuracy, "loss": loss,
+        "count": count,
+    })
 }
 
 fn trial_record(
@@ -263,7 +271,7 @@ fn trial_record(
     json!({
         "id": id, "strategy": strategy, "phase": phase, "candidate": c.label,
         "layers": net.json(c)["layers"], "trained_parameters": net.trained(c),
-        "validation": {"accuracy": right as f64 / 110.0, "loss": 1.0 - right as f64 / 120.0, "count": 110},
+        "validation": score(right as f64 / 110.0, 1.0 - right as f64 / 120.0, 110),
         "best_epoch": 2, "epochs": 2, "seconds": 3.25,
     })
 }
@@ -279,7 +287,7 @@ fn metrics(root: &Path, id: &str, epochs: usize, noise: &mut Noise) {
         writeln!(lines, "{}", json!({"step": epoch, "loss": loss})).unwrap();
         let line = json!({
             "epoch": epoch, "loss": loss,
-            "validation": {"accuracy": accuracy, "loss": loss * 0.8, "count": 110},
+            "validation": score(accuracy, loss * 0.8, 110),
             "learning_rate": 0.0001, "seconds": epoch as f64 * 1.5,
         });
         writeln!(lines, "{line}").unwrap();
@@ -296,7 +304,7 @@ fn result(
     noise: &mut Noise,
 ) -> Value {
     let classes = net.shape.classes;
-    let mut counts = vec![vec![0usize; classes]; classes];
+    let mut counts = std::collections::BTreeMap::new();
     let wrong = 60 + noise.below(40);
     for sample in 0..HELD_OUT {
         let label = sample % classes;
@@ -304,10 +312,11 @@ fn result(
             true => (label + 1 + noise.below(classes - 1)) % classes,
             false => label,
         };
-        counts[label][predicted] += 1;
+        *counts.entry([label, predicted]).or_insert(0usize) += 1;
     }
-    let hits: usize = (0..classes).map(|c| counts[c][c]).sum();
-    let accuracy = hits as f64 / HELD_OUT as f64;
+    let pairs: Vec<[usize; 3]> = counts.iter().map(|(&[t, p], &n)| [t, p, n]).collect();
+    let wrong: Vec<usize> = (0..wrong).collect();
+    let accuracy = (HELD_OUT - wrong.len()) as f64 / HELD_OUT as f64;
     let mistakes: Vec<Value> = (0..12)
         .map(|i| {
             let label = i % classes;
@@ -321,10 +330,11 @@ fn result(
         .collect();
     json!({
         "name": strategy, "candidate": c.label, "layers": net.json(c)["layers"], "trial": id,
-        "validation_accuracy": right as f64 / 110.0, "held_out_accuracy": accuracy,
+        "validation_accuracy": right as f64 / 110.0, "monitored": right as f64 / 110.0,
+        "held_out_accuracy": accuracy,
         "held_out": {
-            "score": {"accuracy": accuracy, "loss": 0.4, "count": HELD_OUT},
-            "confusion": counts, "mistakes": mistakes,
+            "score": score(accuracy, 0.4, HELD_OUT), "classes": classes,
+            "confusion": pairs, "wrong": wrong, "mistakes": mistakes,
         },
         "trained_parameters": net.trained(c), "seconds": 12.0 + 400.0 * noise.next(),
         "model": format!("winners/{strategy}.onnx"), "sha256": "ef".repeat(32),
@@ -338,7 +348,10 @@ fn repeat(results: &mut Value, noise: &mut Noise) {
             .iter()
             .map(|name| {
                 let accuracy = 0.82 + 0.1 * noise.next();
-                json!({"name": name, "validation_accuracy": accuracy, "held_out_accuracy": accuracy})
+                json!({
+                    "name": name, "validation_accuracy": accuracy, "monitored": accuracy,
+                    "held_out_accuracy": accuracy,
+                })
             })
             .collect();
         repeats

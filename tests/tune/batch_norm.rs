@@ -7,7 +7,7 @@ use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Model, Tensor, save};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft, untouched_is_identical};
 use ftsurgery::training::{
-    BatchNormMode, ClassWeights, Optimizer, OptimizerKind, TrialSpec, trainable_parameters,
+    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, TrialSpec, trainable_parameters,
 };
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
@@ -122,6 +122,7 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
             momentum: 0.9,
         },
         plateau: None,
+        monitor: Monitor::Accuracy,
         early_stopping: None,
         class_weights: ClassWeights::None,
         seed: 0,

@@ -7,8 +7,8 @@ use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, Checkpointing, ClassWeights, InputSpec, Lab, LabOptions, Observer, Optimizer,
-    OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
+    BatchNormMode, Checkpointing, ClassWeights, InputSpec, Lab, LabOptions, Monitor, Observer,
+    Optimizer, OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::support::*;
@@ -109,6 +109,7 @@ impl Bed {
                 weight_decay: 0.01,
                 momentum: 0.9,
             },
+            monitor: Monitor::Accuracy,
             plateau: Some(Plateau {
                 factor: 0.5,
                 patience: 0,

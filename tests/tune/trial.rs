@@ -3,7 +3,8 @@
 use ftsurgery::onnx::Model;
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, ClassWeights, Divergence, EpochMetrics, OptimizerKind, TrainingError, TrialSpec,
+    BatchNormMode, ClassWeights, Divergence, EpochMetrics, Monitor, OptimizerKind, Plateau,
+    TrainingError, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -82,6 +83,75 @@ fn early_stopping_ends_after_that_many_epochs_without_a_better_score() {
         );
     }
     assert!(ended_early > 0, "else nothing is shown");
+}
+
+#[test]
+fn the_monitored_figure_then_the_loss_decides_best_epoch_rate_and_early_stop() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let mut spec = bed.spec(OptimizerKind::Sgd);
+    spec.optimizer.learning_rate = 0.02;
+    spec.epochs = 12;
+    let (mut kept, mut bests) = (0, Vec::new());
+    for name in Monitor::NAMES {
+        spec.monitor = name.parse().unwrap();
+        let figure = |e: &EpochMetrics| {
+            let score = e.validation.unwrap();
+            match spec.monitor {
+                Monitor::Accuracy => (score.accuracy, -score.loss),
+                Monitor::BalancedAccuracy => (score.balanced_accuracy, -score.loss),
+                Monitor::MacroF1 => (score.macro_f1, -score.loss),
+                Monitor::Loss => (-score.loss, score.accuracy),
+            }
+        };
+        (spec.plateau, spec.early_stopping) = (None, None);
+        let free = bed.run(&lab, &spec, None, &mut ()).unwrap();
+        let mut best = 0;
+        for (i, epoch) in free.epochs.iter().enumerate() {
+            if figure(epoch) > figure(&free.epochs[best]) {
+                best = i;
+            }
+        }
+        assert_eq!(free.best_epoch, best + 1, "{name}");
+        bests.push(free.best_epoch);
+
+        spec.early_stopping = Some(4);
+        spec.plateau = Some(Plateau {
+            factor: 0.5,
+            patience: 1,
+            minimum: 0.0,
+        });
+        let outcome = bed.run(&lab, &spec, None, &mut ()).unwrap();
+        let (mut best, mut waited, mut rate) = (0, 0, spec.optimizer.learning_rate);
+        for (i, epoch) in outcome.epochs.iter().enumerate() {
+            assert_eq!(epoch.learning_rate, rate, "{name}, epoch {}", i + 1);
+            if i == 0 || figure(epoch) > figure(&outcome.epochs[best]) {
+                let accuracy = |e: usize| outcome.epochs[e].validation.unwrap().accuracy;
+                kept += usize::from(i > 0 && accuracy(i) == accuracy(best));
+                (best, waited) = (i, 0);
+            } else {
+                waited += 1;
+            }
+            // As in PyTorch, one epoch more than `patience`.
+            if waited > 1 {
+                (waited, rate) = (0, rate * 0.5);
+            }
+            let stops = i - best >= 4 || i + 1 == spec.epochs;
+            assert_eq!(
+                stops,
+                i + 1 == outcome.epochs.len(),
+                "{name}, epoch {}",
+                i + 1
+            );
+        }
+        assert_eq!(outcome.best_epoch, best + 1, "{name}");
+    }
+    assert!(kept > 0, "no loss fell while the accuracy stayed");
+    bests.dedup();
+    assert!(
+        bests.len() > 1,
+        "all figures chose the same epoch: {bests:?}"
+    );
 }
 
 #[test]

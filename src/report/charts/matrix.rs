@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::report::confusions::totals;
+
 use super::marks::FONT;
 use super::{Drawing, ellipsised, label, number, text_width};
 
@@ -10,8 +12,8 @@ use super::{Drawing, ellipsised, label, number, text_width};
 pub struct Matrix<'a> {
     /// Names of the classes.
     pub classes: &'a [String],
-    /// Counts by true class (row) and predicted class (column).
-    pub counts: &'a [Vec<usize>],
+    /// `[true class (row), predicted class (column), samples]` of the pairs that occur.
+    pub counts: &'a [[usize; 3]],
 }
 
 /// Widest name of a class.
@@ -21,7 +23,7 @@ const SIDE: f64 = 420.0;
 
 impl Matrix<'_> {
     /// Draws the matrix. The darker a cell, the larger its share of its row; counts stand in cells
-    /// that have room. Cells of count 0 are empty.
+    /// that have room. Cells of pairs that do not occur are empty.
     pub fn draw(&self) -> Drawing {
         let n = self.classes.len().max(1);
         let cell = (SIDE / n as f64).clamp(6.5, 44.0);
@@ -31,14 +33,13 @@ impl Matrix<'_> {
         let side = cell * n as f64;
         let every = (13.0 / cell).ceil().max(1.0) as usize;
         let shown = |i: &usize| i.is_multiple_of(every);
+        let totals = totals(self.counts, n);
         let body = html! {
             rect class="cell-frame" x=(number(left)) y=(number(top)) width=(number(side))
                 height=(number(side)) {}
-            @for (i, row) in self.counts.iter().enumerate() {
-                @let total: usize = row.iter().sum();
-                @for (j, &count) in row.iter().enumerate().filter(|c| *c.1 > 0) {
-                    (self.cell((i, j), (count, total), (left + j as f64 * cell, top + i as f64 * cell), cell))
-                }
+            @for &[i, j, count] in self.counts {
+                @let total = totals.get(i).copied().unwrap_or_default();
+                (self.cell((i, j), (count, total), (left + j as f64 * cell, top + i as f64 * cell), cell))
             }
             @for (i, class) in self.classes.iter().enumerate().filter(|(i, _)| shown(i)) {
                 @let middle = (i as f64 + 0.5) * cell;

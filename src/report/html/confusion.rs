@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use crate::report::charts::Matrix;
+use crate::report::confusions::{commonest, right, rows};
 use crate::report::text::{percent, thousands};
 use crate::search::{HeldOut, Mistake, StrategyResult};
 
@@ -15,6 +16,8 @@ use super::thumbnail::thumbnail;
 /// Up to so many classes, a matrix leaves room for the mistakes beside it, and its counts stand in a
 /// table as well.
 const FEW: usize = 12;
+/// Of more classes, a matrix is too large to be looked at.
+const DRAWN: usize = 200;
 /// Confusions that are listed of a larger matrix.
 const LISTED: usize = 15;
 
@@ -41,7 +44,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
             p {
                 "On the held-out " (facts.samples()) ". The stronger a cell's colour, the larger its \
                  share of its row: blue is right, orange is wrong. Below or beside each matrix are the \
-                 mistakes that the model was most sure of."
+                 mistakes that the model was most sure of. What each winner made of each "
+                (facts.sample()) " stands in " code { "winners/STRATEGY.predictions.csv" } "."
             }
             @for winner in winners { (winner) }
         },
@@ -57,7 +61,7 @@ fn winner(
     let classes = &facts.files.run.data.classes;
     let counts = &held_out.confusion;
     // Of a kept head, the model may have classes that the data have not.
-    let names: Vec<String> = (0..counts.len())
+    let names: Vec<String> = (0..held_out.classes)
         .map(|i| classes.get(i).cloned().unwrap_or_else(|| i.to_string()))
         .collect();
     let few = names.len() <= FEW;
@@ -71,25 +75,32 @@ fn winner(
         .iter()
         .map(|m| pictures.mistake(m, &names))
         .collect();
-    let matrix = Matrix {
-        classes: &names,
-        counts,
+    let caption = html! {
+        (percent(held_out.score.accuracy)) " of " (thousands(held_out.score.count)) " "
+        (facts.samples()) " are right; mean loss " (format!("{:.4}", held_out.score.loss))
+        "; balanced accuracy " (percent(held_out.score.balanced_accuracy))
+        ", macro F1 " (format!("{:.4}", held_out.score.macro_f1)) "."
+    };
+    let table = match few {
+        true => all_counts(&names, counts),
+        false => confusions(&names, counts),
     };
     html! {
         div class=(if few { "winner" } else { "winner large" }) {
-            (Figure {
-                id: &format!("confusion-{name}"),
-                title: &title,
-                description: &format!(
-                    "Confusion matrix of {} classes: {} of {} held-out {} are right.",
-                    names.len(), right(counts), held_out.score.count, facts.samples()
-                ),
-                caption: html! {
-                    (percent(held_out.score.accuracy)) " of " (thousands(held_out.score.count)) " "
-                    (facts.samples()) " are right; mean loss " (format!("{:.4}", held_out.score.loss)) "."
-                },
-                table: Some(if few { all_counts(&names, counts) } else { confusions(&names, counts) }),
-            }.draw(&matrix.draw()))
+            @if names.len() <= DRAWN {
+                (Figure {
+                    id: &format!("confusion-{name}"),
+                    title: &title,
+                    description: &format!(
+                        "Confusion matrix of {} classes: {} of {} held-out {} are right.",
+                        names.len(), right(counts), held_out.score.count, facts.samples()
+                    ),
+                    caption,
+                    table: Some(table),
+                }.draw(&Matrix { classes: &names, counts }.draw()))
+            } @else {
+                div id={ "confusion-" (name) } { h3 { (title) } p { (caption) } (table.draw()) }
+            }
             @if !mistakes.is_empty() {
                 div {
                     h3 { "Surest mistakes" }
@@ -100,20 +111,13 @@ fn winner(
     }
 }
 
-fn right(counts: &[Vec<usize>]) -> usize {
-    counts
-        .iter()
-        .enumerate()
-        .filter_map(|(i, row)| row.get(i))
-        .sum()
-}
-
-fn all_counts(names: &[String], counts: &[Vec<usize>]) -> Table {
+/// The counts of few classes, row by row.
+fn all_counts(names: &[String], counts: &[[usize; 3]]) -> Table {
     let mut columns = vec!["true \\ predicted".to_owned()];
     columns.extend(names.iter().map(|n| format!("#{n}")));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new("", &columns);
-    for (name, row) in names.iter().zip(counts) {
+    for (name, row) in names.iter().zip(rows(counts, names.len())) {
         let mut cells = vec![html! { (name) }];
         cells.extend(row.iter().map(|&count| html! { (thousands(count)) }));
         table.rows.push(cells);
@@ -121,22 +125,15 @@ fn all_counts(names: &[String], counts: &[Vec<usize>]) -> Table {
     table
 }
 
-/// The commonest confusions.
-fn confusions(names: &[String], counts: &[Vec<usize>]) -> Table {
-    let mut pairs: Vec<(usize, usize, usize, usize)> = Vec::new();
-    for (i, row) in counts.iter().enumerate() {
-        let total = row.iter().sum();
-        let wrong = row.iter().enumerate().filter(|&(j, &n)| j != i && n > 0);
-        pairs.extend(wrong.map(|(j, &n)| (n, i, j, total)));
-    }
-    pairs.sort_by_key(|&(n, i, j, _)| (std::cmp::Reverse(n), i, j));
+fn confusions(names: &[String], counts: &[[usize; 3]]) -> Table {
     let mut table = Table::new(
         "The commonest confusions",
         &["True", "Taken for", "#Count", "#Of"],
     );
-    for (n, i, j, total) in pairs.into_iter().take(LISTED) {
-        let name = |k: usize| names.get(k).cloned().unwrap_or_default();
-        table.row([name(i), name(j), thousands(n), thousands(total)]);
+    let name = |k: usize| names.get(k).cloned().unwrap_or_default();
+    for c in commonest(counts, names.len(), LISTED) {
+        let (samples, of) = (thousands(c.samples), thousands(c.of));
+        table.row([name(c.label), name(c.predicted), samples, of]);
     }
     table
 }

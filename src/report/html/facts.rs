@@ -6,6 +6,7 @@ use crate::report::Proportion;
 use crate::report::text::thousands;
 use crate::search::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
 use crate::strategy::Strategy;
+use crate::training::Monitor;
 
 /// A run's files and what follows from them.
 pub struct Facts<'a> {
@@ -38,6 +39,11 @@ impl<'a> Facts<'a> {
     /// The same of one.
     pub fn sample(&self) -> &'static str {
         self.samples().trim_end_matches('s')
+    }
+
+    /// The figure by which strategies, candidates and epochs were chosen.
+    pub fn monitor(&self) -> Monitor {
+        self.files.run.configuration.monitor
     }
 
     pub fn results(&self) -> &'a [StrategyResult] {
@@ -93,7 +99,7 @@ impl<'a> Facts<'a> {
         };
         let trials: Vec<&TrialRecord> = ids.iter().filter_map(|id| self.searched(id)).collect();
         let records: Vec<TrialRecord> = trials.iter().map(|t| (*t).clone()).collect();
-        Some(trials[ranked(&records).first().copied()?])
+        Some(trials[ranked(&records, self.monitor()).first().copied()?])
     }
 
     /// Place of a layer among the run's, from 0.
@@ -101,9 +107,21 @@ impl<'a> Facts<'a> {
         self.places.get(layer).copied()
     }
 
-    /// The winner that is best by validation accuracy (ties: as candidates are ranked); `None`
-    /// without validation.
+    /// The winner that is best by validation, as candidates are ranked; `None` without validation.
+    ///
+    /// Of repetitions, that with the best mean of the monitored figure over those in which all winners
+    /// have one, if there are several; candidates and models are those of the first.
     pub fn best(&self) -> Option<&'a StrategyResult> {
+        if let Some(means) = self.means() {
+            let better = |a: (&'a StrategyResult, f64), b: (&'a StrategyResult, f64)| match self
+                .monitor()
+                .is_better(b.1, a.1)
+            {
+                true => b,
+                false => a,
+            };
+            return means.into_iter().reduce(better).map(|(result, _)| result);
+        }
         let rated: Vec<&StrategyResult> = self
             .winners()
             .filter(|r| r.validation_accuracy.is_some())
@@ -111,7 +129,7 @@ impl<'a> Facts<'a> {
         let records: Option<Vec<TrialRecord>> =
             rated.iter().map(|r| self.training(r).cloned()).collect();
         match records {
-            Some(records) => Some(rated[ranked(&records).first().copied()?]),
+            Some(records) => Some(rated[ranked(&records, self.monitor()).first().copied()?]),
             // Records are missing: the results alone must do.
             None => rated.into_iter().reduce(|a, b| {
                 match b.validation_accuracy > a.validation_accuracy {
@@ -119,6 +137,40 @@ impl<'a> Facts<'a> {
                     false => a,
                 }
             }),
+        }
+    }
+
+    /// The winners with the mean of their monitored figure over repetitions; `None` of fewer than two.
+    fn means(&self) -> Option<Vec<(&'a StrategyResult, f64)>> {
+        let repeats = self.files.results.as_ref().map_or(&[][..], |r| &r.repeats);
+        let complete: Vec<Vec<f64>> = repeats
+            .iter()
+            .filter_map(|repeat| {
+                let of = |winner: &StrategyResult| {
+                    let mut results = repeat.strategies.iter();
+                    results.find(|r| r.name == winner.name)?.monitored
+                };
+                self.winners().map(of).collect()
+            })
+            .collect();
+        let mean = |place: usize| {
+            complete.iter().map(|row| row[place]).sum::<f64>() / complete.len() as f64
+        };
+        let winners = self.winners().enumerate();
+        (complete.len() > 1).then(|| winners.map(|(i, winner)| (winner, mean(i))).collect())
+    }
+
+    /// Whether several repetitions decide, not the first alone.
+    pub fn is_over_seeds(&self) -> bool {
+        self.means().is_some()
+    }
+
+    /// What decides which strategy is the best: `validation accuracy`.
+    pub fn chosen_by(&self) -> String {
+        let figure = format!("validation {}", self.monitor().label());
+        match self.is_over_seeds() {
+            true => format!("mean {figure} over all seeds"),
+            false => figure,
         }
     }
 

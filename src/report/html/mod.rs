@@ -6,7 +6,7 @@
 mod confusion;
 mod curves;
 mod data;
-mod facts;
+pub(super) mod facts;
 pub mod page;
 mod search;
 mod setup;

@@ -34,7 +34,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
                 "Each candidate trains one part of the backbone, together with the head, while the \
                  rest stays as it is. It was trained on " (thousands(run.data.parts.search)) " "
                 (facts.samples()) " for " (count(epochs, "epoch"))
-                " and measured on " (thousands(run.data.parts.validation)) " others."
+                " and measured on " (thousands(run.data.parts.validation)) " others. Candidates are ranked \
+                 by their validation " (facts.monitor().label()) "."
             }
             (parameters(facts))
             @if let Some(planned) = layers { (accuracies(facts, planned, &Shown::layers())) }

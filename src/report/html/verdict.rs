@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::report::comparison::Comparison;
 use crate::report::text::{none, percent, seconds, thousands};
 use crate::search::StrategyResult;
 use crate::strategy::Strategy;
@@ -45,20 +46,22 @@ fn verdict(facts: &Facts) -> Markup {
     let Some(best) = facts.best() else {
         return without_ranking(facts);
     };
+    let over_seeds = facts.is_over_seeds();
     let tied: Vec<String> = facts
         .winners()
-        .filter(|r| r.name != best.name && r.validation_accuracy == best.validation_accuracy)
+        .filter(|r| r.name != best.name && r.monitored == best.monitored && !over_seeds)
         .map(|r| r.name.to_string())
         .collect();
     let others = facts.winners().count() > 1;
     let sample = facts.sample();
     html! {
         p class="lead" {
-            @if others { "Best by validation accuracy: " } @else { "The only strategy: " }
+            @if others { "Best by " (facts.chosen_by()) ": " } @else { "The only strategy: " }
             (best.name) (what(best)) "."
         }
         p {
-            "Validation accuracy " (optional(best.validation_accuracy))
+            @if over_seeds { "Of the first seed: validation accuracy " } @else { "Validation accuracy " }
+            (optional(best.validation_accuracy))
             @if let Some(v) = facts.validation(best) {
                 " (" (thousands(v.hits)) " of " (thousands(v.count)) " " (facts.samples())
                 "; one " (sample) " is " (points(1.0 / v.count as f64)) ")"
@@ -70,7 +73,7 @@ fn verdict(facts: &Facts) -> Markup {
             }
             "."
             @if !tied.is_empty() {
-                " Tied with it in validation accuracy: " (tied.join(", "))
+                " Tied with it in validation " (facts.monitor().label()) ": " (tied.join(", "))
                 "; lower validation loss decided, then fewer trained parameters."
             }
         }
@@ -92,23 +95,11 @@ fn verdict(facts: &Facts) -> Markup {
 
 /// How the best strategy compares with a baseline on held-out data.
 fn against(facts: &Facts, best: &StrategyResult, baseline: Strategy) -> Markup {
-    let figures = facts.result(baseline).and_then(|b| facts.held_out(b));
-    let (Some(ours), Some(theirs)) = (facts.held_out(best), figures) else {
-        return html! { "Against " strong { (baseline) } ": not known, as it has no held-out figure in this run." };
-    };
-    let (low, high) = ours.difference(theirs);
-    let difference = ours.share() - theirs.share();
-    let within_noise = low <= 0.0 && high >= 0.0;
     html! {
-        "Against " strong { (baseline) } " (" (percent(theirs.share())) "): "
-        (signed(difference)) " points, 95 % interval " (signed(low)) " to " (signed(high)) ". "
-        @if within_noise {
-            "Within noise: on " (thousands(ours.count)) " held-out " (facts.samples())
-            " this difference may be chance."
-        } @else if difference > 0.0 {
-            "Better beyond noise."
-        } @else {
-            "Worse beyond noise, although it was ahead in validation."
+        "Against " strong { (baseline) }
+        @match Comparison::of(facts, best.name, baseline) {
+            Some(comparison) => { " (" (percent(comparison.share)) "): " (comparison.text()) },
+            None => ": not known, as it has no held-out figure in this run.",
         }
     }
 }
@@ -188,7 +179,7 @@ pub fn summary(facts: &Facts) -> Section {
             } @else {
                 (table.draw())
                 p class="note" {
-                    "Strategies are compared by validation accuracy (" (thousands(parts.validation))
+                    "Strategies are compared by " (facts.chosen_by()) " (" (thousands(parts.validation))
                     " " (facts.samples()) "); held-out accuracy (" (thousands(parts.held_out)) " "
                     (facts.samples()) ") is for the final figures only. Intervals are Wilson's. Time \
                      is that of search and training; trials that several strategies share count for \
@@ -222,15 +213,6 @@ fn small_percent(share: f64) -> String {
 
 fn points(share: f64) -> String {
     format!("{:.2} points", 100.0 * share)
-}
-
-/// A difference of shares in points, with a sign.
-fn signed(difference: f64) -> String {
-    let points = format!("{:+.1}", 100.0 * difference);
-    match points.as_str() {
-        "-0.0" | "+0.0" => "0.0".to_owned(),
-        _ => points.replace('-', "−"),
-    }
 }
 
 fn count_ies(n: usize) -> String {

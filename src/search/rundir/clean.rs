@@ -16,8 +16,8 @@ impl RunDir {
     fn winners(&self) -> Vec<PathBuf> {
         let is_winner = |path: &PathBuf| {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            let strategy = name.strip_suffix(".unchecked").unwrap_or(name);
-            let strategy = strategy.strip_suffix(".onnx");
+            let endings = [".onnx", ".onnx.unchecked", ".predictions.csv"];
+            let strategy = endings.iter().find_map(|e| name.strip_suffix(e));
             strategy.is_some_and(|s| s.parse::<Strategy>().is_ok())
         };
         entries(&self.path("winners")).filter(is_winner).collect()

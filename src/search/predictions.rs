@@ -1,0 +1,79 @@
+//! `winners/STRATEGY.predictions.csv`: what a winner makes of every held-out sample.
+
+use std::io;
+
+use crate::training::{Predictions, softmax};
+
+const COLUMNS: [&str; 5] = [
+    "image",
+    "label",
+    "predicted",
+    "probability_of_label",
+    "probability_of_predicted",
+];
+
+/// The predictions as comma-separated values (RFC 4180), a line per sample in their order: its name as
+/// `name` gives it, its class and the class it is taken for by their names in `classes`, and the
+/// probabilities that the model gives to the two.
+pub(super) fn csv(
+    predictions: &Predictions,
+    classes: &[String],
+    name: &dyn Fn(usize) -> String,
+) -> io::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    writer.write_record(COLUMNS)?;
+    let class = |index: usize| match classes.get(index) {
+        Some(class) => class.clone(),
+        None => index.to_string(),
+    };
+    let rows = predictions.logits.chunks(predictions.classes.max(1));
+    let taken_for = predictions.classes();
+    for (place, (row, (predicted, &label))) in rows
+        .zip(taken_for.into_iter().zip(&predictions.labels))
+        .enumerate()
+    {
+        let label = usize::try_from(label).unwrap_or(usize::MAX);
+        let probabilities = softmax(row);
+        let probability = |class: usize| {
+            probabilities
+                .get(class)
+                .map_or(String::new(), f64::to_string)
+        };
+        writer.write_record([
+            name(place),
+            class(label),
+            class(predicted),
+            probability(label),
+            probability(predicted),
+        ])?;
+    }
+    writer.into_inner().map_err(|e| e.into_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_has_its_line_with_both_probabilities() {
+        let predictions = Predictions {
+            logits: vec![0.0, 3f32.ln(), 1.0, 1.0],
+            labels: vec![0, 1],
+            classes: 2,
+        };
+        let classes = ["a, b".to_owned(), "c".to_owned()];
+        let bytes = csv(&predictions, &classes, &|i| format!("{i}.png")).unwrap();
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let rows: Vec<(String, String, String, f64, f64)> =
+            reader.deserialize().map(Result::unwrap).collect();
+        assert_eq!(
+            (&*rows[0].0, &*rows[0].1, &*rows[0].2),
+            ("0.png", "a, b", "c")
+        );
+        assert!((rows[0].3 - 0.25).abs() < 1e-6 && (rows[0].4 - 0.75).abs() < 1e-6);
+        assert_eq!((&*rows[1].1, &*rows[1].2), ("c", "a, b"));
+        assert!((rows[1].3 - 0.5).abs() < 1e-6);
+    }
+}
