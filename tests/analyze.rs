@@ -97,7 +97,7 @@ fn the_json_holds_what_its_readers_rely_on() {
     assert_eq!(json["blocks"][1]["name"], "classifier");
     assert_eq!(json["blocks"][1]["parameters"], 25);
     assert_eq!(json["totals"]["parameters"], 133);
-    assert_eq!(json["candidates"]["windows"], 0);
+    assert_eq!(json["candidates"]["windows"], 1);
     assert_eq!(json["delimiters"], serde_json::json!(["activation"]));
     assert_eq!(json["backbone"]["features"], "relu");
 }

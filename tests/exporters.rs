@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use ftsurgery::analysis::{Analysis, AnalyzeOptions};
 use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
+use ftsurgery::graph::{Graph, normalise};
 use ftsurgery::onnx::{DataType, Model, encode};
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Device, Runtime};
+use ftsurgery::strategy::{Network, Strategy};
 use ftsurgery::surgery::{
     Grafted, HeadKind, HeadSpec, as_stored, export, graft, untouched_is_identical,
 };
@@ -133,12 +136,15 @@ impl Case {
 
     /// The loss of a model as onnxruntime computes it from the file.
     fn loss(&self, runtime: &Runtime, model: &Model) -> f64 {
-        let mut inference = Inference::new(runtime, model, Device::Cpu, 1).unwrap();
-        let outputs = inference
-            .run_dataset(&self.dataset, &self.rows(), &self.input, &mut |_| {})
-            .unwrap();
+        self.try_loss(runtime, model).unwrap()
+    }
+
+    fn try_loss(&self, runtime: &Runtime, model: &Model) -> Result<f64, TrainingError> {
+        let mut inference = Inference::new(runtime, model, Device::Cpu, 1)?;
+        let outputs =
+            inference.run_dataset(&self.dataset, &self.rows(), &self.input, &mut |_| {})?;
         let labels = self.dataset.labels().to_vec();
-        outputs.predictions(labels).score().loss
+        Ok(outputs.predictions(labels).score().loss)
     }
 
     /// How far the slope of the loss along the gradients is from a central difference on emitted
@@ -342,4 +348,128 @@ fn float16_weights_are_trained_in_float32_and_stored_rounded_to_the_nearest() {
         assert_eq!(bias.dtype, DataType::Float16);
         assert_eq!(bias.to_f32().unwrap(), stored[0].1);
     }
+}
+
+/// What `full` trains of a network with its own head, and the analysis it comes from.
+fn full(case: &Case) -> (Vec<String>, Analysis) {
+    let options = AnalyzeOptions {
+        image_size: match case.input.layout {
+            Layout::Nchw => Some((case.sample[1], case.sample[2])),
+            Layout::Nhwc => Some((case.sample[0], case.sample[1])),
+        },
+        ..AnalyzeOptions::default()
+    };
+    let analysis = Analysis::of(&case.model, &options).unwrap();
+    let network = Network::new(&analysis, &case.grafted(), HeadKind::Keep);
+    let candidates = Strategy::Full.candidates(&network).unwrap();
+    (candidates[0].trainable.clone(), analysis)
+}
+
+#[test]
+fn full_trains_exactly_the_tensors_that_the_loss_depends_on() {
+    // Besides single numbers, what the loss depends on and no training may change.
+    let constants = [
+        "pixel_",
+        "mask",
+        "bn.mean",
+        "bn.var",
+        "norm1.running",
+        "norm2.running",
+    ];
+    let runtime = runtime();
+    for (name, entry) in trainable() {
+        let case = Case::open(open(&name), &entry, None);
+        let (trained, analysis) = full(&case);
+        let set: BTreeSet<&str> = trained.iter().map(String::as_str).collect();
+        let expected = entry["parameters"].as_array().unwrap().iter();
+        let expected: BTreeSet<&str> = expected.map(|p| p.as_str().unwrap()).collect();
+        assert_eq!(set, expected, "{name}");
+        let by_gradients = case.parameters().unwrap();
+        let by_gradients: BTreeSet<&str> = by_gradients.iter().map(String::as_str).collect();
+        assert_eq!(set, by_gradients, "{name}: --train and --wrt mean the same");
+
+        let mut graph = Graph::from_model(&case.model).unwrap();
+        normalise(&mut graph).unwrap();
+        let counted: usize = trained.iter().map(|n| graph.initializers[n].len()).sum();
+        assert_eq!(analysis.totals.parameters, counted, "{name}");
+        let Some(runtime) = &runtime else { continue };
+        let before = case.loss(runtime, &case.model);
+        let original = Graph::from_model(&case.model).unwrap();
+        let nodes = original.nodes.iter().filter(|n| n.is("Constant"));
+        let stored: Vec<String> = original
+            .initializers
+            .keys()
+            .cloned()
+            .chain(nodes.map(|n| n.outputs[0].clone()))
+            .filter(|n| graph.initializers[n].dtype.is_float())
+            .collect();
+        for tensor in stored {
+            let changed: Vec<f32> = graph.initializers[&tensor].to_f32().unwrap();
+            let single = changed.len() == 1;
+            let changed = changed.iter().enumerate();
+            let changed = changed
+                .map(|(i, v)| v + 0.3 + 0.05 * (i % 7) as f32)
+                .collect();
+            let tuned = [(tensor.clone(), changed)];
+            // Some settings allow no other value.
+            let changed = case.try_loss(runtime, &case.emitted(&tuned));
+            let matters = changed.is_ok_and(|loss| (loss - before).abs() > 1e-9);
+            let constant = constants.iter().any(|c| tensor.contains(c));
+            if set.contains(tensor.as_str()) {
+                assert!(matters, "{name}: `{tensor}` is trained in vain");
+            } else if matters {
+                assert!(single || constant, "{name}: `{tensor}` is left out");
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_own_the_biases_and_scales_beside_them_and_blocks_the_rest() {
+    let owned = |name: &str, layer: &str| {
+        let (_, entry) = trainable().find(|(n, _)| n == name).unwrap();
+        let (_, analysis) = full(&Case::open(open(name), &entry, None));
+        let blocks = analysis.blocks.iter();
+        let tensors = blocks.flat_map(|b| analysis.tensors(b));
+        let names = tensors.filter(|(_, l, _)| l.map_or("", |l| &l.name) == layer);
+        names.map(|(n, ..)| n.to_owned()).collect::<Vec<String>>()
+    };
+    let node = |name: &str, weight: &str| {
+        let graph = Graph::from_model(&open(name)).unwrap();
+        let mut nodes = graph.nodes.iter();
+        let reader = nodes.find(|n| n.inputs.iter().any(|i| i == weight));
+        reader.unwrap().name.clone()
+    };
+    let of = |name: &str, weight: &str| owned(name, &node(name, weight));
+    let vit = "vision_transformer";
+    assert_eq!(owned(vit, ""), ["token", "places", "relative"]);
+    assert_eq!(
+        of(vit, "qkv.weight"),
+        ["norm1.weight", "norm1.bias", "qkv.weight", "qkv.bias"]
+    );
+    assert_eq!(
+        of(vit, "join.weight"),
+        ["join.weight", "join.bias", "scale1"]
+    );
+    assert_eq!(
+        of(vit, "down.weight"),
+        [
+            "down.weight",
+            "down.bias",
+            "scale2",
+            "norm.weight",
+            "norm.bias"
+        ]
+    );
+    let next = "convnext";
+    assert_eq!(owned(next, ""), ["block.gain"]);
+    assert_eq!(
+        of(next, "depth.weight"),
+        ["depth.weight", "depth.bias", "norm.weight", "norm.bias"]
+    );
+    assert_eq!(
+        of(next, "down.weight"),
+        ["down.weight", "down.bias", "gamma"]
+    );
+    assert_eq!(owned("torch_newer_token", ""), ["token", "places"]);
 }

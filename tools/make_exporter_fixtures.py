@@ -225,7 +225,7 @@ def save_pytorch(index, name, kind, model, module, x, y, loss):
 
 
 def weights(model):
-    """Float initializers of one dimension or more that a node multiplies, filters or adds with."""
+    """Float tensors of more than one element that a node multiplies, filters or adds with."""
     no_places = {"Clip", "Pad", "Resize", "Pow", "Dropout", "OneHot", "Where", "Max", "Min"}
     read, aliases = set(), {}
     scales = {n.input[2] for n in model.graph.node if n.op_type == "Resize" and len(n.input) > 2}
@@ -243,7 +243,7 @@ def weights(model):
             names = [node.input[i] for i in places if i < len(node.input)]
             read.update(aliases.get(name, name) for name in names)
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-    stored = [t for t in model.graph.initializer if t.data_type in floats and len(t.dims)]
+    stored = [t for t in model.graph.initializer if t.data_type in floats and np.prod(t.dims) > 1]
     for node in model.graph.node:
         tensors = [a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"]
         for t in tensors:
@@ -408,8 +408,8 @@ def channels_last():
     shape = net.op("Concat", [rows, net.ints("rest", [-1])], axis=0)
     x = net.op("Reshape", [x, shape])
     x = net.op("MatMul", [x, net.weight("fc.weight", 16, CLASSES)], "scores")
-    # Taken apart, the statistics are weights like any other.
-    parameters = ["conv.weight", "bn.mean", "bn.var", "bn.scale", "bn.bias", "fc.weight"]
+    # Taken apart, the statistics are statistics still.
+    parameters = ["conv.weight", "bn.scale", "bn.bias", "fc.weight"]
     return net.model(x), (8, 8, 3), parameters
 
 
@@ -485,9 +485,106 @@ def control_flow():
     return net.model(tail(net, x, 5)), (3, 8, 8), "`n_chosen` (If)"
 
 
+def number(net, value, *dims):
+    """A constant of an exporter's own, as a scalar or of some form with one element."""
+    net.numbers = getattr(net, "numbers", 0) + 1
+    return net.weight(f"number_{net.numbers}", *dims, values=np.full(dims, value))
+
+
+def gelu(net, x):
+    """Half, root and one as numbers of three forms."""
+    e = net.op("Erf", [net.op("Div", [x, number(net, np.sqrt(2))])])
+    x = net.op("Mul", [x, net.op("Add", [e, number(net, 1, 1)])])
+    return net.op("Mul", [x, number(net, 0.5, 1, 1, 1)])
+
+
+def layer_norm(net, x, name, width):
+    """Layer normalisation taken apart, as below opset 17."""
+    centred = net.op("Sub", [x, net.op("ReduceMean", [x], axes=[-1])])
+    squared = net.op("Pow", [centred, number(net, 2)])
+    above = net.op("Add", [net.op("ReduceMean", [squared], axes=[-1]), number(net, 1e-5)])
+    x = net.op("Div", [centred, net.op("Sqrt", [above])])
+    x = net.op("Mul", [x, net.weight(f"{name}.weight", width)])
+    return net.op("Add", [x, net.weight(f"{name}.bias", width)])
+
+
+def linear(net, x, name, *dims, flip=False):
+    x = net.op("MatMul", [x, net.weight(f"{name}.weight", *dims)])
+    bias = net.weight(f"{name}.bias", dims[1])
+    return net.op("Add", [bias, x] if flip else [x, bias])
+
+
+def vision_transformer():
+    """A class token, position embeddings, attention with a table of relative positions and a mask, layer
+    scales; the pixels are scaled in the graph."""
+    net, width, tokens = Net(sample=(3, 8, 8)), 8, 5
+    x = net.op("Sub", ["image", net.weight("pixel_mean", 3, 1, 1)])
+    x = net.op("Div", [x, net.weight("pixel_deviation", 3, 1, 1, values=np.full((3, 1, 1), 0.5))])
+    weight = net.weight("patch.weight", width, 3, 4, 4, scale=0.1)
+    x = net.op("Conv", [x, weight, net.weight("patch.bias", width)], strides=[4, 4])
+    x = net.op("Reshape", [x, net.ints("flat", [0, width, -1])])
+    x = net.op("Transpose", [x], perm=[0, 2, 1])
+    rows = net.op("Gather", [net.op("Shape", [x]), net.ints("first", [0])])
+    shape = net.op("Concat", [rows, net.ints("one_token", [1, width])], axis=0)
+    token = net.op("Expand", [net.weight("token", 1, 1, width), shape])
+    x = net.op("Concat", [token, x], axis=1)
+    x = net.op("Add", [x, net.weight("places", 1, tokens, width)])
+    y = linear(net, layer_norm(net, x, "norm1", width), "qkv", width, 3 * width, flip=True)
+    y = net.op("Reshape", [y, net.ints("heads", [0, tokens, 3, 2, width // 2])])
+    y = net.op("Transpose", [y], perm=[2, 0, 3, 1, 4])
+    q, k, v = (net.op("Gather", [y, net.ints(f"part_{i}", i)], axis=0) for i in range(3))
+    scores = net.op("MatMul", [q, net.op("Transpose", [k], perm=[0, 1, 3, 2])])
+    scores = net.op("Mul", [scores, number(net, 0.5, 1)])
+    relative = np.subtract.outer(np.arange(tokens), np.arange(tokens)) + tokens - 1
+    table = net.weight("relative", 2 * tokens - 1, 2)
+    bias = net.op("Gather", [table, net.ints("relative_index", relative)], axis=0)
+    scores = net.op("Add", [scores, net.op("Transpose", [bias], perm=[2, 0, 1])])
+    mask = np.zeros((1, 1, tokens, tokens))
+    mask[..., 1, 3] = mask[..., 3, 1] = -100
+    scores = net.op("Add", [scores, net.weight("mask", values=mask)])
+    y = net.op("MatMul", [net.op("Softmax", [scores], axis=-1), v])
+    y = net.op("Transpose", [y], perm=[0, 2, 1, 3])
+    y = linear(net, net.op("Reshape", [y, net.ints("joined", [0, tokens, width])]), "join", width, width)
+    x = net.op("Add", [x, net.op("Mul", [y, net.weight("scale1", width)])])
+    y = gelu(net, linear(net, layer_norm(net, x, "norm2", width), "up", width, 2 * width))
+    y = linear(net, y, "down", 2 * width, width)
+    x = net.op("Add", [x, net.op("Mul", [y, net.weight("scale2", width)])])
+    x = net.op("Gather", [layer_norm(net, x, "norm", width), net.ints("class_token", 0)], axis=1)
+    weight = net.weight("fc.weight", CLASSES, width)
+    x = net.op("Gemm", [x, weight, net.weight("fc.bias", CLASSES)], "scores", transB=1)
+    constants = ("number_", "pixel_", "mask")
+    floats = [t.name for t in net.tensors if t.data_type == TensorProto.FLOAT]
+    return net.model(x), (3, 8, 8), [n for n in floats if not n.startswith(constants)]
+
+
+def convnext():
+    """A stem and a block: a depthwise convolution with its bias in an `Add`, a norm, two dense layers and a
+    layer scale on channels that stand last; a learned number."""
+    net, width = Net(sample=(3, 8, 8)), 4
+    stem = net.weight("stem.weight", width, 3, 2, 2)
+    x = net.op("Conv", ["image", stem, net.weight("stem.bias", width)], strides=[2, 2])
+    y = net.op("Conv", [x, net.weight("depth.weight", width, 1, 3, 3)], group=width, pads=[1] * 4)
+    y = net.op("Add", [y, net.weight("depth.bias", width, 1, 1)])
+    y = net.op("Transpose", [y], perm=[0, 2, 3, 1])
+    norm = [net.weight("norm.weight", width), net.weight("norm.bias", width)]
+    y = net.op("LayerNormalization", [y, *norm])
+    y = gelu(net, linear(net, y, "up", width, 4 * width))
+    y = linear(net, y, "down", 4 * width, width, flip=True)
+    y = net.op("Mul", [net.weight("gamma", width), y])
+    y = net.op("Transpose", [y], perm=[0, 3, 1, 2])
+    x = net.op("Add", [x, net.op("Mul", [y, net.weight("block.gain", 1)])])
+    x = net.op("Flatten", [net.op("GlobalAveragePool", [x])])
+    x = layer_norm(net, x, "last", width)
+    x = net.op("MatMul", [x, net.weight("fc.weight", width, CLASSES)])
+    x = net.op("Add", [x, net.weight("fc.bias", CLASSES)], "scores")
+    names = [t.name for t in net.tensors if t.data_type == TensorProto.FLOAT]
+    return net.model(x), (3, 8, 8), [n for n in names if not n.startswith("number_")]
+
+
 HAND = [
     constant_nodes, initializers_as_inputs, shared_initializers, channels_last, fixed_batch,
     open_everything, half, half_inside, double, bfloat16, quantised_pairs, control_flow,
+    vision_transformer, convnext,
 ]  # fmt: skip
 
 

@@ -144,9 +144,7 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
     let last_wide = on_path()
         .filter(|&i| is_wide_convolution(index, index.node(i)))
         .max();
-    let last_weighted = on_path()
-        .filter(|&i| is_weighted(index, index.node(i)))
-        .max();
+    let last_weighted = on_path().filter(|&i| is_weighted(index, i)).max();
     let collapse = flow
         .chain
         .iter()
@@ -179,7 +177,7 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
 fn vector<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<&'g str> {
     let dense = |&i: &usize| {
         let node = index.node(i);
-        (node.is("Gemm") || node.is("MatMul")) && is_weighted(index, node)
+        (node.is("Gemm") || node.is("MatMul")) && is_weighted(index, i)
     };
     let last = flow.chain.iter().copied().filter(dense).max()?;
     let value = index.before(index.node(last).input(0)?, &["Dropout", "Identity"]);
@@ -196,7 +194,7 @@ fn convolution_classifier<'g>(index: &Index<'g>, flow: &Flow, scores: &'g str) -
         at = index.producer(inputs.find(|v| index.constant(v).is_none())?)?;
     }
     let node = index.node(at);
-    let is_classifier = node.is("Conv") && is_weighted(index, node) && flow.chain.contains(&at);
+    let is_classifier = node.is("Conv") && is_weighted(index, at) && flow.chain.contains(&at);
     node.input(0).filter(|_| is_classifier)
 }
 

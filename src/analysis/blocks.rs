@@ -80,7 +80,10 @@ pub struct Block {
     pub name: String,
     /// Its weighted layers, indices into [`Analysis::weighted`](super::Analysis), in order.
     pub layers: Vec<usize>,
-    /// Elements of the trainable parameters of its nodes.
+    /// Names of the trainable constants that no layer owns, in the order in which they meet the data:
+    /// class tokens, position embeddings, biases of attention.
+    pub tensors: Vec<String>,
+    /// Elements of the trainable parameters of its nodes, those of no layer included.
     pub parameters: usize,
     /// Its part of all parameters, between 0 and 1.
     pub share: f64,
@@ -106,7 +109,8 @@ pub(super) fn choose(
     }
 }
 
-/// Divides the layers into blocks and notes each one's block.
+/// Divides the layers into blocks and notes each one's block. `loose`: constants that no layer owns, each
+/// with its row.
 pub(super) fn divide(
     index: &Index,
     kinds: &BTreeSet<Delimiter>,
@@ -114,6 +118,7 @@ pub(super) fn divide(
     in_backbone: &[bool],
     layers: &mut [Layer],
     weighted: &mut [WeightedLayer],
+    loose: &[(String, usize)],
 ) -> Vec<Block> {
     let ends_block = |node: usize| {
         kinds.iter().any(|kind| match kind {
@@ -171,6 +176,11 @@ pub(super) fn divide(
                 },
                 layers: (0..weighted.len())
                     .filter(|&w| weighted[w].block == b)
+                    .collect(),
+                tensors: loose
+                    .iter()
+                    .filter(|(_, row)| layers[*row].block == b)
+                    .map(|(name, _)| name.clone())
                     .collect(),
                 parameters,
                 share: parameters as f64 / total.max(1) as f64,

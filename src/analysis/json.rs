@@ -5,18 +5,19 @@ use serde::ser::{SerializeSeq, Serializer};
 
 use crate::graph::Dim;
 
-use super::{Analysis, Candidates, Delimiter, Layout, Totals};
+use super::{Analysis, Delimiter, Layout, Totals};
 
 /// The JSON form: `layers`, `blocks`, `totals`, `candidates`, `delimiters`, `backbone`, `warnings`.
-/// Unknown numbers and shapes are null; a dimension is a number or, if open, a string.
+/// Unknown numbers and shapes are null; a dimension is a number or, if open, a string. `C`: the numbers of
+/// candidates that strategies would try, see [`Report::with_candidates`].
 #[derive(Serialize)]
-pub struct Report<'a> {
+pub struct Report<'a, C = ()> {
     backbone: Option<BackboneReport<'a>>,
     delimiters: &'a [Delimiter],
     layers: Vec<LayerReport<'a>>,
     blocks: Vec<BlockReport<'a>>,
     totals: &'a Totals,
-    candidates: &'a Candidates,
+    candidates: C,
     warnings: &'a [String],
 }
 
@@ -55,9 +56,19 @@ struct LayerReport<'a> {
 struct BlockReport<'a> {
     name: &'a str,
     layers: Vec<&'a str>,
+    /// Its trainable constants.
+    tensors: Vec<TensorReport<'a>>,
     parameters: usize,
     share: f64,
     is_classifier: bool,
+}
+
+#[derive(Serialize)]
+struct TensorReport<'a> {
+    name: &'a str,
+    elements: usize,
+    /// The layer that owns it; null if it belongs to the block alone.
+    layer: Option<&'a str>,
 }
 
 struct Shape<'a>(&'a [Dim]);
@@ -76,7 +87,7 @@ impl Serialize for Shape<'_> {
 }
 
 impl<'a> Report<'a> {
-    /// The JSON form of `analysis`.
+    /// The JSON form of `analysis`, with null for the candidates.
     pub fn new(analysis: &'a Analysis) -> Self {
         Report {
             backbone: analysis.backbone.as_ref().ok().map(|b| BackboneReport {
@@ -113,14 +124,35 @@ impl<'a> Report<'a> {
                 .map(|b| BlockReport {
                     name: &b.name,
                     layers: analysis.layer_names(b),
+                    tensors: analysis
+                        .tensors(b)
+                        .into_iter()
+                        .map(|(name, layer, elements)| TensorReport {
+                            name,
+                            elements,
+                            layer: layer.map(|l| l.name.as_str()),
+                        })
+                        .collect(),
                     parameters: b.parameters,
                     share: b.share,
                     is_classifier: b.is_classifier,
                 })
                 .collect(),
             totals: &analysis.totals,
-            candidates: &analysis.candidates,
+            candidates: (),
             warnings: &analysis.warnings,
+        }
+    }
+    /// The same with these numbers of candidates.
+    pub fn with_candidates<C: Serialize>(self, candidates: C) -> Report<'a, C> {
+        Report {
+            backbone: self.backbone,
+            delimiters: self.delimiters,
+            layers: self.layers,
+            blocks: self.blocks,
+            totals: self.totals,
+            candidates,
+            warnings: self.warnings,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, Weight, weights};
 use crate::onnx::Tensor;
 
 /// Names of the value and dimensions of every constant, and who defines what.
@@ -11,6 +11,8 @@ pub(super) struct Index<'g> {
     pub producers: HashMap<&'g str, usize>,
     pub consumers: HashMap<&'g str, Vec<usize>>,
     pub constants: HashMap<&'g str, &'g Tensor>,
+    /// In the order of their nodes.
+    pub weights: Vec<Weight<'g>>,
 }
 
 impl<'g> Index<'g> {
@@ -20,11 +22,20 @@ impl<'g> Index<'g> {
             producers: graph.producers(),
             consumers: graph.consumers(),
             constants: super::infer::constants(graph),
+            weights: weights(graph),
         }
     }
 
     pub fn node(&self, index: usize) -> &'g Node {
         &self.graph.nodes[index]
+    }
+
+    /// The weights with which a node works on data.
+    pub fn weights_at(&self, node: usize) -> impl Iterator<Item = &Weight<'g>> {
+        let first = self.weights.partition_point(|w| w.node < node);
+        self.weights[first..]
+            .iter()
+            .take_while(move |w| w.node == node)
     }
 
     /// The node that defines `value`.
@@ -76,76 +87,44 @@ impl<'g> Index<'g> {
     }
 }
 
-/// The name of a constant, and the constant.
-pub(super) type Named<'g> = (&'g str, &'g Tensor);
-
-/// The inputs that hold the trainable parameters of an operator, by position.
-fn parameter_positions(node: &Node) -> &'static [usize] {
-    if !node.domain.is_empty() {
-        return &[];
-    }
-    match node.op_type.as_str() {
-        "Conv" | "ConvTranspose" | "DeformConv" => match node.op_type.as_str() {
-            "DeformConv" => &[1, 3],
-            _ => &[1, 2],
-        },
-        "Gemm" => &[0, 1, 2],
-        "MatMul" => &[0, 1],
-        "Einsum" => &[0, 1, 2, 3],
-        "LSTM" => &[1, 2, 3, 7],
-        "GRU" | "RNN" => &[1, 2, 3],
-        "BatchNormalization"
-        | "InstanceNormalization"
-        | "LayerNormalization"
-        | "GroupNormalization" => &[1, 2],
-        "RMSNormalization" | "PRelu" => &[1],
-        "Gather" => &[0],
-        _ => &[],
-    }
-}
-
-/// Names and tensors of the constants that are an operator's own trainable parameters.
-pub(super) fn own_parameters<'g>(index: &Index<'g>, node: &'g Node) -> Vec<(&'g str, &'g Tensor)> {
-    parameter_positions(node)
-        .iter()
-        .filter_map(|&i| node.input(i))
-        .filter_map(|name| index.float_constant(name))
-        .collect()
-}
-
 /// Whether a node is half of a normalisation that an exporter wrote as a `Mul` and an `Add` of
 /// constants with an element per feature, as it does with the stored statistics of a
 /// `BatchNormalization` that follows no convolution.
-pub(super) fn is_written_out_norm(index: &Index, node: &Node) -> bool {
-    let pair = if node.is("Mul") {
-        match node.output(0).and_then(|v| index.consumers.get(v)) {
-            Some(readers) => readers.first().map(|&add| (node, index.node(add))),
-            None => None,
-        }
+pub(super) fn is_written_out_norm(index: &Index, at: usize) -> bool {
+    let pair = if index.node(at).is("Mul") {
+        let readers = index
+            .node(at)
+            .output(0)
+            .and_then(|v| index.consumers.get(v));
+        readers.and_then(|r| Some((at, *r.first()?)))
     } else {
-        let mul = with_constant(index, node).and_then(|(data, _)| index.producer(data));
-        mul.map(|mul| (index.node(mul), node))
+        let mul = |weight: &Weight| index.producer(index.node(at).input(1 - weight.place.min(1))?);
+        per_channel(index, at).and_then(|w| Some((mul(w)?, at)))
     };
-    let Some((mul, add)) = pair.filter(|(mul, add)| mul.is("Mul") && add.is("Add")) else {
+    let Some((mul, add)) = pair else {
         return false;
     };
-    let readers = mul.output(0).and_then(|v| index.consumers.get(v));
-    readers.is_some_and(|r| r.len() == 1)
+    let readers = index
+        .node(mul)
+        .output(0)
+        .and_then(|v| index.consumers.get(v));
+    index.node(mul).is("Mul")
+        && index.node(add).is("Add")
+        && readers.is_some_and(|r| r.len() == 1)
         && matches!(
-            (with_constant(index, mul), with_constant(index, add)),
-            (Some((_, (_, scale))), Some((_, (_, shift))))
-                if scale.len() > 1 && scale.dims == shift.dims
+            (per_channel(index, mul), per_channel(index, add)),
+            (Some(scale), Some(shift))
+                if scale.elements() > 1 && scale.elements() == shift.elements()
         )
 }
 
-/// The data and the float constant that a node of two inputs works on.
-pub(super) fn with_constant<'g>(index: &Index<'g>, node: &'g Node) -> Option<(&'g str, Named<'g>)> {
-    let (a, b) = (node.input(0)?, node.input(1)?);
-    match (index.float_constant(a), index.float_constant(b)) {
-        (None, Some(constant)) => Some((a, constant)),
-        (Some(constant), None) => Some((b, constant)),
-        _ => None,
-    }
+/// The one weight that a node adds to its data or multiplies it by, if that varies by channel alone.
+pub(super) fn per_channel<'i, 'g>(index: &'i Index<'g>, at: usize) -> Option<&'i Weight<'g>> {
+    let node = index.node(at);
+    let joins = ["Add", "Sub", "Mul", "Div"].iter().any(|op| node.is(op));
+    let mut weights = index.weights_at(at);
+    let weight = weights.next().filter(|w| joins && w.is_per_channel())?;
+    weights.next().is_none().then_some(weight)
 }
 
 /// Names and tensors of the running statistics of a `BatchNormalization`.
@@ -162,18 +141,14 @@ pub(super) fn buffers<'g>(index: &Index<'g>, node: &'g Node) -> Vec<(&'g str, &'
 
 /// Whether a node is an operator with a weight of its own: a convolution, a dense product, a
 /// recurrent cell.
-pub(super) fn is_weighted(index: &Index, node: &Node) -> bool {
-    let positions: &[usize] = match node.op_type.as_str() {
+pub(super) fn is_weighted(index: &Index, at: usize) -> bool {
+    let places: &[usize] = match index.node(at).op_type.as_str() {
         "Conv" | "ConvTranspose" | "DeformConv" | "LSTM" | "GRU" | "RNN" => &[1],
         "Gemm" | "MatMul" => &[0, 1],
         "Einsum" => &[0, 1, 2, 3],
         _ => return false,
     };
-    node.domain.is_empty()
-        && positions
-            .iter()
-            .filter_map(|&i| node.input(i))
-            .any(|name| index.float_constant(name).is_some())
+    index.weights_at(at).any(|w| places.contains(&w.place))
 }
 
 /// Whether a node normalises by statistics.

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Dim, Node};
+use crate::graph::{Dim, Node, output_features};
+use crate::onnx::Tensor;
 
 use super::count;
 use super::infer::Inferred;
-use super::kinds::{
-    Index, Named, buffers, is_norm, is_weighted, is_written_out_norm, own_parameters, with_constant,
-};
+use super::kinds::{Index, buffers, is_norm, is_weighted, is_written_out_norm, per_channel};
 
 /// One node of the dataflow. `Identity`, `Cast`, constants and what only computes shapes are left
 /// out.
@@ -49,14 +48,14 @@ pub struct WeightedLayer {
     pub node: usize,
     /// The value that node defines.
     pub output: String,
-    /// Indices of all nodes that hold its parameters, the operator first, then its bias `Add` and
+    /// Indices of all nodes that hold its parameters, the operator first, then its biases, scales and
     /// normalisation.
     pub nodes: Vec<usize>,
     /// Names of its trainable constants (initializers, or outputs of `Constant` nodes): the
-    /// operator's weight and bias, those of a bias `Add` behind it and of the normalisation
-    /// directly behind it. A normalisation with no weighted operator directly before it
-    /// (pre-activation) belongs to the next weighted layer; if that is in the classifier but the
-    /// normalisation is not, to the one before.
+    /// operator's weight and bias, biases and scales per channel next to it, and those of the
+    /// normalisation directly behind it, an operator or written out as `Mul` and `Add`. A normalisation
+    /// with no weighted operator directly before it (pre-activation) belongs to the next weighted layer;
+    /// if that is in the classifier but the normalisation is not, to the one before.
     pub parameters: Vec<String>,
     /// Elements of `parameters`; shared ones count in the first layer only.
     pub elements: usize,
@@ -66,14 +65,17 @@ pub struct WeightedLayer {
     pub in_classifier: bool,
 }
 
-/// Rows and weighted layers of the nodes in `data`, with blocks still to be set.
+/// Rows and weighted layers of the nodes in `data`, with blocks still to be set, and the names of the
+/// trainable constants that no layer owns, each with the row at which it meets the data. Constants are
+/// those of `reached`.
 pub(super) fn collect(
     index: &Index,
     shapes: &Inferred,
     data: &[bool],
     in_backbone: &[bool],
-) -> (Vec<Layer>, Vec<WeightedLayer>) {
-    let owners = owners(index, data, in_backbone);
+    reached: &HashSet<&str>,
+) -> (Vec<Layer>, Vec<WeightedLayer>, Vec<(String, usize)>) {
+    let owners = owners(index, data, in_backbone, reached);
     let mut weighted: Vec<WeightedLayer> = owners
         .primary
         .iter()
@@ -88,7 +90,14 @@ pub(super) fn collect(
             in_classifier: !in_backbone[i],
         })
         .collect();
-    let mut seen = HashSet::new();
+    let owned: HashSet<&str> = index
+        .weights
+        .iter()
+        .filter(|w| owners.of[w.node].is_some())
+        .map(|w| w.name)
+        .collect();
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut loose = Vec::new();
     let mut layers = Vec::new();
     let mut made_by: HashMap<&str, usize> = HashMap::new();
     for (i, node) in index.graph.nodes.iter().enumerate() {
@@ -108,30 +117,29 @@ pub(super) fn collect(
         inputs.sort_unstable();
         inputs.dedup();
         made_by.extend(node.present_outputs().map(|v| (v, layers.len())));
-        let mut own = own_parameters(index, node);
-        own.extend(bias_of(index, node).map(|(_, bias)| bias));
-        if owners.of[i].is_some() && own.is_empty() {
-            own.extend(with_constant(index, node).map(|(_, constant)| constant));
-        }
-        let mut count_once = |list: &[(&str, &crate::onnx::Tensor)]| -> usize {
-            list.iter()
-                .filter(|(name, _)| seen.insert((*name).to_owned()))
-                .map(|(_, tensor)| tensor.len())
-                .sum()
-        };
-        let parameters = count_once(&own);
-        let buffers = count_once(&buffers(index, node));
-        let owner = owners.of[i].filter(|_| !own.is_empty());
-        if let Some(owner) = owner {
+        let owner = owners.of[i];
+        let mut parameters = 0;
+        for weight in index.weights_at(i).filter(|w| reached.contains(w.name)) {
+            // What a layer owns counts there, also where something else reads it before.
+            if owner.is_none() && owned.contains(weight.name) {
+                continue;
+            }
+            let first = seen.insert(weight.name);
+            let elements = if first { weight.elements() } else { 0 };
+            parameters += elements;
+            let Some(owner) = owner else {
+                if first {
+                    loose.push((weight.name.to_owned(), layers.len()));
+                }
+                continue;
+            };
             let layer = &mut weighted[owner];
-            layer.elements += parameters;
-            if layer.node != i {
+            layer.elements += elements;
+            if !layer.nodes.contains(&i) {
                 layer.nodes.push(i);
             }
-            for (name, _) in own {
-                if !layer.parameters.iter().any(|p| p == name) {
-                    layer.parameters.push(name.to_owned());
-                }
+            if !layer.parameters.iter().any(|p| p == weight.name) {
+                layer.parameters.push(weight.name.to_owned());
             }
         }
         layers.push(Layer {
@@ -145,14 +153,19 @@ pub(super) fn collect(
                 .filter(|s| !s.has_unknown())
                 .map(|s| s.dims.clone()),
             parameters,
-            buffers,
+            buffers: count_once(&buffers(index, node), &mut seen),
             macs: count::macs(index, shapes, node),
             activation_bytes: count::activation_bytes(shapes, node),
             weighted: owner,
             block: 0,
         });
     }
-    (layers, weighted)
+    (layers, weighted, loose)
+}
+
+fn count_once<'g>(list: &[(&'g str, &Tensor)], seen: &mut HashSet<&'g str>) -> usize {
+    let new = list.iter().filter(|(name, _)| seen.insert(name));
+    new.map(|(_, tensor)| tensor.len()).sum()
 }
 
 fn is_plumbing(node: &Node) -> bool {
@@ -160,50 +173,90 @@ fn is_plumbing(node: &Node) -> bool {
     node.domain.is_empty() && PLUMBING.contains(&node.op_type.as_str())
 }
 
-/// For each node the weighted layer it belongs to, and the node of each weighted layer.
+/// For each node with constants to train the weighted layer it belongs to, and the node of each weighted
+/// layer.
 struct Owners {
     of: Vec<Option<usize>>,
     primary: Vec<usize>,
 }
 
-fn owners(index: &Index, data: &[bool], in_backbone: &[bool]) -> Owners {
+/// A layer owns what its operator reads, the normalisation next to it, however it is written, and the
+/// biases and scales per channel directly behind it or leading directly into it.
+fn owners(index: &Index, data: &[bool], in_backbone: &[bool], reached: &HashSet<&str>) -> Owners {
     let nodes = &index.graph.nodes;
     let mut of = vec![None; nodes.len()];
     let mut primary = Vec::new();
-    for (i, node) in nodes.iter().enumerate() {
-        if data[i] && is_weighted(index, node) {
+    let trains = |i: usize| index.weights_at(i).any(|w| reached.contains(w.name));
+    for i in 0..nodes.len() {
+        if data[i] && is_weighted(index, i) && trains(i) {
             of[i] = Some(primary.len());
             primary.push(i);
         }
     }
-    let mut weighed: HashSet<&str> = HashSet::new();
     for (i, node) in nodes.iter().enumerate() {
-        let behind = node.present_inputs().any(|v| weighed.contains(v));
-        if data[i] && (behind || of[i].is_some()) {
-            weighed.extend(node.present_outputs());
-        }
-        if !data[i] || of[i].is_some() {
+        if !data[i] || of[i].is_some() || !trains(i) {
             continue;
         }
-        let bias = bias_of(index, node).map(|(operator, _)| operator);
-        // Before the first layer it is the scaling of pixels.
-        let written_out = behind && is_written_out_norm(index, node);
-        if bias.is_none() && !is_norm(node) && !written_out && !node.is("PRelu") {
-            continue;
-        }
-        let before = || {
-            let data = match written_out {
-                true => with_constant(index, node)?.0,
-                false => node.input(0)?,
-            };
-            index.producer(index.before(data, &["Transpose", "Identity"]))
+        let is_norm = is_norm(node) || node.is("PRelu");
+        let written_out = is_written_out_norm(index, i);
+        let factor = per_channel(index, i);
+        let operand = match factor {
+            Some(weight) => node.input(1 - weight.place.min(1)),
+            None => node.input(0).filter(|_| is_norm),
         };
-        of[i] = match bias.or_else(before).and_then(|p| of[p]) {
+        let before = operand.and_then(|v| index.producer(index.before(v, &LAYOUT)));
+        let owner = before.and_then(|p| of[p]).filter(|&owner: &usize| {
+            let features = output_features(index.graph, primary[owner], &index.weights);
+            is_norm
+                || written_out
+                || features.is_none_or(|n| factor.is_some_and(|w| w.elements() == n))
+        });
+        of[i] = match owner {
             Some(owner) => Some(owner),
-            None => neighbour(index, &primary, in_backbone, data, i),
+            None if is_norm || written_out => neighbour(index, &primary, in_backbone, data, i),
+            None if factor.is_some() => leads_into(index, &primary, in_backbone, i),
+            None => None,
         };
     }
     Owners { of, primary }
+}
+
+/// Operators between a layer and its bias or scale that leave features what they are.
+const LAYOUT: [&str; 8] = [
+    "Transpose",
+    "Identity",
+    "Cast",
+    "Dropout",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+];
+
+/// The weighted layer that node `from` leads into on its side of the cut, by nothing but biases and scales per
+/// channel and changes of layout.
+fn leads_into(
+    index: &Index,
+    primary: &[usize],
+    in_backbone: &[bool],
+    from: usize,
+) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let readers = index.consumers.get(index.node(at).output(0)?)?;
+        let layer = readers.iter().find_map(|r| primary.binary_search(r).ok());
+        if let Some(layer) = layer {
+            return Some(layer).filter(|&l| in_backbone[primary[l]] == in_backbone[from]);
+        }
+        let &[next] = readers.as_slice() else {
+            return None;
+        };
+        let moves = LAYOUT.iter().any(|op| index.node(next).is(op));
+        if !moves && per_channel(index, next).is_none() {
+            return None;
+        }
+        at = next;
+    }
 }
 
 /// The weighted layer that follows node `from` on its side of the cut, else the one before it.
@@ -223,7 +276,7 @@ fn neighbour(
             {
                 return Some(next);
             }
-            if is_weighted(index, node) {
+            if is_weighted(index, i) {
                 break;
             }
             reached.extend(node.present_outputs());
@@ -239,34 +292,4 @@ fn neighbour(
         }
     }
     None
-}
-
-/// The operator whose bias the `Add` node adds, and the bias: a constant with an element per
-/// output feature behind an operator that has no bias of its own.
-fn bias_of<'g>(index: &Index<'g>, node: &'g Node) -> Option<(usize, Named<'g>)> {
-    let (data, bias) = with_constant(index, node).filter(|_| node.is("Add"))?;
-    let operator = index.producer(index.before(data, &["Transpose", "Identity"]))?;
-    let op = index.node(operator);
-    if !is_weighted(index, op) {
-        return None;
-    }
-    let (_, weight) = [1, 0]
-        .iter()
-        .filter_map(|&i| op.input(i))
-        .find_map(|v| index.float_constant(v))?;
-    let features = match op.op_type.as_str() {
-        "MatMul" => weight.dims.last().copied(),
-        "Conv" if op.input(2).is_none() => weight.dims.first().copied(),
-        "ConvTranspose" if op.input(2).is_none() => {
-            let group = usize::try_from(op.int("group", 1).ok()?).ok()?;
-            weight.dims.get(1).and_then(|d| d.checked_mul(group))
-        }
-        "Gemm" if op.input(2).is_none() => None.or_else(|| {
-            let transposed = op.int("transB", 0).ok()? != 0;
-            weight.dims.get(usize::from(!transposed)).copied()
-        }),
-        _ => None,
-    }?;
-    let (_, tensor) = bias;
-    (tensor.len() == features && !tensor.dims.is_empty()).then_some((operator, bias))
 }

@@ -1,12 +1,11 @@
 //! Layers, blocks, the backbone, and counts of parameters, work and memory.
 //!
 //! A *weighted layer* is a convolution, a dense product or a recurrent cell with a constant
-//! weight, together with its bias and its normalisation. *Parameters* are trainable elements:
-//! weights, biases, and the scales and shifts of normalisations; the running statistics of
-//! `BatchNormalization` are counted apart, as *buffers*. A constant that several nodes read counts
-//! once. Constants that merely scale or shift (`Mul`, `Sub`, … by an initializer) are no
-//! parameters, except the pair of `Mul` and `Add` behind a layer that a normalisation was written
-//! out as.
+//! weight, together with its bias, its scale per channel and its normalisation, however these are
+//! written. *Parameters* are the elements of the [`weights`](crate::graph::weights) that the output
+//! depends on; the running statistics of `BatchNormalization` are counted apart, as *buffers*. A constant
+//! that several nodes read counts once. A weight that no layer owns (a class token, a position embedding)
+//! belongs to its block.
 
 mod backbone;
 mod blocks;
@@ -20,7 +19,9 @@ mod kinds;
 mod layers;
 mod trust;
 
-use crate::graph::Graph;
+use std::collections::HashMap;
+
+use crate::graph::{Graph, reaching};
 use crate::onnx::Model;
 use crate::onnx::messages::ValueInfoProto;
 
@@ -58,22 +59,6 @@ impl Default for AnalyzeOptions {
     }
 }
 
-/// Height and width from `224` or `HEIGHTxWIDTH`.
-///
-/// # Errors
-/// When the text is neither, or a size is 0.
-pub fn parse_image_size(text: &str) -> Result<(usize, usize), AnalysisError> {
-    let (height, width) = text.split_once('x').unwrap_or((text, text));
-    match (height.trim().parse(), width.trim().parse()) {
-        (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok((height, width)),
-        _ => Err(AnalysisError::Setting {
-            flag: "image-size",
-            value: text.to_owned(),
-            reason: "give a size such as `224`, or `HEIGHTxWIDTH`".to_owned(),
-        }),
-    }
-}
-
 /// Sums over all layers, for a batch of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
@@ -87,20 +72,6 @@ pub struct Totals {
     pub activation_bytes: Option<u64>,
     /// Weighted layers, the classifier's included.
     pub weighted_layers: usize,
-}
-
-/// How many candidates each strategy would try.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[allow(missing_docs)]
-pub struct Candidates {
-    pub head: usize,
-    pub full: usize,
-    pub layers: usize,
-    pub top3: usize,
-    pub top5: usize,
-    pub blocks: usize,
-    pub windows: usize,
-    pub random3: usize,
 }
 
 /// What is known of a model.
@@ -119,10 +90,12 @@ pub struct Analysis {
     pub totals: Totals,
     /// The delimiters that were taken.
     pub delimiters: Vec<Delimiter>,
-    /// Candidates per strategy.
-    pub candidates: Candidates,
+    /// Length of the window of strategy `windows`, as asked for.
+    pub window: usize,
     /// What could not be found out, one line each.
     pub warnings: Vec<String>,
+    /// Elements of each constant that is a parameter.
+    elements: HashMap<String, usize>,
 }
 
 impl Analysis {
@@ -156,8 +129,9 @@ impl Analysis {
         let start = input.as_deref().or(sources.first().copied());
         let flow = start.and_then(|from| {
             let mut outputs = graph.outputs.iter();
-            outputs.find_map(|to| Flow::between(&index, from, &to.name))
+            outputs.find_map(|to| Some((to.name.as_str(), Flow::between(&index, from, &to.name)?)))
         });
+        let (output, flow) = flow.unzip();
         let wish = options.features.as_deref();
         let backbone = backbone::find(&index, &shapes, flow.as_ref(), wish);
         if let (Err(e @ BackboneError::BadFeatures { .. }), _) | (Err(e), Some(_)) =
@@ -171,7 +145,21 @@ impl Analysis {
         };
         let chain = flow.map(|f| f.chain).unwrap_or_default();
         let kinds = blocks::choose(&index, &options.delimiters, &chain, &in_backbone);
-        let (mut layers, mut weighted) = layers::collect(&index, &shapes, &data, &in_backbone);
+        let features = backbone.as_ref().ok().map(|b| b.features.as_str());
+        let reached = match (output, features) {
+            (None, _) => reaching(
+                graph,
+                &graph
+                    .outputs
+                    .iter()
+                    .map(|o| o.name.as_str())
+                    .collect::<Vec<_>>(),
+            ),
+            (Some(output), Some(features)) => reaching(graph, &[output, features]),
+            (Some(output), None) => reaching(graph, &[output]),
+        };
+        let (mut layers, mut weighted, loose) =
+            layers::collect(&index, &shapes, &data, &in_backbone, &reached);
         let blocks = blocks::divide(
             &index,
             &kinds,
@@ -179,6 +167,7 @@ impl Analysis {
             &in_backbone,
             &mut layers,
             &mut weighted,
+            &loose,
         );
         let mut warnings = shapes.warnings;
         warnings.extend(backbone.as_ref().err().map(ToString::to_string));
@@ -192,11 +181,16 @@ impl Analysis {
         }
         Ok(Analysis {
             totals: totals(&layers, weighted.len()),
-            candidates: candidates(&weighted, &blocks, options.window),
+            window: options.window,
             delimiters: kinds.into_iter().collect(),
             layers,
             weighted,
             blocks,
+            elements: index
+                .weights
+                .iter()
+                .map(|w| (w.name.to_owned(), w.elements()))
+                .collect(),
             backbone,
             warnings,
         })
@@ -240,20 +234,34 @@ impl Analysis {
 
     /// The blocks before the classifier that have weighted layers, from input to output.
     pub fn backbone_blocks(&self) -> impl Iterator<Item = &Block> {
-        trainable(&self.blocks)
+        let trainable = |b: &&Block| !b.is_classifier && !b.layers.is_empty();
+        self.blocks.iter().filter(trainable)
     }
-}
 
-fn trainable(blocks: &[Block]) -> impl Iterator<Item = &Block> {
-    blocks
-        .iter()
-        .filter(|b| !b.is_classifier && !b.layers.is_empty())
+    /// The trainable constants of a block: name, the layer that owns it or `None`, and its number of
+    /// elements; one that several layers share with each of them. In the order of its layers, those of no
+    /// layer last.
+    pub fn tensors<'a>(
+        &'a self,
+        block: &'a Block,
+    ) -> Vec<(&'a str, Option<&'a WeightedLayer>, usize)> {
+        let layers = block.layers.iter().filter_map(|&w| self.weighted.get(w));
+        let owned = layers.flat_map(|layer| layer.parameters.iter().map(move |p| (p, Some(layer))));
+        let loose = block.tensors.iter().map(|name| (name, None));
+        owned
+            .chain(loose)
+            .map(|(name, layer)| {
+                let elements = self.elements.get(name).copied().unwrap_or(0);
+                (name.as_str(), layer, elements)
+            })
+            .collect()
+    }
 }
 
 fn before_last_weighted(index: &Index, data: &[bool]) -> Vec<bool> {
     let last = (0..data.len())
         .rev()
-        .find(|&i| data[i] && kinds::is_weighted(index, index.node(i)))
+        .find(|&i| data[i] && kinds::is_weighted(index, i))
         .unwrap_or(data.len());
     (0..data.len()).map(|i| data[i] && i < last).collect()
 }
@@ -271,20 +279,6 @@ fn totals(layers: &[Layer], weighted_layers: usize) -> Totals {
 /// The sum; `None` if a term is not known, or the sum of a model's mere claims does not fit.
 fn sum(mut terms: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     terms.try_fold(0u64, |sum, term| sum.checked_add(term?))
-}
-
-fn candidates(weighted: &[WeightedLayer], blocks: &[Block], window: usize) -> Candidates {
-    let layers = weighted.iter().filter(|w| !w.in_classifier).count();
-    Candidates {
-        head: 1,
-        full: 1,
-        layers,
-        top3: 1,
-        top5: 1,
-        blocks: trainable(blocks).count(),
-        windows: (layers + 1).saturating_sub(window),
-        random3: 1,
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::analysis::{Analysis, AnalyzeOptions, Delimiters, Report, parse_image_size};
+use ftsurgery::analysis::{Analysis, AnalyzeOptions, Delimiters, Report};
+use ftsurgery::data::parse_image_size;
 use ftsurgery::onnx::Model;
 use ftsurgery::report;
+use ftsurgery::strategy::CandidateCounts;
 
 use super::{CliError, Context};
 
@@ -15,8 +17,9 @@ Blocks end at the nodes that --delimiters names. With `auto`, these are the pool
 backbone has three or more on its main path (VGG16: its blocks are the pooling stages), and the
 activations otherwise. A block without weighted layers joins the one before it.
 
-Parameters are the trainable elements; the running statistics of BatchNormalization are counted
-apart. MACs and activation bytes are those of one image.
+Parameters are the trainable elements that the output depends on; the running statistics of
+BatchNormalization are counted apart. A tensor that no layer owns (a class token, a position
+embedding) belongs to its block: it is trained where all layers of the block are. MACs and activation bytes are those of one image.
 
 Examples:
   ftsurgery analyze vgg16.onnx
@@ -42,8 +45,8 @@ pub struct AnalyzeArgs {
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
     /// Image size for models that leave it open: `224`, or `HEIGHTxWIDTH`
-    #[arg(long, value_name = "SIZE")]
-    image_size: Option<String>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
+    image_size: Option<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,11 +64,7 @@ pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
         delimiters: args.delimiters.parse::<Delimiters>()?,
         window: usize::from(args.window),
         features: args.features.clone(),
-        image_size: args
-            .image_size
-            .as_deref()
-            .map(parse_image_size)
-            .transpose()?,
+        image_size: args.image_size,
     };
     let model = Model::open(&args.model)?;
     let analysis = Analysis::of(&model, &options)?;
@@ -82,7 +81,8 @@ pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
             write!(out, "{}", report::analysis(&analysis, width))?;
         }
         Format::Json => {
-            serde_json::to_writer_pretty(&mut out, &Report::new(&analysis))?;
+            let report = Report::new(&analysis).with_candidates(CandidateCounts::of(&analysis));
+            serde_json::to_writer_pretty(&mut out, &report)?;
             writeln!(out)?;
         }
         Format::Dot => write!(out, "{}", report::dot(&analysis))?,

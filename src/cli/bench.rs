@@ -4,12 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use ftsurgery::data::parse_image_size;
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
-use ftsurgery::search::{ModelCard, ModelInput, parse_image_size};
-use ftsurgery::training::{
-    Bench, BenchOptions, Optimizer, OptimizerKind, StepSeconds, trainable_parameters,
-};
+use ftsurgery::search::{ModelCard, ModelInput};
+use ftsurgery::training::{Bench, BenchOptions, Optimizer, OptimizerKind, Parameters, StepSeconds};
 use serde_json::json;
 
 use super::values::{self, ComputeArgs};
@@ -78,7 +77,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
         .spec
         .sample_dims([input.channels, input.height, input.width]);
     let options = BenchOptions {
-        trainable: values::matching(trainable_parameters(&model, &sample)?, &args.train)?,
+        trainable: values::matching(Parameters::of(&model, &sample)?, &args.train, context)?,
         batch_size: args.batch_size,
         optimizer: Optimizer {
             kind: OptimizerKind::Adam,

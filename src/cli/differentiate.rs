@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use ftsurgery::data::parse_image_size;
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
-use ftsurgery::search::{ModelCard, ModelInput, at_image_size, parse_image_size};
-use ftsurgery::training::{Differentiated, differentiable, differentiate, trainable_parameters};
+use ftsurgery::search::{ModelCard, ModelInput, at_image_size};
+use ftsurgery::training::{Differentiated, Parameters, differentiable, differentiate};
 use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
@@ -76,7 +77,7 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let file = Model::open(&args.model)?;
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
-    let names = values::matching(trainable_parameters(&model, &sample)?, &args.trainable)?;
+    let names = values::matching(Parameters::of(&model, &sample)?, &args.trainable, context)?;
     let mut made = differentiate(&model, &names, args.batch_size, &sample).map_err(|error| {
         let left = || differentiable(&model, &names, args.batch_size, &sample);
         no_gradient(error, left, "--trainable")

@@ -7,9 +7,9 @@ use std::{
 };
 
 use ftsurgery::{
-    analysis::AnalysisError, data::DataError, graph::GraphError, onnx::OnnxError,
-    report::ReportError, runtime::RuntimeError, search::SearchError, strategy::StrategyError,
-    surgery::SurgeryError, training::TrainingError,
+    analysis::AnalysisError, autodiff::AutodiffError, data::DataError, graph::GraphError,
+    onnx::OnnxError, report::ReportError, runtime::RuntimeError, search::SearchError,
+    strategy::StrategyError, surgery::SurgeryError, training::TrainingError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -174,6 +174,7 @@ macro_rules! rooms {
 }
 rooms![
     AnalysisError,
+    AutodiffError,
     DataError,
     GraphError,
     OnnxError,

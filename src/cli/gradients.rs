@@ -10,8 +10,8 @@ use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Trained, TrainingError, differentiable,
-    trainable_parameters,
+    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Parameters, Trained, TrainingError,
+    differentiable,
 };
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
@@ -70,7 +70,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         Layout::Nchw => vec![channels, height, width],
         Layout::Nhwc => vec![height, width, channels],
     };
-    let names = values::matching(trainable_parameters(&model, &dims)?, &args.wrt)?;
+    let names = values::matching(Parameters::of(&model, &dims)?, &args.wrt, context)?;
     let network = keep(&model)?;
     let runtime = context.runtime()?;
     let input = InputSpec {
@@ -117,21 +117,16 @@ pub(super) fn no_gradient(
     left: impl FnOnce() -> Result<Vec<String>, TrainingError>,
     flag: &str,
 ) -> CliError {
-    const NAMED: usize = 8;
     if !matches!(error, TrainingError::Autodiff(_)) {
         return error.into();
     }
     let hint = match left() {
         Err(_) => return error.into(),
         Ok(left) if left.is_empty() => "no parameter lies behind it".to_owned(),
-        Ok(left) => {
-            let more = match left.len().saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let named = left[..left.len().min(NAMED)].join(", ");
-            format!("these have gradients, choose among them with {flag}: {named}{more}")
-        }
+        Ok(left) => format!(
+            "these have gradients, choose among them with {flag}: {}",
+            values::some(&left)
+        ),
     };
     CliError::from(error).with_hint(hint)
 }

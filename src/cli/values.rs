@@ -1,12 +1,12 @@
 //! Values of flags that several subcommands share.
 
 use clap::Args;
-use ftsurgery::autodiff::Operators;
-use ftsurgery::data::Preprocess;
+use ftsurgery::autodiff::{AutodiffError, Operators};
+use ftsurgery::data::{Preprocess, parse_image_size};
 use ftsurgery::runtime::Device;
-use ftsurgery::search::parse_image_size;
+use ftsurgery::training::Parameters;
 
-use super::CliError;
+use super::{CliError, Context};
 
 /// How images become the model's input.
 #[derive(Args)]
@@ -83,23 +83,51 @@ fn triple(text: &str) -> Result<[f32; 3], String> {
         .ok_or_else(|| "expected three numbers separated by commas".to_owned())
 }
 
-/// Those of `all` initializers that match one of the patterns; each pattern must match one.
-pub fn matching(all: Vec<String>, patterns: &[String]) -> Result<Vec<String>, CliError> {
+/// The trainable parameters that match one of the patterns; each pattern must match one. Those that match
+/// but have no influence on the loss are left out with a note, or refused where one is named exactly.
+pub fn matching(
+    all: Parameters,
+    patterns: &[String],
+    context: &Context,
+) -> Result<Vec<String>, CliError> {
     let matches =
         |p: &String, name: &String| p == "*" || p == name || glob_match::glob_match(p, name);
+    if let Some(name) = patterns.iter().find(|p| all.idle.contains(p)) {
+        return Err(AutodiffError::Unused(name.clone()).into());
+    }
     if let Some(idle) = patterns
         .iter()
-        .find(|&p| !all.iter().any(|name| matches(p, name)))
+        .find(|&p| !all.trainable.iter().any(|name| matches(p, name)))
     {
         return Err(CliError::usage(format!(
             "no trainable initializer matches `{idle}`; there are {}",
-            all.join(", ")
+            all.trainable.join(", ")
         )));
     }
-    Ok(all
-        .into_iter()
-        .filter(|name| patterns.iter().any(|p| matches(p, name)))
-        .collect())
+    let any = |name: &String| patterns.iter().any(|p| matches(p, name));
+    let left_out: Vec<&str> = all
+        .idle
+        .iter()
+        .filter(|n| any(n))
+        .map(|n| n.as_str())
+        .collect();
+    if !left_out.is_empty() {
+        context.note(&format!(
+            "left out, as they have no influence on the loss: {}",
+            some(&left_out)
+        ));
+    }
+    Ok(all.trainable.into_iter().filter(any).collect())
+}
+
+/// The first of some names, and how many more there are.
+pub fn some(names: &[impl AsRef<str>]) -> String {
+    const NAMED: usize = 8;
+    let first: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(NAMED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 /// Reads a number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.

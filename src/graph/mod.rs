@@ -34,7 +34,7 @@ pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable, to_float32};
 pub use shapes::{Shapes, TensorInfo};
-pub use weights::weights;
+pub use weights::{Weight, output_features, reaching, weights};
 pub use window::{Window, WindowError, to_i64};
 pub use work::macs;
 

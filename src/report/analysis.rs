@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use crate::analysis::Analysis;
 use crate::graph::Dim;
+use crate::strategy::CandidateCounts;
 
 use super::text::{align_right, table, thousands, trimmed};
 
-/// The analysis as text: layers, blocks, totals and candidates. `width`: columns of the terminal,
+/// The analysis as text: layers, blocks, trainable tensors, totals and candidates. `width`: columns of the terminal,
 /// within which names wrap; `None` lets lines be as long as they are.
 pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
     let number = |n: Option<u64>| n.map_or("?".to_owned(), |n| thousands(n as usize));
@@ -47,10 +48,24 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
         ]);
     }
     align_right(&mut blocks, 2..4);
+    let mut tensors = table(width);
+    tensors.set_header(["Tensor", "Elements", "Of layer", "Block"]);
+    for block in &analysis.blocks {
+        for (name, layer, elements) in analysis.tensors(block) {
+            tensors.add_row([
+                name.to_owned(),
+                thousands(elements),
+                layer.map_or("-".to_owned(), |l| l.name.clone()),
+                block.name.clone(),
+            ]);
+        }
+    }
+    align_right(&mut tensors, 1..2);
     format!(
-        "{}\n\n{}\n\n{}",
+        "{}\n\n{}\n\n{}\n\n{}",
         trimmed(&layers),
         trimmed(&blocks),
+        trimmed(&tensors),
         summary(analysis)
     )
 }
@@ -72,7 +87,7 @@ fn summary(analysis: &Analysis) -> String {
         }
         Err(_) => "not found".to_owned(),
     };
-    let c = &analysis.candidates;
+    let c = CandidateCounts::of(analysis);
     let rows = [
         ("Blocks end at", delimiters.join(", ")),
         ("Last feature map", features),
@@ -141,6 +156,13 @@ Block        Weighted layers   Parameters    Share
 block1       conv                   1,792   84.6 %
 classifier   fc                       325   15.4 %
 
+Tensor   Elements   Of layer   Block
+───────────────────────────────────────────
+conv.w      1,728   conv       block1
+conv.b         64   conv       block1
+fc.w          320   fc         classifier
+fc.b            5   fc         classifier
+
 Blocks end at       activation
 Last feature map    conv, 64 channels of 8 x 8
 Weighted layers     2
@@ -148,7 +170,7 @@ Parameters          2,117
 Running statistics  0
 MACs per image      110,912
 Activation bytes    16,916
-Candidates to tune  head 1, full 1, layers 1, top3 1, top5 1, blocks 1, windows 0, random3 1
+Candidates to tune  head 1, full 1, layers 1, top3 1, top5 1, blocks 1, windows 1, random3 1
 ";
         assert_eq!(text, expected);
     }

@@ -16,12 +16,15 @@ pub fn dot(analysis: &Analysis) -> String {
     for (b, block) in analysis.blocks.iter().enumerate() {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  subgraph cluster_{b} {{");
-        let label = format!(
+        let mut label = format!(
             "{}: {} parameters, {:.1} %",
             block.name,
             thousands(block.parameters),
             100.0 * block.share
         );
+        if !block.tensors.is_empty() {
+            let _ = write!(label, "\nof no layer: {}", block.tensors.join(", "));
+        }
         let _ = writeln!(text, "    label={};", quoted(&label));
         for (i, layer) in analysis.layers.iter().enumerate() {
             if layer.block == b {
@@ -47,8 +50,12 @@ fn attributes(analysis: &Analysis, layer: &Layer) -> String {
     if layer.parameters > 0 {
         lines.push(format!("{} parameters", thousands(layer.parameters)));
     }
+    let operator = layer.weighted.filter(|_| analysis.is_operator(layer));
+    if let Some(owner) = operator.and_then(|w| analysis.weighted.get(w)) {
+        lines.extend(owner.parameters.iter().cloned());
+    }
     let label = quoted(&lines.join("\n"));
-    match analysis.is_operator(layer) {
+    match operator.is_some() {
         true => format!("label={label}, style=\"rounded,filled\", fillcolor=lightblue"),
         false => format!("label={label}"),
     }

@@ -1,6 +1,6 @@
 //! What a tuned model says of itself in its metadata.
 
-use crate::data::Preprocess;
+use crate::data::{Preprocess, parse_image_size};
 use crate::onnx::Model;
 
 use super::SearchError;
@@ -76,32 +76,5 @@ impl ModelCard {
             entries.push((IMAGE_SIZE, format!("{height}x{width}")));
         }
         Ok(entries)
-    }
-}
-
-/// Reads `N` or `HEIGHTxWIDTH`, in pixels.
-///
-/// # Errors
-/// A sentence, when it is neither.
-pub fn parse_image_size(text: &str) -> Result<(usize, usize), String> {
-    let side = |part: &str| part.trim().parse::<usize>().ok().filter(|&n| n > 0);
-    let size = match text.split_once(['x', 'X']) {
-        Some((height, width)) => side(height).zip(side(width)),
-        None => side(text).map(|n| (n, n)),
-    };
-    size.ok_or_else(|| format!("`{text}` is no image size; expected `224` or `HEIGHTxWIDTH`"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn image_sizes_are_one_side_or_height_by_width() {
-        assert_eq!(parse_image_size("224"), Ok((224, 224)));
-        assert_eq!(parse_image_size("160x240"), Ok((160, 240)));
-        for wrong in ["", "0", "x", "-3", "12x", "1x2x3", "big"] {
-            assert!(parse_image_size(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -27,7 +27,7 @@ mod trials;
 mod tune;
 mod watch;
 
-pub use card::{ModelCard, parse_image_size};
+pub use card::ModelCard;
 pub use error::SearchError;
 pub use input::{DEFAULT_PREPROCESS, ModelInput};
 pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};

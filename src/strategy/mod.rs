@@ -4,6 +4,7 @@
 //! [`Strategy`] and its arms below, and its line in [`Strategy::ALL`] if the paper has it.
 
 mod blocks;
+mod count;
 mod error;
 mod full;
 mod head;
@@ -19,9 +20,10 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::analysis::{Analysis, WeightedLayer};
+use crate::analysis::{Analysis, Block, WeightedLayer};
 use crate::surgery::{Grafted, HeadKind};
 
+pub use count::CandidateCounts;
 pub use error::StrategyError;
 
 /// Layers in a window, and drawn at random, where the name of a strategy gives no number.
@@ -191,8 +193,10 @@ impl<'a> Network<'a> {
     pub fn new(analysis: &'a Analysis, grafted: &Grafted, head: HeadKind) -> Self {
         let head = match head {
             HeadKind::Keep => {
-                let classifier = analysis.weighted.iter().filter(|w| w.in_classifier);
-                distinct(classifier.flat_map(|w| &w.parameters))
+                let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
+                let blocks = analysis.blocks.iter().filter(|b| b.is_classifier);
+                let owned = layers.flat_map(|w| &w.parameters);
+                distinct(owned.chain(blocks.flat_map(|b| &b.tensors)))
             }
             _ => grafted.head_parameters.clone(),
         };
@@ -204,19 +208,41 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// A candidate that trains these layers, given by their index, and the head.
+    /// A candidate that trains these layers, given by their index, and the head. What belongs to a block
+    /// alone is trained where all layers of that block are.
     fn candidate(&self, id: String, label: &str, layers: &[usize]) -> Candidate {
+        let whole = |b: &&Block| b.layers.iter().all(|l| layers.contains(l));
+        let blocks = self.analysis.backbone_blocks().filter(whole);
+        let tensors: Vec<&String> = blocks.flat_map(|b| &b.tensors).collect();
+        self.candidate_of(id, label, layers, &tensors)
+    }
+
+    /// A candidate that trains these layers, these parameters of no layer, and the head.
+    fn candidate_of(
+        &self,
+        id: String,
+        label: &str,
+        layers: &[usize],
+        tensors: &[&String],
+    ) -> Candidate {
         let layers: Vec<&WeightedLayer> = layers
             .iter()
             .filter_map(|&i| self.analysis.weighted.get(i))
             .collect();
-        let parameters = layers.iter().flat_map(|l| &l.parameters);
+        let owned = layers.iter().flat_map(|l| &l.parameters);
+        let loose = tensors.iter().copied();
         Candidate {
             id,
             label: label.to_owned(),
             layers: layers.iter().map(|l| l.name.clone()).collect(),
-            trainable: distinct(parameters.chain(&self.head)),
+            trainable: distinct(owned.chain(loose).chain(&self.head)),
         }
+    }
+
+    /// The parameters before the classifier that no layer owns, with the name of their block.
+    fn loose(&self) -> impl Iterator<Item = (&'a String, &'a str)> {
+        let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);
+        blocks.flat_map(|b| b.tensors.iter().map(|t| (t, b.name.as_str())))
     }
 }
 

@@ -1,27 +1,32 @@
-//! `select`: the layers that the user names.
+//! `select`: the layers and parameters that the user names.
 
 use super::{Candidate, Network, StrategyError};
 
-/// One candidate of all layers that a pattern matches. A pattern (`*` within a part of a name, `**`
-/// across `/`) is held against a layer's name, its parameters' names and its block's name.
+/// One candidate of all that a pattern matches. A pattern (`*` within a part of a name, `**` across `/`) is
+/// held against a layer's name, its parameters' names and its block's name, and against the names of
+/// parameters that no layer owns.
 pub(super) fn candidates(network: &Network<'_>) -> Result<Vec<Candidate>, StrategyError> {
     let analysis = network.analysis;
     if network.selection.is_empty() {
         return Err(StrategyError::NoSelection);
     }
     let all = analysis.backbone_layers();
-    let names = |layer: usize| {
+    let fits = |pattern: &str, name: &str| {
+        pattern == "*" || pattern == name || glob_match::glob_match(pattern, name)
+    };
+    let matches_layer = |pattern: &str, layer: usize| {
         let layer = &analysis.weighted[layer];
         let block = analysis.blocks.get(layer.block).map(|b| &b.name);
-        std::iter::once(&layer.name)
+        let mut names = std::iter::once(&layer.name)
             .chain(&layer.parameters)
-            .chain(block)
+            .chain(block);
+        names.any(|name| fits(pattern, name))
     };
-    let matches = |pattern: &str, layer: usize| {
-        names(layer)
-            .any(|name| pattern == "*" || pattern == name || glob_match::glob_match(pattern, name))
+    let matches_tensor =
+        |pattern: &str, (name, block): (&String, &str)| fits(pattern, name) || fits(pattern, block);
+    let idle = |p: &&String| {
+        !all.iter().any(|&l| matches_layer(p, l)) && !network.loose().any(|t| matches_tensor(p, t))
     };
-    let idle = |p: &&String| !all.iter().any(|&l| matches(p, l));
     if let Some(pattern) = network.selection.iter().find(idle) {
         let layers: Vec<&str> = all
             .iter()
@@ -32,15 +37,21 @@ pub(super) fn candidates(network: &Network<'_>) -> Result<Vec<Candidate>, Strate
             layers: layers.join(", "),
         });
     }
-    let chosen: Vec<usize> = all
+    let layers: Vec<usize> = all
         .iter()
         .copied()
-        .filter(|&l| network.selection.iter().any(|p| matches(p, l)))
+        .filter(|&l| network.selection.iter().any(|p| matches_layer(p, l)))
+        .collect();
+    let tensors: Vec<&String> = network
+        .loose()
+        .filter(|&t| network.selection.iter().any(|p| matches_tensor(p, t)))
+        .map(|(name, _)| name)
         .collect();
     let label = network.selection.join(", ");
-    Ok(vec![network.candidate(
+    Ok(vec![network.candidate_of(
         "select".to_owned(),
         &label,
-        &chosen,
+        &layers,
+        &tensors,
     )])
 }

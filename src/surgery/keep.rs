@@ -39,7 +39,7 @@ pub(super) fn keep(
     })
 }
 
-/// The weights read by nodes that depend on `features`.
+/// The weights that nodes which depend on `features` work with.
 fn parameters_after(graph: &Graph, features: &str) -> Result<Vec<String>, SurgeryError> {
     let known =
         graph.producers().contains_key(features) || graph.inputs.iter().any(|i| i.name == features);
@@ -60,9 +60,7 @@ fn parameters_after(graph: &Graph, features: &str) -> Result<Vec<String>, Surger
             depends
         })
         .collect();
-    let names = weights(graph)
-        .into_iter()
-        .filter(|(node, _)| depends[*node]);
-    let distinct: IndexSet<&str> = names.map(|(_, name)| name).collect();
+    let names = weights(graph).into_iter().filter(|w| depends[w.node]);
+    let distinct: IndexSet<&str> = names.map(|w| w.name).collect();
     Ok(distinct.into_iter().map(str::to_owned).collect())
 }

@@ -42,7 +42,7 @@ pub use lab::{Gradient, InputSpec, Lab, LabOptions};
 pub use metrics::{ClassScore, Predictions, Score, softmax};
 pub use monitor::Monitor;
 pub use optimizer::{Moments, Optimizer, OptimizerKind};
-pub use parameters::trainable_parameters;
+pub use parameters::{Parameters, trainable_parameters};
 pub use reach::differentiable;
 pub use schedule::{Plateau, PlateauState};
 pub use spec::{ClassWeights, EpochMetrics, Observer, TrialOutcome, TrialSpec};

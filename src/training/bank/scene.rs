@@ -156,7 +156,7 @@ impl Scene {
         let graph = Graph::from_model(&model).unwrap();
         let names: Vec<String> = weights(&graph)
             .into_iter()
-            .map(|(_, name)| name.to_owned())
+            .map(|w| w.name.to_owned())
             .collect();
         let mut sets: Vec<Vec<String>> = names.iter().map(|n| vec![n.clone()]).collect();
         sets.push(names);

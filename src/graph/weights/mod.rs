@@ -1,0 +1,381 @@
+//! Which constants of a graph are weights.
+//!
+//! The one definition, for everything that trains, differentiates, counts or lists them:
+//!
+//! - A weight is a float tensor, an initializer or what a `Constant` node holds, that an operator of the
+//!   list in [`places`] reads at one of the inputs given there: the filters, matrices, biases and scales
+//!   of layers, tables that are looked up, and what is added to, multiplied with or joined to the data
+//!   (class tokens, position embeddings, layer scales). All other inputs are settings: sizes, thresholds,
+//!   bounds, exponents, coordinates.
+//! - It may be computed with before it meets the data ([`passes_on`]): cast, rearranged, standardised,
+//!   multiplied out, looked up.
+//! - Running statistics are none, whether a `BatchNormalization` reads them or one that is written out
+//!   ([`statistics`]).
+//! - A single number is none: 0.5 and √2 of a Gelu, 1/√d of an attention, an epsilon. It is one where an
+//!   operator has its own input for it (the bias of a convolution of one channel, the slope of a PRelu),
+//!   where it is the bias of a layer with one output, and where it is of rank 1 or more and its name is
+//!   that of a module's member, as PyTorch writes them (`blocks.3.gain`), and nothing else reads it.
+//! - What scales or shifts the pixels before the first layer is none, nor is a mask: a tensor that varies
+//!   along several axes and holds but 0 and 1, or 0 and numbers of −100 or less.
+
+mod statistics;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Attribute, Graph, Node};
+use crate::onnx::{DataType, Tensor};
+
+/// A weight, at a node that works on data with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight<'g> {
+    /// Name of the initializer, or of the output of the `Constant` node.
+    pub name: &'g str,
+    /// Index of the node at which it meets the data.
+    pub node: usize,
+    /// The input of that node through which it does.
+    pub place: usize,
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+}
+
+impl Weight<'_> {
+    /// Number of its elements.
+    pub fn elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Whether it varies along one axis at most, as a bias or a scale per channel does.
+    pub fn is_per_channel(&self) -> bool {
+        is_vector(&self.dims)
+    }
+}
+
+/// The weights of a graph, one entry per node and input at which one meets the data, in the order of the
+/// nodes. Whether the output depends on them is not asked; see [`reaching`].
+pub fn weights(graph: &Graph) -> Vec<Weight<'_>> {
+    let constants = constants(graph);
+    let producers = graph.producers();
+    let consumers = graph.consumers();
+    let mut data: HashSet<&str> = graph.inputs.iter().map(|v| v.name.as_str()).collect();
+    for node in graph
+        .nodes
+        .iter()
+        .filter(|n| !n.is("Shape") && !n.is("Size"))
+    {
+        if reads(node, &data) {
+            data.extend(node.present_outputs());
+        }
+    }
+    let statistics = statistics::names(graph, &constants, &producers, &data);
+    // What a value that does not depend on the data is made of.
+    let mut made: HashMap<&str, Vec<&str>> = constants
+        .keys()
+        .filter(|name| !statistics.contains(*name))
+        .map(|&name| (name, vec![name]))
+        .collect();
+    // Values that some layer has worked on.
+    let mut behind: HashSet<&str> = HashSet::new();
+    let mut found: Vec<Weight<'_>> = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let works_on_data = reads(node, &data);
+        let after_layer = reads(node, &behind);
+        let mixes = mixes(node);
+        let mut places = places(node);
+        if !works_on_data {
+            if gives_no_floats(node) {
+                continue;
+            }
+            if passes_on(node) {
+                places.insert(0, 0);
+            }
+        }
+        let mut taken: Vec<Weight<'_>> = Vec::new();
+        for place in places {
+            let Some(value) = node.input(place).filter(|v| !data.contains(v)) else {
+                continue;
+            };
+            for &name in made.get(value).into_iter().flatten() {
+                let constant = &constants[name];
+                let is_number = constant.len() == 1;
+                let counts = if mixes {
+                    let before_layers = works_on_data && !after_layer;
+                    let readers = consumers.get(name).map_or(0, Vec::len);
+                    let product = || sum_of_product(node, value, &producers);
+                    let number_counts = || {
+                        constant.is_member(name, readers)
+                            || product()
+                                .is_some_and(|at| output_features(graph, at, &found) == Some(1))
+                    };
+                    !before_layers && !constant.is_mask() && (!is_number || number_counts())
+                } else {
+                    let shared_bias = is_number && node.is("Gemm") && place == 2;
+                    !shared_bias || output_features(graph, index, &taken) == Some(1)
+                };
+                let known = taken.iter().any(|w| w.name == name && w.place == place);
+                if counts && !known {
+                    taken.push(Weight {
+                        name,
+                        node: index,
+                        place,
+                        dims: constant.dims(),
+                    });
+                }
+            }
+        }
+        if works_on_data {
+            if after_layer || !mixes && !taken.is_empty() {
+                behind.extend(node.present_outputs());
+            }
+            found.append(&mut taken);
+        } else if !taken.is_empty() {
+            let mut names: Vec<&str> = taken.iter().map(|w| w.name).collect();
+            names.dedup();
+            made.extend(node.present_outputs().map(|o| (o, names.clone())));
+        }
+    }
+    found
+}
+
+/// The values that `outputs` depend on by floats alone, these included: no gradient passes a comparison,
+/// an index or a rounding to integers.
+pub fn reaching<'g>(graph: &'g Graph, outputs: &[&'g str]) -> HashSet<&'g str> {
+    let mut found: HashSet<&str> = outputs.iter().copied().collect();
+    for node in graph.nodes.iter().rev() {
+        if !gives_no_floats(node) && node.present_outputs().any(|o| found.contains(o)) {
+            found.extend(node.present_inputs());
+        }
+    }
+    found
+}
+
+/// A float tensor that may be a weight.
+enum Constant<'g> {
+    Tensor(&'g Tensor),
+    Floats(&'g [f32]),
+    /// In a `Constant` node, where exporters put numbers of their own.
+    Node(&'g Tensor),
+}
+
+impl Constant<'_> {
+    fn dims(&self) -> Vec<usize> {
+        match self {
+            Constant::Tensor(t) | Constant::Node(t) => t.dims.clone(),
+            Constant::Floats(values) => vec![values.len()],
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// Whether a single number is a member of a module, by its name, form and readers.
+    fn is_member(&self, name: &str, readers: usize) -> bool {
+        matches!(self, Constant::Tensor(t) if !t.dims.is_empty())
+            && name.contains('.')
+            && readers == 1
+    }
+
+    fn is_mask(&self) -> bool {
+        let (Constant::Tensor(tensor) | Constant::Node(tensor)) = self else {
+            return false;
+        };
+        if is_vector(&tensor.dims) {
+            return false;
+        }
+        let values = tensor.to_f32().unwrap_or_default();
+        let only = |other: fn(f32) -> bool| {
+            values.iter().all(|&v| v == 0.0 || other(v)) && values.iter().any(|&v| other(v))
+        };
+        only(|v| v <= -100.0) || only(|v| v == 1.0) && values.contains(&0.0)
+    }
+}
+
+fn is_vector(dims: &[usize]) -> bool {
+    dims.iter().filter(|&&d| d != 1).count() <= 1
+}
+
+/// Float initializers and float tensors of `Constant` nodes, by value name.
+fn constants(graph: &Graph) -> HashMap<&str, Constant<'_>> {
+    let mut found: HashMap<&str, Constant<'_>> = HashMap::new();
+    for (name, tensor) in graph
+        .initializers
+        .iter()
+        .filter(|(_, t)| t.dtype.is_float())
+    {
+        found.insert(name, Constant::Tensor(tensor));
+    }
+    for node in graph.nodes.iter().filter(|n| n.is("Constant")) {
+        let attribute = |name: &str| node.attributes.get(name);
+        let constant = match (attribute("value"), attribute("value_floats")) {
+            (Some(Attribute::Tensor(t)), _) if t.dtype.is_float() => Constant::Node(t),
+            (_, Some(Attribute::Floats(values))) => Constant::Floats(values),
+            _ => continue,
+        };
+        found.extend(node.output(0).map(|name| (name, constant)));
+    }
+    found
+}
+
+fn reads(node: &Node, values: &HashSet<&str>) -> bool {
+    node.present_inputs().any(|v| values.contains(v))
+}
+
+/// The inputs of an operator at which a constant is a weight: those of layers, normalisations and
+/// tables, and those of operators that mix what they read.
+fn places(node: &Node) -> Vec<usize> {
+    if !node.domain.is_empty() {
+        return Vec::new();
+    }
+    match node.op_type.as_str() {
+        "Conv" | "ConvTranspose" => vec![1, 2],
+        "DeformConv" => vec![1, 3],
+        "Gemm" => vec![1, 0, 2],
+        "MatMul" => vec![0, 1],
+        "LSTM" => vec![1, 2, 3, 7],
+        "GRU" | "RNN" => vec![1, 2, 3],
+        "BatchNormalization" if standardises(node) => vec![0, 1, 2],
+        "BatchNormalization"
+        | "InstanceNormalization"
+        | "LayerNormalization"
+        | "GroupNormalization" => vec![1, 2],
+        "RMSNormalization" | "PRelu" => vec![1],
+        "Gather" | "GatherElements" | "GatherND" => vec![0],
+        "Where" => vec![1, 2],
+        "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Concat" | "Einsum" => {
+            (0..node.inputs.len()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the operator has no weights of its own but mixes what it reads, so that not each constant among
+/// it is a weight.
+fn mixes(node: &Node) -> bool {
+    const MIXING: [&str; 8] = ["Add", "Sub", "Mul", "Div", "Where", "Sum", "Mean", "Concat"];
+    MIXING.contains(&node.op_type.as_str())
+}
+
+/// Whether the operator, where it reads no data, makes of its first input what is still that weight.
+fn passes_on(node: &Node) -> bool {
+    const PASSING: [&str; 53] = [
+        "Abs",
+        "BatchNormalization",
+        "Cast",
+        "Clip",
+        "Cos",
+        "DepthToSpace",
+        "Dropout",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LeakyRelu",
+        "Log",
+        "LogSoftmax",
+        "LpNormalization",
+        "Max",
+        "Min",
+        "Mish",
+        "Neg",
+        "PRelu",
+        "Pad",
+        "Pow",
+        "RMSNormalization",
+        "Reciprocal",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Sin",
+        "Slice",
+        "Softmax",
+        "Softplus",
+        "SpaceToDepth",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Tanh",
+        "Tile",
+        "Transpose",
+    ];
+    node.is("Unsqueeze") || node.domain.is_empty() && PASSING.contains(&node.op_type.as_str())
+}
+
+/// Whether an operator's outputs are no floats, so that neither weights nor gradients pass it.
+fn gives_no_floats(node: &Node) -> bool {
+    const INTEGERS: [&str; 17] = [
+        "And",
+        "ArgMax",
+        "ArgMin",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "NonZero",
+        "Not",
+        "Or",
+        "QuantizeLinear",
+        "Shape",
+        "Size",
+        "Xor",
+    ];
+    let to = || {
+        i32::try_from(node.int("to", 1).ok()?)
+            .ok()
+            .and_then(DataType::from_number)
+    };
+    node.domain.is_empty() && INTEGERS.contains(&node.op_type.as_str())
+        || node.is("Cast") && !to().is_some_and(DataType::is_float)
+}
+
+/// Whether a BatchNormalization takes the statistics of what it reads.
+fn standardises(node: &Node) -> bool {
+    node.int("training_mode", 0).is_ok_and(|mode| mode != 0)
+}
+
+/// The node whose output `node` adds the value `bias` to.
+fn sum_of_product(node: &Node, bias: &str, producers: &HashMap<&str, usize>) -> Option<usize> {
+    let other = node.present_inputs().find(|v| *v != bias)?;
+    producers.get(other).copied().filter(|_| node.is("Add"))
+}
+
+/// The number of features that the node at `index` gives, by its weight among `weights`; `None` where it
+/// is no convolution or dense product of a weight, or that cannot be told.
+pub fn output_features(graph: &Graph, index: usize, weights: &[Weight<'_>]) -> Option<usize> {
+    let node = &graph.nodes[index];
+    let own = weights.iter().filter(|w| w.node == index);
+    own.filter_map(|w| match (node.op_type.as_str(), w.place) {
+        ("MatMul", 1) => w.dims.last().copied().filter(|_| w.dims.len() > 1),
+        ("MatMul", 0) => w.dims.get(w.dims.len().checked_sub(2)?).copied(),
+        ("Conv" | "DeformConv", 1) => w.dims.first().copied(),
+        ("ConvTranspose", 1) => {
+            let group = usize::try_from(node.int("group", 1).ok()?).ok()?;
+            w.dims.get(1)?.checked_mul(group)
+        }
+        ("Gemm", 1) => {
+            let transposed = node.int("transB", 0).ok()? != 0;
+            w.dims.get(usize::from(!transposed)).copied()
+        }
+        _ => None,
+    })
+    .next()
+}
