@@ -18,8 +18,13 @@ const TOLERANCE: f64 = 1e-4;
 /// the shift away again: 0 but for rounding, which is compared with this norm instead of its own.
 const ZERO: (&str, f64) = ("grad/f.1.c.1.bias", 1e-2);
 
-/// The folder of PyTorch's reference values for a network, if it is there.
+/// The folder of PyTorch's reference values for a network: a fixture, or in the shared folder, if that
+/// is there.
 fn reference(network: &str) -> Option<PathBuf> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference");
+    if fixture.join(network).is_dir() {
+        return Some(fixture.join(network));
+    }
     Some(testing::shared()?.join("reference").join(network))
 }
 
@@ -134,6 +139,12 @@ fn agrees_with(network: &str, arguments: &[&str]) {
         "{network} {arguments:?}: at most {:.1e}, at {}",
         worst.0, worst.1
     );
+}
+
+#[test]
+fn the_fixtures_have_the_gradients_of_pytorch() {
+    agrees_with_reference("convnet", &[]);
+    agrees_with_reference("tokens", &[]);
 }
 
 #[test]

@@ -1,4 +1,3 @@
-
 use super::nets::{self, Net};
 use super::*;
 use crate::graph::Dim;

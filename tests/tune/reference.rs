@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ftsurgery::onnx::Model;
 use ndarray::{ArrayD, Ix1, OwnedRepr};
@@ -12,7 +12,10 @@ use crate::support::*;
 
 /// With BatchNormalization on the statistics of the batch.
 const ON_BATCHES: &str = "mobilenet_v2_bn_train";
-const NETWORKS: [&str; 6] = [
+/// In `fixtures/reference`.
+const OWN: [&str; 2] = ["convnet", "tokens"];
+/// In the shared folder, if it is there.
+const SHARED: [&str; 6] = [
     ON_BATCHES,
     "vgg",
     "mobilenet_v1",
@@ -73,14 +76,39 @@ fn names(reader: &mut Reader, prefix: &str) -> Vec<String> {
     all.iter().filter_map(inner).collect()
 }
 
-#[test]
-fn trajectories_agree_with_pytorch() {
-    let Some(shared) = shared().filter(|_| has_runtime()) else {
-        return;
+/// A network's name, and the folder of its `model.onnx` and `reference.npz`.
+type Reference = (&'static str, PathBuf);
+
+fn own() -> Vec<Reference> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference");
+    OWN.map(|name| (name, folder.join(name))).to_vec()
+}
+
+fn shared_ones() -> Vec<Reference> {
+    let Some(folder) = shared() else {
+        return Vec::new();
     };
+    SHARED
+        .map(|name| (name, folder.join("reference").join(name)))
+        .to_vec()
+}
+
+#[test]
+fn trajectories_of_the_fixtures_agree_with_pytorch() {
+    trajectories_agree(own());
+}
+
+#[test]
+fn trajectories_of_the_shared_networks_agree_with_pytorch() {
+    trajectories_agree(shared_ones());
+}
+
+fn trajectories_agree(references: Vec<Reference>) {
+    if !has_runtime() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
-    for network in NETWORKS {
-        let reference = shared.join("reference").join(network);
+    for (network, reference) in references {
         let model = reference.join("model.onnx");
         let mut reader = Reader::new(File::open(reference.join("reference.npz")).unwrap()).unwrap();
         let data = folder.path().join(format!("{network}.npz"));
@@ -157,12 +185,11 @@ fn trajectories_agree_with_pytorch() {
 
 #[test]
 fn full_with_the_kept_head_trains_what_pytorch_trained() {
-    let Some(shared) = shared().filter(|_| has_runtime()) else {
+    if !has_runtime() {
         return;
-    };
+    }
     let folder = tempfile::tempdir().unwrap();
-    for network in NETWORKS {
-        let reference = shared.join("reference").join(network);
+    for (network, reference) in own().into_iter().chain(shared_ones()) {
         let mut reader = Reader::new(File::open(reference.join("reference.npz")).unwrap()).unwrap();
         let data = folder.path().join(format!("{network}.npz"));
         save_samples(&mut reader, &data);
