@@ -13,13 +13,14 @@ use ftsurgery::strategy::CandidateCounts;
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
-Blocks end at the nodes that --delimiters names. With `auto`, these are the pooling nodes if the
-backbone has three or more on its main path (VGG16: its blocks are the pooling stages), and the
+Blocks end at the nodes that --delimiters names. With `auto`, these are the pooling nodes if the \
+backbone has three or more on its main path (VGG16: its blocks are the pooling stages), and the \
 activations otherwise. A block without weighted layers joins the one before it.
 
-Parameters are the trainable elements that the output depends on; the running statistics of
-BatchNormalization are counted apart. A tensor that no layer owns (a class token, a position
-embedding) belongs to its block: it is trained where all layers of the block are. MACs and activation bytes are those of one image.
+Parameters are the trainable elements that the output depends on; the running statistics of \
+BatchNormalization are counted apart. A tensor that no layer owns (a class token, a position \
+embedding) belongs to its block: it is trained where all layers of the block are. MACs and activation \
+bytes are those of one image.
 
 Examples:
   ftsurgery analyze vgg16.onnx
@@ -27,7 +28,7 @@ Examples:
   ftsurgery analyze mobilenet.onnx --format dot | dot -Tsvg -o mobilenet.svg";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct AnalyzeArgs {
     /// The ONNX model
     model: PathBuf,

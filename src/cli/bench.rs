@@ -15,13 +15,13 @@ use super::values::{self, ComputeArgs};
 use super::{CliError, Context, memory};
 
 const EXAMPLES: &str = "\
-A step is the forward pass, the loss, the gradients and Adam's update for one batch of made-up
-samples with the model's own classifier. Nothing is read from disk meanwhile, and the outputs of
-frozen layers are computed anew in every step; `tune` keeps them, and is faster by that much.
+A step is the forward pass, the loss, the gradients and Adam's update for one batch of made-up \
+samples with the model's own classifier. Nothing is read from disk meanwhile, and the outputs of \
+frozen layers are computed anew in every step; `tune` keeps them, and is faster by that much. \
 BatchNormalization uses its stored statistics.
 
-Floating-point operations are two per multiply-accumulate of the convolutions and dense products:
-those of the forward pass, and as many again for each trained weight and for each layer input on
+Floating-point operations are two per multiply-accumulate of the convolutions and dense products: \
+those of the forward pass, and as many again for each trained weight and for each layer input on \
 the way to one.
 
 Examples:
@@ -30,7 +30,7 @@ Examples:
   ftsurgery bench mobilenet.onnx --train 'features.17.*' --train 'classifier.*'";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct BenchArgs {
     /// The ONNX model
     model: PathBuf,
@@ -76,6 +76,12 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
     let sample = input
         .spec
         .sample_dims([input.channels, input.height, input.width]);
+    context.note(&format!(
+        "{}: made-up images of {} × {} pixels, without preprocessing",
+        args.model.display(),
+        input.height,
+        input.width
+    ));
     let options = BenchOptions {
         trainable: values::matching(Parameters::of(&model, &sample)?, &args.train, context)?,
         batch_size: args.batch_size,

@@ -9,8 +9,8 @@ use ftsurgery::runtime::Runtime;
 use ftsurgery::search::{ModelCard, ModelInput};
 use ftsurgery::training::Inference;
 
-use super::CliError;
 use super::values::{DeviceArgs, ImageArgs};
+use super::{CliError, Context};
 
 /// How to run a classifier.
 #[derive(Args)]
@@ -24,6 +24,7 @@ pub struct ClassifierArgs {
 /// A classifier with its metadata.
 pub struct Classifier {
     model: Model,
+    graph: Graph,
     /// Its metadata.
     pub card: ModelCard,
     /// Size and preprocessing of its images: as asked for, else as its metadata says.
@@ -39,7 +40,25 @@ impl Classifier {
         let graph = Graph::from_model(&model)?;
         let size = args.images.image_size;
         let input = ModelInput::of(&graph, &card, size, preprocess.as_ref())?;
-        Ok(Classifier { model, card, input })
+        Ok(Classifier {
+            model,
+            graph,
+            card,
+            input,
+        })
+    }
+
+    /// Tells what is run, and how `images` (or arrays) become its input; `on`: on what.
+    pub fn tell(&self, images: bool, on: &str, context: &Context) {
+        let (path, input) = (self.model.path().display(), self.input.described(images));
+        let classes = match &self.card.classes {
+            Some(names) => format!("{} classes", names.len()),
+            None => "classes without names".to_owned(),
+        };
+        context.note(&format!("{path}: {input}, {classes}; {on}"));
+        for warning in self.input.warnings(&self.model, &self.graph, images) {
+            context.note(&format!("warning: {warning}"));
+        }
     }
 
     /// Loads it into onnxruntime.

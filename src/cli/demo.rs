@@ -79,9 +79,11 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
     }
     writeln!(
         out,
-        "\nTry:\n  ftsurgery predict {} {}/7/*.png",
-        winner.display(),
-        root.join(DATA).display()
+        "\nTry:\n  ftsurgery predict {winner} {data}/7/*.png\n  \
+         ftsurgery evaluate {winner} --data {data} --split {split} --part held_out",
+        winner = winner.display(),
+        data = root.join(DATA).display(),
+        split = args.out.join("split.json").display()
     )?;
     Ok(())
 }

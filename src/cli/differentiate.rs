@@ -15,7 +15,7 @@ use super::gradients::no_gradient;
 use super::{CliError, Context, values};
 
 const EXAMPLES: &str = "\
-The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32
+The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32 \
 whatever the model's own float type:
 
   inputs   the model's data input, under its own name
@@ -25,9 +25,9 @@ whatever the model's own float type:
            (onnxruntime warns of each such input; a log severity of 3 silences it)
   outputs  `loss`, a scalar; the logits, under their own name; `grad/NAME` per parameter
 
-Where the model's input, its logits or a parameter is called `labels`, `loss` or `grad/…`
-itself, ours gets a number (`labels_2`); the names are printed. All dimensions are fixed, that
-of the batch too: write one file per batch size. Frozen weights are inside. Dropout does not
+Where the model's input, its logits or a parameter is called `labels`, `loss` or `grad/…` \
+itself, ours gets a number (`labels_2`); the names are printed. All dimensions are fixed, that \
+of the batch too: write one file per batch size. Frozen weights are inside. Dropout does not \
 run, and BatchNormalization uses its stored statistics.
 
 Examples:
@@ -36,7 +36,7 @@ Examples:
       --batch-size 32 --out step.onnx";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct DifferentiateArgs {
     /// The model
     model: PathBuf,

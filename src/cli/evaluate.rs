@@ -15,16 +15,19 @@ use super::progress::Progress;
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
-Models that ftsurgery tuned know their preprocessing and classes; the classes of a folder are matched
+Models that ftsurgery tuned know their preprocessing and classes; the classes of a folder are matched \
 to them by name. Other models need --preprocess, and as many classes as the folder has.
 
+Images that a model was trained on say little of what it is worth on others. Tuned models know theirs \
+(by eight characters an image in their metadata): a warning says how many of them are in the data.
+
 Examples:
-  ftsurgery evaluate run/winners/blocks.onnx --data photos
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
+  ftsurgery evaluate run/winners/blocks.onnx --data new-photos
   ftsurgery evaluate classifier.onnx --data photos --preprocess signed --json";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct EvaluateArgs {
     /// The ONNX model
     model: PathBuf,
@@ -64,6 +67,26 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         progress.warning(&skipped);
     }
     let samples = samples(args, &dataset)?;
+    let images = dataset.is_images();
+    let what = if images { "images" } else { "samples" };
+    let on = format!("{} {what} of {}", samples.len(), args.data.display());
+    classifier.tell(images, &on, context);
+    if images && card.classes.is_none() {
+        progress.warning(&format!(
+            "the model does not name its classes: its outputs are taken for the data's, in this order: {}",
+            dataset.classes().join(", ")
+        ));
+    }
+    let known = card.overlap(&dataset, &samples);
+    if let Some(known) = known.filter(|k| k.seen > 0 && !args.wants_trained()) {
+        let about = if known.estimated { "about " } else { "" };
+        progress.warning(&format!(
+            "{about}{} of {} {what} were trained on, or helped to choose the epoch, when this model was \
+             tuned: the figures are better than what new {what} will show. Use new ones, or what its run \
+             held out: --split RUN/split.json --part held_out",
+            known.seen, known.of
+        ));
+    }
     let mut inference = classifier.load(&runtime, &args.classifier)?;
     let outputs = inference.run_dataset(&dataset, &samples, &input.spec, &mut |done| {
         progress.count("classifying", done, samples.len());
@@ -103,6 +126,9 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
             .collect();
         let result = json!({
             "samples": score.count,
+            "trained_on": known.map(|k| k.seen),
+            "preprocess": images.then_some(&input.spec.preprocess),
+            "preprocess_from": images.then_some(input.origin),
             "accuracy": score.accuracy,
             "balanced_accuracy": score.balanced_accuracy,
             "macro_f1": score.macro_f1,
@@ -121,6 +147,16 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     }
     out.flush()?;
     Ok(())
+}
+
+impl EvaluateArgs {
+    /// Whether a part that was trained on is asked for by name.
+    fn wants_trained(&self) -> bool {
+        matches!(
+            self.part,
+            Some(Part::Search | Part::Validation | Part::Train)
+        )
+    }
 }
 
 /// The samples to use.

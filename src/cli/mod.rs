@@ -39,7 +39,7 @@ Examples:
   ftsurgery analyze model.onnx     show its layers and blocks
   ftsurgery bench model.onnx       time a training step on this machine
   ftsurgery tune mobilenet.onnx --data photos --out run
-  ftsurgery evaluate run/winners/blocks.onnx --data photos
+  ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input.";
@@ -128,6 +128,22 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_texts_leave_the_wrapping_to_the_terminal() {
+        use clap::CommandFactory;
+        let command = Cli::command();
+        for subcommand in command.get_subcommands() {
+            let text = subcommand.get_after_long_help();
+            let text = text.map(ToString::to_string).unwrap_or_default();
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            let lines: Vec<&str> = text.lines().filter(|l| *l != "Examples:").collect();
+            let broken = lines
+                .windows(2)
+                .find(|pair| is_prose(pair[0]) && is_prose(pair[1]));
+            assert_eq!(broken, None, "{}", subcommand.get_name());
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

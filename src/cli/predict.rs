@@ -18,7 +18,7 @@ Examples:
   ftsurgery predict classifier.onnx photo.jpg --preprocess signed --top 1 --json";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct PredictArgs {
     /// The ONNX model
     model: PathBuf,
@@ -40,6 +40,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let (card, input) = (&classifier.card, &classifier.input);
     let runtime = context.runtime()?;
     let mut inference = classifier.load(&runtime, &args.classifier)?;
+    classifier.tell(true, &format!("{} images", args.images.len()), context);
 
     let mut out = context.stdout();
     let mut list = Vec::new();

@@ -135,6 +135,10 @@ impl Watcher for Progress<'_> {
         self.count("decoding", done, total);
     }
 
+    fn begin(&self, text: &str) {
+        self.line(text);
+    }
+
     fn warning(&self, text: &str) {
         self.line(&format!("warning: {text}"));
     }

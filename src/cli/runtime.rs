@@ -9,9 +9,9 @@ use serde_json::json;
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
-The library is searched for in this order: --runtime PATH; the environment variable
-ORT_DYLIB_PATH; the cache ($FTSURGERY_CACHE, $XDG_CACHE_HOME/ftsurgery or ~/.cache/ftsurgery);
-the onnxruntime package of python3; the system's library folders. Any onnxruntime from 1.19 on
+The library is searched for in this order: --runtime PATH; the environment variable \
+ORT_DYLIB_PATH; the cache ($FTSURGERY_CACHE, $XDG_CACHE_HOME/ftsurgery or ~/.cache/ftsurgery); \
+the onnxruntime package of python3; the system's library folders. Any onnxruntime from 1.19 on \
 serves.
 
 Examples:
@@ -21,7 +21,7 @@ Examples:
   ftsurgery --runtime /opt/onnxruntime/lib/libonnxruntime.so runtime status";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct RuntimeArgs {
     #[command(subcommand)]
     action: Action,

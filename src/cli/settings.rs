@@ -4,7 +4,7 @@ use clap::Args;
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, SplitOptions};
 use ftsurgery::search::Settings;
-use ftsurgery::strategy::Strategy;
+use ftsurgery::strategy::{Strategy, pattern};
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{
     BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, Plateau,
@@ -43,25 +43,26 @@ struct ChoiceArgs {
     )]
     strategies: Vec<String>,
     /// Layers that strategy `select` trains: names or patterns of layers, parameters or blocks, as
-    /// `analyze` shows them; repeat it or separate them by commas; `**` crosses `/`
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    /// `analyze` shows them (`*`, `**` across `/`, `?`, `[…]`, `{a,b}`); repeat it or separate them by
+    /// commas
+    #[arg(long, value_name = "GLOB")]
     train: Vec<String>,
-    /// Number of layers of `top` where its name has none
-    #[arg(long, value_name = "K", default_value = "3", value_parser = values::count)]
-    top: usize,
-    /// Number of layers of `windows` where its name has none
-    #[arg(long, value_name = "N", default_value = "3", value_parser = values::count)]
-    window: usize,
-    /// Number of layers of `random` where its name has none
-    #[arg(long, value_name = "K", default_value = "3", value_parser = values::count)]
-    random: usize,
+    /// Number of layers of `top` where its name has none [default: 3]
+    #[arg(long, value_name = "K", value_parser = values::count)]
+    top: Option<usize>,
+    /// Number of layers of `windows` where its name has none [default: 3]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    window: Option<usize>,
+    /// Number of layers of `random` where its name has none [default: 3]
+    #[arg(long, value_name = "K", value_parser = values::count)]
+    random: Option<usize>,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD", default_value = "paper")]
     head: HeadKind,
-    /// Share of values dropped in the head `paper` while training
-    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = values::below_1)]
-    dropout: f32,
+    /// Share of values dropped in the head `paper` while training [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
+    dropout: Option<f32>,
     /// Put the head on this value of the model, a feature map or a vector per image, instead of its last
     /// feature map
     #[arg(long, value_name = "VALUE")]
@@ -112,9 +113,9 @@ struct TrainingArgs {
     /// Weight decay
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = values::at_least_0)]
     weight_decay: f32,
-    /// Momentum of sgd
-    #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = values::below_1)]
-    momentum: f32,
+    /// Momentum of sgd [default: 0.9]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
+    momentum: Option<f32>,
     /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
     /// batch (`batch`): the stored ones then follow them and are written to the tuned model
     #[arg(long, value_name = "MODE", default_value = "frozen")]
@@ -171,6 +172,7 @@ struct TrainingArgs {
 
 /// The strategies asked for, each once.
 fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
+    const COUNT: usize = 3;
     let mut list = Vec::new();
     for name in &choice.strategies {
         match name.trim() {
@@ -178,9 +180,9 @@ fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
                 list.extend(Strategy::ALL);
                 list.extend((!choice.train.is_empty()).then_some(Strategy::Select));
             }
-            "top" => list.push(Strategy::Top(choice.top)),
-            "windows" => list.push(Strategy::Windows(choice.window)),
-            "random" => list.push(Strategy::Random(choice.random)),
+            "top" => list.push(Strategy::Top(choice.top.unwrap_or(COUNT))),
+            "windows" => list.push(Strategy::Windows(choice.window.unwrap_or(COUNT))),
+            "random" => list.push(Strategy::Random(choice.random.unwrap_or(COUNT))),
             name => list.push(name.parse()?),
         }
     }
@@ -195,17 +197,84 @@ fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
 }
 
 impl SettingsArgs {
+    /// # Errors
+    /// When a flag is given that does nothing beside the others.
+    fn refuse_idle(&self) -> Result<(), CliError> {
+        let (choice, split, training) = (&self.choice, &self.split, &self.training);
+        let is_asked = |name: &str| choice.strategies.iter().any(|s| s.trim() == name);
+        let unnumbered =
+            |given: Option<usize>, strategy: &str| given.is_some() && !is_asked(strategy);
+        let watches = [
+            ("--monitor", training.monitor.is_some()),
+            ("--early-stopping", training.early_stopping.is_some()),
+            ("--plateau-patience", training.plateau_patience.is_some()),
+            ("--plateau-factor", training.plateau_factor.is_some()),
+        ];
+        let watches = watches.map(|(flag, given)| {
+            let idle = given && split.search_fraction == 0.0;
+            (
+                flag,
+                idle,
+                "there is no validation part (--search-fraction 0)",
+            )
+        });
+        let others = [
+            (
+                "--views",
+                split.views.is_some() && split.augment == Augment::None,
+                "without --augment all views of an image are the same",
+            ),
+            (
+                "--dropout",
+                choice.dropout.is_some() && choice.head != HeadKind::Paper,
+                "only the head `paper` has it",
+            ),
+            (
+                "--momentum",
+                training.momentum.is_some() && training.optimizer != OptimizerKind::Sgd,
+                "only --optimizer sgd has one",
+            ),
+            (
+                "--top",
+                unnumbered(choice.top, "top"),
+                "it counts the layers of strategy `top`, which is not among --strategies",
+            ),
+            (
+                "--window",
+                unnumbered(choice.window, "windows"),
+                "it counts the layers of strategy `windows`, which is not among --strategies",
+            ),
+            (
+                "--random",
+                unnumbered(choice.random, "random"),
+                "it counts the layers of strategy `random`, which is not among --strategies",
+            ),
+        ];
+        match watches.into_iter().chain(others).find(|(_, idle, _)| *idle) {
+            Some((flag, _, why)) => {
+                Err(CliError::usage(format!("{flag} does nothing here: {why}"))
+                    .with_hint("leave it out, or change what it needs"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The settings that these flags ask for.
     ///
     /// # Errors
     /// When some of them do not go together.
     pub fn settings(&self) -> Result<Settings, CliError> {
         let (choice, split, training) = (&self.choice, &self.split, &self.training);
+        self.refuse_idle()?;
         Ok(Settings {
             strategies: strategies(choice)?,
-            selection: choice.train.clone(),
+            selection: choice
+                .train
+                .iter()
+                .flat_map(|t| pattern::split(t))
+                .collect(),
             head: choice.head,
-            dropout: choice.dropout,
+            dropout: choice.dropout.unwrap_or(0.5),
             features: choice.features.clone(),
             delimiters: choice.delimiters.clone(),
             preprocess: self.images.preprocess()?,
@@ -227,7 +296,7 @@ impl SettingsArgs {
                     OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
                 }),
                 weight_decay: training.weight_decay,
-                momentum: training.momentum,
+                momentum: training.momentum.unwrap_or(0.9),
             },
             monitor: training
                 .monitor

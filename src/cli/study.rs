@@ -5,35 +5,33 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{Begin, REPORT, RunDir, SearchError, Study, StudyJob, study};
+use ftsurgery::search::{Begin, REPORT, RunDir, SearchError, Study, StudyJob, Subject, study};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
-use super::{CliError, Context, resume};
+use super::{CliError, Context, resume, values};
 
 const EXAMPLES: &str = "\
-Every model is tuned as by `tune`, in a folder of its own below --out, by the preprocessing that its
-metadata name, else by that of the flags. The table has a row per model and a column per strategy, with
-the accuracy on the held-out part, and mean and variance over the models.
+Every model is tuned as by `tune`, in a folder of its own below --out, by the preprocessing that stands \
+behind it in --models, else by the one that its metadata name, else by --preprocess. The table has a \
+row per model and a column per strategy, with the accuracy on the held-out part, and mean and variance \
+over the models.
 
-Files in DIR: report.html, study.md, study.csv, study.json, and a run's folder per model. Ctrl-C stops
+Files in DIR: report.html, study.md, study.csv, study.json, and a run's folder per model. Ctrl-C stops \
 after the current step; `study --resume DIR` goes on from there.
 
 Examples:
   ftsurgery study --models vgg16.onnx,mobilenet_v2.onnx --data photos --out study --strategies all
-  ftsurgery study --models 'a.onnx,b.onnx' --data photos --out study --repeats 3
+  ftsurgery study --models mobilenet.onnx:signed,vgg16.onnx:caffe --data photos --out study
+  ftsurgery study --models a.onnx --models 'b, c.onnx' --data photos --out study --repeats 3
   ftsurgery study --resume study";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct StudyArgs {
-    /// The ONNX models, separated by commas
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        required_unless_present = "resume"
-    )]
+    /// The ONNX models, separated by commas; repeat it for a file that has a comma in its name. Behind a
+    /// model may stand how its pixels are scaled: `vgg16.onnx:caffe` (see --preprocess)
+    #[arg(long, value_name = "LIST", required_unless_present = "resume")]
     models: Vec<PathBuf>,
     /// The data: a folder with a sub-folder of JPEG or PNG images per class, or an .npz file with
     /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
@@ -87,8 +85,14 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
         let study =
             Study::read(root)?.ok_or_else(|| SearchError::NotARun { path: root.clone() })?;
         let began: StudyArgs = resume::began("study", &study.command, root)?;
+        let recorded = study.models.into_iter().map(|m| Subject {
+            path: m.model,
+            preprocess: m.preprocess,
+        });
+        let recorded: Vec<Subject> = recorded.collect();
+        same_models(&recorded, &subjects(&args.models)?)?;
         return Ok(StudyJob {
-            models: study.models.into_iter().map(|m| m.model).collect(),
+            models: recorded,
             data: args.data.clone().unwrap_or(study.data),
             out: root.clone(),
             begin: Begin::Resume,
@@ -99,7 +103,7 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
     // clap asks for both.
     let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
     Ok(StudyJob {
-        models: args.models.clone(),
+        models: subjects(&args.models)?,
         data: path(&args.data),
         out: path(&args.out),
         begin: match args.force {
@@ -109,6 +113,79 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
         command: std::env::args().collect(),
         settings: args.settings.settings()?,
     })
+}
+
+/// The models that are listed. A value that is the name of a file is not split at its commas.
+fn subjects(values: &[PathBuf]) -> Result<Vec<Subject>, CliError> {
+    let mut subjects = Vec::new();
+    for value in values {
+        match value.to_str() {
+            Some(list) if !is_one(list) => {
+                for item in list.split(',') {
+                    subjects.push(subject(item)?);
+                }
+            }
+            Some(item) => subjects.push(subject(item)?),
+            None => subjects.push(Subject {
+                path: value.clone(),
+                preprocess: None,
+            }),
+        }
+    }
+    Ok(subjects)
+}
+
+/// Whether a value is a file, or a file with a preprocessing behind it.
+fn is_one(value: &str) -> bool {
+    let file = value.rsplit_once(':').map_or(value, |(file, _)| file);
+    Path::new(value).is_file() || Path::new(file).is_file()
+}
+
+/// `FILE` or `FILE:PREPROCESSING`.
+fn subject(item: &str) -> Result<Subject, CliError> {
+    if item.trim().is_empty() {
+        return Err(CliError::usage(
+            "--models has an empty name among its models",
+        ));
+    }
+    let plain = Subject {
+        path: item.into(),
+        preprocess: None,
+    };
+    match item.rsplit_once(':') {
+        Some((file, name)) if !plain.path.is_file() => match values::preprocess(name) {
+            Ok(preprocess) => Ok(Subject {
+                path: file.into(),
+                preprocess: Some(preprocess),
+            }),
+            Err(expected) if Path::new(file).is_file() => Err(CliError::usage(format!(
+                "`{name}` behind `{file}` is no preprocessing: {expected}"
+            ))),
+            Err(_) => Ok(plain),
+        },
+        _ => Ok(plain),
+    }
+}
+
+/// Fails where --models is given with --resume, and names other models than the study has.
+fn same_models(recorded: &[Subject], given: &[Subject]) -> Result<(), CliError> {
+    let absolute = |subject: &Subject| {
+        let path = std::path::absolute(&subject.path).unwrap_or_else(|_| subject.path.clone());
+        (path, subject.preprocess.clone())
+    };
+    if given.is_empty() || given.iter().map(absolute).eq(recorded.iter().map(absolute)) {
+        return Ok(());
+    }
+    let names = |subjects: &[Subject]| {
+        let names = subjects.iter().map(|s| s.path.display().to_string());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    Err(SearchError::Changed {
+        what: "--models".to_owned(),
+        was: names(recorded),
+        is: names(given),
+    }
+    .into())
 }
 
 /// An error for what the study lacks.

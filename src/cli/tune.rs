@@ -12,14 +12,14 @@ use super::settings::SettingsArgs;
 use super::{CliError, Context, resume};
 
 const EXAMPLES: &str = "\
-Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best
-on its validation part is then trained for --epochs on the training part and written to
-RUN/winners/STRATEGY.onnx: the original model with the new head, tuned weights replaced, everything
-else untouched. What is neither in the search nor in the training part is held out for the final
+Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best \
+on its validation part is then trained for --epochs on the training part and written to \
+RUN/winners/STRATEGY.onnx: the original model with the new head, tuned weights replaced, everything \
+else untouched. What is neither in the search nor in the training part is held out for the final \
 figures.
 
-Files in RUN: report.html, results.json, winners/, trials.csv, tensorboard/, run.json, split.json,
-trials.jsonl, trials/ID/metrics.jsonl. Ctrl-C stops after the current step; `tune --resume RUN` goes
+Files in RUN: report.html, results.json, winners/, trials.csv, tensorboard/, run.json, split.json, \
+trials.jsonl, trials/ID/metrics.jsonl. Ctrl-C stops after the current step; `tune --resume RUN` goes \
 on from there, also after a crash, and comes to the same results.
 
 Examples:
@@ -32,7 +32,7 @@ Examples:
   ftsurgery tune --resume run";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub struct TuneArgs {
     /// The ONNX model
     #[arg(required_unless_present = "resume")]

@@ -4,6 +4,7 @@ use clap::Args;
 use ftsurgery::autodiff::{AutodiffError, Operators};
 use ftsurgery::data::{Preprocess, parse_image_size};
 use ftsurgery::runtime::Device;
+use ftsurgery::strategy::pattern::matches;
 use ftsurgery::training::Parameters;
 
 use super::{CliError, Context};
@@ -13,9 +14,11 @@ use super::{CliError, Context};
 #[command(next_help_heading = "Images")]
 pub struct ImageArgs {
     /// Scale pixels as the backbone expects: `unit` (0 to 1), `signed` (-1 to 1), `imagenet`
-    /// (torchvision's mean and deviation), `caffe` (BGR less the ImageNet mean)
+    /// (torchvision's mean and deviation), `caffe` (BGR less the ImageNet mean), `raw` (0 to 255)
     ///
-    /// Without this flag: as the model's metadata says if ftsurgery wrote it, else `imagenet`.
+    /// Without this flag: as the model's metadata say if ftsurgery wrote it, else `imagenet`, with a
+    /// warning. With it, metadata that say otherwise are overruled, with a warning; in a study they are
+    /// not, as the flag is for models whose metadata say nothing.
     #[arg(long, value_name = "NAME", value_parser = preprocess)]
     pub preprocess: Option<Preprocess>,
     /// Subtract this from RGB in 0 to 1, by hand (with --std); e.g. 0.5,0.5,0.5
@@ -69,7 +72,8 @@ pub struct ComputeArgs {
     pub operators: Operators,
 }
 
-fn preprocess(text: &str) -> Result<Preprocess, String> {
+/// Reads the name of a preprocessing.
+pub fn preprocess(text: &str) -> Result<Preprocess, String> {
     text.parse()
         .map_err(|_| format!("expected one of {}", Preprocess::PRESETS.join(", ")))
 }
@@ -90,8 +94,6 @@ pub fn matching(
     patterns: &[String],
     context: &Context,
 ) -> Result<Vec<String>, CliError> {
-    let matches =
-        |p: &String, name: &String| p == "*" || p == name || glob_match::glob_match(p, name);
     if let Some(name) = patterns.iter().find(|p| all.idle.contains(p)) {
         return Err(AutodiffError::Unused(name.clone()).into());
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::preprocess::{Layout, Preprocess, Tables};
-use super::{Augmenter, DataError, View, folder, npz};
+use super::{Augmenter, DataError, Digest, View, folder, npz};
 
 /// Below this many floats a batch is written by the calling thread alone.
 const PARALLEL_FLOATS: usize = 1 << 20;
@@ -40,6 +40,8 @@ pub struct Dataset {
     pub(super) labels: Vec<i64>,
     /// Empty for arrays, whose samples are named by their row.
     pub(super) names: Vec<String>,
+    /// Of the content of each sample.
+    pub(super) digests: Vec<Digest>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) fingerprint: String,
     /// Channels, height, width.
@@ -115,6 +117,11 @@ impl Dataset {
             .get(index)
             .cloned()
             .unwrap_or_else(|| format!("x[{index}]"))
+    }
+
+    /// What tells the content of sample `index` from others': see [`Digest`].
+    pub fn digest(&self, index: usize) -> Option<Digest> {
+        self.digests.get(index).copied()
     }
 
     /// The files left out, sorted by path.
@@ -292,6 +299,7 @@ mod tests {
             classes: vec!["a".into(), "b".into()],
             labels: vec![0, 1],
             names: vec!["a/0.png".into(), "b/0.png".into()],
+            digests: vec![[0; 6], [1; 6]],
             skipped: vec![],
             fingerprint: String::new(),
             shape: [3, 1, 2],

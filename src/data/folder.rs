@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
-use super::DataError;
 use super::dataset::{Dataset, OpenOptions, Samples, Skipped, hex, relative_name, reserve};
 use super::image::{Size, decode_into, read_file};
+use super::{DataError, seen};
 
 /// Files with these extensions are looked into; what they hold is told by their content.
 const IMAGE_EXTENSIONS: [&str; 13] = [
@@ -64,6 +64,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
 
     let mut names = Vec::new();
     let mut labels = Vec::new();
+    let mut digests = Vec::new();
     let mut digest = Fingerprint::new(&classes);
     for (index, (candidate, result)) in candidates.into_iter().zip(decoded).enumerate() {
         match result {
@@ -73,6 +74,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
                 digest.add(&candidate.name, candidate.class, &content);
                 labels.push(candidate.class as i64);
                 names.push(candidate.name);
+                digests.push(seen::shortened(&content));
             }
             Err(error) => {
                 skipped.push(Skipped {
@@ -100,6 +102,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
         classes,
         labels,
         names,
+        digests,
         skipped,
         fingerprint: digest.finish(),
         shape: [size.channels, size.height, size.width],

@@ -17,6 +17,7 @@ mod image_size;
 mod npz;
 mod precision;
 mod preprocess;
+mod seen;
 mod split;
 mod split_file;
 
@@ -31,5 +32,6 @@ pub use image_size::parse_image_size;
 pub use npz::npz_sample_shape;
 pub use precision::FeaturePrecision;
 pub use preprocess::{ChannelOrder, Layout, Preprocess};
+pub use seen::{Digest, Overlap, Seen};
 pub use split::{Split, SplitOptions};
 pub use split_file::SplitFile;

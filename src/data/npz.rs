@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::DataError;
 use super::dataset::{Dataset, OpenOptions, Samples, hex, reserve};
+use super::{DataError, seen};
 
 /// Headers of plain arrays are far shorter; the parser recurses, so its input is bounded.
 const MAX_HEADER_BYTES: usize = 1024;
@@ -47,7 +47,15 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
     values
         .iter()
         .for_each(|value| digest.update(value.to_le_bytes()));
+    let sample: usize = want.iter().product();
+    let content = |row: &[f32]| {
+        row.iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    let rows = values.chunks_exact(sample);
     Ok(Dataset {
+        digests: rows.map(|row| seen::digest(&content(row))).collect(),
         classes: (0..classes).map(|class| class.to_string()).collect(),
         labels,
         names: Vec::new(),

@@ -1,5 +1,6 @@
 //! From 8-bit pixels to the floats a network expects.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Preprocess {
 
 impl Preprocess {
     /// The names [`Preprocess::from_str`] knows.
-    pub const PRESETS: [&str; 4] = ["unit", "signed", "imagenet", "caffe"];
+    pub const PRESETS: [&str; 5] = ["unit", "signed", "imagenet", "caffe", "raw"];
 
     /// Pixels in 0..1, RGB.
     pub const UNIT: Self = Self::rgb([0.0; 3], [1.0; 3]);
@@ -59,6 +60,12 @@ impl Preprocess {
         scale: 1.0,
         mean: [103.939, 116.779, 123.68],
         std: [1.0; 3],
+    };
+
+    /// Pixels in 0..255, RGB, for networks that scale them themselves.
+    pub const RAW: Self = Self {
+        scale: 1.0,
+        ..Self::UNIT
     };
 
     const fn rgb(mean: [f32; 3], std: [f32; 3]) -> Self {
@@ -193,6 +200,26 @@ pub(super) fn check_channels(channels: usize) -> Result<(), DataError> {
     ))
 }
 
+impl fmt::Display for Preprocess {
+    /// The name of the preset, or the numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::PRESETS
+            .iter()
+            .find(|name| name.parse().is_ok_and(|preset: Self| preset == *self));
+        if let Some(name) = named {
+            return f.write_str(name);
+        }
+        let order = match self.order {
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+        };
+        let Self {
+            scale, mean, std, ..
+        } = self;
+        write!(f, "({order} · {scale} − {mean:?}) / {std:?}")
+    }
+}
+
 impl FromStr for Preprocess {
     type Err = DataError;
 
@@ -202,6 +229,7 @@ impl FromStr for Preprocess {
             "signed" => Ok(Self::SIGNED),
             "imagenet" => Ok(Self::IMAGENET),
             "caffe" => Ok(Self::CAFFE),
+            "raw" => Ok(Self::RAW),
             _ => Err(DataError::option(
                 "preprocess",
                 name,
@@ -256,6 +284,17 @@ mod tests {
             &written("caffe", Layout::Nhwc)[..3],
             &[-103.939, 128.0 - 116.779, 255.0 - 123.68],
         );
+        assert_close(&written("raw", Layout::Nhwc)[..3], &[255.0, 128.0, 0.0]);
+    }
+
+    #[test]
+    fn presets_are_told_by_name_and_others_by_their_numbers() {
+        for name in Preprocess::PRESETS {
+            assert_eq!(name.parse::<Preprocess>().unwrap().to_string(), name);
+        }
+        let own = Preprocess::custom([0.5; 3], [0.25; 3]).unwrap();
+        let told = own.to_string();
+        assert!(told.contains("RGB") && told.contains("0.25"), "{told}");
     }
 
     #[test]

@@ -131,6 +131,7 @@ mod tests {
             names: (0..20)
                 .map(|i| format!("{}/{i}.png", ["a", "b"][i / 10]))
                 .collect(),
+            digests: vec![[0; 6]; 20],
             skipped: vec![],
             fingerprint: String::new(),
             shape: [1, 1, 1],

@@ -210,6 +210,7 @@ mod tests {
         let model = |name: &str, accuracies: Vec<Option<f64>>| StudyModel {
             name: name.to_owned(),
             model: name.into(),
+            preprocess: None,
             folder: name.to_owned(),
             accuracies,
             error: None,

@@ -2,7 +2,7 @@
 
 use crate::search::TrialRecord;
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 16] = [
     "trial",
     "strategy",
     "phase",
@@ -10,6 +10,8 @@ const COLUMNS: [&str; 14] = [
     "layers",
     "trained_parameters",
     "validation_accuracy",
+    "validation_balanced_accuracy",
+    "validation_macro_f1",
     "validation_loss",
     "validation_samples",
     "best_epoch",
@@ -36,6 +38,8 @@ pub fn csv(trials: &[TrialRecord]) -> std::io::Result<Vec<u8>> {
             trial.layers.join(" "),
             optional(trial.trained_parameters),
             optional(score.map(|s| s.accuracy)),
+            optional(score.map(|s| s.balanced_accuracy)),
+            optional(score.map(|s| s.macro_f1)),
             optional(score.map(|s| s.loss)),
             optional(score.map(|s| s.count)),
             trial.best_epoch.to_string(),

@@ -1,6 +1,6 @@
 //! What a tuned model says of itself in its metadata.
 
-use crate::data::{Preprocess, parse_image_size};
+use crate::data::{Dataset, Overlap, Preprocess, Seen, parse_image_size};
 use crate::onnx::Model;
 
 use super::SearchError;
@@ -9,10 +9,13 @@ use super::SearchError;
 pub const CLASSES: &str = "ftsurgery.classes";
 /// Metadata key of the preprocessing, a [`Preprocess`] as JSON.
 pub const PREPROCESS: &str = "ftsurgery.preprocess";
+/// Metadata key of what it was trained on, a [`Seen`] as JSON.
+pub const DATA: &str = "ftsurgery.data";
 /// Metadata key of the image size, `HEIGHTxWIDTH` in pixels.
 pub const IMAGE_SIZE: &str = "ftsurgery.image_size";
 
-/// Class names, preprocessing and image size of a tuned model, where its metadata has them.
+/// Class names, preprocessing, image size and training samples of a tuned model, where its metadata
+/// have them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelCard {
     /// Names of the classes, in the order of the outputs.
@@ -21,6 +24,8 @@ pub struct ModelCard {
     pub preprocess: Option<Preprocess>,
     /// Height and width of its input in pixels.
     pub image_size: Option<(usize, usize)>,
+    /// The samples that it was trained or chosen on, in whichever run.
+    pub trained_on: Option<Seen>,
 }
 
 impl ModelCard {
@@ -49,11 +54,21 @@ impl ModelCard {
                 .map_err(|e| broken(PREPROCESS, e.to_string()))?;
             card.preprocess = Some(preprocess);
         }
+        if let Some(text) = model.metadata(DATA) {
+            let seen = serde_json::from_str(text).map_err(|e| broken(DATA, e.to_string()))?;
+            card.trained_on = Some(seen);
+        }
         if let Some(text) = model.metadata(IMAGE_SIZE) {
             let size = parse_image_size(text).map_err(|reason| broken(IMAGE_SIZE, reason))?;
             card.image_size = Some(size);
         }
         Ok(card)
+    }
+
+    /// How many of these samples the model was trained or chosen on; `None` where nothing says so.
+    pub fn overlap(&self, dataset: &Dataset, samples: &[usize]) -> Option<Overlap> {
+        let digests = samples.iter().filter_map(|&i| dataset.digest(i));
+        Some(self.trained_on.as_ref()?.overlap(digests))
     }
 
     /// The metadata entries of this card.
@@ -71,6 +86,9 @@ impl ModelCard {
                 PREPROCESS,
                 serde_json::to_string(preprocess).map_err(failed)?,
             ));
+        }
+        if let Some(seen) = &self.trained_on {
+            entries.push((DATA, serde_json::to_string(seen).map_err(failed)?));
         }
         if let Some((height, width)) = self.image_size {
             entries.push((IMAGE_SIZE, format!("{height}x{width}")));

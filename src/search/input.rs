@@ -2,19 +2,37 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::{self, image_input};
 use crate::data::{Dataset, Layout, OpenOptions, Preprocess};
 use crate::graph::{Dim, Graph};
+use crate::onnx::Model;
 use crate::training::InputSpec;
 
+use super::guess::likely;
 use super::{ModelCard, SearchError};
 
 /// How pixels become the input of a model that does not say so itself.
 pub const DEFAULT_PREPROCESS: Preprocess = Preprocess::IMAGENET;
 
+/// Who says how pixels become the model's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The user.
+    Flag,
+    /// The model's metadata.
+    Metadata,
+    /// Nobody: it is [`DEFAULT_PREPROCESS`].
+    Guess,
+}
+
 /// The image input of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInput {
+    /// Its name.
+    pub name: String,
     /// 3 for colour, 1 for grey; arrays may have others.
     pub channels: usize,
     /// Height in pixels.
@@ -23,6 +41,10 @@ pub struct ModelInput {
     pub width: usize,
     /// Preprocessing and axis order.
     pub spec: InputSpec,
+    /// Who says so of the preprocessing.
+    pub origin: Origin,
+    /// What is asked for otherwise than the metadata say, a sentence each.
+    overruled: Vec<String>,
 }
 
 impl ModelInput {
@@ -67,7 +89,32 @@ impl ModelInput {
                     ))
                 }),
             };
+        let origin = match (preprocess, &card.preprocess) {
+            (Some(_), _) => Origin::Flag,
+            (None, Some(_)) => Origin::Metadata,
+            (None, None) => Origin::Guess,
+        };
+        let mut overruled = Vec::new();
+        if let (Some(asked), Some(noted)) = (preprocess, &card.preprocess)
+            && asked != noted
+        {
+            overruled.push(format!(
+                "the model's metadata name the preprocessing {noted}, but {asked} is asked for and taken"
+            ));
+        }
+        if let (Some((h, w)), Some(noted)) = (image_size, card.image_size)
+            && (h, w) != noted
+        {
+            overruled.push(format!(
+                "the model's metadata name images of {} × {} pixels, but {h} × {w} are asked for and \
+                 taken",
+                noted.0, noted.1
+            ));
+        }
         Ok(ModelInput {
+            name: input.name.clone(),
+            origin,
+            overruled,
             channels: known(c).unwrap_or(3),
             height: side(h, image_size.map(|s| s.0), card.image_size.map(|s| s.0))?,
             width: side(w, image_size.map(|s| s.1), card.image_size.map(|s| s.1))?,
@@ -79,6 +126,54 @@ impl ModelInput {
                 layout,
             },
         })
+    }
+
+    /// How `images` (or arrays) become its input, for people: `images of 224 × 224 pixels, preprocessing
+    /// signed (of its metadata)`.
+    pub fn described(&self, images: bool) -> String {
+        if !images {
+            let Self {
+                channels,
+                height,
+                width,
+                ..
+            } = self;
+            return format!("arrays of {channels} × {height} × {width}, used as they are");
+        }
+        let origin = match self.origin {
+            Origin::Flag => "asked for",
+            Origin::Metadata => "of its metadata",
+            Origin::Guess => "a guess",
+        };
+        format!(
+            "images of {} × {} pixels, preprocessing {} ({origin})",
+            self.height, self.width, self.spec.preprocess
+        )
+    }
+
+    /// What the user should know before `images` (or arrays) are made the input of `model` in this way:
+    /// that the preprocessing is a guess or does nothing, or that metadata are overruled.
+    pub fn warnings(&self, model: &Model, graph: &Graph, images: bool) -> Vec<String> {
+        if !images {
+            let idle = "the data are arrays, which are used as they are: the preprocessing asked for does \
+                        nothing";
+            return Vec::from_iter((self.origin == Origin::Flag).then(|| idle.to_owned()));
+        }
+        let mut warnings = self.overruled.clone();
+        if self.origin == Origin::Guess {
+            let taken = format!(
+                "nothing says how the model wants its pixels: {DEFAULT_PREPROCESS} is taken, as \
+                 torchvision's models want them"
+            );
+            warnings.push(match likely(model, graph, &self.name, self.spec.layout) {
+                Some(likely) => format!(
+                    "{taken}. Likelier is {}, because {}. Choose with --preprocess",
+                    likely.presets, likely.because
+                ),
+                None => format!("{taken}. Another choice is made with --preprocess"),
+            });
+        }
+        warnings
     }
 
     /// Opens a data set for this input; see [`Dataset::open`].

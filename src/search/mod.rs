@@ -7,6 +7,7 @@
 mod card;
 mod emit;
 mod error;
+mod guess;
 mod input;
 mod plan;
 mod pool;
@@ -29,7 +30,7 @@ mod watch;
 
 pub use card::ModelCard;
 pub use error::SearchError;
-pub use input::{DEFAULT_PREPROCESS, ModelInput};
+pub use input::{DEFAULT_PREPROCESS, ModelInput, Origin};
 pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
 pub use ranking::ranked;
 pub use read::{RunFiles, StepLoss, TrialMetrics};
@@ -42,6 +43,6 @@ pub use results::{
 };
 pub use rundir::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
 pub use settings::{Job, Settings};
-pub use study::{Study, StudyJob, StudyModel, study};
+pub use study::{Study, StudyJob, StudyModel, Subject, study};
 pub use tune::{at_image_size, tune};
 pub use watch::{TrialStart, Watcher};

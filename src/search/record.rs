@@ -14,7 +14,7 @@ use crate::strategy::{Candidate, Strategy};
 use crate::training::{BatchNormMode, Monitor, Optimizer, Plateau};
 
 use super::plan::{self, Plan};
-use super::{Job, ModelInput, Settings};
+use super::{Job, ModelInput, Origin, Settings};
 
 /// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
 /// files of the old form cannot be read any more.
@@ -128,6 +128,8 @@ pub struct Configuration {
     pub features: Option<String>,
     pub delimiters: Vec<Delimiter>,
     pub preprocess: Option<Preprocess>,
+    /// Who says so; `None` of arrays.
+    pub preprocess_from: Option<Origin>,
     pub image_size: [usize; 2],
     pub layout: Layout,
     pub augment: String,
@@ -201,6 +203,7 @@ impl RunRecord {
                 features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
                 delimiters: analysis.delimiters.clone(),
                 preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
+                preprocess_from: dataset.is_images().then_some(input.origin),
                 image_size: [input.height, input.width],
                 layout: input.spec.layout,
                 augment: settings.augment.to_string(),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Preprocess;
+use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::Strategy;
 
@@ -12,16 +14,25 @@ use super::read::read_json;
 use super::results::{Results, Spread};
 use super::rundir::{self, Begin, RunDir};
 use super::watch::Watcher;
-use super::{Job, SearchError, Settings, tune};
+use super::{Job, ModelCard, SearchError, Settings, tune};
 
 /// The study's record, in its folder.
 const STUDY: &str = "study.json";
 
+/// A model of a study, before it is tuned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// Its file.
+    pub path: PathBuf,
+    /// How pixels become its input; `None` for what its metadata name, else what the settings name.
+    pub preprocess: Option<Preprocess>,
+}
+
 /// Which models to tune, and where the results go.
 #[derive(Clone, Debug)]
 pub struct StudyJob {
-    /// The models' files.
-    pub models: Vec<PathBuf>,
+    /// The models.
+    pub models: Vec<Subject>,
     /// The image folder or `.npz` file.
     pub data: PathBuf,
     /// The study's folder.
@@ -30,7 +41,8 @@ pub struct StudyJob {
     pub begin: Begin,
     /// The command line, for the record.
     pub command: Vec<String>,
-    /// How each model is tuned.
+    /// How each model is tuned. The preprocessing is that of models which neither name one in their
+    /// metadata nor have one of their own in [`StudyJob::models`].
     pub settings: Settings,
 }
 
@@ -58,6 +70,9 @@ pub struct StudyModel {
     pub name: String,
     /// Absolute path of its file.
     pub model: PathBuf,
+    /// See [`Subject::preprocess`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<Preprocess>,
     /// The folder of its run, relative to the study's.
     pub folder: String,
     /// Accuracy of each strategy on the held-out part (the validation part where nothing is held
@@ -105,7 +120,7 @@ pub fn study<E: From<SearchError>>(
         watcher.model(name, place + 1, study.models.len());
         let out = job.out.join(folder);
         let model = Job {
-            model: job.models[place].clone(),
+            model: job.models[place].path.clone(),
             data: job.data.clone(),
             begin: match job.begin {
                 Begin::Resume if RunDir::check(&out, Begin::Resume).is_err() => Begin::New,
@@ -113,7 +128,7 @@ pub fn study<E: From<SearchError>>(
             },
             out,
             command: job.command.clone(),
-            settings: job.settings.clone(),
+            settings: settings(job, &job.models[place], watcher),
         };
         let outcome = tune(runtime, &model, watcher);
         let interrupted = watcher.stopped() || outcome.as_ref().is_ok_and(|r| r.interrupted);
@@ -132,6 +147,33 @@ pub fn study<E: From<SearchError>>(
         }
     }
     Ok(study)
+}
+
+/// How a model is tuned: by its own preprocessing, where it has one.
+fn settings(job: &StudyJob, subject: &Subject, watcher: &dyn Watcher) -> Settings {
+    // That a model cannot be read is told when it is tuned.
+    let card = Model::open(&subject.path).map_err(SearchError::from);
+    let card = card.and_then(|model| ModelCard::read(&model));
+    let noted = card.ok().and_then(|card| card.preprocess);
+    let asked = job.settings.preprocess.as_ref();
+    let preprocess = match (&subject.preprocess, &noted) {
+        (Some(own), _) => Some(own.clone()),
+        (None, Some(noted)) => {
+            if let Some(asked) = asked.filter(|&asked| asked != noted) {
+                watcher.warning(&format!(
+                    "the metadata of {} name the preprocessing {noted}, which is taken; {asked} is for \
+                     models whose metadata name none",
+                    subject.path.display()
+                ));
+            }
+            None
+        }
+        (None, None) => asked.cloned(),
+    };
+    Settings {
+        preprocess,
+        ..job.settings.clone()
+    }
 }
 
 /// Takes possession of the study's folder.
@@ -157,19 +199,20 @@ fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
 }
 
 /// The models with a name each; equal names get a number.
-fn named(models: &[PathBuf]) -> Vec<StudyModel> {
+fn named(models: &[Subject]) -> Vec<StudyModel> {
     let mut used = HashSet::new();
     models
         .iter()
-        .map(|model| {
-            let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+        .map(|Subject { path, preprocess }| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let numbered = (2..).map(|n| format!("{stem}-{n}"));
             let mut names = std::iter::once(stem.to_string()).chain(numbered);
             let name = names.find(|n| used.insert(n.clone())).unwrap_or_default();
             StudyModel {
                 folder: name.clone(),
                 name,
-                model: absolute(model),
+                model: absolute(path),
+                preprocess: preprocess.clone(),
                 accuracies: Vec::new(),
                 error: None,
             }
@@ -216,9 +259,16 @@ fn absolute(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn subject(path: &str) -> Subject {
+        Subject {
+            path: path.into(),
+            preprocess: None,
+        }
+    }
+
     #[test]
     fn models_of_one_name_get_folders_of_their_own() {
-        let models = named(&["a/vgg.onnx".into(), "b/vgg.onnx".into(), "c.onnx".into()]);
+        let models = named(&["a/vgg.onnx", "b/vgg.onnx", "c.onnx"].map(subject));
         let folders: Vec<&str> = models.iter().map(|m| m.folder.as_str()).collect();
         assert_eq!(folders, ["vgg", "vgg-2", "c"]);
     }
@@ -229,7 +279,7 @@ mod tests {
             command: vec![],
             data: PathBuf::new(),
             strategies: vec![Strategy::Head, Strategy::Full],
-            models: named(&["a".into(), "b".into(), "c".into()]),
+            models: named(&["a", "b", "c"].map(subject)),
             spread: vec![],
             interrupted: false,
         };

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::analysis::{Analysis, AnalyzeOptions, image_input};
-use crate::data::{Dataset, Split, SplitFile};
+use crate::data::{Dataset, Seen, Split, SplitFile};
 use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
@@ -124,6 +124,9 @@ impl<'a> Opened<'a> {
         if let Some(skipped) = skipped_summary(&dataset) {
             watcher.warning(&skipped);
         }
+        for warning in input.warnings(&original, &graph, dataset.is_images()) {
+            watcher.warning(&warning);
+        }
         settings.augment.check(&dataset)?;
         let classes = classes(&graph, &dataset, &card, settings.head)?;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -142,6 +145,7 @@ impl<'a> Opened<'a> {
                     .then(|| input.spec.preprocess.clone())
                     .or(card.preprocess),
                 image_size: Some((input.height, input.width)),
+                trained_on: card.trained_on,
             },
             classes,
             file,
@@ -175,6 +179,18 @@ impl<'a> Opened<'a> {
         };
         let grafted = graft(&self.original, self.features.as_ref(), &head)?;
         let split = Split::of(&self.dataset, &settings.split)?;
+        if number == 1 {
+            self.watcher.begin(&self.described(&split));
+            if let Some(known) = self.card.overlap(&self.dataset, &split.held_out)
+                && known.seen > 0
+            {
+                self.watcher.warning(&format!(
+                    "{} of the {} held-out samples were trained on when the model itself was tuned: the \
+                     held-out figures will be better than what new ones would show",
+                    known.seen, known.of
+                ));
+            }
+        }
         let network = Network {
             seed,
             selection: &settings.selection,
@@ -243,11 +259,40 @@ impl<'a> Opened<'a> {
                 dataset: &self.dataset,
                 input: &self.input.spec,
                 batch_norm: settings.batch_norm,
-                card: self.card.clone(),
+                card: self.card_of(&split),
             },
             watcher: self.watcher,
         }
         .run(&plan, progress)
+    }
+
+    /// What the tuned models say of themselves.
+    fn card_of(&self, split: &Split) -> ModelCard {
+        let samples = [&split.search, &split.validation, &split.train];
+        let digests = samples.into_iter().flatten();
+        let seen = Seen::of(digests.filter_map(|&i| self.dataset.digest(i)));
+        let before = self.card.trained_on.as_ref();
+        ModelCard {
+            trained_on: Some(before.map_or_else(|| seen.clone(), |before| before.union(&seen))),
+            ..self.card.clone()
+        }
+    }
+
+    /// What is run on what, in a line.
+    fn described(&self, split: &Split) -> String {
+        let images = self.dataset.is_images();
+        format!(
+            "{}: {}, {} classes; {} {}: search {}, validation {}, train {}, held out {}",
+            self.job.model.display(),
+            self.input.described(images),
+            self.classes.len(),
+            self.dataset.len(),
+            if images { "images" } else { "samples" },
+            split.search.len(),
+            split.validation.len(),
+            split.train.len(),
+            split.held_out.len()
+        )
     }
 
     fn warn(&self, plan: &Plan, lab: &Lab<'_>) -> Result<(), SearchError> {

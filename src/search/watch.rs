@@ -24,6 +24,10 @@ pub trait Watcher: Sync {
     fn decoding(&self, done: usize, total: usize) {
         let _ = (done, total);
     }
+    /// What is run on what, in a line.
+    fn begin(&self, text: &str) {
+        let _ = text;
+    }
     /// Something the user should know.
     fn warning(&self, text: &str) {
         let _ = text;

@@ -8,8 +8,9 @@ use super::Strategy;
 pub enum StrategyError {
     /// No strategy has this name.
     #[error(
-        "unknown strategy `{0}`; the strategies are {all}, `select` and `all`, with any number in \
+        "unknown strategy `{0}`{similar}; the strategies are {all}, `select` and `all`, with any number in \
          place of 3 and 5",
+        similar = similar(.0),
         all = names()
     )]
     Unknown(String),
@@ -47,6 +48,20 @@ impl StrategyError {
             }
             _ => None,
         }
+    }
+}
+
+/// `` (did you mean `blocks`?) `` for a name that is nearly one.
+fn similar(name: &str) -> String {
+    /// What clap asks for as well.
+    const NEAR: f64 = 0.7;
+    let all = Strategy::ALL.map(|s| s.to_string());
+    let names = all.iter().map(String::as_str).chain(["select", "all"]);
+    let near = names.map(|n| (strsim::jaro(n, name), n));
+    let nearest = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match nearest {
+        Some((likeness, name)) if likeness > NEAR => format!(" (did you mean `{name}`?)"),
+        _ => String::new(),
     }
 }
 

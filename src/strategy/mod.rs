@@ -9,6 +9,7 @@ mod error;
 mod full;
 mod head;
 mod layers;
+pub mod pattern;
 mod random;
 mod ranked;
 mod select;

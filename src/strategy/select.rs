@@ -1,29 +1,27 @@
 //! `select`: the layers and parameters that the user names.
 
+use super::pattern::matches;
 use super::{Candidate, Network, StrategyError};
 
-/// One candidate of all that a pattern matches. A pattern (`*` within a part of a name, `**` across `/`) is
-/// held against a layer's name, its parameters' names and its block's name, and against the names of
-/// parameters that no layer owns.
+/// One candidate of all that a [`pattern`](super::pattern) matches: layers by their name, their parameters'
+/// names and their block's, and parameters that no layer owns by their name and their block's.
 pub(super) fn candidates(network: &Network<'_>) -> Result<Vec<Candidate>, StrategyError> {
     let analysis = network.analysis;
     if network.selection.is_empty() {
         return Err(StrategyError::NoSelection);
     }
     let all = analysis.backbone_layers();
-    let fits = |pattern: &str, name: &str| {
-        pattern == "*" || pattern == name || glob_match::glob_match(pattern, name)
-    };
     let matches_layer = |pattern: &str, layer: usize| {
         let layer = &analysis.weighted[layer];
         let block = analysis.blocks.get(layer.block).map(|b| &b.name);
         let mut names = std::iter::once(&layer.name)
             .chain(&layer.parameters)
             .chain(block);
-        names.any(|name| fits(pattern, name))
+        names.any(|name| matches(pattern, name))
     };
-    let matches_tensor =
-        |pattern: &str, (name, block): (&String, &str)| fits(pattern, name) || fits(pattern, block);
+    let matches_tensor = |pattern: &str, (name, block): (&String, &str)| {
+        matches(pattern, name) || matches(pattern, block)
+    };
     let idle = |p: &&String| {
         !all.iter().any(|&l| matches_layer(p, l)) && !network.loose().any(|t| matches_tensor(p, t))
     };

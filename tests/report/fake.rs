@@ -239,7 +239,7 @@ fn run_record(net: &Net, data: &Path) -> Value {
             "strategies": STRATEGIES, "train": [], "head": "paper", "dropout": 0.5,
             "features": "relu_27", "delimiters": ["activation"],
             "preprocess": {"order": "rgb", "scale": 0.0078431, "mean": [127.5, 127.5, 127.5], "std": [1.0, 1.0, 1.0]},
-            "image_size": [224, 224], "layout": "nchw", "augment": "none", "views": null,
+            "preprocess_from": "flag", "image_size": [224, 224], "layout": "nchw", "augment": "none", "views": null,
             "search_fraction": 0.1, "train_fraction": 0.7, "seed": 1001, "repeats": 3,
             "shuffle": true, "bn": "frozen",
             "optimizer": {"kind": "adam", "learning_rate": 0.0001, "weight_decay": 0.0, "momentum": 0.0},

@@ -146,6 +146,7 @@ fn dataset(samples: Samples) -> Dataset {
         classes: vec!["a".into(), "b".into()],
         labels: vec![0, 1],
         names: vec![],
+        digests: vec![],
         skipped: vec![],
         fingerprint: String::new(),
         shape: SHAPE,

@@ -1,0 +1,242 @@
+//! Flags against metadata, and flags that do nothing.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use ftsurgery::data::Preprocess;
+use ftsurgery::onnx::{Model, save, set_metadata};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// The backbone of [`save_backbone`], which says of itself how it wants its pixels.
+fn save_with_card(path: &Path, preset: &str) {
+    save_backbone(path);
+    let mut proto = Model::open(path).unwrap().proto.clone();
+    let preprocess: Preprocess = preset.parse().unwrap();
+    let text = serde_json::to_string(&preprocess).unwrap();
+    set_metadata(&mut proto, "ftsurgery.preprocess", &text);
+    save(&proto, path).unwrap();
+}
+
+fn preprocess(preset: &str) -> Value {
+    json!(preset.parse::<Preprocess>().unwrap())
+}
+
+/// The binary, which also tells what it does.
+fn telling() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_ftsurgery"))
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SHORT: &str = "--strategies head --head linear --search-fraction 0.4 --train-fraction 0.4 \
+                     --epochs 1 --search-epochs 1";
+
+#[test]
+fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_photos(&at("photos"), 8);
+    save_with_card(&at("signed.onnx"), "signed");
+    save_with_card(&at("caffe.onnx"), "caffe");
+    save_backbone(&at("silent.onnx"));
+    save_backbone(&at("own.onnx"));
+    save_backbone(&at("a,comma.onnx"));
+    let mut command = telling();
+    command
+        .current_dir(folder.path())
+        .args("study --data photos --out study --preprocess unit".split(' '))
+        .args([
+            "--models",
+            "signed.onnx,caffe.onnx,silent.onnx,own.onnx:raw",
+        ])
+        .args(["--models", "a,comma.onnx:caffe"])
+        .args(SHORT.split_whitespace());
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    for (model, preset, from) in [
+        ("signed", "signed", "metadata"),
+        ("caffe", "caffe", "metadata"),
+        ("silent", "unit", "flag"),
+        ("own", "raw", "flag"),
+        ("a,comma", "caffe", "flag"),
+    ] {
+        let run = json(&at(&format!("study/{model}/run.json")));
+        let configuration = &run["configuration"];
+        assert_eq!(configuration["preprocess"], preprocess(preset), "{model}");
+        assert_eq!(configuration["preprocess_from"], from, "{model}");
+    }
+    // What the flag is not taken for is said.
+    for (name, preset) in [("signed.onnx", "signed"), ("caffe.onnx", "caffe")] {
+        let line = format!("{name} name the preprocessing {preset}, which is taken; unit is for");
+        assert!(told.contains(&line), "{told}");
+    }
+    // Resumed, each model keeps its own.
+    telling()
+        .current_dir(folder.path())
+        .args(["study", "--resume", "study"])
+        .assert()
+        .success();
+    let refused = telling()
+        .current_dir(folder.path())
+        .args(["study", "--resume", "study", "--models", "own.onnx"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+
+    let wrong = said(
+        telling()
+            .current_dir(folder.path())
+            .args("study --data photos --out other --models own.onnx:cafe".split(' ')),
+    );
+    assert!(
+        wrong.contains("`cafe`") && wrong.contains("caffe"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn a_flag_that_overrules_metadata_and_a_guess_are_told() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_photos(&at("photos"), 8);
+    save_with_card(&at("signed.onnx"), "signed");
+    save_backbone(&at("silent.onnx"));
+    let tune = |model: &str, arguments: &[&str]| {
+        let mut command = telling();
+        command.current_dir(folder.path());
+        command.args(["tune", model, "--data", "photos", "--out", "run", "--force"]);
+        said(command.args(SHORT.split_whitespace()).args(arguments))
+    };
+    let overruled = tune("signed.onnx", &["--preprocess", "unit"]);
+    assert!(
+        overruled.contains("metadata name the preprocessing signed, but unit is asked for"),
+        "{overruled}"
+    );
+    let known = tune("signed.onnx", &[]);
+    assert!(
+        !known.contains("metadata name") && !known.contains("nothing says"),
+        "{known}"
+    );
+    let line = "signed.onnx: images of 16 × 16 pixels, preprocessing signed (of its metadata), 3 classes; \
+                24 images: search ";
+    assert!(known.contains(line), "{known}");
+    let guessed = tune("silent.onnx", &[]);
+    assert!(
+        guessed.contains("preprocessing imagenet (a guess)"),
+        "{guessed}"
+    );
+    assert!(
+        guessed.contains("warning: nothing says how the model wants its pixels"),
+        "{guessed}"
+    );
+
+    // `evaluate` and `predict` of a model without metadata say so as well.
+    for arguments in [
+        "predict silent.onnx photos/red/00.png",
+        "evaluate silent.onnx --data photos",
+    ] {
+        let mut command = telling();
+        let told = said(
+            command
+                .current_dir(folder.path())
+                .args(arguments.split(' ')),
+        );
+        assert!(told.contains("nothing says how the model wants"), "{told}");
+        assert!(
+            told.contains("silent.onnx: images of 16 × 16 pixels"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn flags_that_do_nothing_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, flag) in [
+        ("--views 3", "--views"),
+        ("--head linear --dropout 0.3", "--dropout"),
+        ("--head keep --dropout 0.3", "--dropout"),
+        ("--momentum 0.5", "--momentum"),
+        ("--optimizer adamw --momentum 0.5", "--momentum"),
+        (
+            "--strategies head --search-fraction 0 --early-stopping 2",
+            "--early-stopping",
+        ),
+        (
+            "--strategies head --search-fraction 0 --plateau-patience 2",
+            "--plateau-patience",
+        ),
+        (
+            "--strategies head --search-fraction 0 --plateau-factor 0.1",
+            "--plateau-factor",
+        ),
+        (
+            "--strategies head --search-fraction 0 --monitor loss",
+            "--monitor",
+        ),
+        ("--strategies top4 --top 4", "--top"),
+        ("--strategies head --window 2", "--window"),
+        ("--strategies random5 --random 2", "--random"),
+    ] {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let (model, data) = (Path::new("m.onnx"), Path::new("photos"));
+        let output = tune(model, data, &folder.path().join("run"), &arguments)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(
+            told.contains(&format!("{flag} does nothing here")),
+            "{arguments:?}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_strategy_that_is_nearly_one_is_suggested() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (Path::new("m.onnx"), Path::new("photos"));
+    let output = tune(
+        model,
+        data,
+        &folder.path().join("run"),
+        &["--strategies", "blok"],
+    )
+    .output()
+    .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("did you mean `blocks`?"), "{told}");
+}
+
+#[test]
+fn a_pattern_of_layers_may_have_commas_inside_of_braces() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_photos(&at("photos"), 8);
+    save_backbone(&at("model.onnx"));
+    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
+    arguments.extend(["--strategies", "select", "--train", "c{1,3}.w"]);
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+        .assert()
+        .success();
+    let results = json(&at("run/results.json"));
+    assert_eq!(
+        results["strategies"][0]["layers"],
+        json!(["conv1", "conv3"])
+    );
+}

@@ -1,0 +1,211 @@
+//! What is known of the data: images that a model was trained on, and very many classes.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use ndarray::{Array1, Array4};
+use ndarray_npy::NpzWriter;
+use serde_json::Value;
+
+use crate::support::*;
+
+const LINEAR: &str = "--strategies head --head linear --search-fraction 0.3 --train-fraction 0.4 \
+                      --epochs 1 --search-epochs 1 --preprocess signed";
+
+/// `evaluate` in `folder`: its JSON and what it says beside.
+fn evaluate(folder: &Path, arguments: &str) -> (Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.current_dir(folder).args(["evaluate", "--json"]);
+    let output = command.args(arguments.split(' ')).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    (serde_json::from_slice(&output.stdout).unwrap(), told)
+}
+
+fn save_arrays(path: &Path, labels: &[i64]) {
+    let mut x = Array4::<f32>::zeros((labels.len(), 3, 16, 16));
+    for (i, value) in x.iter_mut().enumerate() {
+        *value = ((i * 37 + i / 768) % 101) as f32 / 50.0 - 1.0;
+    }
+    let mut npz = NpzWriter::new(std::fs::File::create(path).unwrap());
+    npz.add_array("x", &x).unwrap();
+    npz.add_array("y", &Array1::from_vec(labels.to_vec()))
+        .unwrap();
+    npz.finish().unwrap();
+}
+
+#[test]
+fn evaluate_says_how_many_images_were_trained_on_unless_they_were_held_out() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 12);
+    let labels: Vec<i64> = (0..36).map(|i| i % 3).collect();
+    save_arrays(&at("arrays.npz"), &labels);
+    let settings: Vec<&str> = LINEAR.split_whitespace().collect();
+    for (data, run) in [("photos", "run"), ("arrays.npz", "run2")] {
+        tune(&at("model.onnx"), &at(data), &at(run), &settings)
+            .assert()
+            .success();
+    }
+    for (data, run) in [("photos", "run"), ("arrays.npz", "run2")] {
+        let parts = json(&at(&format!("{run}/run.json")))["data"]["parts"].clone();
+        let held_out = parts["held_out"].as_u64().unwrap();
+        assert!(held_out > 0);
+        let model = format!("{run}/winners/head.onnx --data {data}");
+        let (report, told) = evaluate(folder.path(), &model);
+        assert_eq!(report["trained_on"], 36 - held_out, "{data}");
+        let line = format!("{} of 36", 36 - held_out);
+        assert!(
+            told.contains(&line) && told.contains("were trained on"),
+            "{told}"
+        );
+
+        let part = |part: &str| format!("{model} --split {run}/split.json --part {part}");
+        let (report, told) = evaluate(folder.path(), &part("held_out"));
+        assert_eq!(report["trained_on"], 0);
+        assert!(!told.contains("were trained on"), "{told}");
+        // Who asks for that part by name knows.
+        let (report, told) = evaluate(folder.path(), &part("train"));
+        assert_eq!(report["trained_on"], parts["train"]);
+        assert!(!told.contains("were trained on"), "{told}");
+    }
+
+    // By content, not by name.
+    std::fs::create_dir_all(at("renamed")).unwrap();
+    for class in CLASSES {
+        std::fs::create_dir_all(at("renamed").join(class)).unwrap();
+        for i in 0..12 {
+            let from = at("photos").join(class).join(format!("{i:02}.png"));
+            std::fs::copy(
+                from,
+                at("renamed").join(class).join(format!("other{i}.png")),
+            )
+            .unwrap();
+        }
+    }
+    let (report, _) = evaluate(folder.path(), "run/winners/head.onnx --data renamed");
+    let (same, _) = evaluate(folder.path(), "run/winners/head.onnx --data photos");
+    assert_eq!(report["trained_on"], same["trained_on"]);
+    assert!(report["trained_on"].as_u64() > Some(0));
+    let (report, _) = evaluate(folder.path(), "model.onnx --data arrays.npz");
+    assert!(report["trained_on"].is_null());
+}
+
+#[test]
+fn a_tuned_model_that_is_tuned_again_knows_all_that_it_was_trained_on() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 12);
+    let settings: Vec<&str> = LINEAR.split_whitespace().collect();
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &settings)
+        .assert()
+        .success();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.arg("tune").arg(at("run/winners/head.onnx"));
+    command
+        .arg("--data")
+        .arg(at("photos"))
+        .arg("--out")
+        .arg(at("again"));
+    let output = command
+        .args(&settings)
+        .args(["--seed", "1"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("held-out samples were trained on when the model itself"),
+        "{told}"
+    );
+    // What either held out but the other trained on is known.
+    let (report, _) = evaluate(
+        folder.path(),
+        "again/winners/head.onnx --data photos --split again/split.json --part held_out",
+    );
+    assert!(report["trained_on"].as_u64() > Some(0), "{report}");
+}
+
+#[test]
+fn predictions_are_written_image_by_image_and_agree_with_the_figures() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 12);
+    let mut settings: Vec<&str> = LINEAR.split_whitespace().collect();
+    settings[1] = "head,full";
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &settings)
+        .assert()
+        .success();
+    let results = json(&at("run/results.json"));
+    let split = json(&at("run/split.json"));
+    let held_out = split["held_out"].as_array().unwrap();
+    for strategy in results["strategies"].as_array().unwrap() {
+        let name = strategy["name"].as_str().unwrap();
+        let file = at(&format!("run/winners/{name}.predictions.csv"));
+        let mut reader = csv::Reader::from_path(file).unwrap();
+        let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), held_out.len());
+        let mut wrong = Vec::new();
+        for (i, row) in rows.iter().enumerate() {
+            assert_eq!(&row[0], held_out[i].as_str().unwrap());
+            assert!(row[0].starts_with(&format!("{}/", &row[1])), "{row:?}");
+            let probability = |column: usize| row[column].parse::<f64>().unwrap();
+            assert!(
+                probability(3) <= probability(4) && probability(4) <= 1.0,
+                "{row:?}"
+            );
+            if row[1] != row[2] {
+                wrong.push(i);
+            }
+        }
+        assert_eq!(strategy["held_out"]["wrong"], serde_json::json!(wrong));
+        let accuracy = 1.0 - wrong.len() as f64 / rows.len() as f64;
+        let reported = strategy["held_out_accuracy"].as_f64().unwrap();
+        assert!((accuracy - reported).abs() < 1e-12);
+    }
+    // What another run replaces goes.
+    settings.extend(["--force", "--strategies", "full"]);
+    settings.drain(..2);
+    tune(&at("model.onnx"), &at("photos"), &at("run"), &settings)
+        .assert()
+        .success();
+    assert!(!at("run/winners/head.predictions.csv").exists());
+}
+
+#[test]
+fn thousands_of_classes_take_little_room() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    let settings: Vec<&str> = LINEAR.split_whitespace().collect();
+    for classes in [2_000, 60_000] {
+        let labels: Vec<i64> = (0..36).map(|i| (i % 3) * (classes - 1) / 2).collect();
+        let (data, run) = (at(&format!("{classes}.npz")), at(&format!("run{classes}")));
+        save_arrays(&data, &labels);
+        tune(&at("model.onnx"), &data, &run, &settings)
+            .assert()
+            .success();
+        let size = std::fs::metadata(run.join("results.json")).unwrap().len();
+        assert!(size < 20_000, "{classes}: {size}");
+        let held_out = &json(&run.join("results.json"))["strategies"][0]["held_out"];
+        assert_eq!(held_out["classes"], classes);
+        let pairs = held_out["confusion"].as_array().unwrap();
+        let counted: u64 = pairs.iter().map(|p| p[2].as_u64().unwrap()).sum();
+        assert_eq!(counted, held_out["score"]["count"].as_u64().unwrap());
+    }
+}
