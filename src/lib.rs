@@ -13,6 +13,7 @@ pub mod data;
 pub mod graph;
 pub mod kernels;
 pub mod onnx;
+pub mod random;
 pub mod report;
 pub mod runtime;
 pub mod search;

@@ -21,6 +21,13 @@ pub struct ClassifierArgs {
     images: ImageArgs,
 }
 
+impl ClassifierArgs {
+    /// Number of threads; 0 for one per core.
+    pub fn threads(&self) -> usize {
+        self.device.threads()
+    }
+}
+
 /// A classifier with its metadata.
 pub struct Classifier {
     model: Model,
@@ -63,7 +70,7 @@ impl Classifier {
 
     /// Loads it into onnxruntime.
     pub fn load(&self, runtime: &Runtime, args: &ClassifierArgs) -> Result<Inference, CliError> {
-        let (device, threads) = (args.device.device, args.device.threads());
+        let (device, threads) = (args.device.device, args.threads());
         Ok(Inference::new(runtime, &self.model, device, threads)?)
     }
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::data::{Dataset, SplitFile};
+use ftsurgery::data::{Dataset, Limits, SplitFile};
 use ftsurgery::report;
 use ftsurgery::search::{ModelCard, Watcher, skipped_summary};
 use ftsurgery::training::TrainingError;
@@ -62,9 +62,16 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let runtime = context.runtime()?;
     let progress = Progress::new(context);
     let decoding = |done, total| progress.count("decoding", done, total);
-    let dataset = input.open(&args.data, Some(&decoding))?;
+    let limits = Limits {
+        threads: args.classifier.threads(),
+        ..Limits::default()
+    };
+    let dataset = input.open(&args.data, &limits, Some(&decoding))?;
     if let Some(skipped) = skipped_summary(&dataset) {
         progress.warning(&skipped);
+    }
+    for note in dataset.notes() {
+        progress.warning(note);
     }
     let samples = samples(args, &dataset)?;
     let images = dataset.is_images();

@@ -26,7 +26,9 @@ pub struct ReportArgs {
 }
 
 pub fn run(args: &ReportArgs, context: &Context) -> Result<(), CliError> {
-    report::write(&args.run)?;
+    if let Some(lack) = report::write(&args.run)? {
+        context.note(&format!("warning: {lack}"));
+    }
     let mut out = context.stdout();
     for name in [REPORT, TABLE, TENSORBOARD] {
         writeln!(out, "{}", args.run.join(name).display())?;

@@ -75,12 +75,24 @@ struct ChoiceArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Data")]
 struct SplitArgs {
-    /// Share of the data on which candidates are tried and ranked; 0 for no search
+    /// Share of the data that the search has: candidates are trained on 70 % of it; 0 for no search
     #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = values::fraction)]
     search_fraction: f64,
-    /// Share of the data on which winners are trained; the rest is held out
+    /// Share of the data on which winners are trained, that of the candidates included; what neither
+    /// trains nor validates is held out
     #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = values::fraction)]
     train_fraction: f64,
+    /// Share of the data on which candidates are ranked and epochs chosen [default: as much as
+    /// --search-fraction]
+    #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
+    validation_fraction: Option<f64>,
+    /// Do not train winners on what candidates were trained on, as in the paper: --train-fraction
+    /// comes on top of it, and validation has the other 30 % of --search-fraction
+    #[arg(long)]
+    search_apart: bool,
+    /// Leave classes of a folder with fewer than N usable images out
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    min_per_class: Option<usize>,
     /// Decides the split, the head's first weights, dropout, augmentation and batch order
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -155,9 +167,10 @@ struct TrainingArgs {
     #[command(flatten)]
     compute: ComputeArgs,
     /// Memory for the images and the outputs of frozen layers; outputs beyond it are kept in files in
-    /// RUN. Trials run side by side only if their steps would fit beside the images, too
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = values::bytes)]
-    memory_budget: u64,
+    /// RUN. Trials run side by side only if their steps would fit beside the images, too [default: half
+    /// of the memory there is]
+    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
+    memory_budget: Option<u64>,
     /// Keep these outputs as `f32`, or as `f16` in half the room
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     feature_precision: FeaturePrecision,
@@ -279,12 +292,15 @@ impl SettingsArgs {
             delimiters: choice.delimiters.clone(),
             preprocess: self.images.preprocess()?,
             image_size: self.images.image_size,
+            min_per_class: split.min_per_class.unwrap_or(0),
             augment: split.augment,
             views: split.views,
             repeats: split.repeats,
             split: SplitOptions {
                 search_fraction: split.search_fraction,
                 train_fraction: split.train_fraction,
+                validation_fraction: split.validation_fraction,
+                search_apart: split.search_apart,
                 seed: split.seed,
                 shuffle: !split.no_shuffle,
             },

@@ -60,7 +60,9 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
     let progress = Progress::stoppable(context);
     let outcome = study(&runtime, &job, &progress, &|study, root| {
         if RunDir::check(root, Begin::Resume).is_ok() {
-            report::write(root)?;
+            if let Some(lack) = report::write(root)? {
+                context.note(&format!("warning: {lack}"));
+            }
         }
         report::write_study(&job.out, study)?;
         Ok::<(), CliError>(())

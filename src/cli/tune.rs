@@ -13,10 +13,9 @@ use super::{CliError, Context, resume};
 
 const EXAMPLES: &str = "\
 Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best \
-on its validation part is then trained for --epochs on the training part and written to \
+on the validation part is then trained for --epochs on the search and the training part and written to \
 RUN/winners/STRATEGY.onnx: the original model with the new head, tuned weights replaced, everything \
-else untouched. What is neither in the search nor in the training part is held out for the final \
-figures.
+else untouched. What is in none of these parts is held out for the final figures.
 
 Files in RUN: report.html, results.json, winners/, trials.csv, tensorboard/, run.json, split.json, \
 trials.jsonl, trials/ID/metrics.jsonl. Ctrl-C stops after the current step; `tune --resume RUN` goes \
@@ -100,7 +99,9 @@ pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError>
     let results = tune(&runtime, job, &progress);
     progress.finish();
     let results = results?;
-    report::write(&job.out)?;
+    if let Some(lack) = report::write(&job.out)? {
+        context.note(&format!("warning: {lack}"));
+    }
 
     let mut out = context.stdout();
     if json {

@@ -8,10 +8,11 @@ use std::str::FromStr;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::random::{Purpose, stream};
 
 use super::{DataError, Dataset};
 
@@ -124,12 +125,8 @@ impl Augmenter {
         let (Some(number), false) = (view.number, self.augment == Augment::None) else {
             return Ok(None);
         };
-        let mut hash = Sha256::new();
-        hash.update(b"augment");
-        hash.update(self.seed.to_le_bytes());
-        hash.update((view.sample as u64).to_le_bytes());
-        hash.update(number.to_le_bytes());
-        let mut rng = ChaCha8Rng::from_seed(hash.finalize().into());
+        let place: [&[u8]; 2] = [&(view.sample as u64).to_le_bytes(), &number.to_le_bytes()];
+        let mut rng = stream(Purpose::Augmentation, self.seed, &place);
         let flipped = rng.random::<bool>();
         let mut out = match self.augment {
             Augment::Standard => {

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use super::preprocess::{Layout, Preprocess, Tables};
 use super::{Augmenter, DataError, Digest, View, folder, npz};
 
+pub(super) use super::limits::{Limits, Workers};
+
 /// Below this many floats a batch is written by the calling thread alone.
 const PARALLEL_FLOATS: usize = 1 << 20;
 
@@ -42,11 +44,15 @@ pub struct Dataset {
     pub(super) names: Vec<String>,
     /// Of the content of each sample.
     pub(super) digests: Vec<Digest>,
+    /// For each sample the first one that is a copy of it, or itself.
+    pub(super) groups: Vec<usize>,
     pub(super) skipped: Vec<Skipped>,
+    pub(super) notes: Vec<String>,
     pub(super) fingerprint: String,
     /// Channels, height, width.
     pub(super) shape: [usize; 3],
     pub(super) samples: Samples,
+    pub(super) workers: Workers,
 }
 
 #[derive(Debug)]
@@ -62,27 +68,44 @@ impl Dataset {
     ///
     /// **A folder** holds one sub-folder per class; the classes are the sub-folders sorted by
     /// name. Inside a class, images are found at any depth, sorted by path. Hidden files and
-    /// folders are passed over; other files that are not images, and images that cannot be
-    /// decoded, are listed by [`Dataset::skipped`]. Images are decoded in parallel, see
-    /// [`load_image`](super::load_image) for how; the result does not depend on timing.
+    /// folders are passed over, and so are sub-folders without a file and what desktops and drives
+    /// leave behind, which [`Dataset::notes`] tell; other files that are not images, and images that
+    /// cannot be decoded, are listed by [`Dataset::skipped`]. Links to files are followed; links to
+    /// folders are not, but for a class's own that leads out of the data. Images are decoded in
+    /// parallel, see [`load_image`](super::load_image) for how; the result does not depend on
+    /// timing.
     ///
     /// **An `.npz` file** holds `x` (N × channels × height × width; float32, or float64, which is
     /// rounded to float32) and `y` (N; int64 or int32), the labels counted from 0. The classes
     /// are named "0", "1", … up to the largest label; not all of them need a row.
     ///
     /// # Errors
-    /// When nothing usable is found: fewer than two classes, a class without a sample, arrays of
-    /// the wrong type or shape, labels below 0, values that are not finite.
+    /// When nothing usable is found: fewer than two classes, a class without a usable image, the
+    /// parts of a split in place of classes, arrays of the wrong type or shape, labels below 0, values
+    /// that are not finite; or when the samples take more memory than the limits allow, which is found
+    /// before images are decoded.
     pub fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Self, DataError> {
+        Self::open_within(path, options, &Limits::default())
+    }
+
+    /// As [`Dataset::open`], within other limits than the default ones.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_within(
+        path: &Path,
+        options: &OpenOptions<'_>,
+        limits: &Limits,
+    ) -> Result<Self, DataError> {
         let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
         if metadata.is_dir() {
-            return folder::open(path, options);
+            return folder::open(path, options, limits);
         }
         let is_npz = path
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("npz"));
         if is_npz && metadata.is_file() {
-            return npz::open(path, options);
+            return npz::open(path, options, limits);
         }
         Err(DataError::not_a_dataset(
             path,
@@ -127,6 +150,18 @@ impl Dataset {
     /// The files left out, sorted by path.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// For each sample the first one that it is an exact copy of: itself where there is none before
+    /// it.
+    pub fn groups(&self) -> &[usize] {
+        &self.groups
+    }
+
+    /// Sentences for people on what is remarkable: exact copies, class folders that are left out,
+    /// labels without a sample.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// A SHA-256 (in hexadecimal) over the names, labels and contents of the samples, which tells
@@ -227,7 +262,8 @@ impl Dataset {
         if out.len() < PARALLEL_FLOATS {
             out.chunks_exact_mut(len).zip(views).try_for_each(write)
         } else {
-            out.par_chunks_exact_mut(len).zip(views).try_for_each(write)
+            self.workers
+                .install(|| out.par_chunks_exact_mut(len).zip(views).try_for_each(write))
         }
     }
 
@@ -300,10 +336,13 @@ mod tests {
             labels: vec![0, 1],
             names: vec!["a/0.png".into(), "b/0.png".into()],
             digests: vec![[0; 6], [1; 6]],
+            groups: vec![0, 1],
             skipped: vec![],
+            notes: vec![],
             fingerprint: String::new(),
             shape: [3, 1, 2],
             samples: Samples::Images(vec![10, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 6]),
+            workers: Workers::default(),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::limits::show_bytes;
+
 /// An error of the data room, naming the file, row, class or flag at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,6 +40,40 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The sub-folders of an image folder are the parts of a split.
+    #[error(
+        "the sub-folders of {} are the parts of a split ({}), not classes",
+        path.display(), folders.join(", ")
+    )]
+    PartsForClasses {
+        /// The folder.
+        path: PathBuf,
+        /// Names of its sub-folders.
+        folders: Vec<String>,
+    },
+    /// The samples take more memory than they may.
+    #[error(
+        "the {samples} samples of {} take {} of memory, but {} may be used for them",
+        path.display(), show_bytes(*.bytes), show_bytes(*.limit)
+    )]
+    TooLarge {
+        /// The folder or file.
+        path: PathBuf,
+        /// How many samples it has.
+        samples: usize,
+        /// The bytes that they take.
+        bytes: u64,
+        /// The bytes that they may take.
+        limit: u64,
+    },
+    /// The system gives no threads.
+    #[error("cannot begin {threads} threads for the data")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// Why.
+        source: rayon::ThreadPoolBuildError,
     },
     /// A class folder holds no usable image.
     #[error("class {class:?} of {} has no usable image{}", path.display(), first_skip(.first_skipped))]
@@ -83,13 +119,16 @@ pub enum DataError {
     },
     /// A class has too few samples to be split as asked.
     #[error(
-        "class {class:?} has {count} usable samples, but the split asked for needs at least {needed} per class"
+        "class {class:?} has {count} usable samples{}, but the split asked for needs at least {needed} per class",
+        copies(*.count, *.distinct)
     )]
     ClassTooSmall {
         /// The class's name, or its number where no name is known.
         class: String,
         /// How many samples it has.
         count: usize,
+        /// How many of them are not copies of each other.
+        distinct: usize,
         /// How many it needs.
         needed: usize,
     },
@@ -140,6 +179,13 @@ fn first_skip(skipped: &Option<String>) -> String {
     }
 }
 
+fn copies(count: usize, distinct: usize) -> String {
+    match count == distinct {
+        true => String::new(),
+        false => format!(" ({distinct} without copies)"),
+    }
+}
+
 impl DataError {
     /// Whether the user's file or option is at fault (exit code 2) rather than the machine or the
     /// program (exit code 1).
@@ -154,6 +200,8 @@ impl DataError {
             ),
             DataError::Image { .. }
             | DataError::NotADataset { .. }
+            | DataError::PartsForClasses { .. }
+            | DataError::TooLarge { .. }
             | DataError::EmptyClass { .. }
             | DataError::Array { .. }
             | DataError::Row { .. }
@@ -161,9 +209,34 @@ impl DataError {
             | DataError::ClassTooSmall { .. }
             | DataError::SplitFile { .. } => true,
             DataError::Write { .. }
+            | DataError::Threads { .. }
             | DataError::Spill { .. }
             | DataError::Index { .. }
             | DataError::BufferLength { .. } => false,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            DataError::ClassTooSmall { .. } => Some(
+                "leave classes with fewer images out with --min-per-class, add images to them, or \
+                 ask for fewer parts (--search-fraction 0 for no search, --train-fraction 1 to hold \
+                 nothing out)",
+            ),
+            DataError::PartsForClasses { .. } => Some(
+                "give the folder inside that holds the classes, DATA/train say: `tune` makes parts of \
+                 its own, and `evaluate` takes DATA/test",
+            ),
+            DataError::EmptyClass { .. } => Some(
+                "take the folder away, or leave classes without a usable image out with \
+                 --min-per-class 1",
+            ),
+            DataError::TooLarge { .. } => Some(
+                "use smaller images (--image-size) or fewer, or raise --memory-budget where the \
+                 memory is there",
+            ),
+            _ => None,
         }
     }
 

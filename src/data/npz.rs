@@ -3,30 +3,32 @@
 //! Source of the format: NumPy's `numpy.lib.format`; an `.npz` file is a zip archive of `.npy`
 //! files. Nothing is allocated by what a header claims before the archive's own sizes agree.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+mod archive;
+
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use ndarray_npy::npy::header::Header;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::dataset::{Dataset, OpenOptions, Samples, hex, reserve};
-use super::{DataError, seen};
+use super::dataset::{Dataset, Limits, OpenOptions, Samples, Workers, hex, reserve};
+use super::{DataError, copies, seen};
+use archive::{Archive, open_archive};
 
 /// Headers of plain arrays are far shorter; the parser recurses, so its input is bounded.
 const MAX_HEADER_BYTES: usize = 1024;
 /// ImageNet-21k, the largest set of classes in common use, has 21,841.
 const MAX_CLASSES: usize = 1 << 16;
 
-type Archive = ZipArchive<BufReader<File>>;
-
 /// See [`Dataset::open`].
-pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
-    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-    let mut archive = Archive::new(BufReader::new(file))
-        .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
+pub(super) fn open(
+    path: &Path,
+    options: &OpenOptions<'_>,
+    limits: &Limits,
+) -> Result<Dataset, DataError> {
+    let mut archive = open_archive(path)?;
     let want = [options.channels, options.height, options.width];
     let names = ["channels", "height", "width"];
     if let Some((option, side)) = names.into_iter().zip(want).find(|(_, side)| *side == 0) {
@@ -34,6 +36,10 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
     }
 
     let (rows, labels) = read_labels(&mut archive, path)?;
+    let row_bytes = want
+        .iter()
+        .fold(size_of::<f32>(), |n, side| n.saturating_mul(*side));
+    limits.check(path, rows, row_bytes)?;
     let values = read_samples(&mut archive, path, rows, want)?;
     let classes = count_classes(path, &labels)?;
 
@@ -47,23 +53,73 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
     values
         .iter()
         .for_each(|value| digest.update(value.to_le_bytes()));
-    let sample: usize = want.iter().product();
-    let content = |row: &[f32]| {
-        row.iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect::<Vec<u8>>()
-    };
-    let rows = values.chunks_exact(sample);
+    let workers = Workers::new(limits.threads)?;
+    let rows = values.par_chunks_exact(want.iter().product());
+    let digests: Vec<[u8; 32]> = workers.install(|| rows.map(row_digest).collect());
+    let groups = copies::groups(&digests);
+    let mut notes: Vec<String> = absent_labels(&labels, classes).into_iter().collect();
+    notes.extend(copies::note(&groups, &labels, |i| format!("x[{i}]")));
     Ok(Dataset {
-        digests: rows.map(|row| seen::digest(&content(row))).collect(),
         classes: (0..classes).map(|class| class.to_string()).collect(),
         labels,
         names: Vec::new(),
+        digests: digests.iter().map(seen::shortened).collect(),
+        groups,
         skipped: Vec::new(),
+        notes,
         fingerprint: hex(&digest.finalize()),
         shape: want,
         samples: Samples::Arrays(values),
+        workers,
     })
+}
+
+fn row_digest(row: &[f32]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let mut bytes = [0; 4096];
+    for values in row.chunks(bytes.len() / 4) {
+        let bytes = &mut bytes[..4 * values.len()];
+        for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        digest.update(bytes);
+    }
+    digest.finalize().into()
+}
+
+/// A sentence for people on the labels below the largest that no row has.
+fn absent_labels(labels: &[i64], classes: usize) -> Option<String> {
+    const NAMED: usize = 5;
+    let mut present = vec![false; classes];
+    for &label in labels {
+        if let Some(present) = usize::try_from(label).ok().and_then(|l| present.get_mut(l)) {
+            *present = true;
+        }
+    }
+    let absent: Vec<String> = (0..classes)
+        .filter(|&class| !present[class])
+        .map(|class| class.to_string())
+        .collect();
+    let first = absent.first()?;
+    let mut text = match absent.len() {
+        1 => format!("no row of \"y\" has the label {first}"),
+        count => {
+            let named = absent.iter().take(NAMED).cloned().collect::<Vec<_>>();
+            let more = if count > NAMED { ", …" } else { "" };
+            format!(
+                "{count} labels have no row in \"y\": {}{more}",
+                named.join(", ")
+            )
+        }
+    };
+    text.push_str(match first.as_str() {
+        "0" => {
+            "; labels are counted from 0. If these are counted from 1, subtract 1: as they are, a class \
+             0 is made that nothing is known of"
+        }
+        _ => "; a new head has a class for each, which nothing is known of",
+    });
+    Some(text)
 }
 
 /// Channels, height and width of the samples `x` of an `.npz` file.
@@ -71,9 +127,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Dataset, Da
 /// # Errors
 /// When the file is no `.npz` archive, or its `x` has not four dimensions.
 pub fn npz_sample_shape(path: &Path) -> Result<[usize; 3], DataError> {
-    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
-    let mut archive = Archive::new(BufReader::new(file))
-        .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
+    let mut archive = open_archive(path)?;
     let array = Array::open(&mut archive, path, "x")?;
     match *array.shape.as_slice() {
         [_, c, h, w] => Ok([c, h, w]),

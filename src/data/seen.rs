@@ -5,17 +5,11 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// The first six bytes of a sample's SHA-256: of an image file's bytes, of an array's values as
 /// little-endian float32. Two different samples have the same one with a probability of 4e-15; of a
 /// million that were seen, one that was not is taken for one of them with 4e-9.
 pub type Digest = [u8; 6];
-
-/// The digest of a sample of this content.
-pub fn digest(content: &[u8]) -> Digest {
-    shortened(&Sha256::digest(content).into())
-}
 
 /// The digest of a sample whose content has this SHA-256.
 pub fn shortened(sha256: &[u8; 32]) -> Digest {
@@ -139,7 +133,13 @@ impl TryFrom<Stored> for Seen {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
+
+    fn digest(content: &[u8]) -> Digest {
+        shortened(&Sha256::digest(content).into())
+    }
 
     fn digests(range: std::ops::Range<usize>) -> impl Iterator<Item = Digest> {
         range.map(|i| digest(&i.to_le_bytes()))

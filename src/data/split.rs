@@ -1,23 +1,32 @@
 //! Sharing out a data set between the search, the retraining and the final figures.
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+mod assign;
+
+use std::collections::HashSet;
 
 use super::{DataError, Dataset};
+use assign::{Samples, assign, quotas};
 
-/// The part of the search share on which candidates are trained.
+/// The part of the search share on which candidates are trained; the paper's 7 % of 10 %.
 const SEARCH_TRAIN_FRACTION: f64 = 0.7;
 /// Fractions given in decimal may add up to a little more than 1.
 const EPSILON: f64 = 1e-9;
+/// Fewer samples of a class than these say little of it.
+const FEW: usize = 5;
 
 /// How to make a [`Split`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct SplitOptions {
-    /// The share of the samples the search uses (`search` and `validation`), 0 to 1.
+    /// The share of the samples that the search has, 0 to 1: candidates are trained on 70 % of it.
     pub search_fraction: f64,
-    /// The share of the samples the winners are retrained on, 0 to 1.
+    /// The share of the samples the winners are trained on, 0 to 1.
     pub train_fraction: f64,
+    /// The share of the samples by which candidates and epochs are chosen, 0 to 1. `None` for as
+    /// much as `search_fraction` (with `search_apart`: the 30 % of it that are left).
+    pub validation_fraction: Option<f64>,
+    /// Whether the winners are not trained on what the candidates were trained on, so that
+    /// `train_fraction` comes on top of it: the protocol of the block-wise paper.
+    pub search_apart: bool,
     /// Decides which samples go where.
     pub seed: u64,
     /// Whether to draw at random; if not, each list takes the first samples of each class that
@@ -30,6 +39,8 @@ impl Default for SplitOptions {
         Self {
             search_fraction: 0.1,
             train_fraction: 0.7,
+            validation_fraction: None,
+            search_apart: false,
             seed: 0,
             shuffle: true,
         }
@@ -38,25 +49,34 @@ impl Default for SplitOptions {
 
 /// Four disjoint lists of sample indices that together hold every sample.
 ///
-/// The share of `search_fraction` is divided 70 : 30 into `search` and `validation`;
-/// `train_fraction` goes to `train`; the rest is held out. Each class is represented in each list
-/// by its share, up to rounding by largest remainders, so that the lists' lengths fit the
-/// fractions of the whole. Where a fraction is above 0, every class gets at least one sample in
-/// each of its lists, even if that exceeds the fraction.
+/// With the default fractions `search` has 7 % of the samples, `validation` 10 %, `train` 63 % and
+/// `held_out` 20 %: winners are trained on `search` and `train`, 70 %. What the fractions leave is
+/// held out.
+///
+/// Each class is represented in each list by its share, up to rounding by largest remainders. Every
+/// class has at least one sample in each list that its fractions ask for (in `train` only where
+/// `search` does not serve for training as well), even if that exceeds the fraction; the other
+/// lists then share what is left in proportion to theirs. A class of three samples thus has one in
+/// `search`, `validation` and `held_out` each; one with fewer is refused.
+///
+/// Copies of a sample are all in one list, so that nothing is measured on what was trained on; the
+/// lists' lengths then fit the fractions as well as that allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// Candidates are trained on these.
     pub search: Vec<usize>,
-    /// Candidates are ranked on these; also watched while the winners are retrained.
+    /// Candidates are ranked on these; also watched while the winners are trained.
     pub validation: Vec<usize>,
-    /// The winners are retrained on these.
+    /// The winners are trained on these, and on `search` unless it is kept apart.
     pub train: Vec<usize>,
     /// Used only for the final figures.
     pub held_out: Vec<usize>,
+    /// Whether the winners are not trained on `search`.
+    pub search_apart: bool,
 }
 
 impl Split {
-    /// Splits samples with these `labels`, each within `0..n_classes`.
+    /// Splits samples with these `labels`, each within `0..n_classes`, no two of which are copies.
     ///
     /// # Errors
     /// When a fraction is outside 0..=1, the fractions add up to more than 1, or a class has too
@@ -66,172 +86,165 @@ impl Split {
         n_classes: usize,
         options: &SplitOptions,
     ) -> Result<Self, DataError> {
-        split(labels, n_classes, options, |class| class.to_string())
+        let groups: Vec<usize> = (0..labels.len()).collect();
+        split(labels, &groups, n_classes, options, |class| {
+            class.to_string()
+        })
     }
 
-    /// As [`Split::stratified`], with the classes' names in errors.
+    /// As [`Split::stratified`], with copies in one list, and with the classes' names in errors.
     ///
     /// # Errors
-    /// As [`Split::stratified`].
+    /// As [`Split::stratified`], where copies count as one sample of a class.
     pub fn of(dataset: &Dataset, options: &SplitOptions) -> Result<Self, DataError> {
         let classes = dataset.classes();
-        split(dataset.labels(), classes.len(), options, |class| {
+        let (labels, groups) = (dataset.labels(), dataset.groups());
+        split(labels, groups, classes.len(), options, |class| {
             classes[class].clone()
         })
     }
-}
 
-fn check_fractions(options: &SplitOptions) -> Result<(), DataError> {
-    let SplitOptions {
-        search_fraction: search,
-        train_fraction: train,
-        ..
-    } = *options;
-    for (option, fraction) in [("search_fraction", search), ("train_fraction", train)] {
-        if !(0.0..=1.0).contains(&fraction) {
-            return Err(DataError::option(
-                option,
-                fraction,
-                "expected a number from 0 to 1",
+    /// What the winners are trained on, in the order of the data.
+    pub fn retraining(&self) -> Vec<usize> {
+        let mut samples = self.train.clone();
+        if !self.search_apart {
+            samples.extend(&self.search);
+            samples.sort_unstable();
+        }
+        samples
+    }
+
+    /// A sentence for people for each part that is too small to choose or to judge by: those in
+    /// which a class has fewer than five samples.
+    pub fn small_parts(&self, dataset: &Dataset) -> Vec<String> {
+        let mut sizes = vec![0_usize; dataset.classes().len()];
+        let class = |&sample: &usize| usize::try_from(dataset.labels()[sample]).ok();
+        let all: Vec<usize> = (0..dataset.len()).collect();
+        let present: HashSet<usize> = all.iter().filter_map(class).collect();
+        let parts = [
+            ("validation", &self.validation, "choose by"),
+            ("held-out", &self.held_out, "judge by"),
+        ];
+        let mut notes = Vec::new();
+        for (name, part, purpose) in parts.into_iter().filter(|(_, part, _)| !part.is_empty()) {
+            sizes.fill(0);
+            part.iter()
+                .filter_map(class)
+                .for_each(|class| sizes[class] += 1);
+            let few = |&class: &usize| present.contains(&class) && sizes[class] < FEW;
+            let small: Vec<usize> = (0..sizes.len()).filter(few).collect();
+            let Some(&least) = small.iter().min_by_key(|&&class| sizes[class]) else {
+                continue;
+            };
+            notes.push(format!(
+                "the {name} part is small to {purpose}: {} samples, fewer than {FEW} of {} of {} \
+                 classes (of {:?} {}); one sample is {:.1} points of accuracy",
+                part.len(),
+                small.len(),
+                present.len(),
+                dataset.classes()[least],
+                sizes[least],
+                100.0 / part.len() as f64
             ));
         }
+        notes
     }
-    if search + train > 1.0 + EPSILON {
-        return Err(DataError::option(
-            "search_fraction + train_fraction",
-            search + train,
-            "together they exceed 1",
-        ));
+}
+
+/// What belongs to each of the four lists, in the order in which they take samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Shares {
+    /// Shares of the whole: search, validation, train, held out.
+    of: [f64; 4],
+    /// Whether every class must have a sample in the list.
+    asked: [bool; 4],
+}
+
+impl Shares {
+    fn of(options: &SplitOptions) -> Result<Self, DataError> {
+        let SplitOptions {
+            search_fraction,
+            train_fraction,
+            validation_fraction,
+            search_apart,
+            ..
+        } = *options;
+        for (option, fraction) in [
+            ("search_fraction", Some(search_fraction)),
+            ("train_fraction", Some(train_fraction)),
+            ("validation_fraction", validation_fraction),
+        ] {
+            if let Some(fraction) = fraction.filter(|f| !(0.0..=1.0).contains(f)) {
+                let reason = "expected a number from 0 to 1";
+                return Err(DataError::option(option, fraction, reason));
+            }
+        }
+        let search = SEARCH_TRAIN_FRACTION * search_fraction;
+        let train = match search_apart {
+            true => train_fraction,
+            false => (train_fraction - search).max(0.0),
+        };
+        let both = search_fraction + train_fraction;
+        let validation = validation_fraction.unwrap_or(both - search - train);
+        let held_out = 1.0 - search - train - validation;
+        if held_out < -EPSILON {
+            let (option, sum) = match validation_fraction {
+                None => ("search_fraction + train_fraction", both),
+                Some(_) => (
+                    "the fractions of training and validation",
+                    search + train + validation,
+                ),
+            };
+            return Err(DataError::option(option, sum, "together they exceed 1"));
+        }
+        let of = [search, validation, train, held_out]
+            .map(|share| if share < EPSILON { 0.0 } else { share });
+        let mut asked = of.map(|share| share > 0.0);
+        asked[2] &= search_apart || !asked[0];
+        Ok(Shares { of, asked })
     }
-    Ok(())
 }
 
 fn split(
     labels: &[i64],
+    groups: &[usize],
     n_classes: usize,
     options: &SplitOptions,
     class_name: impl Fn(usize) -> String,
 ) -> Result<Split, DataError> {
-    check_fractions(options)?;
-    let mut members = vec![Vec::new(); n_classes];
+    let shares = Shares::of(options)?;
+    let mut classes = Vec::with_capacity(labels.len());
     for (sample, &label) in labels.iter().enumerate() {
         let class = usize::try_from(label)
             .ok()
-            .and_then(|class| members.get_mut(class));
+            .filter(|&class| class < n_classes);
         let Some(class) = class else {
             let reason = format!("sample {sample} is outside 0..{n_classes}");
             return Err(DataError::option("label", label, reason));
         };
-        class.push(sample);
+        classes.push(class);
     }
-    let counts: Vec<usize> = members.iter().map(Vec::len).collect();
-    let in_search = if options.search_fraction > 0.0 { 2 } else { 0 };
-    let in_train = usize::from(options.train_fraction > 0.0);
-    let needed = (in_search + in_train).max(1);
-    if let Some(class) = counts.iter().position(|count| (1..needed).contains(count)) {
+    let samples = Samples::new(&classes, groups, n_classes);
+    let needed = shares.asked.iter().filter(|&&asked| asked).count().max(1);
+    // Arrays may lack a class altogether; nothing is asked of it.
+    let too_small = |&class: &usize| (1..needed).contains(&samples.units[class]);
+    if let Some(class) = (0..n_classes).find(too_small) {
         return Err(DataError::ClassTooSmall {
             class: class_name(class),
-            count: counts[class],
+            count: samples.counts[class],
+            distinct: samples.units[class],
             needed,
         });
     }
-
-    let total = labels.len();
-    let share = |fraction: f64, of: usize| (fraction * of as f64).round() as usize;
-    // Arrays may lack a class altogether; nothing is asked of it.
-    let ones = |n: usize| -> Vec<usize> { counts.iter().map(|&count| n.min(count)).collect() };
-    let less = |from: &[usize], taken: &[usize]| -> Vec<usize> {
-        from.iter()
-            .zip(taken)
-            .map(|(from, taken)| from - taken)
-            .collect()
-    };
-
-    let most = less(&counts, &ones(in_train));
-    let both = apportion(
-        share(options.search_fraction, total),
-        &counts,
-        &ones(in_search),
-        &most,
-    );
-    let searched: usize = both.iter().sum();
-    let validated = less(&both, &ones(in_search / 2));
-    let search = apportion(
-        share(SEARCH_TRAIN_FRACTION, searched),
-        &both,
-        &ones(in_search / 2),
-        &validated,
-    );
-    let left = less(&counts, &both);
-    let train = apportion(
-        share(options.train_fraction, total).min(total - searched),
-        &left,
-        &ones(in_train),
-        &left,
-    );
-
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut split = Split {
-        search: vec![],
-        validation: vec![],
-        train: vec![],
-        held_out: vec![],
-    };
-    for (class, mut samples) in members.into_iter().enumerate() {
-        if options.shuffle {
-            samples.shuffle(&mut rng);
-        }
-        let (in_search, rest) = samples.split_at(search[class]);
-        let (in_validation, rest) = rest.split_at(both[class] - search[class]);
-        let (in_train, in_held_out) = rest.split_at(train[class]);
-        split.search.extend(in_search);
-        split.validation.extend(in_validation);
-        split.train.extend(in_train);
-        split.held_out.extend(in_held_out);
-    }
-    for list in [
-        &mut split.search,
-        &mut split.validation,
-        &mut split.train,
-        &mut split.held_out,
-    ] {
-        list.sort_unstable();
-        if options.shuffle {
-            list.shuffle(&mut rng);
-        }
-    }
-    Ok(split)
-}
-
-/// Shares `total` out in proportion to `weights` by largest remainders, each share within its
-/// `least..=most`; where these bounds do not admit `total`, as near to it as they do.
-fn apportion(total: usize, weights: &[usize], least: &[usize], most: &[usize]) -> Vec<usize> {
-    let sum: usize = weights.iter().sum();
-    let quota = |i: usize| total as f64 * weights[i] as f64 / sum.max(1) as f64;
-    let mut shares: Vec<usize> = (0..weights.len())
-        .map(|i| (quota(i) as usize).min(most[i]).max(least[i]))
-        .collect();
-    let mut given: usize = shares.iter().sum();
-    let owed = |shares: &[usize], i: usize| quota(i) - shares[i] as f64;
-    while given < total {
-        // The first of equals, so that the result does not depend on the search.
-        let next = (0..shares.len())
-            .filter(|&i| shares[i] < most[i])
-            .rev()
-            .max_by(|&a, &b| owed(&shares, a).total_cmp(&owed(&shares, b)));
-        let Some(next) = next else { break };
-        shares[next] += 1;
-        given += 1;
-    }
-    while given > total {
-        let next = (0..shares.len())
-            .filter(|&i| shares[i] > least[i])
-            .min_by(|&a, &b| owed(&shares, a).total_cmp(&owed(&shares, b)));
-        let Some(next) = next else { break };
-        shares[next] -= 1;
-        given -= 1;
-    }
-    shares
+    let quotas = quotas(&samples.counts, &shares);
+    let [search, validation, train, held_out] = assign(samples, quotas, &shares, options);
+    Ok(Split {
+        search,
+        validation,
+        train,
+        held_out,
+        search_apart: options.search_apart,
+    })
 }
 
 #[cfg(test)]

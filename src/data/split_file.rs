@@ -22,7 +22,18 @@ pub struct SplitFile {
     pub train: Vec<String>,
     /// See [`Split::held_out`].
     pub held_out: Vec<String>,
+    /// The lists that the winners are trained on: `train`, and `search` unless it is kept apart, as
+    /// in files without this entry.
+    #[serde(default = "train_alone")]
+    pub winners_train_on: Vec<String>,
 }
+
+fn train_alone() -> Vec<String> {
+    vec![TRAIN.to_owned()]
+}
+
+const SEARCH: &str = "search";
+const TRAIN: &str = "train";
 
 impl SplitFile {
     /// The names of the samples of `split`, whose indices are those of `dataset`.
@@ -34,6 +45,10 @@ impl SplitFile {
             validation: names(&split.validation),
             train: names(&split.train),
             held_out: names(&split.held_out),
+            winners_train_on: match split.search_apart {
+                true => train_alone(),
+                false => vec![SEARCH.to_owned(), TRAIN.to_owned()],
+            },
         }
     }
 
@@ -87,6 +102,12 @@ impl SplitFile {
                 ),
             ));
         }
+        let known = |name: &&String| *name == SEARCH || *name == TRAIN;
+        if let Some(name) = self.winners_train_on.iter().find(|name| !known(name)) {
+            let reason =
+                format!("winners_train_on names {name:?}; expected {SEARCH:?} and {TRAIN:?}");
+            return Err(DataError::split_file(path, reason));
+        }
         let mut unused: HashMap<String, (usize, Option<&str>)> = (0..dataset.len())
             .map(|index| (dataset.name(index), (index, None)))
             .collect();
@@ -114,13 +135,14 @@ impl SplitFile {
             validation: indices("validation", &self.validation)?,
             train: indices("train", &self.train)?,
             held_out: indices("held_out", &self.held_out)?,
+            search_apart: !self.winners_train_on.iter().any(|name| name == SEARCH),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::dataset::Samples;
+    use super::super::dataset::{Samples, Workers};
     use super::super::{SplitOptions, error::DataError};
     use super::*;
 
@@ -133,9 +155,12 @@ mod tests {
                 .collect(),
             digests: vec![[0; 6]; 20],
             skipped: vec![],
+            groups: (0..20).collect(),
+            notes: vec![],
             fingerprint: String::new(),
             shape: [1, 1, 1],
             samples: Samples::Images(vec![0; 20]),
+            workers: Workers::default(),
         }
     }
 
@@ -165,6 +190,7 @@ mod tests {
             validation: vec![],
             train: vec!["a/1.png".into()],
             held_out: vec!["b/11.png".into()],
+            winners_train_on: train_alone(),
         };
         assert!(whole.resolve(&dataset, path).is_ok());
         let refusal = |file: SplitFile| {
@@ -182,9 +208,32 @@ mod tests {
         let mut file = whole.clone();
         file.validation.push("a/1.png".into());
         assert!(refusal(file).contains("twice"));
+        let mut file = whole.clone();
+        file.winners_train_on.push("held_out".into());
+        assert!(refusal(file).contains("winners_train_on"));
         let mut file = whole;
         file.classes.reverse();
         assert!(refusal(file).contains("classes"));
+    }
+
+    #[test]
+    fn a_file_says_which_lists_the_winners_are_trained_on() {
+        let dataset = dataset();
+        let path = Path::new("split.json");
+        for search_apart in [false, true] {
+            let options = SplitOptions {
+                search_apart,
+                ..SplitOptions::default()
+            };
+            let split = Split::of(&dataset, &options).unwrap();
+            let text = serde_json::to_string(&SplitFile::new(&split, &dataset)).unwrap();
+            assert_eq!(text.contains(r#"["search","train"]"#), !search_apart);
+            let file: SplitFile = serde_json::from_str(&text).unwrap();
+            assert_eq!(file.resolve(&dataset, path).unwrap(), split);
+        }
+        let old = r#"{"classes":[],"search":[],"validation":[],"train":[],"held_out":[]}"#;
+        let file: SplitFile = serde_json::from_str(old).unwrap();
+        assert_eq!(file.winners_train_on, [TRAIN]);
     }
 
     #[test]

@@ -39,8 +39,10 @@ pub(super) struct Winner<'a> {
     pub candidate: &'a str,
     /// Trained parameters and updated running statistics.
     pub parameters: &'a [(String, Vec<f32>)],
-    /// The share of held-out samples (else of validation samples) it gets right.
-    pub accuracy: Option<f64>,
+    /// The share of held-out samples it gets right; `None` where nothing is held out.
+    pub held_out_accuracy: Option<f64>,
+    /// The same of the validation samples, by which its epoch was chosen.
+    pub validation_accuracy: Option<f64>,
 }
 
 impl Emitter<'_> {
@@ -67,8 +69,11 @@ impl Emitter<'_> {
         metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
         metadata.push(("ftsurgery.candidate", winner.candidate.to_owned()));
         metadata.push(("ftsurgery.bn", self.batch_norm.to_string()));
-        if let Some(accuracy) = winner.accuracy {
-            metadata.push(("ftsurgery.accuracy", accuracy.to_string()));
+        for (key, accuracy) in [
+            ("ftsurgery.held_out_accuracy", winner.held_out_accuracy),
+            ("ftsurgery.validation_accuracy", winner.validation_accuracy),
+        ] {
+            metadata.extend(accuracy.map(|share| (key, share.to_string())));
         }
         let proto = export(&self.grafted.model, winner.parameters, &metadata)?;
         let relative = RunDir::winner(winner.strategy);

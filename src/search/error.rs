@@ -93,7 +93,7 @@ pub enum SearchError {
     /// A strategy has to choose among candidates without data to do so.
     #[error(
         "strategy `{strategy}` has to choose among {candidates} candidates, for which there is no \
-         data: the search fraction is 0"
+         data: the search or the validation part is empty"
     )]
     NoSearchData {
         /// The strategy.
@@ -200,11 +200,12 @@ impl SearchError {
             SearchError::Format { .. } => Some(
                 "use the version that its `versions` name, or make the run anew in another folder",
             ),
-            SearchError::NoSearchData { .. } => {
-                Some("give --search-fraction above 0, or leave the strategy out")
-            }
+            SearchError::NoSearchData { .. } => Some(
+                "give --search-fraction above 0 (and --validation-fraction, if given), or leave the strategy out",
+            ),
             SearchError::NoGradient { .. } => Some("choose among these with --strategies"),
             SearchError::Strategy(e) => e.hint(),
+            SearchError::Data(e) => e.hint(),
             SearchError::Runtime(e) => e.hint(),
             _ => None,
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{self, image_input};
-use crate::data::{Dataset, Layout, OpenOptions, Preprocess};
+use crate::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
 use crate::graph::{Dim, Graph};
 use crate::onnx::Model;
 use crate::training::InputSpec;
@@ -176,23 +176,22 @@ impl ModelInput {
         warnings
     }
 
-    /// Opens a data set for this input; see [`Dataset::open`].
+    /// Opens a data set for this input; see [`Dataset::open_within`].
     ///
     /// # Errors
     /// When it cannot be used.
     pub fn open(
         &self,
         data: &Path,
+        limits: &Limits,
         progress: Option<&(dyn Fn(usize, usize) + Sync)>,
     ) -> Result<Dataset, SearchError> {
-        Ok(Dataset::open(
-            data,
-            &OpenOptions {
-                height: self.height,
-                width: self.width,
-                channels: self.channels,
-                progress,
-            },
-        )?)
+        let options = OpenOptions {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+            progress,
+        };
+        Ok(Dataset::open_within(data, &options, limits)?)
     }
 }

@@ -84,6 +84,9 @@ pub struct DataRecord {
     pub classes: Vec<String>,
     /// Files that were left out.
     pub skipped: Vec<SkippedFile>,
+    /// What was told of the data; see [`Dataset::notes`].
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Number of samples in each part of the split.
     pub parts: Parts,
 }
@@ -136,6 +139,13 @@ pub struct Configuration {
     pub views: Option<usize>,
     pub search_fraction: f64,
     pub train_fraction: f64,
+    #[serde(default)]
+    pub validation_fraction: Option<f64>,
+    /// True of runs that do not say.
+    #[serde(default = "yes")]
+    pub search_apart: bool,
+    #[serde(default)]
+    pub min_per_class: usize,
     pub seed: u64,
     pub repeats: usize,
     pub shuffle: bool,
@@ -156,9 +166,22 @@ pub struct Configuration {
     pub log_steps: bool,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl RunRecord {
+    /// Number of samples that winners are trained on.
+    pub fn retraining_samples(&self) -> usize {
+        let Parts { search, train, .. } = self.data.parts;
+        match self.configuration.search_apart {
+            true => train,
+            false => search + train,
+        }
+    }
+
     pub(super) fn new(
-        (job, settings): (&Job, &Settings),
+        (job, settings, memory_budget): (&Job, &Settings, u64),
         runtime: &Runtime,
         original: &Model,
         analysis: &Analysis,
@@ -187,6 +210,7 @@ impl RunRecord {
                 images: dataset.is_images(),
                 classes: dataset.classes().to_vec(),
                 skipped: dataset.skipped().iter().map(skipped).collect(),
+                notes: dataset.notes().to_vec(),
                 parts: Parts {
                     search: split.search.len(),
                     validation: split.validation.len(),
@@ -210,6 +234,9 @@ impl RunRecord {
                 views: settings.views,
                 search_fraction: settings.split.search_fraction,
                 train_fraction: settings.split.train_fraction,
+                validation_fraction: settings.split.validation_fraction,
+                search_apart: settings.split.search_apart,
+                min_per_class: settings.min_per_class,
                 seed: settings.split.seed,
                 repeats: settings.repeats,
                 shuffle: settings.split.shuffle,
@@ -225,7 +252,7 @@ impl RunRecord {
                 threads: settings.threads,
                 operators: settings.operators,
                 device: settings.device.to_string(),
-                memory_budget: settings.memory_budget,
+                memory_budget,
                 feature_precision: settings.feature_precision.to_string(),
                 log_steps: settings.log_steps,
             },

@@ -205,12 +205,12 @@ impl Runner<'_> {
         let Some(phase) = trials.first().map(|t| t.phase) else {
             return Ok(());
         };
-        let samples = match phase {
-            Phase::Search => [&self.split.search, &self.split.validation],
-            Phase::Train => [&self.split.train, &self.split.validation],
+        let train = match phase {
+            Phase::Search => &self.split.search,
+            Phase::Train => &self.split.retraining(),
         };
+        let validation = &self.split.validation;
         let trained: Vec<Trained<'_>> = trials.iter().map(|t| self.trained(t)).collect();
-        let [train, validation] = samples;
         let batch = self.settings.batch_size.clamp(1, train.len().max(1));
         let costs = trained
             .iter()
@@ -243,7 +243,8 @@ impl Runner<'_> {
         let bench = Bench {
             lab: self.lab,
             bank: &bank,
-            split: self.split,
+            train,
+            validation,
             settings: self.settings,
             run: self.run,
             watcher: self.watcher,
@@ -294,10 +295,11 @@ impl Runner<'_> {
             strategy: choice.strategy,
             candidate: &choice.candidate.label,
             parameters: &parameters,
-            accuracy: held_out_accuracy.or(validation),
+            held_out_accuracy,
+            validation_accuracy: validation,
         };
         let samples = match self.split.held_out.as_slice() {
-            [] => &self.split.train,
+            [] => &self.split.retraining(),
             samples => samples,
         };
         let (model, sha256) = self.emitter.emit(self.run, &winner, self.lab, samples)?;

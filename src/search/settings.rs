@@ -31,6 +31,8 @@ pub struct Settings {
     pub preprocess: Option<Preprocess>,
     /// Height and width of images, for models that leave it open.
     pub image_size: Option<(usize, usize)>,
+    /// Classes of a folder with fewer usable images are left out.
+    pub min_per_class: usize,
     /// Random changes to the images that are trained on.
     pub augment: Augment,
     /// Augmented views of each image that are made once and kept; `None` makes new ones in every
@@ -67,7 +69,8 @@ pub struct Settings {
     /// The device.
     pub device: Device,
     /// Bytes in memory of the samples and of the cached features; features beyond it go to files.
-    pub memory_budget: u64,
+    /// `None` for [`default_memory_budget`](crate::data::default_memory_budget).
+    pub memory_budget: Option<u64>,
     /// The type in which cached features are kept.
     pub feature_precision: FeaturePrecision,
     /// Seconds after which the state of a trial is written again, at the end of the epoch.

@@ -13,8 +13,9 @@ use crate::strategy::Strategy;
 use super::read::read_json;
 use super::results::{Results, Spread};
 use super::rundir::{self, Begin, RunDir};
+use super::tune::{self, tune};
 use super::watch::Watcher;
-use super::{Job, ModelCard, SearchError, Settings, tune};
+use super::{Job, ModelCard, SearchError, Settings};
 
 /// The study's record, in its folder.
 const STUDY: &str = "study.json";
@@ -105,6 +106,7 @@ pub fn study<E: From<SearchError>>(
     watcher: &dyn Watcher,
     ended: &dyn Fn(&Study, &Path) -> Result<(), E>,
 ) -> Result<Study, E> {
+    tune::outside(&job.out, &job.data)?;
     let _lock = take(job)?;
     let mut study = Study {
         command: job.command.clone(),

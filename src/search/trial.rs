@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::data::Split;
 use crate::training::{
     Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
 };
@@ -20,7 +19,8 @@ use super::{SearchError, Settings};
 pub(super) struct Bench<'a> {
     pub lab: &'a Lab<'a>,
     pub bank: &'a FeatureBank<'a>,
-    pub split: &'a Split,
+    pub train: &'a [usize],
+    pub validation: &'a [usize],
     pub settings: &'a Settings,
     pub run: &'a RunDir,
     pub watcher: &'a dyn Watcher,
@@ -99,19 +99,12 @@ impl Bench<'_> {
         };
         self.lab.run(
             spec,
-            self.samples(trial.phase),
-            &self.split.validation,
+            self.train,
+            self.validation,
             &features,
             Some(&checkpoint),
             recorder,
         )
-    }
-
-    fn samples(&self, phase: Phase) -> &[usize] {
-        match phase {
-            Phase::Search => &self.split.search,
-            Phase::Train => &self.split.train,
-        }
     }
 
     fn spec(&self, trial: &Trial, threads: usize) -> TrialSpec {

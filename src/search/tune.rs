@@ -1,9 +1,12 @@
 //! A whole run: from a model and data to tuned models.
 
 use std::num::NonZeroUsize;
+use std::path::{Component, Path, PathBuf};
 
 use crate::analysis::{Analysis, AnalyzeOptions, image_input};
-use crate::data::{Dataset, Seen, Split, SplitFile};
+use crate::data::{
+    Dataset, Limits, Seen, Split, SplitFile, default_memory_budget, memory_limit, show_bytes,
+};
 use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
@@ -34,6 +37,7 @@ use super::{Job, ModelCard, ModelInput, SearchError, Settings};
 /// folder cannot be written or is in use; or no strategy works for this input.
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
     let settings = &job.settings;
+    outside(&job.out, &job.data)?;
     RunDir::check(&job.out, job.begin)?;
     settings.device.check(runtime)?;
     if settings.split.train_fraction <= 0.0 {
@@ -72,6 +76,7 @@ struct Opened<'a> {
     job: &'a Job,
     watcher: &'a dyn Watcher,
     threads: usize,
+    memory_budget: u64,
     file: Model,
     original: Model,
     card: ModelCard,
@@ -114,10 +119,20 @@ impl<'a> Opened<'a> {
             refuse_untrainable(&graph)?;
             Err(error)
         })?;
-        let dataset = input.open(
-            &job.data,
-            Some(&|done, total| watcher.decoding(done, total)),
-        )?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = match settings.threads {
+            0 => cores,
+            threads => threads,
+        };
+        let memory_budget = settings.memory_budget.unwrap_or_else(default_memory_budget);
+        let limits = Limits {
+            threads,
+            // Half of the memory, or more where more is asked for; a smaller budget is for features.
+            bytes: memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
+            min_per_class: settings.min_per_class,
+        };
+        let decoding = |done, total| watcher.decoding(done, total);
+        let dataset = input.open(&job.data, &limits, Some(&decoding))?;
         if watcher.stopped() {
             return Err(TrainingError::Stopped.into());
         }
@@ -127,17 +142,27 @@ impl<'a> Opened<'a> {
         for warning in input.warnings(&original, &graph, dataset.is_images()) {
             watcher.warning(&warning);
         }
+        for note in dataset.notes() {
+            watcher.warning(note);
+        }
+        if dataset.bytes() >= memory_budget {
+            watcher.warning(&format!(
+                "the {} samples take {} of memory and leave nothing of the memory budget ({}): outputs \
+                 of frozen layers are kept in files in RUN or computed in every step, and trials run \
+                 one after the other; --memory-budget raises it",
+                dataset.len(),
+                show_bytes(dataset.bytes()),
+                show_bytes(memory_budget)
+            ));
+        }
         settings.augment.check(&dataset)?;
         let classes = classes(&graph, &dataset, &card, settings.head)?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Ok(Opened {
             runtime,
             job,
             watcher,
-            threads: match settings.threads {
-                0 => cores,
-                threads => threads,
-            },
+            threads,
+            memory_budget,
             card: ModelCard {
                 classes: Some(classes.clone()),
                 preprocess: dataset
@@ -204,7 +229,7 @@ impl<'a> Opened<'a> {
             LabOptions {
                 device: settings.device,
                 threads: settings.threads,
-                memory_budget: settings.memory_budget.saturating_sub(self.dataset.bytes()),
+                memory_budget: self.memory_budget.saturating_sub(self.dataset.bytes()),
                 feature_precision: settings.feature_precision,
                 spill_dir: out.clone(),
                 operators: settings.operators,
@@ -212,19 +237,23 @@ impl<'a> Opened<'a> {
                 views: settings.views.and_then(NonZeroUsize::new),
             },
         )?;
-        let batch = settings.batch_size.clamp(1, split.train.len().max(1));
+        let retraining = split.retraining().len();
+        let batch = settings.batch_size.clamp(1, retraining.max(1));
         let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
             lab.obstacles(batch, sets)
         })?;
         if number == 1 {
             self.warn(&plan, &lab)?;
+            for note in split.small_parts(&self.dataset) {
+                self.watcher.warning(&note);
+            }
         }
         let run = match root {
             None => root.insert(RunDir::take(out, *begin)?),
             Some(root) => &mut root.repetition(number)?,
         };
         let record = RunRecord::new(
-            (self.job, &settings),
+            (self.job, &settings, self.memory_budget),
             self.runtime,
             &self.file,
             &self.analysis,
@@ -319,6 +348,42 @@ impl<'a> Opened<'a> {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// When the run's folder lies in the data's: what is written there would be taken for data.
+pub(super) fn outside(out: &Path, data: &Path) -> Result<(), SearchError> {
+    let Ok(real_data) = data.canonicalize() else {
+        // That there is no such data is told when it is opened.
+        return Ok(());
+    };
+    if real_data.is_dir() && real_path(out).starts_with(&real_data) {
+        return Err(SearchError::Setting(format!(
+            "the run's folder {} lies in the data's, {}; choose one outside it with --out",
+            out.display(),
+            data.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The path without links, of which the last parts need not exist.
+fn real_path(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for existing in absolute.ancestors() {
+        let (Ok(mut real), Ok(rest)) = (existing.canonicalize(), absolute.strip_prefix(existing))
+        else {
+            continue;
+        };
+        for part in rest.components() {
+            match part {
+                Component::ParentDir => drop(real.pop()),
+                part => real.push(part),
+            }
+        }
+        return real;
+    }
+    absolute
 }
 
 /// The model made for the image size asked for, where it declares another.

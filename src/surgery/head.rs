@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand::Rng;
 
 use crate::graph::{Attribute, Node};
 use crate::onnx::{DataType, Tensor};
+use crate::random::{Purpose, stream};
 
 use super::{Dropout, Features, SurgeryError};
 
@@ -243,8 +243,8 @@ impl Maker {
             ))
         })?;
         // A stream of its own for each layer: its weights depend on the seed and its size alone.
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(self.head.parameters.len() as u64);
+        let layer = self.head.parameters.len() as u64;
+        let mut rng = stream(Purpose::Head, self.seed, &[&layer.to_le_bytes()]);
         let limit = (6.0 / (inputs + outputs) as f64).sqrt();
         let weights: Vec<f32> = (0..count)
             .map(|_| {

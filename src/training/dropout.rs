@@ -1,18 +1,14 @@
 //! Dropout masks.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
+use rand::RngExt;
+
+use crate::random::{Purpose, stream};
 
 /// Fills a mask: 0 with probability `ratio`, else 1/(1 − ratio). The same seed, step and name give
 /// the same mask, whatever else was drawn before.
 pub(super) fn fill_mask(mask: &mut [f32], ratio: f32, seed: u64, step: u64, name: &str) {
-    let mut hash = Sha256::new();
-    hash.update(b"dropout");
-    hash.update(seed.to_le_bytes());
-    hash.update(step.to_le_bytes());
-    hash.update(name.as_bytes());
-    let mut rng = ChaCha8Rng::from_seed(hash.finalize().into());
+    let place: [&[u8]; 2] = [&step.to_le_bytes(), name.as_bytes()];
+    let mut rng = stream(Purpose::Dropout, seed, &place);
     let kept = 1.0 / (1.0 - ratio);
     for value in mask {
         *value = if rng.random::<f32>() < ratio {

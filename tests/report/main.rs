@@ -395,3 +395,18 @@ fn a_folder_that_is_no_run_is_bad_input() {
     let text = String::from_utf8(out.get_output().stderr.clone()).unwrap();
     assert!(text.contains("is not the folder of a run"), "{text}");
 }
+
+#[test]
+fn data_that_are_gone_are_said_to_be_so() {
+    let folder = reported(USUAL);
+    let root = folder.path().join("run");
+    assert_eq!(report::write(&root).unwrap(), None);
+    assert!(!page(&folder).contains("any more when this page was made"));
+    fs::remove_dir_all(folder.path().join("photos")).unwrap();
+    let lack = report::write(&root).unwrap().unwrap();
+    assert!(
+        lack.contains("photos") && lack.contains("without pictures"),
+        "{lack}"
+    );
+    assert!(page(&folder).contains("any more when this page was made"));
+}

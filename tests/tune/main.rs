@@ -5,6 +5,7 @@ mod bed;
 mod channels_last;
 mod checkpoint;
 mod flags;
+mod folders;
 mod full_disk;
 mod known;
 mod obstacles;

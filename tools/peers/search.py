@@ -54,7 +54,8 @@ def ours(args, binary, model, data, run):
     command = [binary, "--quiet", "tune", model, "--data", data, "--out", run]
     command += ["--strategies", "layers", "--preprocess", "signed", "--image-size", IMAGE_SIZE]
     command += ["--batch-size", BATCH, "--search-epochs", 1, "--epochs", 1]
-    command += ["--search-fraction", 0.98, "--train-fraction", 0.02, "--threads", args.threads]
+    command += ["--search-fraction", 0.98, "--train-fraction", 0.02, "--search-apart"]
+    command += ["--threads", args.threads]
     start = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start

@@ -1,4 +1,6 @@
-use super::super::dataset::Samples;
+use rand::SeedableRng;
+
+use super::super::dataset::{Samples, Workers};
 use super::super::preprocess::{Layout, Preprocess};
 use super::*;
 
@@ -147,10 +149,13 @@ fn dataset(samples: Samples) -> Dataset {
         labels: vec![0, 1],
         names: vec![],
         digests: vec![],
+        groups: vec![0, 1],
         skipped: vec![],
+        notes: vec![],
         fingerprint: String::new(),
         shape: SHAPE,
         samples,
+        workers: Workers::default(),
     }
 }
 

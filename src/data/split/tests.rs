@@ -1,3 +1,5 @@
+use super::super::dataset::{Samples, Workers};
+use super::assign::apportion;
 use super::*;
 
 fn options(search: f64, train: f64) -> SplitOptions {
@@ -83,7 +85,13 @@ fn classes_are_represented_by_their_share() {
     let labels = labels(&counts);
     for (search, train) in FRACTIONS {
         let split = Split::stratified(&labels, 5, &options(search, train)).unwrap();
-        let fractions = [search * 0.7, search * 0.3, train, 1.0 - search - train];
+        let trained = train.max(search * 0.7);
+        let fractions = [
+            search * 0.7,
+            search + train - trained,
+            trained - search * 0.7,
+            1.0 - search - train,
+        ];
         for (list, fraction) in lists(&split).into_iter().zip(fractions) {
             let exact = fraction * labels.len() as f64;
             assert!((list.len() as f64 - exact).abs() <= 1.0, "{split:?}");
@@ -98,35 +106,212 @@ fn classes_are_represented_by_their_share() {
 }
 
 #[test]
-fn the_default_divides_1000_into_70_30_700_200() {
+fn of_1000_the_default_tries_on_70_chooses_by_100_trains_on_700_and_holds_200_out() {
     let labels = labels(&[400, 600]);
     let split = Split::stratified(&labels, 2, &SplitOptions::default()).unwrap();
-    assert_eq!(lens(&split), [70, 30, 700, 200]);
+    assert_eq!(lens(&split), [70, 100, 630, 200]);
     assert_eq!(count(&split.search, &labels, 0), 28);
-    assert_eq!(count(&split.train, &labels, 0), 280);
+    assert_eq!(count(&split.validation, &labels, 0), 40);
+    assert_eq!(split.retraining().len(), 700);
+    assert_eq!(count(&split.retraining(), &labels, 0), 280);
+}
+
+#[test]
+fn the_papers_protocol_keeps_what_candidates_were_trained_on_from_the_winners() {
+    let labels = labels(&[400, 600]);
+    let options = SplitOptions {
+        search_apart: true,
+        ..SplitOptions::default()
+    };
+    let split = Split::stratified(&labels, 2, &options).unwrap();
+    assert_eq!(lens(&split), [70, 30, 700, 200]);
+    let mut train = split.train.clone();
+    train.sort_unstable();
+    assert_eq!(split.retraining().len(), 700);
+    assert!(split.retraining().iter().all(|i| !split.search.contains(i)));
+}
+
+#[test]
+fn validation_has_the_share_that_is_asked_for() {
+    let labels = labels(&[400, 600]);
+    let with = |search, train, validation, search_apart| {
+        let options = SplitOptions {
+            validation_fraction: Some(validation),
+            search_apart,
+            ..options(search, train)
+        };
+        Split::stratified(&labels, 2, &options).map(|split| lens(&split))
+    };
+    assert_eq!(with(0.1, 0.7, 0.2, false).unwrap(), [70, 200, 630, 100]);
+    assert_eq!(with(0.1, 0.7, 0.2, true).unwrap(), [70, 200, 700, 30]);
+    assert_eq!(with(0.0, 0.7, 0.2, false).unwrap(), [0, 200, 700, 100]);
+    assert_eq!(with(0.1, 0.7, 0.0, false).unwrap(), [70, 0, 630, 300]);
+    for (search, train, validation) in [(0.1, 0.7, 0.31), (0.1, 1.0, 0.1), (0.1, 0.7, f64::NAN)] {
+        let error = with(search, train, validation, false).unwrap_err();
+        assert!(error.is_bad_input(), "{error}");
+    }
 }
 
 #[test]
 fn rounding_remainders_go_to_the_largest_so_totals_fit() {
-    // 10 classes of 15: a tenth of each is 1.5, a tenth of all is 15, the minimum of 2 each 20.
-    let split = Split::stratified(&labels(&[15; 10]), 10, &options(0.1, 0.7)).unwrap();
-    assert_eq!(lens(&split), [10, 10, 105, 25]);
-    // 10 classes of 25: 2.5 each, 25 in all.
+    // 10 classes of 25: 1.75 of each to try on, 2.5 to choose by, 5 held out.
     let split = Split::stratified(&labels(&[25; 10]), 10, &options(0.1, 0.7)).unwrap();
-    assert_eq!(lens(&split), [15, 10, 175, 50]);
+    assert_eq!(lens(&split), [17, 25, 158, 50]);
 }
 
 #[test]
-fn every_class_is_searched_validated_and_trained_if_it_can_be() {
-    for counts in COUNTS {
-        let labels = labels(counts);
-        let split = Split::stratified(&labels, counts.len(), &options(0.1, 0.7)).unwrap();
-        for class in 0..counts.len() {
-            for list in [&split.search, &split.validation, &split.train] {
-                assert!(count(list, &labels, class) >= 1, "{counts:?} {split:?}");
+fn small_data_keep_the_shares_of_what_the_smallest_parts_leave() {
+    // Of 2 × 5, one of each class must be tried on, chosen by and held out: training has what is left.
+    let split = Split::stratified(&labels(&[5, 5]), 2, &options(0.1, 0.7)).unwrap();
+    assert_eq!(lens(&split), [2, 2, 4, 2]);
+    assert_eq!(split.retraining().len(), 6);
+    // Of 3 × 10 a fifth is held out.
+    let split = Split::stratified(&labels(&[10; 3]), 3, &options(0.1, 0.7)).unwrap();
+    assert_eq!(lens(&split), [3, 3, 18, 6]);
+}
+
+/// Sizes of classes: equal and unequal ones, few and many, from the smallest that is accepted on.
+fn sizes() -> impl Iterator<Item = Vec<usize>> {
+    let equal = (3..40).flat_map(|size| [2, 3, 7, 40].map(|classes| vec![size; classes]));
+    let unequal =
+        (0..40).map(|i: usize| (0..2 + i % 5).map(|c| 3 + (i * i + c * 17) % 60).collect());
+    equal.chain(unequal)
+}
+
+#[test]
+fn every_class_of_three_is_tried_chosen_by_trained_on_and_held_out() {
+    for counts in sizes() {
+        let labels = labels(&counts);
+        for fractions in [(0.1, 0.7), (0.05, 0.9), (0.4, 0.4), (0.02, 0.97)] {
+            let options = options(fractions.0, fractions.1);
+            let split = Split::stratified(&labels, counts.len(), &options).unwrap();
+            let mut all = lists(&split).map(Vec::as_slice).concat();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..labels.len()), "{counts:?}");
+            let trained = split.retraining();
+            for class in 0..counts.len() {
+                for list in [&split.search, &split.validation, &trained, &split.held_out] {
+                    assert!(
+                        count(list, &labels, class) >= 1,
+                        "{counts:?} {fractions:?} {split:?}"
+                    );
+                }
             }
         }
     }
+}
+
+#[test]
+fn a_class_of_two_is_split_where_nothing_is_searched() {
+    let labels = labels(&[2, 2]);
+    let split = Split::stratified(&labels, 2, &options(0.0, 0.7)).unwrap();
+    assert_eq!(lens(&split), [0, 0, 2, 2]);
+    assert!(Split::stratified(&labels, 2, &options(0.1, 0.7)).is_err());
+    // Nothing is to be held out.
+    assert!(Split::stratified(&labels, 2, &options(0.3, 0.7)).is_ok());
+}
+
+/// Labels with copies: groups of `size` samples, all in one class, or over two.
+fn copied(samples: usize, size: usize, classes: usize, across: bool) -> (Vec<i64>, Vec<usize>) {
+    let group = |i: usize| {
+        if (i / size).is_multiple_of(3) {
+            i / size * size
+        } else {
+            i
+        }
+    };
+    let groups: Vec<usize> = (0..samples).map(group).collect();
+    let label = |i: usize| match across && i % size == 1 {
+        true => (i / size + 1) % classes,
+        false => i / size % classes,
+    };
+    ((0..samples).map(|i| label(i) as i64).collect(), groups)
+}
+
+#[test]
+fn copies_are_in_one_part_and_every_class_still_in_each() {
+    for seed in 0..10 {
+        for size in 2..6 {
+            for across in [false, true] {
+                let (labels, groups) = copied(180, size, 3, across);
+                let options = SplitOptions {
+                    seed,
+                    ..SplitOptions::default()
+                };
+                let name = |class: usize| class.to_string();
+                let split = split(&labels, &groups, 3, &options, name).unwrap();
+                let mut part = vec![9; labels.len()];
+                for (number, list) in lists(&split).into_iter().enumerate() {
+                    list.iter().for_each(|&i| part[i] = number);
+                    for class in 0..3 {
+                        let least = usize::from(number != 2);
+                        assert!(
+                            count(list, &labels, class) >= least,
+                            "{size} {across} {split:?}"
+                        );
+                    }
+                }
+                assert!(
+                    groups
+                        .iter()
+                        .zip(&part)
+                        .all(|(&g, &p)| part[g] == p && p < 4)
+                );
+                // Within a set of copies per class.
+                let exact = [12.6, 18.0, 113.4, 36.0];
+                for (len, exact) in lens(&split).into_iter().zip(exact) {
+                    assert!(
+                        (len as f64 - exact).abs() <= 3.0 * size as f64,
+                        "{:?}",
+                        lens(&split)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_class_that_is_copies_of_one_sample_is_too_small_to_split() {
+    let labels = [0, 0, 0, 0, 1, 1, 1, 1];
+    let groups = [0, 0, 0, 0, 4, 5, 6, 7];
+    let options = SplitOptions::default();
+    let error = split(&labels, &groups, 2, &options, |c| c.to_string()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "class \"0\" has 4 usable samples (1 without copies), but the split asked for needs at least \
+         3 per class"
+    );
+    assert!(error.is_bad_input() && error.hint().unwrap().contains("--min-per-class"));
+}
+
+#[test]
+fn parts_with_few_samples_of_a_class_are_told() {
+    let dataset = |per_class: usize| Dataset {
+        classes: vec!["a".into(), "b".into()],
+        labels: (0..2 * per_class as i64).map(|i| i % 2).collect(),
+        names: vec![],
+        digests: vec![],
+        groups: (0..2 * per_class).collect(),
+        skipped: vec![],
+        notes: vec![],
+        fingerprint: String::new(),
+        shape: [1, 1, 1],
+        samples: Samples::Arrays(vec![0.0; 2 * per_class]),
+        workers: Workers::default(),
+    };
+    let notes = |per_class| {
+        let dataset = dataset(per_class);
+        let split = Split::of(&dataset, &SplitOptions::default()).unwrap();
+        split.small_parts(&dataset)
+    };
+    assert_eq!(
+        notes(5)[1],
+        "the held-out part is small to judge by: 2 samples, fewer than 5 of 2 of 2 classes (of \"a\" \
+         1); one sample is 50.0 points of accuracy"
+    );
+    assert_eq!(notes(30).len(), 1);
+    assert!(notes(500).is_empty());
 }
 
 #[test]
@@ -138,6 +323,11 @@ fn a_class_too_small_is_named_with_its_count() {
         "class \"1\" has 2 usable samples, but the split asked for needs at least 3 per class"
     );
     assert!(Split::stratified(&labels(&[9, 2]), 2, &options(0.0, 0.7)).is_ok());
+    let error = Split::stratified(&labels(&[9, 1]), 2, &options(0.0, 0.7)).unwrap_err();
+    assert!(
+        error.to_string().contains("at least 2 per class"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -167,14 +357,18 @@ fn without_shuffle_each_list_takes_the_first_of_each_class_in_order() {
     let options = SplitOptions {
         search_fraction: 0.2,
         train_fraction: 0.5,
+        validation_fraction: None,
+        search_apart: false,
         seed: 3,
         shuffle: false,
     };
     let split = Split::stratified(&labels, 2, &options).unwrap();
     assert_eq!(split.search, [0, 1, 2, 20, 21, 22]);
-    assert_eq!(split.validation, [3, 23]);
-    let train: Vec<usize> = (4..14).chain(24..34).collect();
+    assert_eq!(split.validation, [3, 4, 5, 6, 23, 24, 25, 26]);
+    let train: Vec<usize> = (7..14).chain(27..34).collect();
     assert_eq!(split.train, train);
+    let retraining: Vec<usize> = (0..3).chain(7..14).chain(20..23).chain(27..34).collect();
+    assert_eq!(split.retraining(), retraining);
 }
 
 #[test]

@@ -46,6 +46,10 @@ pub fn section(facts: &Facts) -> Option<Section> {
                  share of its row: blue is right, orange is wrong. Below or beside each matrix are the \
                  mistakes that the model was most sure of. What each winner made of each "
                 (facts.sample()) " stands in " code { "winners/STRATEGY.predictions.csv" } "."
+                @if facts.files.run.data.images && !facts.files.run.data.path.is_dir() {
+                    " Their pictures are not here: the data were not at "
+                    code { (facts.files.run.data.path.display()) } " any more when this page was made."
+                }
             }
             @for winner in winners { (winner) }
         },

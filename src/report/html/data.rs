@@ -18,7 +18,14 @@ pub fn section(facts: &Facts) -> Section {
         .samples
         .saturating_sub(parts.search + parts.validation + parts.train + parts.held_out);
     let mut rows = vec![
-        ("search", parts.search, "Every candidate is trained on it."),
+        (
+            "search",
+            parts.search,
+            match run.configuration.search_apart {
+                true => "Every candidate is trained on it.",
+                false => "Every candidate is trained on it, and so are the winners.",
+            },
+        ),
         (
             "validation",
             parts.validation,
@@ -57,6 +64,7 @@ pub fn section(facts: &Facts) -> Section {
             (table.draw())
             @if data.classes.len() <= 20 { p { (data.classes.len()) " classes: " (classes) "." } }
             @else { details { summary { (data.classes.len()) " classes" } p { (classes) } } }
+            @if !data.notes.is_empty() { ul { @for note in &data.notes { li { (note) } } } }
             @if !data.skipped.is_empty() {
                 h3 { (thousands(data.skipped.len())) " files were left out" }
                 (listed("File", data.skipped.iter().map(|s| (s.path.clone(), s.reason.clone()))))

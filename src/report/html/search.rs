@@ -353,7 +353,7 @@ fn caption(
         }
         @if references.iter().any(|r| !r.searched) {
             "The lines marked “trained” are not like for like: those models were trained on "
-            (thousands(run.data.parts.train)) " " (facts.samples()) " for up to "
+            (thousands(run.retraining_samples())) " " (facts.samples()) " for up to "
             (count(run.configuration.epochs, "epoch")) ", the candidates on "
             (thousands(run.data.parts.search)) " for " (run.configuration.search_epochs) ". "
         }

@@ -194,7 +194,7 @@ fn training(facts: &Facts) -> Option<maud::Markup> {
                  intervals of the {of} accuracy."
             ),
             caption: html! {
-                "Trained on " (thousands(run.data.parts.train)) " " (facts.samples()) ". The figures at \
+                "Trained on " (thousands(run.retraining_samples())) " " (facts.samples()) ". The figures at \
                  the right are of the " (of) " accuracy"
                 @if any_held_out { " (" (thousands(run.data.parts.held_out)) " " (facts.samples()) ")" }
                 "."

@@ -1,0 +1,473 @@
+use std::fs;
+use std::sync::Mutex;
+
+use super::super::image::tests::{jpeg, picture, png};
+use super::*;
+
+const OPTIONS: OpenOptions<'static> = OpenOptions {
+    height: 8,
+    width: 6,
+    channels: 3,
+    progress: None,
+};
+
+fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
+    super::open(root, options, &Limits::default())
+}
+
+fn put(root: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Two classes of sound images.
+fn garden() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    put(root.path(), "tulip/b.png", png(picture(20, 20)));
+    put(root.path(), "tulip/a.jpg", jpeg(&picture(30, 10)));
+    put(root.path(), "daisy/deep/down/c.JPEG", jpeg(&picture(9, 9)));
+    put(root.path(), "daisy/z.jpg", png(picture(6, 8)));
+    root
+}
+
+fn names(dataset: &Dataset) -> Vec<String> {
+    (0..dataset.len()).map(|i| dataset.name(i)).collect()
+}
+
+fn open_error(root: &Path) -> String {
+    let error = open(root, &OPTIONS).unwrap_err();
+    assert!(error.is_bad_input(), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn classes_and_samples_are_sorted_by_name() {
+    let root = garden();
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.classes(), ["daisy", "tulip"]);
+    assert_eq!(
+        names(&dataset),
+        [
+            "daisy/deep/down/c.JPEG",
+            "daisy/z.jpg",
+            "tulip/a.jpg",
+            "tulip/b.png"
+        ]
+    );
+    assert_eq!(dataset.labels(), [0, 0, 1, 1]);
+    assert_eq!(dataset.sample_shape(), [3, 8, 6]);
+    assert!(dataset.skipped().is_empty() && dataset.is_images());
+}
+
+#[test]
+fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() {
+    let root = garden();
+    let whole = jpeg(&picture(30, 30));
+    put(root.path(), "daisy/a-cut.jpg", &whole[..whole.len() / 2]);
+    put(root.path(), "daisy/text.jpg", "not an image");
+    put(root.path(), "daisy/Thumbs.db", "x");
+    put(
+        root.path(),
+        "tulip/moving.gif",
+        b"GIF89a\x01\0\x01\0\0\0\0;",
+    );
+    put(root.path(), "readme.txt", "x");
+    put(root.path(), ".hidden/a.png", png(picture(4, 4)));
+    put(root.path(), "daisy/.DS_Store", "x");
+    put(root.path(), "daisy/.cache/a.png", png(picture(4, 4)));
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    let skipped: Vec<&str> = dataset.skipped().iter().map(|s| s.path.as_str()).collect();
+    assert_eq!(
+        skipped,
+        [
+            "daisy/Thumbs.db",
+            "daisy/a-cut.jpg",
+            "daisy/text.jpg",
+            "readme.txt",
+            "tulip/moving.gif"
+        ]
+    );
+    assert!(dataset.skipped()[1].reason.contains("cut off"));
+    assert!(dataset.skipped()[2].reason.contains("neither JPEG nor PNG"));
+
+    let sound = open(garden().path(), &OPTIONS).unwrap();
+    assert_eq!(names(&dataset), names(&sound));
+    let (Samples::Images(left), Samples::Images(right)) = (&dataset.samples, &sound.samples) else {
+        panic!("a folder holds images");
+    };
+    assert_eq!(left, right);
+    let z = 8 * 6 * 3..2 * 8 * 6 * 3;
+    assert_eq!(left[z], picture(6, 8).into_raw());
+}
+
+#[test]
+fn a_class_without_a_usable_image_is_named_with_the_reason() {
+    let root = garden();
+    put(root.path(), "rose/text.png", "not an image");
+    let error = open_error(root.path());
+    assert!(
+        error.contains("\"rose\"") && error.contains("rose/text.png"),
+        "{error}"
+    );
+}
+
+#[test]
+fn class_folders_without_a_file_are_left_out_and_told() {
+    let root = garden();
+    fs::create_dir(root.path().join("rose")).unwrap();
+    fs::create_dir_all(root.path().join("iris/deep")).unwrap();
+    put(root.path(), "lily/.DS_Store", "x");
+    put(root.path(), "fern/@eaDir/a.png", png(picture(4, 4)));
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.classes(), ["daisy", "tulip"]);
+    assert_eq!(dataset.labels(), [0, 0, 1, 1]);
+    let note = &dataset.notes()[0];
+    for name in ["fern", "iris", "lily", "rose"] {
+        assert!(note.contains(name), "{note}");
+    }
+    let sound = open(garden().path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.fingerprint(), sound.fingerprint());
+}
+
+#[test]
+fn what_desktops_and_drives_leave_behind_is_no_class_and_no_image() {
+    let root = garden();
+    for folder in ["__MACOSX", "@eaDir", ".ipynb_checkpoints", "daisy/@eaDir"] {
+        put(root.path(), &format!("{folder}/a.png"), png(picture(4, 4)));
+    }
+    put(root.path(), "daisy/.ipynb_checkpoints/b.png", "x");
+    put(root.path(), ".DS_Store", "x");
+    put(root.path(), "tulip/desktop.ini", "x");
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(
+        names(&dataset),
+        names(&open(garden().path(), &OPTIONS).unwrap())
+    );
+    let note = &dataset.notes()[0];
+    assert!(
+        note.contains(".DS_Store, .ipynb_checkpoints (2), @eaDir (2), __MACOSX"),
+        "{note}"
+    );
+    let skipped: Vec<&str> = dataset.skipped().iter().map(|s| s.path.as_str()).collect();
+    assert_eq!(skipped, ["tulip/desktop.ini"]);
+}
+
+#[test]
+fn the_parts_of_a_split_are_not_taken_for_classes() {
+    for names in [
+        ["train", "val", "test"],
+        ["Training", "valid", "testing"],
+        ["training_set", "test_set", "validation-images"],
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        for name in names {
+            for class in ["cat", "dog"] {
+                put(
+                    root.path(),
+                    &format!("{name}/{class}/a.png"),
+                    png(picture(4, 4)),
+                );
+            }
+        }
+        put(root.path(), "__MACOSX/train/a.png", "x");
+        let error = open(root.path(), &OPTIONS).unwrap_err();
+        assert!(error.is_bad_input() && error.hint().is_some());
+        let text = error.to_string();
+        assert!(
+            text.contains("parts of a split") && text.contains(names[0]),
+            "{text}"
+        );
+    }
+    // A test part may be flat, and there may be no more than one part.
+    for files in [&["train/cat/a.png", "test/a.png"][..], &["train/cat/a.png"]] {
+        let root = tempfile::tempdir().unwrap();
+        files
+            .iter()
+            .for_each(|file| put(root.path(), file, png(picture(4, 4))));
+        assert!(open_error(root.path()).contains("parts of a split"));
+    }
+    // Without sub-folders these are vehicles and examinations.
+    let root = tempfile::tempdir().unwrap();
+    put(root.path(), "train/a.png", png(picture(4, 4)));
+    put(root.path(), "test/b.png", png(picture(4, 5)));
+    assert_eq!(
+        open(root.path(), &OPTIONS).unwrap().classes(),
+        ["test", "train"]
+    );
+}
+
+#[test]
+fn classes_of_few_images_are_left_out_where_asked_for() {
+    let root = garden();
+    put(root.path(), "rose/a.png", png(picture(5, 5)));
+    put(root.path(), "rose/b.png", "not an image");
+    put(root.path(), "aster/text.png", "not an image");
+    let at_least = |min_per_class| Limits {
+        min_per_class,
+        ..Limits::default()
+    };
+    let dataset = super::open(root.path(), &OPTIONS, &at_least(2)).unwrap();
+    assert_eq!(dataset.classes(), ["daisy", "tulip"]);
+    assert_eq!(dataset.labels(), [0, 0, 1, 1]);
+    let note = &dataset.notes()[0];
+    assert!(
+        note.contains("fewer than 2 usable images are left out: \"aster\", \"rose\""),
+        "{note}"
+    );
+    let sound = open(garden().path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.fingerprint(), sound.fingerprint());
+    let (Samples::Images(left), Samples::Images(right)) = (&dataset.samples, &sound.samples) else {
+        panic!("a folder holds images");
+    };
+    assert_eq!(left, right);
+    assert!(super::open(root.path(), &OPTIONS, &at_least(3)).is_err());
+}
+
+#[test]
+fn exact_copies_are_told_and_belong_together() {
+    let root = garden();
+    put(root.path(), "tulip/copy.png", png(picture(20, 20)));
+    put(root.path(), "daisy/copy.png", png(picture(20, 20)));
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    let group = |name: &str| {
+        let place = names(&dataset).iter().position(|n| n == name).unwrap();
+        dataset.groups()[place]
+    };
+    assert_eq!(group("daisy/copy.png"), group("tulip/b.png"));
+    assert_eq!(group("tulip/copy.png"), group("tulip/b.png"));
+    assert_ne!(group("tulip/a.jpg"), group("tulip/b.png"));
+    let note = &dataset.notes()[0];
+    assert!(note.contains("2 of 6 samples are exact copies"), "{note}");
+    assert!(note.contains("2 of them are in another class"), "{note}");
+    assert!(open(garden().path(), &OPTIONS).unwrap().notes().is_empty());
+}
+
+#[test]
+fn more_images_than_memory_may_hold_are_refused_before_one_is_decoded() {
+    let root = garden();
+    let called = AtomicUsize::new(0);
+    let progress = |_, _| {
+        called.fetch_add(1, Ordering::Relaxed);
+    };
+    let options = OpenOptions {
+        progress: Some(&progress),
+        ..OPTIONS
+    };
+    let limits = Limits {
+        bytes: 4 * 8 * 6 * 3 - 1,
+        ..Limits::default()
+    };
+    let error = super::open(root.path(), &options, &limits).unwrap_err();
+    assert!(error.is_bad_input(), "{error}");
+    assert!(error.to_string().contains("4 samples"), "{error}");
+    assert_eq!(called.into_inner(), 0);
+}
+
+#[test]
+fn images_are_decoded_by_as_many_threads_as_asked_for() {
+    let root = garden();
+    for i in 0..40 {
+        put(
+            root.path(),
+            &format!("tulip/{i}.png"),
+            png(picture(30, 30 + i)),
+        );
+    }
+    let threads = Mutex::new(std::collections::HashSet::new());
+    let progress = |_, _| {
+        threads.lock().unwrap().insert(std::thread::current().id());
+    };
+    let options = OpenOptions {
+        progress: Some(&progress),
+        ..OPTIONS
+    };
+    let limits = Limits {
+        threads: 1,
+        ..Limits::default()
+    };
+    super::open(root.path(), &options, &limits).unwrap();
+    assert_eq!(threads.into_inner().unwrap().len(), 1);
+}
+
+#[test]
+fn fewer_than_two_classes_are_refused() {
+    let root = garden();
+    fs::remove_dir_all(root.path().join("tulip")).unwrap();
+    assert!(open_error(root.path()).contains("found 1"));
+    fs::remove_dir_all(root.path().join("daisy")).unwrap();
+    assert!(open_error(root.path()).contains("found 0"));
+}
+
+#[test]
+fn the_fingerprint_tells_any_change_of_the_samples_but_not_their_size() {
+    let root = garden();
+    let print = || open(root.path(), &OPTIONS).unwrap().fingerprint();
+    let first = print();
+    assert_eq!((first.len(), &first), (64, &print()));
+    let larger = OpenOptions {
+        height: 9,
+        ..OPTIONS
+    };
+    assert_eq!(open(root.path(), &larger).unwrap().fingerprint(), first);
+
+    put(root.path(), "tulip/b.png", png(picture(20, 21)));
+    let changed = print();
+    fs::rename(
+        root.path().join("tulip/b.png"),
+        root.path().join("tulip/c.png"),
+    )
+    .unwrap();
+    let renamed = print();
+    fs::rename(
+        root.path().join("tulip/c.png"),
+        root.path().join("daisy/c.png"),
+    )
+    .unwrap();
+    let moved = print();
+    let all = [&first, &changed, &renamed, &moved];
+    assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])));
+}
+
+#[test]
+fn progress_counts_every_image_once() {
+    let root = garden();
+    put(root.path(), "daisy/text.jpg", "not an image");
+    let calls = Mutex::new(vec![]);
+    let progress = |done, total| calls.lock().unwrap().push((done, total));
+    open(
+        root.path(),
+        &OpenOptions {
+            progress: Some(&progress),
+            ..OPTIONS
+        },
+    )
+    .unwrap();
+    let mut calls = calls.into_inner().unwrap();
+    calls.sort_unstable();
+    assert_eq!(calls, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_loops_skipped() {
+    use std::os::unix::fs::symlink;
+    let root = garden();
+    symlink(
+        root.path().join("tulip/b.png"),
+        root.path().join("daisy/link.png"),
+    )
+    .unwrap();
+    symlink(root.path().join("daisy"), root.path().join("daisy/loop")).unwrap();
+    symlink("nowhere", root.path().join("daisy/broken.png")).unwrap();
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert!(names(&dataset).contains(&"daisy/link.png".to_owned()));
+    let skipped: Vec<&str> = dataset.skipped().iter().map(|s| s.path.as_str()).collect();
+    assert_eq!(skipped, ["daisy/broken.png", "daisy/loop"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_are_not_followed_but_told() {
+    use std::os::unix::fs::symlink;
+    let root = garden();
+    let elsewhere = garden();
+    let at = |name: &str| root.path().join(name);
+    symlink("..", at("daisy/all")).unwrap();
+    symlink("../tulip", at("daisy/other")).unwrap();
+    symlink(elsewhere.path(), at("daisy/outside")).unwrap();
+    symlink(".", at("everything")).unwrap();
+    symlink("tulip", at("again")).unwrap();
+    symlink(root.path().parent().unwrap(), at("above")).unwrap();
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(
+        names(&dataset),
+        names(&open(elsewhere.path(), &OPTIONS).unwrap())
+    );
+    let skipped: Vec<&str> = dataset.skipped().iter().map(|s| s.path.as_str()).collect();
+    assert_eq!(
+        skipped,
+        [
+            "above",
+            "again",
+            "daisy/all",
+            "daisy/other",
+            "daisy/outside",
+            "everything"
+        ]
+    );
+    assert!(
+        dataset
+            .skipped()
+            .iter()
+            .all(|s| s.reason.contains("not followed"))
+    );
+
+    // A class may lie elsewhere.
+    symlink(elsewhere.path().join("tulip"), at("rose")).unwrap();
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.classes(), ["daisy", "rose", "tulip"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_class_folder_that_may_not_be_read_is_said_to_be_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = garden();
+    let folder = root.path().join("rose");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0)).unwrap();
+    let may_read = fs::read_dir(&folder).is_ok();
+    let error = open(root.path(), &OPTIONS);
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    if may_read {
+        crate::testing::skip("permissions", "this user may read every folder");
+        return;
+    }
+    let error = error.unwrap_err();
+    assert!(
+        error.is_bad_input() && error.to_string().contains("rose"),
+        "{error}"
+    );
+    let DataError::Read { source, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_skipped() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let root = garden();
+    let name = OsStr::from_bytes(b"caf\xe9.png");
+    fs::write(root.path().join("daisy").join(name), png(picture(4, 4))).unwrap();
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.len(), 4);
+    assert!(dataset.skipped()[0].reason.contains("UTF-8"));
+}
+
+/// The published flowers, where the shared test data is at hand.
+#[test]
+#[ignore = "decodes thousands of photographs"]
+fn flowers_are_read_whole() {
+    let Some(shared) = crate::testing::shared() else {
+        return;
+    };
+    let path = shared.join("data/tf_flowers");
+    let size = OpenOptions {
+        height: 160,
+        width: 160,
+        ..OPTIONS
+    };
+    let start = std::time::Instant::now();
+    let dataset = open(&path, &size).unwrap();
+    eprintln!("{} images in {:?}", dataset.len(), start.elapsed());
+    assert_eq!(
+        dataset.classes(),
+        ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+    );
+    assert_eq!(dataset.len(), 3670);
+    assert_eq!(dataset.skipped(), []);
+}

@@ -1,0 +1,145 @@
+//! What a data set may take of the machine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::DataError;
+use super::memory::memory_limit;
+
+/// Within which limits a [`Dataset`](super::Dataset) is opened and used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Threads that decode images and write batches; 0 for one per core.
+    pub threads: usize,
+    /// Bytes that the samples may take in memory.
+    pub bytes: u64,
+    /// Classes of a folder with fewer usable images are left out.
+    pub min_per_class: usize,
+}
+
+impl Default for Limits {
+    /// All cores, half of the memory that this process may use, and every class.
+    fn default() -> Self {
+        Limits {
+            threads: 0,
+            bytes: memory_limit().map_or(u64::MAX, |bytes| bytes / 2),
+            min_per_class: 0,
+        }
+    }
+}
+
+impl Limits {
+    /// # Errors
+    /// When so many samples of so many bytes each take more than they may.
+    pub(super) fn check(
+        &self,
+        path: &Path,
+        samples: usize,
+        bytes_each: usize,
+    ) -> Result<(), DataError> {
+        let bytes = (samples as u64).saturating_mul(bytes_each as u64);
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        Err(DataError::TooLarge {
+            path: path.to_owned(),
+            samples,
+            bytes,
+            limit: self.bytes,
+        })
+    }
+}
+
+/// The threads of a data set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Workers(Option<Arc<ThreadPool>>);
+
+impl Workers {
+    /// So many threads, or for 0 those that the process shares, one per core.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub(super) fn new(threads: usize) -> Result<Self, DataError> {
+        if threads == 0 {
+            return Ok(Workers(None));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("data {number}"))
+            .build()
+            .map_err(|source| DataError::Threads { threads, source })?;
+        Ok(Workers(Some(Arc::new(pool))))
+    }
+
+    /// Runs `work`, whose parallel parts run on these threads.
+    pub(super) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.0 {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+}
+
+/// A number of bytes for people: `512 MiB`, `1.5 GiB`.
+pub fn show_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} bytes"),
+        _ if value < 10.0 => format!("{value:.1} {}", UNITS[unit]),
+        _ => format!("{value:.0} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_beyond_the_limit_are_refused_with_the_figures() {
+        let limits = Limits {
+            bytes: 1000,
+            ..Limits::default()
+        };
+        let path = Path::new("photos");
+        assert!(limits.check(path, 10, 100).is_ok());
+        let error = limits.check(path, 100, 150_528).unwrap_err();
+        assert!(error.is_bad_input());
+        assert_eq!(
+            error.to_string(),
+            "the 100 samples of photos take 14 MiB of memory, but 1000 bytes may be used for them"
+        );
+        assert!(limits.check(path, usize::MAX, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn work_runs_on_as_many_threads_as_asked_for() {
+        for threads in [1, 3] {
+            let workers = Workers::new(threads).unwrap();
+            assert_eq!(workers.install(rayon::current_num_threads), threads);
+        }
+    }
+
+    #[test]
+    fn bytes_are_shown_in_the_largest_unit() {
+        let shown = [0, 1023, 1536, 1 << 29, 3 << 29, 20 << 40].map(show_bytes);
+        assert_eq!(
+            shown,
+            [
+                "0 bytes",
+                "1023 bytes",
+                "1.5 KiB",
+                "512 MiB",
+                "1.5 GiB",
+                "20 TiB"
+            ]
+        );
+    }
+}
