@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use ftsurgery::autodiff::Operators;
-use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
+use ftsurgery::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
@@ -65,7 +65,11 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         channels,
         progress: None,
     };
-    let batch = Dataset::open(&args.batch, &options)?;
+    let limits = Limits {
+        threads: args.threads,
+        ..Limits::default()
+    };
+    let batch = Dataset::open_within(&args.batch, &options, &limits)?;
     let dims = match layout {
         Layout::Nchw => vec![channels, height, width],
         Layout::Nhwc => vec![height, width, channels],

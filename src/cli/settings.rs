@@ -224,14 +224,20 @@ impl SettingsArgs {
             ("--plateau-factor", training.plateau_factor.is_some()),
         ];
         let watches = watches.map(|(flag, given)| {
-            let idle = given && split.search_fraction == 0.0;
+            let validated = split.validation_fraction.unwrap_or(split.search_fraction);
+            let idle = given && validated == 0.0;
             (
                 flag,
                 idle,
-                "there is no validation part (--search-fraction 0)",
+                "there is no validation part (--search-fraction or --validation-fraction is 0)",
             )
         });
         let others = [
+            (
+                "--search-apart",
+                split.search_apart && split.search_fraction == 0.0,
+                "there is no search part (--search-fraction 0)",
+            ),
             (
                 "--views",
                 split.views.is_some() && split.augment == Augment::None,

@@ -28,6 +28,13 @@ pub(super) fn open(
     options: &OpenOptions<'_>,
     limits: &Limits,
 ) -> Result<Dataset, DataError> {
+    if limits.min_per_class > 0 {
+        return Err(DataError::option(
+            "min_per_class",
+            limits.min_per_class,
+            "the data are arrays; only classes of a folder can be left out",
+        ));
+    }
     let mut archive = open_archive(path)?;
     let want = [options.channels, options.height, options.width];
     let names = ["channels", "height", "width"];

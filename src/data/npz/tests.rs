@@ -210,3 +210,75 @@ fn damaged_archives_are_refused_but_never_panic() {
         let _ = opened(&file);
     }
 }
+
+#[test]
+fn two_arrays_of_one_name_are_refused_by_name() {
+    let header = "{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }";
+    let array = npy(header, &[0; 8]);
+    for name in ["x", "y"] {
+        let file = archive(&[("x.npy", &array), ("y.npy", &array), ("z.npy", &array)]);
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        for at in 0..bytes.len() - 5 {
+            if bytes[at..].starts_with(b"z.npy") {
+                bytes[at..=at].copy_from_slice(name.as_bytes());
+            }
+        }
+        std::fs::write(file.path(), bytes).unwrap();
+        let text = refusal(&file);
+        assert!(
+            text.contains(&format!("{name}.npy")) && text.contains("twice"),
+            "{text}"
+        );
+        assert!(npz_sample_shape(file.path()).unwrap_err().is_bad_input());
+    }
+}
+
+#[test]
+fn labels_without_a_row_are_told() {
+    let told = |labels: &[i64]| {
+        let y = Array1::from_vec(labels.to_vec());
+        opened(&write(&counting(labels.len()), &y))
+            .unwrap()
+            .notes()
+            .to_vec()
+    };
+    assert!(told(&[0, 1, 2, 1]).is_empty());
+    let from_one = told(&[1, 2, 3, 2]);
+    assert!(
+        from_one[0].contains("label 0") && from_one[0].contains("subtract 1"),
+        "{from_one:?}"
+    );
+    let with_holes = told(&[0, 9]);
+    assert!(
+        with_holes[0].contains("8 labels have no row in \"y\": 1, 2, 3, 4, 5, …"),
+        "{with_holes:?}"
+    );
+}
+
+#[test]
+fn rows_that_are_copies_belong_together_and_are_told() {
+    let mut x = counting(4);
+    let first = x.index_axis(ndarray::Axis(0), 0).to_owned();
+    x.index_axis_mut(ndarray::Axis(0), 2).assign(&first);
+    let dataset = opened(&write(&x, &ndarray::array![0i64, 1, 1, 0])).unwrap();
+    assert_eq!(dataset.groups(), [0, 1, 0, 3]);
+    assert!(
+        dataset.notes()[0].contains("(x[2] is x[0])"),
+        "{:?}",
+        dataset.notes()
+    );
+}
+
+#[test]
+fn arrays_beyond_the_limit_are_refused_with_the_figures() {
+    let file = write(&counting(4), &ndarray::array![0i64, 1, 1, 0]);
+    let limits = Limits {
+        bytes: 4 * 12 * 4 - 1,
+        ..Limits::default()
+    };
+    let error = Dataset::open_within(file.path(), &OPTIONS, &limits).unwrap_err();
+    assert!(
+        error.is_bad_input() && error.to_string().contains("192 bytes"),
+        "{error}"
+    );
+}
