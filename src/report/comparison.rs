@@ -35,29 +35,32 @@ impl Comparison {
     /// `best` minus `baseline`: over all repetitions where there are several, else sample by sample;
     /// `None` where one of them has no held-out figure.
     pub fn of(facts: &Facts<'_>, best: Strategy, baseline: Strategy) -> Option<Self> {
-        let parts = &facts.files.run.data.parts;
+        let run = &facts.files.run;
         let (shares, differences): (Vec<f64>, Vec<f64>) =
             repetitions(facts.files, best, baseline).into_iter().unzip();
-        let (share, difference, interval, basis) =
-            match over_repetitions(&differences, parts.train, parts.held_out) {
-                Some((mean, interval)) => {
-                    let count = shares.len();
-                    let share = shares.iter().sum::<f64>() / count as f64;
-                    (share, mean, interval, Basis::Repetitions(count))
-                }
-                None => {
-                    let held_out = |strategy| facts.result(strategy)?.held_out.as_ref();
-                    let (ours, theirs) = (held_out(best)?, held_out(baseline)?);
-                    let pairs = Paired::of(&ours.wrong, &theirs.wrong, ours.score.count)?;
-                    let share = theirs.score.accuracy;
-                    (
-                        share,
-                        pairs.difference(),
-                        pairs.interval(),
-                        Basis::Samples(pairs),
-                    )
-                }
-            };
+        let (share, difference, interval, basis) = match over_repetitions(
+            &differences,
+            run.retraining_samples(),
+            run.data.parts.held_out,
+        ) {
+            Some((mean, interval)) => {
+                let count = shares.len();
+                let share = shares.iter().sum::<f64>() / count as f64;
+                (share, mean, interval, Basis::Repetitions(count))
+            }
+            None => {
+                let held_out = |strategy| facts.result(strategy)?.held_out.as_ref();
+                let (ours, theirs) = (held_out(best)?, held_out(baseline)?);
+                let pairs = Paired::of(&ours.wrong, &theirs.wrong, ours.score.count)?;
+                let share = theirs.score.accuracy;
+                (
+                    share,
+                    pairs.difference(),
+                    pairs.interval(),
+                    Basis::Samples(pairs),
+                )
+            }
+        };
         Some(Comparison {
             baseline,
             share,

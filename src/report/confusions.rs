@@ -1,6 +1,8 @@
 //! What the counts of true and predicted classes say: `[true class, predicted class, samples]` of the
 //! pairs that occur.
 
+use std::collections::HashMap;
+
 /// Samples of one class that were taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confused {
@@ -14,13 +16,11 @@ pub struct Confused {
     pub of: usize,
 }
 
-/// Samples of each of `classes` true classes.
-pub fn totals(counts: &[[usize; 3]], classes: usize) -> Vec<usize> {
-    let mut totals = vec![0; classes];
+/// Samples of each true class that has any.
+pub fn totals(counts: &[[usize; 3]]) -> HashMap<usize, usize> {
+    let mut totals = HashMap::new();
     for &[label, _, samples] in counts {
-        if let Some(total) = totals.get_mut(label) {
-            *total += samples;
-        }
+        *totals.entry(label).or_insert(0) += samples;
     }
     totals
 }
@@ -45,8 +45,8 @@ pub fn right(counts: &[[usize; 3]]) -> usize {
 }
 
 /// The commonest confusions, `limit` of them at most; of equally common ones the first classes'.
-pub fn commonest(counts: &[[usize; 3]], classes: usize, limit: usize) -> Vec<Confused> {
-    let totals = totals(counts, classes);
+pub fn commonest(counts: &[[usize; 3]], limit: usize) -> Vec<Confused> {
+    let totals = totals(counts);
     let mut wrong: Vec<Confused> = counts
         .iter()
         .filter(|[label, predicted, _]| label != predicted)
@@ -54,7 +54,7 @@ pub fn commonest(counts: &[[usize; 3]], classes: usize, limit: usize) -> Vec<Con
             label,
             predicted,
             samples,
-            of: totals.get(label).copied().unwrap_or_default(),
+            of: totals.get(&label).copied().unwrap_or_default(),
         })
         .collect();
     wrong.sort_by_key(|c| (std::cmp::Reverse(c.samples), c.label, c.predicted));
@@ -69,10 +69,10 @@ mod tests {
     #[test]
     fn the_commonest_come_first_and_those_of_the_diagonal_not_at_all() {
         let counts = [[0, 0, 9], [0, 2, 2], [1, 0, 3], [2, 0, 2], [2, 2, 1]];
-        assert_eq!(totals(&counts, 3), [11, 3, 3]);
+        assert_eq!(totals(&counts), HashMap::from([(0, 11), (1, 3), (2, 3)]));
         assert_eq!(right(&counts), 10);
         assert_eq!(rows(&counts, 3), [[9, 0, 2], [3, 0, 0], [2, 0, 1]]);
-        let common: Vec<[usize; 4]> = commonest(&counts, 3, 2)
+        let common: Vec<[usize; 4]> = commonest(&counts, 2)
             .iter()
             .map(|c| [c.label, c.predicted, c.samples, c.of])
             .collect();

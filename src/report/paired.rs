@@ -17,17 +17,18 @@ pub struct Paired {
 
 impl Paired {
     /// The pairs of `count` samples of which the first classifier was wrong about those at the places
-    /// `first`, the second about those at the places `second`, both rising; `None` of no samples.
+    /// `first`, the second about those at the places `second`, both rising; `None` of no samples, or where
+    /// the places cannot be such.
     pub fn of(first: &[usize], second: &[usize], count: usize) -> Option<Self> {
         let shared = first
             .iter()
             .filter(|place| second.binary_search(place).is_ok())
             .count();
-        let wrong = first.len() + second.len() - shared;
+        let wrong = (first.len() + second.len()).checked_sub(shared)?;
         Some(Paired {
             both: count.checked_sub(wrong).filter(|_| count > 0)?,
-            first: second.len() - shared,
-            second: first.len() - shared,
+            first: second.len().checked_sub(shared)?,
+            second: first.len().checked_sub(shared)?,
             neither: shared,
         })
     }
@@ -203,6 +204,7 @@ mod tests {
         assert_eq!(found.map(Paired::difference), Some(-0.1));
         assert_eq!(Paired::of(&[], &[], 0), None);
         assert_eq!(Paired::of(&[0, 1], &[2], 2), None);
+        assert_eq!(Paired::of(&[1, 1, 1], &[1], 9), None);
     }
 
     #[test]

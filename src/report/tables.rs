@@ -115,7 +115,7 @@ fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
         align_right(&mut table, 1..names.len() + 1);
         return table.to_string();
     }
-    let common = commonest(counts, names.len(), LISTED);
+    let common = commonest(counts, LISTED);
     if common.is_empty() {
         return "no sample is taken for another class".to_owned();
     }

@@ -204,6 +204,11 @@ impl<'a> Opened<'a> {
         };
         let grafted = graft(&self.original, self.features.as_ref(), &head)?;
         let split = Split::of(&self.dataset, &settings.split)?;
+        if settings.early_stopping.is_some() && split.validation.is_empty() {
+            return Err(SearchError::Setting(
+                "early stopping watches the validation part, which is empty".to_owned(),
+            ));
+        }
         if number == 1 {
             self.watcher.begin(&self.described(&split));
             if let Some(known) = self.card.overlap(&self.dataset, &split.held_out)

@@ -231,6 +231,7 @@ fn the_monitored_figure_decides_which_strategy_is_the_best() {
         fs::write(&trials, lines.lines().map(fair).collect::<String>()).unwrap();
     });
     assert!(page.contains("Best by validation balanced accuracy: windows"));
+    assert!(page.contains("<figure id=\"curve-monitored\">"));
 }
 
 #[test]

@@ -50,8 +50,7 @@ fn evaluate_finds_the_accuracy_that_tune_reported() {
         .as_array()
         .unwrap()
         .iter()
-        .flat_map(|row| row.as_array().unwrap())
-        .map(|n| n.as_u64().unwrap())
+        .map(|pair| pair[2].as_u64().unwrap())
         .sum();
     assert_eq!(counted, held_out as u64);
 

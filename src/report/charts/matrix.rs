@@ -33,12 +33,12 @@ impl Matrix<'_> {
         let side = cell * n as f64;
         let every = (13.0 / cell).ceil().max(1.0) as usize;
         let shown = |i: &usize| i.is_multiple_of(every);
-        let totals = totals(self.counts, n);
+        let totals = totals(self.counts);
         let body = html! {
             rect class="cell-frame" x=(number(left)) y=(number(top)) width=(number(side))
                 height=(number(side)) {}
             @for &[i, j, count] in self.counts {
-                @let total = totals.get(i).copied().unwrap_or_default();
+                @let total = totals.get(&i).copied().unwrap_or_default();
                 (self.cell((i, j), (count, total), (left + j as f64 * cell, top + i as f64 * cell), cell))
             }
             @for (i, class) in self.classes.iter().enumerate().filter(|(i, _)| shown(i)) {

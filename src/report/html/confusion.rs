@@ -65,10 +65,10 @@ fn winner(
     let classes = &facts.files.run.data.classes;
     let counts = &held_out.confusion;
     // Of a kept head, the model may have classes that the data have not.
-    let names: Vec<String> = (0..held_out.classes)
-        .map(|i| classes.get(i).cloned().unwrap_or_else(|| i.to_string()))
-        .collect();
-    let few = names.len() <= FEW;
+    let name_of = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let shown = held_out.classes.min(DRAWN);
+    let names: Vec<String> = (0..shown).map(name_of).collect();
+    let few = held_out.classes <= FEW;
     let name = result.name.to_string();
     let title = match &result.candidate {
         Some(candidate) if *candidate != name => format!("{name} ({candidate})"),
@@ -77,7 +77,7 @@ fn winner(
     let mistakes: Vec<Markup> = held_out
         .mistakes
         .iter()
-        .map(|m| pictures.mistake(m, &names))
+        .map(|m| pictures.mistake(m, &name_of))
         .collect();
     let caption = html! {
         (percent(held_out.score.accuracy)) " of " (thousands(held_out.score.count)) " "
@@ -87,11 +87,11 @@ fn winner(
     };
     let table = match few {
         true => all_counts(&names, counts),
-        false => confusions(&names, counts),
+        false => confusions(&name_of, counts),
     };
     html! {
         div class=(if few { "winner" } else { "winner large" }) {
-            @if names.len() <= DRAWN {
+            @if held_out.classes <= DRAWN {
                 (Figure {
                     id: &format!("confusion-{name}"),
                     title: &title,
@@ -129,13 +129,12 @@ fn all_counts(names: &[String], counts: &[[usize; 3]]) -> Table {
     table
 }
 
-fn confusions(names: &[String], counts: &[[usize; 3]]) -> Table {
+fn confusions(name: &dyn Fn(usize) -> String, counts: &[[usize; 3]]) -> Table {
     let mut table = Table::new(
         "The commonest confusions",
         &["True", "Taken for", "#Count", "#Of"],
     );
-    let name = |k: usize| names.get(k).cloned().unwrap_or_default();
-    for c in commonest(counts, names.len(), LISTED) {
+    for c in commonest(counts, LISTED) {
         let (samples, of) = (thousands(c.samples), thousands(c.of));
         table.row([name(c.label), name(c.predicted), samples, of]);
     }
@@ -149,7 +148,7 @@ struct Pictures<'a> {
 }
 
 impl Pictures<'_> {
-    fn mistake(&mut self, mistake: &Mistake, names: &[String]) -> Markup {
+    fn mistake(&mut self, mistake: &Mistake, name: &dyn Fn(usize) -> String) -> Markup {
         let data = &self.facts.files.run.data;
         let picture = match data.images {
             true => self
@@ -159,7 +158,6 @@ impl Pictures<'_> {
                 .as_deref(),
             false => None,
         };
-        let name = |class: usize| names.get(class).map_or("?", String::as_str);
         html! {
             li title=(mistake.sample) {
                 @match picture {

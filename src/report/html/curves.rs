@@ -4,10 +4,29 @@ use maud::html;
 
 use crate::report::charts::{Axis, Lines, Series};
 use crate::report::text::{none, percent};
-use crate::training::EpochMetrics;
+use crate::training::{EpochMetrics, Monitor};
 
 use super::facts::{Facts, share, slot};
 use super::page::{Figure, Section, Table};
+
+const SHARE: Axis<'static> = Axis {
+    title: "validation accuracy",
+    format: share,
+    bounds: (0.0, 1.0),
+};
+
+const LOSS: Axis<'static> = Axis {
+    title: "validation loss",
+    format: |value, step| {
+        let decimals = if step >= 1.0 {
+            0
+        } else {
+            (-step.log10()).ceil().clamp(1.0, 4.0) as usize
+        };
+        format!("{value:.decimals$}")
+    },
+    bounds: (0.0, f64::MAX),
+};
 
 pub fn section(facts: &Facts) -> Option<Section> {
     let curves: Vec<Curve> = facts
@@ -31,30 +50,34 @@ pub fn section(facts: &Facts) -> Option<Section> {
         title: "epoch",
         axis: Axis {
             title: "training loss",
-            format: |value, step| {
-                let decimals = if step >= 1.0 {
-                    0
-                } else {
-                    (-step.log10()).ceil().clamp(1.0, 4.0) as usize
-                };
-                format!("{value:.decimals$}")
-            },
-            bounds: (0.0, f64::MAX),
+            ..LOSS
         },
     };
-    let accuracy = Lines {
+    let validation = |monitor: Monitor, axis: Axis<'static>| Lines {
         series: curves
             .iter()
-            .map(|c| c.series(|e| Some(e.validation?.accuracy)))
+            .map(|c| c.series(|e| Some(monitor.of(&e.validation?))))
             .filter(|s| !s.points.is_empty())
             .collect(),
         title: "epoch",
-        axis: Axis {
-            title: "validation accuracy",
-            format: share,
-            bounds: (0.0, 1.0),
-        },
+        axis,
     };
+    let accuracy = validation(Monitor::Accuracy, SHARE);
+    let monitor = facts.monitor();
+    let monitored = (monitor != Monitor::Accuracy).then(|| {
+        let axis = if monitor == Monitor::Loss {
+            LOSS
+        } else {
+            SHARE
+        };
+        let title = match monitor {
+            Monitor::Accuracy => "validation accuracy",
+            Monitor::BalancedAccuracy => "validation balanced accuracy",
+            Monitor::MacroF1 => "validation macro F1",
+            Monitor::Loss => "validation loss",
+        };
+        validation(monitor, Axis { title, ..axis })
+    });
     let mut table = Table::new(
         "Winners at their best epoch",
         &[
@@ -98,9 +121,19 @@ pub fn section(facts: &Facts) -> Option<Section> {
                     id: "curve-accuracy",
                     title: "Validation accuracy per epoch",
                     description: "Curves: validation accuracy of each strategy's winner after each epoch.",
-                    caption: epochs,
+                    caption: html! { (epochs) },
                     table: None,
                 }.draw(&accuracy.draw()))
+            }
+            @if let Some(monitored) = monitored.filter(|m| !m.series.is_empty()) {
+                (Figure {
+                    id: "curve-monitored",
+                    title: &format!("Validation {} per epoch", monitor.label()),
+                    description: "Curves: the figure that decided which epoch was kept, of each \
+                                  strategy's winner after each epoch.",
+                    caption: html! { (epochs) " This figure decided which." },
+                    table: None,
+                }.draw(&monitored.draw()))
             }
             (table.draw())
         },
