@@ -44,9 +44,9 @@ pub struct GradientsArgs {
     #[arg(long, value_name = "MODE", default_value = "frozen")]
     bn: BatchNormMode,
     /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
-    /// processor), or operators of the ONNX standard alone (`standard`)
-    #[arg(long, value_name = "KIND", default_value = "kernels")]
-    operators: Operators,
+    /// processor), or operators of the ONNX standard alone (`standard`) [default: kernels]
+    #[arg(long, value_name = "KIND")]
+    operators: Option<Operators>,
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: Device,
@@ -89,7 +89,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         feature_precision: Default::default(),
         augment: Default::default(),
         views: None,
-        operators: args.operators,
+        operators: values::operators(args.operators, args.device)?,
     };
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
     let rows: Vec<usize> = (0..batch.len()).collect();

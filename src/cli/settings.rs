@@ -337,7 +337,7 @@ impl SettingsArgs {
             epochs: training.epochs,
             search_epochs: training.search_epochs,
             threads: training.compute.device.threads(),
-            operators: training.compute.operators,
+            operators: training.compute.operators()?,
             device: training.compute.device.device,
             memory_budget: training.memory_budget,
             feature_precision: training.feature_precision,

@@ -67,9 +67,29 @@ pub struct ComputeArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     /// What is computed with: ftsurgery's own kernels where there are any (`kernels`, on the
-    /// processor), or operators of the ONNX standard alone (`standard`)
-    #[arg(long, value_name = "KIND", default_value = "kernels")]
-    pub operators: Operators,
+    /// processor), or operators of the ONNX standard alone (`standard`) [default: kernels]
+    #[arg(long, value_name = "KIND")]
+    operators: Option<Operators>,
+}
+
+impl ComputeArgs {
+    /// See [`operators`].
+    pub fn operators(self) -> Result<Operators, CliError> {
+        operators(self.operators, self.device.device)
+    }
+}
+
+/// What is computed with: the kernels, unless something else is asked for.
+///
+/// # Errors
+/// When kernels are asked for on a device that has none.
+pub fn operators(asked: Option<Operators>, device: Device) -> Result<Operators, CliError> {
+    match asked {
+        Some(Operators::Kernels) if device != Device::Cpu => Err(CliError::usage(format!(
+            "--operators kernels does nothing here: the kernels run on the processor, not on {device}"
+        ))),
+        asked => Ok(asked.unwrap_or(Operators::Kernels)),
+    }
 }
 
 /// Reads the name of a preprocessing.

@@ -13,10 +13,10 @@ pub struct Likely {
     pub because: String,
 }
 
-/// What is likelier for a model than the default. The first steps of the graph tell the most: a graph that
-/// itself divides by 255 wants pixels as they are.
+/// What is likelier for a model than the default. The range that it declares tells the most, then the first
+/// steps of the graph: one that itself divides by 255 wants pixels as they are.
 pub fn likely(model: &Model, graph: &Graph, input: &str, layout: Layout) -> Option<Likely> {
-    own_scaling(graph, input).or_else(|| {
+    declared(model).or_else(|| own_scaling(graph, input)).or_else(|| {
         let producer = model.proto.producer_name.as_deref().unwrap_or_default();
         let name = producer.to_ascii_lowercase();
         let because = if ["tf2onnx", "keras", "tensorflow"].iter().any(|p| name.contains(p)) {
@@ -30,6 +30,23 @@ pub fn likely(model: &Model, graph: &Graph, input: &str, layout: Layout) -> Opti
             presets: "`signed` (MobileNet, Inception, EfficientNet-Lite) or `caffe` (VGG16, ResNet50)",
             because,
         })
+    })
+}
+
+/// What follows from ONNX's own metadata of image inputs.
+/// Source: `docs/MetadataProps.md` of the ONNX repository.
+fn declared(model: &Model) -> Option<Likely> {
+    const RANGE: &str = "Image.NominalPixelRange";
+    let range = model.metadata(RANGE)?;
+    let presets = match range {
+        "NominalRange_0_255" => "`raw` (0 to 255)",
+        "Normalized_0_1" => "`unit` (0 to 1)",
+        "Normalized_1_1" => "`signed` (-1 to 1)",
+        _ => return None,
+    };
+    Some(Likely {
+        presets,
+        because: format!("its metadata say `{RANGE}` is `{range}`"),
     })
 }
 
@@ -93,7 +110,7 @@ mod tests {
     use super::*;
     use crate::graph::{Builder, Value};
     use crate::onnx::messages::ModelProto;
-    use crate::onnx::save;
+    use crate::onnx::{save, set_metadata};
 
     fn graph(first: &str, constant: &[f32]) -> Graph {
         let mut graph = Graph {
@@ -146,6 +163,16 @@ mod tests {
             );
             assert!(found.because.contains("`first`"), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_declared_range_of_pixels_is_believed() {
+        let graph = graph("Mul", &[2.0]);
+        let mut proto = graph.to_model(usize::MAX).0;
+        set_metadata(&mut proto, "Image.NominalPixelRange", "NominalRange_0_255");
+        let (_folder, model) = written(proto);
+        let found = likely(&model, &graph, "image", Layout::Nhwc).unwrap();
+        assert!(found.presets.contains("`raw`"), "{found:?}");
     }
 
     #[test]

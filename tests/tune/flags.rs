@@ -187,6 +187,7 @@ fn flags_that_do_nothing_are_refused_by_name() {
         ("--strategies top4 --top 4", "--top"),
         ("--strategies head --window 2", "--window"),
         ("--strategies random5 --random 2", "--random"),
+        ("--device cuda --operators kernels", "--operators kernels"),
     ] {
         let arguments: Vec<&str> = arguments.split(' ').collect();
         let (model, data) = (Path::new("m.onnx"), Path::new("photos"));
