@@ -98,6 +98,15 @@ impl Case {
     }
 
     fn gradients(&self, runtime: &Runtime, names: &[String]) -> (f32, Vec<Gradient>) {
+        self.gradients_of(runtime, names, &self.rows())
+    }
+
+    fn gradients_of(
+        &self,
+        runtime: &Runtime,
+        names: &[String],
+        rows: &[usize],
+    ) -> (f32, Vec<Gradient>) {
         let options = LabOptions {
             device: Device::Cpu,
             threads: 1,
@@ -121,7 +130,7 @@ impl Case {
             parameters: names,
             batch_norm: BatchNormMode::Frozen,
         };
-        lab.gradients(trained, &self.rows()).unwrap()
+        lab.gradients(trained, rows).unwrap()
     }
 
     /// The model with these values, as it would be emitted, with everything else as it was.
@@ -256,6 +265,39 @@ fn gradients_are_the_slope_of_the_loss_of_the_emitted_model() {
             names.len()
         );
         assert!(error <= tolerance, "{name}: the slope is off by {error}");
+    }
+}
+
+#[test]
+fn exports_for_one_image_give_a_batch_the_mean_of_what_each_image_gives() {
+    let Some(runtime) = runtime() else { return };
+    for name in ["fixed_batch", "torch_older_one_image_token"] {
+        let (_, entry) = trainable().find(|(n, _)| n == name).unwrap();
+        let case = Case::open(open(name), &entry, None);
+        let names = case.parameters().unwrap();
+        let (loss, together) = case.gradients(&runtime, &names);
+        let rows = case.rows();
+        let apart: Vec<_> = rows
+            .iter()
+            .map(|&row| case.gradients_of(&runtime, &names, &[row]))
+            .collect();
+        let mean = |of: &dyn Fn(&(f32, Vec<Gradient>)) -> f64| {
+            apart.iter().map(of).sum::<f64>() / rows.len() as f64
+        };
+        let single = mean(&|(loss, _)| f64::from(*loss));
+        assert!((f64::from(loss) - single).abs() <= 1e-5 * single, "{name}");
+        for (index, gradient) in together.iter().enumerate() {
+            let largest = gradient.values.iter().fold(0f32, |top, v| top.max(v.abs()));
+            for (at, value) in gradient.values.iter().enumerate() {
+                let single = mean(&|(_, g)| f64::from(g[index].values[at]));
+                let off = (f64::from(*value) - single).abs();
+                assert!(
+                    off <= 1e-4 * f64::from(largest) + 1e-7,
+                    "{name}: {}",
+                    gradient.name
+                );
+            }
+        }
     }
 }
 

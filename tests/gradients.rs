@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use ftsurgery::graph::{Builder, Graph, Value};
-use ftsurgery::onnx::{Tensor, save};
+use ftsurgery::onnx::{DataType, Tensor, save};
 use ftsurgery::runtime::testing::has_runtime;
 use ftsurgery::testing;
 use ndarray::{Array, ArrayD, Axis, Dimension, Ix1, IxDyn, OwnedRepr};
@@ -368,4 +368,73 @@ fn an_operator_without_a_rule_is_no_obstacle_before_the_trained_part() {
         .args(["--wrt", "fc.*"])
         .assert()
         .success();
+}
+
+/// A model made for one image of 2 × 4 × 4, whose pixels attend to each other as rows, which a batch
+/// would lengthen.
+fn save_attention(path: &Path) {
+    let mut graph = Graph {
+        opset: 17,
+        domains: vec![],
+        nodes: vec![],
+        inputs: vec![Value::fixed("image", DataType::Float, &[1, 2, 4, 4])],
+        outputs: vec![],
+        initializers: Default::default(),
+    };
+    for (name, dims) in [("q.w", [2, 2]), ("fc.w", [2, 3])] {
+        let values: Vec<f32> = (0..dims[0] * dims[1]).map(|i| (i as f32).sin()).collect();
+        let tensor = Tensor::f32(&dims, &values);
+        graph.initializers.insert(name.to_owned(), tensor);
+    }
+    let mut b = Builder::new(&mut graph);
+    let perm = vec![("perm", vec![0i64, 2, 3, 1].into())];
+    let (rows, back) = (b.ints(&[16, 2]), b.ints(&[1, 16, 2]));
+    let x = b.op("last", "Transpose", &["image"], perm);
+    let x = b.op("rows", "Reshape", &[&x, &rows], vec![]);
+    let q = b.op("queries", "MatMul", &[&x, "q.w"], vec![]);
+    let keys = b.op("keys", "Transpose", &[&x], vec![]);
+    let scores = b.op("scores", "MatMul", &[&q, &keys], vec![]);
+    let shares = b.op("shares", "Softmax", &[&scores], vec![]);
+    let x = b.op("attended", "MatMul", &[&shares, &x], vec![]);
+    let x = b.op("back", "Reshape", &[&x, &back], vec![]);
+    let axes = vec![("axes", vec![1i64].into()), ("keepdims", 0.into())];
+    let x = b.op("mean", "ReduceMean", &[&x], axes);
+    let y = b.op("fc", "Gemm", &[&x, "fc.w"], vec![]);
+    graph
+        .outputs
+        .push(Value::fixed(&y, DataType::Float, &[1, 3]));
+    save(&graph.to_model(usize::MAX).0, path).unwrap();
+}
+
+#[test]
+fn a_model_that_would_mix_the_images_of_a_batch_is_bad_input_everywhere() {
+    if !has_runtime() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name);
+    let (model, batch, out) = (path("model.onnx"), path("batch.npz"), path("out.npz"));
+    save_attention(&model);
+    let images = |n: usize| ArrayD::<f32>::from_elem(vec![n, 2, 4, 4], 0.5);
+    save_batch(&batch, &images(1), &[1]);
+    gradients(&model, &batch, &out).assert().success();
+    std::fs::remove_file(&out).unwrap();
+    save_batch(&batch, &images(3), &[0, 1, 2]);
+    let mut commands = vec![gradients(&model, &batch, &out)];
+    for name in ["differentiate", "bench"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+        command.args(["--quiet", name]).arg(&model);
+        command.args(["--batch-size", "3"]);
+        if name == "differentiate" {
+            command.arg("--out").arg(&out);
+        }
+        commands.push(command);
+    }
+    for mut command in commands {
+        let assert = command.assert().code(2);
+        let message = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(message.contains("`scores` (MatMul)"), "{message}");
+        assert!(message.contains("the samples of a batch"), "{message}");
+    }
+    assert!(!out.exists());
 }

@@ -8,7 +8,9 @@ use ftsurgery::data::parse_image_size;
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
 use ftsurgery::search::{ModelCard, ModelInput, at_image_size};
-use ftsurgery::training::{Differentiated, Parameters, differentiable, differentiate};
+use ftsurgery::training::{
+    Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
+};
 use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
@@ -82,6 +84,17 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
         let left = || differentiable(&model, &names, args.batch_size, &sample);
         no_gradient(error, left, "--trainable")
     })?;
+    if made.freed.is_some() {
+        // Nothing else here needs onnxruntime.
+        match context.runtime() {
+            Ok(runtime) => samples_stay_apart(&runtime, &model, &sample)?,
+            Err(error) => context.note(&format!(
+                "warning: that samples stay apart in a batch of {} was told by the operators alone, not by \
+                 numbers: {error}",
+                args.batch_size
+            )),
+        }
+    }
     describe(&mut made, &file);
     write_atomic(&args.out, &encode(&made.model)?).map_err(cannot)?;
     tell(&made, args, context)

@@ -10,6 +10,7 @@ use crate::graph::macs;
 use crate::onnx::Model;
 use crate::runtime::{Buffer, Device, Runtime};
 
+use super::apart;
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, prefix_graph, step_program};
 use super::sessions::{Bound, PrefixRun, SessionMaker, usable};
@@ -105,6 +106,9 @@ impl Bench {
         let flops = flops(&prepared, &options.trainable)?;
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
         let sessions = SessionMaker::new(runtime, options.device, operators);
+        if prepared.freed.is_some() {
+            apart::compare(&sessions, model, sample, options.threads)?;
+        }
         let step = sessions.bind(program, "training step", &parameters, options.threads)?;
         let prefix = match prefix {
             Some(graph) => Some(sessions.bind_prefix(&graph, &prepared.input, options.threads)?),

@@ -26,6 +26,9 @@ pub struct Differentiated {
     pub loss: String,
     /// Output: the logits, under the model's own name.
     pub logits: Port,
+    /// The batch size of the export, where the model had to be freed from it; see
+    /// [`samples_stay_apart`](super::samples_stay_apart).
+    pub freed: Option<usize>,
     /// Outputs: a gradient per parameter, in their order: `grad/NAME`.
     pub gradients: Vec<String>,
 }
@@ -102,6 +105,7 @@ pub fn differentiate(
         parameters: program.parameters,
         loss,
         logits: program.logits,
+        freed: prepared.freed,
         gradients,
     })
 }

@@ -37,6 +37,17 @@ pub enum TrainingError {
     /// Data and model do not fit.
     #[error("{0}")]
     Mismatch(String),
+    /// A model made for one batch size gives samples another result in company than alone.
+    #[error(
+        "{node} gives samples another result together than apart: the model is made for batches of \
+         {exported} only; export it for any (in PyTorch dynamic_axes or dynamic_shapes)"
+    )]
+    Mixed {
+        /// The first node whose result differs, or the value.
+        node: String,
+        /// The batch size of the export.
+        exported: usize,
+    },
     /// A checkpoint cannot be continued from: it is damaged, or of another trial.
     #[error("cannot continue from {}: {reason}", path.display())]
     Checkpoint {
@@ -99,6 +110,7 @@ impl TrainingError {
             TrainingError::Diverged { .. } | TrainingError::Stopped => false,
             TrainingError::Label { .. }
             | TrainingError::Mismatch(_)
+            | TrainingError::Mixed { .. }
             | TrainingError::Checkpoint { .. }
             | TrainingError::NoSamples => true,
             TrainingError::Autodiff(e) => e.is_bad_input(),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::autodiff::Operators;
 use crate::data::{
@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
 use crate::surgery::{Grafted, trained_batch_norms};
 
+use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
 use super::live::Live;
@@ -78,6 +79,8 @@ pub struct Lab<'a> {
     /// What all features of the lab share.
     pub(super) budget: MemoryBudget,
     sample_dims: Vec<usize>,
+    /// Whether a network freed from a batch size was seen to keep samples apart.
+    apart: Mutex<bool>,
 }
 
 impl<'a> Lab<'a> {
@@ -103,6 +106,7 @@ impl<'a> Lab<'a> {
             budget: MemoryBudget::new(options.memory_budget),
             options,
             sample_dims,
+            apart: Mutex::new(false),
         };
         let classes = lab.prepare(1)?.classes;
         let wrong =
@@ -122,8 +126,19 @@ impl<'a> Lab<'a> {
         usable(self.options.operators, self.options.device)
     }
 
+    /// The network in normal form for `batch` samples. One that is freed from the batch size of its
+    /// export is run on random samples, together and apart, when it is first asked for.
     pub(super) fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
-        Prepared::new(&self.network.model, batch, &self.sample_dims)
+        let (model, sample) = (&self.network.model, &self.sample_dims);
+        let prepared = Prepared::new(model, batch, sample)?;
+        if prepared.freed.is_some() {
+            let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
+            if !*apart {
+                apart::compare(&self.sessions, model, sample, self.options.threads)?;
+                *apart = true;
+            }
+        }
+        Ok(prepared)
     }
 
     pub(super) fn prepare_for(

@@ -1,5 +1,6 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
 
+mod apart;
 mod bank;
 mod batch_norm;
 mod bench;
@@ -28,6 +29,7 @@ mod spec;
 mod stages;
 mod trial;
 
+pub use apart::samples_stay_apart;
 pub use bank::{BankOptions, FeatureBank};
 pub use batch_norm::{BatchNormMode, StepNorm, Trained};
 pub use bench::{Bench, BenchOptions, Flops, StepSeconds};

@@ -35,6 +35,8 @@ pub struct Prepared {
     pub classes: usize,
     /// The BatchNormalizations that take the statistics of the batch in a step.
     pub batch_norms: Vec<BatchNorm>,
+    /// The batch size of the export, where the graph had to be freed from it.
+    pub freed: Option<usize>,
     /// How much a sample of each class counts in a step's loss, see
     /// [`cross_entropy`]; `None` counts each 1.
     pub class_weights: Option<Vec<f32>>,
@@ -64,7 +66,10 @@ impl Prepared {
                 names.join(", ")
             )));
         };
-        let fixed = matches!(input.dims.as_deref(), Some([Dim::Known(n), ..]) if *n != batch);
+        let freed = match input.dims.as_deref() {
+            Some(&[Dim::Known(n), ..]) if n != batch => Some(n),
+            _ => None,
+        };
         if !input.dtype.is_float() {
             return Err(TrainingError::Mismatch(format!(
                 "the model's input `{}` is {:?}; only models of a float input can be trained",
@@ -72,7 +77,7 @@ impl Prepared {
             )));
         }
         let input = input.name.clone();
-        if fixed {
+        if freed.is_some() {
             free_batch(&mut graph)?;
         }
         let logits = logits(&graph)?;
@@ -105,6 +110,7 @@ impl Prepared {
             logits,
             classes,
             batch_norms: Vec::new(),
+            freed,
             class_weights: None,
         })
     }

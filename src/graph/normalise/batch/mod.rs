@@ -1,16 +1,21 @@
 //! Models exported for one fixed batch size are freed from it.
 
+#[cfg(test)]
+mod mixing;
 mod places;
+mod rules;
 mod sizes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod values;
 
 use std::collections::HashMap;
 
 use crate::graph::{Builder, Dim, Graph, GraphError, Node, infer};
 
 use places::{Place, Trail, places};
-use sizes::Sizes;
+use sizes::{Sizes, Value};
 
 /// Makes a normalised graph that was exported for a fixed batch size run at any: the first
 /// dimension of inputs and outputs becomes symbolic, `Reshape` targets that carry the old size
@@ -18,13 +23,15 @@ use sizes::Sizes;
 /// token, is repeated. A graph whose first dimension is free already is left alone.
 ///
 /// The limit: the batch must be a part of one axis of every value that depends on it, as all common
-/// exporters lay it out. Each node is held against shapes inferred at two batch sizes. Where a `Reshape`
-/// leaves it open in which axis of its result the batch is, what fits all nodes behind it is taken. What
-/// hides the batch elsewhere is refused, and so are the graph's outputs if they do not follow the batch.
+/// exporters lay it out. Each node is held against shapes inferred at two batch sizes, and must compute
+/// each sample's part of its result from that sample alone ([`rules`]). Where a `Reshape` leaves it open
+/// in which axis of its result the batch is, what fits all nodes behind it is taken. What hides the
+/// batch elsewhere or would mix samples is refused, and so are the graph's outputs if they do not follow
+/// the batch. Nodes that no output depends on go.
 ///
 /// # Errors
-/// When shapes cannot be inferred, or a node fixes the batch in another way; the graph is then
-/// unchanged.
+/// When shapes cannot be inferred, a node fixes the batch in another way, or it would mix the samples of
+/// a batch; the graph is then unchanged.
 pub fn free_batch(graph: &mut Graph) -> Result<(), GraphError> {
     let mut trail = Trail::new(graph.nodes.len());
     // What is told when no way fits is why the likeliest one does not.
@@ -51,6 +58,7 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
     let Some(old) = graph.inputs.iter().find_map(|i| first(&i.dims)) else {
         return Ok(());
     };
+    graph.prune();
     // A size that no fixed dimension is likely to be a multiple of.
     let new = old.saturating_mul(7);
     let (mut at_old, mut at_new) = (HashMap::new(), HashMap::new());
@@ -81,9 +89,14 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
     }
     let shapes = [infer::start(graph, &at_old)?, infer::start(graph, &at_new)?];
     let mut sizes = Sizes::new([old, new], shapes);
+    let first = Place { axis: 0, ahead: 1 };
+    for input in &graph.inputs {
+        if sizes.follows(&input.name) {
+            sizes.set_place(&input.name, first);
+        }
+    }
     let mut builder = Builder::new(graph);
     let nodes = std::mem::take(&mut builder.graph_mut().nodes);
-    let mut lost = None;
     for mut node in nodes {
         infer::step(builder.graph(), &node, &mut sizes.at_old)?;
         match node.op_type.as_str() {
@@ -94,38 +107,20 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
             _ => {}
         }
         sizes.learn_constants(builder.graph(), &node);
-        infer::step(builder.graph(), &node, &mut sizes.at_new).map_err(|e| {
-            node.error(format!(
-                "it fits only the batch size of the export, {old}; export the model for any (in PyTorch \
-                 dynamic_axes or dynamic_shapes): {e}"
-            ))
-        })?;
-        sizes.carry(&node);
-        if lost.is_none() && sizes.loses_batch(&node) {
-            lost = Some(format!("`{}` ({})", node.name, node.op_type));
-        }
+        advance(builder.graph(), &node, &mut sizes)?;
         builder.graph_mut().nodes.push(node);
     }
     for output in &mut graph.outputs {
         let before = sizes.at_old.dims(&output.name)?;
         let after = sizes.at_new.dims(&output.name)?;
-        let first = Place { axis: 0, ahead: 1 };
         let leads = before.first() == Some(&old) && after.first() == Some(&new);
         if !leads || sizes.place(&output.name) != Some(first) {
-            let lost = match lost {
-                Some(node) => format!(": the first whose result does not is {node}"),
-                None => {
-                    let makes = |n: &&Node| n.present_outputs().any(|o| o == output.name);
-                    let maker = graph.nodes.iter().find(makes);
-                    maker.map_or(String::new(), |n| {
-                        format!(", as `{}` ({}) gives it", n.name, n.op_type)
-                    })
-                }
-            };
+            let makes = |n: &&Node| n.present_outputs().any(|o| o == output.name);
+            let maker = graph.nodes.iter().find(makes);
+            let maker = maker.map_or(String::new(), |n| format!(", as {n} gives it"));
             return Err(GraphError::Unsupported(format!(
-                "the model is made for batches of {old} only; export it for any (in PyTorch dynamic_axes or \
-                 dynamic_shapes): output `{}` of dimensions {before:?} does not follow the batch \
-                 size{lost}",
+                "the model is made for batches of {old} only; {EXPORT}: output `{}` of dimensions \
+                 {before:?} does not follow the batch size{maker}",
                 output.name
             )));
         }
@@ -134,6 +129,31 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
         output.dims = Some(std::iter::once(free).chain(rest).collect());
     }
     graph.prune();
+    Ok(())
+}
+
+/// What the user can do.
+const EXPORT: &str = "export it for any (in PyTorch dynamic_axes or dynamic_shapes)";
+
+/// Takes note of what `node` gives at the other batch size, and of where the batch is in it.
+fn advance(graph: &Graph, node: &Node, sizes: &mut Sizes) -> Result<(), GraphError> {
+    let old = sizes.old;
+    infer::step(graph, node, &mut sizes.at_new).map_err(|e| {
+        node.error(format!(
+            "it fits only the batch size of the export, {old}; {EXPORT}: {e}"
+        ))
+    })?;
+    let place = rules::place(node, graph, sizes).map_err(|reason| {
+        node.error(format!(
+            "it may mix the samples of a batch: {reason}; the model is made for batches of {old} \
+             only, {EXPORT}"
+        ))
+    })?;
+    if let Some(place) = place {
+        for name in node.outputs.iter().take(rules::results(node)) {
+            sizes.set_place(name, place);
+        }
+    }
     Ok(())
 }
 
@@ -153,7 +173,8 @@ fn free_reshape(
     }
     let (before, _) = sizes.dims(data)?;
     let dims = sizes.at_old.dims(&output)?;
-    let from = sizes.place(data);
+    let own = sizes.place(data);
+    let from = own.or_else(|| sizes.grown(data).filter(|_| sizes.is_known(data)));
     let places = from.map_or(Vec::new(), |from| places(before, from, dims, sizes.old));
     let Some((from, &to)) = from.zip(trail.choose(&places)) else {
         return Err(node.error(format!(
@@ -172,7 +193,9 @@ fn free_reshape(
         node.inputs[1] = b.ints(&freed);
         node.attributes.remove("allowzero");
     }
-    sizes.set_ahead(output, to.ahead);
+    if own.is_some() {
+        sizes.set_place(&output, to);
+    }
     Ok(())
 }
 
@@ -209,9 +232,9 @@ fn free_concat(b: &mut Builder, node: &mut Node, sizes: &mut Sizes) -> Result<()
     let (before, after) = sizes.dims(&other)?;
     let rank = before.len();
     let along = node.int("axis", 0)?;
-    let leads = before.first() == Some(&sizes.old)
-        && after.first() == Some(&sizes.new)
-        && before[1..] == after[1..];
+    let leads = sizes.value(&other) == Value::Batched(Place { axis: 0, ahead: 1 })
+        && before.first() == Some(&sizes.old)
+        && after.first() == Some(&sizes.new);
     if sizes.old != 1 || !leads || along == 0 || along == -(rank as i64) {
         return Ok(());
     }
@@ -231,7 +254,7 @@ fn free_concat(b: &mut Builder, node: &mut Node, sizes: &mut Sizes) -> Result<()
         for node in &b.graph().nodes[from..] {
             sizes.learn_constants(b.graph(), node);
             infer::step(b.graph(), node, &mut sizes.at_old)?;
-            infer::step(b.graph(), node, &mut sizes.at_new)?;
+            advance(b.graph(), node, sizes)?;
         }
         node.inputs[index] = each;
     }

@@ -1,8 +1,9 @@
-//! The dimensions of a graph's values at two batch sizes.
+//! What is known of a graph's values at two batch sizes.
 
 use std::collections::HashMap;
 
 use crate::graph::{Graph, GraphError, Node, Shapes};
+use crate::onnx::Tensor;
 
 use super::places::Place;
 
@@ -12,8 +13,19 @@ pub(super) struct Sizes {
     pub new: usize,
     pub at_old: Shapes,
     pub at_new: Shapes,
-    /// Elements of the batch's axis that come before the batch in it, where there are any.
-    ahead: HashMap<String, usize>,
+    /// Where the batch is in the values that have a part for each sample.
+    places: HashMap<String, Place>,
+}
+
+/// What a value has to do with the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// It is the same for every sample and every batch size, as a weight.
+    Fixed,
+    /// It has a part for each sample, which lies there.
+    Batched(Place),
+    /// It depends on the batch size, as what was asked of a shape.
+    Varying,
 }
 
 impl Sizes {
@@ -23,7 +35,7 @@ impl Sizes {
             new,
             at_old,
             at_new,
-            ahead: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -35,6 +47,11 @@ impl Sizes {
     /// Whether a value's dimensions depend on the batch size.
     pub fn follows(&self, name: &str) -> bool {
         self.dims(name).is_ok_and(|(before, after)| before != after)
+    }
+
+    /// Whether a value follows from shapes and integers, at both batch sizes.
+    pub fn is_known(&self, name: &str) -> bool {
+        self.at_old.constant(name).is_some() && self.at_new.constant(name).is_some()
     }
 
     /// Integers that are known before the graph runs and are the same at any batch size.
@@ -55,16 +72,37 @@ impl Sizes {
         }
     }
 
-    /// Whether what a node reads grows with the batch and what it gives does not, sizes that it asks for
-    /// apart.
-    pub fn loses_batch(&self, node: &Node) -> bool {
-        let reads = node.present_inputs().any(|name| self.follows(name));
-        let gives = node.present_outputs().any(|name| self.follows(name));
-        reads && !gives && !matches!(node.op_type.as_str(), "Shape" | "Size")
+    /// What a value has to do with the batch.
+    pub fn value(&self, name: &str) -> Value {
+        if let Some(&place) = self.places.get(name) {
+            return Value::Batched(place);
+        }
+        let constants = (self.at_old.constant(name), self.at_new.constant(name));
+        if !self.follows(name) && constants.0 == constants.1 {
+            return Value::Fixed;
+        }
+        // As many equal numbers as there are samples, and nothing else.
+        match (constants, self.grown(name)) {
+            ((Some(before), Some(after)), Some(place))
+                if self.is_batch(name, place.axis) && is_uniform(before, after) =>
+            {
+                Value::Batched(place)
+            }
+            _ => Value::Varying,
+        }
     }
 
-    /// Where the batch is in a value: in the one axis that grows as it does.
+    /// Where the batch is in a value.
     pub fn place(&self, name: &str) -> Option<Place> {
+        self.places.get(name).copied()
+    }
+
+    pub fn set_place(&mut self, name: &str, place: Place) {
+        self.places.insert(name.to_owned(), place);
+    }
+
+    /// The one axis that grows as the batch does, taken to have nothing ahead of the batch.
+    pub fn grown(&self, name: &str) -> Option<Place> {
         let (before, after) = self.dims(name).ok()?;
         if before.len() != after.len() {
             return None;
@@ -74,27 +112,23 @@ impl Sizes {
             return None;
         };
         let [was, is] = [before[axis] as u128, after[axis] as u128];
-        let ahead = self.ahead.get(name).copied().unwrap_or(1);
-        (was * self.new as u128 == is * self.old as u128).then_some(Place { axis, ahead })
+        (was * self.new as u128 == is * self.old as u128).then_some(Place { axis, ahead: 1 })
     }
 
-    /// Takes note of what comes before the batch in its axis.
-    pub fn set_ahead(&mut self, name: String, ahead: usize) {
-        if ahead != 1 {
-            self.ahead.insert(name, ahead);
-        }
+    /// Whether an axis has an element for each sample.
+    pub fn is_batch(&self, name: &str, axis: usize) -> bool {
+        self.dims(name).is_ok_and(|(before, after)| {
+            before.get(axis) == Some(&self.old) && after.get(axis) == Some(&self.new)
+        })
     }
+}
 
-    /// Other nodes than `Reshape` leave the batch where it is in its axis.
-    pub fn carry(&mut self, node: &Node) {
-        if node.is("Reshape") {
-            return;
-        }
-        let read = node.present_inputs().find_map(|name| self.ahead.get(name));
-        if let Some(&ahead) = read {
-            for name in node.present_outputs() {
-                self.ahead.insert(name.to_owned(), ahead);
-            }
-        }
-    }
+/// Whether all elements of both tensors are one and the same.
+fn is_uniform(before: &Tensor, after: &Tensor) -> bool {
+    let size = before.dtype.size();
+    let Some(first) = before.data.get(..size) else {
+        return false;
+    };
+    let mut elements = before.data.chunks(size).chain(after.data.chunks(size));
+    before.dtype == after.dtype && elements.all(|e| e == first)
 }

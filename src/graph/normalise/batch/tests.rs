@@ -1,13 +1,15 @@
 //! Graphs that were made for one batch size, at others.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use super::super::normalise;
 use super::super::tests::graph;
+use super::super::{normalise, to_float32};
 use super::free_batch;
+use super::values::freed;
 use crate::graph::cases::{fixture, sizes};
-use crate::graph::{Dim, Graph, Node, infer_shapes};
-use crate::onnx::{Model, Tensor};
+use crate::graph::{Dim, Graph, Node, Value, infer_shapes};
+use crate::onnx::{DataType, Model, Tensor};
 
 fn reshaped(target: &[i64], nodes: Vec<Node>) -> Graph {
     let mut g = graph(21, &[1, 4, 3, 2], nodes);
@@ -30,7 +32,7 @@ fn a_model_of_fixed_batch_runs_at_any_batch_once_freed() {
         let mut g = reshaped(target, vec![node, back]);
         g.initializers
             .insert("u".to_owned(), Tensor::i64s(&[1, 4, 6]));
-        free_batch(&mut g).unwrap();
+        let g = freed(&g);
         for batch in [1, 5] {
             let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
             let shapes = infer_shapes(&g, &inputs).unwrap();
@@ -65,7 +67,7 @@ fn targets_that_are_computed_and_expansions_are_freed_and_class_tokens_repeated(
         .insert("token".to_owned(), Tensor::f32(&[1, 1, 6], &token));
     let places = Tensor::f32(&[1, 6, 6], &[0.5; 36]);
     g.initializers.insert("places".to_owned(), places);
-    free_batch(&mut g).unwrap();
+    let g = freed(&g);
     for batch in [1, 5] {
         let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
         let shapes = infer_shapes(&g, &inputs).unwrap();
@@ -84,13 +86,33 @@ fn shared_models_fixed_to_one_image_are_freed() {
         normalise(&mut g).unwrap();
         let dims = g.inputs[0].dims.as_mut().unwrap();
         dims[0] = Dim::Known(1);
-        free_batch(&mut g).unwrap();
+        let g = freed(&g);
         let input = g.inputs[0].name.clone();
         let dims = sizes(&expected["inputs"][&input]);
         let shapes = infer_shapes(&g, &HashMap::from([(input, dims)])).unwrap();
         let output = &g.outputs[0].name;
         let expected = sizes(&expected["values"][output][1]);
         assert_eq!(shapes.dims(output).unwrap(), expected, "{path}");
+    }
+}
+
+#[test]
+fn exporters_models_fixed_to_one_image_give_each_image_its_own_values_once_freed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/exporters");
+    let index = std::fs::read(folder.join("index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    for (name, entry) in index.as_object().unwrap() {
+        if !entry["refused"].is_null() {
+            continue;
+        }
+        let model = Model::open(&folder.join(format!("{name}.onnx"))).unwrap();
+        let mut g = Graph::from_model(&model).unwrap();
+        normalise(&mut g).unwrap();
+        to_float32(&mut g).unwrap();
+        let dims = [vec![1], sizes(&entry["sample"])].concat();
+        g.inputs[0] = Value::fixed(&g.inputs[0].name, DataType::Float, &dims);
+        eprintln!("{name}");
+        freed(&g);
     }
 }
 
@@ -133,7 +155,7 @@ fn a_batch_behind_the_words_is_freed_and_one_in_their_midst_refused() {
     let mut g = reshaped(&[4, 3, 2], nodes("whole"));
     g.initializers
         .insert("whole".to_owned(), Tensor::i64s(&[1, 24]));
-    free_batch(&mut g).unwrap();
+    let g = freed(&g);
     for batch in [1, 5] {
         let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
         let shapes = infer_shapes(&g, &inputs).unwrap();
@@ -169,7 +191,7 @@ fn a_batch_among_the_words_is_found_by_what_fits_behind_it() {
         .insert("apart".to_owned(), Tensor::i64s(&[4, 1, 5]));
     g.initializers
         .insert("w".to_owned(), Tensor::f32(&[6, 5], &[0.5; 30]));
-    free_batch(&mut g).unwrap();
+    let g = freed(&g);
     for batch in [1, 5] {
         let inputs = HashMap::from([("x".to_owned(), vec![batch, 4, 3, 2])]);
         let shapes = infer_shapes(&g, &inputs).unwrap();
