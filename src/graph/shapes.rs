@@ -1,6 +1,6 @@
 //! Element types and dimensions of every value of a graph, for fixed input dimensions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::onnx::{DataType, Tensor};
 
@@ -15,12 +15,14 @@ pub struct TensorInfo {
     pub dims: Vec<usize>,
 }
 
-/// What is known of every value of a graph: its type and dimensions, and for small integer values
-/// that depend on shapes alone (`Shape`–`Gather`–`Concat` paths) the value itself.
+/// What is known of every value of a graph: its type and dimensions, and for small values that depend
+/// on shapes and constants alone (`Shape`–`Gather`–`Concat` paths) the value itself.
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
     infos: HashMap<String, TensorInfo>,
     constants: HashMap<String, Tensor>,
+    /// Known floats that a float initializer, which may be trained, had a part in.
+    of_floats: HashSet<String>,
 }
 
 impl Shapes {
@@ -45,6 +47,17 @@ impl Shapes {
     /// The value itself, where it is known before the graph runs.
     pub fn constant(&self, value: &str) -> Option<&Tensor> {
         self.constants.get(value)
+    }
+
+    /// Whether a known value is float and came of float initializers: it changes where one of them is
+    /// trained.
+    pub fn is_of_floats(&self, value: &str) -> bool {
+        self.of_floats.contains(value)
+    }
+
+    /// Records that a known value is float and came of float initializers.
+    pub fn note_of_floats(&mut self, value: &str) {
+        self.of_floats.insert(value.to_owned());
     }
 
     /// Records the type and dimensions of a value.

@@ -1,5 +1,7 @@
 //! Values that are known before the graph runs: small tensors that follow from shapes and from
-//! integer constants. Float weights are never taken for such constants, so nothing trainable folds.
+//! constants. Few numbers in a float initializer may have a part in them, as the scales that the sizes
+//! of a `Resize` are computed with; a float that comes of it is known and still not folded away
+//! ([`Shapes::is_of_floats`](crate::graph::Shapes::is_of_floats)), for the initializer may be a weight.
 
 use bytes::Bytes;
 

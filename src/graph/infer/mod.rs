@@ -160,6 +160,10 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
     {
         return Err(node.error(format!("output dimensions {:?} are too large", bad.dims)));
     }
+    let of_floats = node.present_inputs().any(|name| {
+        let float = shapes.info(name).is_ok_and(|info| info.dtype.is_float());
+        float && (shapes.constant(name).is_none() || shapes.is_of_floats(name))
+    });
     let value = match (node.outputs.as_slice(), outputs.as_slice()) {
         ([_], [output, ..]) => known::evaluate(&op, output)?,
         _ => None,
@@ -170,6 +174,9 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
         }
     }
     if let (Some(value), Some(name)) = (value, node.output(0)) {
+        if of_floats && value.dtype.is_float() {
+            shapes.note_of_floats(name);
+        }
         shapes.insert_constant(name, value);
     }
     Ok(())
@@ -307,13 +314,17 @@ fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
 }
 
 /// Replaces every computed value that `shapes` knows by an initializer and drops what then serves
-/// nothing. The result holds for the input dimensions that `shapes` was inferred for.
+/// nothing, but for floats that came of float initializers: those may be trained. The result holds for
+/// the input dimensions that `shapes` was inferred for.
 pub fn fold_constants(graph: &mut Graph, shapes: &Shapes) {
     let initializers = &mut graph.initializers;
     graph.nodes.retain(|node| {
         let known: Option<Vec<_>> = node
             .present_outputs()
-            .map(|name| Some((name, shapes.constant(name)?)))
+            .map(|name| {
+                let constant = shapes.constant(name)?;
+                (!shapes.is_of_floats(name)).then_some((name, constant))
+            })
             .collect();
         match known {
             Some(values) if !values.is_empty() => {
