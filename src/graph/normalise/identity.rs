@@ -1,9 +1,12 @@
-//! Identity nodes go, and Dropout with them, whose inference form is the identity. A Dropout whose
-//! `training_mode` is set goes too: the original model's own dropout never runs in training here.
+//! Identity nodes go, and Dropout with them, whose inference form is the identity. A Dropout that drops
+//! at inference, too, because its `training_mode` is set, is refused: its model answers at random.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Graph, GraphError};
+use indexmap::IndexMap;
+
+use crate::graph::{Graph, GraphError, Node};
+use crate::onnx::Tensor;
 
 /// Graphs with control flow are left alone: their subgraphs read values by name.
 pub(super) fn remove(graph: &mut Graph) -> Result<(), GraphError> {
@@ -45,6 +48,12 @@ pub(super) fn remove(graph: &mut Graph) -> Result<(), GraphError> {
         let Some(from) = node.input(0).map(str::to_owned) else {
             return Err(node.error("input 0 is missing"));
         };
+        if node.is("Dropout") && drops(&node, &graph.initializers) {
+            return Err(node.error(
+                "it is in training mode (its input training_mode is not false); export the model for \
+                 inference",
+            ));
+        }
         if let Some(mask) = node.output(1).filter(|m| read.contains(*m)) {
             return Err(node.error(format!("its mask `{mask}` is used")));
         }
@@ -74,4 +83,16 @@ pub(super) fn remove(graph: &mut Graph) -> Result<(), GraphError> {
     }
     graph.nodes = kept;
     Ok(())
+}
+
+/// Whether a Dropout drops at inference: since opset 12 it does where an input says so, of a share of 0.5
+/// if no other is given.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Dropout.html>.
+fn drops(node: &Node, initializers: &IndexMap<String, Tensor>) -> bool {
+    let number = |index: usize| initializers.get(node.input(index)?);
+    let trains = match node.input(2) {
+        None => false,
+        Some(_) => number(2).and_then(Tensor::to_i64).as_deref() != Some(&[0]),
+    };
+    trains && number(1).and_then(Tensor::to_f32).as_deref() != Some(&[0.0])
 }

@@ -11,6 +11,8 @@ mod constants;
 mod identity;
 mod opset;
 mod precision;
+#[cfg(test)]
+mod raised;
 mod refuse;
 mod rewrite;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::weights::takes_batch_statistics;
 use crate::graph::{Attribute, Builder, Graph, GraphError, Node, infer};
 use crate::onnx::{DataType, Tensor};
 
@@ -292,11 +293,22 @@ fn batch_norm(
     (from, of_weights): (i64, bool),
     read: &HashSet<String>,
 ) -> Result<(), GraphError> {
-    let training = from >= 14 && node.int("training_mode", 0)? != 0;
+    let training = takes_batch_statistics(node, from);
+    // Of opsets before 9; onnxruntime refuses them since.
+    for name in ["spatial", "is_test"] {
+        if node.int(name, 1)? != 1 {
+            return Err(node.error(format!("it has {name}=0, which no opset since 9 knows")));
+        }
+        node.attributes.remove(name);
+    }
     if training && !of_weights {
-        return Err(
-            node.error("it is in training mode (training_mode=1); export the model for inference")
-        );
+        let why = match from {
+            14.. => "training_mode=1".to_owned(),
+            _ => format!("it has {} outputs", node.present_outputs().count()),
+        };
+        return Err(node.error(format!(
+            "it is in training mode ({why}); export the model for inference"
+        )));
     }
     node.attributes.remove("training_mode");
     if training {

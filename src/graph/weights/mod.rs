@@ -82,7 +82,7 @@ pub fn weights(graph: &Graph) -> Vec<Weight<'_>> {
         let works_on_data = reads(node, &data);
         let after_layer = reads(node, &behind);
         let mixes = mixes(node);
-        let mut places = places(node);
+        let mut places = places(node, graph.opset);
         if !works_on_data {
             if gives_no_floats(node) {
                 continue;
@@ -224,7 +224,7 @@ fn reads(node: &Node, values: &HashSet<&str>) -> bool {
 
 /// The inputs of an operator at which a constant is a weight: those of layers, normalisations and
 /// tables, and those of operators that mix what they read.
-fn places(node: &Node) -> Vec<usize> {
+fn places(node: &Node, opset: i64) -> Vec<usize> {
     if !node.domain.is_empty() {
         return Vec::new();
     }
@@ -235,7 +235,7 @@ fn places(node: &Node) -> Vec<usize> {
         "MatMul" => vec![0, 1],
         "LSTM" => vec![1, 2, 3, 7],
         "GRU" | "RNN" => vec![1, 2, 3],
-        "BatchNormalization" if standardises(node) => vec![0, 1, 2],
+        "BatchNormalization" if takes_batch_statistics(node, opset) => vec![0, 1, 2],
         "BatchNormalization"
         | "InstanceNormalization"
         | "LayerNormalization"
@@ -347,9 +347,14 @@ fn gives_no_floats(node: &Node) -> bool {
         || node.is("Cast") && !to().is_some_and(DataType::is_float)
 }
 
-/// Whether a BatchNormalization takes the statistics of what it reads.
-fn standardises(node: &Node) -> bool {
-    node.int("training_mode", 0).is_ok_and(|mode| mode != 0)
+/// Whether a BatchNormalization of an opset takes the statistics of what it reads: its attribute says so,
+/// or, before opset 14, that it has more outputs than one.
+/// Source: <https://onnx.ai/onnx/operators/text_diff_BatchNormalization_9_14.html>.
+pub(super) fn takes_batch_statistics(node: &Node, opset: i64) -> bool {
+    match opset {
+        14.. => node.int("training_mode", 0).is_ok_and(|mode| mode != 0),
+        _ => node.present_outputs().count() > 1,
+    }
 }
 
 /// The node whose output `node` adds the value `bias` to.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Graph, Node};
 
-use super::{Constant, reads, standardises};
+use super::{Constant, reads, takes_batch_statistics};
 
 /// Names of the constants that are running means and variances.
 ///
@@ -26,7 +26,7 @@ pub(super) fn names<'g>(
     // Values made of a root of a variance, without data.
     let mut roots: HashSet<&str> = HashSet::new();
     for node in &graph.nodes {
-        if node.is("BatchNormalization") && !standardises(node) {
+        if node.is("BatchNormalization") && !takes_batch_statistics(node, graph.opset) {
             let places = [3, 4].into_iter().filter_map(|place| node.input(place));
             found.extend(places.filter_map(|value| look.constant(value)));
         }
