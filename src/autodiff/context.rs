@@ -285,9 +285,14 @@ impl<'a, 'g> Context<'a, 'g> {
 
     /// `value` reshaped to `dims`.
     pub fn reshape(&mut self, value: &str, dims: &[usize]) -> String {
+        // A 0 in a target means "as it was" otherwise.
+        let attributes = match dims.contains(&0) {
+            true => vec![("allowzero", 1.into())],
+            false => vec![],
+        };
         let dims: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
         let shape = self.ints(&dims);
-        self.op("Reshape", &[value, &shape], vec![])
+        self.op("Reshape", &[value, &shape], attributes)
     }
 
     /// `value` with its axes permuted.

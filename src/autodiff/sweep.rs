@@ -105,17 +105,24 @@ pub fn gradients(
             node,
             index,
             output_gradients,
-            wants,
+            wants.clone(),
         );
         let contributions = (rule.backward)(&mut context).map_err(|refusal| match refusal {
             Refusal::Graph(e) => AutodiffError::Graph(e),
             Refusal::Unsupported(reason) => refused(reason),
         })?;
-        for (input, contribution) in node.inputs.iter().zip(contributions) {
-            if let Some(gradient) = contribution
-                && origin.contains_key(input)
-            {
-                pending.entry(input.clone()).or_default().push(gradient);
+        let mut contributions = contributions.into_iter();
+        for (index, (input, wanted)) in node.inputs.iter().zip(wants).enumerate() {
+            match contributions.next().flatten() {
+                Some(gradient) if wanted => {
+                    pending.entry(input.clone()).or_default().push(gradient);
+                }
+                None if wanted => {
+                    return Err(refused(format!(
+                        "its rule gives no gradient for input {index}"
+                    )));
+                }
+                _ => {}
             }
         }
     }

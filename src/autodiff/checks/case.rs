@@ -244,6 +244,24 @@ impl Case {
         self
     }
 
+    /// This case with one dimension of one of its inputs 0.
+    pub fn emptied(mut self, random: &mut Random) -> Self {
+        let mut tensors: Vec<&mut Tensor> = self
+            .inputs
+            .iter_mut()
+            .map(|(_, tensor)| tensor)
+            .filter(|tensor| !tensor.dims.is_empty())
+            .collect();
+        if !tensors.is_empty() {
+            let which = random.size(0, tensors.len() - 1);
+            let tensor = &mut tensors[which];
+            let axis = random.size(0, tensor.dims.len() - 1);
+            tensor.dims[axis] = 0;
+            tensor.data = Default::default();
+        }
+        self
+    }
+
     /// The error of differentiating, for a node that a rule refuses.
     pub fn refusal(&self) -> Result<String, String> {
         let graph = self.graph(DataType::Float)?;

@@ -3,6 +3,7 @@
 use super::case::Case;
 use super::random::Random;
 use crate::onnx::Tensor;
+use crate::runtime::testing::runtime;
 
 #[test]
 fn what_a_rule_does_not_cover_it_refuses_by_name() {
@@ -32,6 +33,12 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
         .sizes("kernel_shape", &[1, 1])
         .sizes("strides", &[3, 3])
         .with("auto_pad", "SAME_UPPER");
+    let cropped = |random: &mut Random, op: &str| {
+        let case = image(random, op).sizes("strides", &[5, 5]);
+        case.with("auto_pad", "SAME_UPPER")
+    };
+    let cropped_pool = cropped(random, "MaxPool").sizes("kernel_shape", &[1, 1]);
+    let cropped_conv = cropped(random, "Conv").trained(random.any(&[1, 2, 2, 2]));
     let columns = image(random, "MaxPool")
         .sizes("kernel_shape", &[2, 2])
         .with("storage_order", 1);
@@ -70,6 +77,8 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
         (read, "depends on its statistics"),
         (pool, "count_include_pad"),
         (skipping, "a stride beyond the kernel"),
+        (cropped_pool, "a stride beyond the kernel"),
+        (cropped_conv, "a stride beyond the kernel"),
         (columns, "storage_order"),
         (bounds, "trained bounds"),
         (exponent, "a trained exponent"),
@@ -150,4 +159,48 @@ fn hostile_attributes_and_constants_are_differentiated_or_refused_and_never_pani
         refused > 100 && passed > 100,
         "{refused} refused, {passed} passed"
     );
+}
+
+#[test]
+fn empty_values_are_differentiated_or_refused_and_never_panic() {
+    let random = &mut Random::new(6);
+    let (mut refused, mut passed, mut panics) = (0, 0, Vec::new());
+    for _ in 0..8 {
+        for family in super::FAMILIES {
+            for case in family(&mut Random::new(7)) {
+                let mut case = case.emptied(random);
+                if random.flip() {
+                    case = case.mutated(random, -1);
+                }
+                match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case.refusal())) {
+                    Ok(Ok(_)) => refused += 1,
+                    Ok(Err(_)) => passed += 1,
+                    Err(_) => panics.push(case.to_string()),
+                }
+            }
+        }
+    }
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert!(
+        refused > 100 && passed > 100,
+        "{refused} refused, {passed} passed"
+    );
+}
+
+#[test]
+fn slices_of_nothing_have_a_gradient_in_either_direction() {
+    let Some(runtime) = runtime() else { return };
+    let random = &mut Random::new(3);
+    for dims in [&[2, 0][..], &[0], &[3, 0, 2]] {
+        let axis = dims.iter().position(|&d| d == 0).unwrap() as i64;
+        for (start, end, step) in [(-1, i64::MIN, -1), (0, i64::MAX, 1), (5, 0, -2), (1, 7, 3)] {
+            let case = Case::new("Slice").trained(random.any(dims));
+            let case = case.ints(&[start]).ints(&[end]).ints(&[axis]).ints(&[step]);
+            case.check(&runtime).unwrap();
+        }
+    }
+    // And one of something that takes nothing of it.
+    let case = Case::new("Slice").trained(random.any(&[2, 4]));
+    let case = case.ints(&[0]).ints(&[0]).ints(&[1]);
+    case.check(&runtime).unwrap();
 }

@@ -56,6 +56,10 @@ fn slice_rule(c: &mut Context) -> Contributions {
     {
         return Err(c.node.error("starts, axes and steps do not fit").into());
     }
+    if x_dims.contains(&0) {
+        let zero = c.scalar(0.0);
+        return Ok(vec![Some(c.expand(&zero, &x_dims))]);
+    }
     let mut gradient = c.gradient()?;
     let mut dims = y_dims;
     let mut pads = vec![0i64; 2 * dims.len()];
@@ -173,6 +177,9 @@ fn pad(c: &mut Context) -> Contributions {
         if current[axis] > MAX_PLACES {
             return c.refuse(format!("padding {size} to {}", current[axis]));
         }
+        if size == 0 {
+            return c.refuse(format!("padding nothing in mode `{mode}`"));
+        }
         let place = |i: i64| match mode {
             "edge" => Some(i.clamp(0, size - 1)),
             "wrap" => Some(i.rem_euclid(size)),
@@ -186,7 +193,7 @@ fn pad(c: &mut Context) -> Contributions {
         let places: Option<Vec<i64>> = (0..current[axis] as i64)
             .map(|i| place(i - begin))
             .collect();
-        let Some(places) = places.filter(|_| size > 0) else {
+        let Some(places) = places else {
             return c.refuse(format!("mode `{mode}`"));
         };
         gradient = put_back(c, &gradient, &mut current, axis, &places, dims[axis]);
