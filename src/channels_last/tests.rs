@@ -278,6 +278,67 @@ fn windows_of_every_kind() {
 }
 
 #[test]
+fn automatic_pads_of_any_stride_give_what_onnxruntimes_own_operator_gives() {
+    let Some(runtime) = runtime() else { return };
+    let mut rewritten = 0;
+    for op in ["Conv", "MaxPool"] {
+        for mode in ["SAME_UPPER", "SAME_LOWER", "VALID"] {
+            for (kernel, stride, size) in [
+                (1, 2, 8),
+                (1, 3, 9),
+                (1, 3, 10),
+                (1, 4, 8),
+                (2, 4, 8),
+                (2, 5, 10),
+                (3, 2, 9),
+                (3, 5, 11),
+                (3, 6, 6),
+            ] {
+                // As many channels as onnxruntime has kernels of its own for.
+                let mut net = Net::new(&[2, 16, size, size]);
+                let values = net.numbers(256 * kernel * kernel);
+                net.constant("w", Tensor::f32(&[16, 16, kernel, kernel], &values));
+                let inputs: &[&str] = if op == "Conv" { &["x", "w"] } else { &["x"] };
+                let node = net.op("y", op, inputs);
+                *node = node
+                    .clone()
+                    .with("kernel_shape", vec![kernel as i64; 2])
+                    .with("strides", vec![stride as i64; 2])
+                    .with("auto_pad", mode);
+                let mut plain = net.graph.clone();
+                let shapes = infer_shapes(&plain, &HashMap::new()).unwrap();
+                let dims = shapes.dims("y").unwrap();
+                plain.outputs = vec![Value::fixed("y", DataType::Float, dims)];
+                let mut kernels = plain.clone();
+                channels_last(&mut kernels).unwrap();
+                rewritten += kernels.nodes.iter().filter(|n| n.domain == DOMAIN).count();
+                let dims = [2, 16, size, size];
+                let x = net.numbers(dims.iter().product());
+                let x: Array = ArrayD::from_shape_vec(IxDyn(&dims), x).unwrap().into();
+                let [a, b] = [plain, kernels].map(|graph| {
+                    let options = SessionOptions {
+                        threads: 1,
+                        kernels: true,
+                        ..SessionOptions::default()
+                    };
+                    let model = encode(&graph.to_model(usize::MAX).0).unwrap();
+                    let mut session = Session::new(&runtime, &model, &[], &options).unwrap();
+                    let y = session.run(&[("x", &x)]).unwrap();
+                    y[0].as_f32().unwrap().clone()
+                });
+                let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs());
+                let off = off.fold(0.0, f32::max);
+                assert!(
+                    a.shape() == b.shape() && off < 1e-4,
+                    "{op} {kernel} {stride} {size} {mode}: {off}"
+                );
+            }
+        }
+    }
+    assert!(rewritten > 15, "{rewritten}");
+}
+
+#[test]
 fn pools_and_hard_swish_stay_channels_last() {
     let Some(runtime) = runtime() else { return };
     for (pads, ceil) in [(vec![1, 1, 1, 1], 0), (vec![0, 1, 1, 0], 1)] {

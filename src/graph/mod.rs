@@ -35,7 +35,7 @@ pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable, to_float32};
 pub use shapes::{Shapes, TensorInfo};
 pub use weights::{Weight, output_features, reaching, weights};
-pub use window::{Window, WindowError, to_i64};
+pub use window::{Window, WindowError, sizes, to_i64};
 pub use work::macs;
 
 /// One dimension of a declared shape.

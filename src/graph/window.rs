@@ -38,7 +38,10 @@ impl Window {
     /// axis, from `x_dims` to `y_dims`.
     ///
     /// # Errors
-    /// When something is empty, an attribute is negative or not known, or ranks do not fit.
+    /// When something is empty, an attribute is negative or not known, a stride or dilation is 0, or ranks
+    /// do not fit; and where SAME_… leaves out more than one row along an axis, because its stride goes
+    /// beyond the kernel: which rows then depends on the operator and the runtime (onnxruntime begins a
+    /// Conv elsewhere than a pool).
     pub fn of(
         node: &Node,
         kernel: &[usize],
@@ -55,17 +58,8 @@ impl Window {
                 .error("ranks of input, kernel and output do not fit")
                 .into());
         }
-        let list = |name: &str, length: usize, default: usize| -> Result<Vec<usize>, WindowError> {
-            match node.ints(name)? {
-                None => Ok(vec![default; length]),
-                Some(v) if v.len() == length && v.iter().all(|&i| i >= 0) => {
-                    Ok(v.iter().map(|&i| i as usize).collect())
-                }
-                Some(v) => Err(WindowError::Uncovered(format!("{name} = {v:?}"))),
-            }
-        };
-        let strides = list("strides", axes, 1)?;
-        let dilations = list("dilations", axes, 1)?;
+        let strides = sizes(node, "strides", axes, 1)?;
+        let dilations = sizes(node, "dilations", axes, 1)?;
         // How far the windows reach over the padded input.
         let mut reaches = Vec::with_capacity(axes);
         for a in 0..axes {
@@ -81,9 +75,13 @@ impl Window {
         }
         let reach = |a: usize| reaches[a];
         let mut pads = match node.string("auto_pad", "NOTSET")? {
-            "NOTSET" | "" => list("pads", 2 * axes, 0)?,
+            "NOTSET" | "" => sizes(node, "pads", 2 * axes, 0)?,
             "VALID" => vec![0; 2 * axes],
             mode @ ("SAME_UPPER" | "SAME_LOWER") => {
+                let left_out = |a: usize| x_dims[a + 2].saturating_sub(reach(a));
+                if (0..axes).any(|a| left_out(a) > 1) {
+                    return refuse(format!("auto_pad = {mode} with a stride beyond the kernel"));
+                }
                 let total = |a: usize| reach(a).saturating_sub(x_dims[a + 2]);
                 let small = |a: usize| total(a) / 2;
                 let large = |a: usize| total(a) - small(a);
@@ -171,6 +169,29 @@ impl Window {
     pub fn is_unpadded(&self) -> bool {
         self.pads.iter().all(|&p| p == 0)
     }
+}
+
+/// An attribute of `count` sizes of `least` or more, all `least` when absent.
+///
+/// # Errors
+/// When it is of another type, or its numbers are not so many or not so large.
+pub fn sizes(
+    node: &Node,
+    name: &str,
+    count: usize,
+    least: usize,
+) -> Result<Vec<usize>, WindowError> {
+    let Some(values) = node.ints(name)? else {
+        return Ok(vec![least; count]);
+    };
+    let sizes: Vec<usize> = values
+        .iter()
+        .filter_map(|&v| usize::try_from(v).ok().filter(|&v| v >= least))
+        .collect();
+    if sizes.len() != count || values.len() != count {
+        return Err(WindowError::Uncovered(format!("{name} = {values:?}")));
+    }
+    Ok(sizes)
 }
 
 /// Sizes as attributes have them.

@@ -10,7 +10,7 @@ use super::conv_weight::weight_gradient;
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Conv",
     since: 1,
-    limits: "",
+    limits: "auto_pad = SAME_… that leaves out more than one row, its stride being beyond the kernel",
     backward: conv,
 }];
 

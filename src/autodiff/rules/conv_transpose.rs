@@ -1,6 +1,6 @@
 //! Transposed convolution.
 
-use crate::graph::to_i64;
+use crate::graph::{sizes, to_i64};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
@@ -69,16 +69,9 @@ impl Spread {
             return c.refuse("an empty input, kernel or output");
         }
         let axes = w.len() - 2;
-        let list = |name: &str, length: usize, default: usize| match c.node.ints(name)? {
-            None => Ok(vec![default; length]),
-            Some(v) if v.len() == length && v.iter().all(|&i| i >= 0) => {
-                Ok(v.iter().map(|&i| i as usize).collect())
-            }
-            Some(v) => c.refuse(format!("{name} = {v:?}")),
-        };
-        let strides = list("strides", axes, 1)?;
-        let dilations = list("dilations", axes, 1)?;
-        let extra = list("output_padding", axes, 0)?;
+        let strides = sizes(c.node, "strides", axes, 1)?;
+        let dilations = sizes(c.node, "dilations", axes, 1)?;
+        let extra = sizes(c.node, "output_padding", axes, 0)?;
         if extra.iter().zip(&strides).any(|(e, s)| e >= s) {
             return c.refuse(format!(
                 "output_padding = {extra:?} with strides {strides:?}"
@@ -101,7 +94,7 @@ impl Spread {
         let mode = c.node.string("auto_pad", "NOTSET")?;
         let shaped = c.node.ints("output_shape")?.is_some_and(|s| !s.is_empty());
         let pads = match mode {
-            "NOTSET" | "" if !shaped => list("pads", 2 * axes, 0)?,
+            "NOTSET" | "" if !shaped => sizes(c.node, "pads", 2 * axes, 0)?,
             "VALID" if !shaped => vec![0; 2 * axes],
             "NOTSET" | "" | "VALID" | "SAME_UPPER" | "SAME_LOWER" => {
                 let mut pads = vec![0; 2 * axes];

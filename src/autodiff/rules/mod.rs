@@ -132,7 +132,7 @@ Every rule is compared with finite differences in onnxruntime and with PyTorch's
         for a in ADAPTED.iter().filter(|a| a.always() && !ruled(a.op_type)) {
             writeln!(table, "| {} | {} |", link(a.op_type), a.change).unwrap();
         }
-        let dropout = "goes, as at inference; its mask must be unused";
+        let dropout = "goes, as at inference; its mask must be unused, and a training_mode that is not false is refused";
         writeln!(table, "| {} | {dropout} |", link("Dropout")).unwrap();
         table
     }

@@ -1,6 +1,6 @@
 //! Pooling.
 
-use crate::graph::Window;
+use crate::graph::{Window, to_i64};
 use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
@@ -14,7 +14,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "MaxPool",
         since: 1,
-        limits: "storage_order = 1",
+        limits: "storage_order = 1; auto_pad = SAME_… with a stride beyond the kernel (one row that it leaves \
+                 out is fine for the kernels)",
         backward: max_pool,
     },
     Rule {
@@ -48,17 +49,16 @@ fn max_pool(c: &mut Context) -> Contributions {
     let dims = c.input_dims(0)?;
     let dy = c.gradient()?;
     let y_dims = c.output_dims()?;
-    if c.has_kernels() && dims.len() == 4 && c.node.output(1).is_none() {
-        let kernel = c.node.ints("kernel_shape")?.unwrap_or_default().to_vec();
-        let sizes: Vec<usize> = kernel.iter().map(|&k| k.max(0) as usize).collect();
-        let window = Window::of(c.node, &sizes, &dims, &y_dims)?;
-        if window.is_ordinary() {
-            let mut attributes = window.kernel_attributes(&y_dims[2..]);
-            attributes.push(("kernel_shape", kernel.into()));
-            let dx = c.kernel("MaxPoolGradient", &[c.input(0)?, &dy], 1, attributes);
-            return Ok(dx.into_iter().map(Some).collect());
-        }
+    let kernel = kernel_shape(c)?;
+    let window = Window::of(c.node, &kernel, &dims, &y_dims)?;
+    let covered = c.has_kernels() && window.is_ordinary();
+    if covered && dims.len() == 4 && c.node.output(1).is_none() {
+        let mut attributes = window.kernel_attributes(&y_dims[2..]);
+        attributes.push(("kernel_shape", to_i64(&kernel).into()));
+        let dx = c.kernel("MaxPoolGradient", &[c.input(0)?, &dy], 1, attributes);
+        return Ok(dx.into_iter().map(Some).collect());
     }
+    reaches_all(c, &window)?;
     let total: usize = dims.iter().product();
     let outputs: usize = y_dims.iter().product();
     let indices = c.add_output(1);
@@ -81,10 +81,7 @@ fn max_pool(c: &mut Context) -> Contributions {
 fn average_pool(c: &mut Context) -> Contributions {
     let x_dims = c.input_dims(0)?;
     let y_dims = c.output_dims()?;
-    let kernel: Vec<usize> = match c.node.ints("kernel_shape")? {
-        Some(k) => k.iter().map(|&k| k.max(0) as usize).collect(),
-        None => return c.refuse("no kernel_shape"),
-    };
+    let kernel = kernel_shape(c)?;
     let window = Window::of(c.node, &kernel, &x_dims, &y_dims)?;
     let channels = x_dims[1];
     let volume = element_count(&kernel).filter(|&v| v > 0);
@@ -103,11 +100,7 @@ fn average_pool(c: &mut Context) -> Contributions {
     if include_pad && window.overhangs {
         return c.refuse("count_include_pad with a window that hangs over the padding (ceil_mode)");
     }
-    // Runtimes do not agree on the sign of the pads then; in every other use SAME reaches all rows.
-    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
-    if same && window.unreached.iter().any(|&r| r > 0) {
-        return c.refuse("auto_pad = SAME_… with a stride beyond the kernel");
-    }
+    reaches_all(c, &window)?;
     let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
         true => None,
         false => Some(window_counts(&window, &kernel, &x_dims, &y_dims)),
@@ -131,6 +124,24 @@ fn average_pool(c: &mut Context) -> Contributions {
         &[&share, &ones],
         attributes,
     ))])
+}
+
+/// The attribute `kernel_shape`.
+fn kernel_shape(c: &Context) -> Result<Vec<usize>, Refusal> {
+    match c.node.ints("kernel_shape")? {
+        Some(k) => Ok(k.iter().map(|&k| k.max(0) as usize).collect()),
+        None => c.refuse("no kernel_shape"),
+    }
+}
+
+/// Refuses automatic pads that leave rows out: most pools of onnxruntime do not run then, for the pads
+/// would be negative.
+fn reaches_all(c: &Context, window: &Window) -> Result<(), Refusal> {
+    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
+    match same && window.unreached.iter().any(|&r| r > 0) {
+        true => c.refuse("auto_pad = SAME_… with a stride beyond the kernel"),
+        false => Ok(()),
+    }
 }
 
 /// For each output position: how many elements of its window lie inside the input.

@@ -3,7 +3,7 @@
 //! Every size is computed in 128 bits: a dimension or attribute is below 2⁶³, and no formula here
 //! multiplies more than two of them, so nothing can overflow.
 
-use crate::graph::{GraphError, TensorInfo};
+use crate::graph::{GraphError, TensorInfo, WindowError, sizes};
 use crate::onnx::DataType;
 
 use super::op::{Inferred, Op};
@@ -53,19 +53,13 @@ impl Window {
         };
         let pads = match op.node.ints("pads")? {
             Some(pads) if auto == AutoPad::Explicit => {
-                let sizes: Vec<usize> = pads
-                    .iter()
-                    .filter_map(|&p| usize::try_from(p).ok())
-                    .collect();
-                if sizes.len() != 2 * spatial || pads.len() != sizes.len() {
+                let Ok(pads) = sizes(op.node, "pads", 2 * spatial, 0) else {
                     return Err(op.error(format!(
                         "pads {pads:?} are not {} numbers of zero or more",
                         2 * spatial
                     )));
-                }
-                (0..spatial)
-                    .map(|i| (sizes[i], sizes[i + spatial]))
-                    .collect()
+                };
+                (0..spatial).map(|i| (pads[i], pads[i + spatial])).collect()
             }
             _ => vec![(0, 0); spatial],
         };
@@ -116,19 +110,12 @@ impl Window {
 
 /// An attribute of `count` numbers above zero; all ones when absent.
 fn positive(op: &Op, name: &str, count: usize) -> Result<Vec<usize>, GraphError> {
-    let Some(values) = op.node.ints(name)? else {
-        return Ok(vec![1; count]);
-    };
-    let sizes: Vec<usize> = values
-        .iter()
-        .filter_map(|&v| usize::try_from(v).ok().filter(|&v| v > 0))
-        .collect();
-    if sizes.len() != count || values.len() != count {
-        return Err(op.error(format!(
-            "{name} {values:?} are not {count} numbers above zero"
-        )));
-    }
-    Ok(sizes)
+    sizes(op.node, name, count, 1).map_err(|error| match error {
+        WindowError::Uncovered(given) => {
+            op.error(format!("{given} are not {count} numbers above zero"))
+        }
+        WindowError::Graph(error) => error,
+    })
 }
 
 /// Input and weight of a convolution, with its groups.

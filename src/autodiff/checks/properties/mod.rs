@@ -18,14 +18,23 @@ const CASES: u32 = 48;
 /// Holds every case of `strategy` against finite differences.
 fn hold(strategy: impl Strategy<Value = Case>) {
     let Some(runtime) = runtime() else { return };
+    hold_with(strategy, |case| case.check(&runtime));
+}
+
+/// Holds every value of `strategy` against `check`.
+fn hold_with<T: std::fmt::Debug>(
+    strategy: impl Strategy<Value = T>,
+    check: impl FnMut(T) -> Result<(), String>,
+) {
     let config = Config {
         cases: CASES,
         failure_persistence: None,
         ..Config::default()
     };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let result = TestRunner::new_with_rng(config, rng).run(&strategy, |case| {
-        case.check(&runtime).map_err(TestCaseError::fail)
+    let check = std::cell::RefCell::new(check);
+    let result = TestRunner::new_with_rng(config, rng).run(&strategy, |value| {
+        (check.borrow_mut())(value).map_err(TestCaseError::fail)
     });
     if let Err(error) = result {
         panic!("{error}");

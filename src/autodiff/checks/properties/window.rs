@@ -4,10 +4,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{hold, random};
+use super::{hold, hold_with, random};
 use crate::autodiff::checks::case::Case;
+use crate::autodiff::checks::conv::left_out;
 use crate::autodiff::checks::random::Random;
 use crate::autodiff::checks::resize::{POSITIONS, ROUNDINGS, scaled, sized};
+use crate::runtime::testing::runtime;
 
 /// A window along one axis, and how much larger than it the input is.
 #[derive(Clone, Debug)]
@@ -87,6 +89,43 @@ fn convolutions_of_any_window_agree_with_finite_differences() {
             attributes(case, &window)
         }),
     );
+}
+
+#[test]
+fn automatic_pads_of_any_stride_agree_with_finite_differences_or_are_refused() {
+    let along = (1..=3usize, 1..=6usize, 0..=5usize);
+    let ops = select(vec!["Conv", "MaxPool", "AveragePool"]);
+    let modes = select(vec!["SAME_UPPER", "SAME_LOWER", "VALID"]);
+    let strategy = (vec(along, 1..=2), ops, modes, 1..=2usize, random());
+    let Some(runtime) = runtime() else { return };
+    let mut covered = 0;
+    hold_with(strategy, |(axes, op, mode, channels, seed)| {
+        let random = &mut Random::new(seed);
+        let size = |&(k, _, slack): &(usize, usize, usize)| k + slack;
+        let x = [vec![1, channels], axes.iter().map(size).collect()].concat();
+        let kernel: Vec<usize> = axes.iter().map(|a| a.0).collect();
+        let strides: Vec<usize> = axes.iter().map(|a| a.1).collect();
+        let mut case = Case::new(op).trained(random.distinct(&x));
+        if op == "Conv" {
+            let w = [vec![2, channels], kernel.clone()].concat();
+            case = case.trained(random.any(&w));
+        }
+        let case = case.with("auto_pad", mode).sizes("strides", &strides);
+        let case = case.sizes("kernel_shape", &kernel);
+        let most = axes.iter().map(|a| left_out(size(a), a.0, a.1)).max();
+        // onnxruntime's pools do not run where a row is left out, and are refused.
+        let runs = mode == "VALID" || most <= Some(if op == "Conv" { 1 } else { 0 });
+        if runs {
+            covered += 1;
+            return case.check(&runtime);
+        }
+        let message = case.refusal()?;
+        match message.contains("`node`") && message.contains("a stride beyond the kernel") {
+            true => Ok(()),
+            false => Err(message),
+        }
+    });
+    assert!(covered > 10, "{covered}");
 }
 
 #[test]
