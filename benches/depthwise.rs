@@ -44,7 +44,8 @@ const LAYERS: &[[usize; 4]] = &[
 
 struct Rayon;
 
-impl Parallel for Rayon {
+// SAFETY: rayon's iterators have each number once and return when all are done.
+unsafe impl Parallel for Rayon {
     fn threads(&self) -> usize {
         rayon::current_num_threads()
     }

@@ -109,7 +109,8 @@ impl Task<'_> {
     }
 }
 
-impl Parallel for Pool<'_> {
+// SAFETY: the counter gives each number once, and `run` waits for all helpers.
+unsafe impl Parallel for Pool<'_> {
     fn threads(&self) -> usize {
         self.threads
     }

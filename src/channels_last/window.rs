@@ -21,11 +21,14 @@ pub(super) fn of(
         return Ok(None);
     }
     let group = node.int("group", 1)?;
-    let Some(mut attributes) = attributes(node, &x.dims, &w.dims[2..], &y.dims)? else {
-        return Ok(None);
-    };
-    attributes.insert("group".to_owned(), group.into());
-    Ok((group > 0).then_some(attributes))
+    let kernel = &w.dims[2..];
+    let window = covered(Window::of(node, kernel, &x.dims, &y.dims))?;
+    let window = window.filter(|w| group > 0 && w.is_ordinary(kernel, &x.dims));
+    Ok(window.map(|window| {
+        let mut attributes = attributes(&window, &y.dims);
+        attributes.insert("group".to_owned(), group.into());
+        attributes
+    }))
 }
 
 /// As [`of`], for the kernels' `MaxPool`.
@@ -43,25 +46,26 @@ pub(super) fn of_pool(
     if x.dims.len() != 4 || x.dtype != DataType::Float || sizes.len() != 2 {
         return Ok(None);
     }
-    let Some(mut attributes) = attributes(node, &x.dims, &sizes, &y.dims)? else {
-        return Ok(None);
-    };
-    attributes.insert("kernel_shape".to_owned(), kernel.into());
-    Ok(Some(attributes))
+    let window = covered(Window::of(node, &sizes, &x.dims, &y.dims))?;
+    let window = window.filter(|w| w.is_ordinary_pool(&sizes, &x.dims));
+    Ok(window.map(|window| {
+        let mut attributes = attributes(&window, &y.dims);
+        attributes.insert("kernel_shape".to_owned(), kernel.into());
+        attributes
+    }))
 }
 
-/// What both have; `None` for a window that the kernels do not cover.
-fn attributes(
-    node: &Node,
-    x: &[usize],
-    kernel: &[usize],
-    y: &[usize],
-) -> Result<Option<BTreeMap<String, Attribute>>, GraphError> {
-    let window = match Window::of(node, kernel, x, y) {
-        Ok(window) if window.is_ordinary() => window,
-        Ok(_) | Err(WindowError::Uncovered(_)) => return Ok(None),
-        Err(WindowError::Graph(e)) => return Err(e),
-    };
+/// `None` for a window of a kind that no one here works with.
+fn covered(window: Result<Window, WindowError>) -> Result<Option<Window>, GraphError> {
+    match window {
+        Ok(window) => Ok(Some(window)),
+        Err(WindowError::Uncovered(_)) => Ok(None),
+        Err(WindowError::Graph(e)) => Err(e),
+    }
+}
+
+/// What both have.
+fn attributes(window: &Window, y: &[usize]) -> BTreeMap<String, Attribute> {
     let attributes = window.kernel_attributes(&y[2..]).into_iter();
-    Ok(Some(attributes.map(|(n, v)| (n.to_owned(), v)).collect()))
+    attributes.map(|(n, v)| (n.to_owned(), v)).collect()
 }

@@ -1,5 +1,7 @@
 //! The sliding window of convolutions and pools.
 
+use crate::onnx::element_count;
+
 use super::{Attribute, GraphError, Node};
 
 /// Why a node has no [`Window`].
@@ -147,11 +149,31 @@ impl Window {
         self.strides.iter().all(|&s| s == 1)
     }
 
-    /// Whether strides and dilations are positive and, as the pads, no larger than any real model's,
-    /// so that arithmetic with them cannot overflow.
-    pub fn is_ordinary(&self) -> bool {
-        let mut steps = self.strides.iter().chain(&self.dilations);
-        steps.all(|n| (1..=1 << 30).contains(n)) && self.pads.iter().all(|&n| n <= 1 << 30)
+    /// Whether a map of `x_dims` with its padding, and every step of the window, are of the size of the
+    /// map or of the kernel: kernels that copy padding and walk all taps then take no more than a small
+    /// multiple of their tensors' memory. `kernel` is that of [`Window::of`].
+    ///
+    /// What real networks have is: padding is there for the kernel, and dilations keep to the map.
+    pub fn is_ordinary(&self, kernel: &[usize], x_dims: &[usize]) -> bool {
+        let axes = kernel.len();
+        x_dims.len() == axes + 2
+            && (0..axes).all(|a| {
+                let x = x_dims[a + 2];
+                let limit = x.max(kernel[a]).saturating_add(1).saturating_mul(2);
+                let padded = x.saturating_add(self.pads[a]);
+                (1..=limit).contains(&self.strides[a])
+                    && (1..=limit).contains(&self.dilations[a])
+                    && padded.saturating_add(self.pads[a + axes]) <= limit
+            })
+    }
+
+    /// As [`Window::is_ordinary`], for a pool, whose kernel has no weights that could justify its size
+    /// and no more taps than a float counts exactly.
+    pub fn is_ordinary_pool(&self, kernel: &[usize], x_dims: &[usize]) -> bool {
+        let mut sides = kernel.iter().zip(x_dims.iter().skip(2));
+        self.is_ordinary(kernel, x_dims)
+            && sides.all(|(&k, &x)| k <= x.saturating_add(1).saturating_mul(2))
+            && element_count(kernel).is_some_and(|taps| taps <= 1 << f32::MANTISSA_DIGITS)
     }
 
     /// Attributes of the kernels' operators with this window over two axes (see

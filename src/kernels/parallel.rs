@@ -1,7 +1,12 @@
 //! Who runs the pieces of a kernel.
 
 /// Runs independent pieces of work, on the threads of whoever owns them.
-pub trait Parallel {
+///
+/// # Safety
+/// [`Parallel::run`] must call each piece at most once, and none after it has returned or panicked:
+/// every piece writes a part of the output that it takes to be its own.
+#[allow(unsafe_code)]
+pub unsafe trait Parallel {
     /// Number of threads, at least 1.
     fn threads(&self) -> usize;
 
@@ -13,7 +18,9 @@ pub trait Parallel {
 #[derive(Clone, Copy, Debug)]
 pub struct Serial;
 
-impl Parallel for Serial {
+// SAFETY: a range has each number once.
+#[allow(unsafe_code)]
+unsafe impl Parallel for Serial {
     fn threads(&self) -> usize {
         1
     }

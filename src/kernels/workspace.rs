@@ -20,7 +20,8 @@ pub(super) struct Aligned {
 impl Aligned {
     /// `len` zeros.
     pub(super) fn new(len: usize) -> Self {
-        let buffer = vec![0.0; len + LINE];
+        let mut buffer = Vec::new();
+        grow(&mut buffer, len);
         Aligned {
             start: line_start(&buffer),
             buffer,
@@ -37,6 +38,21 @@ impl Aligned {
     }
 }
 
+/// Makes room for `len` floats from any float of the first cache line on.
+///
+/// # Panics
+/// When there is no memory for them. To run out of it in the usual way would end the process.
+fn grow(buffer: &mut Vec<f32>, len: usize) {
+    let wanted = len.saturating_add(LINE);
+    let more = wanted.saturating_sub(buffer.len());
+    if let Err(error) = buffer.try_reserve_exact(more) {
+        panic!("{wanted} floats of memory are not to be had: {error}");
+    }
+    if more > 0 {
+        buffer.resize(wanted, 0.0);
+    }
+}
+
 /// The first float that begins a cache line.
 fn line_start(buffer: &[f32]) -> usize {
     let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>());
@@ -49,9 +65,7 @@ fn line_start(buffer: &[f32]) -> usize {
 /// more than some kernels. A call inside `work` gets memory of its own, which stays too.
 pub(super) fn with<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len + LINE {
-        buffer.resize(len + LINE, 0.0);
-    }
+    grow(&mut buffer, len);
     let start = line_start(&buffer);
     let result = work(&mut buffer[start..start + len]);
     BUFFERS.with_borrow_mut(|buffers| buffers.push(buffer));

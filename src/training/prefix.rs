@@ -56,7 +56,7 @@ fn conv_shape(node: &Node, shapes: &Shapes) -> Option<ConvShape> {
     let window = Window::of(node, &w[2..], &x, &y).ok()?;
     let group = usize::try_from(node.int("group", 1).ok()?).ok()?;
     let pair = |list: &[usize]| [list[0], list[1]];
-    window.is_ordinary().then(|| ConvShape {
+    window.is_ordinary(&w[2..], &x).then(|| ConvShape {
         batch: x[0],
         input: [x[2], x[3]],
         in_channels: x[1],

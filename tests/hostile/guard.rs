@@ -87,7 +87,12 @@ pub enum Outcome<T> {
 }
 
 /// Runs `work`; a panic, too much time or too much memory is a failure.
-pub fn guarded<T>(label: &str, mut work: impl FnMut() -> T) -> Outcome<T> {
+pub fn guarded<T>(label: &str, work: impl FnMut() -> T) -> Outcome<T> {
+    guarded_within(label, BYTES, work)
+}
+
+/// As [`guarded`], with the bytes that may be held at once.
+pub fn guarded_within<T>(label: &str, bytes: isize, mut work: impl FnMut() -> T) -> Outcome<T> {
     LABEL.with(|l| label.clone_into(&mut l.borrow_mut()));
     if std::env::var_os("FTSURGERY_HOSTILE_VERBOSE").is_some() {
         // The last line tells which case ended the process.
@@ -114,7 +119,7 @@ pub fn guarded<T>(label: &str, mut work: impl FnMut() -> T) -> Outcome<T> {
     let held = PEAK.get() - before;
     if time > limit {
         Outcome::Failed(format!("it takes {time:?}"))
-    } else if held > BYTES {
+    } else if held > bytes {
         Outcome::Failed(format!("it holds {} MiB", held >> 20))
     } else {
         Outcome::Done(value)

@@ -152,6 +152,52 @@ pub fn plain() -> ModelProto {
     n.finish(&x)
 }
 
+/// A 3 × 3 convolution of 16 channels whose dilations and pads are `size`; opset 17.
+pub fn dilated(size: i64) -> ModelProto {
+    window(1, |n, x| {
+        let far = [("dilations", ints(&[size; 2])), ("pads", ints(&[size; 4]))];
+        n.op("wide", "Conv", &[x, "wide.w"], &far)
+    })
+}
+
+/// As [`dilated`], channel by channel.
+pub fn dilated_depthwise(size: i64) -> ModelProto {
+    window(16, |n, x| {
+        let far = [
+            ("dilations", ints(&[size; 2])),
+            ("pads", ints(&[size; 4])),
+            ("group", 16.into()),
+        ];
+        n.op("wide", "Conv", &[x, "wide.w"], &far)
+    })
+}
+
+/// A pool over all of a map with `size` rows and columns of padding around it; opset 17.
+pub fn padded_pool(size: i64) -> ModelProto {
+    window(1, |n, x| {
+        let whole = [
+            ("kernel_shape", ints(&[8 + 2 * size; 2])),
+            ("pads", ints(&[size; 4])),
+        ];
+        n.op("wide", "MaxPool", &[x], &whole)
+    })
+}
+
+/// A pointwise convolution, what `wide` makes of its map, and a classifier.
+fn window(group: usize, wide: impl FnOnce(&mut Net, &str) -> String) -> ModelProto {
+    let mut n = Net::new(17, image(free()));
+    n.weight("stem.w", &[16, 3, 1, 1]);
+    n.weight("wide.w", &[16, 16 / group, 3, 3]);
+    n.weight("fc.w", &[16, 3]);
+    n.weight("fc.b", &[3]);
+    let x = n.op("stem", "Conv", &["image", "stem.w"], &[]);
+    let x = wide(&mut n, &x);
+    let x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
+    let x = n.op("flat", "Flatten", &[&x], &[]);
+    let x = n.op("fc", "Gemm", &[&x, "fc.w", "fc.b"], &[]);
+    n.finish(&x)
+}
+
 /// Depthwise and strided convolutions, a residual, squeeze and excitation, an averaging pool with
 /// pads, a target computed from shapes; opset 13.
 pub fn residual() -> ModelProto {

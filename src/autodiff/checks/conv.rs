@@ -100,6 +100,11 @@ fn transposed_cases(random: &mut Random) -> Vec<Case> {
     cases.push(conv_transpose(random, [2, 4, 4, 2], &[3], &[3]).sizes("strides", &[2]));
     cases.push(conv_transpose(random, [1, 3, 3, 3], &[2, 3], &[2, 2]));
     cases.push(conv_transpose(random, [1, 2, 4, 2], &[2, 1, 2], &[2, 2, 1]));
+    for channels in [[2, 3, 2, 1], [1, 4, 2, 2]] {
+        let case = conv_transpose(random, channels, &[3, 2], &[2, 3]);
+        let case = case.sizes("dilations", &[11, 9]);
+        cases.push(case.sizes("pads", &[6, 9, 6, 8]));
+    }
     cases
 }
 
@@ -159,6 +164,12 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
     for channels in [[1, 2, 2, 1], [1, 2, 2, 2]] {
         let case = conv(random, channels, &[3, 3], &[2, 2], false);
         cases.push(case.sizes("pads", &[3, 2, 2, 3]));
+    }
+    // Pads out of proportion to the map: taps meet a few positions, or padding alone.
+    for channels in [[2, 2, 4, 1], [2, 4, 2, 2], [1, 3, 3, 3]] {
+        let case = conv(random, channels, &[3, 3], &[3, 2], true);
+        let case = case.sizes("strides", &[1, 2]).sizes("dilations", &[9, 7]);
+        cases.push(case.sizes("pads", &[9, 7, 9, 7]));
     }
     cases.extend(transposed_cases(random));
     cases

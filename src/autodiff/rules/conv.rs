@@ -30,7 +30,7 @@ fn conv(c: &mut Context) -> Contributions {
     };
     let window = Window::of(c.node, &w_dims[2..], &x_dims, &y_dims)?;
     let dy = c.gradient()?;
-    if c.has_kernels() && w_dims.len() == 4 && window.is_ordinary() {
+    if c.has_kernels() && w_dims.len() == 4 && window.is_ordinary(&w_dims[2..], &x_dims) {
         return kernels(c, &dy, &window, group);
     }
     let dx = match c.wants(0) {

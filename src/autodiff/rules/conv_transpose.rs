@@ -4,6 +4,7 @@ use crate::graph::{sizes, to_i64};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
+use super::correlation::Correlation;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "ConvTranspose",
@@ -139,6 +140,20 @@ impl Spread {
     /// one matrix product for each tap t.
     fn weight_gradient(&self, c: &mut Context, dy: &str) -> Result<String, Refusal> {
         let axes = self.strides.len();
+        let whole = |a: usize| self.y[a + 2].saturating_add(self.pads[a] + self.pads[a + axes]);
+        let whole: Vec<usize> = (0..axes).map(whole).collect();
+        if Correlation::pays(&self.w[2..], &self.y[2..], &whole) {
+            let correlation = Correlation {
+                a: (c.input(0)?, &self.x),
+                b: (dy, &self.y),
+                w: &self.w,
+                group: self.group,
+                strides: &self.strides,
+                dilations: &self.dilations,
+                pads: &self.pads[..axes],
+            };
+            return Ok(correlation.write(c));
+        }
         let rank = axes + 2;
         let (batch, channels, positions) =
             (self.x[0], self.x[1], self.x[2..].iter().product::<usize>());

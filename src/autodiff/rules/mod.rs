@@ -9,6 +9,7 @@ mod arithmetic;
 mod conv;
 mod conv_transpose;
 mod conv_weight;
+mod correlation;
 mod einsum;
 mod indexing;
 mod layout;

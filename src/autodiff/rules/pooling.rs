@@ -22,7 +22,8 @@ pub(super) const RULES: &[Rule] = &[
         op_type: "AveragePool",
         since: 1,
         limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
-                 auto_pad = SAME_… with a stride beyond the kernel; maps of 2²⁶ window elements or more",
+                 auto_pad = SAME_… with a stride beyond the kernel; a kernel more than twice the map; \
+                 maps of 2²⁶ window elements or more",
         backward: average_pool,
     },
     Rule {
@@ -51,7 +52,7 @@ fn max_pool(c: &mut Context) -> Contributions {
     let y_dims = c.output_dims()?;
     let kernel = kernel_shape(c)?;
     let window = Window::of(c.node, &kernel, &dims, &y_dims)?;
-    let covered = c.has_kernels() && window.is_ordinary();
+    let covered = c.has_kernels() && window.is_ordinary_pool(&kernel, &dims);
     if covered && dims.len() == 4 && c.node.output(1).is_none() {
         let mut attributes = window.kernel_attributes(&y_dims[2..]);
         attributes.push(("kernel_shape", to_i64(&kernel).into()));
@@ -92,7 +93,10 @@ fn average_pool(c: &mut Context) -> Contributions {
             work.is_some_and(|n| n <= MAX_WORK)
         })
     };
-    let Some(volume) = volume.filter(fits) else {
+    // The kernel of ones is to be no larger than a small multiple of the map.
+    let mut sides = kernel.iter().zip(&x_dims[2..]);
+    let small = sides.all(|(&k, &x)| k <= x.saturating_add(1).saturating_mul(2));
+    let Some(volume) = volume.filter(fits).filter(|_| small) else {
         return c.refuse(format!("a window of {kernel:?} over {x_dims:?}"));
     };
     let dy = c.gradient()?;

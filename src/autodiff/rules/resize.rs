@@ -1,20 +1,23 @@
 //! Resizing by interpolation.
 
 use crate::graph::Attribute;
-use crate::onnx::Tensor;
+use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
 
 /// Elements beyond which the matrix of one axis is refused: its making starts here.
 const MAX_MATRIX: usize = 1 << 26;
+/// Elements that such a matrix may have in any case, and for every element of the input.
+const SMALL_MATRIX: usize = 1 << 20;
+const PER_ELEMENT: usize = 16;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Resize",
     since: 10,
     limits: "computed scales or sizes; tf_crop_and_resize; a keep_aspect_ratio_policy other than \
              stretch; a scale other than 1 that changes no size; an axis whose input and output \
-             sizes multiply to more than 2²⁶",
+             sizes multiply to more than 2²⁶, or than 16 times the input's elements and 2²⁰",
     backward: resize,
 }];
 
@@ -95,7 +98,10 @@ fn matrix(
     if size == count {
         return c.refuse("a scale other than 1 that leaves a size as it is");
     }
-    let fits = |n: Option<usize>| n.is_some_and(|n| n <= MAX_MATRIX);
+    let elements = element_count(&c.input_dims(0)?).unwrap_or(usize::MAX);
+    let most = elements.saturating_mul(PER_ELEMENT);
+    let most = most.clamp(SMALL_MATRIX, MAX_MATRIX);
+    let fits = |n: Option<usize>| n.is_some_and(|n| n <= most);
     if !fits(size.checked_mul(size)) || !fits(size.checked_mul(count)) {
         return c.refuse(format!("resizing {size} to {count}"));
     }

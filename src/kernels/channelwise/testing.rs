@@ -33,7 +33,9 @@ impl Numbers {
 /// Pieces on as many fresh threads, whatever their order.
 pub(super) struct Threads(pub(super) usize);
 
-impl Parallel for Threads {
+// SAFETY: each thread has numbers of its own, and the scope ends after all of them.
+#[allow(unsafe_code)]
+unsafe impl Parallel for Threads {
     fn threads(&self) -> usize {
         self.0
     }

@@ -13,10 +13,13 @@ pub(super) fn sum_shares(shares: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Adds pixels of as many channels as `to` has floats to it. Nobody else uses it meanwhile.
+/// Adds pixels of as many channels as `to` has floats to it.
+///
+/// # Safety
+/// Nobody else uses `to` meanwhile.
 #[allow(unsafe_code)]
 #[inline(always)]
-pub(super) fn add_pixels<S: Simd>(simd: S, pixels: &[f32], to: Shared) {
+pub(super) unsafe fn add_pixels<S: Simd>(simd: S, pixels: &[f32], to: Shared) {
     /// Vectors whose sums do not wait for each other.
     const TOGETHER: usize = 4;
     let channels = to.len();
@@ -47,7 +50,7 @@ pub(super) fn add_pixels<S: Simd>(simd: S, pixels: &[f32], to: Shared) {
         for (v, sum) in sums.into_iter().enumerate() {
             let lanes = Lanes::of(width, v, S::F32_LANES);
             let to = to.wrapping_add(v * S::F32_LANES);
-            // SAFETY: `lanes` keeps to `width`.
+            // SAFETY: `lanes` keeps to `width`, and the caller promises that nobody else uses it.
             unsafe { store(simd, to, lanes, simd.add_f32s(sum, load(simd, to, lanes))) };
         }
     }

@@ -87,8 +87,12 @@ impl Writer<'_> {
     }
 
     /// Stores a tile's rows at `writes`, channels `channel..channel + width`.
+    ///
+    /// # Safety
+    /// Nobody else uses those elements of the map meanwhile.
+    #[allow(unsafe_code)]
     #[inline(always)]
-    pub(super) fn store<S: Simd, const MR: usize, const NV: usize>(
+    pub(super) unsafe fn store<S: Simd, const MR: usize, const NV: usize>(
         &self,
         simd: S,
         tile: &Tile<S, MR, NV>,
@@ -96,15 +100,21 @@ impl Writer<'_> {
         channel: usize,
         width: usize,
     ) {
-        if width == NV * S::F32_LANES {
-            self.store_lanes::<S, MR, NV, true>(simd, tile, writes, channel, width)
-        } else {
-            self.store_lanes::<S, MR, NV, false>(simd, tile, writes, channel, width)
+        // SAFETY: the caller's promise.
+        unsafe {
+            if width == NV * S::F32_LANES {
+                self.store_lanes::<S, MR, NV, true>(simd, tile, writes, channel, width)
+            } else {
+                self.store_lanes::<S, MR, NV, false>(simd, tile, writes, channel, width)
+            }
         }
     }
 
+    /// # Safety
+    /// As [`Self::store`].
+    #[allow(unsafe_code)]
     #[inline(always)]
-    fn store_lanes<S: Simd, const MR: usize, const NV: usize, const FULL: bool>(
+    unsafe fn store_lanes<S: Simd, const MR: usize, const NV: usize, const FULL: bool>(
         &self,
         simd: S,
         tile: &Tile<S, MR, NV>,
@@ -117,7 +127,10 @@ impl Writer<'_> {
             if i >= writes.len() {
                 break;
             }
-            self.store_row::<S, NV, FULL>(simd, *sums, bias, writes[i] + channel, width);
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.store_row::<S, NV, FULL>(simd, *sums, bias, writes[i] + channel, width);
+            }
         }
     }
 
@@ -143,9 +156,12 @@ impl Writer<'_> {
     }
 
     /// Stores `width` sums at `start`, of as many as `NV` vectors have if `FULL`.
+    ///
+    /// # Safety
+    /// As [`Self::store`].
     #[allow(unsafe_code)]
     #[inline(always)]
-    pub(super) fn store_row<S: Simd, const NV: usize, const FULL: bool>(
+    pub(super) unsafe fn store_row<S: Simd, const NV: usize, const FULL: bool>(
         &self,
         simd: S,
         sums: [S::f32s; NV],
@@ -159,8 +175,7 @@ impl Writer<'_> {
             let lanes = lanes::<S, FULL>(width, v);
             let value = simd.add_f32s(sums[v], bias[v]);
             let value = self.finish.value(simd, value, start + offset, lanes);
-            // SAFETY: `at` checked the `width` elements, which no other piece writes: pieces
-            // differ in rows, which have different offsets, or in channels.
+            // SAFETY: `at` checked the `width` elements, which the caller promises nobody else uses.
             unsafe { store(simd, to.wrapping_add(offset), lanes, value) };
         }
     }

@@ -89,7 +89,8 @@ impl Job<'_> {
 
     /// Lines of a block: whole images where they are small.
     fn block_lines(&self) -> usize {
-        let lines = (BLOCK_PIXELS / self.lines()[1].max(1)).max(1);
+        let [all, columns] = self.lines();
+        let lines = (BLOCK_PIXELS / columns.max(1)).clamp(1, all.max(1));
         let image = self.shape.output[0].max(1);
         match lines > image && !self.layout.flat {
             true => lines / image * image,
@@ -156,7 +157,10 @@ impl<'a> Piece<'a> {
         let [mut line, end] = [self.split, self.split + 1].map(|at| at * lines / job.splits);
         let block_lines = job.block_lines();
         for panel in self.panels.clone() {
-            self.sums(panel).fill(0.0);
+            // SAFETY: one panel at a time.
+            #[allow(unsafe_code)]
+            let sums = unsafe { self.sums(panel) };
+            sums.fill(0.0);
         }
         let bias_sums = self.bias_sums();
         let mut runs = Vec::with_capacity(block_lines);
@@ -168,12 +172,18 @@ impl<'a> Piece<'a> {
             if let Some(bias) = &bias_sums {
                 let channels = job.shape.out_channels;
                 let dy = &job.dy[pixels.start * channels..pixels.end * channels];
-                add_pixels(simd, dy, *bias);
+                #[allow(unsafe_code)]
+                // SAFETY: `bias_sums` gives this piece's own part.
+                unsafe {
+                    add_pixels(simd, dy, *bias);
+                }
             }
             let tall = self.tall(simd, &block, &pixels, tall_copy);
             for panel in self.panels.clone() {
                 let [_, _, width] = layout.panel(panel);
-                let sums = self.sums(panel);
+                // SAFETY: one panel at a time.
+                #[allow(unsafe_code)]
+                let sums = unsafe { self.sums(panel) };
                 if width <= S::F32_LANES {
                     self.place_runs(&block, &pixels, S::F32_LANES, &mut runs);
                     let wide = self.wide::<S, 1>(simd, panel, &block, &pixels, wide_copy);
@@ -189,16 +199,17 @@ impl<'a> Piece<'a> {
     }
 
     /// This split's sums of a panel of this piece: `[taps, tall, lanes]`.
-    fn sums(&self, panel: usize) -> &'a mut [f32] {
+    ///
+    /// # Safety
+    /// No other result of this for the same panel is alive.
+    #[allow(unsafe_code)]
+    unsafe fn sums(&self, panel: usize) -> &'a mut [f32] {
         let layout = self.job.layout;
         let [_, _, width] = layout.panel(panel);
         let start = self.split * layout.sums_len() + layout.panel_start(panel);
         let len = layout.taps[0] * layout.taps[1] * layout.tall * layout.lanes_of(width);
-        // SAFETY: one piece computes this split's sums of this panel, one panel at a time.
-        #[allow(unsafe_code)]
-        unsafe {
-            self.job.sums.part(start..start + len)
-        }
+        // SAFETY: one piece computes this split's sums of this panel, and has them once.
+        unsafe { self.job.sums.part(start..start + len) }
     }
 
     /// The bias sums, where this piece makes them.

@@ -281,7 +281,10 @@ impl Piece<'_> {
                     // SAFETY: `to` was cut to MR · NV vectors.
                     unsafe { save(simd, &result, to.as_mut_ptr()) };
                 } else {
-                    writer.store(simd, &result, writes, channel, panel.width);
+                    // SAFETY: pieces differ in rows, which have different offsets, or in channels.
+                    unsafe {
+                        writer.store(simd, &result, writes, channel, panel.width);
+                    }
                 }
             }
         }

@@ -171,7 +171,9 @@ fn shapes() -> Vec<ConvShape> {
 /// Two threads, whatever the machine has.
 pub(super) struct Pair;
 
-impl Parallel for Pair {
+// SAFETY: even and odd numbers, each once, and the scope ends after both threads.
+#[allow(unsafe_code)]
+unsafe impl Parallel for Pair {
     fn threads(&self) -> usize {
         2
     }

@@ -9,7 +9,7 @@ mod outer;
 #[cfg(test)]
 mod tests;
 
-use super::shape::expect;
+use super::shape::{expect, product};
 use super::{KernelError, Parallel, workspace};
 use crate::kernels::shared::Shared;
 use pulp::{Arch, Simd};
@@ -75,9 +75,9 @@ pub fn gemm(
         width,
         transposed,
     } = shape;
-    expect("A", a.len(), rows * depth)?;
-    expect("B", b.len(), depth * width)?;
-    expect("Y", y.len(), rows * width)?;
+    expect("A", a.len(), product([rows, depth]))?;
+    expect("B", b.len(), product([depth, width]))?;
+    expect("Y", y.len(), product([rows, width]))?;
     if let Some(bias) = bias {
         expect("the bias", bias.len(), width)?;
     }
@@ -141,9 +141,9 @@ pub fn gemm_weight_gradient(
     db: &mut [f32],
     parallel: &dyn Parallel,
 ) -> Result<(), KernelError> {
-    expect("A", a.len(), rows * depth)?;
-    expect("dY", dy.len(), rows * width)?;
-    expect("dB", db.len(), depth * width)?;
+    expect("A", a.len(), product([rows, depth]))?;
+    expect("dY", dy.len(), product([rows, width]))?;
+    expect("dB", db.len(), product([depth, width]))?;
     if rows == 0 {
         db.fill(0.0);
     }

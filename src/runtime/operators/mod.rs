@@ -3,6 +3,7 @@
 mod conv;
 mod elementwise;
 mod gemm;
+mod guard;
 mod pool;
 
 use std::sync::RwLock;
@@ -142,7 +143,7 @@ impl Operator for Custom {
     }
 
     fn create_kernel<'a>(&self, info: &KernelContext<'a>) -> ort::Result<Self::Kernel<'a>> {
-        (self.create)(info, self.threads)
+        guard::create(info, |info| (self.create)(info, self.threads))
     }
 }
 
@@ -152,15 +153,28 @@ struct Threads<'a> {
     threads: usize,
 }
 
-impl Parallel for Threads<'_> {
+// SAFETY: onnxruntime's loop hands out each number once and returns when all are done, and what fails
+// is not begun anew.
+#[allow(unsafe_code)]
+unsafe impl Parallel for Threads<'_> {
     fn threads(&self) -> usize {
         self.threads
     }
 
+    /// # Panics
+    /// When a piece does, or onnxruntime's threads fail: in front of [`guard`].
     fn run(&self, pieces: usize, piece: &(dyn Fn(usize) + Sync)) {
-        let parallel = self.threads > 1 && pieces > 1;
-        if !parallel || self.context.par_for(pieces, pieces, piece).is_err() {
-            (0..pieces).for_each(piece);
+        if self.threads <= 1 || pieces <= 1 {
+            return (0..pieces).for_each(piece);
+        }
+        let caught = guard::Caught::default();
+        let ran = self
+            .context
+            .par_for(pieces, pieces, |index| caught.catch(|| piece(index)));
+        caught.resume();
+        if let Err(error) = ran {
+            // Some pieces may have run, and none may run twice.
+            panic!("onnxruntime's threads failed: {error}");
         }
     }
 }

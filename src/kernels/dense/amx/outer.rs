@@ -109,14 +109,18 @@ pub(in super::super) fn weight_gradient(
 }
 
 /// [`add_pixels`], on this processor's vectors.
-struct AddPixels<'a>(&'a [f32], Shared<'a>);
+struct AddPixels<'a>(&'a [f32], &'a mut [f32]);
 
 impl WithSimd for AddPixels<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        add_pixels(simd, self.0, self.1);
+        #[allow(unsafe_code)]
+        // SAFETY: the slice is borrowed for this alone.
+        unsafe {
+            add_pixels(simd, self.0, Shared::new(self.1));
+        }
     }
 }
 
@@ -152,7 +156,7 @@ impl Job<'_> {
             for first in pixels.clone().step_by(block_pixels) {
                 let end = (first + block_pixels).min(pixels.end);
                 let dy = &self.dy[first * out_channels..end * out_channels];
-                Arch::new().dispatch(AddPixels(dy, Shared::new(bias)));
+                Arch::new().dispatch(AddPixels(dy, &mut *bias));
             }
         }
         // SAFETY: nothing suits where AMX is not available.

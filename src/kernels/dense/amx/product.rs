@@ -267,6 +267,9 @@ fn store<S: Simd, const NV: usize, const FULL: bool>(
             // SAFETY: vectors of 16 lanes, of which a row has two.
             *value = unsafe { load(simd, sums.as_ptr().add(v * LINES), Lanes::All) };
         }
-        writer.store_row::<S, NV, FULL>(simd, row, bias, write + channel, width);
+        // SAFETY: pieces differ in rows, which have different offsets, or in channels.
+        unsafe {
+            writer.store_row::<S, NV, FULL>(simd, row, bias, write + channel, width);
+        }
     }
 }
