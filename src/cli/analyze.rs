@@ -67,7 +67,7 @@ pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
         features: args.features.clone(),
         image_size: args.image_size,
     };
-    let model = Model::open(&args.model)?;
+    let model = Model::open_outline(&args.model)?;
     let analysis = Analysis::of(&model, &options)?;
     for warning in &analysis.warnings {
         context.note(&format!("warning: {warning}"));

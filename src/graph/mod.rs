@@ -17,7 +17,7 @@ mod weights;
 mod window;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -25,7 +25,7 @@ use crate::onnx::messages::{
     DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TensorType,
     TypeProto, TypeValue, ValueInfoProto,
 };
-use crate::onnx::{DataType, Model, OnnxError, Tensor};
+use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
 
 pub use build::Builder;
 pub use einsum::Einsum;
@@ -96,16 +96,65 @@ pub struct Graph {
     pub initializers: IndexMap<String, Tensor>,
 }
 
+/// onnxruntime's interface ends a name at its first NUL, so that another could be meant.
+fn refuse_nul(graph: &GraphProto) -> Result<(), GraphError> {
+    let values = graph.input.iter().chain(&graph.output);
+    let names = values
+        .filter_map(|v| v.name.as_ref())
+        .chain(graph.initializer.iter().filter_map(|t| t.name.as_ref()))
+        .chain(graph.node.iter().flat_map(|n| {
+            let ends = n.input.iter().chain(&n.output);
+            ends.chain(&n.name)
+        }));
+    match names.into_iter().find(|name| name.contains('\0')) {
+        None => Ok(()),
+        Some(name) => Err(GraphError::Unsupported(format!(
+            "the name `{}` holds a NUL character, at which onnxruntime would end it",
+            name.escape_debug()
+        ))),
+    }
+}
+
+/// The values that nodes of a graph or of its inner graphs read, and its outputs.
+fn read_values(graph: &GraphProto) -> HashSet<&str> {
+    let mut read = HashSet::new();
+    let mut open = vec![graph];
+    while let Some(graph) = open.pop() {
+        let outputs = graph.output.iter().filter_map(|o| o.name.as_deref());
+        read.extend(outputs);
+        for node in &graph.node {
+            read.extend(node.input.iter().map(String::as_str));
+            for attribute in &node.attribute {
+                open.extend(attribute.g.as_deref());
+                open.extend(&attribute.graphs);
+            }
+        }
+    }
+    read
+}
+
 impl Graph {
-    /// The main graph of a model: indexed, checked, in topological order.
+    /// The main graph of a model: indexed, checked, in topological order. Initializers in external
+    /// data that nothing reads are left out, and their data alone.
     ///
     /// # Errors
-    /// When values are undefined or defined twice, nodes form a cycle, or a tensor is malformed.
+    /// When values are undefined or defined twice, nodes form a cycle, a tensor is malformed, or a name
+    /// has a character that onnxruntime does not take.
     pub fn from_model(model: &Model) -> Result<Self, GraphError> {
         let proto = model.graph();
+        refuse_nul(proto)?;
         let mut initializers = IndexMap::new();
+        let mut unread = HashSet::new();
+        let mut read = None;
         for tensor in &proto.initializer {
             let name = tensor.name.clone().unwrap_or_default();
+            if is_external(tensor) {
+                let read = read.get_or_insert_with(|| read_values(proto));
+                if !read.contains(name.as_str()) {
+                    unread.insert(name);
+                    continue;
+                }
+            }
             if initializers
                 .insert(name.clone(), model.tensor(tensor)?)
                 .is_some()
@@ -126,7 +175,10 @@ impl Graph {
         let inputs = proto
             .input
             .iter()
-            .filter(|i| !initializers.contains_key(i.name.as_deref().unwrap_or("")))
+            .filter(|i| {
+                let name = i.name.as_deref().unwrap_or("");
+                !initializers.contains_key(name) && !unread.contains(name)
+            })
             .map(value_from_proto)
             .collect::<Result<_, _>>()?;
         let outputs = proto

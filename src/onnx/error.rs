@@ -1,5 +1,6 @@
 //! Errors of the file format.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 /// What can go wrong while reading or writing ONNX files.
@@ -13,6 +14,18 @@ pub enum OnnxError {
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+    },
+    /// What is to be read is a folder, a pipe or a device.
+    #[error("cannot read {path}: not a regular file")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file is no longer what was read of it.
+    #[error("{path} has been changed since it was read; nothing more is made of it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// A file cannot be written.
     #[error("cannot write {path}")]
@@ -72,13 +85,53 @@ pub enum OnnxError {
 impl OnnxError {
     /// Whether the user's input, rather than this machine, is at fault.
     pub fn is_bad_input(&self) -> bool {
-        !matches!(self, OnnxError::Write { .. })
+        match self {
+            OnnxError::Write { .. } => false,
+            OnnxError::Read { source, .. } => is_wrong_path(source),
+            _ => true,
+        }
     }
 
     pub(crate) fn tensor(tensor: &str, reason: impl Into<String>) -> Self {
         OnnxError::Tensor {
             tensor: tensor.to_owned(),
             reason: reason.into(),
+        }
+    }
+}
+
+/// Whether the path is at fault where reading fails, rather than disk, memory or open files.
+fn is_wrong_path(error: &io::Error) -> bool {
+    let links_in_a_circle = cfg!(target_os = "linux") && error.raw_os_error() == Some(40);
+    let kinds = matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+    );
+    kinds || links_in_a_circle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_fails_to_read_is_not_the_users_fault() {
+        let read = |source| OnnxError::Read {
+            path: "model.onnx".into(),
+            source,
+        };
+        assert!(read(ErrorKind::NotFound.into()).is_bad_input());
+        assert!(read(ErrorKind::PermissionDenied.into()).is_bad_input());
+        assert!(!read(ErrorKind::OutOfMemory.into()).is_bad_input());
+        #[cfg(unix)]
+        for code in [5, 24] {
+            // EIO, EMFILE
+            assert!(!read(io::Error::from_raw_os_error(code)).is_bad_input());
         }
     }
 }

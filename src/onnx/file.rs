@@ -1,46 +1,70 @@
-//! Reading models from mapped files, and writing them.
+//! Reading models, and writing them.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use memmap2::Mmap;
 use prost::Message;
 
+use super::external::Externals;
+use super::functions;
 use super::messages::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
-use super::tensor::{Tensor, declaration, is_external};
-use super::unknown::find_unknown_field;
+use super::source::{Source, Stamp};
+use super::tensor::{Tensor, is_external};
+use super::wire::Survey;
 use super::{OnnxError, write_atomic};
 
 /// Protobuf's limit for one message.
 const MAX_ENCODED: usize = i32::MAX as usize;
 
-/// A model as it stands in its file. Weight data borrows from the mapped file.
+/// A model as it stands in its file. Weight data borrows from a private copy of it.
 #[derive(Debug)]
 pub struct Model {
     /// The decoded messages.
     pub proto: ModelProto,
     path: PathBuf,
     file: Bytes,
-    external: Mutex<HashMap<PathBuf, Bytes>>,
-    /// The mapped file, from which the weights of changed copies are borrowed too.
+    /// What the file was when it was read, and what was read, if the model comes from one.
+    read: Option<(Stamp, Bytes)>,
+    /// The first field of the file that the schema does not know: its message and number.
+    unknown: Option<(&'static str, u64)>,
+    externals: Arc<Externals>,
+    /// The mapped copy, from which the weights of changed copies are borrowed too.
     map: Option<Arc<Mmap>>,
 }
 
 impl Model {
-    /// Maps and decodes the file at `path`. Weights are not copied.
+    /// Reads and decodes the file at `path`.
     ///
-    /// The file must not be changed by others while the model is in use.
+    /// What is read is a copy: in memory, or where it is large in a nameless temporary file which is
+    /// mapped, so that it takes no memory that the system could not have back. Nothing that happens
+    /// to the file later changes the model, see [`Model::ensure_unchanged`].
     ///
     /// # Errors
     /// When the file cannot be read, is no ONNX model, or has no graph.
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
-        let (file, map) = map(path)?;
+        let source = Source::open(path)?;
+        ensure_encodable(&source, path)?;
+        let copied = source.copy(0..source.len())?;
         Ok(Model {
-            map,
-            ..Self::decode(file, path)?
+            map: copied.map,
+            read: Some((source.stamp(), copied.bytes.clone())),
+            ..Self::decode(copied.bytes, path)?
+        })
+    }
+
+    /// As [`Model::open`], for who looks at names, shapes and small constants alone: the data of
+    /// tensors of 64 KiB and more is not read, and is zero.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_outline(path: &Path) -> Result<Self, OnnxError> {
+        let source = Source::open(path)?;
+        ensure_encodable(&source, path)?;
+        Ok(Model {
+            externals: Arc::new(Externals::outline()),
+            ..Self::decode(source.outline()?, path)?
         })
     }
 
@@ -56,15 +80,32 @@ impl Model {
         if file.is_empty() {
             return Err(fail("the file is empty".into()));
         }
+        let survey = Survey::of(&file);
+        if survey.crowded {
+            return Err(fail(format!(
+                "its {} bytes hold so many small messages that decoding them would take many times \
+                 the memory",
+                file.len()
+            )));
+        }
         let proto = ModelProto::decode(file.clone()).map_err(|e| fail(e.to_string()))?;
         if proto.graph.as_ref().is_none_or(|g| g.node.is_empty()) {
             return Err(fail("it holds no graph with nodes".into()));
+        }
+        if !functions::stay_few(&proto) {
+            return Err(fail(format!(
+                "its functions call one another in a circle, or so often that they come to more \
+                 than {} nodes",
+                functions::MOST_NODES
+            )));
         }
         Ok(Model {
             proto,
             path: path.to_owned(),
             file,
-            external: Mutex::default(),
+            read: None,
+            unknown: survey.unknown,
+            externals: Arc::default(),
             map: None,
         })
     }
@@ -75,7 +116,9 @@ impl Model {
             proto,
             path: self.path.clone(),
             file: Bytes::new(),
-            external: Mutex::default(),
+            read: self.read.clone(),
+            unknown: self.unknown,
+            externals: Arc::clone(&self.externals),
             map: self.map.clone(),
         }
     }
@@ -90,7 +133,25 @@ impl Model {
         &self.file
     }
 
-    /// Lets the operating system take the mapped file out of memory until it is read again, as it
+    /// Fails if the file, or a file with external data that was read, is no longer what it was: for
+    /// runs that take long and whose result is told by the file's name. A file that was only touched
+    /// is read once more.
+    ///
+    /// # Errors
+    /// [`OnnxError::Changed`], or when a file cannot be read.
+    pub fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        if let Some((stamp, bytes)) = &self.read {
+            let now = Source::open(&self.path)?;
+            if now.stamp() != *stamp && !now.holds(0..now.len(), bytes)? {
+                return Err(OnnxError::Changed {
+                    path: self.path.clone(),
+                });
+            }
+        }
+        self.externals.ensure_unchanged()
+    }
+
+    /// Lets the operating system take the mapped copy out of memory until it is read again, as it
     /// would by itself when memory runs short. For when what was needed of it has been copied.
     #[allow(unsafe_code)]
     pub fn release(&self) {
@@ -130,6 +191,12 @@ impl Model {
             .unwrap_or(1)
     }
 
+    /// Whether a node of this operator stands anywhere in the model, in inner graphs and functions,
+    /// too.
+    pub fn has_operator(&self, op_type: &str) -> bool {
+        functions::has_operator(&self.proto, op_type)
+    }
+
     /// The value of a metadata property.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.proto
@@ -147,77 +214,13 @@ impl Model {
         if !is_external(proto) {
             return Tensor::from_proto(proto);
         }
-        let name = proto.name.as_deref().unwrap_or("");
-        let (dtype, dims) = declaration(proto)?;
-        let entry = |key: &str| {
-            proto
-                .external_data
-                .iter()
-                .find(|e| e.key.as_deref() == Some(key))
-                .and_then(|e| e.value.as_deref())
-        };
-        let number = |key: &str| -> Result<Option<usize>, OnnxError> {
-            entry(key)
-                .map(|v| {
-                    v.parse()
-                        .map_err(|_| OnnxError::tensor(name, format!("external {key} is `{v}`")))
-                })
-                .transpose()
-        };
-        let location = entry("location")
-            .ok_or_else(|| OnnxError::tensor(name, "external data without a location"))?;
-        let file = self.external_file(name, location)?;
-        let offset = number("offset")?.unwrap_or(0);
-        let length = match number("length")? {
-            Some(length) => length,
-            None => file.len().saturating_sub(offset),
-        };
-        let end = offset.checked_add(length).filter(|&end| end <= file.len());
-        let Some(end) = end else {
-            return Err(OnnxError::tensor(
-                name,
-                format!(
-                    "external data at {offset} of {length} bytes leaves `{location}` ({} bytes)",
-                    file.len()
-                ),
-            ));
-        };
-        Tensor::checked(name, dtype, dims, file.slice(offset..end))
+        self.externals.tensor(proto, &self.path)
     }
 
-    fn external_file(&self, tensor: &str, location: &str) -> Result<Bytes, OnnxError> {
-        let refuse = || OnnxError::ExternalLocation {
-            tensor: tensor.to_owned(),
-            location: location.to_owned(),
-        };
-        let relative = Path::new(location);
-        if location.is_empty()
-            || !relative
-                .components()
-                .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
-        {
-            return Err(refuse());
-        }
-        let folder = self.path.parent().unwrap_or(Path::new(""));
-        let path = folder.join(relative);
-        // A link inside the folder may still point out of it.
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        if let (Ok(real), Ok(root)) = (path.canonicalize(), folder.canonicalize())
-            && !real.starts_with(root)
-        {
-            return Err(refuse());
-        }
-        let mut open = self.external.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(bytes) = open.get(&path) {
-            return Ok(bytes.clone());
-        }
-        let (bytes, _) = map(&path)?;
-        open.insert(path, bytes.clone());
-        Ok(bytes)
+    /// The files that hold external data which was read, as the model names them, with the bytes
+    /// read of each.
+    pub fn external_files(&self) -> Vec<(String, Vec<Bytes>)> {
+        self.externals.read()
     }
 
     /// Fails if the file has fields that encoding [`Model::proto`] would drop.
@@ -225,7 +228,7 @@ impl Model {
     /// # Errors
     /// [`OnnxError::UnknownField`] names the first such field.
     pub fn ensure_fully_known(&self) -> Result<(), OnnxError> {
-        match find_unknown_field(&self.file) {
+        match self.unknown {
             None => Ok(()),
             Some((message, field)) => Err(OnnxError::UnknownField {
                 path: self.path.clone(),
@@ -270,33 +273,125 @@ pub fn save(model: &ModelProto, path: &Path) -> Result<(), OnnxError> {
     })
 }
 
-/// A map among whose owners is the memory borrowed from it.
-struct Shared(Arc<Mmap>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
+/// Refuses a file that is larger than a message may be, before it is read.
+fn ensure_encodable(source: &Source, path: &Path) -> Result<(), OnnxError> {
+    match source.len() <= MAX_ENCODED as u64 {
+        true => Ok(()),
+        false => Err(OnnxError::Decode {
+            path: path.to_owned(),
+            reason: format!(
+                "it has {} bytes, and protobuf's limit for one file is 2 GiB; larger models keep \
+                 their weights in external data",
+                source.len()
+            ),
+        }),
     }
 }
 
-#[allow(unsafe_code)]
-fn map(path: &Path) -> Result<(Bytes, Option<Arc<Mmap>>), OnnxError> {
-    let fail = |source| OnnxError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    // Opening a pipe would wait for its writer.
-    let meta = std::fs::metadata(path).map_err(fail)?;
-    if !meta.is_file() {
-        return Err(fail(std::io::Error::other("not a regular file")));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::messages::NodeProto;
+
+    /// Two weights of 100 KiB, one of them in the file `weights` beside the model, and a node.
+    fn save_model(folder: &Path) -> PathBuf {
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: Some(key.to_owned()),
+            value: Some(value.to_owned()),
+        };
+        let inside = Tensor::f32(&[25_600], &[1.5; 25_600]).to_proto("inside");
+        let mut outside = Tensor::f32(&[25_600], &[2.5; 25_600]).to_proto("outside");
+        let data = outside.raw_data.take().unwrap();
+        std::fs::write(folder.join("weights"), [&[7; 8][..], &data].concat()).unwrap();
+        outside.data_location = Some(1);
+        outside.external_data = vec![entry("location", "weights"), entry("offset", "8")];
+        let graph = GraphProto {
+            node: vec![NodeProto {
+                op_type: Some("Add".to_owned()),
+                input: vec!["inside".to_owned(), "outside".to_owned()],
+                output: vec!["sum".to_owned()],
+                ..Default::default()
+            }],
+            initializer: vec![inside, outside],
+            ..Default::default()
+        };
+        let model = ModelProto {
+            graph: Some(graph),
+            ..Default::default()
+        };
+        let path = folder.join("model.onnx");
+        save(&model, &path).unwrap();
+        path
     }
-    let file = File::open(path).map_err(fail)?;
-    if file.metadata().map_err(fail)?.len() == 0 {
-        return Ok((Bytes::new(), None));
+
+    fn values(model: &Model, index: usize) -> Vec<f32> {
+        let tensor = model.tensor(&model.graph().initializer[index]).unwrap();
+        tensor.to_f32().unwrap()
     }
-    // SAFETY: the map is read-only; that nobody truncates the file meanwhile is the documented
-    // duty of the caller of `Model::open`.
-    let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
-    let map = Arc::new(map);
-    Ok((Bytes::from_owner(Shared(Arc::clone(&map))), Some(map)))
+
+    #[test]
+    fn an_outline_has_everything_but_the_values_of_large_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = save_model(folder.path());
+        let whole = Model::open(&path).unwrap();
+        let outline = Model::open_outline(&path).unwrap();
+        assert_eq!(outline.graph().node, whole.graph().node);
+        for (index, value) in [(0, 1.5), (1, 2.5)] {
+            assert_eq!(values(&whole, index), [value; 25_600]);
+            assert_eq!(values(&outline, index), [0.0; 25_600]);
+        }
+        let small = Tensor::f32(&[2], &[1.0, 2.0]).to_proto("small");
+        let mut proto = whole.proto.clone();
+        proto.graph.as_mut().unwrap().initializer.push(small);
+        save(&proto, &path).unwrap();
+        assert_eq!(values(&Model::open_outline(&path).unwrap(), 2), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_change_of_the_file_or_of_external_data_is_noticed_and_a_touch_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = save_model(folder.path());
+        let model = Model::open(&path).unwrap();
+        let _ = values(&model, 1);
+        let copy = model.with_proto(model.proto.clone());
+        for name in ["model.onnx", "weights"] {
+            let file = folder.path().join(name);
+            let bytes = std::fs::read(&file).unwrap();
+            for content in [&bytes[..100], &vec![9; bytes.len()]] {
+                std::fs::write(&file, content).unwrap();
+                for model in [&model, &copy] {
+                    let error = model.ensure_unchanged().unwrap_err();
+                    assert!(matches!(error, OnnxError::Changed { .. }), "{error}");
+                    assert!(error.is_bad_input() && error.to_string().contains(name));
+                }
+            }
+            std::fs::write(&file, &bytes).unwrap();
+            model.ensure_unchanged().unwrap();
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(model.ensure_unchanged().is_err());
+        assert_eq!(values(&model, 0), [1.5; 25_600]);
+    }
+
+    #[test]
+    fn external_data_that_changes_between_two_tensors_is_not_mixed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = save_model(folder.path());
+        let model = Model::open(&path).unwrap();
+        let first = values(&model, 1);
+        let mut other = model.graph().initializer[1].clone();
+        other.dims = vec![1];
+        other.external_data[1].value = Some("0".to_owned());
+        let length = StringStringEntryProto {
+            key: Some("length".to_owned()),
+            value: Some("4".to_owned()),
+        };
+        other.external_data.push(length);
+        assert!(model.tensor(&other).is_ok());
+        std::fs::write(folder.path().join("weights"), vec![1; 8 + 4 * 25_600]).unwrap();
+        other.external_data[1].value = Some("4".to_owned());
+        let error = model.tensor(&other).unwrap_err();
+        assert!(matches!(error, OnnxError::Changed { .. }), "{error}");
+        assert_eq!(first, [2.5; 25_600]);
+    }
 }

@@ -1,15 +1,17 @@
-//! The ONNX file format: messages, tensors, mapped reading and atomic writing.
+//! The ONNX file format: messages, tensors, reading and atomic writing.
 
 mod error;
+mod external;
 mod file;
+mod functions;
 #[allow(missing_docs)]
 pub mod messages;
+mod source;
 mod tensor;
-mod unknown;
+mod wire;
 mod write;
 
 pub use error::OnnxError;
 pub use file::{Model, encode, save, set_metadata};
 pub use tensor::{DataType, Tensor, element_count, is_external};
-pub use unknown::find_unknown_field;
 pub use write::{TEMPORARY_PREFIX, partial, write_atomic, write_atomic_with};

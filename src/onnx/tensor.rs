@@ -200,17 +200,25 @@ impl Tensor {
         dims: Vec<usize>,
         data: Bytes,
     ) -> Result<Self, OnnxError> {
-        let expected = element_count(&dims).and_then(|n| n.checked_mul(dtype.size()));
-        if expected != Some(data.len()) {
-            return Err(OnnxError::tensor(
-                name,
-                format!(
-                    "dimensions {dims:?} of {dtype:?} do not fit {} bytes of data",
-                    data.len()
-                ),
-            ));
-        }
+        Self::fits(name, dtype, &dims, data.len() as u64)?;
         Ok(Tensor { dtype, dims, data })
+    }
+
+    /// Holds the length of data in bytes against dimensions.
+    pub(super) fn fits(
+        name: &str,
+        dtype: DataType,
+        dims: &[usize],
+        bytes: u64,
+    ) -> Result<(), OnnxError> {
+        let expected = element_count(dims).and_then(|n| n.checked_mul(dtype.size()));
+        match expected.is_some_and(|n| n as u64 == bytes) {
+            true => Ok(()),
+            false => Err(OnnxError::tensor(
+                name,
+                format!("dimensions {dims:?} of {dtype:?} do not fit {bytes} bytes of data"),
+            )),
+        }
     }
 
     /// A message that holds this tensor in `raw_data`.

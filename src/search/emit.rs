@@ -92,6 +92,11 @@ impl Emitter<'_> {
             let _ = fs::remove_file(&unchecked);
             return Err(error);
         }
+        // `run.json` names a file: what is made of another is not its result.
+        if let Err(error) = self.original.ensure_unchanged() {
+            let _ = fs::remove_file(&unchecked);
+            return Err(error.into());
+        }
         let sha256 = file_sha256(&unchecked).map_err(|e| SearchError::write(&unchecked, e))?;
         fs::rename(&unchecked, &path).map_err(|e| SearchError::write(&path, e))?;
         Ok((relative, sha256))

@@ -194,7 +194,7 @@ impl SearchError {
             SearchError::NotEmpty { .. } => {
                 Some("choose another folder with --out, or add the run to this one with --force")
             }
-            SearchError::Changed { .. } => {
+            SearchError::Changed { .. } | SearchError::Onnx(OnnxError::Changed { .. }) => {
                 Some("put it back as it was, or begin a new run in another folder with --out")
             }
             SearchError::Format { .. } => Some(
@@ -228,7 +228,9 @@ impl SearchError {
     pub(super) fn ends_the_run(&self) -> bool {
         match self {
             SearchError::Write { .. } => true,
-            SearchError::Onnx(e) => matches!(e, OnnxError::Write { .. }),
+            SearchError::Onnx(e) => {
+                matches!(e, OnnxError::Write { .. } | OnnxError::Changed { .. })
+            }
             SearchError::Training(TrainingError::Stopped) => true,
             SearchError::Training(TrainingError::Checkpoint { .. }) => true,
             SearchError::Training(TrainingError::Data(e)) | SearchError::Data(e) => {

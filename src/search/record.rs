@@ -56,6 +56,18 @@ pub struct ModelFile {
     pub path: PathBuf,
     /// SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
+    /// The files beside it that hold weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<ExternalFile>,
+}
+
+/// A file with external data of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExternalFile {
+    /// Where it lies, as the model says.
+    pub location: String,
+    /// SHA-256 of what the model reads of it, in hexadecimal.
+    pub sha256: String,
 }
 
 /// A weighted layer of the backbone.
@@ -201,6 +213,7 @@ impl RunRecord {
             model: ModelFile {
                 path: absolute(&job.model),
                 sha256: hexadecimal(&digest),
+                external: external(original),
             },
             layers: layers(analysis),
             data: DataRecord {
@@ -263,6 +276,17 @@ impl RunRecord {
 /// Bytes as lower-case hexadecimal digits.
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn external(model: &Model) -> Vec<ExternalFile> {
+    let record = |(location, parts): (String, Vec<_>)| {
+        let hash = parts.iter().fold(Sha256::new(), Sha256::chain_update);
+        ExternalFile {
+            location,
+            sha256: hexadecimal(&hash.finalize()),
+        }
+    };
+    model.external_files().into_iter().map(record).collect()
 }
 
 fn layers(analysis: &Analysis) -> Vec<LayerRecord> {

@@ -27,6 +27,11 @@ pub(super) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), Search
         &now.model.sha256,
     )?;
     differing(
+        "the external data of the model",
+        &began.model.external,
+        &now.model.external,
+    )?;
+    differing(
         "the classes of the data",
         &began.data.classes,
         &now.data.classes,

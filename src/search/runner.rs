@@ -254,8 +254,10 @@ impl Runner<'_> {
         pool::run(&open, &|turn| {
             let (stage, place) = order[turn];
             let trial = &trials[place];
-            let ended = bench
-                .run(trial, stage, shares[place].threads, state.begin())
+            let unchanged = self.emitter.original.ensure_unchanged();
+            let ended = unchanged
+                .map_err(SearchError::from)
+                .and_then(|()| bench.run(trial, stage, shares[place].threads, state.begin()))
                 .and_then(|done| end(trial, done))
                 .and_then(|()| self.run.remove_checkpoint(&trial.id));
             ended.map_err(|error| {

@@ -12,7 +12,7 @@ use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::Network;
 use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
-use crate::training::{Lab, LabOptions, Trained, TrainingError};
+use crate::training::{Inference, Lab, LabOptions, Trained, TrainingError};
 
 use super::emit::Emitter;
 use super::plan::Plan;
@@ -203,6 +203,12 @@ impl<'a> Opened<'a> {
             ..HeadSpec::new(settings.head, self.classes.len(), seed)
         };
         let grafted = graft(&self.original, self.features.as_ref(), &head)?;
+        if number == 1 {
+            // What onnxruntime cannot load and run now, it could not as a winner.
+            let (runtime, device) = (self.runtime, settings.device);
+            let mut untrained = Inference::new(runtime, &grafted.model, device, settings.threads)?;
+            untrained.run_dataset(&self.dataset, &[0], &self.input.spec, &mut |_| {})?;
+        }
         let split = Split::of(&self.dataset, &settings.split)?;
         if settings.early_stopping.is_some() && split.validation.is_empty() {
             return Err(SearchError::Setting(

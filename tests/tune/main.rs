@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod bed;
+mod changed;
 mod channels_last;
 mod checkpoint;
 mod flags;

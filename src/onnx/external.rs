@@ -1,0 +1,172 @@
+//! External data: tensors whose values lie in other files beside the model's.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use memmap2::MmapMut;
+
+use super::OnnxError;
+use super::messages::TensorProto;
+use super::source::{Source, Stamp};
+use super::tensor::{Tensor, declaration};
+
+/// Bytes from which an outline leaves a tensor out.
+const LARGE: u64 = 1 << 16;
+
+/// What has been read of the files beside a model.
+#[derive(Debug, Default)]
+pub(super) struct Externals {
+    files: Mutex<BTreeMap<PathBuf, Read>>,
+    /// Whether large tensors are zeros instead of what the files hold.
+    outline: bool,
+}
+
+/// What has been read of one file: each part once, however often it is asked for.
+#[derive(Debug)]
+struct Read {
+    location: String,
+    stamp: Stamp,
+    /// By offset and length.
+    parts: BTreeMap<(u64, u64), Bytes>,
+}
+
+impl Externals {
+    /// For who looks at shapes alone.
+    pub(super) fn outline() -> Self {
+        Externals {
+            outline: true,
+            ..Self::default()
+        }
+    }
+
+    /// The tensor of a message with external data, of the model at `model`.
+    ///
+    /// # Errors
+    /// When declaration and data do not fit, the data is missing or leaves the model's folder, or its
+    /// file has changed since another tensor was read from it.
+    pub(super) fn tensor(&self, proto: &TensorProto, model: &Path) -> Result<Tensor, OnnxError> {
+        let name = proto.name.as_deref().unwrap_or("");
+        let (dtype, dims) = declaration(proto)?;
+        let entry = |key: &str| {
+            let mut entries = proto.external_data.iter();
+            let entry = entries.find(|e| e.key.as_deref() == Some(key));
+            entry.and_then(|e| e.value.as_deref())
+        };
+        let number = |key: &str| -> Result<Option<u64>, OnnxError> {
+            let parsed = entry(key).map(|value| {
+                value
+                    .parse()
+                    .map_err(|_| OnnxError::tensor(name, format!("external {key} is `{value}`")))
+            });
+            parsed.transpose()
+        };
+        let location = entry("location")
+            .ok_or_else(|| OnnxError::tensor(name, "external data without a location"))?;
+        let path = path(name, location, model)?;
+        let source = Source::open(&path)?;
+        let offset = number("offset")?.unwrap_or(0);
+        let length = match number("length")? {
+            Some(length) => length,
+            None => source.len().saturating_sub(offset),
+        };
+        let end = offset
+            .checked_add(length)
+            .filter(|&end| end <= source.len());
+        let Some(end) = end else {
+            return Err(OnnxError::tensor(
+                name,
+                format!(
+                    "external data at {offset} of {length} bytes leaves `{location}` ({} bytes)",
+                    source.len()
+                ),
+            ));
+        };
+        Tensor::fits(name, dtype, &dims, length)?;
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = files.entry(path.clone()).or_insert_with(|| Read {
+            location: location.to_owned(),
+            stamp: source.stamp(),
+            parts: BTreeMap::new(),
+        });
+        if read.stamp != source.stamp() {
+            return Err(OnnxError::Changed { path });
+        }
+        let part = match read.parts.get(&(offset, length)) {
+            Some(part) => part.clone(),
+            None => {
+                let part = match self.outline && length >= LARGE {
+                    true => zeros(length).map_err(|source| OnnxError::Read { path, source })?,
+                    false => source.copy(offset..end)?.bytes,
+                };
+                read.parts.insert((offset, length), part.clone());
+                part
+            }
+        };
+        Tensor::checked(name, dtype, dims, part)
+    }
+
+    /// Fails if a file no longer holds what was read of it.
+    ///
+    /// # Errors
+    /// [`OnnxError::Changed`], or when it cannot be read.
+    pub(super) fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, read) in files.iter() {
+            let now = Source::open(path)?;
+            if now.stamp() == read.stamp {
+                continue;
+            }
+            for ((offset, length), part) in &read.parts {
+                if !now.holds(*offset..offset + length, part)? {
+                    return Err(OnnxError::Changed { path: path.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The locations that were read, with the parts of each in the order of the file.
+    pub(super) fn read(&self) -> Vec<(String, Vec<Bytes>)> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = |read: &Read| read.parts.values().cloned().collect();
+        files
+            .values()
+            .map(|read| (read.location.clone(), parts(read)))
+            .collect()
+    }
+}
+
+/// Zeros that take no memory until they are read.
+fn zeros(length: u64) -> std::io::Result<Bytes> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    Ok(Bytes::from_owner(
+        MmapMut::map_anon(length)?.make_read_only()?,
+    ))
+}
+
+/// Where external data lies; refused if that is out of the model's folder.
+fn path(tensor: &str, location: &str, model: &Path) -> Result<PathBuf, OnnxError> {
+    let refuse = || OnnxError::ExternalLocation {
+        tensor: tensor.to_owned(),
+        location: location.to_owned(),
+    };
+    let relative = Path::new(location);
+    let inside = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
+    if location.is_empty() || !relative.components().all(inside) {
+        return Err(refuse());
+    }
+    let folder = match model.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let path = folder.join(relative);
+    // A link inside the folder may still point out of it.
+    if let (Ok(real), Ok(root)) = (path.canonicalize(), folder.canonicalize())
+        && !real.starts_with(root)
+    {
+        return Err(refuse());
+    }
+    Ok(path)
+}
