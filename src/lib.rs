@@ -6,6 +6,11 @@
 #![warn(missing_docs)]
 #![warn(unsafe_code)]
 
+#[cfg(target_endian = "big")]
+compile_error!(
+    "the data of ONNX files is little-endian, and is handed to onnxruntime as it stands in them"
+);
+
 pub mod analysis;
 pub mod autodiff;
 pub mod channels_last;

@@ -24,6 +24,8 @@ const MAX_CONSTANT_BYTES: usize = 4096;
 /// The newest operator set that tract is tested with. Output shapes follow the same rules in later
 /// ones.
 const TRACT_OPSET: i64 = 18;
+/// tract takes the square of a node's inputs to order the graph; more than these it does not see.
+const MANY_INPUTS: usize = 1000;
 /// The symbol that stands for the batch.
 pub const BATCH: &str = "N";
 /// Stands for a dimension that is not known at all.
@@ -327,17 +329,20 @@ pub(super) fn keeps_shape(node: &Node) -> bool {
     is_activation(node) || is_norm(node) || node.is("Dropout")
 }
 
-/// Hides what tract must not see: the nodes that define `distrusted` values, and those with inner
-/// graphs or other rare attributes, which nothing has checked. What keeps the shape is shown as a
+/// Hides what tract must not see: the nodes that define `distrusted` values, those with inner graphs or
+/// other rare attributes, which nothing has checked, and those with very many inputs. What keeps the shape is shown as a
 /// plain activation.
 fn hide(graph: &mut Graph, distrusted: &HashSet<String>) {
     for node in &mut graph.nodes {
         let rare = |a: &Attribute| matches!(a, Attribute::Other(_));
+        let many = node.inputs.len() > MANY_INPUTS;
         if node.present_outputs().any(|o| distrusted.contains(o))
             || node.attributes.values().any(rare)
+            || many
         {
             UNKNOWN.clone_into(&mut node.op_type);
             node.attributes.clear();
+            node.inputs.truncate(MANY_INPUTS);
         } else if keeps_shape(node) {
             as_activation(node);
         }

@@ -1,5 +1,6 @@
 use std::io::{self, IsTerminal, Write};
 
+use ftsurgery::report::{Plain, plain_message};
 use ftsurgery::runtime::{Runtime, RuntimeError, install, locate, locate::Found};
 use tracing_subscriber::EnvFilter;
 
@@ -37,15 +38,22 @@ impl Context {
 
     /// Where results go. Write with `writeln!(…)?`, not `println!`, which panics when the reader
     /// closes the pipe.
-    pub fn stdout(&self) -> io::StdoutLock<'static> {
-        io::stdout().lock()
+    ///
+    /// What a terminal obeys is written out there: names may hold it.
+    pub fn stdout(&self) -> Plain<io::StdoutLock<'static>> {
+        Plain::new(io::stdout().lock())
+    }
+
+    /// Whether results go to a terminal.
+    pub fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// Tells the user something in passing, on stderr, unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.global.quiet {
             // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", plain_message(text));
         }
     }
 

@@ -7,9 +7,17 @@ use std::{
 };
 
 use ftsurgery::{
-    analysis::AnalysisError, autodiff::AutodiffError, data::DataError, graph::GraphError,
-    onnx::OnnxError, report::ReportError, runtime::RuntimeError, search::SearchError,
-    strategy::StrategyError, surgery::SurgeryError, training::TrainingError,
+    analysis::AnalysisError,
+    autodiff::AutodiffError,
+    data::DataError,
+    graph::GraphError,
+    onnx::OnnxError,
+    report::{ReportError, plain_message},
+    runtime::RuntimeError,
+    search::SearchError,
+    strategy::StrategyError,
+    surgery::SurgeryError,
+    training::TrainingError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -93,13 +101,13 @@ impl CliError {
 }
 
 impl fmt::Display for CliError {
-    /// Lines `error: …`, `caused by: …` and `hint: …`.
+    /// Lines `error: …`, `caused by: …` and `hint: …`, without anything that a terminal obeys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.error.to_string();
+        let mut said = plain_message(&self.error.to_string());
         writeln!(f, "error: {said}")?;
         let mut next = self.error.source();
         while let Some(error) = next {
-            let cause = error.to_string();
+            let cause = plain_message(&error.to_string());
             // Some errors repeat their cause in their own text.
             if !said.contains(&cause) {
                 writeln!(f, "caused by: {cause}")?;
@@ -108,7 +116,7 @@ impl fmt::Display for CliError {
             next = error.source();
         }
         if let Some(hint) = &self.hint {
-            writeln!(f, "hint: {hint}")?;
+            writeln!(f, "hint: {}", plain_message(hint))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `ftsurgery evaluate`: how good a classifier is on a data set.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -100,6 +100,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     });
     progress.finish();
     let outputs = outputs?;
+    let not_finite = outputs.not_finite();
     let (names, of_data) = match_classes(card, &dataset, outputs.classes)?;
     let labels = samples
         .iter()
@@ -140,6 +141,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
             "balanced_accuracy": score.balanced_accuracy,
             "macro_f1": score.macro_f1,
             "loss": score.loss,
+            "not_finite": not_finite.len(),
             "classes": classes,
             "confusion": predictions.confusion(),
             "skipped": dataset.skipped().iter()
@@ -149,11 +151,20 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         serde_json::to_writer_pretty(&mut out, &result)?;
         writeln!(out)?;
     } else {
-        let text = report::evaluation(&predictions, &names, out.is_terminal());
+        let text = report::evaluation(&predictions, &names, context.is_terminal());
         writeln!(out, "{text}")?;
     }
     out.flush()?;
-    Ok(())
+    match not_finite.first() {
+        None => Ok(()),
+        Some(&first) => Err(CliError::failure(format!(
+            "the model's outputs for {} of {} samples are not finite numbers, which count as wrong; \
+             the first: {}",
+            not_finite.len(),
+            samples.len(),
+            dataset.name(samples[first])
+        ))),
+    }
 }
 
 impl EvaluateArgs {

@@ -18,6 +18,9 @@ use ndarray_npy::NpzWriter;
 
 use super::{CliError, Context, values};
 
+/// Bytes of an array's name in an .npz file, less `grad/` and `.npy`.
+const LONGEST_NAME: usize = u16::MAX as usize - 9;
+
 /// Compute the loss and its gradients for one batch.
 ///
 /// The loss is the mean cross-entropy of the model's output (taken before a final softmax) against
@@ -75,6 +78,14 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         Layout::Nhwc => vec![height, width, channels],
     };
     let names = values::matching(Parameters::of(&model, &dims)?, &args.wrt, context)?;
+    if let Some(long) = names.iter().find(|name| name.len() > LONGEST_NAME) {
+        let start: String = long.chars().take(40).collect();
+        return Err(CliError::usage(format!(
+            "the name of the parameter `{start}…` has {} bytes, and one in an .npz file at most \
+             {LONGEST_NAME}; leave it out with --wrt",
+            long.len()
+        )));
+    }
     let network = keep(&model)?;
     let runtime = context.runtime()?;
     let input = InputSpec {
@@ -112,7 +123,18 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         gradients.len(),
         args.out.display()
     )?;
-    Ok(())
+    let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
+    let odd = gradients.iter().find(|g| !finite(&g.values));
+    match odd {
+        Some(gradient) => Err(CliError::failure(format!(
+            "the gradient of `{}` has values that are not finite (loss {loss})",
+            gradient.name
+        ))),
+        None if !loss.is_finite() => Err(CliError::failure(format!(
+            "the loss is {loss}: the model's outputs are not finite"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The error, and where an operator has no gradient the parameters that lie behind it.

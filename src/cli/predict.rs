@@ -1,10 +1,11 @@
 //! `ftsurgery predict`: the classes of images.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use ftsurgery::data::load_image;
+use ftsurgery::report::plain_line;
 use ftsurgery::search::{ModelCard, ModelInput};
 use ftsurgery::training::Inference;
 use serde_json::json;
@@ -46,7 +47,18 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let mut list = Vec::new();
     let mut broken = 0;
     for path in &args.images {
-        match classify(&mut inference, input, path) {
+        let pixels = load_image(path, input.height, input.width, input.channels);
+        let classified = match pixels {
+            // What the model fails at is no fault of the image.
+            Ok(pixels) => classify(&mut inference, input, &pixels)?.ok_or_else(|| {
+                CliError::failure(format!(
+                    "{}: the model's output is not a finite number",
+                    path.display()
+                ))
+            }),
+            Err(error) => Err(error.into()),
+        };
+        match classified {
             Ok(probabilities) => {
                 let ranked = ranked(&probabilities, card, args.top);
                 if args.json {
@@ -56,8 +68,10 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
                         .collect();
                     list.push(json!({ "image": path.display().to_string(), "classes": classes }));
                 } else {
-                    writeln!(out, "{}", path.display())?;
+                    let image = path.display().to_string();
+                    writeln!(out, "{}", plain_line(&image))?;
                     for (name, probability) in ranked {
+                        let name = plain_line(&name);
                         writeln!(out, "  {:6.2} %  {name}", 100.0 * probability)?;
                     }
                 }
@@ -88,20 +102,21 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     }
 }
 
+/// The probabilities of the classes; `None` where they are not finite.
 fn classify(
     inference: &mut Inference,
     input: &ModelInput,
-    path: &Path,
-) -> Result<Vec<f64>, CliError> {
-    let pixels = load_image(path, input.height, input.width, input.channels)?;
+    pixels: &[u8],
+) -> Result<Option<Vec<f64>>, CliError> {
     let sample = input
         .spec
         .sample_dims([input.channels, input.height, input.width]);
     let outputs = inference.run(&sample, 1, &mut |_, values| {
         let (preprocess, layout) = (&input.spec.preprocess, input.spec.layout);
-        Ok(preprocess.write(&pixels, input.channels, layout, values)?)
+        Ok(preprocess.write(pixels, input.channels, layout, values)?)
     })?;
-    Ok(outputs.probabilities().next().unwrap_or_default())
+    let probabilities = outputs.probabilities().next().unwrap_or_default();
+    Ok(outputs.not_finite().is_empty().then_some(probabilities))
 }
 
 /// The `top` most probable classes, by name, or by number where the model has no names for them.

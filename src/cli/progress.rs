@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use ftsurgery::report::plain_line;
 use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -168,7 +169,12 @@ impl Watcher for Progress<'_> {
         state.told.get_or_insert_with(Instant::now);
         let running = Running {
             bar: self.bars.insert(0, styled(BAR)),
-            name: format!("trial {}/{} {}", start.number, start.total, start.id),
+            name: format!(
+                "trial {}/{} {}",
+                start.number,
+                start.total,
+                plain_line(start.id)
+            ),
             epochs: start.epochs,
             accuracy: None,
         };

@@ -1,6 +1,6 @@
 //! `ftsurgery study`: the same run on several models.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -75,7 +75,7 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
         serde_json::to_writer_pretty(&mut out, &study)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", report::study(&study, out.is_terminal()))?;
+        writeln!(out, "{}", report::study(&study, context.is_terminal()))?;
         writeln!(out, "report in {}", job.out.join(REPORT).display())?;
     }
     out.flush()?;
@@ -205,8 +205,8 @@ fn ending(study: &Study, root: &Path) -> Result<(), CliError> {
     match failed.is_empty() {
         true => Ok(()),
         false => Err(CliError::failure(format!(
-            "some models could not be tuned\n{}",
-            failed.join("\n")
+            "some models could not be tuned\n  {}",
+            failed.join("\n  ")
         ))),
     }
 }

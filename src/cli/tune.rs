@@ -1,6 +1,6 @@
 //! `ftsurgery tune`: from a model and data to tuned models.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -108,7 +108,7 @@ pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError>
         serde_json::to_writer_pretty(&mut out, &results)?;
         writeln!(out)?;
     } else if !results.strategies.is_empty() {
-        writeln!(out, "{}", report::results(&results, out.is_terminal()))?;
+        writeln!(out, "{}", report::results(&results, context.is_terminal()))?;
         let verdict = report::verdict(&RunFiles::read(&job.out)?);
         if !verdict.is_empty() {
             writeln!(out, "{verdict}")?;

@@ -90,7 +90,8 @@ impl Preprocess {
     /// Checks values that came from outside, such as a model's metadata.
     ///
     /// # Errors
-    /// When a value is not finite, or `scale` or a standard deviation is not above zero.
+    /// When a value, or what becomes of a pixel, is not finite, or `scale` or a standard deviation is
+    /// not above zero.
     pub fn validate(&self) -> Result<(), DataError> {
         if !(self.scale.is_finite() && self.scale > 0.0) {
             return Err(DataError::option(
@@ -104,6 +105,14 @@ impl Preprocess {
         }
         if let Some(bad) = self.std.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
             return Err(DataError::option("std", bad, "expected a number above 0"));
+        }
+        let mut values = self.tables().values.into_iter().flatten();
+        if values.any(|value| !value.is_finite()) {
+            return Err(DataError::option(
+                "std",
+                format!("{:?} with mean {:?}", self.std, self.mean),
+                "with them pixels become numbers that are not finite",
+            ));
         }
         Ok(())
     }

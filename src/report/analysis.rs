@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Block};
 use crate::graph::Dim;
 use crate::strategy::CandidateCounts;
 
-use super::text::{align_right, table, thousands, trimmed};
+use super::text::{align_right, cell, table, thousands, trimmed};
 
 /// The analysis as text: layers, blocks, trainable tensors, totals and candidates. `width`: columns of the terminal,
 /// within which names wrap; `None` lets lines be as long as they are.
@@ -24,7 +24,7 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
     ]);
     for layer in &analysis.layers {
         layers.add_row([
-            layer.name.clone(),
+            cell(&layer.name),
             layer.op_type.clone(),
             layer
                 .output_shape
@@ -33,7 +33,7 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
             thousands(layer.parameters),
             number(layer.macs),
             number(layer.activation_bytes),
-            analysis.block_name(layer).to_owned(),
+            cell(analysis.block_name(layer)),
         ]);
     }
     align_right(&mut layers, 3..6);
@@ -41,8 +41,8 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
     blocks.set_header(["Block", "Weighted layers", "Parameters", "Share"]);
     for block in &analysis.blocks {
         blocks.add_row([
-            block.name.clone(),
-            analysis.layer_names(block).join(", "),
+            cell(&block.name),
+            layer_names(analysis, block),
             thousands(block.parameters),
             format!("{:.1} %", 100.0 * block.share),
         ]);
@@ -118,10 +118,15 @@ pub(super) fn shape(dims: &[Dim]) -> String {
         .iter()
         .map(|d| match d {
             Dim::Known(size) => size.to_string(),
-            Dim::Symbolic(name) => name.clone(),
+            Dim::Symbolic(name) => cell(name),
         })
         .collect();
     dims.join("x")
+}
+
+fn layer_names(analysis: &Analysis, block: &Block) -> String {
+    let names = analysis.layer_names(block).into_iter().map(cell);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::analysis::{Analysis, Layer};
 
 use super::analysis::shape;
+use super::plain_line;
 use super::text::thousands;
 
 /// The analysis in the DOT language.
@@ -18,7 +19,7 @@ pub fn dot(analysis: &Analysis) -> String {
         let _ = writeln!(text, "  subgraph cluster_{b} {{");
         let mut label = format!(
             "{}: {} parameters, {:.1} %",
-            block.name,
+            plain_line(&block.name),
             thousands(block.parameters),
             100.0 * block.share
         );
@@ -43,7 +44,9 @@ pub fn dot(analysis: &Analysis) -> String {
 }
 
 fn attributes(analysis: &Analysis, layer: &Layer) -> String {
-    let mut lines = vec![layer.name.clone(), layer.op_type.clone()];
+    let mut lines: Vec<String> = [&layer.name, &layer.op_type]
+        .map(|name| plain_line(name).into_owned())
+        .into();
     if let Some(dims) = &layer.output_shape {
         lines.push(shape(dims));
     }

@@ -6,7 +6,8 @@ use crate::search::{RepeatResult, Results, Spread};
 use crate::training::Predictions;
 
 use super::confusions::{commonest, rows};
-use super::text::{align_right, none, percent, seconds, table, thousands};
+use super::plain_message;
+use super::text::{align_right, cell, none, percent, seconds, table, thousands};
 
 /// One line per strategy, and what went wrong. Of several repetitions, model and candidate are those of
 /// the first, and the accuracies the means and standard deviations of all; see [`Spread`]. `fit`: whether
@@ -38,7 +39,7 @@ pub fn results(results: &Results, fit: bool) -> String {
         };
         table.add_row([
             strategy.name.to_string(),
-            strategy.candidate.clone().unwrap_or_else(none),
+            strategy.candidate.as_deref().map_or_else(none, cell),
             figure(strategy.validation_accuracy, |s| s.validation_accuracy),
             figure(strategy.held_out_accuracy, |s| s.held_out_accuracy),
             strategy.trained_parameters.map_or_else(none, thousands),
@@ -53,6 +54,7 @@ pub fn results(results: &Results, fit: bool) -> String {
     let mut text = table.to_string();
     for strategy in results.failed() {
         let reason = strategy.error.as_deref().unwrap_or_default();
+        let reason = plain_message(reason);
         text.push_str(&format!("\n{} failed: {reason}", strategy.name));
     }
     text
@@ -76,6 +78,7 @@ const LISTED: usize = 15;
 /// commonest confusions). `names`: the classes, in the order of the labels.
 pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> String {
     let score = predictions.score();
+    let names: Vec<String> = names.iter().map(|name| cell(name)).collect();
     let mut classes = fitted(fit);
     classes.set_header(["class", "precision", "recall", "F1", "samples"]);
     let scores = predictions.class_scores();
@@ -97,7 +100,7 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
         score.loss,
         percent(score.balanced_accuracy),
         score.macro_f1,
-        confusion(&predictions.confusion(), names, fit)
+        confusion(&predictions.confusion(), &names, fit)
     )
 }
 

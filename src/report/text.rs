@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
 
+use super::plain_line;
+
 const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
 
 /// An empty table that wraps its cells to fit `width` columns, or does not wrap.
@@ -24,6 +26,17 @@ pub(super) fn trimmed(table: &Table) -> String {
         .lines()
         .map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end());
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A name as it stands in a table: on one line, and cut where nobody reads on. To wrap a word takes the
+/// square of its length.
+pub(super) fn cell(name: &str) -> String {
+    const SHOWN: usize = 200;
+    let name = match name.char_indices().nth(SHOWN) {
+        None => plain_line(name),
+        Some((end, _)) => plain_line(&name[..end]) + "…",
+    };
+    name.into_owned()
 }
 
 /// Sets columns of numbers flush right.

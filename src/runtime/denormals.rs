@@ -4,6 +4,12 @@
 //! slower. onnxruntime sets the flag for the worker threads of a session, but of the threads that
 //! *call* it only for the first one that ever creates a session; with one thread per session the
 //! caller does all the work. So every call into a session holds a [`FlushToZero`].
+//!
+//! Rust takes the processor's floating-point state to be the default one: arithmetic of compiled Rust code
+//! under another is not defined by the language. A [`FlushToZero`] is therefore to live around a call into
+//! onnxruntime and nothing else. Our own kernels run inside such a call, on its threads, where they
+//! compute by vector instructions that take the state as it is, and where plain Rust arithmetic on floats
+//! can at most flush denormals too: no result that they promise depends on that.
 
 use std::marker::PhantomData;
 
@@ -61,7 +67,8 @@ mod control {
     #[allow(unsafe_code)]
     pub fn write(state: u64) {
         let state = state as u32;
-        // SAFETY: `state` comes from `read`, with the two flush bits set at most: no reserved bit.
+        // SAFETY: `state` comes from `read`, with the two flush bits set at most: no reserved bit, no
+        // unmasked exception and no other rounding. What runs until it is set back is told above.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &state, options(nostack, preserves_flags)) };
     }
 }

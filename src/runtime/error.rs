@@ -88,6 +88,8 @@ pub enum RuntimeError {
         action: String,
         /// onnxruntime's message.
         message: String,
+        /// Whether the model, rather than the machine, is at fault.
+        of_model: bool,
     },
     /// A tensor does not fit what is asked of it.
     #[error("{label}: tensor `{name}`: {reason}")]
@@ -122,6 +124,7 @@ impl RuntimeError {
                 | Self::TooOld { .. }
                 | Self::Version { .. }
                 | Self::Device { .. }
+                | Self::Session { of_model: true, .. }
         )
     }
 

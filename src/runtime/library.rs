@@ -110,6 +110,7 @@ impl Runtime {
     #[allow(unsafe_code)]
     pub fn providers(&self) -> Result<Vec<String>, RuntimeError> {
         let failed = |message: String| RuntimeError::Session {
+            of_model: false,
             label: "onnxruntime".to_owned(),
             action: "list its execution providers".to_owned(),
             message,

@@ -23,6 +23,7 @@ pub mod install;
 mod library;
 pub mod locate;
 mod operators;
+mod refusal;
 mod session;
 mod tensor;
 #[doc(hidden)]

@@ -3,12 +3,15 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
+    thread,
+    time::Duration,
 };
 
 use ort::{
     session::{
-        IoBinding,
+        IoBinding, RunOptions,
         builder::{GraphOptimizationLevel, PrepackedWeights},
     },
     value::{DynValue, ValueType},
@@ -19,6 +22,7 @@ use super::{
     buffer::Borrow,
     denormals::FlushToZero,
     operators,
+    refusal::refused,
     tensor::{dtype_name, dtype_number},
 };
 
@@ -29,7 +33,7 @@ pub struct SessionOptions {
     pub label: String,
     /// Where it computes.
     pub device: Device,
-    /// Threads of one run, the caller included; 0 is one per physical core.
+    /// Threads of one run, the caller included; 0 is one for each core that the process may use.
     pub threads: usize,
     /// Whether onnxruntime rewrites the graph (all its optimisations) or runs it as it stands.
     pub optimize: bool,
@@ -38,12 +42,14 @@ pub struct SessionOptions {
     pub packing: Option<Packing>,
     /// Whether the graph may use the operators of [`crate::kernels`] (on the processor alone).
     pub kernels: bool,
+    /// How long an unbound run may take; it is ended then.
+    pub limit: Option<Duration>,
     /// Prefix of the file that gets the times of every node; see [`Session::end_profile`].
     pub profile: Option<PathBuf>,
 }
 
 impl Default for SessionOptions {
-    /// On the processor, with all physical cores, optimised, without a profile.
+    /// On the processor, with all cores, optimised, without a limit or a profile.
     fn default() -> Self {
         Self {
             label: "model".to_owned(),
@@ -52,6 +58,7 @@ impl Default for SessionOptions {
             optimize: true,
             packing: None,
             kernels: false,
+            limit: None,
             profile: None,
         }
     }
@@ -108,6 +115,7 @@ pub struct Session {
     device: Device,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    limit: Option<Duration>,
     profiling: bool,
     session: ort::session::Session,
     /// Memory that `session` reads; declared after it, so it is dropped later.
@@ -143,11 +151,7 @@ impl Session {
     ) -> Result<Self, RuntimeError> {
         let _flush = FlushToZero::new();
         let providers = options.device.providers(runtime)?;
-        let failed = |error: ort::Error| RuntimeError::Session {
-            label: options.label.clone(),
-            action: "load the model".to_owned(),
-            message: error.message().to_owned(),
-        };
+        let failed = |error| refused(&options.label, "load the model", &error);
         let build = || build(runtime, model, externals, options, &providers);
         let session = operators::registered(options.kernels, build).map_err(failed)?;
         if !externals.is_empty() {
@@ -159,6 +163,7 @@ impl Session {
             device: options.device,
             inputs: session.inputs().iter().map(Port::of).collect(),
             outputs: session.outputs().iter().map(Port::of).collect(),
+            limit: options.limit,
             profiling: options.profile.is_some(),
             session,
             externals: externals.iter().map(|(_, tensor)| tensor.clone()).collect(),
@@ -201,10 +206,20 @@ impl Session {
         }
         let _flush = FlushToZero::new();
         let label = &self.label;
-        let ran = self
-            .session
-            .run(values)
-            .map_err(|error| run_failed(label, &error))?;
+        let failed = |error: ort::Error| refused(label, "run", &error);
+        let watch = RunOptions::new().map_err(failed)?;
+        let ran = match self.limit {
+            None => self.session.run(values).map_err(failed)?,
+            Some(limit) => {
+                let session = &mut self.session;
+                let run = || session.run_with_options(values, &watch);
+                let (ran, ended) = within(limit, run, || drop(watch.terminate()));
+                match ended {
+                    true => return Err(too_long(label, limit)),
+                    false => ran.map_err(failed)?,
+                }
+            }
+        };
         ran.iter()
             .map(|(name, value)| {
                 Array::from_value(&value).map_err(|reason| misfit(label, name, reason))
@@ -277,6 +292,7 @@ impl Session {
                 label: self.label.clone(),
                 action: "run".to_owned(),
                 message: "the binding was made by another session".to_owned(),
+                of_model: false,
             });
         }
         if self.device != Device::Cpu {
@@ -290,7 +306,7 @@ impl Session {
         self.session
             .run_binding(&binding.binding)
             .map(drop)
-            .map_err(|error| run_failed(label, &error))
+            .map_err(|error| refused(label, "run", &error))
     }
 
     /// Ends the profile asked for in the options and returns the file it was written to.
@@ -308,6 +324,7 @@ impl Session {
                 label: self.label.clone(),
                 action: "write the profile".to_owned(),
                 message: error.message().to_owned(),
+                of_model: false,
             })?;
         Ok(Some(path.into()))
     }
@@ -379,7 +396,7 @@ fn build(
     let mut builder = ort::session::Session::builder(runtime.environment())?
         .with_log_id(&options.label)?
         .with_optimization_level(level)?
-        .with_intra_threads(options.threads)?
+        .with_intra_threads(threads(options.threads))?
         // Threads that spin while they wait slow down every other session and process.
         .with_intra_op_spinning(false)?
         .with_flush_to_zero()?
@@ -406,7 +423,8 @@ fn build(
     builder.commit_from_memory(model)
 }
 
-/// The number of threads that onnxruntime takes for this option.
+/// The number of threads that this option stands for: the kernels cut their work for as many as there
+/// are.
 fn threads(option: usize) -> usize {
     match option {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -451,11 +469,32 @@ fn mismatch(port: &Port, number: i32, dims: &[usize]) -> Option<String> {
     })
 }
 
-fn run_failed(label: &str, error: &ort::Error) -> RuntimeError {
+/// What `work` gives, and whether `end` was called because it took longer than `limit`.
+fn within<T>(limit: Duration, work: impl FnOnce() -> T, end: impl FnOnce() + Send) -> (T, bool) {
+    let (done, wait) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let watcher = scope.spawn(move || {
+            let late = wait.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+            if late {
+                end();
+            }
+            late
+        });
+        let result = work();
+        drop(done);
+        (result, watcher.join().unwrap_or(false))
+    })
+}
+
+fn too_long(label: &str, limit: Duration) -> RuntimeError {
     RuntimeError::Session {
         label: label.to_owned(),
         action: "run".to_owned(),
-        message: error.message().to_owned(),
+        message: format!(
+            "it has a loop that had not ended after {} seconds",
+            limit.as_secs()
+        ),
+        of_model: true,
     }
 }
 

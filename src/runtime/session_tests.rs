@@ -401,3 +401,24 @@ fn the_profile_is_a_file() {
     assert!(std::fs::read_to_string(path).unwrap().contains("\"product"));
     assert_eq!(session.end_profile().unwrap(), None);
 }
+
+#[test]
+fn a_run_beyond_its_limit_is_ended() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let stop = AtomicBool::new(false);
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        7
+    };
+    let limit = Duration::from_millis(20);
+    assert_eq!(
+        within(limit, work, || stop.store(true, Ordering::Relaxed)),
+        (7, true)
+    );
+    assert_eq!(
+        within(Duration::from_secs(600), || 8, || unreachable!()),
+        (8, false)
+    );
+}

@@ -5,7 +5,7 @@ use ort::{
     AsPointer,
     memory::{Allocator, MemoryInfo},
     session::SessionInputValue,
-    value::{DynValue, TensorElementType, TensorRef},
+    value::{DynTensorValueType, DynValue, TensorElementType, TensorRef, ValueType},
 };
 
 use super::{Runtime, RuntimeError};
@@ -159,7 +159,7 @@ impl Array {
             TensorElementType::Int64 => value.try_extract_array().map(|a| Self::I64(a.to_owned())),
             TensorElementType::Int32 => value.try_extract_array().map(|a| Self::I32(a.to_owned())),
             TensorElementType::Uint8 => value.try_extract_array().map(|a| Self::U8(a.to_owned())),
-            TensorElementType::Bool => value.try_extract_array().map(|a| Self::Bool(a.to_owned())),
+            TensorElementType::Bool => return bools(value),
             other => {
                 return Err(format!(
                     "has element type {other}, which is not supported here"
@@ -168,6 +168,30 @@ impl Array {
         };
         array.map_err(|error| error.to_string())
     }
+}
+
+/// A copy of a tensor of truth values. Its bytes may come from a file and be other than 0 and 1, which
+/// no `bool` of Rust's is; all but 0 are true.
+#[allow(unsafe_code)]
+fn bools(value: &DynValue) -> Result<Array, String> {
+    let tensor = value
+        .view()
+        .downcast::<DynTensorValueType>()
+        .map_err(|error| error.to_string())?;
+    let ValueType::Tensor { shape, .. } = value.dtype() else {
+        return Err("is not a tensor".to_owned());
+    };
+    let dims: Vec<usize> = shape.iter().map(|&d| d.max(0) as usize).collect();
+    let count = dims.iter().product();
+    let bytes: &[u8] = match count {
+        0 => &[],
+        // SAFETY: the tensor lies in the processor's memory, as outputs of unbound runs do, and has a
+        // byte for every element, which live as long as the value.
+        _ => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), count) },
+    };
+    let truths = bytes.iter().map(|&byte| byte != 0).collect();
+    let array = ArrayD::from_shape_vec(dims, truths);
+    array.map(Array::Bool).map_err(|error| error.to_string())
 }
 
 macro_rules! array_from {

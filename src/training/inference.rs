@@ -1,17 +1,25 @@
 //! Running a classifier as it stands in its file.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::data::Dataset;
-use crate::graph::Graph;
+use crate::graph::{Dim, Graph, GraphError, infer_shapes, normalise};
+use crate::onnx::messages::ModelProto;
 use crate::onnx::{DataType, Model, encode, is_external};
-use crate::runtime::{Array, Device, Runtime, Session, SessionOptions, SharedTensor};
+use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
 use crate::surgery::logits;
 
 use super::{InputSpec, Predictions, TrainingError, softmax};
 
 /// Samples per run where the model leaves the batch size open.
 const BATCH: usize = 16;
+/// Values of an input beyond which it is refused: 4 GiB. Models of a fixed batch size are filled up to
+/// it.
+const MOST_VALUES: usize = 1 << 30;
+/// How long a run of a model with a `Loop` may take, whose end nobody can foresee.
+const LOOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// A classifier in onnxruntime.
 pub struct Inference {
@@ -55,16 +63,20 @@ impl Inference {
             .iter()
             .any(|n| n.is("Softmax") && n.input(0) == Some(&of));
         let mut externals = Vec::new();
+        let mut unread = false;
         for proto in model.graph().initializer.iter().filter(|t| is_external(t)) {
             let name = proto.name.clone().unwrap_or_default();
-            let tensor = model.tensor(proto)?;
+            let Some(tensor) = graph.initializers.get(&name).cloned() else {
+                unread = true;
+                continue;
+            };
             let number = tensor.dtype as i32;
             let shared = SharedTensor::new(&name, number, &tensor.dims, tensor.data)?;
             externals.push((name, shared));
         }
         let encoded;
-        let bytes: &[u8] = if model.file_bytes().is_empty() {
-            encoded = encode(&model.proto)?;
+        let bytes: &[u8] = if unread || model.file_bytes().is_empty() {
+            encoded = encode(&without_unread(model, &graph))?;
             &encoded
         } else {
             model.file_bytes()
@@ -73,9 +85,11 @@ impl Inference {
             label: model.path().display().to_string(),
             device,
             threads,
+            limit: model.has_operator("Loop").then_some(LOOP_LIMIT),
             ..SessionOptions::default()
         };
-        let session = Session::new(runtime, bytes, &externals, &options)?;
+        let session = Session::new(runtime, bytes, &externals, &options)
+            .map_err(|refused| cause(&graph, refused))?;
         let [input] = session.inputs() else {
             let names: Vec<&str> = session.inputs().iter().map(|i| i.name.as_str()).collect();
             return Err(TrainingError::Mismatch(format!(
@@ -123,7 +137,7 @@ impl Inference {
         while start < count {
             let range = start..count.min(start + self.batch.unwrap_or(BATCH));
             let rows = self.batch.unwrap_or(range.len());
-            let mut values = vec![0f32; rows * length];
+            let mut values = self.room(rows, length)?;
             fill(range.clone(), &mut values[..range.len() * length])?;
             let mut dims = vec![rows];
             dims.extend(sample);
@@ -163,6 +177,24 @@ impl Inference {
         })
     }
 
+    /// Zeros for `rows` samples of `length` values.
+    fn room(&self, rows: usize, length: usize) -> Result<Vec<f32>, TrainingError> {
+        let mut values = Vec::new();
+        let count = rows
+            .checked_mul(length)
+            .filter(|&count| count <= MOST_VALUES);
+        let reserved = count.filter(|&count| values.try_reserve_exact(count).is_ok());
+        let Some(count) = reserved else {
+            return Err(TrainingError::Mismatch(format!(
+                "input `{}` of the model is made for {rows} samples of {length} values at once, \
+                 which is more than there is room for",
+                self.input
+            )));
+        };
+        values.resize(count, 0.0);
+        Ok(values)
+    }
+
     fn array(&self, dims: &[usize], values: Vec<f32>) -> Result<Array, TrainingError> {
         let misfit = |e: ndarray::ShapeError| TrainingError::Mismatch(e.to_string());
         Ok(match self.dtype {
@@ -186,7 +218,11 @@ impl Outputs {
             true => self
                 .values
                 .iter()
-                .map(|p| p.max(f32::MIN_POSITIVE).ln())
+                // `max` would make a number of what is none.
+                .map(|&p| match p.is_nan() {
+                    true => p,
+                    false => p.max(f32::MIN_POSITIVE).ln(),
+                })
                 .collect(),
             false => self.values.clone(),
         };
@@ -195,6 +231,14 @@ impl Outputs {
             labels,
             classes: self.classes,
         }
+    }
+
+    /// The samples whose outputs are no probabilities, or make none: they are not finite.
+    pub fn not_finite(&self) -> Vec<usize> {
+        let rows = self.probabilities().enumerate();
+        rows.filter(|(_, row)| row.iter().any(|p| !p.is_finite()))
+            .map(|(sample, _)| sample)
+            .collect()
     }
 
     /// The probabilities of each sample.
@@ -206,6 +250,51 @@ impl Outputs {
                 false => softmax(row),
             })
     }
+}
+
+/// Why a model is refused: where our own reading of the graph finds something wrong, too, it names the
+/// node, which onnxruntime does not where that has no name.
+fn cause(graph: &Graph, refused: RuntimeError) -> TrainingError {
+    if !refused.is_bad_input() {
+        return refused.into();
+    }
+    match malformed(graph) {
+        Some(GraphError::Node { node, reason }) => GraphError::Node {
+            node,
+            reason: format!("{reason} ({refused})"),
+        }
+        .into(),
+        _ => refused.into(),
+    }
+}
+
+/// What is wrong with the shapes of a graph, for one sample, if that can be told.
+fn malformed(graph: &Graph) -> Option<GraphError> {
+    let mut normal = graph.clone();
+    let mut inputs = HashMap::new();
+    for input in &normal.inputs {
+        let dims = input.dims.as_ref()?.iter().enumerate();
+        let dims = dims.map(|(axis, dim)| match dim {
+            Dim::Known(size) => Some(*size),
+            Dim::Symbolic(_) => (axis == 0).then_some(1),
+        });
+        inputs.insert(input.name.clone(), dims.collect::<Option<Vec<_>>>()?);
+    }
+    normalise(&mut normal)
+        .and_then(|()| infer_shapes(&normal, &inputs).map(drop))
+        .err()
+}
+
+/// The messages of a model without initializers that lie elsewhere and that nothing reads.
+fn without_unread(model: &Model, graph: &Graph) -> ModelProto {
+    let mut proto = model.proto.clone();
+    if let Some(inner) = &mut proto.graph {
+        inner.initializer.retain(|tensor| {
+            let name = tensor.name.as_deref().unwrap_or("");
+            !is_external(tensor) || graph.initializers.contains_key(name)
+        });
+    }
+    proto
 }
 
 fn floats(array: &Array) -> Option<Vec<f32>> {

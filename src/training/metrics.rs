@@ -103,12 +103,16 @@ impl Predictions {
 
     /// How many samples of one class are taken for another (or for what they are):
     /// `[true class, predicted class, samples]`, in this order, of the pairs that occur. There are never
-    /// more of them than samples, however many classes there are.
+    /// more of them than samples, however many classes there are. Samples whose outputs are not numbers
+    /// are taken for nothing, and are in no pair.
     pub fn confusion(&self) -> Vec<[usize; 3]> {
         let mut counts = BTreeMap::new();
-        for (predicted, &label) in self.classes().into_iter().zip(&self.labels) {
+        let rows = self.logits.chunks(self.classes.max(1));
+        let predicted = self.classes().into_iter().zip(&self.labels).zip(rows);
+        for ((predicted, &label), row) in predicted {
             let label = usize::try_from(label).ok().filter(|&l| l < self.classes);
-            if let Some(label) = label {
+            let decided = !row.iter().any(|z| z.is_nan());
+            if let Some(label) = label.filter(|_| decided) {
                 *counts.entry([label, predicted]).or_insert(0) += 1;
             }
         }
@@ -118,8 +122,13 @@ impl Predictions {
     /// Precision, recall and F1 of every class.
     pub fn class_scores(&self) -> Vec<ClassScore> {
         let mut counts = vec![[0usize; 3]; self.classes];
+        for &label in &self.labels {
+            let count = usize::try_from(label).ok().and_then(|l| counts.get_mut(l));
+            if let Some(count) = count {
+                count[1] += 1;
+            }
+        }
         for [label, predicted, samples] in self.confusion() {
-            counts[label][1] += samples;
             counts[predicted][2] += samples;
             if label == predicted {
                 counts[label][0] += samples;

@@ -148,17 +148,16 @@ impl<'a> SessionMaker<'a> {
         threads: usize,
     ) -> Result<PrefixRun, TrainingError> {
         let session = self.frozen(graph, threads)?;
-        let fixed = |value: &Value| {
-            let dims: Vec<usize> = value
-                .dims
-                .iter()
-                .flatten()
-                .map(|d| match d {
-                    Dim::Known(d) => *d,
-                    Dim::Symbolic(_) => 0,
-                })
-                .collect();
-            Buffer::zeros_f32(&dims)
+        let fixed = |value: &Value| -> Result<Buffer, TrainingError> {
+            let dims = value.dims.iter().flatten().map(|d| match d {
+                Dim::Known(d) => Some(*d),
+                Dim::Symbolic(_) => None,
+            });
+            let dims: Option<Vec<usize>> = dims.collect();
+            let dims = dims.filter(|_| value.dims.is_some()).ok_or_else(|| {
+                TrainingError::Mismatch(format!("the size of `{}` is not known", value.name))
+            })?;
+            Ok(Buffer::zeros_f32(&dims)?)
         };
         let mut dims = vec![0; 0];
         if let Some(value) = graph.inputs.iter().find(|v| v.name == input) {

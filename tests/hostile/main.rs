@@ -2,6 +2,7 @@
 //! take memory by its mere claims.
 
 mod cases;
+mod files;
 mod guard;
 mod models;
 mod mutate;

@@ -4,6 +4,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::report::charts::{self, Drawing};
+use crate::report::plain;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -49,7 +50,7 @@ pub fn page(title: &str, top: &Markup, sections: &[Section]) -> String {
             }
         }
     };
-    page.into_string()
+    plain(&page.into_string()).into_owned()
 }
 
 /// A figure.
