@@ -7,7 +7,9 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::random::Random;
 use crate::autodiff::{Operators, gradients};
+use crate::channels_last::channels_last;
 use crate::graph::{Attribute, Builder, Graph, Node, Shapes, Value, infer_shapes};
+use crate::kernels::DOMAIN;
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
 
@@ -204,7 +206,8 @@ impl Case {
             .role(Role::Trained)
             .map(|(n, _)| n.to_owned())
             .collect();
-        let mut session = session(runtime, &differentiate(&graph, &shapes, &ones, &trained)?)?;
+        let backward = differentiate(&graph, &shapes, &ones, &trained, Operators::Standard)?;
+        let mut session = session(runtime, &backward)?;
         let feeds: Vec<(&str, Array)> = self
             .role(Role::Trained)
             .map(|(name, t)| Ok((name, array(t, DataType::Float)?)))
@@ -271,7 +274,7 @@ impl Case {
             .map(|(n, _)| n.to_owned())
             .collect();
         let seed = Tensor::scalar_f32(1.0);
-        match differentiate(&graph, &shapes, &seed, &trained) {
+        match differentiate(&graph, &shapes, &seed, &trained, Operators::Standard) {
             Err(message) => Ok(message),
             Ok(_) => Err("it was not refused".to_owned()),
         }
@@ -286,8 +289,26 @@ impl Case {
         wrt: &[String],
         expected: &HashMap<String, Vec<f64>>,
     ) -> Result<(), String> {
-        let backward = differentiate(graph, shapes, seed, wrt)?;
-        let mut session = session(runtime, &backward)?;
+        let standard = differentiate(graph, shapes, seed, wrt, Operators::Standard)?;
+        self.compare_one(runtime, &standard, shapes, wrt, expected)?;
+        let kernels = differentiate(graph, shapes, seed, wrt, Operators::Kernels)?;
+        if kernels.nodes.iter().any(|n| n.domain == DOMAIN) {
+            self.compare_one(runtime, &kernels, shapes, wrt, expected)
+                .map_err(|e| format!("{e} (kernels)"))?;
+        }
+        Ok(())
+    }
+
+    /// Compares what `backward` computes with `expected`.
+    fn compare_one(
+        &self,
+        runtime: &Runtime,
+        backward: &Graph,
+        shapes: &Shapes,
+        wrt: &[String],
+        expected: &HashMap<String, Vec<f64>>,
+    ) -> Result<(), String> {
+        let mut session = session(runtime, backward)?;
         let feeds: Vec<(&str, Array)> = self
             .role(Role::Trained)
             .chain(self.role(Role::Given))
@@ -366,19 +387,14 @@ fn differentiate(
     shapes: &Shapes,
     seed: &Tensor,
     wrt: &[String],
+    operators: Operators,
 ) -> Result<Graph, String> {
     let mut graph = graph.clone();
     let output = graph.outputs[0].name.clone();
     let mut builder = Builder::new(&mut graph);
     let seed = builder.constant(seed.clone());
-    let names = gradients(
-        &mut builder,
-        shapes,
-        (&output, &seed),
-        wrt,
-        Operators::Standard,
-    )
-    .map_err(|e| e.to_string())?;
+    let names = gradients(&mut builder, shapes, (&output, &seed), wrt, operators)
+        .map_err(|e| e.to_string())?;
     graph.outputs = names
         .iter()
         .zip(wrt)
@@ -388,6 +404,9 @@ fn differentiate(
         })
         .collect::<Result<_, String>>()?;
     graph.prune();
+    if operators == Operators::Kernels {
+        channels_last(&mut graph).map_err(|e| e.to_string())?;
+    }
     Ok(graph)
 }
 
@@ -399,6 +418,7 @@ pub fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
     let bytes = encode(&graph.to_model(usize::MAX).0).map_err(|e| e.to_string())?;
     let options = SessionOptions {
         threads: 1,
+        kernels: graph.domains.iter().any(|(domain, _)| domain == DOMAIN),
         ..SessionOptions::default()
     };
     Session::new(runtime, &bytes, &[], &options).map_err(|e| e.to_string())

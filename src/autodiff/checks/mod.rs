@@ -1,8 +1,8 @@
 //! Every rule against finite differences, over random shapes and attributes.
 //!
 //! A [`Case`] is one node with values for its inputs. Its gradient with respect to a random
-//! weighting of its outputs is computed by the rule, in onnxruntime, and compared with central
-//! differences of the forward node: of its double-precision kernel where onnxruntime has one,
+//! weighting of its outputs is computed by the rule, in onnxruntime, once in standard operators and,
+//! where a rule has them, once by our kernels, and compared with central differences of the forward node: of its double-precision kernel where onnxruntime has one,
 //! else of the single-precision one. Values lie away from kinks.
 
 mod activations;
