@@ -195,6 +195,20 @@ impl Case {
         Ok(())
     }
 
+    /// Whether the gradient is made with kernels of ours, too.
+    pub fn has_kernels(&self) -> Result<bool, String> {
+        let graph = self.graph(DataType::Float)?;
+        let shapes = infer(&graph)?;
+        let dims = shapes.dims(&graph.outputs[0].name);
+        let seed = Random::new(11).any(dims.map_err(|e| e.to_string())?);
+        let trained: Vec<String> = self
+            .role(Role::Trained)
+            .map(|(n, _)| n.to_owned())
+            .collect();
+        let backward = differentiate(&graph, &shapes, &seed, &trained, Operators::Kernels)?;
+        Ok(backward.nodes.iter().any(|n| n.domain == DOMAIN))
+    }
+
     /// The gradients of the sum of the output.
     pub fn gradients(&self, runtime: &Runtime) -> Result<Vec<Vec<f64>>, String> {
         let graph = self.graph(DataType::Float)?;

@@ -75,6 +75,29 @@ fn every_rule_has_a_case() {
 }
 
 #[test]
+fn kernels_of_ours_are_among_what_is_checked() {
+    let operators: BTreeSet<String> = FAMILIES
+        .iter()
+        .flat_map(|cases| cases(&mut Random::new(7)))
+        .filter(|case| case.has_kernels() == Ok(true))
+        .map(|case| case.op_type().to_owned())
+        .collect();
+    for operator in [
+        "Conv",
+        "MaxPool",
+        "AveragePool",
+        "Relu",
+        "Clip",
+        "HardSwish",
+    ] {
+        assert!(
+            operators.contains(operator),
+            "{operator} not in {operators:?}"
+        );
+    }
+}
+
+#[test]
 fn activations_agree_with_finite_differences() {
     check(activations::cases);
 }
