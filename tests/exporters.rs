@@ -11,7 +11,7 @@ use ftsurgery::graph::{Graph, normalise};
 use ftsurgery::onnx::{DataType, Model, encode};
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Device, Runtime};
-use ftsurgery::strategy::{Network, Strategy};
+use ftsurgery::strategy::{Candidate, Network, Strategy};
 use ftsurgery::surgery::{
     Grafted, HeadKind, HeadSpec, as_stored, export, graft, untouched_is_identical,
 };
@@ -402,9 +402,19 @@ fn full(case: &Case) -> (Vec<String>, Analysis) {
         ..AnalyzeOptions::default()
     };
     let analysis = Analysis::of(&case.model, &options).unwrap();
-    let network = Network::new(&analysis, &case.grafted(), HeadKind::Keep);
-    let candidates = Strategy::Full.candidates(&network).unwrap();
-    (candidates[0].trainable.clone(), analysis)
+    let selection = ["*".to_owned()];
+    let network = Network {
+        selection: &selection,
+        ..Network::new(&analysis, &case.grafted(), HeadKind::Keep)
+    };
+    let [full] = &Strategy::Full.candidates(&network).unwrap()[..] else {
+        panic!("one candidate")
+    };
+    let [all] = &Strategy::Select.candidates(&network).unwrap()[..] else {
+        panic!("one candidate")
+    };
+    assert_eq!(full.trainable, all.trainable);
+    (full.trainable.clone(), analysis)
 }
 
 #[test]
@@ -514,4 +524,33 @@ fn layers_own_the_biases_and_scales_beside_them_and_blocks_the_rest() {
         ["down.weight", "down.bias", "gamma"]
     );
     assert_eq!(owned("torch_newer_token", ""), ["token", "places"]);
+}
+
+#[test]
+fn what_no_layer_owns_trains_wherever_all_layers_of_its_block_do() {
+    let (_, entry) = trainable()
+        .find(|(n, _)| n == "vision_transformer")
+        .unwrap();
+    let case = Case::open(open("vision_transformer"), &entry, None);
+    let (_, analysis) = full(&case);
+    let network = Network::new(&analysis, &case.grafted(), HeadKind::Keep);
+    let with_token = |strategy: Strategy| {
+        let candidates = strategy.candidates(&network).unwrap();
+        let trains = |c: &&Candidate| {
+            let all = ["token", "places", "relative"];
+            let count = all
+                .iter()
+                .filter(|n| c.trainable.iter().any(|t| t == *n))
+                .count();
+            assert!(count == 0 || count == 3, "{c:?}");
+            count == 3
+        };
+        let some = candidates.iter().filter(trains);
+        some.map(|c| c.label.clone()).collect::<Vec<_>>()
+    };
+    // Patches, q k v, join and up are the first block; down is the second.
+    assert_eq!(with_token(Strategy::Blocks), ["block1"]);
+    assert_eq!(with_token(Strategy::Layers), [""; 0]);
+    assert_eq!(with_token(Strategy::Windows(4)), ["layers 1 to 4"]);
+    assert_eq!(with_token(Strategy::Head), [""; 0]);
 }

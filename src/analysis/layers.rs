@@ -211,12 +211,14 @@ fn owners(index: &Index, data: &[bool], in_backbone: &[bool], reached: &HashSet<
                 || written_out
                 || features.is_none_or(|n| factor.is_some_and(|w| w.elements() == n))
         });
-        of[i] = match owner {
+        let owner = match owner {
             Some(owner) => Some(owner),
             None if is_norm || written_out => neighbour(index, &primary, in_backbone, data, i),
-            None if factor.is_some() => leads_into(index, &primary, in_backbone, i),
+            None if factor.is_some() => leads_into(index, &primary, i),
             None => None,
         };
+        // A new head takes the place of all that is on the other side.
+        of[i] = owner.filter(|&owner| in_backbone[primary[owner]] == in_backbone[i]);
     }
     Owners { of, primary }
 }
@@ -233,20 +235,16 @@ const LAYOUT: [&str; 8] = [
     "Unsqueeze",
 ];
 
-/// The weighted layer that node `from` leads into on its side of the cut, by nothing but biases and scales per
-/// channel and changes of layout.
-fn leads_into(
-    index: &Index,
-    primary: &[usize],
-    in_backbone: &[bool],
-    from: usize,
-) -> Option<usize> {
+/// The weighted layer that node `from` leads into, by nothing but a few biases and scales per channel and
+/// changes of layout.
+fn leads_into(index: &Index, primary: &[usize], from: usize) -> Option<usize> {
+    const FEW: usize = 8;
     let mut at = from;
-    loop {
+    for _ in 0..FEW {
         let readers = index.consumers.get(index.node(at).output(0)?)?;
         let layer = readers.iter().find_map(|r| primary.binary_search(r).ok());
-        if let Some(layer) = layer {
-            return Some(layer).filter(|&l| in_backbone[primary[l]] == in_backbone[from]);
+        if layer.is_some() {
+            return layer;
         }
         let &[next] = readers.as_slice() else {
             return None;
@@ -257,6 +255,7 @@ fn leads_into(
         }
         at = next;
     }
+    None
 }
 
 /// The weighted layer that follows node `from` on its side of the cut, else the one before it.

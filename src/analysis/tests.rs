@@ -101,6 +101,26 @@ fn a_normalisation_written_out_belongs_to_a_layer_but_the_scaling_of_pixels_to_n
 }
 
 #[test]
+fn a_bias_behind_a_product_belongs_to_it_however_the_weight_is_written() {
+    let (mut n, x) = tokens();
+    let weight = n.weight("up.w", &[6, 4]);
+    let turned = n.op("turned", "Transpose", &[&weight], &[("perm", &[1, 0])]);
+    let mut x = n.op("up", "MatMul", &[&x, &turned], &[]);
+    let bias = n.weight("up.b", &[6]);
+    x = n.op("up/add", "Add", &[&bias, &x], &[]);
+    let scale = n.weight("up.scale", &[6]);
+    x = n.op("up/scale", "Mul", &[&x, &scale], &[]);
+    let places = n.weight("places", &[8, 6]);
+    x = n.op("placed", "Add", &[&x, &places], &[]);
+    x = n.op("flat", "Flatten", &[&x], &[]);
+    x = n.gemm("fc", &x, 48, 5);
+    let a = analyse(&n.output(&x));
+    assert_eq!(parameters(&a, "up"), ["up.w", "up.b", "up.scale"]);
+    assert_eq!(a.blocks[0].tensors, ["places"]);
+    assert_sums_agree(&a);
+}
+
+#[test]
 fn delimiters_can_be_chosen() {
     let a = with(&nets::vgg(), "activation");
     assert_eq!(a.blocks.len(), 5);

@@ -12,6 +12,7 @@ pub mod infer;
 mod node;
 pub mod normalise;
 mod order;
+mod reach;
 mod shapes;
 mod weights;
 mod window;
@@ -33,8 +34,9 @@ pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
 pub use normalise::{free_batch, normalise, refuse_untrainable, to_float32};
+pub use reach::{following, reaching};
 pub use shapes::{Shapes, TensorInfo};
-pub use weights::{Weight, output_features, reaching, weights};
+pub use weights::{Weight, output_features, weights};
 pub use window::{Window, WindowError, sizes, to_i64};
 pub use work::macs;
 

@@ -6,8 +6,8 @@ use crate::data::Dataset;
 use crate::onnx::{DataType, Model, save};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::Strategy;
-use crate::surgery::{Grafted, as_stored, export, untouched_is_identical};
-use crate::training::{BatchNormMode, Inference, InputSpec, Lab, softmax};
+use crate::surgery::{Grafted, Scores, as_stored, export, untouched_is_identical};
+use crate::training::{BatchNormMode, Inference, InputSpec, Lab, log_softmax, softmax};
 
 use super::rundir::{RunDir, file_sha256};
 use super::{ModelCard, SearchError};
@@ -125,20 +125,14 @@ impl Emitter<'_> {
                 outputs.classes, trained.classes
             )));
         }
-        let rows = trained.logits.chunks(trained.classes.max(1));
-        let expected: Vec<f64> = match outputs.are_probabilities {
-            true => rows.flat_map(softmax).collect(),
-            false => trained.logits.iter().map(|&z| f64::from(z)).collect(),
-        };
         let half = has_float16(written);
-        let (unit, tolerance) = (
-            unit(outputs.are_probabilities, &trained.logits, half),
-            tolerance(half),
-        );
+        let expected = expected(outputs.scores, &trained.logits, trained.classes);
+        let (unit, tolerance) = (unit(outputs.scores, &trained.logits, half), tolerance(half));
+        let least = least(outputs.scores, half);
         let difference = expected
             .iter()
             .zip(&outputs.values)
-            .map(|(e, &o)| (e - f64::from(o)).abs() / unit)
+            .map(|(e, &o)| (e.max(least) - f64::from(o).max(least)).abs() / unit)
             // `max` would pass over a difference that is not a number.
             .fold(
                 0.0,
@@ -157,14 +151,36 @@ impl Emitter<'_> {
     }
 }
 
-/// What differences of outputs are measured in: for logits the largest of them, for probabilities 1,
+/// What a model gives whose logits are `logits`, rows of `classes`, if its output is of this kind.
+fn expected(scores: Scores, logits: &[f32], classes: usize) -> Vec<f64> {
+    let rows = logits.chunks(classes.max(1));
+    let plain = || logits.iter().map(|&z| f64::from(z));
+    match scores {
+        Scores::Logits => plain().collect(),
+        Scores::Probabilities => rows.flat_map(softmax).collect(),
+        Scores::LogProbabilities => rows.flat_map(log_softmax).collect(),
+        Scores::Independent => plain().map(|z| 1.0 / (1.0 + (-z).exp())).collect(),
+    }
+}
+
+/// The smallest output that is told apart from smaller ones: the logarithm of a probability that underflows
+/// where a softmax is taken before it is minus infinity.
+fn least(scores: Scores, half: bool) -> f64 {
+    match (scores, half) {
+        (Scores::LogProbabilities, true) => f64::from(half::f16::MIN_POSITIVE).ln(),
+        (Scores::LogProbabilities, false) => f64::from(f32::MIN_POSITIVE).ln(),
+        _ => f64::NEG_INFINITY,
+    }
+}
+
+/// What differences of outputs are measured in: for logits, and logarithms, the largest of them, for probabilities 1,
 /// or more where logits are so large that their rounding alone moves a probability. Both are at
 /// least 1.
-fn unit(are_probabilities: bool, logits: &[f32], half: bool) -> f64 {
+fn unit(scores: Scores, logits: &[f32], half: bool) -> f64 {
     let largest = logits
         .iter()
         .fold(0.0, |top: f64, z| top.max(f64::from(*z).abs()));
-    let unit = if are_probabilities {
+    let unit = if matches!(scores, Scores::Probabilities | Scores::Independent) {
         // Two graphs of the same function round a logit apart by up to some 1e-6 of the largest, in
         // float16 some 2e-3; that much, and no more, a probability may move.
         largest / if half { 10.0 } else { 100.0 }
@@ -197,8 +213,28 @@ mod tests {
             ([8.0, -9.0], 1.0, 9.0),
             ([-1000.0, 20.0], 10.0, 1000.0),
         ] {
-            assert_eq!(unit(true, &logits, false), of_probabilities);
-            assert_eq!(unit(false, &logits, false), of_logits);
+            assert_eq!(
+                unit(Scores::Probabilities, &logits, false),
+                of_probabilities
+            );
+            assert_eq!(unit(Scores::Logits, &logits, false), of_logits);
         }
+    }
+    #[test]
+    fn an_output_is_held_against_what_its_kind_makes_of_the_logits() {
+        let logits = [0.0, 3f32.ln(), -200.0, 0.0];
+        let close = |scores, wanted: [f64; 4]| {
+            let got = expected(scores, &logits, 2);
+            let pairs = got.iter().zip(wanted);
+            assert!(pairs.clone().all(|(g, w)| (g - w).abs() < 1e-6), "{got:?}");
+        };
+        close(Scores::Logits, [0.0, 3f64.ln(), -200.0, 0.0]);
+        close(Scores::Probabilities, [0.25, 0.75, 0.0, 1.0]);
+        close(
+            Scores::LogProbabilities,
+            [0.25f64.ln(), 0.75f64.ln(), -200.0, 0.0],
+        );
+        // What is minus infinity in a file that takes the logarithm of a softmax is no difference.
+        assert!(least(Scores::LogProbabilities, false) > -88.0);
     }
 }

@@ -11,7 +11,7 @@ use crate::graph::{Dim, Graph, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::Network;
-use crate::surgery::{Features, HeadKind, HeadSpec, graft, with_input_size};
+use crate::surgery::{Features, Grafted, HeadKind, HeadSpec, graft, own_dropout, with_input_size};
 use crate::training::{Inference, Lab, LabOptions, Trained, TrainingError};
 
 use super::emit::Emitter;
@@ -254,7 +254,7 @@ impl<'a> Opened<'a> {
             lab.obstacles(batch, sets)
         })?;
         if number == 1 {
-            self.warn(&plan, &lab)?;
+            self.warn(&plan, &lab, &grafted)?;
             for note in split.small_parts(&self.dataset) {
                 self.watcher.warning(&note);
             }
@@ -335,7 +335,7 @@ impl<'a> Opened<'a> {
         )
     }
 
-    fn warn(&self, plan: &Plan, lab: &Lab<'_>) -> Result<(), SearchError> {
+    fn warn(&self, plan: &Plan, lab: &Lab<'_>, grafted: &Grafted) -> Result<(), SearchError> {
         for strategy in &plan.strategies {
             if let Some(first) = strategy.skipped.first() {
                 self.watcher.warning(&format!(
@@ -356,6 +356,17 @@ impl<'a> Opened<'a> {
         };
         if let Some(note) = lab.batch_norm_note(trained)? {
             self.watcher.warning(&note);
+        }
+        let graph = Graph::from_model(&grafted.model)?;
+        let kept = self.job.settings.head == HeadKind::Keep;
+        let features = self.features.as_ref().filter(|_| kept);
+        let idle = own_dropout(&graph, features.map(|f| f.value.as_str()))?.idle;
+        if !idle.is_empty() {
+            self.watcher.warning(&format!(
+                "the model's own Dropout does not run in training at {}: it is before the head, or on no \
+                 vector per image",
+                idle.join(", ")
+            ));
         }
         Ok(())
     }

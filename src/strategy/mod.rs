@@ -18,6 +18,7 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -212,9 +213,12 @@ impl<'a> Network<'a> {
     /// A candidate that trains these layers, given by their index, and the head. What belongs to a block
     /// alone is trained where all layers of that block are.
     fn candidate(&self, id: String, label: &str, layers: &[usize]) -> Candidate {
-        let whole = |b: &&Block| b.layers.iter().all(|l| layers.contains(l));
-        let blocks = self.analysis.backbone_blocks().filter(whole);
-        let tensors: Vec<&String> = blocks.flat_map(|b| &b.tensors).collect();
+        let chosen: HashSet<usize> = layers.iter().copied().collect();
+        let of = |l: &usize| Some(self.analysis.weighted.get(*l)?.block);
+        let touched: BTreeSet<usize> = layers.iter().filter_map(of).collect();
+        let blocks = touched.iter().filter_map(|&b| self.analysis.blocks.get(b));
+        let whole = |b: &&Block| !b.is_classifier && b.layers.iter().all(|l| chosen.contains(l));
+        let tensors: Vec<&String> = blocks.filter(whole).flat_map(|b| &b.tensors).collect();
         self.candidate_of(id, label, layers, &tensors)
     }
 

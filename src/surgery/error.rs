@@ -57,6 +57,18 @@ pub enum SurgeryError {
         /// The softmax.
         node: String,
     },
+    /// The output is probabilities of which no cross-entropy can be taken.
+    #[error("{}", of_probabilities(output, node, value, between))]
+    Probabilities {
+        /// The model's output.
+        output: String,
+        /// The node that makes the probabilities.
+        node: String,
+        /// What it makes them of.
+        value: String,
+        /// What computes with them then; empty where nothing does.
+        between: String,
+    },
     /// A part of a graph cannot be computed from the inputs it was given.
     #[error("`{value}`, which {reader} needs, cannot be computed from the inputs of the cut")]
     Unreachable {
@@ -111,6 +123,17 @@ pub enum SurgeryError {
     /// The file format is at fault.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+}
+
+fn of_probabilities(output: &str, node: &str, value: &str, between: &str) -> String {
+    let fault = match between {
+        "" => format!("the probabilities of node {node}, one for each class by itself"),
+        _ => format!("what {between} makes of the probabilities of node {node}"),
+    };
+    format!(
+        "the output `{output}` is no logits but {fault}, of which no softmax cross-entropy can be taken; give \
+         the model with `{value}` as its output instead, or train a new head (tune --head linear)"
+    )
 }
 
 impl SurgeryError {

@@ -25,7 +25,7 @@ pub struct Features {
     pub nhwc: bool,
 }
 
-/// Where training applies dropout. The emitted model has no node for it.
+/// Where training applies dropout. The emitted model has no node for that of a new head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The value of the grafted graph to apply it to, [N, width].

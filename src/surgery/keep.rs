@@ -7,9 +7,9 @@ use indexmap::IndexSet;
 use crate::graph::{Dim, Graph, weights};
 use crate::onnx::Model;
 
-use super::{Features, Grafted, SurgeryError};
+use super::{Features, Grafted, SurgeryError, own_dropout};
 
-/// The model unchanged, with the parameters that follow the feature map.
+/// The model unchanged, with the parameters and the dropout that follow the feature map.
 pub(super) fn keep(
     model: &Model,
     features: Option<&Features>,
@@ -34,7 +34,7 @@ pub(super) fn keep(
     Ok(Grafted {
         model: model.with_proto(model.proto.clone()),
         head_parameters,
-        dropout: Vec::new(),
+        dropout: own_dropout(&graph, features.map(|f| f.value.as_str()))?.applied,
         output: output.name.clone(),
     })
 }

@@ -7,6 +7,7 @@
 
 mod batch_norm;
 mod cut;
+mod dropout;
 mod error;
 mod export;
 mod fold;
@@ -26,11 +27,12 @@ pub use batch_norm::{
     BatchNorm, TrainedNorms, lower_batch_norm, trained_batch_norms, use_batch_statistics,
 };
 pub use cut::extract;
+pub use dropout::{OwnDropout, own_dropout};
 pub use error::SurgeryError;
 pub use export::{METADATA_PREFIX, as_stored, export};
 pub use fold::fold_batch_norm;
 pub use graft::{Dropout, Features, Grafted, graft};
 pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};
 pub use input_size::with_input_size;
-pub use logits::logits;
+pub use logits::{Ending, Scores, ending, logits};
 pub use verify::untouched_is_identical;

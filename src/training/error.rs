@@ -34,6 +34,18 @@ pub enum TrainingError {
         /// Number of classes.
         classes: usize,
     },
+    /// The output gives probabilities although no softmax makes it.
+    #[error(
+        "the output `{output}` is no logits but probabilities: for {samples} samples it is between 0 and 1 and \
+         sums to 1, though no softmax is found that makes it; give the model with its logits as output \
+         instead, or train a new head (tune --head linear)"
+    )]
+    Probabilities {
+        /// The model's output.
+        output: String,
+        /// Samples that were looked at.
+        samples: usize,
+    },
     /// Data and model do not fit.
     #[error("{0}")]
     Mismatch(String),
@@ -112,6 +124,7 @@ impl TrainingError {
             | TrainingError::Mismatch(_)
             | TrainingError::Mixed { .. }
             | TrainingError::Checkpoint { .. }
+            | TrainingError::Probabilities { .. }
             | TrainingError::NoSamples => true,
             TrainingError::Autodiff(e) => e.is_bad_input(),
             TrainingError::Graph(e) => e.is_bad_input(),

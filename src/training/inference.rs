@@ -9,7 +9,7 @@ use crate::graph::{Dim, Graph, GraphError, infer_shapes, normalise};
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{DataType, Model, encode, is_external};
 use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
-use crate::surgery::logits;
+use crate::surgery::{Scores, ending};
 
 use super::{InputSpec, Predictions, TrainingError, softmax};
 
@@ -27,7 +27,7 @@ pub struct Inference {
     input: String,
     dtype: DataType,
     batch: Option<usize>,
-    probabilities: bool,
+    scores: Scores,
 }
 
 /// Writes the samples of a range, one after the other.
@@ -40,8 +40,8 @@ pub struct Outputs {
     pub values: Vec<f32>,
     /// Number of classes.
     pub classes: usize,
-    /// Whether the values are probabilities; if not, their softmax is.
-    pub are_probabilities: bool,
+    /// What the values are, by the nodes that make them.
+    pub scores: Scores,
 }
 
 impl Inference {
@@ -56,12 +56,7 @@ impl Inference {
         threads: usize,
     ) -> Result<Self, TrainingError> {
         let graph = Graph::from_model(model)?;
-        let of = logits(&graph)?;
-        // Log-probabilities are logits, too: their softmax is the probabilities.
-        let probabilities = graph
-            .nodes
-            .iter()
-            .any(|n| n.is("Softmax") && n.input(0) == Some(&of));
+        let scores = ending(&graph)?.scores;
         let mut externals = Vec::new();
         let mut unread = false;
         for proto in model.graph().initializer.iter().filter(|t| is_external(t)) {
@@ -112,7 +107,7 @@ impl Inference {
             input: input.name.clone(),
             dtype,
             batch: input.dims.first().copied().flatten().filter(|&b| b > 0),
-            probabilities,
+            scores,
             session,
         })
     }
@@ -131,7 +126,7 @@ impl Inference {
         let mut outputs = Outputs {
             values: Vec::new(),
             classes: 0,
-            are_probabilities: self.probabilities,
+            scores: self.scores,
         };
         let mut start = 0;
         while start < count {
@@ -212,19 +207,20 @@ impl Inference {
 }
 
 impl Outputs {
-    /// As predictions with these labels, one per sample. Probabilities become their logarithms.
+    /// As predictions with these labels, one per sample. Probabilities become their logarithms, those of a
+    /// sigmoid their log-odds, the softmax of which is the probability of each class where exactly one
+    /// applies.
     pub fn predictions(&self, labels: Vec<i64>) -> Predictions {
-        let logits = match self.are_probabilities {
-            true => self
-                .values
-                .iter()
-                // `max` would make a number of what is none.
-                .map(|&p| match p.is_nan() {
-                    true => p,
-                    false => p.max(f32::MIN_POSITIVE).ln(),
-                })
-                .collect(),
-            false => self.values.clone(),
+        let values = self.values.iter();
+        // `max` would make a number of what is none.
+        let log = |p: f32| match p.is_nan() {
+            true => p,
+            false => p.max(f32::MIN_POSITIVE).ln(),
+        };
+        let logits = match self.reading() {
+            Scores::Logits | Scores::LogProbabilities => self.values.clone(),
+            Scores::Probabilities => values.map(|&p| log(p)).collect(),
+            Scores::Independent => values.map(|&p| log(p) - log(1.0 - p)).collect(),
         };
         Predictions {
             logits,
@@ -241,14 +237,22 @@ impl Outputs {
             .collect()
     }
 
-    /// The probabilities of each sample.
+    /// The probabilities of each sample; those of a sigmoid are each by themselves.
     pub fn probabilities(&self) -> impl Iterator<Item = Vec<f64>> {
+        let reading = self.reading();
         self.values
             .chunks(self.classes.max(1))
-            .map(|row| match self.are_probabilities {
-                true => row.iter().map(|&p| f64::from(p)).collect(),
-                false => softmax(row),
+            .map(move |row| match reading {
+                Scores::Probabilities | Scores::Independent => {
+                    row.iter().map(|&p| f64::from(p)).collect()
+                }
+                Scores::Logits | Scores::LogProbabilities => softmax(row),
             })
+    }
+
+    /// What the values are, by themselves as well.
+    fn reading(&self) -> Scores {
+        self.scores.of_values(&self.values, self.classes)
     }
 }
 

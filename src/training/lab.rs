@@ -10,7 +10,7 @@ use crate::data::{
 };
 use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
-use crate::surgery::{Grafted, trained_batch_norms};
+use crate::surgery::{Grafted, Scores, ending, trained_batch_norms};
 
 use super::apart;
 use super::bank::FeatureBank;
@@ -23,6 +23,8 @@ use super::{BatchNormMode, Observer, Predictions, Trained, TrainingError, TrialS
 
 /// Samples per run of the frozen prefix and of evaluation.
 pub(super) const EVALUATION_BATCH: usize = 8;
+/// Samples whose outputs tell whether they are probabilities.
+const LOOKED_AT: usize = 8;
 
 /// How samples become the model's input.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,8 +89,9 @@ impl<'a> Lab<'a> {
     /// A lab for `network` and `dataset`, whose samples must fit the network's input.
     ///
     /// # Errors
-    /// When labels do not fit the model's classes, arrays are to be augmented, or the model cannot be
-    /// brought to normal form.
+    /// When labels do not fit the model's classes, arrays are to be augmented, the model cannot be
+    /// brought to normal form, or its output is probabilities by the look of them though nothing tells of
+    /// what.
     pub fn new(
         runtime: &'a Runtime,
         network: &'a Grafted,
@@ -119,7 +122,26 @@ impl<'a> Lab<'a> {
                 classes,
             });
         }
+        lab.refuse_probabilities()?;
         Ok(lab)
+    }
+
+    /// Refuses a network whose output, in which no softmax was found, gives probabilities for some samples.
+    fn refuse_probabilities(&self) -> Result<(), TrainingError> {
+        let graph = Graph::from_model(&self.network.model)?;
+        if ending(&graph)?.scores != Scores::Logits {
+            return Ok(());
+        }
+        let stride = self.dataset.len().div_ceil(LOOKED_AT).max(1);
+        let samples: Vec<usize> = (0..self.dataset.len()).step_by(stride).collect();
+        let outputs = self.predict(&[], &samples)?;
+        match Scores::Logits.of_values(&outputs.logits, outputs.classes) {
+            Scores::Probabilities => Err(TrainingError::Probabilities {
+                output: self.network.output.clone(),
+                samples: samples.len(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn operators(&self) -> Operators {

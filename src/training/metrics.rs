@@ -168,6 +168,12 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
         .collect()
 }
 
+/// Logarithm of the softmax of one row of logits.
+pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let total = log_sum_exp(logits);
+    logits.iter().map(|&z| f64::from(z) - total).collect()
+}
+
 fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (i, value) in row.iter().enumerate() {

@@ -41,7 +41,7 @@ pub use features::{Features, Pass};
 pub use gradient::{GradientOutput, GradientValues};
 pub use inference::{Fill, Inference, Outputs};
 pub use lab::{Gradient, InputSpec, Lab, LabOptions};
-pub use metrics::{ClassScore, Predictions, Score, softmax};
+pub use metrics::{ClassScore, Predictions, Score, log_softmax, softmax};
 pub use monitor::Monitor;
 pub use optimizer::{Moments, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, trainable_parameters};

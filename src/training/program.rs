@@ -6,11 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::autodiff::{AutodiffError, Operators, cross_entropy, dependents, gradients};
+use crate::autodiff::{AutodiffError, Operators, cross_entropy, gradients};
 use crate::channels_last::channels_last;
 use crate::graph::{
-    Builder, Dim, Graph, Node, Shapes, Value, fold_constants, free_batch, infer_shapes, normalise,
-    refuse_untrainable, to_float32,
+    Builder, Dim, Graph, Node, Shapes, Value, fold_constants, following, free_batch, infer_shapes,
+    normalise, refuse_untrainable, to_float32,
 };
 use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::{BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm};
@@ -188,31 +188,55 @@ pub struct Port {
     pub dims: Vec<usize>,
 }
 
-/// The frozen values at which the trained part begins.
+/// The frozen values at which the trained part begins, all of them float32.
 ///
 /// They are what nodes that depend on a trained parameter read but what does not itself depend on
-/// one: usually one feature map, several where a residual connection crosses.
+/// one: usually one feature map, several where a residual connection crosses. Where such a node reads
+/// indices or a mask, these are computed behind the boundary, from the floats before them. Where nothing is
+/// trained, everything lies behind the boundary, which is the input.
 ///
 /// # Errors
 /// When a shape is unknown.
 pub fn boundary(prepared: &Prepared, trainable: &[String]) -> Result<Vec<Port>, TrainingError> {
     let Prepared { graph, shapes, .. } = prepared;
-    let trained = dependents(graph, shapes, trainable);
-    let inputs: Vec<String> = graph.inputs.iter().map(|v| v.name.clone()).collect();
+    if trainable.is_empty() {
+        return Ok(vec![Port {
+            name: prepared.input.clone(),
+            dims: shapes.dims(&prepared.input)?.to_vec(),
+        }]);
+    }
+    // What dropout masks touch differs in every step, too.
+    let masks = graph
+        .inputs
+        .iter()
+        .map(|v| &v.name)
+        .filter(|name| **name != prepared.input);
+    let trained = following(graph, trainable.iter().chain(masks).map(String::as_str));
     // What depends on parameters alone is recomputed inside the step.
-    let from_data = dependents(graph, shapes, &inputs);
+    let from_data = following(graph, [prepared.input.as_str()]);
+    let producers = graph.producers();
+    let frozen = |name: &&str| from_data.contains(name) && !trained.contains(name);
     let mut seen = HashSet::new();
     let mut ports = Vec::new();
     for node in &graph.nodes {
-        if !node.present_outputs().any(|o| trained.contains_key(o)) {
+        if !node.present_outputs().any(|o| trained.contains(o)) {
             continue;
         }
-        for name in node.present_inputs() {
-            if from_data.contains_key(name) && !trained.contains_key(name) && seen.insert(name) {
-                ports.push(Port {
+        let mut open: Vec<&str> = node.present_inputs().filter(frozen).collect();
+        open.reverse();
+        while let Some(name) = open.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
+            let info = shapes.info(name)?;
+            match producers.get(name).map(|&at| &graph.nodes[at]) {
+                Some(before) if info.dtype != DataType::Float => {
+                    open.extend(before.present_inputs().filter(frozen));
+                }
+                _ => ports.push(Port {
                     name: name.to_owned(),
-                    dims: shapes.dims(name)?.to_vec(),
-                });
+                    dims: info.dims.clone(),
+                }),
             }
         }
     }
@@ -369,14 +393,13 @@ fn forward(
     masks: Vec<Mask>,
     start: Start,
 ) -> Result<Program, TrainingError> {
-    let mut features = match start {
+    let features = match start {
         Start::Boundary => boundary(prepared, trainable)?,
         Start::Input => vec![Port {
             name: prepared.input.clone(),
             dims: prepared.shapes.dims(&prepared.input)?.to_vec(),
         }],
     };
-    features.retain(|f| !masks.iter().any(|m| m.name == f.name));
     let parameters = trainable
         .iter()
         .map(|name| match prepared.graph.initializers.get(name) {

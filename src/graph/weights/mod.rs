@@ -23,9 +23,11 @@ mod statistics;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use super::{Attribute, Graph, Node};
-use crate::onnx::{DataType, Tensor};
+use super::reach::gives_no_floats;
+use super::{Attribute, Graph, Node, following};
+use crate::onnx::Tensor;
 
 /// A weight, at a node that works on data with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,102 +54,125 @@ impl Weight<'_> {
     }
 }
 
+/// A value without data that is made of more weights than this is not followed.
+const MOST_JOINED: usize = 64;
+
 /// The weights of a graph, one entry per node and input at which one meets the data, in the order of the
-/// nodes. Whether the output depends on them is not asked; see [`reaching`].
+/// nodes. Whether the output depends on them is not asked; see [`reaching`](super::reaching).
 pub fn weights(graph: &Graph) -> Vec<Weight<'_>> {
     let constants = constants(graph);
     let producers = graph.producers();
-    let consumers = graph.consumers();
-    let mut data: HashSet<&str> = graph.inputs.iter().map(|v| v.name.as_str()).collect();
-    for node in graph
-        .nodes
-        .iter()
-        .filter(|n| !n.is("Shape") && !n.is("Size"))
-    {
-        if reads(node, &data) {
-            data.extend(node.present_outputs());
-        }
-    }
+    let data = following(graph, graph.inputs.iter().map(|v| v.name.as_str()));
     let statistics = statistics::names(graph, &constants, &producers, &data);
-    // What a value that does not depend on the data is made of.
-    let mut made: HashMap<&str, Vec<&str>> = constants
-        .keys()
-        .filter(|name| !statistics.contains(*name))
-        .map(|&name| (name, vec![name]))
-        .collect();
-    // Values that some layer has worked on.
-    let mut behind: HashSet<&str> = HashSet::new();
-    let mut found: Vec<Weight<'_>> = Vec::new();
-    for (index, node) in graph.nodes.iter().enumerate() {
-        let works_on_data = reads(node, &data);
-        let after_layer = reads(node, &behind);
-        let mixes = mixes(node);
-        let mut places = places(node, graph.opset);
-        if !works_on_data {
-            if gives_no_floats(node) {
-                continue;
-            }
-            if passes_on(node) {
-                places.insert(0, 0);
-            }
-        }
-        let mut taken: Vec<Weight<'_>> = Vec::new();
-        for place in places {
-            let Some(value) = node.input(place).filter(|v| !data.contains(v)) else {
-                continue;
-            };
-            for &name in made.get(value).into_iter().flatten() {
-                let constant = &constants[name];
-                let is_number = constant.len() == 1;
-                let counts = if mixes {
-                    let before_layers = works_on_data && !after_layer;
-                    let readers = consumers.get(name).map_or(0, Vec::len);
-                    let product = || sum_of_product(node, value, &producers);
-                    let number_counts = || {
-                        constant.is_member(name, readers)
-                            || product()
-                                .is_some_and(|at| output_features(graph, at, &found) == Some(1))
-                    };
-                    !before_layers && !constant.is_mask() && (!is_number || number_counts())
-                } else {
-                    let shared_bias = is_number && node.is("Gemm") && place == 2;
-                    !shared_bias || output_features(graph, index, &taken) == Some(1)
-                };
-                let known = taken.iter().any(|w| w.name == name && w.place == place);
-                if counts && !known {
-                    taken.push(Weight {
-                        name,
-                        node: index,
-                        place,
-                        dims: constant.dims(),
-                    });
-                }
-            }
-        }
-        if works_on_data {
-            if after_layer || !mixes && !taken.is_empty() {
-                behind.extend(node.present_outputs());
-            }
-            found.append(&mut taken);
-        } else if !taken.is_empty() {
-            let mut names: Vec<&str> = taken.iter().map(|w| w.name).collect();
-            names.dedup();
-            made.extend(node.present_outputs().map(|o| (o, names.clone())));
-        }
+    let mut search = Search {
+        made: constants
+            .keys()
+            .filter(|name| !statistics.contains(*name))
+            .map(|&name| (name, Rc::from([name])))
+            .collect(),
+        graph,
+        constants,
+        producers,
+        consumers: graph.consumers(),
+        data,
+        behind: HashSet::new(),
+        found: Vec::new(),
+    };
+    for index in 0..graph.nodes.len() {
+        search.visit(index);
     }
-    found
+    search.found
 }
 
-/// The values that `outputs` depend on by floats alone, these included: no gradient passes a comparison,
-/// an index or a rounding to integers.
-pub fn reaching<'g>(graph: &'g Graph, outputs: &[&'g str]) -> HashSet<&'g str> {
-    let mut found: HashSet<&str> = outputs.iter().copied().collect();
-    for node in graph.nodes.iter().rev() {
-        if !gives_no_floats(node) && node.present_outputs().any(|o| found.contains(o)) {
-            found.extend(node.present_inputs());
+struct Search<'g> {
+    graph: &'g Graph,
+    constants: HashMap<&'g str, Constant<'g>>,
+    producers: HashMap<&'g str, usize>,
+    consumers: HashMap<&'g str, Vec<usize>>,
+    /// Values that depend on the graph's inputs.
+    data: HashSet<&'g str>,
+    /// What values that do not are made of.
+    made: HashMap<&'g str, Rc<[&'g str]>>,
+    /// Values that some layer has worked on.
+    behind: HashSet<&'g str>,
+    found: Vec<Weight<'g>>,
+}
+
+impl<'g> Search<'g> {
+    fn visit(&mut self, index: usize) {
+        let node = &self.graph.nodes[index];
+        if reads(node, &self.data) {
+            let after_layer = reads(node, &self.behind);
+            let mut taken = Vec::new();
+            // What is mixed with pixels scales them.
+            if after_layer || !mixes(node) {
+                for place in places(node, self.graph.opset) {
+                    self.take(index, place, &mut taken);
+                }
+            }
+            if after_layer || !mixes(node) && !taken.is_empty() {
+                self.behind.extend(node.present_outputs());
+            }
+            self.found.append(&mut taken);
+        } else if !gives_no_floats(node) {
+            let mut places = places(node, self.graph.opset);
+            if passes_on(node) && !places.contains(&0) {
+                places.insert(0, 0);
+            }
+            let mut taken = Vec::new();
+            for place in places {
+                self.take(index, place, &mut taken);
+            }
+            let mut names: Vec<&str> = taken.iter().map(|w| w.name).collect();
+            let mut seen = HashSet::new();
+            names.retain(|name| seen.insert(*name));
+            if (1..=MOST_JOINED).contains(&names.len()) {
+                let names: Rc<[&str]> = names.into();
+                let outputs = node.present_outputs();
+                self.made.extend(outputs.map(|o| (o, Rc::clone(&names))));
+            }
         }
     }
-    found
+
+    /// Adds the weights that the node reads at `place` to `taken`.
+    fn take(&self, index: usize, place: usize, taken: &mut Vec<Weight<'g>>) {
+        let node = &self.graph.nodes[index];
+        let value = node.input(place).filter(|v| !self.data.contains(v));
+        let made = value.and_then(|v| Some((v, self.made.get(v)?)));
+        let Some((value, names)) = made else { return };
+        for &name in names.iter() {
+            let counts = match mixes(node) {
+                true => self.counts_where_mixed(node, value, name),
+                // A number as the bias of several features is none of theirs.
+                false => {
+                    !(node.is("Gemm") && place == 2 && self.constants[name].len() == 1)
+                        || output_features(self.graph, index, taken) == Some(1)
+                }
+            };
+            if counts {
+                taken.push(Weight {
+                    name,
+                    node: index,
+                    place,
+                    dims: self.constants[name].dims(),
+                });
+            }
+        }
+    }
+
+    /// Whether the constant `name`, of which `value` is made, is a weight where `node` mixes it with others.
+    fn counts_where_mixed(&self, node: &Node, value: &str, name: &str) -> bool {
+        let constant = &self.constants[name];
+        if constant.len() != 1 {
+            return !constant.is_mask();
+        }
+        let readers = self.consumers.get(name).map_or(0, Vec::len);
+        let is_bias = || {
+            let product = sum_of_product(node, value, &self.producers);
+            product.is_some_and(|at| output_features(self.graph, at, &self.found) == Some(1))
+        };
+        constant.is_member(name, readers) || is_bias()
+    }
 }
 
 /// A float tensor that may be a weight.
@@ -178,17 +203,30 @@ impl Constant<'_> {
     }
 
     fn is_mask(&self) -> bool {
+        const LOOKED_AT_FIRST: usize = 64;
         let (Constant::Tensor(tensor) | Constant::Node(tensor)) = self else {
             return false;
         };
         if is_vector(&tensor.dims) {
             return false;
         }
-        let values = tensor.to_f32().unwrap_or_default();
-        let only = |other: fn(f32) -> bool| {
-            values.iter().all(|&v| v == 0.0 || other(v)) && values.iter().any(|&v| other(v))
+        let all =
+            |values: &[f32], other: fn(f32) -> bool| values.iter().all(|&v| v == 0.0 || other(v));
+        let (closed, one) = (|v: f32| v <= -100.0, |v: f32| v == 1.0);
+        let begin = Tensor {
+            dtype: tensor.dtype,
+            dims: vec![tensor.len().min(LOOKED_AT_FIRST)],
+            data: tensor
+                .data
+                .slice(..tensor.data.len().min(LOOKED_AT_FIRST * tensor.dtype.size())),
         };
-        only(|v| v <= -100.0) || only(|v| v == 1.0) && values.contains(&0.0)
+        let first = begin.to_f32().unwrap_or_default();
+        if !all(&first, closed) && !all(&first, one) {
+            return false;
+        }
+        let values = tensor.to_f32().unwrap_or_default();
+        all(&values, closed) && values.iter().any(|&v| closed(v))
+            || all(&values, one) && values.contains(&0.0) && values.contains(&1.0)
     }
 }
 
@@ -317,36 +355,6 @@ fn passes_on(node: &Node) -> bool {
     node.is("Unsqueeze") || node.domain.is_empty() && PASSING.contains(&node.op_type.as_str())
 }
 
-/// Whether an operator's outputs are no floats, so that neither weights nor gradients pass it.
-fn gives_no_floats(node: &Node) -> bool {
-    const INTEGERS: [&str; 17] = [
-        "And",
-        "ArgMax",
-        "ArgMin",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "IsInf",
-        "IsNaN",
-        "Less",
-        "LessOrEqual",
-        "NonZero",
-        "Not",
-        "Or",
-        "QuantizeLinear",
-        "Shape",
-        "Size",
-        "Xor",
-    ];
-    let to = || {
-        i32::try_from(node.int("to", 1).ok()?)
-            .ok()
-            .and_then(DataType::from_number)
-    };
-    node.domain.is_empty() && INTEGERS.contains(&node.op_type.as_str())
-        || node.is("Cast") && !to().is_some_and(DataType::is_float)
-}
-
 /// Whether a BatchNormalization of an opset takes the statistics of what it reads: its attribute says so,
 /// or, before opset 14, that it has more outputs than one.
 /// Source: <https://onnx.ai/onnx/operators/text_diff_BatchNormalization_9_14.html>.
@@ -363,12 +371,15 @@ fn sum_of_product(node: &Node, bias: &str, producers: &HashMap<&str, usize>) -> 
     producers.get(other).copied().filter(|_| node.is("Add"))
 }
 
-/// The number of features that the node at `index` gives, by its weight among `weights`; `None` where it
-/// is no convolution or dense product of a weight, or that cannot be told.
+/// The number of features that the node at `index` gives, by its weight among `weights`, which are in the
+/// order of their nodes; `None` where the node is no convolution or dense product, or its weight is
+/// computed with before.
 pub fn output_features(graph: &Graph, index: usize, weights: &[Weight<'_>]) -> Option<usize> {
     let node = &graph.nodes[index];
-    let own = weights.iter().filter(|w| w.node == index);
-    own.filter_map(|w| match (node.op_type.as_str(), w.place) {
+    let first = weights.partition_point(|w| w.node < index);
+    let at_node = weights[first..].iter().take_while(|w| w.node == index);
+    let mut own = at_node.filter(|w| node.input(w.place) == Some(w.name));
+    own.find_map(|w| match (node.op_type.as_str(), w.place) {
         ("MatMul", 1) => w.dims.last().copied().filter(|_| w.dims.len() > 1),
         ("MatMul", 0) => w.dims.get(w.dims.len().checked_sub(2)?).copied(),
         ("Conv" | "DeformConv", 1) => w.dims.first().copied(),
@@ -382,5 +393,4 @@ pub fn output_features(graph: &Graph, index: usize, weights: &[Weight<'_>]) -> O
         }
         _ => None,
     })
-    .next()
 }

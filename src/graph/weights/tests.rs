@@ -1,5 +1,5 @@
 use super::*;
-use crate::graph::{Dim, Value};
+use crate::graph::{Dim, Value, reaching};
 use crate::onnx::DataType;
 
 fn node(op: &str, inputs: &[&str], output: &str) -> Node {
