@@ -22,6 +22,16 @@ pub(super) fn open(
     let size = Size::new(options.height, options.width, options.channels)?;
     let mut aside = Aside::default();
     let found = find(root, &mut aside)?;
+    if let [only] = found.as_slice()
+        && find::has_folder(&root.join(&only.name))
+    {
+        let reason = format!(
+            "expected at least 2 class sub-folders with files, found 1; if the classes are the folders \
+             inside {:?}, give that",
+            only.name
+        );
+        return Err(DataError::not_a_dataset(root, reason));
+    }
     enough(root, found.len())?;
     let total: usize = found.iter().map(|class| class.images.len()).sum();
     limits.check(root, total, size.bytes())?;

@@ -1,8 +1,8 @@
 //! The plan of trials, the runner, ranking, the run's folder.
 //!
 //! [`tune()`] does a whole run: every candidate of a strategy is trained on the search part of the
-//! data and ranked on the validation part, the best is retrained on the training part, and its
-//! model is written and checked.
+//! data and ranked on the validation part, the best is trained on the search and the training part,
+//! and its model is written and checked.
 
 mod card;
 mod emit;

@@ -173,7 +173,7 @@ pub struct Configuration {
     pub threads: usize,
     pub operators: Operators,
     pub device: String,
-    pub memory_budget: u64,
+    pub memory_budget: Option<u64>,
     pub feature_precision: String,
     pub log_steps: bool,
 }
@@ -193,7 +193,7 @@ impl RunRecord {
     }
 
     pub(super) fn new(
-        (job, settings, memory_budget): (&Job, &Settings, u64),
+        (job, settings): (&Job, &Settings),
         runtime: &Runtime,
         original: &Model,
         analysis: &Analysis,
@@ -265,7 +265,7 @@ impl RunRecord {
                 threads: settings.threads,
                 operators: settings.operators,
                 device: settings.device.to_string(),
-                memory_budget,
+                memory_budget: settings.memory_budget,
                 feature_precision: settings.feature_precision.to_string(),
                 log_steps: settings.log_steps,
             },

@@ -69,7 +69,8 @@ pub struct Settings {
     /// The device.
     pub device: Device,
     /// Bytes in memory of the samples and of the cached features; features beyond it go to files.
-    /// `None` for [`default_memory_budget`](crate::data::default_memory_budget).
+    /// `None` for that with which a run that is resumed began, else
+    /// [`default_memory_budget`](crate::data::default_memory_budget).
     pub memory_budget: Option<u64>,
     /// The type in which cached features are kept.
     pub feature_precision: FeaturePrecision,

@@ -20,7 +20,7 @@ use super::record::{RunRecord, skipped_summary};
 use super::repeats;
 use super::results::Results;
 use super::resume::unchanged;
-use super::rundir::RunDir;
+use super::rundir::{Begin, RunDir};
 use super::runner::Runner;
 use super::state::Progress;
 use super::watch::Watcher;
@@ -124,7 +124,10 @@ impl<'a> Opened<'a> {
             0 => cores,
             threads => threads,
         };
-        let memory_budget = settings.memory_budget.unwrap_or_else(default_memory_budget);
+        let memory_budget = match settings.memory_budget {
+            Some(asked) => asked,
+            None => memory_of_run(job)?,
+        };
         let limits = Limits {
             threads,
             // Half of the memory, or more where more is asked for; a smaller budget is for features.
@@ -192,6 +195,7 @@ impl<'a> Opened<'a> {
         let Job { out, begin, .. } = self.job;
         let mut settings = Settings {
             threads: self.threads,
+            memory_budget: Some(self.memory_budget),
             ..self.job.settings.clone()
         };
         settings.split.seed = seed;
@@ -264,7 +268,7 @@ impl<'a> Opened<'a> {
             Some(root) => &mut root.repetition(number)?,
         };
         let record = RunRecord::new(
-            (self.job, &settings, self.memory_budget),
+            (self.job, &settings),
             self.runtime,
             &self.file,
             &self.analysis,
@@ -370,6 +374,17 @@ impl<'a> Opened<'a> {
         }
         Ok(())
     }
+}
+
+/// The memory budget with which a run that is resumed began, else the default one. It decides how many
+/// trials run side by side, and their threads show in the last bits.
+fn memory_of_run(job: &Job) -> Result<u64, SearchError> {
+    let began = match job.begin {
+        Begin::Resume => RunDir::read_run(&job.out)?,
+        Begin::New | Begin::Replace => None,
+    };
+    let noted = began.and_then(|run| run.configuration.memory_budget);
+    Ok(noted.unwrap_or_else(default_memory_budget))
 }
 
 /// # Errors

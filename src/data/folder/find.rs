@@ -199,7 +199,8 @@ fn leads_back(entry: &std::fs::DirEntry, real_root: &Path) -> bool {
             .is_ok_and(|target| target.starts_with(real_root) || real_root.starts_with(target))
 }
 
-fn has_folder(path: &Path) -> bool {
+/// Whether there is a folder in a folder that is neither hidden nor junk.
+pub(super) fn has_folder(path: &Path) -> bool {
     let is_visible = |entry: &std::fs::DirEntry| {
         let name = entry.file_name();
         let name = name.as_encoded_bytes();

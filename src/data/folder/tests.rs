@@ -294,7 +294,11 @@ fn images_are_decoded_by_as_many_threads_as_asked_for() {
 fn fewer_than_two_classes_are_refused() {
     let root = garden();
     fs::remove_dir_all(root.path().join("tulip")).unwrap();
-    assert!(open_error(root.path()).contains("found 1"));
+    let error = open_error(root.path());
+    assert!(
+        error.contains("found 1") && error.contains("inside \"daisy\""),
+        "{error}"
+    );
     fs::remove_dir_all(root.path().join("daisy")).unwrap();
     assert!(open_error(root.path()).contains("found 0"));
 }
