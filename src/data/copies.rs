@@ -21,9 +21,13 @@ pub(super) fn note(
 ) -> Option<String> {
     let copies: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] != i).collect();
     let &first = copies.first()?;
-    let example = |copy: usize| format!("{} is {}", name(copy), name(groups[copy]));
+    let example = |copy: usize| format!("{} of {}", name(copy), name(groups[copy]));
+    let counted = match copies.len() {
+        1 => "is an exact copy of another",
+        _ => "are exact copies of others",
+    };
     let mut text = format!(
-        "{} of {} samples are exact copies of others ({})",
+        "{} of {} samples {counted} ({})",
         copies.len(),
         groups.len(),
         example(first)
@@ -34,16 +38,12 @@ pub(super) fn note(
         .collect();
     if let Some(&first) = across.first() {
         text.push_str(&format!(
-            "; {} of them are in another class than what they are copies of ({}), so that one of two \
-             labels is wrong",
+            ", {} of them in another class ({}): one of two labels is wrong",
             across.len(),
             example(first)
         ));
     }
-    text.push_str(
-        "; a split keeps copies together: none is in two of its parts, where a model would be \
-         measured on what it was trained on",
-    );
+    text.push_str("; a split keeps copies in one part");
     Some(text)
 }
 
@@ -58,10 +58,12 @@ mod tests {
         assert_eq!(groups, [0, 1, 0, 3, 0, 1]);
         let text = note(&groups, &[0, 0, 0, 0, 1, 0], |i| format!("x[{i}]")).unwrap();
         assert!(
-            text.starts_with("3 of 6 samples are exact copies of others (x[2] is x[0]); 1 of them"),
+            text.starts_with(
+                "3 of 6 samples are exact copies of others (x[2] of x[0]), 1 of them in another class \
+                 (x[4] of x[0])"
+            ),
             "{text}"
         );
-        assert!(text.contains("(x[4] is x[0])"), "{text}");
         let text = note(&groups, &[0; 6], |i| format!("x[{i}]")).unwrap();
         assert!(!text.contains("another class"), "{text}");
         assert_eq!(note(&[0, 1, 2], &[0; 3], |_| String::new()), None);

@@ -119,16 +119,13 @@ pub enum DataError {
     },
     /// A class has too few samples to be split as asked.
     #[error(
-        "class {class:?} has {count} usable samples{}, but the split asked for needs at least {needed} per class",
-        copies(*.count, *.distinct)
+        "class {class:?} has {count} usable samples, but the split asked for needs at least {needed} per class"
     )]
     ClassTooSmall {
         /// The class's name, or its number where no name is known.
         class: String,
         /// How many samples it has.
         count: usize,
-        /// How many of them are not copies of each other.
-        distinct: usize,
         /// How many it needs.
         needed: usize,
     },
@@ -176,13 +173,6 @@ fn first_skip(skipped: &Option<String>) -> String {
     match skipped {
         Some(text) => format!(" (the first file skipped: {text})"),
         None => " (it holds no files)".to_owned(),
-    }
-}
-
-fn copies(count: usize, distinct: usize) -> String {
-    match count == distinct {
-        true => String::new(),
-        false => format!(" ({distinct} without copies)"),
     }
 }
 

@@ -60,7 +60,8 @@ impl Default for SplitOptions {
 /// `search`, `validation` and `held_out` each; one with fewer is refused.
 ///
 /// Copies of a sample are all in one list, so that nothing is measured on what was trained on; the
-/// lists' lengths then fit the fractions as well as that allows.
+/// lists' lengths then fit the fractions as well as that allows. Only those of a class that has too few
+/// others are shared out, which [`Split::notes`] tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// Candidates are trained on these.
@@ -95,7 +96,7 @@ impl Split {
     /// As [`Split::stratified`], with copies in one list, and with the classes' names in errors.
     ///
     /// # Errors
-    /// As [`Split::stratified`], where copies count as one sample of a class.
+    /// As [`Split::stratified`].
     pub fn of(dataset: &Dataset, options: &SplitOptions) -> Result<Self, DataError> {
         let classes = dataset.classes();
         let (labels, groups) = (dataset.labels(), dataset.groups());
@@ -114,9 +115,27 @@ impl Split {
         samples
     }
 
-    /// A sentence for people for each part that is too small to choose or to judge by: those in
-    /// which a class has fewer than five samples.
-    pub fn small_parts(&self, dataset: &Dataset) -> Vec<String> {
+    /// Sentences for people: on copies that are in two parts, and on each part that is too small to
+    /// choose or to judge by, in which a class has fewer than five samples.
+    pub fn notes(&self, dataset: &Dataset) -> Vec<String> {
+        let mut notes = self.small_parts(dataset);
+        let mut part = vec![0_u8; dataset.len()];
+        let lists = [&self.search, &self.validation, &self.train, &self.held_out];
+        for (number, list) in (1..).zip(lists) {
+            list.iter().for_each(|&sample| part[sample] = number);
+        }
+        let apart = dataset.groups().iter().zip(&part);
+        let apart = apart.filter(|&(&first, &own)| part[first] != own).count();
+        if apart > 0 {
+            notes.push(format!(
+                "{apart} copies are in another part than what they are copies of, because their class \
+                 has too few other samples: what is measured on them is better than it should be"
+            ));
+        }
+        notes
+    }
+
+    fn small_parts(&self, dataset: &Dataset) -> Vec<String> {
         let mut sizes = vec![0_usize; dataset.classes().len()];
         let class = |&sample: &usize| usize::try_from(dataset.labels()[sample]).ok();
         let all: Vec<usize> = (0..dataset.len()).collect();
@@ -224,17 +243,25 @@ fn split(
         };
         classes.push(class);
     }
-    let samples = Samples::new(&classes, groups, n_classes);
+    let mut samples = Samples::new(&classes, groups, n_classes);
     let needed = shares.asked.iter().filter(|&&asked| asked).count().max(1);
     // Arrays may lack a class altogether; nothing is asked of it.
-    let too_small = |&class: &usize| (1..needed).contains(&samples.units[class]);
-    if let Some(class) = (0..n_classes).find(too_small) {
+    let too_few = |count: &usize| (1..needed).contains(count);
+    if let Some(class) = samples.counts.iter().position(too_few) {
         return Err(DataError::ClassTooSmall {
             class: class_name(class),
             count: samples.counts[class],
-            distinct: samples.units[class],
             needed,
         });
+    }
+    if samples.units.iter().any(|count| too_few(count)) {
+        let mut parted = groups.to_vec();
+        for (sample, &class) in classes.iter().enumerate() {
+            if too_few(&samples.units[class]) {
+                parted[sample] = sample;
+            }
+        }
+        samples = Samples::new(&classes, &parted, n_classes);
     }
     let quotas = quotas(&samples.counts, &shares);
     let [search, validation, train, held_out] = assign(samples, quotas, &shares, options);

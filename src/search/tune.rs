@@ -259,7 +259,7 @@ impl<'a> Opened<'a> {
         })?;
         if number == 1 {
             self.warn(&plan, &lab, &grafted)?;
-            for note in split.small_parts(&self.dataset) {
+            for note in split.notes(&self.dataset) {
                 self.watcher.warning(&note);
             }
         }

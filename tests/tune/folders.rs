@@ -97,7 +97,7 @@ fn copies_are_told_and_never_in_two_parts() {
     let (code, said) = said(folder.path(), "--out run");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("20 of 80 samples are exact copies"), "{said}");
-    assert!(said.contains("20 of them are in another class"), "{said}");
+    assert!(said.contains("20 of them in another class"), "{said}");
     let split = json(&at("run/split.json"));
     let part = |name: &str| {
         ["search", "validation", "train", "held_out"]

@@ -107,8 +107,10 @@ fn a_run_writes_what_it_promises() {
         assert_eq!(noted("strategy"), name);
         assert_eq!(noted("classes"), r#"["blue","green","red"]"#);
         assert_eq!(noted("image_size"), "16x16");
-        let accuracy: f64 = noted("accuracy").parse().unwrap();
-        assert_eq!(Some(accuracy), strategy["held_out_accuracy"].as_f64());
+        for accuracy in ["held_out_accuracy", "validation_accuracy"] {
+            let share: f64 = noted(accuracy).parse().unwrap();
+            assert_eq!(Some(share), strategy[accuracy].as_f64());
+        }
     }
 }
 

@@ -239,7 +239,7 @@ fn exact_copies_are_told_and_belong_together() {
     assert_ne!(group("tulip/a.jpg"), group("tulip/b.png"));
     let note = &dataset.notes()[0];
     assert!(note.contains("2 of 6 samples are exact copies"), "{note}");
-    assert!(note.contains("2 of them are in another class"), "{note}");
+    assert!(note.contains("2 of them in another class"), "{note}");
     assert!(open(garden().path(), &OPTIONS).unwrap().notes().is_empty());
 }
 

@@ -263,7 +263,7 @@ fn rows_that_are_copies_belong_together_and_are_told() {
     let dataset = opened(&write(&x, &ndarray::array![0i64, 1, 1, 0])).unwrap();
     assert_eq!(dataset.groups(), [0, 1, 0, 3]);
     assert!(
-        dataset.notes()[0].contains("(x[2] is x[0])"),
+        dataset.notes()[0].contains("(x[2] of x[0])"),
         "{:?}",
         dataset.notes()
     );

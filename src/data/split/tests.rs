@@ -271,39 +271,51 @@ fn copies_are_in_one_part_and_every_class_still_in_each() {
     }
 }
 
-#[test]
-fn a_class_that_is_copies_of_one_sample_is_too_small_to_split() {
-    let labels = [0, 0, 0, 0, 1, 1, 1, 1];
-    let groups = [0, 0, 0, 0, 4, 5, 6, 7];
-    let options = SplitOptions::default();
-    let error = split(&labels, &groups, 2, &options, |c| c.to_string()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "class \"0\" has 4 usable samples (1 without copies), but the split asked for needs at least \
-         3 per class"
-    );
-    assert!(error.is_bad_input() && error.hint().unwrap().contains("--min-per-class"));
-}
-
-#[test]
-fn parts_with_few_samples_of_a_class_are_told() {
-    let dataset = |per_class: usize| Dataset {
+/// Samples of the classes a and b in turn; the first `copies` of a are copies of one.
+fn in_turn(per_class: usize, copies: usize) -> Dataset {
+    let group = |i: usize| if i % 2 == 0 && i / 2 < copies { 0 } else { i };
+    Dataset {
         classes: vec!["a".into(), "b".into()],
         labels: (0..2 * per_class as i64).map(|i| i % 2).collect(),
         names: vec![],
         digests: vec![],
-        groups: (0..2 * per_class).collect(),
+        groups: (0..2 * per_class).map(group).collect(),
         skipped: vec![],
         notes: vec![],
         fingerprint: String::new(),
         shape: [1, 1, 1],
         samples: Samples::Arrays(vec![0.0; 2 * per_class]),
         workers: Workers::default(),
-    };
-    let notes = |per_class| {
-        let dataset = dataset(per_class);
+    }
+}
+
+#[test]
+fn copies_of_a_class_that_has_nothing_else_are_shared_out_and_told() {
+    for (copies, apart) in [
+        (0, false),
+        (1, false),
+        (60, false),
+        (98, false),
+        (99, true),
+        (100, true),
+    ] {
+        let dataset = in_turn(100, copies);
         let split = Split::of(&dataset, &SplitOptions::default()).unwrap();
-        split.small_parts(&dataset)
+        for list in [&split.search, &split.validation, &split.held_out] {
+            assert!(count(list, dataset.labels(), 0) >= 1, "{copies}");
+        }
+        let notes = split.notes(&dataset);
+        let told = notes.iter().any(|note| note.contains("in another part"));
+        assert_eq!(told, apart, "{copies}: {notes:?}");
+    }
+}
+
+#[test]
+fn parts_with_few_samples_of_a_class_are_told() {
+    let notes = |per_class| {
+        let dataset = in_turn(per_class, 0);
+        let split = Split::of(&dataset, &SplitOptions::default()).unwrap();
+        split.notes(&dataset)
     };
     assert_eq!(
         notes(5)[1],
