@@ -36,6 +36,7 @@
 mod fuse;
 mod layout;
 mod operators;
+mod resize;
 #[cfg(test)]
 mod tests;
 mod window;

@@ -14,15 +14,15 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "MaxPool",
         since: 1,
-        limits: "storage_order = 1; auto_pad = SAME_… with a stride beyond the kernel (one row that it leaves \
-                 out is fine for the kernels)",
+        limits: "storage_order = 1; auto_pad = SAME_… with dilations, or with a stride beyond the kernel (one \
+                 row that it leaves out is fine for the kernels)",
         backward: max_pool,
     },
     Rule {
         op_type: "AveragePool",
         since: 1,
         limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
-                 auto_pad = SAME_… with a stride beyond the kernel; a kernel more than twice the map; \
+                 auto_pad = SAME_… with dilations or a stride beyond the kernel; a kernel more than twice the map; \
                  maps of 2²⁶ window elements or more",
         backward: average_pool,
     },

@@ -215,6 +215,13 @@ pub(super) fn conv_transpose(op: &Op) -> Inferred {
 pub(super) fn pool(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 3)?;
     let window = Window::read(op, x.len() - 2, None)?;
+    if window.auto == AutoPad::Same && window.dilations.iter().any(|&d| d != 1) {
+        // By the ONNX standard every stride of the input has its window; onnxruntime pads as if nothing
+        // were dilated, so that its map is smaller.
+        return Err(op.error(
+            "auto_pad = SAME_… with dilations: runtimes make maps of different sizes of it",
+        ));
+    }
     let ceil = op.node.int("ceil_mode", 0)? != 0;
     let mut dims = x[..2].to_vec();
     dims.extend(window.positions(op, &x[2..], ceil)?);

@@ -1,0 +1,124 @@
+//! Pools whose last windows may hang over the end of what they read.
+
+use super::{Graph, GraphError, Shapes, to_i64};
+
+/// Writes `ceil_mode` of pools as pads at the end, which is the same at the dimensions of `shapes`.
+///
+/// A window is left out if it would begin behind the input and the padding before it (the ONNX pages of
+/// [MaxPool](https://onnx.ai/onnx/operators/onnx__MaxPool.html) and AveragePool): a kernel and stride of 2
+/// with pads of 1 over 7 rows give 4, not 5. onnxruntime leaves it out, too, when it runs, but counts it
+/// in the shapes that it infers beforehand, and then fails on the difference. Without `ceil_mode` there
+/// is none.
+///
+/// What would not be the same stays as it is: an average that counts its padding, and pads as large as
+/// the kernel, which onnxruntime refuses.
+///
+/// # Errors
+/// When an attribute is of another type than ONNX gives it.
+pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &Shapes) -> Result<(), GraphError> {
+    for node in &mut graph.nodes {
+        if !(node.is("MaxPool") || node.is("AveragePool")) || node.int("ceil_mode", 0)? == 0 {
+            continue;
+        }
+        let dims = |value: Option<&str>| value.and_then(|v| shapes.dims(v).ok());
+        let (Some(x), Some(y)) = (dims(node.input(0)), dims(node.output(0))) else {
+            continue;
+        };
+        let auto = node.string("auto_pad", "NOTSET")?;
+        let kernel = node.ints("kernel_shape")?.unwrap_or_default();
+        let axes = kernel.len();
+        if x.len() != axes + 2 || y.len() != axes + 2 || !["NOTSET", "", "VALID"].contains(&auto) {
+            continue;
+        }
+        let list = |name: &str, count: usize, default: i64| -> Result<Vec<i64>, GraphError> {
+            let given = node.ints(name)?.filter(|v| v.len() == count);
+            Ok(given.map_or_else(|| vec![default; count], <[i64]>::to_vec))
+        };
+        let (strides, dilations) = (list("strides", axes, 1)?, list("dilations", axes, 1)?);
+        let mut pads = match auto {
+            "VALID" => vec![0; 2 * axes],
+            _ => list("pads", 2 * axes, 0)?,
+        };
+        let (x, y) = (to_i64(&x[2..]), to_i64(&y[2..]));
+        let mut hangs_over = false;
+        let mut fits = true;
+        for a in 0..axes {
+            // In 128 bits no product of two sizes overflows.
+            let last = i128::from(y[a] - 1) * i128::from(strides[a]);
+            let reach = last + i128::from(kernel[a] - 1) * i128::from(dilations[a]) + 1;
+            let padded = i128::from(x[a]) + i128::from(pads[a]) + i128::from(pads[a + axes]);
+            if reach > padded {
+                hangs_over = true;
+                let end = i128::from(pads[a + axes]) + reach - padded;
+                match i64::try_from(end) {
+                    Ok(end) if end < kernel[a] => pads[a + axes] = end,
+                    _ => fits = false,
+                }
+            }
+        }
+        let counts_pads = node.is("AveragePool") && node.int("count_include_pad", 0)? != 0;
+        if !fits || hangs_over && counts_pads {
+            continue;
+        }
+        node.attributes.remove("ceil_mode");
+        node.attributes.remove("auto_pad");
+        node.attributes.insert("pads".to_owned(), pads.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::graph::{Node, Value, infer_shapes};
+    use crate::onnx::DataType;
+
+    /// The pads of a pool of `kernel`, strides, dilations and pads over `size` positions; `None` where
+    /// its `ceil_mode` stays.
+    fn pads(op: &str, size: usize, [k, s, d, p]: [i64; 4], include: i64) -> Option<Vec<i64>> {
+        let mut pool = Node::new("y", op, &["x"], &["y"])
+            .with("kernel_shape", vec![k])
+            .with("strides", vec![s])
+            .with("dilations", vec![d])
+            .with("pads", vec![p, p])
+            .with("ceil_mode", 1);
+        if op == "AveragePool" {
+            pool = pool.with("count_include_pad", include);
+        }
+        let mut graph = Graph {
+            opset: 21,
+            domains: vec![],
+            nodes: vec![pool],
+            inputs: vec![Value::fixed("x", DataType::Float, &[1, 1, size])],
+            outputs: vec![Value::fixed("y", DataType::Float, &[])],
+            initializers: Default::default(),
+        };
+        let shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+        write_overhangs_as_pads(&mut graph, &shapes).unwrap();
+        let after = infer_shapes(&graph, &HashMap::new()).unwrap();
+        assert_eq!(shapes.dims("y").unwrap(), after.dims("y").unwrap());
+        let node = &graph.nodes[0];
+        let stays = node.int("ceil_mode", 0).unwrap() != 0;
+        (!stays).then(|| node.ints("pads").unwrap().unwrap().to_vec())
+    }
+
+    #[test]
+    fn an_overhang_becomes_a_pad_and_a_window_behind_the_input_none() {
+        // Three rows under the last window, of which the third is not there.
+        assert_eq!(pads("MaxPool", 6, [3, 2, 1, 0], 0), Some(vec![0, 1]));
+        // The last window would begin behind the input.
+        assert_eq!(pads("MaxPool", 7, [2, 2, 1, 1], 0), Some(vec![1, 1]));
+        assert_eq!(pads("AveragePool", 6, [4, 6, 1, 0], 1), Some(vec![0, 0]));
+        assert_eq!(pads("AveragePool", 6, [3, 2, 1, 0], 0), Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn what_would_change_stays() {
+        // Averages of three rows, of which two are there.
+        assert_eq!(pads("AveragePool", 6, [3, 2, 1, 0], 1), None);
+        // Three rows beyond the end of a kernel of two taps.
+        assert_eq!(pads("MaxPool", 6, [2, 5, 4, 0], 0), None);
+    }
+}
