@@ -1,0 +1,13 @@
+//! A picture. Decoders leave out their checksums where `cfg(fuzzing)` is set.
+#![no_main]
+
+use ftsurgery::data::load_image;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: ftsurgery_fuzz::only_escaping_panics(), |data: &[u8]| {
+    ftsurgery_fuzz::with_file("fuzz.png", data, |path| {
+        for channels in [1, 3] {
+            let _ = load_image(path, 8, 9, channels);
+        }
+    });
+});
