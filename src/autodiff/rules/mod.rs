@@ -139,6 +139,33 @@ Every rule is compared with finite differences in onnxruntime and with PyTorch's
     }
 
     #[test]
+    fn weights_pass_every_operator_that_gradients_pass() {
+        use crate::graph::{Graph, Node, Value, weights};
+        use crate::onnx::Tensor;
+        // Of a constant itself, a root is taken where it is a variance.
+        for rule in super::all().filter(|r| r.op_type != "Sqrt") {
+            let made = Node::new("made", rule.op_type, &["v"; 3], &["made"]).with("to", 1);
+            let graph = Graph {
+                opset: OPSET,
+                domains: vec![],
+                nodes: vec![
+                    made,
+                    Node::new("layer", "MatMul", &["x", "w"], &["layer"]),
+                    Node::new("y", "Add", &["layer", "made"], &["y"]),
+                ],
+                inputs: vec![Value::batched("x", &[2])],
+                outputs: vec![],
+                initializers: ["v", "w"]
+                    .map(|name| (name.to_owned(), Tensor::f32(&[2, 2], &[0.5; 4])))
+                    .into_iter()
+                    .collect(),
+            };
+            let found = weights(&graph);
+            assert!(found.iter().any(|w| w.name == "v"), "{}", rule.op_type);
+        }
+    }
+
+    #[test]
     fn every_operator_has_one_rule() {
         assert!(sorted().windows(2).all(|w| w[0].op_type != w[1].op_type));
     }

@@ -3,11 +3,11 @@
 //! The one definition, for everything that trains, differentiates, counts or lists them:
 //!
 //! - A weight is a float tensor, an initializer or what a `Constant` node holds, that an operator of the
-//!   list in [`places`] reads at one of the inputs given there: the filters, matrices, biases and scales
+//!   list in `places` reads at one of the inputs given there: the filters, matrices, biases and scales
 //!   of layers, tables that are looked up, and what is added to, multiplied with or joined to the data
 //!   (class tokens, position embeddings, layer scales). All other inputs are settings: sizes, thresholds,
 //!   bounds, exponents, coordinates.
-//! - It may be computed with before it meets the data ([`passes_on`]): cast, rearranged, standardised,
+//! - It may be computed with before it meets the data: cast, rearranged, standardised,
 //!   multiplied out, looked up.
 //! - Running statistics are none, whether a `BatchNormalization` reads them or one that is written out
 //!   ([`statistics`]).
@@ -18,6 +18,7 @@
 //! - What scales or shifts the pixels before the first layer is none, nor is a mask: a tensor that varies
 //!   along several axes and holds but 0 and 1, or 0 and numbers of −100 or less.
 
+mod places;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,9 @@ use std::rc::Rc;
 use super::reach::gives_no_floats;
 use super::{Attribute, Graph, Node, following};
 use crate::onnx::Tensor;
+use places::{carried, mixes, places};
+
+pub(super) use places::takes_batch_statistics;
 
 /// A weight, at a node that works on data with it.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,12 +119,8 @@ impl<'g> Search<'g> {
             }
             self.found.append(&mut taken);
         } else if !gives_no_floats(node) {
-            let mut places = places(node, self.graph.opset);
-            if passes_on(node) && !places.contains(&0) {
-                places.insert(0, 0);
-            }
             let mut taken = Vec::new();
-            for place in places {
+            for place in carried(node, self.graph.opset) {
                 self.take(index, place, &mut taken);
             }
             let mut names: Vec<&str> = taken.iter().map(|w| w.name).collect();
@@ -258,111 +258,6 @@ fn constants(graph: &Graph) -> HashMap<&str, Constant<'_>> {
 
 fn reads(node: &Node, values: &HashSet<&str>) -> bool {
     node.present_inputs().any(|v| values.contains(v))
-}
-
-/// The inputs of an operator at which a constant is a weight: those of layers, normalisations and
-/// tables, and those of operators that mix what they read.
-fn places(node: &Node, opset: i64) -> Vec<usize> {
-    if !node.domain.is_empty() {
-        return Vec::new();
-    }
-    match node.op_type.as_str() {
-        "Conv" | "ConvTranspose" => vec![1, 2],
-        "DeformConv" => vec![1, 3],
-        "Gemm" => vec![1, 0, 2],
-        "MatMul" => vec![0, 1],
-        "LSTM" => vec![1, 2, 3, 7],
-        "GRU" | "RNN" => vec![1, 2, 3],
-        "BatchNormalization" if takes_batch_statistics(node, opset) => vec![0, 1, 2],
-        "BatchNormalization"
-        | "InstanceNormalization"
-        | "LayerNormalization"
-        | "GroupNormalization" => vec![1, 2],
-        "RMSNormalization" | "PRelu" => vec![1],
-        "Gather" | "GatherElements" | "GatherND" => vec![0],
-        "Where" => vec![1, 2],
-        "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" | "Concat" | "Einsum" => {
-            (0..node.inputs.len()).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Whether the operator has no weights of its own but mixes what it reads, so that not each constant among
-/// it is a weight.
-fn mixes(node: &Node) -> bool {
-    const MIXING: [&str; 8] = ["Add", "Sub", "Mul", "Div", "Where", "Sum", "Mean", "Concat"];
-    MIXING.contains(&node.op_type.as_str())
-}
-
-/// Whether the operator, where it reads no data, makes of its first input what is still that weight.
-fn passes_on(node: &Node) -> bool {
-    const PASSING: [&str; 53] = [
-        "Abs",
-        "BatchNormalization",
-        "Cast",
-        "Clip",
-        "Cos",
-        "DepthToSpace",
-        "Dropout",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "LeakyRelu",
-        "Log",
-        "LogSoftmax",
-        "LpNormalization",
-        "Max",
-        "Min",
-        "Mish",
-        "Neg",
-        "PRelu",
-        "Pad",
-        "Pow",
-        "RMSNormalization",
-        "Reciprocal",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Relu",
-        "Reshape",
-        "Resize",
-        "Sigmoid",
-        "Sin",
-        "Slice",
-        "Softmax",
-        "Softplus",
-        "SpaceToDepth",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Tanh",
-        "Tile",
-        "Transpose",
-    ];
-    node.is("Unsqueeze") || node.domain.is_empty() && PASSING.contains(&node.op_type.as_str())
-}
-
-/// Whether a BatchNormalization of an opset takes the statistics of what it reads: its attribute says so,
-/// or, before opset 14, that it has more outputs than one.
-/// Source: <https://onnx.ai/onnx/operators/text_diff_BatchNormalization_9_14.html>.
-pub(super) fn takes_batch_statistics(node: &Node, opset: i64) -> bool {
-    match opset {
-        14.. => node.int("training_mode", 0).is_ok_and(|mode| mode != 0),
-        _ => node.present_outputs().count() > 1,
-    }
 }
 
 /// The node whose output `node` adds the value `bias` to.
