@@ -26,11 +26,20 @@ fn is_of_model(code: ErrorCode, message: &str) -> bool {
         "its kernel failed",
         "threads failed",
     ];
+    /// Bytes of one tensor that are a mistake of the model on any machine: 1 TiB.
+    const BEYOND: u64 = 1 << 40;
     let by_machine = matches!(
         code,
         ErrorCode::EngineError | ErrorCode::ExecutionProviderFailure | ErrorCode::DeviceReset
     );
-    !by_machine && !MACHINE.iter().any(|word| message.contains(word))
+    let wanted = message.split_once("buffer of size ").map(|(_, rest)| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+        digits.and_then(|d| d.parse::<u64>().ok()).unwrap_or(0)
+    });
+    match wanted {
+        Some(bytes) if bytes >= BEYOND => true,
+        _ => !by_machine && !MACHINE.iter().any(|word| message.contains(word)),
+    }
 }
 
 /// `message` without the places in onnxruntime's sources, which stand before some reasons as
@@ -135,10 +144,15 @@ mod tests {
 
     #[test]
     fn memory_is_the_machines_fault_and_a_graph_the_models() {
-        let of_model = |code, message| is_of_model(code, message);
+        use is_of_model as of_model;
         assert!(of_model(ErrorCode::InvalidGraph, "cycle"));
         assert!(of_model(ErrorCode::GenericFailure, "ShapeInferenceError"));
         assert!(!of_model(ErrorCode::RuntimeException, "std::bad_alloc"));
+        let wants = |bytes: u64| {
+            let said = format!("Failed to allocate memory for requested buffer of size {bytes}");
+            of_model(ErrorCode::GenericFailure, &said)
+        };
+        assert!(!wants(1 << 33) && wants(1 << 43));
         assert!(!of_model(
             ErrorCode::GenericFailure,
             "node `c`: its kernel failed: index"

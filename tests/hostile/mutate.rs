@@ -137,6 +137,67 @@ pub fn mutate_message(proto: &ModelProto, number: u64) -> Option<Vec<u8>> {
     ftsurgery::onnx::encode(&proto).ok()
 }
 
+/// Changes that pass the first checks and reach what computes: windows far beyond their map, sizes of 0,
+/// weights that are no numbers.
+pub fn mutate_numbers(proto: &ModelProto, number: u64) -> Option<Vec<u8>> {
+    const SIZES: [i64; 8] = [0, 1, 2, 5, 20, 60, 300, 1 << 20];
+    let mut dice = Dice::new(number);
+    let mut proto = proto.clone();
+    let graph = proto.graph.as_mut()?;
+    let is_window = |node: &NodeProto| {
+        let name = node.op_type.as_deref();
+        matches!(name, Some("Conv" | "MaxPool" | "AveragePool"))
+    };
+    let mut windows: Vec<_> = graph.node.iter_mut().filter(|n| is_window(n)).collect();
+    if let Some(node) = dice.of_mut(&mut windows) {
+        let size = *dice.of(&SIZES);
+        for (name, count) in [
+            ("dilations", 2),
+            ("pads", 4),
+            ("strides", 2),
+            ("kernel_shape", 2),
+        ] {
+            let weighted = node.op_type.as_deref() == Some("Conv") && name == "kernel_shape";
+            if dice.below(2) == 0 || weighted {
+                continue;
+            }
+            node.attribute.retain(|a| a.name.as_deref() != Some(name));
+            node.attribute.push(AttributeProto {
+                name: Some(name.to_owned()),
+                r#type: Some(7),
+                ints: vec![size; count],
+                ..AttributeProto::default()
+            });
+        }
+    }
+    let floats = graph
+        .initializer
+        .iter_mut()
+        .filter(|t| t.data_type == Some(1));
+    let mut floats: Vec<_> = floats.collect();
+    match (dice.below(4), dice.of_mut(&mut floats)) {
+        (0, Some(tensor)) => {
+            let mut data = tensor.raw_data.take()?.to_vec();
+            let (numbers, _) = data.as_chunks_mut::<4>();
+            if let Some(number) = dice.of_mut(numbers) {
+                *number = dice.of(&FLOATS).to_le_bytes();
+            }
+            tensor.raw_data = Some(data.into());
+        }
+        (1, _) => {
+            let axis = 1 + dice.below(3);
+            let input = graph.input.first_mut()?.r#type.as_mut()?.value.as_mut()?;
+            if let TypeValue::Tensor(tensor) = input
+                && let Some(dim) = tensor.shape.as_mut().and_then(|s| s.dim.get_mut(axis))
+            {
+                dim.value = Some(DimensionValue::DimValue(0));
+            }
+        }
+        _ => {}
+    }
+    ftsurgery::onnx::encode(&proto).ok()
+}
+
 fn change_model(proto: &mut ModelProto, dice: &mut Dice) {
     match dice.below(4) {
         0 => proto.ir_version = Some(*dice.of(&INTS)),

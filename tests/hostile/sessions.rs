@@ -70,22 +70,26 @@ fn damaged_models_on_onnxruntime_run_or_are_refused() {
     let Some(runtime) = runtime() else { return };
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(folder.path());
-    let mut ran = 0;
-    let mut failures = Vec::new();
-    for seed in [models::plain(), models::residual()] {
-        for number in 0..60 {
-            let Some(bytes) = mutate::mutate_message(&seed, number) else {
-                continue;
-            };
-            let run = || attempt(&runtime, &dataset, bytes.clone(), Operators::Kernels);
-            match guarded(&format!("#{number}"), run) {
-                Outcome::Done(loss) => ran += usize::from(loss.is_some()),
-                Outcome::Failed(why) => failures.push(format!("#{number}: {why}")),
+    let kinds = [mutate::mutate_message, mutate::mutate_numbers];
+    for (kind, mutated) in kinds.into_iter().enumerate() {
+        let mut ran = 0;
+        let mut failures = Vec::new();
+        for seed in [models::plain(), models::residual()] {
+            for number in 0..60 {
+                let Some(bytes) = mutated(&seed, number) else {
+                    continue;
+                };
+                let label = format!("kind {kind} #{number}");
+                let run = || attempt(&runtime, &dataset, bytes.clone(), Operators::Kernels);
+                match guarded(&label, run) {
+                    Outcome::Done(loss) => ran += usize::from(loss.is_some()),
+                    Outcome::Failed(why) => failures.push(format!("{label}: {why}")),
+                }
             }
         }
+        assert!(failures.is_empty(), "{failures:?}");
+        assert!(ran > 0);
     }
-    assert!(failures.is_empty(), "{failures:?}");
-    assert!(ran > 0);
 }
 
 /// Windows far beyond the map, by attributes alone: each number is a dilation and the pads of a
