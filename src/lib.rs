@@ -18,6 +18,7 @@ pub mod data;
 pub mod graph;
 pub mod kernels;
 pub mod onnx;
+pub mod panics;
 pub mod random;
 pub mod report;
 pub mod runtime;

@@ -3,10 +3,7 @@
 //! tract is fed a copy of the graph in which every large constant is an input of known shape;
 //! small ones stay, since shapes may depend on their values (`Reshape`, `Resize`, `Pad`, …).
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::Once;
 
 use tract_onnx::prelude::{Framework, SymbolValues, TractResult};
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModelExt};
@@ -15,6 +12,7 @@ use tract_onnx::tract_hir::internal::OutletId;
 use crate::graph::{Attribute, Dim, Graph, Node, Value};
 use crate::onnx::messages::ValueInfoProto;
 use crate::onnx::{DataType, Tensor};
+use crate::panics::caught;
 
 use super::kinds::{is_activation, is_norm};
 use super::trust::{self, Distrusted};
@@ -152,7 +150,7 @@ fn attempt(
     distrusted: &Distrusted,
 ) -> Inferred {
     let copy = weightless(graph, image_size, symbolic_batch);
-    match without_panic(|| run_tract(copy, declared, &distrusted.values)) {
+    match caught(|| run_tract(copy, declared, &distrusted.values)) {
         Some(Ok(mut inferred)) => {
             inferred
                 .warnings
@@ -162,28 +160,6 @@ fn attempt(
         Some(Err(e)) => failed(format!("{e:#}")),
         None => failed("tract gives up on this graph".to_owned()),
     }
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What `work` returns, or `None` if it panics: tract reports malformed graphs as errors, but not
-/// without exception. The panic is not printed.
-fn without_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = take_hook();
-        set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
-    QUIET.set(false);
-    result.ok()
 }
 
 fn failed(reason: String) -> Inferred {

@@ -118,6 +118,7 @@ impl Command {
 pub fn main() -> ExitCode {
     // For bad usage, clap prints the message and exits with code 2 itself.
     let cli = Cli::parse();
+    ftsurgery::panics::hush_caught();
     context::start_log(&cli.global);
     match cli.command.run(&Context::new(cli.global)) {
         Ok(()) => ExitCode::SUCCESS,

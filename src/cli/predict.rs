@@ -23,7 +23,7 @@ Examples:
 pub struct PredictArgs {
     /// The ONNX model
     model: PathBuf,
-    /// JPEG or PNG images
+    /// Images: JPEG, PNG, WebP, GIF, BMP or TIFF
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// How many classes to print per image

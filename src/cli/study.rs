@@ -33,7 +33,7 @@ pub struct StudyArgs {
     /// model may stand how its pixels are scaled: `vgg16.onnx:caffe` (see --preprocess)
     #[arg(long, value_name = "LIST", required_unless_present = "resume")]
     models: Vec<PathBuf>,
-    /// The data: a folder with a sub-folder of JPEG or PNG images per class, or an .npz file with
+    /// The data: a folder with a sub-folder of images per class, or an .npz file with
     /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
     #[arg(long, value_name = "DATA", required_unless_present = "resume")]
     data: Option<PathBuf>,

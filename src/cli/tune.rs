@@ -36,7 +36,7 @@ pub struct TuneArgs {
     /// The ONNX model
     #[arg(required_unless_present = "resume")]
     model: Option<PathBuf>,
-    /// The data: a folder with a sub-folder of JPEG or PNG images per class, or an .npz file with
+    /// The data: a folder with a sub-folder of images per class, or an .npz file with
     /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     data: Option<PathBuf>,

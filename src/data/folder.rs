@@ -9,9 +9,12 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers, hex, reserve};
-use super::image::{Size, decode_into, read_file};
+use super::image::{LACKS_END, Size, decode_into, read_file};
 use super::{DataError, copies, seen};
 use find::{Aside, Candidate, find, list};
+
+/// The SHA-256 of a file that was decoded, and what is remarkable about it.
+type Content = ([u8; 32], Option<&'static str>);
 
 /// See [`Dataset::open`].
 pub(super) fn open(
@@ -49,8 +52,8 @@ pub(super) fn open(
     let done = AtomicUsize::new(0);
     let decode = |((_, candidate), out): (&(usize, Candidate), &mut [u8])| {
         let result = read_file(&candidate.path).and_then(|bytes| {
-            decode_into(&candidate.path, &bytes, size, out)?;
-            Ok(Sha256::digest(&bytes).into())
+            let note = decode_into(&candidate.path, &bytes, size, out)?;
+            Ok((Sha256::digest(&bytes).into(), note))
         });
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(progress) = options.progress {
@@ -58,7 +61,7 @@ pub(super) fn open(
         }
         result
     };
-    let decoded: Vec<Result<[u8; 32], DataError>> = workers.install(|| {
+    let decoded: Vec<Result<Content, DataError>> = workers.install(|| {
         candidates
             .par_iter()
             .zip(pixels.par_chunks_exact_mut(bytes))
@@ -70,10 +73,14 @@ pub(super) fn open(
     let mut names = Vec::new();
     let mut labels = Vec::new();
     let mut digests = Vec::new();
+    let mut remarkable = Vec::new();
     let mut digest = Fingerprint::new(&kept.classes);
     for (index, ((class, candidate), result)) in candidates.into_iter().zip(decoded).enumerate() {
         match (result, kept.labels[class]) {
-            (Ok(content), Some(label)) => {
+            (Ok((content, note)), Some(label)) => {
+                if note.is_some() {
+                    remarkable.push(candidate.name.clone());
+                }
                 let place = names.len();
                 pixels.copy_within(index * bytes..(index + 1) * bytes, place * bytes);
                 digest.add(&candidate.name, label, &content);
@@ -95,6 +102,9 @@ pub(super) fn open(
         ..
     } = aside;
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    if !remarkable.is_empty() {
+        notes.push(format!("{LACKS_END}: {}", list(&remarkable)));
+    }
     let groups = copies::groups(&digests);
     notes.extend(copies::note(&groups, &labels, |i| names[i].clone()));
     Ok(Dataset {
@@ -134,7 +144,7 @@ impl Kept {
         root: &Path,
         found: Vec<String>,
         candidates: &[(usize, Candidate)],
-        decoded: &[Result<[u8; 32], DataError>],
+        decoded: &[Result<Content, DataError>],
         limits: &Limits,
         aside: &mut Aside,
     ) -> Result<Self, DataError> {

@@ -1,37 +1,57 @@
 //! One image file to pixels of a wanted size.
 //!
-//! - The format (JPEG or PNG) is told by the content, not by the name.
+//! - The format is told by the content, not by the name: JPEG, PNG, WebP, GIF, BMP and TIFF. Of several
+//!   pictures in a file the first is taken.
+//! - JPEG gives the pixels of libjpeg-turbo, and so of Pillow, to the bit.
 //! - EXIF orientation is applied.
-//! - 16-bit images are brought to 8 bits; transparent pixels are laid on white.
+//! - 16-bit images are brought to 8 bits; transparent pixels are laid on white; colour profiles are not
+//!   applied. Floating-point pixels are refused: no range is agreed for them.
 //! - The image is squashed to the wanted size (its aspect is not kept, nothing is cropped) by a
-//!   bilinear filter widened by the reduction, as Pillow's `BILINEAR` does.
+//!   bilinear filter widened by the reduction, as Pillow's `resize(…, BILINEAR)` does.
 //! - Grey is Rec. 601 luma of the resized colours, as Pillow's `L`.
+//!
+//! What a file may cost is bounded before it is decoded: its bytes, its sides, the memory that decoding,
+//! turning and resizing it take, and that of all images which are decoded at one time. A panic of a
+//! decoder is that file's error.
+
+mod bounds;
+mod jpeg;
+mod others;
+mod resize;
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{
-    DynamicImage, GenericImageView, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage,
-};
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
-use super::DataError;
 use super::preprocess::check_channels;
+use super::{DataError, show_bytes};
+use crate::panics::caught;
+use jpeg::Jpeg;
+use others::Other;
 
 /// Larger image files are refused, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Images wider or higher than this are refused, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
-/// Images that take more than this when decoded are refused, in bytes.
-pub const MAX_DECODED_BYTES: u64 = 256 << 20;
+/// Images that take more than this while they are decoded, turned and resized are refused, in bytes.
+pub const MAX_DECODED_BYTES: u64 = 512 << 20;
+/// Images that are decoded at one time take no more than this together, in bytes: a thread waits until
+/// there is room.
+pub const MAX_DECODING_BYTES: u64 = 1 << 30;
+
+/// What is remarkable about an image that was read.
+pub(super) const LACKS_END: &str = "the end marker is missing, no pixel is";
 
 /// Decodes an image file to `height` × `width` × `channels` bytes, RGB or (1 channel) grey.
 ///
+/// A JPEG file that lacks nothing but its end marker is read, with a warning in the log.
+///
 /// # Errors
-/// When the file cannot be read, is not a sound JPEG or PNG, or exceeds [`MAX_FILE_BYTES`],
-/// [`MAX_SIDE`] or [`MAX_DECODED_BYTES`].
+/// When the file cannot be read, is no sound image of a format that is read here, or exceeds
+/// [`MAX_FILE_BYTES`], [`MAX_SIDE`] or [`MAX_DECODED_BYTES`].
 pub fn load_image(
     path: &Path,
     height: usize,
@@ -41,8 +61,26 @@ pub fn load_image(
     let size = Size::new(height, width, channels)?;
     let bytes = read_file(path)?;
     let mut out = vec![0; size.bytes()];
-    decode_into(path, &bytes, size, &mut out)?;
+    if let Some(note) = decode_into(path, &bytes, size, &mut out)? {
+        tracing::warn!("{path:?}: {note}");
+    }
     Ok(out)
+}
+
+/// Width and height of an image file as it is looked at, in pixels.
+///
+/// # Errors
+/// When the file cannot be read, or its head is none of an image that is read here.
+pub fn image_dimensions(path: &Path) -> Result<(u32, u32), DataError> {
+    let bytes = read_file(path)?;
+    protected(path, || {
+        let source = Source::open(&bytes)?;
+        let (width, height) = source.dimensions();
+        Ok(match turned(source.orientation()) {
+            true => (height, width),
+            false => (width, height),
+        })
+    })
 }
 
 /// The checked size of a decoded and resized image.
@@ -72,6 +110,10 @@ impl Size {
     pub(super) fn bytes(self) -> usize {
         self.height * self.width * self.channels
     }
+
+    fn pixels(self) -> u64 {
+        self.height as u64 * self.width as u64
+    }
 }
 
 /// The bytes of an image file that is within [`MAX_FILE_BYTES`].
@@ -100,135 +142,176 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// Decodes the `bytes` of the file `path` into `out`, which holds `size.bytes()`.
+/// Decodes the `bytes` of the file `path` into `out`, which holds `size.bytes()`, and says what is
+/// remarkable.
 pub(super) fn decode_into(
     path: &Path,
     bytes: &[u8],
     size: Size,
     out: &mut [u8],
-) -> Result<(), DataError> {
-    let picture = decode(bytes).map_err(|reason| DataError::image(path, reason))?;
-    resize(picture, size, out).map_err(|reason| DataError::image(path, reason))
+) -> Result<Option<&'static str>, DataError> {
+    protected(path, || decode(bytes, size, out))
 }
 
-fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    let mut limits = Limits::no_limits();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
+/// What `work` returns, as errors that name the file, which a panic becomes as well.
+fn protected<T>(path: &Path, work: impl FnOnce() -> Result<T, String>) -> Result<T, DataError> {
+    let gave_up = || Err("it is damaged so that the decoder gave up on it".to_owned());
+    let result = caught(work).unwrap_or_else(gave_up);
+    result.map_err(|reason| DataError::image(path, reason))
+}
 
-    let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
-        _ => return Err("the content is neither JPEG nor PNG".to_owned()),
-    };
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err("the file ends before the end of the image (cut off?)".to_owned());
+/// A file whose head is read.
+enum Source<'a> {
+    Jpeg(Jpeg<'a>),
+    Other(Other<'a>),
+}
+
+/// 8-bit pixels, RGB or grey.
+struct Picture {
+    width: u32,
+    height: u32,
+    channels: usize,
+    pixels: Vec<u8>,
+}
+
+impl<'a> Source<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self, String> {
+        let source = match image::guess_format(bytes) {
+            Ok(ImageFormat::Jpeg) => Source::Jpeg(Jpeg::open(bytes)?),
+            Ok(format) if Other::reads(format) => Source::Other(Other::open(bytes, format)?),
+            Ok(format) => return Err(format!("{format:?} files are not read here")),
+            Err(_) => {
+                return Err("the content is none of JPEG, PNG, WebP, GIF, BMP and TIFF".to_owned());
+            }
+        };
+        let (width, height) = source.dimensions();
+        if width == 0 || height == 0 {
+            return Err("the image has no pixels".to_owned());
+        }
+        if width.max(height) > MAX_SIDE {
+            return Err(format!(
+                "{width} × {height} pixels exceed {MAX_SIDE} on a side"
+            ));
+        }
+        Ok(source)
     }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-    if decoder.total_bytes() > MAX_DECODED_BYTES {
-        let (width, height) = decoder.dimensions();
+
+    fn dimensions(&self) -> (u32, u32) {
+        match self {
+            Source::Jpeg(jpeg) => jpeg.dimensions(),
+            Source::Other(other) => other.dimensions(),
+        }
+    }
+
+    fn orientation(&self) -> Orientation {
+        match self {
+            Source::Jpeg(jpeg) => jpeg.orientation(),
+            Source::Other(other) => other.orientation(),
+        }
+    }
+
+    /// The most that decoding, turning and resizing to `size` take, in bytes.
+    fn memory(&self, size: Size) -> u64 {
+        let (decoding, channels) = match self {
+            Source::Jpeg(jpeg) => (jpeg.memory(), jpeg.channels()),
+            Source::Other(other) => (other.memory(), 3),
+        };
+        let (width, height) = self.dimensions();
+        let pixels = u64::from(width) * u64::from(height) * channels as u64;
+        let turning = match turned(self.orientation()) {
+            true => pixels,
+            false => 0,
+        };
+        // Columns are resized before rows, or rows before columns.
+        let between = (u64::from(width.max(height))) * size.width.max(size.height) as u64 * 3;
+        decoding.max(pixels + turning + between.min(pixels) + size.pixels() * 3)
+    }
+
+    fn decode(self) -> Result<(Picture, Option<&'static str>), String> {
+        let (width, height) = self.dimensions();
+        let (channels, pixels, note) = match self {
+            Source::Jpeg(jpeg) => {
+                let channels = jpeg.channels();
+                let raster = jpeg.decode()?;
+                let note = raster.lacks_end.then_some(LACKS_END);
+                (channels, raster.pixels, note)
+            }
+            Source::Other(other) => {
+                let (channels, pixels) = other.decode()?;
+                (channels, pixels, None)
+            }
+        };
+        let picture = Picture {
+            width,
+            height,
+            channels,
+            pixels,
+        };
+        Ok((picture, note))
+    }
+}
+
+/// Whether width and height change places.
+fn turned(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
+}
+
+impl Picture {
+    /// The picture as it is looked at.
+    fn upright(self, orientation: Orientation) -> Result<Self, String> {
+        if orientation == Orientation::NoTransforms {
+            return Ok(self);
+        }
+        let (width, height, channels) = (self.width, self.height, self.channels);
+        let mut image = match channels {
+            1 => GrayImage::from_raw(width, height, self.pixels).map(DynamicImage::from),
+            _ => RgbImage::from_raw(width, height, self.pixels).map(DynamicImage::from),
+        }
+        .ok_or("its pixels are not as many as it has")?;
+        image.apply_orientation(orientation);
+        Ok(Self {
+            width: image.width(),
+            height: image.height(),
+            channels,
+            pixels: image.into_bytes(),
+        })
+    }
+}
+
+fn decode(bytes: &[u8], size: Size, out: &mut [u8]) -> Result<Option<&'static str>, String> {
+    let source = Source::open(bytes)?;
+    let memory = source.memory(size);
+    if memory > MAX_DECODED_BYTES {
+        let (width, height) = source.dimensions();
         return Err(format!(
-            "{width} × {height} pixels take more than {} MiB",
-            MAX_DECODED_BYTES >> 20
+            "{width} × {height} pixels take {} to decode; {} are allowed",
+            show_bytes(memory),
+            show_bytes(MAX_DECODED_BYTES)
         ));
     }
-    let orientation = decoder.orientation().map_err(|e| e.to_string())?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    picture.apply_orientation(orientation);
-    if picture.width() == 0 || picture.height() == 0 {
-        return Err("the image has no pixels".to_owned());
-    }
-    Ok(if picture.color().has_alpha() {
-        on_white(&picture)
-    } else {
-        picture.into_rgb8()
-    })
+    let _share = bounds::wait_for(memory);
+    let orientation = source.orientation();
+    let (picture, note) = source.decode()?;
+    resize::write(&picture.upright(orientation)?, size, out)?;
+    Ok(note)
 }
 
-fn on_white(picture: &DynamicImage) -> RgbImage {
-    let rgba = picture.to_rgba8();
-    let (width, height) = picture.dimensions();
-    RgbImage::from_fn(width, height, |x, y| {
-        let [r, g, b, a] = rgba.get_pixel(x, y).0;
-        let lay = |c: u8| {
-            let (c, a) = (u32::from(c), u32::from(a));
-            // At most 255 * 255, rounded, over 255: fits a byte.
-            ((c * a + 255 * (255 - a) + 127) / 255) as u8
-        };
-        image::Rgb([lay(r), lay(g), lay(b)])
-    })
+/// So many zeros, or an error where there is no room for them.
+fn zeros<T: Clone + Default>(len: usize) -> Result<Vec<T>, String> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(len)
+        .map_err(|_| "it does not fit into memory".to_owned())?;
+    room.resize(len, T::default());
+    Ok(room)
 }
 
-fn resize(picture: RgbImage, size: Size, out: &mut [u8]) -> Result<(), String> {
-    let (width, height) = picture.dimensions();
-    let pixels = size.height * size.width * 3;
-    if (height as usize, width as usize) == (size.height, size.width) {
-        write_channels(picture.as_raw(), size.channels, out);
-        return Ok(());
-    }
-    let source = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
-        .map_err(|e| e.to_string())?;
-    let mut resized = vec![0; pixels];
-    let mut target = Image::from_slice_u8(
-        size.width as u32,
-        size.height as u32,
-        &mut resized,
-        PixelType::U8x3,
-    )
-    .map_err(|e| e.to_string())?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .map_err(|e| e.to_string())?;
-    write_channels(&resized, size.channels, out);
-    Ok(())
-}
-
-fn write_channels(rgb: &[u8], channels: usize, out: &mut [u8]) {
-    if channels == 3 {
-        out.copy_from_slice(rgb);
-        return;
-    }
-    for (grey, pixel) in out.iter_mut().zip(rgb.chunks_exact(3)) {
-        let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-        *grey = ((r * 299 + g * 587 + b * 114 + 500) / 1000) as u8;
-    }
-}
-
-/// Whether a JPEG file reaches the end-of-image marker that follows its scans.
-///
-/// The decoder fills what a cut-off file lacks with grey, which would train on rubbish. Segments
-/// are stepped over by their lengths, so the thumbnail inside an EXIF segment is not mistaken for
-/// the image.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    let mut scans = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let Some(&marker) = bytes.get(at + 1) else {
-            return false;
-        };
-        if byte != 0xFF || marker == 0xFF {
-            at += 1;
-            continue;
-        }
-        match marker {
-            0xD9 if scans > 0 => return true,
-            // Stuffed bytes, restart markers and others that stand alone.
-            0x00 | 0x01 | 0xD0..=0xD9 => at += 2,
-            _ => {
-                let Some(&[high, low]) = bytes.get(at + 2..at + 4).and_then(|b| b.first_chunk())
-                else {
-                    return false;
-                };
-                scans += usize::from(marker == 0xDA);
-                at += 2 + usize::from(u16::from_be_bytes([high, low]));
-            }
-        }
-    }
-    false
-}
-
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 pub(super) mod tests;

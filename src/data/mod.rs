@@ -20,6 +20,7 @@ mod memory;
 mod npz;
 mod precision;
 mod preprocess;
+mod resize;
 mod seen;
 mod split;
 mod split_file;
@@ -30,13 +31,16 @@ pub use budget::MemoryBudget;
 pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;
 pub use features::FeatureStore;
-pub use image::{MAX_DECODED_BYTES, MAX_FILE_BYTES, MAX_SIDE, load_image};
+pub use image::{
+    MAX_DECODED_BYTES, MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_SIDE, image_dimensions, load_image,
+};
 pub use image_size::parse_image_size;
 pub use limits::{Limits, show_bytes};
 pub use memory::{default_memory_budget, memory_limit};
 pub use npz::npz_sample_shape;
 pub use precision::FeaturePrecision;
 pub use preprocess::{ChannelOrder, Layout, Preprocess};
+pub use resize::{Resize, ResizeFilter, ResizeMode};
 pub use seen::{Digest, Overlap, Seen};
 pub use split::{Split, SplitOptions};
 pub use split_file::SplitFile;

@@ -1,14 +1,15 @@
 //! Samples and labels from a NumPy `.npz` file.
 //!
 //! Source of the format: NumPy's `numpy.lib.format`; an `.npz` file is a zip archive of `.npy`
-//! files. Nothing is allocated by what a header claims before the archive's own sizes agree.
+//! files. Nothing is allocated by what a header claims before the archive's own sizes agree, nor by
+//! what those claim where the compressed bytes cannot hold it.
 
 mod archive;
+mod header;
 
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
-use ndarray_npy::npy::header::Header;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use zip::result::ZipError;
@@ -16,9 +17,10 @@ use zip::result::ZipError;
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Workers, hex, reserve};
 use super::{DataError, copies, seen};
 use archive::{Archive, open_archive};
+use header::{Header, excerpt};
 
-/// Headers of plain arrays are far shorter; the parser recurses, so its input is bounded.
-const MAX_HEADER_BYTES: usize = 1024;
+/// How many bytes one compressed byte stands for at most, in zip's "deflate".
+const MAX_INFLATION: u64 = 1032;
 /// ImageNet-21k, the largest set of classes in common use, has 21,841.
 const MAX_CLASSES: usize = 1 << 16;
 
@@ -273,22 +275,20 @@ impl<'a> Array<'a> {
                 other => error(other.to_string()),
             })?;
         let entry_bytes = entry.size();
-
-        let head = read_header_bytes(&mut entry).map_err(&error)?;
-        let header_bytes = head.len() as u64;
-        let header = Header::from_reader(&mut Cursor::new(head))
-            .map_err(|e| error(format!("its header is damaged: {e}")))?;
+        if entry_bytes / MAX_INFLATION > entry.compressed_size() {
+            return Err(error(format!(
+                "it claims {entry_bytes} bytes, which its {} compressed bytes cannot hold",
+                entry.compressed_size()
+            )));
+        }
+        let header = Header::read(&mut entry).map_err(&error)?;
         Ok(Self {
             path,
             name,
-            kind: header
-                .type_descriptor
-                .to_string()
-                .trim_matches(['\'', '"'])
-                .to_owned(),
-            fortran: header.layout.is_fortran(),
+            kind: header.kind,
+            fortran: header.fortran,
             shape: header.shape,
-            payload_bytes: entry_bytes.saturating_sub(header_bytes),
+            payload_bytes: entry_bytes.saturating_sub(header.bytes),
             payload: Box::new(entry),
         })
     }
@@ -299,8 +299,8 @@ impl<'a> Array<'a> {
 
     fn wrong_type(&self, expected: &str) -> DataError {
         self.error(format!(
-            "its type is {:?}, expected little-endian {expected}",
-            self.kind
+            "its type is {}, expected little-endian {expected}",
+            excerpt(&self.kind)
         ))
     }
 
@@ -341,29 +341,6 @@ impl<'a> Array<'a> {
             Err(error) => Err(self.error(format!("it cannot be read: {error}"))),
         }
     }
-}
-
-/// The magic string, version, length and dictionary that open an `.npy` file.
-fn read_header_bytes(entry: &mut impl Read) -> Result<Vec<u8>, String> {
-    let cut_off = |error: std::io::Error| format!("its header is cut off: {error}");
-    let mut head = vec![0; 10];
-    entry.read_exact(&mut head).map_err(cut_off)?;
-    let length = if head[6] < 2 {
-        usize::from(u16::from_le_bytes([head[8], head[9]]))
-    } else {
-        head.resize(12, 0);
-        entry.read_exact(&mut head[10..]).map_err(cut_off)?;
-        u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize
-    };
-    if length > MAX_HEADER_BYTES {
-        return Err(format!(
-            "its header of {length} bytes is too long for a plain array"
-        ));
-    }
-    let start = head.len();
-    head.resize(start + length, 0);
-    entry.read_exact(&mut head[start..]).map_err(cut_off)?;
-    Ok(head)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
+use super::{DataError, Resize};
 
 /// The order of the colour channels a network expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// Divides the difference, per channel in `order`.
     pub std: [f32; 3],
+    /// How the image came to the input's size.
+    #[serde(default)]
+    pub resize: Resize,
 }
 
 impl Preprocess {
@@ -60,6 +63,7 @@ impl Preprocess {
         scale: 1.0,
         mean: [103.939, 116.779, 123.68],
         std: [1.0; 3],
+        resize: Resize::SQUASH,
     };
 
     /// Pixels in 0..255, RGB, for networks that scale them themselves.
@@ -74,6 +78,7 @@ impl Preprocess {
             scale: 1.0 / 255.0,
             mean,
             std,
+            resize: Resize::SQUASH,
         }
     }
 
@@ -90,9 +95,16 @@ impl Preprocess {
     /// Checks values that came from outside, such as a model's metadata.
     ///
     /// # Errors
-    /// When a value, or what becomes of a pixel, is not finite, or `scale` or a standard deviation is
-    /// not above zero.
+    /// When a value, or what becomes of a pixel, is not finite, `scale` or a standard deviation is not
+    /// above zero, or images would have to be resized without antialiasing.
     pub fn validate(&self) -> Result<(), DataError> {
+        if !self.resize.antialias {
+            return Err(DataError::option(
+                "resize.antialias",
+                false,
+                "images are resized with antialiasing only",
+            ));
+        }
         if !(self.scale.is_finite() && self.scale > 0.0) {
             return Err(DataError::option(
                 "scale",
@@ -331,7 +343,10 @@ mod tests {
         let json = serde_json::to_string(&Preprocess::CAFFE).unwrap();
         assert_eq!(
             json,
-            r#"{"order":"bgr","scale":1.0,"mean":[103.939,116.779,123.68],"std":[1.0,1.0,1.0]}"#
+            concat!(
+                r#"{"order":"bgr","scale":1.0,"mean":[103.939,116.779,123.68],"std":[1.0,1.0,1.0],"#,
+                r#""resize":{"mode":"squash","filter":"bilinear","antialias":true}}"#
+            )
         );
         for name in Preprocess::PRESETS {
             let preprocess: Preprocess = name.parse().unwrap();

@@ -219,7 +219,7 @@ fn run_record(net: &Net, data: &Path) -> Value {
         .collect();
     let skipped = match shape.hostile {
         true => vec![
-            json!({"path": format!("a/{HOSTILE}.jpg"), "reason": "the content is neither JPEG nor PNG"}),
+            json!({"path": format!("a/{HOSTILE}.jpg"), "reason": "the content is none of JPEG, PNG, WebP, GIF, BMP and TIFF"}),
         ],
         false => vec![],
     };

@@ -89,7 +89,7 @@ fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() 
         ]
     );
     assert!(dataset.skipped()[1].reason.contains("cut off"));
-    assert!(dataset.skipped()[2].reason.contains("neither JPEG nor PNG"));
+    assert!(dataset.skipped()[2].reason.contains("none of JPEG, PNG"));
 
     let sound = open(garden().path(), &OPTIONS).unwrap();
     assert_eq!(names(&dataset), names(&sound));

@@ -1,5 +1,7 @@
+use std::io::Cursor;
+
 use image::codecs::jpeg::JpegEncoder;
-use image::{GrayImage, ImageBuffer, Luma, Rgb, Rgba, RgbaImage};
+use image::{ImageBuffer, Luma, Rgb, Rgba, RgbaImage};
 
 use super::*;
 
@@ -31,7 +33,7 @@ pub(in crate::data) fn picture(width: u32, height: u32) -> RgbImage {
 fn decoded(bytes: &[u8], h: usize, w: usize, c: usize) -> Result<Vec<u8>, DataError> {
     let size = Size::new(h, w, c).unwrap();
     let mut out = vec![0; size.bytes()];
-    decode_into(Path::new("some/file.jpg"), bytes, size, &mut out).map(|()| out)
+    decode_into(Path::new("some/file.jpg"), bytes, size, &mut out).map(|_| out)
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -165,7 +167,7 @@ fn a_file_cut_off_anywhere_is_refused() {
         png(picture(40, 40)),
     ] {
         decoded(&whole, 8, 8, 3).unwrap();
-        // A PNG's end chunk holds nothing of the image.
+        // A PNG's end chunk holds nothing of the image, nor does a JPEG's end marker.
         for end in 0..whole.len() - 20 {
             assert!(
                 decoded(&whole[..end], 8, 8, 3).is_err(),
@@ -175,7 +177,7 @@ fn a_file_cut_off_anywhere_is_refused() {
         }
     }
     let whole = jpeg(&picture(40, 40));
-    assert!(refusal(&whole[..whole.len() - 2]).contains("cut off"));
+    assert!(refusal(&whole[..whole.len() - 20]).contains("cut off"));
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn what_is_not_an_image_is_refused() {
     ] {
         refusal(text);
     }
-    assert!(refusal(b"hello").contains("neither JPEG nor PNG"));
+    assert!(refusal(b"hello").contains("none of JPEG, PNG"));
 }
 
 /// A PNG whose header claims `width` × `height` pixels, with a correct checksum.
@@ -205,7 +207,14 @@ fn claiming(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = png(picture(4, 4));
     bytes[16..20].copy_from_slice(&width.to_be_bytes());
     bytes[20..24].copy_from_slice(&height.to_be_bytes());
-    let sum = bytes[12..29].iter().fold(u32::MAX, |mut sum, byte| {
+    let sum = checksum(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+/// PNG's, of a chunk.
+fn checksum(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |mut sum, byte| {
         sum ^= u32::from(*byte);
         for _ in 0..8 {
             sum = if sum & 1 == 1 {
@@ -215,9 +224,7 @@ fn claiming(width: u32, height: u32) -> Vec<u8> {
             };
         }
         sum
-    });
-    bytes[29..33].copy_from_slice(&(!sum).to_be_bytes());
-    bytes
+    })
 }
 
 #[test]
@@ -225,6 +232,7 @@ fn images_claiming_to_be_huge_are_refused_before_they_take_memory() {
     assert!(decoded(&claiming(4, 4), 4, 4, 3).is_ok());
     assert!(refusal(&claiming(60_000, 60_000)).contains("exceed"));
     assert!(refusal(&claiming(16_384, 16_384)).contains("MiB"));
+    assert!(refusal(&claiming(16_384, 12_000)).contains("MiB"));
     let mut wide = jpeg(&picture(16, 16));
     let frame = wide.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
     wide[frame + 5..frame + 9].copy_from_slice(&[0xFF; 4]);
@@ -263,6 +271,52 @@ fn files_over_the_limit_and_what_is_no_file_are_refused() {
             .to_string()
             .contains("channels")
     );
+}
+
+/// A PNG of two pixels whose palette of two colours and a byte makes its decoder panic.
+fn broken_palette() -> Vec<u8> {
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], data: &[u8]| {
+        bytes.extend((data.len() as u32).to_be_bytes());
+        let start = bytes.len();
+        bytes.extend(kind);
+        bytes.extend(data);
+        let sum = checksum(&bytes[start..]);
+        bytes.extend(sum.to_be_bytes());
+    };
+    chunk(b"IHDR", &[0, 0, 0, 2, 0, 0, 0, 1, 8, 3, 0, 0, 0]);
+    chunk(b"PLTE", &[1, 2, 3, 4, 5, 6, 7]);
+    // One stored block: no filter, indices 0 and 2.
+    chunk(
+        b"IDAT",
+        &[0x78, 1, 1, 3, 0, 0xFC, 0xFF, 0, 0, 2, 0, 5, 0, 3],
+    );
+    chunk(b"IEND", &[]);
+    bytes
+}
+
+#[test]
+fn a_panic_of_a_decoder_is_the_error_of_that_file() {
+    refusal(&broken_palette());
+    // Whatever a later decoder makes of that one.
+    let path = Path::new("some/file.jpg");
+    let error = protected::<()>(path, || panic!("as a decoder may")).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("some/file.jpg"));
+}
+
+#[test]
+fn a_file_of_very_many_scans_is_refused_in_no_time() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pictures/right/420.progressive.jpg");
+    let bytes = std::fs::read(path).unwrap();
+    let scan = bytes.windows(2).rposition(|w| w == [0xFF, 0xDA]).unwrap();
+    let last = &bytes[scan..bytes.len() - 2];
+    let mut many = bytes[..scan].to_vec();
+    for _ in 0..20_000 {
+        many.extend(last);
+    }
+    many.extend([0xFF, 0xD9]);
+    assert!(refusal(&many).contains("scans"));
 }
 
 #[test]

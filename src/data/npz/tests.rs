@@ -193,6 +193,65 @@ fn files_that_claim_more_than_they_hold_take_no_memory() {
 }
 
 #[test]
+fn nested_headers_are_refused_in_no_time() {
+    let start = std::time::Instant::now();
+    for nested in ["[", "(", "{"] {
+        let header = format!("{{'descr': {}", nested.repeat(900));
+        let text = refusal(&archive(&[("y.npy", &npy(&header, &[0; 16]))]));
+        assert!(text.contains("\"y\"") && text.contains("header"), "{text}");
+    }
+    assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn an_array_that_is_there_twice_is_refused_by_name() {
+    let y = "{'descr': '<i8', 'fortran_order': False, 'shape': (2,)}";
+    let file = archive(&[("y.npy", &npy(y, &[0; 16])), ("z.npy", &npy(y, &[1; 16]))]);
+    assert!(refusal(&file).contains("\"y\"") || refusal(&file).contains("\"x\""));
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    for at in 0..bytes.len() - 5 {
+        if &bytes[at..at + 5] == b"z.npy" {
+            bytes[at] = b'y';
+        }
+    }
+    std::fs::write(file.path(), bytes).unwrap();
+    let text = refusal(&file);
+    assert!(text.contains("y.npy") && text.contains("twice"), "{text}");
+    assert!(npz_sample_shape(file.path()).is_err());
+}
+
+#[test]
+fn sizes_that_the_compressed_bytes_cannot_hold_are_refused() {
+    let y = npy(
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (400000000,)}",
+        &[0; 16],
+    );
+    let file = archive(&[("y.npy", &y)]);
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    // The directory's entry: the uncompressed size is at 24.
+    let entry = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    let claim = (y.len() as u32 - 16 + 3_200_000_000).to_le_bytes();
+    bytes[entry + 24..entry + 28].copy_from_slice(&claim);
+    std::fs::write(file.path(), bytes).unwrap();
+    let text = refusal(&file);
+    assert!(text.contains("cannot hold"), "{text}");
+}
+
+#[test]
+fn archives_of_the_64_bit_form_are_read() {
+    let (x, y) = (counting(2), Array1::from(vec![0_i64, 1]));
+    let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+    let mut zip = ZipWriter::new(file.reopen().unwrap());
+    let options = SimpleFileOptions::default().large_file(true);
+    zip.start_file("x.npy", options).unwrap();
+    x.write_npy(&mut zip).unwrap();
+    zip.start_file("y.npy", options).unwrap();
+    y.write_npy(&mut zip).unwrap();
+    zip.finish().unwrap();
+    assert_eq!(values(&opened(&file).unwrap()), x.as_slice().unwrap());
+}
+
+#[test]
 fn damaged_archives_are_refused_but_never_panic() {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);

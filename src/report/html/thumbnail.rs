@@ -4,11 +4,10 @@ use std::path::{Component, Path};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
-use image::metadata::Orientation;
-use image::{ExtendedColorType, ImageDecoder, ImageReader};
 
-use crate::data::load_image;
+use crate::data::{image_dimensions, load_image};
 
 /// Longer side of a thumbnail in pixels.
 const SIDE: u32 = 96;
@@ -26,27 +25,13 @@ pub fn thumbnail(data: &Path, sample: &str) -> Option<String> {
     if !inside || !path.is_file() {
         return None;
     }
-    let (width, height) = fit(size(&path)?);
+    let (width, height) = fit(image_dimensions(&path).ok()?);
     let pixels = load_image(&path, height as usize, width as usize, 3).ok()?;
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
         .encode(&pixels, width, height, ExtendedColorType::Rgb8)
         .ok()?;
     Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)))
-}
-
-/// Width and height of an image as it is looked at.
-fn size(path: &Path) -> Option<(u32, u32)> {
-    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
-    let mut decoder = reader.into_decoder().ok()?;
-    let (width, height) = decoder.dimensions();
-    Some(match decoder.orientation().ok()? {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (height, width),
-        _ => (width, height),
-    })
 }
 
 /// The size of the thumbnail of an image of this size.

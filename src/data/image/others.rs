@@ -1,0 +1,153 @@
+//! Formats that the `image` crate decodes: all but JPEG.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::{MAX_DECODED_BYTES, zeros};
+
+/// A file whose head is read.
+pub(super) struct Other<'a> {
+    decoder: Box<dyn ImageDecoder + 'a>,
+    format: ImageFormat,
+    orientation: Orientation,
+}
+
+impl<'a> Other<'a> {
+    pub(super) fn reads(format: ImageFormat) -> bool {
+        matches!(
+            format,
+            ImageFormat::Png
+                | ImageFormat::WebP
+                | ImageFormat::Gif
+                | ImageFormat::Bmp
+                | ImageFormat::Tiff
+        )
+    }
+
+    pub(super) fn open(bytes: &'a [u8], format: ImageFormat) -> Result<Self, String> {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(MAX_DECODED_BYTES);
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+        let orientation = decoder.orientation().map_err(|e| e.to_string())?;
+        if format == ImageFormat::Tiff {
+            refuse_tiff(bytes, decoder.color_type().has_alpha())?;
+        }
+        Ok(Self {
+            decoder: Box::new(decoder),
+            format,
+            orientation,
+        })
+    }
+
+    pub(super) fn dimensions(&self) -> (u32, u32) {
+        self.decoder.dimensions()
+    }
+
+    pub(super) fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    /// The bytes that [`Other::decode`] holds at most, with those that it returns.
+    pub(super) fn memory(&self) -> u64 {
+        let decoded = self.decoder.total_bytes();
+        let (width, height) = self.dimensions();
+        let pixels = u64::from(width) * u64::from(height);
+        let beside = match self.format {
+            // A frame beside the picture that it is drawn on.
+            ImageFormat::Gif => 4 * pixels,
+            // Luma and chroma, or a frame and the picture that it is drawn on.
+            ImageFormat::WebP => 8 * pixels,
+            // The picture as it is in the file, and a strip of it, which may be all of it.
+            ImageFormat::Tiff => 2 * decoded,
+            _ => 0,
+        };
+        decoded.saturating_add(beside)
+    }
+
+    /// Channels (1 for grey, 3 for RGB) and pixels, of 8 bits and laid on white.
+    pub(super) fn decode(self) -> Result<(usize, Vec<u8>), String> {
+        let colours = self.decoder.color_type();
+        let (deep, channels) = match colours {
+            ColorType::L8 => (false, 1),
+            ColorType::La8 => (false, 2),
+            ColorType::Rgb8 => (false, 3),
+            ColorType::Rgba8 => (false, 4),
+            ColorType::L16 => (true, 1),
+            ColorType::La16 => (true, 2),
+            ColorType::Rgb16 => (true, 3),
+            ColorType::Rgba16 => (true, 4),
+            other => return Err(format!("pixels of kind {other:?} are not read here")),
+        };
+        let mut pixels = zeros(self.decoder.total_bytes() as usize)?;
+        self.decoder
+            .read_image_boxed(&mut pixels)
+            .map_err(|e| e.to_string())?;
+        if deep {
+            to_bytes(&mut pixels);
+        }
+        match channels {
+            2 => on_white::<2>(&mut pixels),
+            4 => on_white::<4>(&mut pixels),
+            _ => {}
+        }
+        // Colours without the alpha that stood behind them.
+        Ok((channels - (channels + 1) % 2, pixels))
+    }
+}
+
+/// Refuses what would be decoded to other pixels than are meant (tags of TIFF 6.0).
+fn refuse_tiff(bytes: &[u8], has_alpha: bool) -> Result<(), String> {
+    const COMPRESSION: usize = 259;
+    const EXTRA_SAMPLES: usize = 338;
+    if matches!(tiff_tag(bytes, COMPRESSION), Some(6 | 7)) {
+        return Err("TIFF compressed as JPEG is not read here".to_owned());
+    }
+    // 0 is anything, 1 alpha that the colours are already multiplied by, 2 plain alpha.
+    if has_alpha && matches!(tiff_tag(bytes, EXTRA_SAMPLES), Some(0 | 1)) {
+        return Err("TIFF whose last channel is no plain alpha is not read here".to_owned());
+    }
+    Ok(())
+}
+
+/// The first 16 bits of an entry of the first page.
+fn tiff_tag(tiff: &[u8], tag: usize) -> Option<usize> {
+    let number = |at: usize, len: usize| {
+        let bytes = tiff.get(at..at.checked_add(len)?)?.iter();
+        let join = |sum: usize, byte: &u8| sum << 8 | usize::from(*byte);
+        Some(match tiff.starts_with(b"II") {
+            true => bytes.rev().fold(0, join),
+            false => bytes.fold(0, join),
+        })
+    };
+    let directory = number(4, 4)?;
+    let mut entries = (0..number(directory, 2)?).map(|i| directory + 2 + 12 * i);
+    number(entries.find(|entry| number(*entry, 2) == Some(tag))? + 8, 2)
+}
+
+/// 16-bit values, in the order of this machine's bytes, to the nearest of 8 bits, in place.
+fn to_bytes(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / 2;
+    for i in 0..count {
+        let value = u32::from(u16::from_ne_bytes([pixels[2 * i], pixels[2 * i + 1]]));
+        pixels[i] = ((value + 128) / 257) as u8;
+    }
+    pixels.truncate(count);
+}
+
+/// Pixels of `N` channels, of which the last is alpha, to what is seen of them before white, in place.
+fn on_white<const N: usize>(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / N;
+    for i in 0..count {
+        let alpha = u32::from(pixels[N * i + N - 1]);
+        for c in 0..N - 1 {
+            let value = u32::from(pixels[N * i + c]);
+            // At most 255 * 255, rounded, over 255: fits a byte.
+            pixels[(N - 1) * i + c] = ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        }
+    }
+    pixels.truncate((N - 1) * count);
+}
