@@ -7,7 +7,7 @@ use crate::analysis::{Analysis, AnalyzeOptions, image_input};
 use crate::data::{
     Dataset, Limits, Seen, Split, SplitFile, default_memory_budget, memory_limit, show_bytes,
 };
-use crate::graph::{Dim, Graph, refuse_untrainable};
+use crate::graph::{Dim, Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::Network;
@@ -117,6 +117,7 @@ impl<'a> Opened<'a> {
         let features = features(&analysis, settings.head).or_else(|error| {
             // Where no feature map is found because of what no model may have, that is the news.
             refuse_untrainable(&graph)?;
+            normalise(&mut graph.clone())?;
             Err(error)
         })?;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);

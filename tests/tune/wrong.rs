@@ -1,5 +1,8 @@
 //! Bad usage and input: exit code 2, a sentence that names the culprit, nothing written.
 
+use ftsurgery::graph::Graph;
+use ftsurgery::onnx::{Model, save};
+
 use crate::support::*;
 
 #[test]
@@ -63,6 +66,48 @@ fn bad_input_is_refused_by_name_and_leaves_nothing_behind() {
         );
         assert!(said.contains(named), "{model} {data} {arguments:?}: {said}");
         assert!(!at("run").exists(), "{model} {data} {arguments:?}");
+    }
+}
+
+#[test]
+fn a_norm_left_in_training_mode_is_the_reason_in_every_opset() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_backbone(&at("model.onnx"));
+    save_photos(&at("photos"), 6);
+    let original = Graph::from_model(&Model::open(&at("model.onnx")).unwrap()).unwrap();
+    for opset in [11, 13, 15] {
+        let mut graph = original.clone();
+        graph.opset = opset;
+        let norm = graph.nodes.iter_mut().find(|n| n.name == "norm2").unwrap();
+        if opset < 14 {
+            // More outputs than one say so.
+            let statistics = ["m", "v", "sm", "sv"].map(str::to_owned);
+            norm.outputs.extend(statistics);
+        } else {
+            norm.outputs.extend(["m", "v"].map(str::to_owned));
+            *norm = norm.clone().with("training_mode", 1);
+        }
+        save(&graph.to_model(usize::MAX).0, &at("trains.onnx")).unwrap();
+        for head in ["paper", "linear"] {
+            let output = tune(
+                &at("trains.onnx"),
+                &at("photos"),
+                &at("run"),
+                &["--head", head],
+            )
+            .output()
+            .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{opset} {head}: {said}");
+            for words in ["`norm2` (BatchNormalization)", "it is in training mode"] {
+                assert!(said.contains(words), "{opset} {head}: {said}");
+            }
+            assert!(!at("run").exists());
+        }
     }
 }
 

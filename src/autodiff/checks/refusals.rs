@@ -62,6 +62,9 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
     let policy = policy.ints(&[2, 4, 8, 8]);
     let kept = image(random, "Resize").absent();
     let kept = kept.constant(Tensor::f32(&[4], &[1.0, 1.0, 1.1, 2.0]));
+    // A rule that knows nothing of an input must not lose its gradient.
+    let region = image(random, "Resize").trained(random.any(&[8]));
+    let region = region.constant(Tensor::f32(&[4], &[1.0, 1.0, 2.0, 2.0]));
     let diagonal = Case::new("Einsum").trained(random.any(&[2, 2]));
     let places = || Tensor::i64s(&[0]);
     let product = Case::new("ScatterElements").trained(random.any(&[2]));
@@ -99,6 +102,7 @@ fn what_a_rule_does_not_cover_it_refuses_by_name() {
             "keep_aspect_ratio_policy",
         ),
         (kept.with("mode", "linear"), "leaves a size"),
+        (region, "its rule gives no gradient for input 1"),
         (diagonal.with("equation", "ii->i"), "named twice"),
         (product.with("reduction", "mul"), "reduction = mul"),
         (

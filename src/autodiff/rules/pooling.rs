@@ -14,8 +14,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "MaxPool",
         since: 1,
-        limits: "storage_order = 1; auto_pad = SAME_… with dilations, or with a stride beyond the kernel (one \
-                 row that it leaves out is fine for the kernels)",
+        limits: "storage_order = 1; auto_pad = SAME_… with dilations, or that leaves out more than one row, \
+                 its stride being beyond the kernel",
         backward: max_pool,
     },
     Rule {
@@ -59,7 +59,6 @@ fn max_pool(c: &mut Context) -> Contributions {
         let dx = c.kernel("MaxPoolGradient", &[c.input(0)?, &dy], 1, attributes);
         return Ok(dx.into_iter().map(Some).collect());
     }
-    reaches_all(c, &window)?;
     let total: usize = dims.iter().product();
     let outputs: usize = y_dims.iter().product();
     let indices = c.add_output(1);
@@ -104,7 +103,11 @@ fn average_pool(c: &mut Context) -> Contributions {
     if include_pad && window.overhangs {
         return c.refuse("count_include_pad with a window that hangs over the padding (ceil_mode)");
     }
-    reaches_all(c, &window)?;
+    // Most of onnxruntime's pools do not run then, for the pads would be negative.
+    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
+    if same && window.unreached.iter().any(|&r| r > 0) {
+        return c.refuse("auto_pad = SAME_… with a stride beyond the kernel");
+    }
     let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
         true => None,
         false => Some(window_counts(&window, &kernel, &x_dims, &y_dims)),
@@ -135,16 +138,6 @@ fn kernel_shape(c: &Context) -> Result<Vec<usize>, Refusal> {
     match c.node.ints("kernel_shape")? {
         Some(k) => Ok(k.iter().map(|&k| k.max(0) as usize).collect()),
         None => c.refuse("no kernel_shape"),
-    }
-}
-
-/// Refuses automatic pads that leave rows out: most pools of onnxruntime do not run then, for the pads
-/// would be negative.
-fn reaches_all(c: &Context, window: &Window) -> Result<(), Refusal> {
-    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
-    match same && window.unreached.iter().any(|&r| r > 0) {
-        true => c.refuse("auto_pad = SAME_… with a stride beyond the kernel"),
-        false => Ok(()),
     }
 }
 
