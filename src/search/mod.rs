@@ -9,6 +9,7 @@ mod emit;
 mod error;
 mod guess;
 mod input;
+mod outside;
 mod plan;
 mod pool;
 mod predictions;

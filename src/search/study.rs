@@ -10,12 +10,12 @@ use crate::onnx::Model;
 use crate::runtime::Runtime;
 use crate::strategy::Strategy;
 
+use super::outside::outside;
 use super::read::read_json;
 use super::results::{Results, Spread};
 use super::rundir::{self, Begin, RunDir};
-use super::tune::{self, tune};
 use super::watch::Watcher;
-use super::{Job, ModelCard, SearchError, Settings};
+use super::{Job, ModelCard, SearchError, Settings, tune};
 
 /// The study's record, in its folder.
 const STUDY: &str = "study.json";
@@ -106,7 +106,7 @@ pub fn study<E: From<SearchError>>(
     watcher: &dyn Watcher,
     ended: &dyn Fn(&Study, &Path) -> Result<(), E>,
 ) -> Result<Study, E> {
-    tune::outside(&job.out, &job.data)?;
+    outside(&job.out, &job.data)?;
     let _lock = take(job)?;
     let mut study = Study {
         command: job.command.clone(),

@@ -1,7 +1,6 @@
 //! A whole run: from a model and data to tuned models.
 
 use std::num::NonZeroUsize;
-use std::path::{Component, Path, PathBuf};
 
 use crate::analysis::{Analysis, AnalyzeOptions, image_input};
 use crate::data::{
@@ -15,6 +14,7 @@ use crate::surgery::{Features, Grafted, HeadKind, HeadSpec, graft, own_dropout, 
 use crate::training::{Inference, Lab, LabOptions, Trained, TrainingError};
 
 use super::emit::Emitter;
+use super::outside::outside;
 use super::plan::Plan;
 use super::record::{RunRecord, skipped_summary};
 use super::repeats;
@@ -386,42 +386,6 @@ fn memory_of_run(job: &Job) -> Result<u64, SearchError> {
     };
     let noted = began.and_then(|run| run.configuration.memory_budget);
     Ok(noted.unwrap_or_else(default_memory_budget))
-}
-
-/// # Errors
-/// When the run's folder lies in the data's: what is written there would be taken for data.
-pub(super) fn outside(out: &Path, data: &Path) -> Result<(), SearchError> {
-    let Ok(real_data) = data.canonicalize() else {
-        // That there is no such data is told when it is opened.
-        return Ok(());
-    };
-    if real_data.is_dir() && real_path(out).starts_with(&real_data) {
-        return Err(SearchError::Setting(format!(
-            "the run's folder {} lies in the data's, {}; choose one outside it with --out",
-            out.display(),
-            data.display()
-        )));
-    }
-    Ok(())
-}
-
-/// The path without links, of which the last parts need not exist.
-fn real_path(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for existing in absolute.ancestors() {
-        let (Ok(mut real), Ok(rest)) = (existing.canonicalize(), absolute.strip_prefix(existing))
-        else {
-            continue;
-        };
-        for part in rest.components() {
-            match part {
-                Component::ParentDir => drop(real.pop()),
-                part => real.push(part),
-            }
-        }
-        return real;
-    }
-    absolute
 }
 
 /// The model made for the image size asked for, where it declares another.
