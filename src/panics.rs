@@ -14,6 +14,12 @@ thread_local! {
 ///
 /// The panic is printed as the process's hook has it: see [`hush_caught`].
 pub fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // The unit tests are a program as well.
+    #[cfg(test)]
+    {
+        static HUSHED: std::sync::Once = std::sync::Once::new();
+        HUSHED.call_once(hush_caught);
+    }
     let before = CATCHING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     CATCHING.set(before);

@@ -44,7 +44,7 @@ pub(super) fn open(
         return Err(DataError::option(option, side, "expected at least 1"));
     }
 
-    let (rows, labels) = read_labels(&mut archive, path)?;
+    let (rows, labels) = read_labels(&mut archive, path, limits)?;
     let row_bytes = want
         .iter()
         .fold(size_of::<f32>(), |n, side| n.saturating_mul(*side));
@@ -147,11 +147,18 @@ pub fn npz_sample_shape(path: &Path) -> Result<[usize; 3], DataError> {
     }
 }
 
-fn read_labels(archive: &mut Archive, path: &Path) -> Result<(usize, Vec<i64>), DataError> {
+fn read_labels(
+    archive: &mut Archive,
+    path: &Path,
+    limits: &Limits,
+) -> Result<(usize, Vec<i64>), DataError> {
     let array = Array::open(archive, path, "y")?;
     let &[rows] = array.shape.as_slice() else {
         return Err(array.error(format!("its shape is {:?}, expected [N]", array.shape)));
     };
+    // Not more than are there: what is claimed beyond is found when they are read.
+    let held = usize::try_from(array.payload_bytes / 4).map_or(rows, |labels| labels.min(rows));
+    limits.check(path, held, size_of::<i64>())?;
     let labels: Vec<i64> = match array.kind.as_str() {
         "<i8" => array.read(i64::from_le_bytes)?,
         "<i4" => array.read(|bytes| i64::from(i32::from_le_bytes(bytes)))?,

@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Mutex;
 
-use super::super::image::tests::{jpeg, picture, png};
+use super::super::image::tests::{broken_palette, jpeg, picture, png};
 use super::*;
 
 const OPTIONS: OpenOptions<'static> = OpenOptions {
@@ -99,6 +99,42 @@ fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() 
     assert_eq!(left, right);
     let z = 8 * 6 * 3..2 * 8 * 6 * 3;
     assert_eq!(left[z], picture(6, 8).into_raw());
+}
+
+#[test]
+fn one_file_that_makes_its_decoder_panic_costs_no_other_image() {
+    let root = garden();
+    put(root.path(), "daisy/palette.png", broken_palette());
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.len(), 4);
+    assert_eq!(dataset.skipped()[0].path, "daisy/palette.png");
+}
+
+#[test]
+fn a_file_that_lacks_its_end_marker_is_read_and_told() {
+    let root = garden();
+    let whole = jpeg(&picture(30, 30));
+    put(root.path(), "daisy/end.jpg", &whole[..whole.len() - 2]);
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.len(), 5);
+    let told = dataset.notes().join("\n");
+    assert!(
+        told.contains("end marker") && told.contains("daisy/end.jpg"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_class_may_be_in_any_format_that_is_read() {
+    let root = garden();
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pictures/right");
+    for file in ["lossy.webp", "animated-gif.gif", "plain.bmp", "inks.tif"] {
+        let bytes = fs::read(pictures.join(file)).unwrap();
+        put(root.path(), &format!("rose/{file}"), bytes);
+    }
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.classes(), ["daisy", "rose", "tulip"]);
+    assert_eq!(dataset.labels().iter().filter(|l| **l == 1).count(), 4);
 }
 
 #[test]

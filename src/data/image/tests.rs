@@ -274,7 +274,7 @@ fn files_over_the_limit_and_what_is_no_file_are_refused() {
 }
 
 /// A PNG of two pixels whose palette of two colours and a byte makes its decoder panic.
-fn broken_palette() -> Vec<u8> {
+pub(in crate::data) fn broken_palette() -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |kind: &[u8; 4], data: &[u8]| {
         bytes.extend((data.len() as u32).to_be_bytes());

@@ -238,6 +238,21 @@ fn sizes_that_the_compressed_bytes_cannot_hold_are_refused() {
 }
 
 #[test]
+fn labels_beyond_the_limit_are_refused_before_they_take_memory() {
+    let file = write(&counting(3), &Array1::from(vec![0_i64; 3]));
+    let limits = |bytes| Limits {
+        bytes,
+        ..Limits::default()
+    };
+    assert!(Dataset::open_within(file.path(), &OPTIONS, &limits(4 * 36)).is_ok());
+    let mut y = vec![];
+    Array1::<i64>::zeros(1000).write_npy(&mut y).unwrap();
+    let file = archive(&[("y.npy", &y)]);
+    let error = Dataset::open_within(file.path(), &OPTIONS, &limits(7999)).unwrap_err();
+    assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
+}
+
+#[test]
 fn archives_of_the_64_bit_form_are_read() {
     let (x, y) = (counting(2), Array1::from(vec![0_i64, 1]));
     let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
