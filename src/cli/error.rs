@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use super::signals;
 use ftsurgery::{
     analysis::AnalysisError,
     autodiff::AutodiffError,
@@ -96,7 +97,8 @@ impl CliError {
             return ExitCode::SUCCESS;
         }
         let _ = write!(io::stderr(), "{self}");
-        ExitCode::from(if self.bad_input { 2 } else { 1 })
+        let own = if self.bad_input { 2 } else { 1 };
+        ExitCode::from(signals::exit_code().unwrap_or(own))
     }
 }
 

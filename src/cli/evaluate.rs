@@ -61,7 +61,10 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let (card, input) = (&classifier.card, &classifier.input);
     let runtime = context.runtime()?;
     let progress = Progress::new(context);
-    let decoding = |done, total| progress.count("decoding", done, total);
+    let decoding = |done, total| {
+        progress.count("decoding", done, total);
+        true
+    };
     let limits = Limits {
         threads: args.classifier.threads(),
         ..Limits::default()

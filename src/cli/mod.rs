@@ -22,6 +22,7 @@ mod report;
 mod resume;
 mod runtime;
 mod settings;
+mod signals;
 mod study;
 mod tune;
 mod values;
@@ -42,7 +43,8 @@ Examples:
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
-Exit codes: 0 done, 1 failure, 2 bad usage or input.";
+Exit codes: 0 done, 1 failure, 2 bad usage or input; 130, 143 or 129 when stopped by Ctrl-C,
+SIGTERM or SIGHUP.";
 
 /// Fine-tunes chosen parts of pretrained networks as ONNX files.
 #[derive(Parser)]
@@ -112,6 +114,13 @@ impl Command {
             Self::Runtime(args) => runtime::run(args, context),
         }
     }
+}
+
+/// The words of this command for people to read: a name that is not UTF-8 is not in it as it is.
+fn command_line() -> Vec<String> {
+    std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Parses the arguments, runs the subcommand, reports its error and returns the exit code.

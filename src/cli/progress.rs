@@ -1,7 +1,6 @@
 //! Showing a run's progress: bars on a terminal, a line per trial and epoch elsewhere.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -11,10 +10,7 @@ use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Context;
-
-/// Set by Ctrl-C.
-static STOPPED: AtomicBool = AtomicBool::new(false);
+use super::{Context, signals};
 
 /// Off a terminal, epochs are told of at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -25,6 +21,8 @@ const ALL: &str = "all trials [{bar:24}] {pos}/{len} {elapsed_precise}";
 /// Shows a run's progress, and stops it on Ctrl-C.
 pub struct Progress<'a> {
     context: &'a Context,
+    /// Whether it was told that a stop was asked for.
+    told_of_stop: AtomicBool,
     bars: MultiProgress,
     /// What is counted besides trials.
     counter: ProgressBar,
@@ -53,17 +51,7 @@ impl<'a> Progress<'a> {
     /// As [`Progress::new`], and Ctrl-C asks for a stop from now on; a second one ends the process
     /// at once.
     pub fn stoppable(context: &'a Context) -> Self {
-        // Without a handler, Ctrl-C ends the process as usual.
-        let _ = ctrlc::set_handler(|| {
-            if STOPPED.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nstopping after this step; Ctrl-C again to stop at once"
-            );
-        });
+        signals::listen();
         Self::new(context)
     }
 
@@ -78,6 +66,7 @@ impl<'a> Progress<'a> {
         let counter = bars.add(styled(BAR));
         Progress {
             context,
+            told_of_stop: AtomicBool::new(false),
             bars,
             counter,
             state: Mutex::default(),
@@ -252,6 +241,10 @@ impl Watcher for Progress<'_> {
     }
 
     fn stopped(&self) -> bool {
-        STOPPED.load(Ordering::SeqCst)
+        let stopped = signals::asked();
+        if stopped && !self.told_of_stop.swap(true, Ordering::Relaxed) {
+            self.line("stopping after this step; Ctrl-C again to stop at once");
+        }
+        stopped
     }
 }

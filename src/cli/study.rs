@@ -112,7 +112,7 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
             true => Begin::Replace,
             false => Begin::New,
         },
-        command: std::env::args().collect(),
+        command: super::command_line(),
         settings: args.settings.settings()?,
     })
 }

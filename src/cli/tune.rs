@@ -9,7 +9,7 @@ use ftsurgery::search::{Begin, Job, REPORT, Results, RunDir, RunFiles, SearchErr
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
-use super::{CliError, Context, resume};
+use super::{CliError, Context, resume, signals};
 
 const EXAMPLES: &str = "\
 Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best \
@@ -59,7 +59,7 @@ pub struct TuneArgs {
 }
 
 pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
-    run_job(&job(args, std::env::args().collect())?, args.json, context)
+    run_job(&job(args, super::command_line())?, args.json, context)
 }
 
 /// The job that these flags ask for; `command`: the words that parse to them.
@@ -99,6 +99,7 @@ pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError>
     let results = tune(&runtime, job, &progress);
     progress.finish();
     let results = results?;
+    signals::end_at_once();
     if let Some(lack) = report::write(&job.out)? {
         context.note(&format!("warning: {lack}"));
     }

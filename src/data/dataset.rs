@@ -20,8 +20,9 @@ pub struct OpenOptions<'a> {
     pub width: usize,
     /// 3 for colour, 1 for grey.
     pub channels: usize,
-    /// Called with (images done, images in all) while images are decoded, from any thread.
-    pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+    /// Called with (images done, images in all) while images are decoded, from any thread; says whether
+    /// to go on.
+    pub progress: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
 }
 
 /// A file of an image folder that is left out of the data set.

@@ -147,6 +147,9 @@ pub enum DataError {
         /// Why.
         source: io::Error,
     },
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// A caller asked for a sample, row or value that does not exist.
     #[error("{what} {index} is outside 0..{len}")]
     Index {
@@ -198,7 +201,8 @@ impl DataError {
             | DataError::Option { .. }
             | DataError::ClassTooSmall { .. }
             | DataError::SplitFile { .. } => true,
-            DataError::Write { .. }
+            DataError::Stopped
+            | DataError::Write { .. }
             | DataError::Threads { .. }
             | DataError::Spill { .. }
             | DataError::Index { .. }

@@ -3,7 +3,7 @@
 mod find;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -50,14 +50,18 @@ pub(super) fn open(
     let mut pixels = reserve(root, total.saturating_mul(bytes))?;
     pixels.resize(total * bytes, 0);
     let done = AtomicUsize::new(0);
+    let stopped = AtomicBool::new(false);
     let decode = |((_, candidate), out): (&(usize, Candidate), &mut [u8])| {
+        if stopped.load(Ordering::Relaxed) {
+            return Err(DataError::Stopped);
+        }
         let result = read_file(&candidate.path).and_then(|bytes| {
             let note = decode_into(&candidate.path, &bytes, size, out)?;
             Ok((Sha256::digest(&bytes).into(), note))
         });
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(progress) = options.progress {
-            progress(done, total);
+        if options.progress.is_some_and(|go_on| !go_on(done, total)) {
+            stopped.store(true, Ordering::Relaxed);
         }
         result
     };
@@ -68,6 +72,9 @@ pub(super) fn open(
             .map(decode)
             .collect()
     });
+    if stopped.into_inner() {
+        return Err(DataError::Stopped);
+    }
 
     let kept = Kept::of(root, classes, &candidates, &decoded, limits, &mut aside)?;
     let mut names = Vec::new();

@@ -32,5 +32,17 @@ pub use parallel::{Parallel, Serial};
 pub use shape::{ConvShape, KernelError};
 pub use weight::{Kept, Weight};
 
+/// The instructions that these kernels run on here. Those of onnxruntime follow them: between two such
+/// names, results may differ in their last bits.
+pub fn instructions() -> &'static str {
+    match (dense::has_tiles(), dense::lanes()) {
+        (true, _) => "AMX",
+        (_, 16..) => "AVX-512",
+        (_, 8..16) => "AVX2",
+        (_, 4..8) => "vectors of 4",
+        _ => "no vectors",
+    }
+}
+
 /// Domain of the operators that call these kernels.
 pub const DOMAIN: &str = "ftsurgery";

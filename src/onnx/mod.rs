@@ -2,6 +2,8 @@
 
 mod error;
 mod external;
+#[doc(hidden)]
+pub mod fault;
 mod file;
 mod functions;
 #[allow(missing_docs)]
@@ -14,4 +16,7 @@ mod write;
 pub use error::OnnxError;
 pub use file::{Model, encode, save, set_metadata};
 pub use tensor::{DataType, Tensor, element_count, is_external};
-pub use write::{TEMPORARY_PREFIX, partial, write_atomic, write_atomic_with};
+pub use write::{
+    TEMPORARY_PREFIX, append, create_folder, partial, remove, rename, write_atomic,
+    write_atomic_with,
+};

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::fault::change;
+
 /// What the names of the temporary files of [`write_atomic`] begin with. A process that is killed
 /// may leave one behind.
 pub const TEMPORARY_PREFIX: &str = ".ftsurgery-";
@@ -15,10 +17,13 @@ pub const TEMPORARY_PREFIX: &str = ".ftsurgery-";
 /// # Errors
 /// The system's error; the old file, if there was one, is then untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    change("create", path)?;
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
         .tempfile_in(folder(path))?;
+    change("write", path)?;
     file.write_all(bytes)?;
+    change("sync", path)?;
     file.as_file().sync_all()?;
     #[cfg(unix)]
     {
@@ -26,9 +31,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.as_file()
             .set_permissions(fs::Permissions::from_mode(0o644))?;
     }
+    change("rename to", path)?;
     file.persist(path).map_err(|e| e.error)?;
-    sync_folder(path);
-    Ok(())
+    sync_folder(path)
 }
 
 /// As [`write_atomic`], for large files: `write` gets the path of the temporary file and writes it.
@@ -43,16 +48,82 @@ pub fn write_atomic_with(
     write: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let partial = partial(path);
-    let written = write(&partial)
+    let written = change("write", &partial)
+        .and_then(|()| write(&partial))
+        .and_then(|()| change("sync", &partial))
         // Some systems sync only what is open for writing.
         .and_then(|()| File::options().append(true).open(&partial)?.sync_all())
-        .and_then(|()| fs::rename(&partial, path));
-    match written {
-        Ok(()) => sync_folder(path),
+        .and_then(|()| rename(&partial, path));
+    if written.is_err() {
         // On a full disk the room is needed.
-        Err(_) => drop(fs::remove_file(&partial)),
+        let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// Appends `bytes` to a file, which is made where it is not there: on the disk when this returns, or,
+/// where the system fails, not in the file.
+///
+/// # Errors
+/// The system's error.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    change("open", path)?;
+    let is_new = !path.exists();
+    let mut file = File::options().create(true).append(true).open(path)?;
+    let before = file.metadata()?.len();
+    let written = change("append to", path)
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| change("sync", path))
+        .and_then(|()| file.sync_data());
+    if written.is_err() {
+        // On a full disk, half a line must not stay behind.
+        let _ = file.set_len(before);
+    }
+    written?;
+    match is_new {
+        true => sync_folder(path),
+        false => Ok(()),
+    }
+}
+
+/// Makes a folder, and those it lies in, where they are not there; they outlast a power cut.
+///
+/// # Errors
+/// The system's error.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => create_folder(parent)?,
+        _ => {}
+    }
+    change("create folder", path)?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => sync_folder(path),
+    }
+}
+
+/// Gives a file that is on the disk another name in the same folder, in place of what has it; the
+/// name outlasts a power cut.
+///
+/// # Errors
+/// The system's error.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    change("rename to", to)?;
+    fs::rename(from, to)?;
+    sync_folder(to)
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// The system's error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    change("remove", path)?;
+    fs::remove_file(path)
 }
 
 /// The temporary file of [`write_atomic_with`].
@@ -69,9 +140,13 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// The rename itself must survive a power cut, too; not every file system can sync a folder.
-fn sync_folder(path: &Path) {
-    if let Ok(folder) = File::open(folder(path)) {
+/// A name itself must survive a power cut, too. Not every file system can sync a folder: that is no
+/// error.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = folder(path);
+    change("sync folder", folder)?;
+    if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
+    Ok(())
 }

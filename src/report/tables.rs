@@ -2,7 +2,7 @@
 
 use comfy_table::Table;
 
-use crate::search::{RepeatResult, Results, Spread};
+use crate::search::{RepeatResult, Results, Spread, StrategyResult};
 use crate::training::Predictions;
 
 use super::confusions::{commonest, rows};
@@ -24,7 +24,7 @@ pub fn results(results: &Results, fit: bool) -> String {
         format!("validation{over}"),
         format!("held out{over}"),
         "trained".to_owned(),
-        "time".to_owned(),
+        "trials' time".to_owned(),
         "model".to_owned(),
     ]);
     for strategy in &results.strategies {
@@ -57,7 +57,19 @@ pub fn results(results: &Results, fit: bool) -> String {
         let reason = plain_message(reason);
         text.push_str(&format!("\n{} failed: {reason}", strategy.name));
     }
+    for note in results.strategies.iter().filter_map(diverged) {
+        text.push_str(&format!("\n{note}"));
+    }
     text
+}
+
+/// That some candidates of a strategy diverged and are not in its ranking.
+pub(super) fn diverged(strategy: &StrategyResult) -> Option<String> {
+    let searched = strategy.searched.filter(|s| s.diverged > 0)?;
+    Some(format!(
+        "{} of {} candidates of {} diverged and are not ranked",
+        searched.diverged, searched.candidates, strategy.name
+    ))
 }
 
 /// Mean and standard deviation: `87.05 % ± 1.20`.
@@ -146,7 +158,7 @@ pub(super) fn fitted(fit: bool) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::{Repeat, StrategyResult};
+    use crate::search::{Repeat, Searched, StrategyResult};
     use crate::strategy::Strategy;
 
     #[test]
@@ -165,6 +177,11 @@ mod tests {
             model: Some("winners/blocks.onnx".into()),
             sha256: None,
             error: None,
+            failure: None,
+            searched: Some(Searched {
+                candidates: 5,
+                diverged: 2,
+            }),
         };
         let bad = StrategyResult {
             name: Strategy::Full,
@@ -173,6 +190,7 @@ mod tests {
             trained_parameters: None,
             seconds: 2.0,
             model: None,
+            searched: None,
             error: Some("training has diverged".into()),
             ..good.clone()
         };
@@ -194,6 +212,10 @@ mod tests {
         }
         assert!(
             text.contains("full failed: training has diverged"),
+            "{text}"
+        );
+        assert!(
+            text.contains("2 of 5 candidates of blocks diverged"),
             "{text}"
         );
     }
@@ -228,6 +250,8 @@ mod tests {
             model: None,
             sha256: None,
             error: None,
+            failure: None,
+            searched: None,
         };
         let text = results(
             &Results {

@@ -30,6 +30,7 @@ mod tensor;
 pub mod testing;
 mod version;
 
+pub use crate::kernels::instructions;
 pub use buffer::{Buffer, Read, Write};
 pub use device::Device;
 pub use error::RuntimeError;

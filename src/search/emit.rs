@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::data::Dataset;
-use crate::onnx::{DataType, Model, save};
+use crate::onnx::{DataType, Model, create_folder, rename, save};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::Strategy;
 use crate::surgery::{Grafted, Scores, as_stored, export, untouched_is_identical};
@@ -55,14 +55,14 @@ impl Emitter<'_> {
     }
 
     /// Writes `winners/STRATEGY.onnx` and returns its path relative to the run's folder, and its
-    /// SHA-256. The file
-    /// gets its name only after it has been checked against `lab` on some of `samples`.
+    /// SHA-256. The file gets its name only after it has been checked against the lab on some of the
+    /// samples, and `may_be_kept` has agreed.
     pub fn emit(
         &self,
         run: &RunDir,
         winner: &Winner<'_>,
-        lab: &Lab<'_>,
-        samples: &[usize],
+        (lab, samples): (&Lab<'_>, &[usize]),
+        may_be_kept: &dyn Fn() -> Result<(), SearchError>,
     ) -> Result<(String, String), SearchError> {
         let mut metadata = self.card.entries()?;
         metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
@@ -79,14 +79,15 @@ impl Emitter<'_> {
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|e| SearchError::write(folder, e))?;
+            create_folder(folder).map_err(|e| SearchError::write(folder, e))?;
         }
         let unchecked = run.path(&format!("{relative}.unchecked"));
         save(&proto, &unchecked)?;
         drop(proto);
         let checked = Model::open(&unchecked)
             .map_err(SearchError::from)
-            .and_then(|written| self.check(&written, winner, lab, samples));
+            .and_then(|written| self.check(&written, winner, lab, samples))
+            .and_then(|()| may_be_kept());
         if let Err(error) = checked {
             // It is not a result; that it may stay behind is the lesser evil.
             let _ = fs::remove_file(&unchecked);
@@ -98,7 +99,7 @@ impl Emitter<'_> {
             return Err(error.into());
         }
         let sha256 = file_sha256(&unchecked).map_err(|e| SearchError::write(&unchecked, e))?;
-        fs::rename(&unchecked, &path).map_err(|e| SearchError::write(&path, e))?;
+        rename(&unchecked, &path).map_err(|e| SearchError::write(&path, e))?;
         Ok((relative, sha256))
     }
 

@@ -12,6 +12,8 @@ use crate::strategy::{Strategy, StrategyError};
 use crate::surgery::SurgeryError;
 use crate::training::TrainingError;
 
+use super::results::Failure;
+
 /// What can go wrong in a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,14 @@ pub enum SearchError {
         path: PathBuf,
         /// Whether it holds a run.
         resumable: bool,
+    },
+    /// What is to be replaced is of no run.
+    #[error("{path} holds `{name}`, which is not of a run of ftsurgery: it is not replaced")]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// What is in it.
+        name: &'static str,
     },
     /// Another process works on the run.
     #[error("another process works on the run in {path}")]
@@ -40,11 +50,30 @@ pub enum SearchError {
         /// Now.
         is: String,
     },
-    /// Every trial of a strategy failed in an earlier process.
-    #[error("{reason}")]
-    Failed {
+    /// No candidate of a strategy could be ranked.
+    #[error("{}: {reason}", match candidates {
+        1 => "its candidate diverged".to_owned(),
+        n => format!("all {n} candidates diverged, the first"),
+    })]
+    Diverged {
+        /// Number of its candidates.
+        candidates: usize,
         /// The first trial's reason.
         reason: String,
+    },
+    /// A candidate is to be ranked that has not been tried: a defect of this program.
+    #[error("trial `{id}` was not run, but is to be ranked")]
+    NotTried {
+        /// Its identity.
+        id: String,
+    },
+    /// A winner's figures on the held-out samples are not numbers.
+    #[error(
+        "on the held-out samples the winner's mean loss is {loss}: some of its outputs are not finite"
+    )]
+    NotFinite {
+        /// The mean loss.
+        loss: f64,
     },
     /// A file of the run's folder cannot be written.
     #[error("cannot write {path}")]
@@ -158,6 +187,7 @@ impl SearchError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             SearchError::NotEmpty { .. }
+            | SearchError::NotOurs { .. }
             | SearchError::InUse { .. }
             | SearchError::Changed { .. }
             | SearchError::NotARun { .. }
@@ -169,7 +199,9 @@ impl SearchError {
             SearchError::Read { .. }
             | SearchError::Write { .. }
             | SearchError::SelfCheck { .. }
-            | SearchError::Failed { .. } => false,
+            | SearchError::Diverged { .. }
+            | SearchError::NotTried { .. }
+            | SearchError::NotFinite { .. } => false,
             SearchError::Backbone(e) => e.is_bad_input(),
             SearchError::Strategy(e) => e.is_bad_input(),
             SearchError::Analysis(e) => e.is_bad_input(),
@@ -194,6 +226,11 @@ impl SearchError {
             SearchError::NotEmpty { .. } => {
                 Some("choose another folder with --out, or add the run to this one with --force")
             }
+            SearchError::NotOurs { .. } => Some("choose another folder with --out"),
+            SearchError::NotARun { .. } => Some(
+                "a run that was stopped before it had a run.json begins by the command that was to \
+                 begin it, with the same --out",
+            ),
             SearchError::Changed { .. } | SearchError::Onnx(OnnxError::Changed { .. }) => {
                 Some("put it back as it was, or begin a new run in another folder with --out")
             }
@@ -204,6 +241,12 @@ impl SearchError {
                 "give --search-fraction above 0 (and --validation-fraction, if given), or leave the strategy out",
             ),
             SearchError::NoGradient { .. } => Some("choose among these with --strategies"),
+            SearchError::Training(TrainingError::Stopped) => {
+                Some("no trial had begun; the same command begins again")
+            }
+            SearchError::Training(TrainingError::Checkpoint { .. }) => {
+                Some("delete that file: its trial then begins anew, and the results are the same")
+            }
             SearchError::Strategy(e) => e.hint(),
             SearchError::Data(e) => e.hint(),
             SearchError::Runtime(e) => e.hint(),
@@ -224,8 +267,23 @@ impl SearchError {
         )
     }
 
-    /// Whether the run as a whole must end: it was stopped, or its files cannot be written.
-    pub(super) fn ends_the_run(&self) -> bool {
+    /// What a trial or a strategy came to, if this is it: the same command would come to the same
+    /// again. All else – a stop, a full disk, no memory, a device that fails – says nothing of the
+    /// candidate. It ends the run, which then can be resumed.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self {
+            SearchError::Training(TrainingError::Diverged { .. })
+            | SearchError::Diverged { .. }
+            | SearchError::NotFinite { .. } => Some(Failure::Diverged),
+            SearchError::SelfCheck { .. } | SearchError::Surgery(_) => Some(Failure::NoModel),
+            SearchError::Onnx(OnnxError::Write { .. } | OnnxError::Changed { .. }) => None,
+            SearchError::Onnx(_) => Some(Failure::NoModel),
+            _ => None,
+        }
+    }
+
+    /// Whether a study as a whole must end: it was stopped, or its files cannot be written.
+    pub(super) fn ends_a_study(&self) -> bool {
         match self {
             SearchError::Write { .. } => true,
             SearchError::Onnx(e) => {
@@ -245,5 +303,54 @@ impl SearchError {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::DataError;
+    use crate::training::Divergence;
+
+    /// What has a failure is a result, stays in the run's records and out of the ranking.
+    #[test]
+    fn only_divergence_is_what_a_trial_came_to() {
+        let diverged = TrainingError::Diverged {
+            step: 3,
+            epoch: 1,
+            what: Divergence::Loss(f32::NAN),
+        };
+        let failure = |error: TrainingError| SearchError::from(error).failure();
+        assert_eq!(failure(diverged), Some(Failure::Diverged));
+        let runtime = RuntimeError::Session {
+            label: "training step".into(),
+            action: "run".into(),
+            message: "bad allocation".into(),
+            of_model: false,
+        };
+        let spill = DataError::Spill {
+            place: "memory".into(),
+            bytes: 1,
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        };
+        for error in [
+            TrainingError::Stopped,
+            TrainingError::NoSamples,
+            TrainingError::Mismatch("a batch of 1 sample".into()),
+            TrainingError::Runtime(runtime),
+            TrainingError::Data(spill),
+            TrainingError::Onnx(OnnxError::Write {
+                path: "x".into(),
+                source: std::io::ErrorKind::StorageFull.into(),
+            }),
+        ] {
+            let text = error.to_string();
+            assert_eq!(failure(error), None, "{text}");
+        }
+        let full = OnnxError::Write {
+            path: "x".into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        assert_eq!(SearchError::from(full).failure(), None);
     }
 }

@@ -184,7 +184,7 @@ impl ModelInput {
         &self,
         data: &Path,
         limits: &Limits,
-        progress: Option<&(dyn Fn(usize, usize) + Sync)>,
+        progress: Option<&(dyn Fn(usize, usize) -> bool + Sync)>,
     ) -> Result<Dataset, SearchError> {
         let options = OpenOptions {
             height: self.height,

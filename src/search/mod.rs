@@ -10,6 +10,7 @@ mod error;
 mod guess;
 mod input;
 mod outside;
+mod paths;
 mod plan;
 mod pool;
 mod predictions;
@@ -40,7 +41,8 @@ pub use record::{
     SkippedFile, Versions, skipped_summary,
 };
 pub use results::{
-    HeldOut, Mistake, Repeat, RepeatResult, Results, Spread, StrategyResult, TrialRecord,
+    Failure, HeldOut, Mistake, Repeat, RepeatResult, Results, Searched, Spread, StrategyResult,
+    TrialRecord,
 };
 pub use rundir::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
 pub use settings::{Job, Settings};

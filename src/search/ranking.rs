@@ -48,6 +48,7 @@ mod tests {
             seconds: 0.0,
             same_as: None,
             error: None,
+            failure: None,
         }
     }
 

@@ -118,6 +118,13 @@ fn is_file_name(id: &str) -> bool {
 
 /// The bytes of a file; `None` if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
+    // To read a pipe waits for its writer.
+    if path.metadata().is_ok_and(|m| !m.is_file()) {
+        return Err(SearchError::Damaged {
+            path: path.to_owned(),
+            reason: "it is not a regular file".to_owned(),
+        });
+    }
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),

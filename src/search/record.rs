@@ -9,7 +9,7 @@ use crate::analysis::{Analysis, Delimiter};
 use crate::autodiff::Operators;
 use crate::data::{Dataset, Layout, Preprocess, Skipped, Split};
 use crate::onnx::Model;
-use crate::runtime::Runtime;
+use crate::runtime::{self, Runtime};
 use crate::strategy::{Candidate, Strategy};
 use crate::training::{BatchNormMode, Monitor, Optimizer, Plateau};
 
@@ -47,12 +47,16 @@ pub struct RunRecord {
 pub struct Versions {
     pub ftsurgery: String,
     pub onnxruntime: String,
+    /// The processor's, see [`runtime::instructions`].
+    #[serde(default)]
+    pub instructions: String,
 }
 
 /// A model's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelFile {
     /// Absolute path.
+    #[serde(with = "super::paths")]
     pub path: PathBuf,
     /// SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
@@ -85,6 +89,7 @@ pub struct LayerRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataRecord {
     /// Absolute path.
+    #[serde(with = "super::paths")]
     pub path: PathBuf,
     /// See [`Dataset::fingerprint`].
     pub fingerprint: String,
@@ -209,6 +214,7 @@ impl RunRecord {
             versions: Versions {
                 ftsurgery: env!("CARGO_PKG_VERSION").to_owned(),
                 onnxruntime: runtime.version().to_string(),
+                instructions: runtime::instructions().to_owned(),
             },
             model: ModelFile {
                 path: absolute(&job.model),
@@ -232,44 +238,83 @@ impl RunRecord {
                 },
             },
             strategies: plan.strategies.iter().map(planned).collect(),
-            configuration: Configuration {
-                strategies: settings.strategies.clone(),
-                train: settings.selection.clone(),
-                head: settings.head.to_string(),
-                dropout: settings.dropout,
-                features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
-                delimiters: analysis.delimiters.clone(),
-                preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
-                preprocess_from: dataset.is_images().then_some(input.origin),
-                image_size: [input.height, input.width],
-                layout: input.spec.layout,
-                augment: settings.augment.to_string(),
-                views: settings.views,
-                search_fraction: settings.split.search_fraction,
-                train_fraction: settings.split.train_fraction,
-                validation_fraction: settings.split.validation_fraction,
-                search_apart: settings.split.search_apart,
-                min_per_class: settings.min_per_class,
-                seed: settings.split.seed,
-                repeats: settings.repeats,
-                shuffle: settings.split.shuffle,
-                bn: settings.batch_norm,
-                optimizer: settings.optimizer,
-                monitor: settings.monitor,
-                plateau: settings.plateau,
-                early_stopping: settings.early_stopping,
-                class_weights: settings.class_weights.to_string(),
-                batch_size: settings.batch_size,
-                epochs: settings.epochs,
-                search_epochs: settings.search_epochs,
-                threads: settings.threads,
-                operators: settings.operators,
-                device: settings.device.to_string(),
-                memory_budget: settings.memory_budget,
-                feature_precision: settings.feature_precision.to_string(),
-                log_steps: settings.log_steps,
-            },
+            configuration: Configuration::of(
+                settings,
+                Resolved {
+                    features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
+                    delimiters: analysis.delimiters.clone(),
+                    preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
+                    preprocess_from: dataset.is_images().then_some(input.origin),
+                    image_size: [input.height, input.width],
+                    layout: input.spec.layout,
+                },
+            ),
         }
+    }
+}
+
+/// Settings that model and data decide where they are not given.
+pub(super) struct Resolved {
+    features: Option<String>,
+    delimiters: Vec<Delimiter>,
+    preprocess: Option<Preprocess>,
+    preprocess_from: Option<Origin>,
+    image_size: [usize; 2],
+    layout: Layout,
+}
+
+impl Configuration {
+    pub(super) fn of(settings: &Settings, resolved: Resolved) -> Self {
+        Configuration {
+            strategies: settings.strategies.clone(),
+            train: settings.selection.clone(),
+            head: settings.head.to_string(),
+            dropout: settings.dropout,
+            features: resolved.features,
+            delimiters: resolved.delimiters,
+            preprocess: resolved.preprocess,
+            preprocess_from: resolved.preprocess_from,
+            image_size: resolved.image_size,
+            layout: resolved.layout,
+            augment: settings.augment.to_string(),
+            views: settings.views,
+            search_fraction: settings.split.search_fraction,
+            train_fraction: settings.split.train_fraction,
+            validation_fraction: settings.split.validation_fraction,
+            search_apart: settings.split.search_apart,
+            min_per_class: settings.min_per_class,
+            seed: settings.split.seed,
+            repeats: settings.repeats,
+            shuffle: settings.split.shuffle,
+            bn: settings.batch_norm,
+            optimizer: settings.optimizer,
+            monitor: settings.monitor,
+            plateau: settings.plateau,
+            early_stopping: settings.early_stopping,
+            class_weights: settings.class_weights.to_string(),
+            batch_size: settings.batch_size,
+            epochs: settings.epochs,
+            search_epochs: settings.search_epochs,
+            threads: settings.threads,
+            operators: settings.operators,
+            device: settings.device.to_string(),
+            memory_budget: settings.memory_budget,
+            feature_precision: settings.feature_precision.to_string(),
+            log_steps: settings.log_steps,
+        }
+    }
+
+    /// This, with whatever `settings` alone decide taken from them.
+    pub(super) fn with(&self, settings: &Settings) -> Self {
+        let resolved = Resolved {
+            features: self.features.clone(),
+            delimiters: self.delimiters.clone(),
+            preprocess: self.preprocess.clone(),
+            preprocess_from: self.preprocess_from,
+            image_size: self.image_size,
+            layout: self.layout,
+        };
+        Configuration::of(settings, resolved)
     }
 }
 

@@ -24,24 +24,72 @@ pub(super) fn add(all: &mut Results, came_to: Results, seed: u64, number: usize)
         *all = came_to;
     }
     all.interrupted = interrupted;
-    all.repeats.push(repeat);
+    if !interrupted {
+        all.repeats.push(repeat);
+    }
     all.spread = spread(&all.repeats);
 }
 
-/// Mean and spread of each strategy, in the order of the first repetition.
+/// Mean and spread of each strategy, in the order of the first repetition. Where some repetitions have a
+/// held-out accuracy, these alone count: a validation accuracy says something else.
 fn spread(repeats: &[Repeat]) -> Vec<Spread> {
     let Some(first) = repeats.first() else {
         return Vec::new();
     };
     let accuracies = |name| -> Vec<f64> {
         let results = repeats.iter().flat_map(|r| &r.strategies);
-        let of_strategy = results.filter(|s| s.name == name);
-        of_strategy
-            .filter_map(|s| s.held_out_accuracy.or(s.validation_accuracy))
-            .collect()
+        let of_strategy: Vec<_> = results.filter(|s| s.name == name).collect();
+        let each = |accuracy: fn(&RepeatResult) -> Option<f64>| -> Vec<f64> {
+            of_strategy.iter().filter_map(|s| accuracy(s)).collect()
+        };
+        match each(|s| s.held_out_accuracy) {
+            held_out if held_out.is_empty() => each(|s| s.validation_accuracy),
+            held_out => held_out,
+        }
     };
     let strategies = first.strategies.iter().map(|s| s.name);
     strategies
         .filter_map(|name| Spread::of(name, &accuracies(name)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::StrategyResult;
+    use crate::strategy::Strategy;
+
+    fn came_to(held_out: Option<f64>, interrupted: bool) -> Results {
+        let strategy = serde_json::json!({
+            "name": Strategy::Head, "candidate": null, "layers": [], "trial": null,
+            "validation_accuracy": 0.25, "held_out_accuracy": held_out, "held_out": null,
+            "trained_parameters": null, "seconds": 0.0, "model": null, "sha256": null
+        });
+        Results {
+            strategies: vec![serde_json::from_value::<StrategyResult>(strategy).unwrap()],
+            interrupted,
+            ..Results::default()
+        }
+    }
+
+    #[test]
+    fn held_out_and_validation_accuracies_are_not_mixed() {
+        let mut all = Results::default();
+        for (number, held_out) in [Some(0.5), None, Some(1.0)].into_iter().enumerate() {
+            add(&mut all, came_to(held_out, false), 0, number + 1);
+        }
+        assert_eq!((all.spread[0].count, all.spread[0].mean), (2, 0.75));
+        let mut all = Results::default();
+        add(&mut all, came_to(None, false), 0, 1);
+        assert_eq!((all.spread[0].count, all.spread[0].mean), (1, 0.25));
+    }
+
+    #[test]
+    fn a_repetition_that_was_interrupted_is_not_listed() {
+        let mut all = Results::default();
+        add(&mut all, came_to(Some(0.5), false), 0, 1);
+        add(&mut all, came_to(Some(1.0), true), 1, 2);
+        assert!(all.interrupted);
+        assert_eq!((all.repeats.len(), all.spread[0].mean), (1, 0.5));
+    }
 }

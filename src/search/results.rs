@@ -29,7 +29,8 @@ pub struct TrialRecord {
     pub best_epoch: usize,
     /// Epochs that were trained.
     pub epochs: usize,
-    /// Wall-clock seconds.
+    /// Wall-clock seconds, of all sessions of a trial that was interrupted; the frozen layers' outputs
+    /// that it waited for count in the session in which it ended.
     pub seconds: f64,
     /// The trial that trained the same parameters in the same way, whose figures these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,6 +38,29 @@ pub struct TrialRecord {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// In which way. A trial that failed in none of these ways has not ended: it is run again when
+    /// the run is resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// How a trial or a strategy failed where the same command would come to the same again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// A loss, a parameter or an output was not finite.
+    Diverged,
+    /// The tuned model could not be written as ONNX, or failed its check.
+    NoModel,
+}
+
+/// How many candidates a strategy chose among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Searched {
+    /// Candidates that were tried.
+    pub candidates: usize,
+    /// Those whose training diverged: they are not ranked.
+    pub diverged: usize,
 }
 
 /// What a strategy came to: one entry of `results.json`.
@@ -61,8 +85,12 @@ pub struct StrategyResult {
     pub held_out: Option<HeldOut>,
     /// Number of trained values.
     pub trained_parameters: Option<usize>,
-    /// Wall-clock seconds of its search and its retraining; trials that several strategies share
-    /// count for each.
+    /// What it chose among; `None` where there was nothing to choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<Searched>,
+    /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by
+    /// side, and those that several strategies share count for each, so that this is not the time by
+    /// the clock on the wall.
     pub seconds: f64,
     /// Path of the model, relative to the run's folder.
     pub model: Option<String>,
@@ -71,11 +99,21 @@ pub struct StrategyResult {
     /// Why there is no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// In which way it failed. A strategy that failed in none of these ways has not ended: it is
+    /// tried again when the run is resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
 }
 
 impl StrategyResult {
-    /// Of a strategy that made no model, because of `error`, after so many seconds.
-    pub(super) fn failed(strategy: Strategy, seconds: f64, error: &SearchError) -> Self {
+    /// Of a strategy that made no model, because of `error`, after a search of `searched` candidates
+    /// and so many seconds.
+    pub(super) fn failed(
+        strategy: Strategy,
+        searched: Option<Searched>,
+        seconds: f64,
+        error: &SearchError,
+    ) -> Self {
         StrategyResult {
             name: strategy,
             candidate: None,
@@ -86,10 +124,12 @@ impl StrategyResult {
             held_out_accuracy: None,
             held_out: None,
             trained_parameters: None,
+            searched,
             seconds,
             model: None,
             sha256: None,
             error: Some(error.to_string()),
+            failure: error.failure(),
         }
     }
 }
@@ -116,7 +156,17 @@ impl HeldOut {
     pub const MISTAKES: usize = 12;
 
     /// What `predictions` come to; `name` gives the name of the sample in a row of them.
-    pub(super) fn of(predictions: &Predictions, name: &dyn Fn(usize) -> String) -> Self {
+    ///
+    /// # Errors
+    /// [`SearchError::NotFinite`] when they are not all finite.
+    pub(super) fn of(
+        predictions: &Predictions,
+        name: &dyn Fn(usize) -> String,
+    ) -> Result<Self, SearchError> {
+        let score = predictions.score();
+        if !score.loss.is_finite() {
+            return Err(SearchError::NotFinite { loss: score.loss });
+        }
         let rows = predictions.logits.chunks(predictions.classes.max(1));
         let mut mistakes: Vec<(usize, Mistake)> = rows
             .zip(predictions.classes().into_iter().zip(&predictions.labels))
@@ -134,8 +184,8 @@ impl HeldOut {
             .collect();
         mistakes.sort_by(|(_, a), (_, b)| b.probability.total_cmp(&a.probability));
         mistakes.truncate(Self::MISTAKES);
-        HeldOut {
-            score: predictions.score(),
+        Ok(HeldOut {
+            score,
             classes: predictions.classes,
             confusion: predictions.confusion(),
             wrong: predictions.wrong(),
@@ -146,7 +196,7 @@ impl HeldOut {
                     ..mistake
                 })
                 .collect(),
-        }
+        })
     }
 }
 
@@ -160,6 +210,7 @@ pub struct Mistake {
     /// The class it was taken for.
     pub predicted: usize,
     /// The probability given to that class, 0 to 1.
+    #[serde(with = "crate::training::figure")]
     pub probability: f64,
 }
 
@@ -256,7 +307,7 @@ mod tests {
             labels: vec![1, 1, 1, 0],
             classes: 2,
         };
-        let held_out = HeldOut::of(&predictions, &|row| format!("photo {row}"));
+        let held_out = HeldOut::of(&predictions, &|row| format!("photo {row}")).unwrap();
         assert_eq!(held_out.confusion, [[0, 0, 1], [1, 0, 2], [1, 1, 1]]);
         assert_eq!(
             (held_out.classes, held_out.wrong.as_slice()),
@@ -267,6 +318,20 @@ mod tests {
         let surest = &held_out.mistakes[0];
         assert_eq!((surest.label, surest.predicted), (1, 0));
         assert!((surest.probability - 1.0 / (1.0 + (-5f64).exp())).abs() < 1e-12);
+    }
+
+    #[test]
+    fn outputs_that_are_not_finite_are_no_figures() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let predictions = Predictions {
+                logits: vec![1.0, 0.0, bad, 0.0],
+                labels: vec![0, 0],
+                classes: 2,
+            };
+            let error = HeldOut::of(&predictions, &|_| String::new()).unwrap_err();
+            assert!(matches!(error, SearchError::NotFinite { .. }), "{bad}");
+            assert_eq!(error.failure(), Some(Failure::Diverged));
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::SearchError;
-use super::record::RunRecord;
+use super::record::{Configuration, RunRecord};
+use super::{SearchError, Settings};
 
 /// Compares what is about to run with what began.
 ///
@@ -46,17 +46,41 @@ pub(super) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), Search
         &began.data.fingerprint,
         &now.data.fingerprint,
     )?;
-    let (was, is) = (value(&began.configuration), value(&now.configuration));
-    if let (Value::Object(was), Value::Object(is)) = (&was, &is) {
-        for (name, was) in was {
-            let is = is.get(name).unwrap_or(&Value::Null);
-            if was != is {
-                return Err(changed(&flag(name, was, is), was, is));
-            }
-        }
-    }
+    same_configuration(&began.configuration, &now.configuration)?;
     // What follows from all of these.
     differing("the list of candidates", &began.strategies, &now.strategies)
+}
+
+/// Compares settings alone, before model and data are opened.
+///
+/// # Errors
+/// [`SearchError::Changed`], with the name of the first flag that differs.
+pub(super) fn same_settings(began: &Configuration, settings: &Settings) -> Result<(), SearchError> {
+    same_configuration(began, &began.with(settings))
+}
+
+fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), SearchError> {
+    let (Value::Object(was), Value::Object(is)) = (value(began), value(now)) else {
+        return Ok(());
+    };
+    // Who said how images are scaled is no setting.
+    for (name, was) in was.iter().filter(|(name, _)| *name != "preprocess_from") {
+        let is = is.get(name).unwrap_or(&Value::Null);
+        if was != is {
+            return Err(match differing_field(name, was, is) {
+                Some(field) => changed(&flag(name, &field), &was[&field], &is[&field]),
+                None => changed(&flag(name, ""), was, is),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What differs of a setting: of an optimizer one of its fields, else the whole.
+fn differing_field(setting: &str, was: &Value, is: &Value) -> Option<String> {
+    let fields = was.as_object().filter(|_| setting == "optimizer")?;
+    let mut names = fields.keys();
+    names.find(|&name| was.get(name) != is.get(name)).cloned()
 }
 
 fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), SearchError> {
@@ -67,15 +91,32 @@ fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<()
 }
 
 fn changed(what: &str, was: &Value, is: &Value) -> SearchError {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "none".to_owned(),
-        value => value.to_string(),
-    };
     SearchError::Changed {
         what: what.to_owned(),
         was: text(was),
         is: text(is),
+    }
+}
+
+/// A value as one would give it to a flag.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Array(values) if values.iter().all(|v| !v.is_object()) => {
+            values.iter().map(text).collect::<Vec<_>>().join(",")
+        }
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().unwrap_or_default();
+            // Of a float32, as few digits as tell it apart.
+            let short = number as f32;
+            match f64::from(short) == number {
+                true if short != 0.0 && short.abs() < 0.01 => format!("{short:e}"),
+                true => short.to_string(),
+                false => number.to_string(),
+            }
+        }
+        value => value.to_string(),
     }
 }
 
@@ -84,17 +125,45 @@ fn value<T: Serialize>(of: &T) -> Value {
     serde_json::to_value(of).unwrap_or_default()
 }
 
-/// The flag behind a setting.
-fn flag(setting: &str, was: &Value, is: &Value) -> String {
-    let differs = |field: &str| was.get(field) != is.get(field);
-    match setting {
-        "optimizer" if differs("kind") => "--optimizer".to_owned(),
-        "optimizer" if differs("learning_rate") => "--lr".to_owned(),
-        "optimizer" if differs("weight_decay") => "--weight-decay".to_owned(),
-        "optimizer" => "--momentum".to_owned(),
-        "plateau" => "the plateau schedule (--plateau-patience, --plateau-factor)".to_owned(),
-        "shuffle" => "--no-shuffle".to_owned(),
-        "layout" => "the axis order of the model's input".to_owned(),
-        name => format!("--{}", name.replace('_', "-")),
+/// The flag behind a setting, or a field of it.
+fn flag(setting: &str, field: &str) -> String {
+    match (setting, field) {
+        (_, "kind") => "--optimizer".to_owned(),
+        (_, "learning_rate") => "--lr".to_owned(),
+        ("optimizer", field) => format!("--{}", field.replace('_', "-")),
+        ("plateau", _) => "the plateau schedule (--plateau-patience, --plateau-factor)".to_owned(),
+        ("shuffle", _) => "--no-shuffle".to_owned(),
+        ("layout", _) => "the axis order of the model's input".to_owned(),
+        (name, _) => format!("--{}", name.replace('_', "-")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_told_as_flags_are_given() {
+        for (value, said) in [
+            (json!(1e-3_f32), "1e-3"),
+            (json!(0.5_f32), "0.5"),
+            (json!(0.1_f64), "0.1"),
+            (json!(["head", "full"]), "head,full"),
+            (json!(null), "none"),
+            (json!(3), "3"),
+            (json!([224, 160]), "224,160"),
+        ] {
+            assert_eq!(text(&value), said);
+        }
+    }
+
+    #[test]
+    fn of_an_optimizer_the_flag_that_differs_is_named() {
+        let optimizer = |lr: f64| json!({"kind": "adam", "learning_rate": lr});
+        let field = differing_field("optimizer", &optimizer(0.1), &optimizer(0.2));
+        assert_eq!(flag("optimizer", &field.unwrap()), "--lr");
+        assert_eq!(flag("optimizer", "weight_decay"), "--weight-decay");
+        assert_eq!(flag("search_epochs", ""), "--search-epochs");
     }
 }

@@ -1,15 +1,16 @@
 //! The folder of a run. Every write is atomic or appends whole lines.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::data::SplitFile;
-use crate::onnx::{TEMPORARY_PREFIX, partial, write_atomic};
+use crate::onnx::{TEMPORARY_PREFIX, append, create_folder, partial, write_atomic};
 use crate::strategy::Strategy;
 
 mod clean;
@@ -32,11 +33,23 @@ const LOCK: &str = ".lock";
 const REPEATS: &str = "repeats";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+/// What a run makes in its folder besides `run.json` and what it keeps to itself.
+const OWN: [&str; 9] = [
+    SPLIT,
+    RESULTS,
+    TRIALS,
+    REPORT,
+    TABLE,
+    TENSORBOARD,
+    REPEATS,
+    "trials",
+    "winners",
+];
 
 /// The folder that a run owns.
 ///
 /// ```text
-/// run.json                  configuration, versions, hashes
+/// run.json                  configuration, versions, hashes; the first that is there
 /// split.json                which sample is in which part
 /// trials.jsonl              one finished trial a line
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
@@ -87,8 +100,8 @@ impl RunDir {
                 }),
             };
         }
-        let entries = match fs::read_dir(root) {
-            Ok(entries) => entries,
+        let entries: Vec<_> = match fs::read_dir(root) {
+            Ok(entries) => entries.flatten().map(|e| e.file_name()).collect(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
                 let text = format!("{} is not a folder", root.display());
@@ -96,18 +109,29 @@ impl RunDir {
             }
             Err(e) => return Err(SearchError::write(root, e)),
         };
+        let has = |name: &str| entries.iter().any(|e| e == name);
         // What a process leaves that was killed before the run began.
-        let is_left = |e: &fs::DirEntry| {
-            let name = e.file_name();
-            name == LOCK || name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
+        let is_left = |name: &OsString| {
+            name == LOCK
+                || name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
+                || name == SPLIT && has(LOCK) && !has(RUN)
         };
-        let used = entries.flatten().any(|e| !is_left(&e));
-        match used && begin == Begin::New {
-            true => Err(SearchError::NotEmpty {
+        let mut used = entries.iter().filter(|name| !is_left(name));
+        match begin {
+            Begin::Replace if has(RUN) => match is_record(&root.join(RUN)) {
+                true => Ok(()),
+                false => Err(not_a_runs(root, RUN)),
+            },
+            // To be replaced, a file has to be of a run.
+            Begin::Replace => match used.find_map(|name| OWN.into_iter().find(|own| name == own)) {
+                Some(name) => Err(not_a_runs(root, name)),
+                None => Ok(()),
+            },
+            _ if used.next().is_some() => Err(SearchError::NotEmpty {
                 path: root.to_owned(),
                 resumable: root.join(RUN).is_file(),
             }),
-            false => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -138,7 +162,7 @@ impl RunDir {
     /// When it cannot be made.
     pub fn repetition(&self, number: usize) -> Result<Self, SearchError> {
         let root = self.path(&Self::repetition_name(number));
-        fs::create_dir_all(&root).map_err(|e| SearchError::write(&root, e))?;
+        create_folder(&root).map_err(|e| SearchError::write(&root, e))?;
         let run = RunDir { root, _lock: None };
         run.remove_left()?;
         Ok(run)
@@ -169,13 +193,25 @@ impl RunDir {
         format!("winners/{strategy}.predictions.csv")
     }
 
-    /// Writes `split.json`, then `run.json`: where that is, a run has begun.
+    /// Writes `run.json`: where that is, a run has begun, and can be resumed.
     ///
     /// # Errors
-    /// When they cannot be written.
-    pub fn begin(&self, run: &RunRecord, split: &SplitFile) -> Result<(), SearchError> {
-        write_json(&self.path(SPLIT), split)?;
+    /// When it cannot be written.
+    pub fn begin(&self, run: &RunRecord) -> Result<(), SearchError> {
         write_json(&self.path(RUN), run)
+    }
+
+    /// Writes `split.json`, unless it is there.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn keep_split(&self, split: &SplitFile) -> Result<(), SearchError> {
+        let path = self.path(SPLIT);
+        let text = text(split).map_err(|e| SearchError::write(&path, e))?;
+        match read(&path)? == Some(text.clone()) {
+            true => Ok(()),
+            false => write_atomic(&path, &text).map_err(|e| SearchError::write(&path, e)),
+        }
     }
 
     /// The content of `run.json`; `None` if no run has begun here.
@@ -186,8 +222,8 @@ impl RunDir {
         read_run(root)
     }
 
-    /// The content of `results.json`, without models that are not there or are not those that were
-    /// written; empty if there is none.
+    /// The content of `results.json`, without strategies that have not [ended](StrategyResult::failure)
+    /// and models that are not there or are not those that were written; empty if there is none.
     ///
     /// # Errors
     /// When it cannot be read or is not such a file.
@@ -199,13 +235,14 @@ impl RunDir {
 
     fn has_model(&self, result: &StrategyResult) -> bool {
         let (Some(model), Some(sha256)) = (&result.model, &result.sha256) else {
-            return result.error.is_some();
+            return result.failure.is_some();
         };
         file_sha256(&self.path(model)).is_ok_and(|found| found == *sha256)
     }
 
     /// The trials that have ended, by their identity. A last line that is not whole is taken off
-    /// the file: the process was killed while it wrote.
+    /// the file: the process was killed while it wrote. So are trials that have not
+    /// [ended](TrialRecord::failure).
     ///
     /// # Errors
     /// When the file cannot be read, or another line is not a trial.
@@ -218,7 +255,15 @@ impl RunDir {
             file.and_then(|f| f.set_len(whole as u64))
                 .map_err(|e| SearchError::write(&path, e))?;
         }
-        let trials: Vec<TrialRecord> = read_lines(&path)?;
+        let mut trials: Vec<TrialRecord> = read_lines(&path)?;
+        let count = trials.len();
+        trials.retain(|t| t.error.is_none() || t.failure.is_some());
+        if trials.len() < count {
+            let lines = trials.iter().map(line).collect::<Result<Vec<_>, _>>();
+            lines
+                .and_then(|lines| write_atomic(&path, &lines.concat()))
+                .map_err(|e| SearchError::write(&path, e))?;
+        }
         Ok(trials.into_iter().map(|t| (t.id.clone(), t)).collect())
     }
 
@@ -236,19 +281,9 @@ impl RunDir {
     /// When it cannot be written.
     pub fn append_trial(&self, trial: &TrialRecord) -> Result<(), SearchError> {
         let path = self.path(TRIALS);
-        let append = || -> std::io::Result<()> {
-            let mut line = serde_json::to_vec(trial)?;
-            line.push(b'\n');
-            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-            let before = file.metadata()?.len();
-            let written = file.write_all(&line).and_then(|()| file.sync_data());
-            if written.is_err() {
-                // On a full disk, half a line must not stay behind.
-                let _ = file.set_len(before);
-            }
-            written
-        };
-        append().map_err(|e| SearchError::write(&path, e))
+        line(trial)
+            .and_then(|line| append(&path, &line))
+            .map_err(|e| SearchError::write(&path, e))
     }
 
     /// Where the state of a trial is kept until it ends.
@@ -274,7 +309,8 @@ impl RunDir {
         let folder = self.path("trials").join(trial);
         let path = folder.join(METRICS);
         let goes_on = self.checkpoint(trial).exists();
-        fs::create_dir_all(&folder)
+        create_folder(&folder)
+            .and_then(|()| regular(&path))
             .and_then(|()| MetricsFile::open(&path, goes_on))
             .map_err(|e| SearchError::write(&path, e))
     }
@@ -282,8 +318,9 @@ impl RunDir {
 
 /// Makes the folder where it is not there, and locks it for this process.
 pub(super) fn lock(root: &Path) -> Result<File, SearchError> {
-    fs::create_dir_all(root).map_err(|e| SearchError::write(root, e))?;
+    create_folder(root).map_err(|e| SearchError::write(root, e))?;
     let path = root.join(LOCK);
+    regular(&path).map_err(|e| SearchError::write(&path, e))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -303,16 +340,47 @@ pub(super) fn lock(root: &Path) -> Result<File, SearchError> {
 
 /// Writes a file of JSON in one step.
 pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), SearchError> {
-    let write = || -> std::io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(value)?;
-        text.push(b'\n');
-        write_atomic(path, &text)
-    };
-    write().map_err(|e| SearchError::write(path, e))
+    text(value)
+        .and_then(|text| write_atomic(path, &text))
+        .map_err(|e| SearchError::write(path, e))
+}
+
+fn text<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn line(trial: &TrialRecord) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(trial)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Fails where something other than a file has that name: to open a pipe waits for its other end.
+fn regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this is a `run.json` of this program, of whatever version.
+fn is_record(path: &Path) -> bool {
+    let record: Option<serde_json::Value> = read_json(path).ok().flatten();
+    record.is_some_and(|r| r["versions"]["ftsurgery"].is_string())
+}
+
+fn not_a_runs(root: &Path, name: &'static str) -> SearchError {
+    SearchError::NotOurs {
+        path: root.to_owned(),
+        name,
+    }
 }
 
 /// SHA-256 of a file, in hexadecimal.
 pub(super) fn file_sha256(path: &Path) -> std::io::Result<String> {
+    regular(path)?;
     let mut hash = Sha256::new();
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];

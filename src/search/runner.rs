@@ -1,12 +1,10 @@
 //! Carrying out a plan: all searches, then the winners.
 
-use std::collections::HashMap;
-use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::Split;
-use crate::onnx::write_atomic;
+use crate::onnx::{create_folder, write_atomic};
 use crate::strategy::{Candidate, Network, Strategy};
 use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, TrialOutcome};
 
@@ -15,12 +13,12 @@ use super::plan::{Phase, Plan, StrategyPlan, trial_id};
 use super::pool::{self, Share, lock};
 use super::predictions;
 use super::ranking::ranked;
-use super::results::{HeldOut, Results, StrategyResult, TrialRecord};
+use super::results::{HeldOut, Results, Searched, StrategyResult, TrialRecord};
 use super::rundir::RunDir;
 use super::state::{Progress, State};
 use super::trial::{Bench, Done};
 use super::trials::{Trial, distinct};
-use super::watch::Watcher;
+use super::watch::{Stop, Watcher};
 use super::{SearchError, Settings};
 
 pub(super) struct Runner<'a> {
@@ -37,8 +35,15 @@ pub(super) struct Runner<'a> {
 struct Chosen {
     strategy: Strategy,
     candidate: Candidate,
+    searched: Option<Searched>,
     /// Seconds of its searches.
     seconds: f64,
+}
+
+impl Chosen {
+    fn failed(&self, seconds: f64, error: &SearchError) -> StrategyResult {
+        StrategyResult::failed(self.strategy, self.searched, seconds, error)
+    }
 }
 
 impl Runner<'_> {
@@ -71,28 +76,15 @@ impl Runner<'_> {
         state: &State<'_>,
         first_error: &mut Option<SearchError>,
     ) -> Result<(), SearchError> {
-        let errors = Mutex::new(HashMap::new());
         let ended = |trial: &Trial| state.trial(&trial.id).is_some();
-        let keep = |trial: &Trial, done: Done| {
-            if let Err(error) = done.outcome {
-                lock(&errors).insert(done.record.id.clone(), error);
-            }
-            state.keep(trial, &done.record)
-        };
+        let keep = |trial: &Trial, done: Done| state.keep(trial, done.record).map(drop);
         let trials = distinct(plan.searched(), Phase::Search);
         self.phase(&trials, state, &ended, &keep)?;
         let mut chosen = Vec::new();
         for plan in &plan.strategies {
-            match self.choose(plan, state, &mut lock(&errors)) {
-                // Also of a strategy that failed in an earlier process: what is trained beside it, and
-                // from which frozen values, must not depend on that.
-                Ok(choice) => chosen.push(choice),
-                Err(_) if state.has_ended(plan.strategy) => {}
-                Err(error) => {
-                    state.fail(plan.strategy, 0.0, &error);
-                    first_error.get_or_insert(error);
-                }
-            }
+            // Also of a strategy that failed in an earlier process: what is trained beside it, and
+            // from which frozen values, must not depend on that.
+            chosen.extend(self.choose(plan, state)?);
         }
         // What is made of several candidates has not been tried yet; for comparison alone.
         let made = chosen
@@ -103,42 +95,57 @@ impl Runner<'_> {
         self.retrain(&chosen, state, first_error)
     }
 
-    /// The candidate that a strategy trains in the end.
+    /// The candidate that a strategy trains in the end; `None`, which is written down, where all of
+    /// them diverged.
     fn choose(
         &self,
         plan: &StrategyPlan,
         state: &State<'_>,
-        errors: &mut HashMap<String, SearchError>,
-    ) -> Result<Chosen, SearchError> {
+    ) -> Result<Option<Chosen>, SearchError> {
         let candidates = &plan.candidates;
-        let mut seconds = 0.0;
-        let ranking = match candidates.len() {
-            1 => vec![0],
-            _ => {
-                let records: Vec<TrialRecord> = candidates
-                    .iter()
-                    .filter_map(|c| state.trial(&trial_id(c, Phase::Search)))
-                    .collect();
-                seconds = records.iter().map(|r| r.seconds).sum();
-                let ranking = ranked(&records, self.settings.monitor);
-                if ranking.is_empty() {
-                    let first = records.iter().find_map(|r| {
-                        let shared = r.same_as.as_ref().unwrap_or(&r.id);
-                        errors.remove(shared).or_else(|| {
-                            let reason = r.error.clone()?;
-                            Some(SearchError::Failed { reason })
-                        })
-                    });
-                    return Err(first.unwrap_or_else(|| TrainingError::NoSamples.into()));
-                }
-                ranking
-            }
+        if candidates.len() == 1 {
+            return Ok(Some(Chosen {
+                strategy: plan.strategy,
+                candidate: plan.strategy.winner(self.network, candidates, &[0]),
+                searched: None,
+                seconds: 0.0,
+            }));
+        }
+        let record = |candidate: &Candidate| {
+            let id = trial_id(candidate, Phase::Search);
+            state.trial(&id).ok_or(SearchError::NotTried { id })
         };
-        Ok(Chosen {
+        let records: Vec<TrialRecord> = candidates.iter().map(record).collect::<Result<_, _>>()?;
+        let ranking = ranked(&records, self.settings.monitor);
+        let searched = Searched {
+            candidates: records.len(),
+            diverged: records.len() - ranking.len(),
+        };
+        let seconds = records.iter().map(|r| r.seconds).sum();
+        if ranking.is_empty() {
+            let reason = records.into_iter().find_map(|r| r.error);
+            let error = SearchError::Diverged {
+                candidates: searched.candidates,
+                reason: reason.unwrap_or_default(),
+            };
+            if !state.has_ended(plan.strategy) {
+                let (strategy, searched) = (plan.strategy, Some(searched));
+                state.end(StrategyResult::failed(strategy, searched, seconds, &error))?;
+            }
+            return Ok(None);
+        }
+        if searched.diverged > 0 && !state.has_ended(plan.strategy) {
+            self.watcher.warning(&format!(
+                "{} of {} candidates of `{}` diverged and are not ranked",
+                searched.diverged, searched.candidates, plan.strategy
+            ));
+        }
+        Ok(Some(Chosen {
             strategy: plan.strategy,
             candidate: plan.strategy.winner(self.network, candidates, &ranking),
+            searched: Some(searched),
             seconds,
-        })
+        }))
     }
 
     /// Trains the winners on the training part and writes their models. Strategies with the same
@@ -159,37 +166,30 @@ impl Runner<'_> {
             state,
             &ended,
             &|trial, Done { record, outcome }| {
-                state.keep(trial, &record)?;
+                let record = state.keep(trial, record)?;
                 for strategy in trial.strategies().filter(|&s| !state.has_ended(s)) {
                     let Some(choice) = chosen.iter().find(|c| c.strategy == strategy) else {
                         continue;
                     };
                     let seconds = choice.seconds + record.seconds;
-                    let emitted = match &outcome {
-                        Ok(outcome) => self.emit(choice, &record, outcome, seconds),
-                        Err(error) => {
-                            state.fail(strategy, seconds, error);
-                            continue;
-                        }
+                    let result = match &outcome {
+                        Err(error) => choice.failed(seconds, error),
+                        Ok(outcome) => match self.emit(choice, &record, outcome, state) {
+                            Ok(result) => result,
+                            Err(error) if error.failure().is_none() => return Err(error),
+                            Err(error) => {
+                                let result = choice.failed(seconds, &error);
+                                lock(&first).get_or_insert(error);
+                                result
+                            }
+                        },
                     };
-                    match emitted {
-                        Ok(result) => state.end(result)?,
-                        Err(error) if error.ends_the_run() => return Err(error),
-                        Err(error) => {
-                            state.fail(strategy, seconds, &error);
-                            lock(&first).get_or_insert(error);
-                        }
-                    }
-                }
-                if let Err(error) = outcome {
-                    lock(&first).get_or_insert(error);
+                    state.end(result)?;
                 }
                 Ok(())
             },
         )?;
-        if let Some(error) = lock(&first).take() {
-            first_error.get_or_insert(error);
-        }
+        *first_error = lock(&first).take();
         Ok(())
     }
 
@@ -212,10 +212,14 @@ impl Runner<'_> {
         let validation = &self.split.validation;
         let trained: Vec<Trained<'_>> = trials.iter().map(|t| self.trained(t)).collect();
         let batch = self.settings.batch_size.clamp(1, train.len().max(1));
+        let cost = |&trained: &Trained<'_>| {
+            state.go_on()?;
+            Ok(self.lab.step_cost(trained, batch)?)
+        };
         let costs = trained
             .iter()
-            .map(|&t| self.lab.step_cost(t, batch))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(cost)
+            .collect::<Result<Vec<_>, SearchError>>()?;
         // Of all trials, so that a trial has the same threads when others have ended before.
         let shares: Vec<Share> =
             pool::shares(self.settings.threads, self.lab.memory_budget(), &costs);
@@ -247,8 +251,10 @@ impl Runner<'_> {
             validation,
             settings: self.settings,
             run: self.run,
-            watcher: self.watcher,
-            abandoned: &abandoned,
+            stop: Stop {
+                watcher: self.watcher,
+                abandoned: &abandoned,
+            },
         };
         let open: Vec<Share> = order.iter().map(|&(_, place)| shares[place]).collect();
         pool::run(&open, &|turn| {
@@ -286,11 +292,16 @@ impl Runner<'_> {
         choice: &Chosen,
         record: &TrialRecord,
         outcome: &TrialOutcome,
-        seconds: f64,
+        state: &State<'_>,
     ) -> Result<StrategyResult, SearchError> {
+        let abandoned = AtomicBool::new(false);
+        let mut stop = Stop {
+            watcher: self.watcher,
+            abandoned: &abandoned,
+        };
         // What is measured from here on is what is written: of a float16 model, rounded values.
         let parameters = self.emitter.as_stored(&outcome.parameters)?;
-        let held_out = self.held_out(choice.strategy, &parameters)?;
+        let held_out = self.held_out(choice.strategy, &parameters, &mut stop)?;
         let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
         let validation = record.validation.map(|v| v.accuracy);
         let winner = Winner {
@@ -304,7 +315,10 @@ impl Runner<'_> {
             [] => &self.split.retraining(),
             samples => samples,
         };
-        let (model, sha256) = self.emitter.emit(self.run, &winner, self.lab, samples)?;
+        let may_be_kept = || state.go_on();
+        let (model, sha256) =
+            self.emitter
+                .emit(self.run, &winner, (self.lab, samples), &may_be_kept)?;
         Ok(StrategyResult {
             name: choice.strategy,
             candidate: Some(choice.candidate.label.clone()),
@@ -315,10 +329,12 @@ impl Runner<'_> {
             held_out_accuracy,
             held_out,
             trained_parameters: record.trained_parameters,
-            seconds,
+            searched: choice.searched,
+            seconds: choice.seconds + record.seconds,
             model: Some(model),
             sha256: Some(sha256),
             error: None,
+            failure: None,
         })
     }
 
@@ -328,22 +344,24 @@ impl Runner<'_> {
         &self,
         strategy: Strategy,
         parameters: &[(String, Vec<f32>)],
+        stop: &mut Stop<'_>,
     ) -> Result<Option<HeldOut>, SearchError> {
         let samples = self.split.held_out.as_slice();
         if samples.is_empty() {
             return Ok(None);
         }
-        let predictions = self.lab.predict(parameters, samples)?;
+        let predictions = self.lab.predict_watched(parameters, samples, stop)?;
         let name = |row: usize| self.emitter.dataset.name(samples[row]);
+        let held_out = HeldOut::of(&predictions, &name)?;
         let classes = self.emitter.card.classes.as_deref().unwrap_or_default();
         let path = self.run.path(&RunDir::predictions(strategy));
         let bytes = predictions::csv(&predictions, classes, &name);
         bytes
             .and_then(|bytes| {
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                path.parent().map_or(Ok(()), create_folder)?;
                 write_atomic(&path, &bytes)
             })
             .map_err(|e| SearchError::write(&path, e))?;
-        Ok(Some(HeldOut::of(&predictions, &name)))
+        Ok(Some(held_out))
     }
 }

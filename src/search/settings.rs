@@ -62,7 +62,7 @@ pub struct Settings {
     pub epochs: usize,
     /// Epochs of a candidate in the search.
     pub search_epochs: usize,
-    /// Threads; 0 for all cores. Trials of small networks share them, one thread or more for each.
+    /// Threads; 0 for all cores, or those that a run which is resumed began with. Trials of small networks share them, one thread or more for each.
     pub threads: usize,
     /// What step graphs may be made of.
     pub operators: Operators,
@@ -74,7 +74,7 @@ pub struct Settings {
     pub memory_budget: Option<u64>,
     /// The type in which cached features are kept.
     pub feature_precision: FeaturePrecision,
-    /// Seconds after which the state of a trial is written again, at the end of the epoch.
+    /// Seconds after which the state of a trial is written again, at the end of a step.
     pub checkpoint_seconds: f64,
     /// Whether the metrics get a line per step.
     pub log_steps: bool,

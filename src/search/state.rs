@@ -12,7 +12,7 @@ use super::pool::lock;
 use super::results::{Results, StrategyResult, TrialRecord};
 use super::rundir::RunDir;
 use super::trials::Trial;
-use super::watch::Watcher;
+use super::watch::{Watcher, go_on};
 
 /// What a run has come to so far.
 #[derive(Default)]
@@ -82,12 +82,19 @@ impl<'a> State<'a> {
         self.total.store(begun + trials, Ordering::Relaxed);
     }
 
-    /// Writes the records of a trial and its twins, unless an earlier process has.
-    pub fn keep(&self, trial: &Trial, record: &TrialRecord) -> Result<(), SearchError> {
+    /// Writes the records of a trial and its twins, unless an earlier process has; gives the record
+    /// that stands.
+    pub fn keep(&self, trial: &Trial, record: TrialRecord) -> Result<TrialRecord, SearchError> {
         self.append(record.clone())?;
         self.twins(trial)?;
-        self.watcher.trial_end(record);
-        Ok(())
+        self.watcher.trial_end(&record);
+        Ok(self.trial(&trial.id).unwrap_or(record))
+    }
+
+    /// Fails once a stop was asked for. From then on nothing that ends is written down as a result,
+    /// whichever thread it ends on: the process may be going down round it.
+    pub fn go_on(&self) -> Result<(), SearchError> {
+        Ok(go_on(self.watcher)?)
     }
 
     fn twins(&self, trial: &Trial) -> Result<(), SearchError> {
@@ -108,6 +115,7 @@ impl<'a> State<'a> {
 
     fn append(&self, record: TrialRecord) -> Result<(), SearchError> {
         let mut trials = lock(&self.trials);
+        self.go_on()?;
         if !trials.contains_key(&record.id) {
             self.run.append_trial(&record)?;
             trials.insert(record.id.clone(), record);
@@ -117,17 +125,11 @@ impl<'a> State<'a> {
 
     /// Keeps what a strategy came to, and writes `results.json`.
     pub fn end(&self, result: StrategyResult) -> Result<(), SearchError> {
+        self.go_on()?;
         lock(&self.strategies).push(result.clone());
         self.write_results(true)?;
         self.watcher.strategy_end(&result);
         Ok(())
-    }
-
-    /// Keeps why a strategy failed.
-    pub fn fail(&self, strategy: Strategy, seconds: f64, error: &SearchError) {
-        let result = StrategyResult::failed(strategy, seconds, error);
-        self.watcher.strategy_end(&result);
-        lock(&self.strategies).push(result);
     }
 
     /// Writes `results.json`, the strategies in the order of the plan.

@@ -53,6 +53,7 @@ pub struct Study {
     /// The command line that made the study.
     pub command: Vec<String>,
     /// Absolute path of the data.
+    #[serde(with = "super::paths")]
     pub data: PathBuf,
     /// The strategies: the columns of the table.
     pub strategies: Vec<Strategy>,
@@ -70,6 +71,7 @@ pub struct StudyModel {
     /// Its name: the file's, without its ending.
     pub name: String,
     /// Absolute path of its file.
+    #[serde(with = "super::paths")]
     pub model: PathBuf,
     /// See [`Subject::preprocess`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +138,7 @@ pub fn study<E: From<SearchError>>(
         let interrupted = watcher.stopped() || outcome.as_ref().is_ok_and(|r| r.interrupted);
         match outcome {
             Err(error) if interrupted && error.is_stop() => {}
-            Err(error) if error.ends_the_run() || error.is_change() => return Err(error.into()),
+            Err(error) if error.ends_a_study() || error.is_change() => return Err(error.into()),
             Err(error) => study.models[place].error = Some(error.to_string()),
             Ok(results) => study.models[place].accuracies = accuracies(&results, &study.strategies),
         }
@@ -194,6 +196,10 @@ fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
             });
         }
         RunDir::check(&job.out, Begin::New)?;
+    }
+    if job.begin == Begin::Replace && begun.is_none() {
+        // There is no study to replace, and no run either, unless it is one of `tune`.
+        RunDir::check(&job.out, Begin::Replace)?;
     }
     let file = rundir::lock(&job.out)?;
     rundir::remove_left(&job.out)?;

@@ -1,6 +1,5 @@
 //! Running one trial of a plan, with its metrics, its checkpoint and its record.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::training::{
@@ -12,7 +11,7 @@ use super::read::StepLoss;
 use super::results::TrialRecord;
 use super::rundir::{MetricsFile, RunDir};
 use super::trials::Trial;
-use super::watch::{TrialStart, Watcher};
+use super::watch::{Stop, TrialStart};
 use super::{SearchError, Settings};
 
 /// What the trials of a phase have in common.
@@ -23,9 +22,7 @@ pub(super) struct Bench<'a> {
     pub validation: &'a [usize],
     pub settings: &'a Settings,
     pub run: &'a RunDir,
-    pub watcher: &'a dyn Watcher,
-    /// Set when another trial has ended the run.
-    pub abandoned: &'a AtomicBool,
+    pub stop: Stop<'a>,
 }
 
 /// A trial that has ended by itself, well or badly.
@@ -35,8 +32,8 @@ pub(super) struct Done {
 }
 
 impl Bench<'_> {
-    /// Runs a trial, from its checkpoint if it has one. An error ends the run; the trial's own is
-    /// in its outcome.
+    /// Runs a trial, from its checkpoint if it has one. An error ends the run; that of a trial which
+    /// [failed](SearchError::failure) is in its outcome.
     pub fn run(
         &self,
         trial: &Trial,
@@ -46,7 +43,7 @@ impl Bench<'_> {
     ) -> Result<Done, SearchError> {
         let start = Instant::now();
         let spec = self.spec(trial, threads);
-        self.watcher.trial(&TrialStart {
+        self.stop.watcher.trial(&TrialStart {
             id: &trial.id,
             number: place.0,
             total: place.1,
@@ -56,17 +53,33 @@ impl Bench<'_> {
             trial: &trial.id,
             metrics: self.run.metrics(&trial.id)?,
             log_steps: self.settings.log_steps,
-            watcher: self.watcher,
-            abandoned: self.abandoned,
+            stop: self.stop,
+            earlier: 0.0,
         };
-        let outcome = self
-            .train(trial, stage, &spec, &mut recorder)
-            .map_err(SearchError::from);
-        recorder.metrics.flush()?;
-        let outcome = match outcome {
-            Err(error) if error.ends_the_run() => return Err(error),
+        let outcome = match self.train(trial, stage, &spec, &mut recorder) {
+            Err(TrainingError::Checkpoint {
+                path,
+                reason,
+                is_damaged: true,
+            }) => {
+                self.stop.watcher.warning(&format!(
+                    "{} is not used, and its trial begins anew: {reason}",
+                    path.display()
+                ));
+                self.run.remove_checkpoint(&trial.id)?;
+                recorder.metrics = self.run.metrics(&trial.id)?;
+                self.train(trial, stage, &spec, &mut recorder)
+            }
             outcome => outcome,
         };
+        let outcome = outcome.map_err(SearchError::from);
+        // What is in its record must not outlast a crash longer than what it was measured by.
+        recorder.metrics.sync()?;
+        let outcome = match outcome {
+            Err(error) if error.failure().is_none() => return Err(error),
+            outcome => outcome,
+        };
+        let failure = outcome.as_ref().err().and_then(SearchError::failure);
         let done = outcome.as_ref().ok();
         let record = TrialRecord {
             id: trial.id.clone(),
@@ -78,9 +91,10 @@ impl Bench<'_> {
             validation: done.and_then(TrialOutcome::validation),
             best_epoch: done.map_or(0, |o| o.best_epoch),
             epochs: done.map_or(0, |o| o.epochs.len()),
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: recorder.earlier + start.elapsed().as_secs_f64(),
             same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
+            failure,
         };
         Ok(Done { record, outcome })
     }
@@ -134,23 +148,19 @@ struct Recorder<'a> {
     trial: &'a str,
     metrics: MetricsFile,
     log_steps: bool,
-    watcher: &'a dyn Watcher,
-    abandoned: &'a AtomicBool,
-}
-
-impl Recorder<'_> {
-    fn go_on(&mut self) -> Result<(), TrainingError> {
-        if self.watcher.stopped() || self.abandoned.load(Ordering::Relaxed) {
-            return Err(TrainingError::Stopped);
-        }
-        Ok(())
-    }
+    stop: Stop<'a>,
+    /// Seconds of the sessions before this one.
+    earlier: f64,
 }
 
 impl Observer for Recorder<'_> {
     fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
-        self.watcher.features(self.trial, done, total);
-        self.go_on()
+        self.stop.watcher.features(self.trial, done, total);
+        self.stop.go_on()
+    }
+
+    fn earlier(&mut self, seconds: f64) {
+        self.earlier = seconds;
     }
 
     fn resumed(&mut self, step: usize, epochs: &[EpochMetrics]) -> Result<(), TrainingError> {
@@ -162,22 +172,22 @@ impl Observer for Recorder<'_> {
         if self.log_steps {
             self.metrics.line(&StepLoss { step, loss })?;
         }
-        self.watcher.step(self.trial, step, total, loss);
-        self.go_on()
+        self.stop.watcher.step(self.trial, step, total, loss);
+        self.stop.go_on()
     }
 
     fn scored(&mut self, _: usize, _: usize) -> Result<(), TrainingError> {
-        self.go_on()
+        self.stop.go_on()
     }
 
     fn saving(&mut self) -> Result<(), TrainingError> {
-        Ok(self.metrics.flush()?)
+        Ok(self.metrics.sync()?)
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), TrainingError> {
         self.metrics.line(metrics)?;
         self.metrics.flush()?;
-        self.watcher.epoch(self.trial, metrics);
+        self.stop.watcher.epoch(self.trial, metrics);
         Ok(())
     }
 }

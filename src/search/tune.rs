@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 
 use crate::analysis::{Analysis, AnalyzeOptions, image_input};
 use crate::data::{
-    Dataset, Limits, Seen, Split, SplitFile, default_memory_budget, memory_limit, show_bytes,
+    DataError, Dataset, Limits, Seen, Split, SplitFile, default_memory_budget, memory_limit,
+    show_bytes,
 };
 use crate::graph::{Dim, Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
-use crate::runtime::Runtime;
-use crate::strategy::Network;
+use crate::runtime::{self, Runtime};
+use crate::strategy::{Network, Strategy};
 use crate::surgery::{Features, Grafted, HeadKind, HeadSpec, graft, own_dropout, with_input_size};
 use crate::training::{Inference, Lab, LabOptions, Trained, TrainingError};
 
@@ -19,11 +20,11 @@ use super::plan::Plan;
 use super::record::{RunRecord, skipped_summary};
 use super::repeats;
 use super::results::Results;
-use super::resume::unchanged;
+use super::resume::{same_settings, unchanged};
 use super::rundir::{Begin, RunDir};
 use super::runner::Runner;
 use super::state::Progress;
-use super::watch::Watcher;
+use super::watch::{Watcher, go_on};
 use super::{Job, ModelCard, ModelInput, SearchError, Settings};
 
 /// Tunes a model by every strategy asked for.
@@ -36,16 +37,36 @@ use super::{Job, ModelCard, ModelInput, SearchError, Settings};
 /// When model, data and settings do not fit, or are not those of the run that is resumed; the run's
 /// folder cannot be written or is in use; or no strategy works for this input.
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
-    let settings = &job.settings;
     outside(&job.out, &job.data)?;
     RunDir::check(&job.out, job.begin)?;
+    let began = match job.begin {
+        Begin::Resume => RunDir::read_run(&job.out)?,
+        Begin::New | Begin::Replace => None,
+    };
+    let settings = &Settings {
+        threads: threads(job.settings.threads, began.as_ref()),
+        memory_budget: Some(memory_budget(job.settings.memory_budget, began.as_ref())),
+        ..job.settings.clone()
+    };
+    if let Some(began) = &began {
+        same_settings(&began.configuration, settings)?;
+        let now = runtime::instructions();
+        let was = &began.versions.instructions;
+        if was != now {
+            watcher.warning(&format!(
+                "the run began on another kind of processor ({}, and this one has {now}): its \
+                 results may differ in their last bits from those of a run that stayed there",
+                if was.is_empty() { "unknown" } else { was }
+            ));
+        }
+    }
     settings.device.check(runtime)?;
     if settings.split.train_fraction <= 0.0 {
         return Err(SearchError::Setting(
             "the train fraction is 0: there is nothing to train on".to_owned(),
         ));
     }
-    let opened = Opened::new(runtime, job, watcher)?;
+    let opened = Opened::new(runtime, job, settings, watcher)?;
     let mut root: Option<RunDir> = None;
     let mut results = Results::default();
     for number in 1..=settings.repeats.max(1) {
@@ -74,9 +95,9 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
 struct Opened<'a> {
     runtime: &'a Runtime,
     job: &'a Job,
+    /// With the number of threads and the memory in force.
+    settings: &'a Settings,
     watcher: &'a dyn Watcher,
-    threads: usize,
-    memory_budget: u64,
     file: Model,
     original: Model,
     card: ModelCard,
@@ -91,9 +112,9 @@ impl<'a> Opened<'a> {
     fn new(
         runtime: &'a Runtime,
         job: &'a Job,
+        settings: &'a Settings,
         watcher: &'a dyn Watcher,
     ) -> Result<Self, SearchError> {
-        let settings = &job.settings;
         let file = Model::open(&job.model)?;
         file.ensure_fully_known()?;
         let original = at_image_size(&file, settings.image_size)?;
@@ -120,26 +141,22 @@ impl<'a> Opened<'a> {
             normalise(&mut graph.clone())?;
             Err(error)
         })?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = match settings.threads {
-            0 => cores,
-            threads => threads,
-        };
-        let memory_budget = match settings.memory_budget {
-            Some(asked) => asked,
-            None => memory_of_run(job)?,
-        };
+        let memory_budget = settings.memory_budget.unwrap_or_default();
         let limits = Limits {
-            threads,
+            threads: settings.threads,
             // Half of the memory, or more where more is asked for; a smaller budget is for features.
             bytes: memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
             min_per_class: settings.min_per_class,
         };
-        let decoding = |done, total| watcher.decoding(done, total);
-        let dataset = input.open(&job.data, &limits, Some(&decoding))?;
-        if watcher.stopped() {
-            return Err(TrainingError::Stopped.into());
-        }
+        let decoding = |done, total| {
+            watcher.decoding(done, total);
+            !watcher.stopped()
+        };
+        let dataset = match input.open(&job.data, &limits, Some(&decoding)) {
+            Err(SearchError::Data(DataError::Stopped)) => Err(TrainingError::Stopped.into()),
+            opened => opened,
+        }?;
+        go_on(watcher)?;
         if let Some(skipped) = skipped_summary(&dataset) {
             watcher.warning(&skipped);
         }
@@ -164,9 +181,8 @@ impl<'a> Opened<'a> {
         Ok(Opened {
             runtime,
             job,
+            settings,
             watcher,
-            threads,
-            memory_budget,
             card: ModelCard {
                 classes: Some(classes.clone()),
                 preprocess: dataset
@@ -194,11 +210,8 @@ impl<'a> Opened<'a> {
         root: &mut Option<RunDir>,
     ) -> Result<Results, SearchError> {
         let Job { out, begin, .. } = self.job;
-        let mut settings = Settings {
-            threads: self.threads,
-            memory_budget: Some(self.memory_budget),
-            ..self.job.settings.clone()
-        };
+        let mut settings = self.settings.clone();
+        let memory_budget = settings.memory_budget.unwrap_or_default();
         settings.split.seed = seed;
         if number > 1 {
             settings.repeats = 1;
@@ -245,7 +258,7 @@ impl<'a> Opened<'a> {
             LabOptions {
                 device: settings.device,
                 threads: settings.threads,
-                memory_budget: self.memory_budget.saturating_sub(self.dataset.bytes()),
+                memory_budget: memory_budget.saturating_sub(self.dataset.bytes()),
                 feature_precision: settings.feature_precision,
                 spill_dir: out.clone(),
                 operators: settings.operators,
@@ -253,10 +266,15 @@ impl<'a> Opened<'a> {
                 views: settings.views.and_then(NonZeroUsize::new),
             },
         )?;
-        let retraining = split.retraining().len();
-        let batch = settings.batch_size.clamp(1, retraining.max(1));
+        let several = |&strategy: &Strategy| {
+            let candidates = strategy.candidates(&network);
+            candidates.is_ok_and(|c| c.len() > 1)
+        };
+        let searches = settings.strategies.iter().any(several);
+        let batches = batches(&split, settings.batch_size, searches);
+        let go_on = || go_on(self.watcher);
         let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
-            lab.obstacles(batch, sets)
+            lab.obstacles(&batches, settings.batch_norm, sets, &go_on)
         })?;
         if number == 1 {
             self.warn(&plan, &lab, &grafted)?;
@@ -277,8 +295,13 @@ impl<'a> Opened<'a> {
             &self.input,
             &plan,
         );
+        let began = match begin {
+            Begin::Resume => RunDir::read_run(run.root())?,
+            // That of the earlier run is there until it is replaced.
+            Begin::New | Begin::Replace => None,
+        };
         let mut progress = Progress::default();
-        match RunDir::read_run(run.root())? {
+        match began {
             Some(began) => {
                 unchanged(&began, &record)?;
                 progress = Progress {
@@ -287,8 +310,9 @@ impl<'a> Opened<'a> {
                 };
                 self.watcher.resumed(progress.trials.len());
             }
-            None => run.begin(&record, &SplitFile::new(&split, &self.dataset))?,
+            None => run.begin(&record)?,
         }
+        run.keep_split(&SplitFile::new(&split, &self.dataset))?;
         Runner {
             lab: &lab,
             network: &network,
@@ -377,15 +401,35 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// The memory budget with which a run that is resumed began, else the default one. It decides how many
-/// trials run side by side, and their threads show in the last bits.
-fn memory_of_run(job: &Job) -> Result<u64, SearchError> {
-    let began = match job.begin {
-        Begin::Resume => RunDir::read_run(&job.out)?,
-        Begin::New | Begin::Replace => None,
+/// The number of threads of a run: as asked for, else as it `began`, else all cores. More than there
+/// are cores only take longer; another number would change the last bits.
+fn threads(asked: usize, began: Option<&RunRecord>) -> usize {
+    match (asked, began) {
+        (0, Some(began)) => began.configuration.threads,
+        (0, None) => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        (threads, _) => threads,
+    }
+}
+
+/// Bytes for samples and features: as asked for, else as the run `began`, else the default.
+fn memory_budget(asked: Option<u64>, began: Option<&RunRecord>) -> u64 {
+    let began = began.and_then(|began| began.configuration.memory_budget);
+    asked.or(began).unwrap_or_else(default_memory_budget)
+}
+
+/// The numbers of samples in a step, of whole batches and of what is left over: first that of the
+/// winners' training; those of the search if it `searches`.
+fn batches(split: &Split, size: usize, searches: bool) -> Vec<usize> {
+    let of = |samples: usize| {
+        let whole = size.clamp(1, samples.max(1));
+        [whole, samples % whole]
     };
-    let noted = began.and_then(|run| run.configuration.memory_budget);
-    Ok(noted.unwrap_or_else(default_memory_budget))
+    let mut batches = of(split.retraining().len()).to_vec();
+    if searches && !split.search.is_empty() {
+        batches.extend(of(split.search.len()));
+    }
+    batches.retain(|&samples| samples > 0);
+    batches
 }
 
 /// The model made for the image size asked for, where it declares another.

@@ -1,6 +1,8 @@
 //! Who hears of a run's progress.
 
-use crate::training::EpochMetrics;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::training::{EpochMetrics, Observer, TrainingError};
 
 use super::results::{StrategyResult, TrialRecord};
 
@@ -76,3 +78,35 @@ pub trait Watcher: Sync {
 
 /// A watcher that does not listen.
 impl Watcher for () {}
+
+/// Fails once `watcher` has asked for a stop; asked between any two steps, batches, candidates.
+pub(super) fn go_on(watcher: &dyn Watcher) -> Result<(), TrainingError> {
+    match watcher.stopped() {
+        true => Err(TrainingError::Stopped),
+        false => Ok(()),
+    }
+}
+
+/// What stops the work on a trial.
+#[derive(Clone, Copy)]
+pub(super) struct Stop<'a> {
+    pub watcher: &'a dyn Watcher,
+    /// Set when another trial has ended the run.
+    pub abandoned: &'a AtomicBool,
+}
+
+impl Stop<'_> {
+    /// Fails once the watcher has asked for a stop, or another trial has ended the run.
+    pub fn go_on(&self) -> Result<(), TrainingError> {
+        match self.abandoned.load(Ordering::Relaxed) {
+            true => Err(TrainingError::Stopped),
+            false => go_on(self.watcher),
+        }
+    }
+}
+
+impl Observer for Stop<'_> {
+    fn scored(&mut self, _: usize, _: usize) -> Result<(), TrainingError> {
+        self.go_on()
+    }
+}

@@ -92,10 +92,17 @@ impl Prepared {
     /// # Errors
     /// When the graph is malformed.
     pub fn for_training(mut self, trained: Trained<'_>) -> Result<Self, TrainingError> {
-        if trained.batch_norm == BatchNormMode::Batch {
-            self.batch_norms = trained_batch_norms(&self.graph, trained.parameters)?.own;
-        }
+        self.train(trained)?;
         Ok(self)
+    }
+
+    /// As [`Prepared::for_training`], in place of what it was for before.
+    pub(super) fn train(&mut self, trained: Trained<'_>) -> Result<(), TrainingError> {
+        self.batch_norms = match trained.batch_norm {
+            BatchNormMode::Frozen => Vec::new(),
+            BatchNormMode::Batch => trained_batch_norms(&self.graph, trained.parameters)?.own,
+        };
+        Ok(())
     }
 
     /// Names of the running statistics that follow those of the batches: of each

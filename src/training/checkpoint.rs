@@ -3,16 +3,17 @@
 //! The file is a safetensors file. Its tensors, all float32, are `value/NAME` of each parameter and
 //! running statistic, `first/NAME` and `second/NAME` of each parameter's moments that the optimizer
 //! keeps, and `best/NAME` of the best epoch so far. One entry of its metadata is a JSON object: the
-//! format's number, what trial this is ([`Identity`]) and how far it has come ([`Progress`]).
+//! format's number, what trial this is ([`Identity`]), how far it has come ([`Progress`]) and the CRC-32C
+//! of every tensor's bytes; another is the CRC-32C of that object's text.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError, View, serialize_to_file};
+use safetensors::tensor::{Dtype, SafeTensorError, View, serialize_to_file};
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataError;
@@ -22,6 +23,10 @@ use crate::runtime::Buffer;
 use super::{EpochMetrics, Moments, PlateauState, Score, TrainingError, TrialSpec};
 
 pub(super) use super::identity::Identity;
+
+mod reader;
+
+use reader::{Reader, Refused, damaged};
 
 /// Where a trial keeps its state, so that it can go on after an interruption.
 ///
@@ -41,6 +46,8 @@ pub struct Checkpointing {
 const FORMAT: u32 = 2;
 /// Key of the metadata's entry.
 const ENTRY: &str = "ftsurgery.checkpoint";
+/// Key of the entry with that entry's checksum, in decimal digits.
+const CHECKSUM: &str = "ftsurgery.checkpoint.crc32c";
 /// The longest header that is read, in bytes; the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
 /// Bytes before the header, which hold its length.
@@ -120,6 +127,7 @@ struct Entry<'a> {
     format: u32,
     trial: &'a Identity,
     progress: &'a Progress,
+    checksums: BTreeMap<&'a str, u32>,
 }
 
 /// What every version of the entry has.
@@ -132,6 +140,7 @@ struct Numbered {
 struct Saved {
     trial: Identity,
     progress: Progress,
+    checksums: HashMap<String, u32>,
 }
 
 /// Writes a trial's state to `path`, in place of what was there; `values` are names and content of
@@ -145,16 +154,10 @@ pub(super) fn write(
     state: &State,
     values: (&[String], &[Buffer]),
 ) -> Result<(), TrainingError> {
-    let entry = serde_json::to_string(&Entry {
-        format: FORMAT,
-        trial: identity,
-        progress: &state.progress,
-    });
     let failed = |source| DataError::Write {
         path: path.to_owned(),
         source,
     };
-    let entry = entry.map_err(|e| failed(e.into()))?;
     let guards = values
         .1
         .iter()
@@ -179,7 +182,21 @@ pub(super) fn write(
             }
         }
     }
-    let metadata = HashMap::from([(ENTRY.to_owned(), entry)]);
+    let sum =
+        |(name, floats): &'_ (String, Floats<'_>)| (name.clone(), crc32c::crc32c(&floats.data()));
+    let sums: Vec<(String, u32)> = tensors.iter().map(sum).collect();
+    let entry = serde_json::to_string(&Entry {
+        format: FORMAT,
+        trial: identity,
+        progress: &state.progress,
+        checksums: sums
+            .iter()
+            .map(|(name, sum)| (name.as_str(), *sum))
+            .collect(),
+    });
+    let entry = entry.map_err(|e| failed(e.into()))?;
+    let checksum = crc32c::crc32c(entry.as_bytes()).to_string();
+    let metadata = HashMap::from([(ENTRY.to_owned(), entry), (CHECKSUM.to_owned(), checksum)]);
     write_atomic_with(path, |file| {
         serialize_to_file(tensors, Some(metadata), file).map_err(|error| match error {
             SafeTensorError::IoError(error) => error,
@@ -194,7 +211,8 @@ pub(super) fn write(
 /// buffers; `None` if there is no file.
 ///
 /// # Errors
-/// [`TrainingError::Checkpoint`] when the file cannot be read, is damaged, or is of another trial.
+/// [`TrainingError::Checkpoint`] when the file cannot be read, is damaged, or is of another trial; the
+/// buffers may then have been written.
 pub(super) fn load(
     path: &Path,
     identity: &Identity,
@@ -202,19 +220,29 @@ pub(super) fn load(
     per_epoch: usize,
     values: (&[String], &[Buffer]),
 ) -> Result<Option<State>, TrainingError> {
-    let refused = |reason: String| TrainingError::Checkpoint {
-        path: path.to_owned(),
-        reason,
+    let refused = |why: Refused| {
+        let (reason, is_damaged) = match why {
+            Refused::Damaged(reason) => (reason, true),
+            Refused::Other(reason) => (reason, false),
+        };
+        TrainingError::Checkpoint {
+            path: path.to_owned(),
+            reason,
+            is_damaged,
+        }
     };
-    let file = match File::open(path) {
-        Ok(file) => file,
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(refused(Refused::Other("it is not a file".to_owned()))),
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(refused(e.to_string())),
-    };
+        Err(e) => return Err(refused(Refused::Other(e.to_string()))),
+    }
+    let file = File::open(path).map_err(|e| refused(Refused::Other(e.to_string())))?;
     let mut reader = Reader::new(file).map_err(refused)?;
     let progress = reader.progress(identity).map_err(refused)?;
     if !progress.is_possible(spec, per_epoch) {
-        return Err(refused("its numbers contradict each other".to_owned()));
+        let why = damaged("its numbers contradict each other");
+        return Err(refused(why));
     }
     let [first, second] = spec.optimizer.kept_moments();
     let mut state = State {
@@ -277,89 +305,6 @@ impl View for Floats<'_> {
 
     fn data_len(&self) -> usize {
         size_of_val(self.values)
-    }
-}
-
-/// Reads tensors of a file one by one, so that they are never all held twice.
-struct Reader {
-    file: File,
-    /// Where the tensors begin.
-    start: u64,
-    header: Metadata,
-}
-
-impl Reader {
-    fn new(mut file: File) -> Result<Self, String> {
-        let damaged = |e: &dyn std::fmt::Display| format!("it is damaged or no checkpoint: {e}");
-        let size = file.metadata().map_err(|e| e.to_string())?.len();
-        let mut length = [0; LENGTH as usize];
-        file.read_exact(&mut length).map_err(|e| damaged(&e))?;
-        let length = u64::from_le_bytes(length);
-        if length > MAX_HEADER.min(size.saturating_sub(LENGTH)) {
-            return Err(damaged(
-                &"its header is longer than the file or the format allows",
-            ));
-        }
-        let mut header = vec![0; length as usize];
-        file.read_exact(&mut header).map_err(|e| damaged(&e))?;
-        let header: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(&e))?;
-        let start = LENGTH + length;
-        if start.checked_add(header.data_len() as u64) != Some(size) {
-            return Err(damaged(&"its size is not the one its header gives"));
-        }
-        Ok(Reader {
-            file,
-            start,
-            header,
-        })
-    }
-
-    fn progress(&self, identity: &Identity) -> Result<Progress, String> {
-        let entry = self.header.metadata().as_ref().and_then(|m| m.get(ENTRY));
-        let entry = entry.ok_or("it is no checkpoint of a trial")?;
-        let wrong = |e: serde_json::Error| format!("its description cannot be read: {e}");
-        let Numbered { format } = serde_json::from_str(entry).map_err(wrong)?;
-        if format != FORMAT {
-            return Err(format!(
-                "it has format {format}, and this version of ftsurgery reads {FORMAT}"
-            ));
-        }
-        let saved: Saved = serde_json::from_str(entry).map_err(wrong)?;
-        match saved.trial.differences(identity).as_slice() {
-            [] => Ok(saved.progress),
-            differences => Err(format!(
-                "it is of another trial: {}",
-                differences.join("; ")
-            )),
-        }
-    }
-
-    fn read(&mut self, name: &str, dims: &[usize], into: &mut [f32]) -> Result<(), String> {
-        let info = self.header.info(name);
-        let info = info.ok_or_else(|| format!("it has no `{name}`"))?;
-        // The header was checked when it was read: such a tensor has just as many bytes.
-        if info.dtype != Dtype::F32
-            || info.shape != dims
-            || size_of_val(into) != {
-                let (from, to) = info.data_offsets;
-                to - from
-            }
-        {
-            return Err(format!(
-                "its `{name}` has type {:?} and dimensions {:?}, not F32 and {dims:?}",
-                info.dtype, info.shape
-            ));
-        }
-        let from = self.start + info.data_offsets.0 as u64;
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(into);
-        self.file
-            .seek(SeekFrom::Start(from))
-            .and_then(|_| self.file.read_exact(bytes))
-            .map_err(|e| format!("its `{name}` cannot be read: {e}"))?;
-        if cfg!(target_endian = "big") {
-            bytes.chunks_exact_mut(4).for_each(<[u8]>::reverse);
-        }
-        Ok(())
     }
 }
 

@@ -67,6 +67,9 @@ pub enum TrainingError {
         path: PathBuf,
         /// What is wrong with it, or what differs.
         reason: String,
+        /// Whether it is no whole checkpoint of any trial: of no use, and no sign that something
+        /// else has changed.
+        is_damaged: bool,
     },
     /// There is nothing to train on.
     #[error("there are no samples to train on")]

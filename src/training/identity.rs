@@ -1,5 +1,7 @@
 //! What decides how a trial goes, to tell whether a checkpoint is of the same one.
 
+use std::num::NonZeroUsize;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -10,11 +12,13 @@ use super::{Lab, TrainingError, TrialSpec};
 
 /// The specification of a trial as it stands, the rest as digests.
 ///
-/// The pixels and the frozen weights are not part of it: they are the same for all trials of a run,
-/// and the run's to compare.
+/// The images' files and the frozen weights are not part of it: they are the same for all trials of a
+/// run, and the run's to compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Identity {
     spec: Map<String, Value>,
+    /// How samples become the values that a step reads.
+    input: Map<String, Value>,
     /// Indices and labels.
     train: String,
     validation: String,
@@ -40,6 +44,20 @@ impl Identity {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
+        let options = &lab.options;
+        let input = Map::from_iter([
+            ("augment".to_owned(), options.augment.to_string().into()),
+            (
+                "views".to_owned(),
+                options.views.map(NonZeroUsize::get).into(),
+            ),
+            (
+                "feature precision".to_owned(),
+                options.feature_precision.to_string().into(),
+            ),
+            ("layout".to_owned(), json(&lab.input().layout)),
+            ("preprocessing".to_owned(), json(&lab.input().preprocess)),
+        ]);
         let samples = |samples: &[usize]| {
             let mut hash = Sha256::new();
             for &i in samples {
@@ -66,6 +84,7 @@ impl Identity {
         text(&mut network, &format!("{:?}", lab.operators()));
         Ok(Identity {
             spec,
+            input,
             train: samples(train),
             validation: samples(validation),
             parameters: hex(parameters),
@@ -75,21 +94,8 @@ impl Identity {
 
     /// What of this saved identity is different in `now`, in words.
     pub fn differences(&self, now: &Identity) -> Vec<String> {
-        let null = Value::Null;
-        let mut differences = Vec::new();
-        let added = now.spec.keys().filter(|k| !self.spec.contains_key(*k));
-        for key in self.spec.keys().chain(added) {
-            let value = |of: &'_ Identity| of.spec.get(key).unwrap_or(&null).clone();
-            let (old, new) = (value(self), value(now));
-            match (&old, &new) {
-                _ if old == new => {}
-                // The names of the parameters: too many to tell.
-                (Value::Array(_), _) | (_, Value::Array(_)) => {
-                    differences.push(format!("{key} has changed"));
-                }
-                _ => differences.push(format!("{key} was {old} and is {new}")),
-            }
-        }
+        let mut differences = different(&self.spec, &now.spec);
+        differences.extend(different(&self.input, &now.input));
         for (what, old, new) in [
             ("the training samples have", &self.train, &now.train),
             (
@@ -114,6 +120,29 @@ impl Identity {
         }
         differences
     }
+}
+
+/// What entries of `old` are not as in `new`, or only in one of them.
+fn different(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
+    let null = Value::Null;
+    let added = new.keys().filter(|k| !old.contains_key(*k));
+    old.keys()
+        .chain(added)
+        .filter_map(|key| {
+            let value = |of: &Map<String, Value>| of.get(key).unwrap_or(&null).clone();
+            match (value(old), value(new)) {
+                (old, new) if old == new => None,
+                // The names of the parameters: too many to tell.
+                (Value::Array(_), _) | (_, Value::Array(_)) => Some(format!("{key} has changed")),
+                (old, new) => Some(format!("{key} was {old} and is {new}")),
+            }
+        })
+        .collect()
+}
+
+/// A value as JSON; whatever cannot be written so could not be read back either.
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 /// Hashes a text so that it cannot run into the next.

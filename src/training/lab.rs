@@ -148,6 +148,11 @@ impl<'a> Lab<'a> {
         usable(self.options.operators, self.options.device)
     }
 
+    /// How samples become the model's input.
+    pub(super) fn input(&self) -> &InputSpec {
+        &self.input
+    }
+
     /// The network in normal form for `batch` samples. One that is freed from the batch size of its
     /// export is run on random samples, together and apart, when it is first asked for.
     pub(super) fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
@@ -181,6 +186,19 @@ impl<'a> Lab<'a> {
         parameters: &[(String, Vec<f32>)],
         samples: &[usize],
     ) -> Result<Predictions, TrainingError> {
+        self.predict_watched(parameters, samples, &mut ())
+    }
+
+    /// As [`Lab::predict`], and the observer hears of every batch that is [scored](Observer::scored).
+    ///
+    /// # Errors
+    /// As [`Lab::predict`], and when the observer asks to stop.
+    pub fn predict_watched(
+        &self,
+        parameters: &[(String, Vec<f32>)],
+        samples: &[usize],
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, TrainingError> {
         let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
         let buffers = self.initial_parameters(&names)?;
         for ((name, values), buffer) in parameters.iter().zip(&buffers) {
@@ -201,7 +219,7 @@ impl<'a> Lab<'a> {
         // Each sample is read once: nothing is kept.
         let features = self.live_features(given)?;
         let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
-        self.evaluate(&features, samples, &mut Sessions::default(), bind, &mut ())
+        self.evaluate(&features, samples, &mut Sessions::default(), bind, observer)
     }
 
     /// Loss (mean cross-entropy) and gradients of one batch, as parameters stand in the model.

@@ -17,6 +17,7 @@ pub struct Score {
     /// Source: `f1_score(average="macro", zero_division=0)` of scikit-learn.
     pub macro_f1: f64,
     /// Mean cross-entropy; not a number, or infinite, if that of one sample is.
+    #[serde(with = "super::figure")]
     pub loss: f64,
     /// Number of samples.
     pub count: usize,

@@ -11,6 +11,7 @@ mod differentiate;
 mod dropout;
 mod error;
 mod features;
+pub(crate) mod figure;
 mod gradient;
 mod identity;
 mod inference;

@@ -7,35 +7,57 @@ use crate::graph::{Graph, Node};
 use crate::onnx::Model;
 
 use super::program::{Prepared, step_program};
-use super::{Lab, TrainingError};
+use super::{BatchNormMode, Lab, Trained, TrainingError};
 
 impl Lab<'_> {
-    /// For each of these sets of parameters: why it cannot be trained in steps of `batch` samples,
-    /// if it cannot.
+    /// For each of these sets of parameters: why it cannot be trained in steps of `batches[0]`
+    /// samples, if it cannot. The other numbers of samples are those of further batches, such as what
+    /// is left over at the end of an epoch. `go_on` is asked before each set.
     ///
     /// # Errors
-    /// When the network cannot be brought to normal form for that batch size, or the graph of a step
-    /// fails for another reason than a missing gradient.
+    /// When the network cannot be brought to normal form for those batch sizes, the graph of a step
+    /// fails for another reason than a missing gradient, or one of the batches has a single value per
+    /// channel where its statistics are asked for; those of `go_on`.
     pub fn obstacles(
         &self,
-        batch: usize,
+        batches: &[usize],
+        batch_norm: BatchNormMode,
         sets: &[&[String]],
+        go_on: &dyn Fn() -> Result<(), TrainingError>,
     ) -> Result<Vec<Option<AutodiffError>>, TrainingError> {
-        let prepared = self.prepare(batch)?;
-        sets.iter()
-            .map(|trainable| {
-                match step_program(
-                    &prepared,
-                    trainable,
-                    &self.network.dropout,
-                    Operators::Standard,
-                ) {
-                    Ok(_) => Ok(None),
-                    Err(TrainingError::Autodiff(error)) => Ok(Some(error)),
-                    Err(error) => Err(error),
-                }
-            })
-            .collect()
+        let [first, others @ ..] = batches else {
+            return Err(TrainingError::NoSamples);
+        };
+        // With stored statistics, a batch of another size has no other nodes.
+        let others = match batch_norm {
+            BatchNormMode::Frozen => &[],
+            BatchNormMode::Batch => others,
+        };
+        let mut prepared = self.prepare(*first)?;
+        let others = others.iter().map(|&batch| self.prepare(batch));
+        let mut others = others.collect::<Result<Vec<_>, _>>()?;
+        let mut obstacles = Vec::with_capacity(sets.len());
+        for parameters in sets {
+            go_on()?;
+            let trained = Trained {
+                parameters,
+                batch_norm,
+            };
+            for other in &mut others {
+                other.train(trained)?;
+                other.values_per_channel()?;
+            }
+            prepared.train(trained)?;
+            let dropout = &self.network.dropout;
+            obstacles.push(
+                match step_program(&prepared, parameters, dropout, Operators::Standard) {
+                    Ok(_) => None,
+                    Err(TrainingError::Autodiff(error)) => Some(error),
+                    Err(error) => return Err(error),
+                },
+            );
+        }
+        Ok(obstacles)
     }
 }
 

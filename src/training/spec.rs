@@ -173,6 +173,12 @@ pub trait Observer {
         Ok(())
     }
 
+    /// A checkpoint was loaded, and the sessions that led to it took so many seconds together. Called
+    /// once, before [`Observer::resumed`].
+    fn earlier(&mut self, seconds: f64) {
+        let _ = seconds;
+    }
+
     /// Step `step` (from 1) is done; it had this loss before its update. `total` is the number of
     /// steps of all epochs, which early stopping may not reach.
     ///

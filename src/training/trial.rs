@@ -153,6 +153,7 @@ impl<'a> Trial<'a> {
         )?;
         if let Some(state) = loaded {
             self.earlier = state.progress.seconds;
+            observer.earlier(self.earlier);
             observer.resumed(state.progress.step, &state.progress.epochs)?;
             self.state = state;
         }

@@ -74,11 +74,15 @@ impl Bed {
     }
 
     pub fn lab(&self) -> Lab<'_> {
+        self.lab_with(Preprocess::UNIT, |_| {})
+    }
+
+    pub fn lab_with(&self, preprocess: Preprocess, change: impl Fn(&mut LabOptions)) -> Lab<'_> {
         let input = InputSpec {
-            preprocess: Preprocess::UNIT,
+            preprocess,
             layout: Layout::Nchw,
         };
-        let options = LabOptions {
+        let mut options = LabOptions {
             device: Device::Cpu,
             threads: 1,
             memory_budget: 1 << 24,
@@ -88,6 +92,7 @@ impl Bed {
             augment: Augment::None,
             views: None,
         };
+        change(&mut options);
         Lab::new(&self.runtime, &self.network, &self.dataset, input, options).unwrap()
     }
 

@@ -1,10 +1,12 @@
 //! A trial's checkpoint: stopped and resumed, written by time, of another trial, damaged.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ftsurgery::data::{Augment, FeaturePrecision, Preprocess};
 use ftsurgery::training::{
-    Checkpointing, EpochMetrics, Lab, Observer, OptimizerKind, TrainingError, TrialSpec,
+    Checkpointing, EpochMetrics, Lab, LabOptions, Observer, OptimizerKind, TrainingError, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -224,6 +226,81 @@ fn a_checkpoint_of_another_trial_is_refused_and_says_what_differs() {
     refused(&lab, &spec, &bed.train[1..], "the training samples");
     assert_eq!(std::fs::read(&to.path).unwrap(), bytes, "it stays");
     bed.run(&lab, &spec, Some(&to), &mut ()).unwrap();
+}
+
+#[test]
+fn a_checkpoint_of_other_input_is_refused_and_says_what_differs() {
+    let Some(bed) = Bed::new() else { return };
+    let to = checkpoint(bed.folder.path().join("checkpoint.safetensors"));
+    let spec = bed.spec(OptimizerKind::Adam);
+    let mut stop = Stop {
+        after_step: Some(4),
+        ..Stop::default()
+    };
+    bed.run(&bed.lab(), &spec, Some(&to), &mut stop)
+        .unwrap_err();
+    type Change = fn(&mut LabOptions);
+    let changes: [(&str, Preprocess, Change); 4] = [
+        (
+            "augment was \"none\" and is \"flip\"",
+            Preprocess::UNIT,
+            |o| o.augment = Augment::Flip,
+        ),
+        ("views was null and is 3", Preprocess::UNIT, |o| {
+            o.views = NonZeroUsize::new(3);
+        }),
+        (
+            "feature precision was \"f32\" and is \"f16\"",
+            Preprocess::UNIT,
+            |o| o.feature_precision = FeaturePrecision::F16,
+        ),
+        ("preprocessing was", Preprocess::SIGNED, |_| {}),
+    ];
+    for (said, preprocess, change) in changes {
+        let lab = bed.lab_with(preprocess, change);
+        let error = bed.run(&lab, &spec, Some(&to), &mut ()).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(matches!(
+            error,
+            TrainingError::Checkpoint {
+                is_damaged: false,
+                ..
+            }
+        ));
+    }
+    bed.run(&bed.lab(), &spec, Some(&to), &mut ()).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_checkpoint_is_noticed() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let to = checkpoint(bed.folder.path().join("checkpoint.safetensors"));
+    let mut spec = bed.spec(OptimizerKind::Adam);
+    (spec.epochs, spec.early_stopping) = (2, None);
+    struct At4;
+    impl Observer for At4 {
+        fn step(&mut self, step: usize, _: usize, _: f32) -> Result<(), TrainingError> {
+            match step {
+                4 => Err(TrainingError::Stopped),
+                _ => Ok(()),
+            }
+        }
+    }
+    bed.run(&lab, &spec, Some(&to), &mut At4).unwrap_err();
+    let good = std::fs::read(&to.path).unwrap();
+    let tail = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    for place in (0..40).map(|i| tail + i * (good.len() - 1 - tail) / 39) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 1 << (place % 8);
+        std::fs::write(&to.path, bytes).unwrap();
+        match bed.run(&lab, &spec, Some(&to), &mut ()) {
+            Err(TrainingError::Checkpoint {
+                is_damaged: true, ..
+            }) => {}
+            other => panic!("{place}: {other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Runs that are killed, stopped, resumed, and refused when something has changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::scene::*;
 use crate::support::*;
 
 /// All strategies, with enough epochs that a kill meets every part of a run.
@@ -16,120 +15,6 @@ const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fracti
 
 /// Kills of the test with the most of them.
 const KILLS: usize = 20;
-
-struct Scene {
-    folder: tempfile::TempDir,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        save_backbone(&folder.path().join("model.onnx"));
-        save_photos(&folder.path().join("photos"), 12);
-        Scene { folder }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn start(&self, run: &str, settings: &str) -> Child {
-        let mut command = process();
-        command.arg(self.at("model.onnx")).arg("--data");
-        command
-            .arg(self.at("photos"))
-            .arg("--out")
-            .arg(self.at(run));
-        command.args(settings.split_whitespace()).spawn().unwrap()
-    }
-
-    fn resume(&self, run: &str, arguments: &[&str]) -> Child {
-        let mut command = process();
-        command.arg("--resume").arg(self.at(run)).args(arguments);
-        command.spawn().unwrap()
-    }
-}
-
-fn process() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
-    command.args(["--quiet", "tune"]);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-fn said(child: Child) -> (Option<i32>, String) {
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), text)
-}
-
-fn succeeds(child: Child) {
-    let (code, text) = said(child);
-    assert_eq!(code, Some(0), "{text}");
-}
-
-/// A value without what the clock says.
-fn timeless(mut value: Value) -> Value {
-    match &mut value {
-        Value::Object(map) => {
-            map.remove("seconds");
-            for entry in map.values_mut() {
-                *entry = timeless(entry.take());
-            }
-        }
-        Value::Array(list) => {
-            for entry in list {
-                *entry = timeless(entry.take());
-            }
-        }
-        _ => {}
-    }
-    value
-}
-
-fn trials(run: &Path) -> BTreeMap<String, Value> {
-    let lines = lines(&run.join("trials.jsonl")).into_iter().map(timeless);
-    lines
-        .map(|t| (t["id"].as_str().unwrap().to_owned(), t))
-        .collect()
-}
-
-/// Every file below `root`, relative to it.
-fn files(root: &Path) -> Vec<String> {
-    let mut list: Vec<String> = walkdir::WalkDir::new(root)
-        .into_iter()
-        .map(Result::unwrap)
-        .filter(|e| e.file_type().is_file())
-        .map(|e| e.path().strip_prefix(root).unwrap().display().to_string())
-        .collect();
-    list.sort();
-    list
-}
-
-fn assert_same_outcome(whole: &Path, broken: &Path) {
-    let [all, found] = [whole, broken].map(|root| BTreeSet::from_iter(files(root)));
-    let without = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> Vec<String> {
-        a.difference(b).cloned().collect()
-    };
-    let differences = [without(&all, &found), without(&found, &all)];
-    let same = differences.iter().all(Vec::is_empty);
-    assert!(same, "missing and too many: {differences:?}");
-    for file in files(whole) {
-        let read = |root: &Path| std::fs::read(root.join(&file)).unwrap();
-        if file.starts_with("winners") || file == "split.json" {
-            assert!(read(whole) == read(broken), "{file} differs");
-        }
-        if file.ends_with("metrics.jsonl") {
-            let metrics = |root: &Path| -> Vec<Value> {
-                lines(&root.join(&file)).into_iter().map(timeless).collect()
-            };
-            assert_eq!(metrics(whole), metrics(broken), "{file}");
-        }
-    }
-    let results = |root: &Path| timeless(json(&root.join("results.json")));
-    assert_eq!(results(whole), results(broken));
-    assert_eq!(trials(whole), trials(broken));
-}
 
 #[test]
 fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
@@ -202,7 +87,7 @@ fn ctrl_c_is_followed_by_a_way_to_go_on() {
         .status();
     assert!(kill.unwrap().success());
     let (code, text) = said(child);
-    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(code, Some(130), "{text}");
     assert!(text.contains("tune --resume"), "{text}");
     assert_eq!(
         json(&scene.at("run/results.json"))["interrupted"],
@@ -350,6 +235,280 @@ fn what_has_changed_is_refused_by_name() {
     let (code, text) = said(scene.resume("nowhere", &[]));
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("nowhere"), "{text}");
+}
+
+#[test]
+fn a_run_goes_on_with_the_threads_and_the_memory_it_began_with_wherever_that_is() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!("{QUICK} --strategies head");
+    succeeds(scene.start("run", &settings));
+    // As if it had begun on a machine with more cores.
+    let path = scene.at("run/run.json");
+    let mut record = json(&path);
+    let cores = record["configuration"]["threads"].as_u64().unwrap();
+    let elsewhere = cores + 3;
+    record["configuration"]["threads"] = json!(elsewhere);
+    let memory = record["configuration"]["memory_budget"].as_u64().unwrap();
+    record["configuration"]["memory_budget"] = json!(memory + 1);
+    std::fs::write(&path, record.to_string()).unwrap();
+    std::fs::remove_file(scene.at("run/winners/head.onnx")).unwrap();
+    succeeds(scene.resume("run", &[]));
+    succeeds(scene.resume("run", &["--threads", &elsewhere.to_string()]));
+    let (code, text) = said(scene.resume("run", &["--threads", &cores.to_string()]));
+    assert_eq!(code, Some(2), "{text}");
+    for word in ["--threads", &elsewhere.to_string(), &cores.to_string()] {
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+/// Flags mean what they mean, not how they are written or whether they were needed.
+#[test]
+fn flags_are_compared_with_what_the_run_has_noted() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!("{QUICK} --strategies head");
+    succeeds(scene.start("run", &settings));
+    let same = "--lr 0.0001 --image-size 16x16 --dropout 0.50 --optimizer adam --epochs 3 \
+                --strategies head";
+    let same: Vec<&str> = same.split_whitespace().collect();
+    succeeds(scene.resume("run", &same));
+    let start = Instant::now();
+    let (code, text) = said(scene.resume("run", &["--lr", "0.002"]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--lr") && text.contains("1e-4"), "{text}");
+    assert!(text.contains("2e-3"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_trial_that_failed_without_diverging_is_tried_again() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!("{QUICK} --strategies blocks --head linear --lr 1e-2");
+    succeeds(scene.start("whole", &settings));
+    succeeds(scene.start("run", &settings));
+    // As a version wrote it that took any error for a result.
+    let path = scene.at("run/trials.jsonl");
+    let mut records = lines(&path);
+    for record in &mut records {
+        record["error"] = json!("onnxruntime failed to run: bad allocation");
+        record["validation"] = json!(null);
+    }
+    let text: String = records.iter().map(|r| format!("{r}\n")).collect();
+    std::fs::write(&path, text).unwrap();
+    std::fs::remove_file(scene.at("run/results.json")).unwrap();
+    succeeds(scene.resume("run", &[]));
+    assert_same_outcome(&scene.at("whole"), &scene.at("run"));
+    assert_eq!(lines(&path).len(), records.len(), "no trial twice");
+}
+
+#[test]
+fn candidates_that_diverge_are_told_of_and_stay_out() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    // The third convolution explodes, the head alone does not.
+    let settings = format!(
+        "{QUICK} --head linear --optimizer sgd --lr 1e6 --strategies layers,head --batch-size 4"
+    );
+    let mut command = process();
+    command.arg(scene.at("model.onnx")).arg("--data");
+    command
+        .arg(scene.at("photos"))
+        .arg("--out")
+        .arg(scene.at("run"));
+    command.args(settings.split_whitespace());
+    command.stdout(std::process::Stdio::piped());
+    let output = command.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let diverged: Vec<_> = lines(&scene.at("run/trials.jsonl"))
+        .into_iter()
+        .filter(|t| t["error"].is_string())
+        .collect();
+    assert!(!diverged.is_empty());
+    assert!(diverged.iter().all(|t| t["failure"] == "diverged"));
+    let results = json(&scene.at("run/results.json"));
+    let searched = &results["strategies"][0]["searched"];
+    assert_eq!(searched["candidates"], 3);
+    let count = searched["diverged"].as_u64().unwrap();
+    assert!(count > 0);
+    assert!(printed.contains("candidates"), "{printed}");
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_the_trial_and_nothing_else() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    succeeds(scene.start("whole", SETTINGS));
+    for damage in ["flipped bit", "cut"] {
+        let mut child = scene.start(damage, SETTINGS);
+        let checkpoint = || {
+            let trials = std::fs::read_dir(scene.at(damage).join("trials")).ok()?;
+            let files = trials
+                .flatten()
+                .map(|t| t.path().join("checkpoint.safetensors"));
+            files.into_iter().find(|f| f.is_file())
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while checkpoint().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // It may have been removed in between: then there is nothing to damage.
+        if let Some(file) = checkpoint() {
+            let mut bytes = std::fs::read(&file).unwrap();
+            match damage {
+                "cut" => bytes.truncate(bytes.len() / 2),
+                _ => *bytes.last_mut().unwrap() ^= 1,
+            }
+            std::fs::write(&file, bytes).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+            command.args(["tune", "--resume"]).arg(scene.at(damage));
+            let output = command.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{text}");
+            assert!(text.contains("begins anew"), "{text}");
+        } else {
+            succeeds(scene.resume(damage, &[]));
+        }
+        assert_same_outcome(&scene.at("whole"), &scene.at(damage));
+    }
+}
+
+#[test]
+fn seconds_are_those_of_all_sessions() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = "--preprocess signed --search-fraction 0 --train-fraction 0.4 --epochs 400 \
+                    --strategies full --threads 1 --checkpoint-every 0";
+    let mut child = scene.start("run", settings);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        child = match scene.at("run/run.json").is_file() {
+            true => scene.resume("run", &[]),
+            false => scene.start("run", settings),
+        };
+    }
+    succeeds(child);
+    let seconds = |value: &serde_json::Value| value["seconds"].as_f64().unwrap();
+    let epochs = lines(&scene.at("run/trials/full-train/metrics.jsonl"));
+    let trial = seconds(&lines(&scene.at("run/trials.jsonl"))[0]);
+    let last = seconds(epochs.last().unwrap());
+    assert!(
+        trial >= last,
+        "{trial} of all, and {last} at the last epoch"
+    );
+    let strategy = seconds(&json(&scene.at("run/results.json"))["strategies"][0]);
+    assert_eq!(strategy, trial);
+}
+
+#[test]
+fn figures_that_are_not_finite_do_not_make_a_run_unreadable() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    succeeds(scene.start("run", &format!("{QUICK} --strategies head")));
+    let path = scene.at("run/results.json");
+    let mut results = json(&path);
+    results["strategies"][0]["held_out"]["score"]["loss"] = json!(null);
+    std::fs::write(&path, results.to_string()).unwrap();
+    ftsurgery()
+        .arg("report")
+        .arg(scene.at("run"))
+        .assert()
+        .success();
+    succeeds(scene.resume("run", &[]));
+    ftsurgery()
+        .arg("report")
+        .arg(scene.at("run"))
+        .assert()
+        .success();
+}
+
+#[test]
+fn a_run_that_goes_on_on_another_kind_of_processor_says_so() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    succeeds(scene.start("run", &format!("{QUICK} --strategies head")));
+    let path = scene.at("run/run.json");
+    let mut record = json(&path);
+    let here = record["versions"]["instructions"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(!here.is_empty());
+    record["versions"]["instructions"] = json!("abacus");
+    std::fs::write(&path, record.to_string()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    let output = command
+        .args(["tune", "--resume"])
+        .arg(scene.at("run"))
+        .output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("abacus") && text.contains(&here), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_not_utf_8_are_run_and_resumed() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let strange = |name: &[u8]| scene.at("").join(OsStr::from_bytes(name));
+    let (model, data) = (strange(b"caf\xe9.onnx"), strange(b"\xff"));
+    std::fs::rename(scene.at("model.onnx"), &model).unwrap();
+    std::fs::rename(scene.at("photos"), &data).unwrap();
+    let out = strange(b"r\xfcn");
+    let mut command = process();
+    command
+        .arg(&model)
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&out);
+    command
+        .args(QUICK.split_whitespace())
+        .args(["--strategies", "head"]);
+    succeeds(command.spawn().unwrap());
+    std::fs::remove_file(out.join("winners/head.onnx")).unwrap();
+    let mut command = process();
+    succeeds(command.arg("--resume").arg(&out).spawn().unwrap());
+    assert!(out.join("winners/head.onnx").is_file());
+    let study = strange(b"stud\xff");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.args(["--quiet", "study", "--models"]).arg(&model);
+    command.arg("--data").arg(&data).arg("--out").arg(&study);
+    command
+        .args(QUICK.split_whitespace())
+        .args(["--strategies", "head"]);
+    assert!(command.status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.args(["--quiet", "study", "--resume"]).arg(&study);
+    assert!(command.status().unwrap().success());
 }
 
 #[test]

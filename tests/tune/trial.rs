@@ -3,8 +3,8 @@
 use ftsurgery::onnx::Model;
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, ClassWeights, Divergence, EpochMetrics, Monitor, OptimizerKind, Plateau,
-    TrainingError, TrialSpec,
+    BatchNormMode, ClassWeights, Divergence, EpochMetrics, Monitor, Observer, OptimizerKind,
+    Plateau, TrainingError, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -232,4 +232,23 @@ fn a_trial_that_explodes_has_diverged_and_has_no_outcome() {
         }
     }
     assert!(late, "none was noticed at the end of an epoch");
+}
+
+#[test]
+fn predicting_many_samples_can_be_stopped_after_any_batch() {
+    struct First(usize);
+    impl Observer for First {
+        fn scored(&mut self, done: usize, _: usize) -> Result<(), TrainingError> {
+            self.0 = done;
+            Err(TrainingError::Stopped)
+        }
+    }
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let all: Vec<usize> = (0..30).collect();
+    let mut first = First(0);
+    let stopped = lab.predict_watched(&[], &all, &mut first);
+    assert!(matches!(stopped, Err(TrainingError::Stopped)));
+    assert!((1..30).contains(&first.0), "{}", first.0);
+    assert_eq!(lab.predict(&[], &all).unwrap().labels.len(), 30);
 }

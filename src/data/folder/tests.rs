@@ -285,6 +285,7 @@ fn more_images_than_memory_may_hold_are_refused_before_one_is_decoded() {
     let called = AtomicUsize::new(0);
     let progress = |_, _| {
         called.fetch_add(1, Ordering::Relaxed);
+        true
     };
     let options = OpenOptions {
         progress: Some(&progress),
@@ -313,6 +314,7 @@ fn images_are_decoded_by_as_many_threads_as_asked_for() {
     let threads = Mutex::new(std::collections::HashSet::new());
     let progress = |_, _| {
         threads.lock().unwrap().insert(std::thread::current().id());
+        true
     };
     let options = OpenOptions {
         progress: Some(&progress),
@@ -374,7 +376,10 @@ fn progress_counts_every_image_once() {
     let root = garden();
     put(root.path(), "daisy/text.jpg", "not an image");
     let calls = Mutex::new(vec![]);
-    let progress = |done, total| calls.lock().unwrap().push((done, total));
+    let progress = |done, total| {
+        calls.lock().unwrap().push((done, total));
+        true
+    };
     open(
         root.path(),
         &OpenOptions {
@@ -386,6 +391,17 @@ fn progress_counts_every_image_once() {
     let mut calls = calls.into_inner().unwrap();
     calls.sort_unstable();
     assert_eq!(calls, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
+}
+
+#[test]
+fn decoding_ends_when_progress_says_so() {
+    let root = garden();
+    let options = OpenOptions {
+        progress: Some(&|_, _| false),
+        ..OPTIONS
+    };
+    let stopped = open(root.path(), &options);
+    assert!(matches!(stopped, Err(DataError::Stopped)));
 }
 
 #[cfg(unix)]

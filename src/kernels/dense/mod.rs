@@ -28,5 +28,15 @@ mod tile;
 pub(super) mod weight_gradient;
 mod winograd;
 
+/// Whether products may run on AMX.
+pub(super) fn has_tiles() -> bool {
+    amx::available()
+}
+
+/// Floats in a vector.
+pub(super) fn lanes() -> usize {
+    product::lanes()
+}
+
 pub(super) use lanes::{Lanes, load, store};
 pub(super) use tile::prefetch;

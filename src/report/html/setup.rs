@@ -18,6 +18,7 @@ pub fn section(facts: &Facts) -> Section {
         ("SHA-256 of the data", run.data.fingerprint.clone()),
         ("ftsurgery", run.versions.ftsurgery.clone()),
         ("onnxruntime", run.versions.onnxruntime.clone()),
+        ("Processor", run.versions.instructions.clone()),
     ] {
         origin.row([what.to_owned(), which]);
     }

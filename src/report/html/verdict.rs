@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::comparison::Comparison;
+use crate::report::tables::diverged;
 use crate::report::text::{none, percent, seconds, thousands};
 use crate::search::StrategyResult;
 use crate::strategy::Strategy;
@@ -133,7 +134,7 @@ pub fn summary(facts: &Facts) -> Section {
             "#95 % interval",
             "#Trained",
             "#Share",
-            "#Time",
+            "#Trials' time",
             "Model",
         ],
     );
@@ -178,12 +179,15 @@ pub fn summary(facts: &Facts) -> Section {
                 p { "No strategy has ended yet." }
             } @else {
                 (table.draw())
+                @for note in facts.results().iter().filter_map(diverged) {
+                    p class="note" { (note) "." }
+                }
                 p class="note" {
                     "Strategies are compared by " (facts.chosen_by()) " (" (thousands(parts.validation))
                     " " (facts.samples()) "); held-out accuracy (" (thousands(parts.held_out)) " "
-                    (facts.samples()) ") is for the final figures only. Intervals are Wilson's. Time \
-                     is that of search and training; trials that several strategies share count for \
-                     each."
+                    (facts.samples()) ") is for the final figures only. Intervals are Wilson's. \
+                     Trials' time is that of the trials of search and training, added up: they may \
+                     run side by side, and those that several strategies share count for each."
                     @if let Some(all) = all {
                         " Share is of the " (thousands(all)) " parameters of backbone and head."
                     }

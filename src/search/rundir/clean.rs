@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::onnx::{TEMPORARY_PREFIX, partial};
+use crate::onnx::{self, TEMPORARY_PREFIX, partial};
 use crate::search::SearchError;
 use crate::strategy::Strategy;
 
@@ -34,10 +34,11 @@ impl RunDir {
             .try_for_each(|folder| remove_left(&folder))
     }
 
-    /// Removes the files of an earlier run, and nothing else.
+    /// Removes what an earlier run came to, and nothing else. Its `run.json` and `split.json` stay,
+    /// for the new run to replace: until it does, the folder is that of the earlier run, which has
+    /// come to nothing yet.
     pub(super) fn remove_earlier(&self) -> Result<(), SearchError> {
-        // Without run.json, what is left counts for nothing.
-        for name in [RUN, RESULTS, TRIALS, SPLIT] {
+        for name in [RESULTS, TRIALS] {
             remove(&self.path(name))?;
         }
         for file in self.winners() {
@@ -66,6 +67,9 @@ impl RunDir {
             let repetition = RunDir { root, _lock: None };
             repetition.remove_left()?;
             repetition.remove_earlier()?;
+            for name in [RUN, SPLIT] {
+                remove(&repetition.path(name))?;
+            }
             for folder in ["trials", "winners", ""] {
                 let _ = fs::remove_dir(repetition.path(folder));
             }
@@ -92,7 +96,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 pub(super) fn remove(file: &Path) -> Result<(), SearchError> {
-    match fs::remove_file(file) {
+    match onnx::remove(file) {
         Err(e) if !is_absent(&e) => Err(SearchError::write(file, e)),
         _ => Ok(()),
     }

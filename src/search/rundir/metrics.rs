@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::data::DataError;
+use crate::onnx::fault::change;
 use crate::onnx::write_atomic;
 use crate::training::EpochMetrics;
 
@@ -26,6 +27,7 @@ impl MetricsFile {
             true => options.append(true),
             false => options.write(true).truncate(true),
         };
+        change("open", path)?;
         let file = options.create(true).open(path)?;
         Ok(MetricsFile {
             path: path.to_owned(),
@@ -83,7 +85,18 @@ impl MetricsFile {
     /// # Errors
     /// When they cannot be written.
     pub fn flush(&mut self) -> Result<(), DataError> {
-        self.file.flush().map_err(|source| self.failed(source))
+        let flushed = change("append to", &self.path).and_then(|()| self.file.flush());
+        flushed.map_err(|source| self.failed(source))
+    }
+
+    /// As [`MetricsFile::flush`], and has the system write them to the disk.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn sync(&mut self) -> Result<(), DataError> {
+        self.flush()?;
+        let synced = change("sync", &self.path).and_then(|()| self.file.get_ref().sync_data());
+        synced.map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: std::io::Error) -> DataError {

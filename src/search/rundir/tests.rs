@@ -1,4 +1,5 @@
 use super::*;
+use crate::search::Failure;
 use crate::training::EpochMetrics;
 
 #[test]
@@ -26,6 +27,7 @@ fn a_folder_with_anything_in_it_is_refused_unless_forced() {
 fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::take(folder.path(), Begin::New).unwrap();
+    fs::write(run.path(RUN), r#"{"versions": {"ftsurgery": "0.0.1"}}"#).unwrap();
     run.write_results(&Results::default()).unwrap();
     run.metrics("full-train").unwrap().flush().unwrap();
     run.metrics("head-train").unwrap().flush().unwrap();
@@ -53,6 +55,85 @@ fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
     }
 }
 
+#[test]
+fn force_replaces_nothing_where_there_is_no_run() {
+    for name in ["report.html", "results.json", "winners", "split.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        match name {
+            "winners" => fs::create_dir(&file).unwrap(),
+            _ => fs::write(&file, "mine").unwrap(),
+        }
+        let error = RunDir::take(folder.path(), Begin::Replace).unwrap_err();
+        assert!(
+            error.is_bad_input() && error.to_string().contains(name),
+            "{error}"
+        );
+        assert!(file.exists());
+    }
+    // Another program's run.json is none, either.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(RUN), r#"{"versions": 3}"#).unwrap();
+    let error = RunDir::take(folder.path(), Begin::Replace).unwrap_err();
+    assert!(matches!(error, SearchError::NotOurs { .. }), "{error}");
+}
+
+#[test]
+fn a_split_without_a_run_is_what_a_killed_process_left_if_it_had_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(SPLIT), "{}").unwrap();
+    assert!(RunDir::check(folder.path(), Begin::New).is_err());
+    fs::write(folder.path().join(LOCK), "").unwrap();
+    for begin in [Begin::New, Begin::Replace] {
+        RunDir::check(folder.path(), begin).unwrap();
+    }
+    fs::write(folder.path().join(RUN), "{}").unwrap();
+    assert!(RunDir::check(folder.path(), Begin::New).is_err());
+}
+
+#[test]
+fn only_trials_that_have_ended_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::take(folder.path(), Begin::New).unwrap();
+    let with = |id: &str, error: Option<&str>, failure| TrialRecord {
+        error: error.map(str::to_owned),
+        failure,
+        ..trial(id)
+    };
+    let diverged = with("b", Some("the loss is NaN"), Some(Failure::Diverged));
+    run.append_trial(&with("a", Some("out of memory"), None))
+        .unwrap();
+    run.append_trial(&diverged).unwrap();
+    run.append_trial(&trial("c")).unwrap();
+    let kept = run.read_trials().unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!((&kept["b"], &kept["c"]), (&diverged, &trial("c")));
+    let lines = fs::read_to_string(run.path(TRIALS)).unwrap();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_file_is_an_error_and_no_wait() {
+    for name in [RUN, TRIALS, RESULTS, LOCK] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let run = RunDir {
+            root: folder.path().to_owned(),
+            _lock: None,
+        };
+        let error = match name {
+            RUN => RunDir::read_run(folder.path()).unwrap_err(),
+            TRIALS => run.read_trials().unwrap_err(),
+            RESULTS => run.read_results().unwrap_err(),
+            _ => lock(folder.path()).unwrap_err(),
+        };
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
 fn trial(id: &str) -> TrialRecord {
     TrialRecord {
         id: id.to_owned(),
@@ -67,6 +148,7 @@ fn trial(id: &str) -> TrialRecord {
         seconds: 0.5,
         same_as: None,
         error: None,
+        failure: None,
     }
 }
 

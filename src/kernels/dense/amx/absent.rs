@@ -6,6 +6,11 @@ use crate::kernels::shared::Shared;
 use crate::kernels::{ConvShape, Parallel};
 
 /// Never.
+pub(super) fn available() -> bool {
+    false
+}
+
+/// Never.
 pub(super) fn suits(_: [usize; 3]) -> bool {
     false
 }

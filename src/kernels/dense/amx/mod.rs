@@ -44,7 +44,7 @@ pub(super) fn suits([rows, summed, columns]: [usize; 3]) -> bool {
 /// Whether this processor has AMX with bfloat16, and this process may use it.
 ///
 /// `FTSURGERY_AMX=off` in the environment makes this false, for measurements.
-fn available() -> bool {
+pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         let off = std::env::var_os("FTSURGERY_AMX").is_some_and(|value| value == "off");

@@ -1,0 +1,79 @@
+//! Paths in JSON: a text, or where the system's bytes are none, these bytes in hexadecimal.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::record::hexadecimal;
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written<'a> {
+    Text(Cow<'a, str>),
+    Bytes { hex: Cow<'a, str> },
+}
+
+pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    let written = match path.to_str() {
+        Some(text) => Written::Text(text.into()),
+        None => Written::Bytes {
+            hex: hexadecimal(path.as_os_str().as_encoded_bytes()).into(),
+        },
+    };
+    written.serialize(to)
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    match Written::deserialize(from)? {
+        Written::Text(text) => Ok(text.into_owned().into()),
+        Written::Bytes { hex } => {
+            let digits: Vec<u8> = hex.bytes().collect();
+            let byte = |pair: &[u8]| {
+                let pair = std::str::from_utf8(pair).ok()?;
+                u8::from_str_radix(pair, 16).ok()
+            };
+            let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+            let bytes = bytes.ok_or_else(|| serde::de::Error::custom("not hexadecimal digits"))?;
+            Ok(path(bytes).into())
+        }
+    }
+}
+
+#[cfg(unix)]
+fn path(bytes: Vec<u8>) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes)
+}
+
+#[cfg(not(unix))]
+fn path(bytes: Vec<u8>) -> OsString {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Holds {
+        #[serde(with = "super")]
+        path: PathBuf,
+    }
+
+    #[test]
+    fn any_path_comes_back_as_it_was() {
+        let mut paths = vec![PathBuf::from("a/b.onnx"), PathBuf::from("caf\u{e9}")];
+        #[cfg(unix)]
+        paths.push(path(b"caf\xe9/\xff.onnx".to_vec()).into());
+        for path in paths {
+            let text = serde_json::to_string(&Holds { path: path.clone() }).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Holds>(&text).unwrap().path,
+                path,
+                "{text}"
+            );
+        }
+        assert!(serde_json::from_str::<Holds>(r#"{"path": {"hex": "zz"}}"#).is_err());
+    }
+}

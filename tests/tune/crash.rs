@@ -1,0 +1,261 @@
+//! A process that ends, or a disk that fails, at each change that a run makes to a file.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use ftsurgery::analysis::Delimiters;
+use ftsurgery::autodiff::Operators;
+use ftsurgery::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
+use ftsurgery::onnx::fault::{EXIT, Fault, seen, watch};
+use ftsurgery::report;
+use ftsurgery::runtime::{Device, Runtime, locate};
+use ftsurgery::search::{Begin, Job, SearchError, Settings, StudyJob, Subject, study, tune};
+use ftsurgery::strategy::Strategy;
+use ftsurgery::surgery::HeadKind;
+use ftsurgery::training::{
+    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, Plateau,
+};
+
+use crate::scene::*;
+use crate::support::*;
+
+/// As [`settings`], for the binary.
+const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 2 \
+                        --search-epochs 1 --batch-size 16 --strategies head,blocks --head linear \
+                        --lr 1e-2 --threads 1 --checkpoint-every 0 --memory-budget 64MiB --log-steps";
+
+fn settings() -> Settings {
+    Settings {
+        strategies: vec![Strategy::Head, Strategy::Blocks],
+        selection: vec![],
+        head: HeadKind::Linear,
+        dropout: 0.5,
+        features: None,
+        delimiters: Delimiters::Auto,
+        preprocess: Some(Preprocess::SIGNED),
+        image_size: None,
+        augment: Augment::None,
+        views: None,
+        repeats: 1,
+        min_per_class: 0,
+        split: SplitOptions {
+            search_fraction: 0.4,
+            train_fraction: 0.4,
+            ..SplitOptions::default()
+        },
+        batch_norm: BatchNormMode::Frozen,
+        optimizer: Optimizer {
+            kind: OptimizerKind::Adam,
+            learning_rate: 1e-2,
+            weight_decay: 0.0,
+            momentum: 0.9,
+        },
+        monitor: Monitor::Accuracy,
+        plateau: Some(Plateau::default()),
+        early_stopping: None,
+        class_weights: ClassWeights::None,
+        batch_size: 16,
+        epochs: 2,
+        search_epochs: 1,
+        threads: 1,
+        operators: Operators::Kernels,
+        device: Device::Cpu,
+        memory_budget: Some(64 << 20),
+        feature_precision: FeaturePrecision::F32,
+        checkpoint_seconds: 0.0,
+        log_steps: true,
+    }
+}
+
+/// A run or a study in a process of its own, which this test program is when it is run for this test
+/// alone, with a fault at one of its changes.
+#[test]
+#[ignore = "the other tests of this file run it"]
+fn child() {
+    let Ok(task) = std::env::var("FTSURGERY_TEST_CRASH") else {
+        return;
+    };
+    let mut words = task.split('\n');
+    let mut next = || words.next().unwrap();
+    let (kind, root) = (next(), Path::new(next()));
+    let fault = match next() {
+        "end" => Fault::End,
+        _ => Fault::Fail,
+    };
+    let at: usize = next().parse().unwrap();
+    let runtime = Runtime::load(&locate::locate(None).unwrap().located).unwrap();
+    watch(Some((at, fault)));
+    let command = |mut words: Vec<String>| {
+        words.extend(SETTINGS.split_whitespace().map(str::to_owned));
+        words
+    };
+    let paths = ["model.onnx", "photos", kind].map(|name| root.join(name));
+    let [model, data, out] = paths.clone();
+    let [m, d, o] = paths.map(|path| path.display().to_string());
+    let words = |list: &[&str]| command(list.iter().map(|&w| w.to_owned()).collect());
+    let done = if kind.starts_with("study") {
+        let models = vec![model.clone(), root.join("other.onnx")];
+        let both = format!("{m},{}", models[1].display());
+        let command = words(&[
+            "ftsurgery",
+            "study",
+            "--models",
+            &both,
+            "--data",
+            &d,
+            "--out",
+            &o,
+        ]);
+        let subject = |path| Subject {
+            path,
+            preprocess: None,
+        };
+        let job = StudyJob {
+            models: models.into_iter().map(subject).collect(),
+            data,
+            out: out.clone(),
+            begin: Begin::New,
+            command,
+            settings: settings(),
+        };
+        study(&runtime, &job, &(), &|study, run| {
+            let _ = report::write(run);
+            report::write_study(&out, study).map_err(|e| SearchError::Setting(e.to_string()))
+        })
+        .map(drop)
+    } else {
+        let job = Job {
+            model,
+            data,
+            out: out.clone(),
+            begin: Begin::New,
+            command: words(&["ftsurgery", "tune", &m, "--data", &d, "--out", &o]),
+            settings: settings(),
+        };
+        tune(&runtime, &job, &()).map(|_| drop(report::write(&out)))
+    };
+    std::fs::write(root.join("changes"), seen().join("\n")).unwrap();
+    // A fault that fails, and one that does not matter.
+    std::process::exit(i32::from(done.is_err()));
+}
+
+/// Runs the child; gives its exit code.
+fn run_child(scene: &Scene, kind: &str, fault: &str, at: usize) -> i32 {
+    let root = scene.at("");
+    let task = format!("{kind}\n{}\n{fault}\n{at}", root.display());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "crash::child", "--ignored"]);
+    command.env("FTSURGERY_TEST_CRASH", task);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().unwrap().code().unwrap()
+}
+
+fn changes(scene: &Scene) -> Vec<String> {
+    let text = std::fs::read_to_string(scene.at("changes")).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_run_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    succeeds(scene.start("whole", SETTINGS));
+    assert_eq!(run_child(&scene, "unbroken", "end", usize::MAX), 0);
+    assert_same_outcome(&scene.at("whole"), &scene.at("unbroken"));
+    let all = changes(&scene);
+    println!("{} changes", all.len());
+    for (fault, every) in [("end", 1), ("fail", 2)] {
+        for at in (1..=all.len()).step_by(every) {
+            let run = format!("{fault}{at}");
+            let what = &all[at - 1];
+            let code = run_child(&scene, &run, fault, at);
+            match fault {
+                "end" => assert_eq!(code, EXIT, "{at}: {what}"),
+                _ => assert!(code == 0 || code == 1, "{at}: {what}: {code}"),
+            }
+            let begun = scene.at(&run).join("run.json").is_file();
+            let (code, text) = said(scene.resume(&run, &[]));
+            if !begun {
+                assert_eq!(code, Some(2), "{at}: {what}: {text}");
+                assert!(text.contains("begin"), "{at}: {what}: {text}");
+                succeeds(scene.start(&run, SETTINGS));
+            } else {
+                assert_eq!(code, Some(0), "{at}: {what}: {text}");
+            }
+            assert_same_outcome(&scene.at("whole"), &scene.at(&run));
+            std::fs::remove_dir_all(scene.at(&run)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_study_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    std::fs::copy(scene.at("model.onnx"), scene.at("other.onnx")).unwrap();
+    let study = |begin: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+        command.current_dir(scene.at("")).args(["--quiet", "study"]);
+        command.args(begin).stdout(Stdio::null());
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let begin = |out: &str| {
+        let words = format!("--models model.onnx,other.onnx --data photos --out {out} {SETTINGS}");
+        study(&words.split_whitespace().collect::<Vec<_>>())
+    };
+    succeeds(begin("whole"));
+    assert_eq!(run_child(&scene, "study", "end", usize::MAX), 0);
+    let all = changes(&scene);
+    let of_second = all.iter().rposition(|what| what == "write run.json");
+    // What a study does of its own, and where its runs begin: at every change; else here and there.
+    for at in 1..=all.len() {
+        let near = at < 16 || of_second.is_some_and(|second| at.abs_diff(second) < 10);
+        if !near && at % 17 != 0 {
+            continue;
+        }
+        let run = format!("study{at}");
+        let what = &all[at - 1];
+        assert_eq!(run_child(&scene, &run, "end", at), EXIT, "{at}: {what}");
+        match scene.at(&run).join("study.json").is_file() {
+            true => succeeds(study(&["--resume", &run])),
+            false => succeeds(begin(&run)),
+        }
+        for model in ["model", "other"] {
+            assert_same_outcome(&scene.at("whole").join(model), &scene.at(&run).join(model));
+        }
+    }
+}
+
+/// A power cut must not leave a trial that has ended without its curve, or a model's record without
+/// the model.
+#[test]
+fn what_a_record_speaks_of_is_on_the_disk_before_it() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    assert_eq!(run_child(&scene, "run", "end", usize::MAX), 0);
+    let all = changes(&scene);
+    let before = |at: usize, what: &str| all[..at].iter().rposition(|w| w == what);
+    let places =
+        |what: &str| -> Vec<usize> { (0..all.len()).filter(|&i| all[i] == what).collect() };
+    let appended = places("append to trials.jsonl");
+    assert_eq!(appended.len(), 6, "{all:?}");
+    for &at in &appended {
+        let synced = before(at, "sync metrics.jsonl").unwrap();
+        let written = before(at, "append to metrics.jsonl").unwrap();
+        assert!(written < synced, "{all:?}");
+    }
+    // The names of trials.jsonl and of each trial's folder, too.
+    assert_eq!(all[appended[0] + 2], "sync folder run", "{all:?}");
+    for at in places("create folder head-search") {
+        assert_eq!(all[at + 1], "sync folder trials");
+    }
+    for &at in &places("rename to head.onnx") {
+        assert_eq!(all[at + 1], "sync folder winners");
+    }
+}

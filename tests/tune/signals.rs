@@ -1,0 +1,149 @@
+//! Ctrl-C and its kin, once and twice.
+#![cfg(unix)]
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::scene::*;
+use crate::support::*;
+
+/// Several strategies in little time, on one thread: a stop then meets a step most of the time.
+const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 12 \
+                        --search-epochs 6 --batch-size 4 --strategies layers,blocks,full --threads 1 \
+                        --head linear --lr 1e-2";
+
+/// Double stops of the test with the most of them.
+const STOPS: u32 = 50;
+
+fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    // It may have ended by itself.
+    let _ = Command::new("kill").args([signal, &id]).output();
+}
+
+/// Waits until `there` says so.
+fn wait(what: &str, there: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !there() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn two_stops_at_any_moment_change_nothing_in_what_comes_of_the_run() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let start = Instant::now();
+    succeeds(scene.start("whole", SETTINGS));
+    let whole = start.elapsed();
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut below_1 = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let (mut stopped, mut runs) = (0, 0);
+    while stopped < STOPS {
+        runs += 1;
+        let run = format!("run{runs}");
+        let mut child = scene.start(&run, SETTINGS);
+        loop {
+            std::thread::sleep(whole.mul_f64(0.95 * below_1()));
+            send(&child, "-INT");
+            std::thread::sleep(Duration::from_micros((3000.0 * below_1()) as u64));
+            send(&child, "-INT");
+            let (code, text) = said(child);
+            stopped += 1;
+            match code {
+                Some(0) => break,
+                // Before the handler is there, the signal itself ends the process.
+                Some(130) | None => {}
+                other => panic!("{other:?}: {text}"),
+            }
+            child = match scene.at(&run).join("run.json").is_file() {
+                true => scene.resume(&run, &[]),
+                false => scene.start(&run, SETTINGS),
+            };
+            if stopped >= STOPS {
+                succeeds(child);
+                break;
+            }
+        }
+        let failed = trials(&scene.at(&run));
+        assert!(failed.values().all(|t| t["error"].is_null()), "{failed:?}");
+        succeeds(scene.resume(&run, &[]));
+        assert_same_outcome(&scene.at("whole"), &scene.at(&run));
+    }
+    println!("{stopped} double stops in {runs} runs of {whole:?}");
+}
+
+#[test]
+fn a_stop_ends_with_the_exit_code_of_its_signal_and_a_way_to_go_on() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    succeeds(scene.start("whole", SETTINGS));
+    for (signal, exit) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let run = format!("run{signal}");
+        let child = scene.start(&run, SETTINGS);
+        let begun = scene.at(&run).join("trials");
+        wait("a trial begins", || begun.is_dir());
+        send(&child, signal);
+        let (code, text) = said(child);
+        assert_eq!(code, Some(exit), "{text}");
+        assert!(text.contains("tune --resume"), "{text}");
+        let results = json(&scene.at(&run).join("results.json"));
+        assert_eq!(results["interrupted"], json!(true));
+        succeeds(scene.resume(&run, &[]));
+        assert_same_outcome(&scene.at("whole"), &scene.at(&run));
+    }
+}
+
+/// `nohup` begins a process with SIGHUP ignored.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let mut command = Command::new("sh");
+    let script = r#"trap "" HUP; exec "$0" "$@""#;
+    command.args(["-c", script, env!("CARGO_BIN_EXE_ftsurgery")]);
+    command
+        .args(["--quiet", "tune"])
+        .arg(scene.at("model.onnx"));
+    command.arg("--data").arg(scene.at("photos"));
+    command.arg("--out").arg(scene.at("run"));
+    let child = command.args(SETTINGS.split_whitespace()).spawn().unwrap();
+    wait("a trial begins", || scene.at("run/trials").is_dir());
+    send(&child, "-HUP");
+    succeeds(child);
+}
+
+#[test]
+fn a_stop_before_the_run_begins_leaves_a_folder_that_the_same_command_takes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    // Enough images that they are still being decoded.
+    save_photos(&scene.at("photos"), 1500);
+    let child = scene.start("run", SETTINGS);
+    std::thread::sleep(Duration::from_millis(150));
+    let start = Instant::now();
+    send(&child, "-INT");
+    let (code, text) = said(child);
+    assert!(matches!(code, Some(130) | None), "{code:?} {text}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{text}");
+    assert!(!scene.at("run/run.json").exists());
+    std::fs::remove_dir_all(scene.at("photos")).unwrap();
+    save_photos(&scene.at("photos"), 12);
+    succeeds(scene.start("run", SETTINGS));
+}
