@@ -316,9 +316,14 @@ impl Runner<'_> {
             samples => samples,
         };
         let may_be_kept = || state.go_on();
-        let (model, sha256) =
-            self.emitter
-                .emit(self.run, &winner, (self.lab, samples), &may_be_kept)?;
+        let emitted = self
+            .emitter
+            .emit(self.run, &winner, (self.lab, samples), &may_be_kept);
+        if emitted.is_err() {
+            // There is no model whose predictions they were. That they may stay is the lesser evil.
+            let _ = std::fs::remove_file(self.run.path(&RunDir::predictions(choice.strategy)));
+        }
+        let (model, sha256) = emitted?;
         Ok(StrategyResult {
             name: choice.strategy,
             candidate: Some(choice.candidate.label.clone()),

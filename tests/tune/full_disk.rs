@@ -63,10 +63,15 @@ fn a_full_disk_is_an_error_that_leaves_no_half_written_file() {
         assert!(said.contains("No space left"), "{kib} KiB: {said}");
         assert!(!said.contains("panicked"), "{said}");
         for file in files.lines() {
-            let temporary = !["onnx", "json", "jsonl", "safetensors"]
+            let temporary = !["onnx", "json", "jsonl", "safetensors", "predictions.csv"]
                 .iter()
                 .any(|end| file.ends_with(end));
             assert!(!temporary, "{kib} KiB: {file} is left over");
+            // What a model predicts is there only beside it.
+            if let Some(winner) = file.strip_suffix(".predictions.csv") {
+                let model = format!("{winner}.onnx");
+                assert!(files.lines().any(|f| f == model), "{kib} KiB: {file}");
+            }
         }
         for model in files.lines().filter(|f| f.ends_with(".onnx")) {
             assert!(said.contains("full"), "{model} is there, but {said}");
