@@ -22,7 +22,7 @@ use super::oracle::Oracle;
 const LOSS: f64 = 2e-5;
 /// Largest difference of a gradient by our kernels from that by standard operators: of their norms, ...
 const GRADIENT: f64 = 2e-4;
-/// ... or of that of the largest gradient (or of 0.1), where the own is zero but for rounding.
+/// ... or of that of the largest gradient (or of 0.5, as far as logits go), where the own is zero but for rounding.
 const ZERO: f64 = 2e-6;
 /// Largest difference of a slope from the difference quotient, relative to the norm of the gradient;
 /// what the quotient itself is uncertain by comes on top.
@@ -57,8 +57,10 @@ pub fn check(runtime: &Runtime, drawn: &Drawn, seed: u64, work: &Path) -> Result
         Err(reason) => return Ok(Verdict::Unrunnable(reason)),
     };
     let (x, y) = drawn.data(seed);
-    if let Err(reason) = original.loss(&x, &y) {
-        return Ok(Verdict::Unrunnable(reason));
+    match original.loss(&x, &y) {
+        Ok(loss) if loss.is_finite() => {}
+        Ok(loss) => return Ok(Verdict::Unrunnable(format!("a loss of {loss}"))),
+        Err(reason) => return Ok(Verdict::Unrunnable(reason)),
     }
     let path = Path::new("drawn.onnx");
     let model =
@@ -270,7 +272,7 @@ impl Computed {
             let pairs = ours.values.iter().zip(&standard.values);
             let apart: Vec<f32> = pairs.map(|(a, b)| a - b).collect();
             let (apart, size) = (norm(&apart), norm(&standard.values));
-            if !(apart <= (GRADIENT * size).max(ZERO * largest.max(0.1))) {
+            if !(apart <= (GRADIENT * size).max(ZERO * largest.max(0.5))) {
                 return Err(format!(
                     "gradients of `{}` {:?} by kernels and standard operators differ by {apart:.3e}; \
                      the norm is {size:.3e}, the largest {largest:.3e}",
@@ -295,7 +297,7 @@ fn slopes(
     let noise = NOISE[usize::from(oracle.is_double())] * loss;
     let (mut sharp, mut double) = (0, 0);
     let norms = gradients.iter().map(|g| norm(&g.values));
-    let largest = norms.fold(0.1, f64::max);
+    let largest = norms.fold(0.5, f64::max);
     for (index, gradient) in gradients.iter().enumerate() {
         let direction = dice.signs(gradient.values.len());
         let pairs = gradient.values.iter().zip(&direction);
