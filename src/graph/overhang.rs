@@ -1,6 +1,6 @@
 //! Pools whose last windows may hang over the end of what they read.
 
-use super::{Graph, GraphError, Shapes, to_i64};
+use super::{Builder, Graph, GraphError, Shapes, to_i64};
 
 /// Writes `ceil_mode` of pools as pads at the end, which is the same at the dimensions of `shapes`.
 ///
@@ -10,13 +10,16 @@ use super::{Graph, GraphError, Shapes, to_i64};
 /// in the shapes that it infers beforehand, and then fails on the difference. Without `ceil_mode` there
 /// is none.
 ///
-/// What would not be the same stays as it is: an average that counts its padding, and pads as large as
-/// the kernel, which onnxruntime refuses.
+/// An average that counts its padding does not count what hangs over that: its padding becomes a `Pad`
+/// before it, whose value `shapes` gets.
+///
+/// Pads as large as the kernel stay an overhang, because onnxruntime refuses them.
 ///
 /// # Errors
 /// When an attribute is of another type than ONNX gives it.
-pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &Shapes) -> Result<(), GraphError> {
-    for node in &mut graph.nodes {
+pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &mut Shapes) -> Result<(), GraphError> {
+    let mut counted = Vec::new();
+    for (index, node) in graph.nodes.iter_mut().enumerate() {
         if !(node.is("MaxPool") || node.is("AveragePool")) || node.int("ceil_mode", 0)? == 0 {
             continue;
         }
@@ -40,7 +43,7 @@ pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &Shapes) -> Result<(),
             _ => list("pads", 2 * axes, 0)?,
         };
         let (x, y) = (to_i64(&x[2..]), to_i64(&y[2..]));
-        let mut hangs_over = false;
+        let declared = pads.clone();
         let mut fits = true;
         for a in 0..axes {
             // In 128 bits no product of two sizes overflows.
@@ -48,7 +51,6 @@ pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &Shapes) -> Result<(),
             let reach = last + i128::from(kernel[a] - 1) * i128::from(dilations[a]) + 1;
             let padded = i128::from(x[a]) + i128::from(pads[a]) + i128::from(pads[a + axes]);
             if reach > padded {
-                hangs_over = true;
                 let end = i128::from(pads[a + axes]) + reach - padded;
                 match i64::try_from(end) {
                     Ok(end) if end < kernel[a] => pads[a + axes] = end,
@@ -56,14 +58,45 @@ pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &Shapes) -> Result<(),
                 }
             }
         }
-        let counts_pads = node.is("AveragePool") && node.int("count_include_pad", 0)? != 0;
-        if !fits || hangs_over && counts_pads {
+        if !fits {
             continue;
+        }
+        if pads != declared && node.int("count_include_pad", 0)? != 0 {
+            pads = pads.iter().zip(&declared).map(|(p, d)| p - d).collect();
+            node.attributes.remove("count_include_pad");
+            counted.push((index, declared));
         }
         node.attributes.remove("ceil_mode");
         node.attributes.remove("auto_pad");
         node.attributes.insert("pads".to_owned(), pads.into());
     }
+    for (index, pads) in counted {
+        pad_before(graph, shapes, index, &pads)?;
+    }
+    graph.sort()
+}
+
+/// Puts a `Pad` of zeros before the pool of this index.
+fn pad_before(
+    graph: &mut Graph,
+    shapes: &mut Shapes,
+    index: usize,
+    pads: &[i64],
+) -> Result<(), GraphError> {
+    let x = graph.nodes[index].inputs[0].clone();
+    let axes = pads.len() / 2;
+    let (begins, ends) = pads.split_at(axes);
+    let info = shapes.info(&x)?.clone();
+    let mut dims = info.dims;
+    for ((dim, begin), end) in dims[2..].iter_mut().zip(begins).zip(ends) {
+        // Neither is negative.
+        *dim += (begin + end) as usize;
+    }
+    let mut builder = Builder::new(graph);
+    let all = builder.ints(&[&[0, 0], begins, &[0, 0], ends].concat());
+    let padded = builder.op(&format!("{x}/padded"), "Pad", &[&x, &all], vec![]);
+    shapes.insert(&padded, info.dtype, &dims);
+    graph.nodes[index].inputs[0] = padded;
     Ok(())
 }
 
@@ -95,11 +128,11 @@ mod tests {
             outputs: vec![Value::fixed("y", DataType::Float, &[])],
             initializers: Default::default(),
         };
-        let shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
-        write_overhangs_as_pads(&mut graph, &shapes).unwrap();
+        let mut shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+        write_overhangs_as_pads(&mut graph, &mut shapes).unwrap();
         let after = infer_shapes(&graph, &HashMap::new()).unwrap();
         assert_eq!(shapes.dims("y").unwrap(), after.dims("y").unwrap());
-        let node = &graph.nodes[0];
+        let node = graph.nodes.last().unwrap();
         let stays = node.int("ceil_mode", 0).unwrap() != 0;
         (!stays).then(|| node.ints("pads").unwrap().unwrap().to_vec())
     }
@@ -115,9 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_stays() {
-        // Averages of three rows, of which two are there.
-        assert_eq!(pads("AveragePool", 6, [3, 2, 1, 0], 1), None);
+    fn an_average_counts_its_padding_and_no_overhang() {
+        // Five windows over 8 rows and a pad at each end: the last hangs over by one.
+        assert_eq!(pads("AveragePool", 8, [3, 2, 1, 1], 1), Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn what_onnxruntime_would_refuse_stays() {
         // Three rows beyond the end of a kernel of two taps.
         assert_eq!(pads("MaxPool", 6, [2, 5, 4, 0], 0), None);
     }

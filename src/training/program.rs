@@ -89,9 +89,9 @@ impl Prepared {
         graph.prune();
         let mut dims = vec![batch];
         dims.extend(sample);
-        let shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
+        let mut shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
         fold_constants(&mut graph, &shapes);
-        write_overhangs_as_pads(&mut graph, &shapes)?;
+        write_overhangs_as_pads(&mut graph, &mut shapes)?;
         graph.inputs = vec![Value::fixed(&input, DataType::Float, &dims)];
         let logit_dims = shapes.dims(&logits)?.to_vec();
         let classes = match logit_dims.as_slice() {

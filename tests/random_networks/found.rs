@@ -51,6 +51,12 @@ fn a_last_window_that_would_begin_behind_the_input_is_no_obstacle() {
         // One window over 6 rows, two over 9 columns.
         agrees([6, 9], &|net, x| net.op(op, &[x], &of(4, 6, 0)));
     }
+    // With padding that counts, and columns that hang over it.
+    agrees([7, 8], &|net, x| {
+        let mut with = of(3, 4, 1).to_vec();
+        with.push(("count_include_pad", 1.into()));
+        net.op("AveragePool", &[x], &with)
+    });
 }
 
 #[test]

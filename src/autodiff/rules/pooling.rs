@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "AveragePool",
         since: 1,
-        limits: "count_include_pad where ceil_mode lets a window hang over the padding; \
+        limits: "count_include_pad where ceil_mode lets a dilated window hang over by as much as the kernel; \
                  auto_pad = SAME_… with dilations or a stride beyond the kernel; a kernel more than twice the map; \
                  maps of 2²⁶ window elements or more",
         backward: average_pool,
