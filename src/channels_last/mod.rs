@@ -36,7 +36,6 @@
 mod fuse;
 mod layout;
 mod operators;
-mod resize;
 #[cfg(test)]
 mod tests;
 mod window;

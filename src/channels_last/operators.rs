@@ -96,7 +96,6 @@ impl Walk<'_, '_> {
                 "Concat" | "Split" => self.along_axis(node)?,
                 "Expand" => self.expand(node)?,
                 "BatchNormalization" => self.batch_norm(node)?,
-                "Resize" => self.cubic_resize(node)?,
                 op if is_elementwise(op) => self.elementwise(node)?,
                 op if is_reduction(op) => self.reduction(node)?,
                 _ => false,

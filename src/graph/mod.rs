@@ -6,6 +6,7 @@
 mod build;
 #[cfg(test)]
 mod cases;
+mod cubic;
 mod einsum;
 mod error;
 pub mod infer;
@@ -30,6 +31,7 @@ use crate::onnx::messages::{
 use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
 
 pub use build::Builder;
+pub use cubic::part_cubic_resizes;
 pub use einsum::Einsum;
 pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};

@@ -50,6 +50,7 @@ pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &mut Shapes) -> Result
             let last = i128::from(y[a] - 1) * i128::from(strides[a]);
             let reach = last + i128::from(kernel[a] - 1) * i128::from(dilations[a]) + 1;
             let padded = i128::from(x[a]) + i128::from(pads[a]) + i128::from(pads[a + axes]);
+            fits &= i64::try_from(padded).is_ok();
             if reach > padded {
                 let end = i128::from(pads[a + axes]) + reach - padded;
                 match i64::try_from(end) {
@@ -89,7 +90,7 @@ fn pad_before(
     let info = shapes.info(&x)?.clone();
     let mut dims = info.dims;
     for ((dim, begin), end) in dims[2..].iter_mut().zip(begins).zip(ends) {
-        // Neither is negative.
+        // Neither is negative, and their sum is a size.
         *dim += (begin + end) as usize;
     }
     let mut builder = Builder::new(graph);

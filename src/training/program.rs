@@ -10,7 +10,7 @@ use crate::autodiff::{AutodiffError, Operators, cross_entropy, gradients};
 use crate::channels_last::channels_last;
 use crate::graph::{
     Builder, Dim, Graph, Node, Shapes, Value, fold_constants, following, free_batch, infer_shapes,
-    normalise, refuse_untrainable, to_float32, write_overhangs_as_pads,
+    normalise, part_cubic_resizes, refuse_untrainable, to_float32, write_overhangs_as_pads,
 };
 use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::{BatchNorm, Dropout, extract, fold_batch_norm, logits, lower_batch_norm};
@@ -92,6 +92,7 @@ impl Prepared {
         let mut shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
         fold_constants(&mut graph, &shapes);
         write_overhangs_as_pads(&mut graph, &mut shapes)?;
+        part_cubic_resizes(&mut graph, &mut shapes)?;
         graph.inputs = vec![Value::fixed(&input, DataType::Float, &dims)];
         let logit_dims = shapes.dims(&logits)?.to_vec();
         let classes = match logit_dims.as_slice() {
