@@ -229,7 +229,7 @@ fn ctrl_c_ends_a_run_with_what_it_has() {
         .status();
     assert!(kill.unwrap().success());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
     let results = json(&at("run/results.json"));
     assert_eq!(results["interrupted"], true);
     assert_eq!(results["strategies"], serde_json::json!([]));
