@@ -281,15 +281,14 @@ fn exports_for_one_image_give_a_batch_the_mean_of_what_each_image_gives() {
             .iter()
             .map(|&row| case.gradients_of(&runtime, &names, &[row]))
             .collect();
-        let mean = |of: &dyn Fn(&(f32, Vec<Gradient>)) -> f64| {
-            apart.iter().map(of).sum::<f64>() / rows.len() as f64
-        };
-        let single = mean(&|(loss, _)| f64::from(*loss));
+        let mean =
+            |values: Vec<f32>| values.into_iter().map(f64::from).sum::<f64>() / rows.len() as f64;
+        let single = mean(apart.iter().map(|(loss, _)| *loss).collect());
         assert!((f64::from(loss) - single).abs() <= 1e-5 * single, "{name}");
         for (index, gradient) in together.iter().enumerate() {
             let largest = gradient.values.iter().fold(0f32, |top, v| top.max(v.abs()));
             for (at, value) in gradient.values.iter().enumerate() {
-                let single = mean(&|(_, g)| f64::from(g[index].values[at]));
+                let single = mean(apart.iter().map(|(_, g)| g[index].values[at]).collect());
                 let off = (f64::from(*value) - single).abs();
                 assert!(
                     off <= 1e-4 * f64::from(largest) + 1e-7,

@@ -59,10 +59,10 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
     let outcome = study(&runtime, &job, &progress, &|study, root| {
-        if RunDir::check(root, Begin::Resume).is_ok() {
-            if let Some(lack) = report::write(root)? {
-                context.note(&format!("warning: {lack}"));
-            }
+        if RunDir::check(root, Begin::Resume).is_ok()
+            && let Some(lack) = report::write(root)?
+        {
+            context.note(&format!("warning: {lack}"));
         }
         report::write_study(&job.out, study)?;
         Ok::<(), CliError>(())

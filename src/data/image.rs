@@ -162,7 +162,7 @@ fn protected<T>(path: &Path, work: impl FnOnce() -> Result<T, String>) -> Result
 
 /// A file whose head is read.
 enum Source<'a> {
-    Jpeg(Jpeg<'a>),
+    Jpeg(Box<Jpeg<'a>>),
     Other(Other<'a>),
 }
 
@@ -177,7 +177,7 @@ struct Picture {
 impl<'a> Source<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, String> {
         let source = match image::guess_format(bytes) {
-            Ok(ImageFormat::Jpeg) => Source::Jpeg(Jpeg::open(bytes)?),
+            Ok(ImageFormat::Jpeg) => Source::Jpeg(Box::new(Jpeg::open(bytes)?)),
             Ok(format) if Other::reads(format) => Source::Other(Other::open(bytes, format)?),
             Ok(format) => return Err(format!("{format:?} files are not read here")),
             Err(_) => {

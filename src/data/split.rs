@@ -254,7 +254,7 @@ fn split(
             needed,
         });
     }
-    if samples.units.iter().any(|count| too_few(count)) {
+    if samples.units.iter().any(&too_few) {
         let mut parted = groups.to_vec();
         for (sample, &class) in classes.iter().enumerate() {
             if too_few(&samples.units[class]) {

@@ -257,8 +257,8 @@ impl Computed {
             ("standard operators", f64::from(self.standard.0)),
             ("evaluation", self.evaluation),
         ] {
-            // Also where either is no number.
-            if !((loss - original).abs() <= allowed) {
+            let apart = (loss - original).abs();
+            if apart.is_nan() || apart > allowed {
                 return Err(format!("loss {loss} by {how}, {original} by onnxruntime"));
             }
         }
@@ -272,7 +272,7 @@ impl Computed {
             let pairs = ours.values.iter().zip(&standard.values);
             let apart: Vec<f32> = pairs.map(|(a, b)| a - b).collect();
             let (apart, size) = (norm(&apart), norm(&standard.values));
-            if !(apart <= (GRADIENT * size).max(ZERO * largest.max(0.5))) {
+            if apart.is_nan() || apart > (GRADIENT * size).max(ZERO * largest.max(0.5)) {
                 return Err(format!(
                     "gradients of `{}` {:?} by kernels and standard operators differ by {apart:.3e}; \
                      the norm is {size:.3e}, the largest {largest:.3e}",

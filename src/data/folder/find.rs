@@ -224,7 +224,7 @@ fn is_part(name: &str) -> bool {
     };
     let is_noun = |word: &&str| ["set", "data", "images", "img", "split"].contains(word);
     let bare = first.strip_suffix("set").unwrap_or(first);
-    PARTS.contains(&bare) && rest.iter().all(|word| is_noun(&word))
+    PARTS.contains(&bare) && rest.iter().all(is_noun)
 }
 
 /// The images of one class, sorted by name; `None` where its folder holds no file. Links to files are

@@ -472,7 +472,7 @@ fn a_class_folder_that_may_not_be_read_is_said_to_be_so() {
     let root = garden();
     let folder = root.path().join("rose");
     fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o0)).unwrap();
     let may_read = fs::read_dir(&folder).is_ok();
     let error = open(root.path(), &OPTIONS);
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();

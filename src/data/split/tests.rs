@@ -273,7 +273,13 @@ fn copies_are_in_one_part_and_every_class_still_in_each() {
 
 /// Samples of the classes a and b in turn; the first `copies` of a are copies of one.
 fn in_turn(per_class: usize, copies: usize) -> Dataset {
-    let group = |i: usize| if i % 2 == 0 && i / 2 < copies { 0 } else { i };
+    let group = |i: usize| {
+        if i.is_multiple_of(2) && i / 2 < copies {
+            0
+        } else {
+            i
+        }
+    };
     Dataset {
         classes: vec!["a".into(), "b".into()],
         labels: (0..2 * per_class as i64).map(|i| i % 2).collect(),

@@ -45,7 +45,8 @@ pub(super) fn is_sigmoid(look: &Look<'_>, node: &Node) -> bool {
         };
         look.source(exp).filter(|n| n.is("Exp"))
     };
-    let found = if node.is("Reciprocal") {
+
+    if node.is("Reciprocal") {
         node.input(0).and_then(above_one).is_some()
     } else if node.is("Div") {
         node.input(0)
@@ -57,8 +58,7 @@ pub(super) fn is_sigmoid(look: &Look<'_>, node: &Node) -> bool {
             })
     } else {
         false
-    };
-    found
+    }
 }
 
 fn operator<'g>(look: &Look<'g>, node: &'g Node) -> Result<Option<(&'g str, bool)>, SurgeryError> {

@@ -82,7 +82,7 @@ fn row<'p>(component: &Component, plane: &'p [u8], y: usize, width: usize) -> Co
     match (across, down) {
         (1, 1) => Cow::Borrowed(own),
         (1, 2) => {
-            let bias = if y % 2 == 0 { 1 } else { 2 };
+            let bias = if y.is_multiple_of(2) { 1 } else { 2 };
             Cow::Owned(
                 own.iter()
                     .zip(near)

@@ -27,8 +27,8 @@ type Lanes = [i32; 8];
 #[inline(always)]
 fn each(make: impl Fn(usize) -> i32) -> Lanes {
     let mut lanes = [0; 8];
-    for i in 0..8 {
-        lanes[i] = make(i);
+    for (i, lane) in lanes.iter_mut().enumerate() {
+        *lane = make(i);
     }
     lanes
 }

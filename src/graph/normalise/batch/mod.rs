@@ -24,7 +24,7 @@ use sizes::{Sizes, Value};
 ///
 /// The limit: the batch must be a part of one axis of every value that depends on it, as all common
 /// exporters lay it out. Each node is held against shapes inferred at two batch sizes, and must compute
-/// each sample's part of its result from that sample alone ([`rules`]). Where a `Reshape` leaves it open
+/// each sample's part of its result from that sample alone (`rules`). Where a `Reshape` leaves it open
 /// in which axis of its result the batch is, what fits all nodes behind it is taken. What hides the
 /// batch elsewhere or would mix samples is refused, and so are the graph's outputs if they do not follow
 /// the batch. Nodes that no output depends on go.

@@ -68,15 +68,15 @@ pub(super) fn gemm(r: &Reading) -> Result<Place, String> {
             continue;
         };
         // Rows of A and columns of B are those of the result.
-        let axis = match index {
-            0 | 1 if (place.axis == index) == turned[index] => {
+        let axis = match turned.get(index) {
+            Some(&turned) if (place.axis == index) == turned => {
                 return Err(format!(
                     "it sums over axis {} of input {index}, which the batch is in",
                     place.axis
                 ));
             }
-            0 | 1 => index,
-            _ => place.axis + 2 - r.rank(index)?,
+            Some(_) => index,
+            None => (place.axis + 2).checked_sub(r.rank(index)?).ok_or(UNREAD)?,
         };
         let aligned = Place { axis, ..place };
         if found.is_some_and(|found| found != aligned) {
