@@ -6,8 +6,6 @@ use crate::runtime::testing::runtime;
 
 const AFFINE: &[u8] = include_bytes!("../../fixtures/runtime/affine.onnx");
 const EXTERNAL: &[u8] = include_bytes!("../../fixtures/runtime/external.onnx");
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LARGE: &[u8] = include_bytes!("../../fixtures/runtime/large.onnx");
 const PRODUCT: &[u8] = include_bytes!("../../fixtures/runtime/product.onnx");
 const CASTS: &[u8] = include_bytes!("../../fixtures/runtime/casts.onnx");
 
@@ -155,42 +153,6 @@ fn sessions_share_an_external_initializer() {
         drop(first);
         assert_eq!(second.run(&[("x", &x)]).unwrap(), expected);
     }
-}
-
-/// Memory of this process in use, in bytes.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<usize>()
-        .unwrap()
-        * 1024
-}
-
-#[test]
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn sessions_do_not_duplicate_an_external_initializer() {
-    let Some(runtime) = runtime() else { return };
-    let length = 1 << 22;
-    let tensor = SharedTensor::from_f32("w", &[length], &vec![0.5; length]).unwrap();
-    let externals = [("w".to_owned(), tensor.clone())];
-    let before = resident();
-    let sessions: Vec<_> = (0..8)
-        .map(|_| Session::new(&runtime, LARGE, &externals, &options("large", 1)).unwrap())
-        .collect();
-    let growth = resident().saturating_sub(before);
-    // Other tests run in the same process; eight copies would be far above this.
-    assert!(
-        growth < 4 * tensor.byte_len(),
-        "{growth} bytes for {} sessions",
-        sessions.len()
-    );
 }
 
 #[test]

@@ -134,35 +134,3 @@ fn half_floats_take_half_the_room_and_are_rounded() {
         assert_eq!(read[0], 65504.0);
     }
 }
-
-/// Bytes of mapped files that count as memory of this process.
-#[cfg(target_os = "linux")]
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let of = |key: &str| -> u64 {
-        let line = status.lines().find(|l| l.starts_with(key)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    (of("RssFile:") + of("RssShmem:")) * 1024
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_spilled_store_is_not_resident() {
-    let folder = tempfile::tempdir().unwrap();
-    let (rows, len) = (64, 1 << 18);
-    let mut store = FeatureStore::new(rows, &[len], F32, &budget(0), folder.path()).unwrap();
-    let mut row = vec![0.0; len];
-    let before = resident();
-    // 64 MiB are written and read.
-    for at in 0..rows {
-        row.fill(at as f32);
-        store.write(0, at, &row).unwrap();
-    }
-    for at in 0..rows {
-        store.gather(0, &[at], &mut row).unwrap();
-        assert!(row.iter().all(|&v| v == at as f32));
-    }
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes more are resident");
-}
