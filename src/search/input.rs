@@ -8,6 +8,7 @@ use crate::analysis::{self, image_input};
 use crate::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
 use crate::graph::{Dim, Graph};
 use crate::onnx::Model;
+use crate::surgery::with_input_size;
 use crate::training::InputSpec;
 
 use super::guess::likely;
@@ -194,4 +195,22 @@ impl ModelInput {
         };
         Ok(Dataset::open_within(data, &options, limits)?)
     }
+}
+
+/// The model made for the image size asked for, where it declares another.
+///
+/// # Errors
+/// When its graph is malformed.
+pub fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
+    let input = image_input(&Graph::from_model(model)?);
+    Ok(match (size, input) {
+        (Some((height, width)), Some(input)) => {
+            let axes = match input.layout {
+                analysis::Layout::Nchw => [2, 3],
+                analysis::Layout::Nhwc => [1, 2],
+            };
+            with_input_size(model, &input.name, axes, [height, width])
+        }
+        _ => model.with_proto(model.proto.clone()),
+    })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::fake::{Shape, USUAL};
-use super::{page, reported};
+use super::support::{page, reported};
 
 /// Looks at every figure and leaves what it finds in an element of its own.
 const PROBE: &str = r#"<script>

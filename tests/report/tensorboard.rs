@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::fake::USUAL;
-use super::reported;
+use super::support::reported;
 
 /// Prints a line per scalar: its tag and its steps and values.
 const READ: &str = "

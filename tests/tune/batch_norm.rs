@@ -13,6 +13,7 @@ use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 
 use crate::bed::Bed;
+use crate::scene::*;
 use crate::support::*;
 
 type Tensors = HashMap<String, Vec<f32>>;
@@ -33,13 +34,10 @@ fn the_statistics_of_trained_layers_are_exported_and_no_others() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
-    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
-    arguments.extend(["--bn", "batch"]);
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
+    scene
+        .tune("run", &format!("{QUICK} --bn batch"))
         .assert()
         .success();
     let run = json(&at("run/run.json"));
@@ -83,13 +81,10 @@ fn with_stored_statistics_these_stay_and_the_model_says_so() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 8);
-    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
-    arguments.extend(["--strategies", "full"]);
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+    let scene = Scene::of(8);
+    let at = |name: &str| scene.at(name);
+    scene
+        .tune("run", &format!("{QUICK} --strategies full"))
         .assert()
         .success();
     let before = tensors(&Model::open(&at("model.onnx")).unwrap());

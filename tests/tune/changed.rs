@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::scene::*;
 use crate::support::*;
 
 /// Settings with which a run takes some seconds.
@@ -13,25 +13,14 @@ const SLOW: &str = "--preprocess signed --search-fraction 0.4 --train-fraction 0
 
 /// Starts a run that takes some seconds, does `change` to the model once the run has begun, and
 /// returns the exit code and what was said.
-fn changed_during(folder: &Path, change: impl FnOnce(&Path)) -> (Option<i32>, String) {
-    let at = |name: &str| folder.join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 8);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
-    command.args(["--quiet", "tune"]).arg(at("model.onnx"));
-    command.arg("--data").arg(at("photos"));
-    command.arg("--out").arg(at("run"));
-    command.args(SLOW.split_whitespace());
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut run = command.spawn().unwrap();
-    while !at("run/run.json").exists() {
+fn changed_during(scene: &Scene, change: impl FnOnce(&Path)) -> (Option<i32>, String) {
+    let mut run = scene.start("run", SLOW);
+    while !scene.at("run/run.json").exists() {
         assert_eq!(run.try_wait().unwrap(), None, "it ends before it begins");
         std::thread::sleep(Duration::from_millis(5));
     }
-    change(&at("model.onnx"));
-    let output = run.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code(), said)
+    change(&scene.at("model.onnx"));
+    said(run)
 }
 
 #[test]
@@ -59,21 +48,16 @@ fn a_model_that_is_truncated_or_overwritten_during_a_run_ends_it_without_a_winne
         fs::rename(path.with_extension("new"), path).unwrap();
     };
     for change in [truncate as fn(&Path), overwrite, replace] {
-        let folder = tempfile::tempdir().unwrap();
-        let (code, said) = changed_during(folder.path(), change);
+        let scene = Scene::of(8);
+        let (code, said) = changed_during(&scene, change);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("model.onnx has been changed"), "{said}");
         assert!(said.contains("hint: "), "{said}");
-        assert!(!folder.path().join("run/winners/head.onnx").exists());
+        assert!(!scene.at("run/winners/head.onnx").exists());
         // What had ended is kept: with the file as it was, the run goes on.
-        save_backbone(&folder.path().join("model.onnx"));
-        let run = folder.path().join("run");
-        ftsurgery()
-            .args(["tune", "--resume"])
-            .arg(&run)
-            .assert()
-            .success();
-        assert!(run.join("winners/head.onnx").exists());
+        save_backbone(&scene.at("model.onnx"));
+        succeeds(scene.resume("run", &[]));
+        assert!(scene.at("run/winners/head.onnx").exists());
     }
 }
 
@@ -82,9 +66,9 @@ fn a_model_that_is_touched_or_written_anew_with_the_same_bytes_does_not_end_a_ru
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::of(8);
     let rewrite = |path: &Path| fs::write(path, fs::read(path).unwrap()).unwrap();
-    let (code, said) = changed_during(folder.path(), rewrite);
+    let (code, said) = changed_during(&scene, rewrite);
     assert_eq!(code, Some(0), "{said}");
-    assert!(folder.path().join("run/winners/head.onnx").exists());
+    assert!(scene.at("run/winners/head.onnx").exists());
 }

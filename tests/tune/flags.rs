@@ -7,6 +7,7 @@ use ftsurgery::data::Preprocess;
 use ftsurgery::onnx::{Model, save, set_metadata};
 use serde_json::json;
 
+use crate::scene::*;
 use crate::support::*;
 
 /// The backbone of [`save_backbone`], which says of itself how it wants its pixels.
@@ -37,17 +38,16 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_photos(&at("photos"), 8);
+    let scene = Scene::of(8);
+    let at = |name: &str| scene.at(name);
     save_with_card(&at("signed.onnx"), "signed");
     save_with_card(&at("caffe.onnx"), "caffe");
-    save_backbone(&at("silent.onnx"));
-    save_backbone(&at("own.onnx"));
-    save_backbone(&at("a,comma.onnx"));
+    for name in ["silent.onnx", "own.onnx", "a,comma.onnx"] {
+        std::fs::copy(at("model.onnx"), at(name)).unwrap();
+    }
     let mut command = telling();
     command
-        .current_dir(folder.path())
+        .current_dir(scene.path())
         .args("study --data photos --out study --preprocess unit".split(' '))
         .args([
             "--models",
@@ -79,12 +79,12 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
     }
     // Resumed, each model keeps its own.
     telling()
-        .current_dir(folder.path())
+        .current_dir(scene.path())
         .args(["study", "--resume", "study"])
         .assert()
         .success();
     let refused = telling()
-        .current_dir(folder.path())
+        .current_dir(scene.path())
         .args(["study", "--resume", "study", "--models", "own.onnx"])
         .output()
         .unwrap();
@@ -92,7 +92,7 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
 
     let wrong = said(
         telling()
-            .current_dir(folder.path())
+            .current_dir(scene.path())
             .args("study --data photos --out other --models own.onnx:cafe".split(' ')),
     );
     assert!(
@@ -106,14 +106,13 @@ fn a_flag_that_overrules_metadata_and_a_guess_are_told() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_photos(&at("photos"), 8);
+    let scene = Scene::of(8);
+    let at = |name: &str| scene.at(name);
     save_with_card(&at("signed.onnx"), "signed");
-    save_backbone(&at("silent.onnx"));
+    std::fs::rename(at("model.onnx"), at("silent.onnx")).unwrap();
     let tune = |model: &str, arguments: &[&str]| {
         let mut command = telling();
-        command.current_dir(folder.path());
+        command.current_dir(scene.path());
         command.args(["tune", model, "--data", "photos", "--out", "run", "--force"]);
         said(command.args(SHORT.split_whitespace()).args(arguments))
     };
@@ -146,11 +145,7 @@ fn a_flag_that_overrules_metadata_and_a_guess_are_told() {
         "evaluate silent.onnx --data photos",
     ] {
         let mut command = telling();
-        let told = said(
-            command
-                .current_dir(folder.path())
-                .args(arguments.split(' ')),
-        );
+        let told = said(command.current_dir(scene.path()).args(arguments.split(' ')));
         assert!(told.contains("nothing says how the model wants"), "{told}");
         assert!(
             told.contains("silent.onnx: images of 16 × 16 pixels"),
@@ -224,16 +219,15 @@ fn a_pattern_of_layers_may_have_commas_inside_of_braces() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_photos(&at("photos"), 8);
-    save_backbone(&at("model.onnx"));
-    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
-    arguments.extend(["--strategies", "select", "--train", "c{1,3}.w"]);
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+    let scene = Scene::of(8);
+    scene
+        .tune(
+            "run",
+            &format!("{QUICK} --strategies select --train c{{1,3}}.w"),
+        )
         .assert()
         .success();
-    let results = json(&at("run/results.json"));
+    let results = json(&scene.at("run/results.json"));
     assert_eq!(
         results["strategies"][0]["layers"],
         json!(["conv1", "conv3"])

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ftsurgery::onnx::Model;
 
+use crate::scene::*;
 use crate::support::*;
 
 /// Runs `tune` without `--quiet`, with quick settings; returns the exit code and what was said.
@@ -20,13 +21,6 @@ fn said(folder: &Path, arguments: &str) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-fn bed(each: usize) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    save_backbone(&folder.path().join("model.onnx"));
-    save_photos(&folder.path().join("photos"), each);
-    folder
-}
-
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     fs::copy(from, to).unwrap();
@@ -37,8 +31,8 @@ fn a_folder_of_train_val_and_test_is_refused_with_the_way_out() {
     if !has_runtime() {
         return;
     }
-    let folder = bed(6);
-    let at = |name: &str| folder.path().join(name);
+    let scene = Scene::of(6);
+    let at = |name: &str| scene.at(name);
     fs::rename(at("photos"), at("all")).unwrap();
     for part in ["train", "val", "test"] {
         for class in CLASSES {
@@ -46,7 +40,7 @@ fn a_folder_of_train_val_and_test_is_refused_with_the_way_out() {
             copy(&at(&format!("all/{class}/00.png")), &at(&name));
         }
     }
-    let (code, said) = said(folder.path(), "--out run");
+    let (code, said) = said(scene.path(), "--out run");
     assert_eq!(code, Some(2), "{said}");
     assert!(
         said.contains("test, train, val") && said.contains("hint: "),
@@ -60,25 +54,25 @@ fn a_run_inside_the_data_is_refused_at_once() {
     if !has_runtime() {
         return;
     }
-    let folder = bed(6);
+    let scene = Scene::of(6);
     for out in [
         "photos/run",
         "photos",
         "photos/red/deep/run",
         "all/../photos/run",
     ] {
-        let (code, said) = said(folder.path(), &format!("--out {out}"));
+        let (code, said) = said(scene.path(), &format!("--out {out}"));
         assert_eq!(code, Some(2), "{out}: {said}");
         assert!(said.contains("lies in the data's"), "{out}: {said}");
     }
     let study = ftsurgery()
-        .current_dir(folder.path())
+        .current_dir(scene.path())
         .args("study --models model.onnx --data photos --out photos/study".split(' '))
         .output()
         .unwrap();
     assert_eq!(study.status.code(), Some(2));
     assert_eq!(
-        fs::read_dir(folder.path().join("photos")).unwrap().count(),
+        fs::read_dir(scene.path().join("photos")).unwrap().count(),
         3
     );
 }
@@ -88,13 +82,13 @@ fn copies_are_told_and_never_in_two_parts() {
     if !has_runtime() {
         return;
     }
-    let folder = bed(20);
-    let at = |name: &str| folder.path().join(name);
+    let scene = Scene::of(20);
+    let at = |name: &str| scene.at(name);
     for i in 0..20 {
         let copy_of = at(&format!("photos/red/{i:02}.png"));
         copy(&copy_of, &at(&format!("photos/blue/copy{i:02}.png")));
     }
-    let (code, said) = said(folder.path(), "--out run");
+    let (code, said) = said(scene.path(), "--out run");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("20 of 80 samples are exact copies"), "{said}");
     assert!(said.contains("20 of them in another class"), "{said}");
@@ -116,8 +110,8 @@ fn a_class_too_small_is_refused_with_the_way_out_which_works() {
     if !has_runtime() {
         return;
     }
-    let folder = bed(12);
-    let at = |name: &str| folder.path().join(name);
+    let scene = Scene::of(12);
+    let at = |name: &str| scene.at(name);
     copy(&at("photos/red/00.png"), &at("photos/single/00.png"));
     fs::write(at("photos/single/00.png"), {
         let mut bytes = fs::read(at("photos/red/00.png")).unwrap();
@@ -126,13 +120,13 @@ fn a_class_too_small_is_refused_with_the_way_out_which_works() {
         bytes
     })
     .unwrap();
-    let (code, told) = said(folder.path(), "--out run");
+    let (code, told) = said(scene.path(), "--out run");
     assert_eq!(code, Some(2), "{told}");
     assert!(
         told.contains("\"single\"") && told.contains("--min-per-class"),
         "{told}"
     );
-    let (code, told) = said(folder.path(), "--out run --min-per-class 3");
+    let (code, told) = said(scene.path(), "--out run --min-per-class 3");
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("are left out: \"single\""), "{told}");
     assert_eq!(
@@ -146,11 +140,11 @@ fn a_winner_is_trained_on_the_search_part_too_and_says_both_accuracies() {
     if !has_runtime() {
         return;
     }
-    let folder = bed(40);
-    let at = |name: &str| folder.path().join(name);
+    let scene = Scene::of(40);
+    let at = |name: &str| scene.at(name);
     for (flag, per_epoch) in [("", 84), ("--search-apart", 84)] {
         let arguments = format!("--out run --force --batch-size 1 --log-steps {flag}");
-        let (code, said) = said(folder.path(), &arguments);
+        let (code, said) = said(scene.path(), &arguments);
         assert_eq!(code, Some(0), "{said}");
         let split = json(&at("run/split.json"));
         let count = |part: &str| split[part].as_array().unwrap().len();
@@ -191,8 +185,8 @@ fn small_parts_and_images_beyond_the_budget_are_told_with_figures() {
     if !has_runtime() {
         return;
     }
-    let folder = bed(5);
-    let (code, said) = said(folder.path(), "--out run --memory-budget 1KiB");
+    let scene = Scene::of(5);
+    let (code, said) = said(scene.path(), "--out run --memory-budget 1KiB");
     assert_eq!(code, Some(0), "{said}");
     assert!(
         said.contains("the held-out part is small to judge by: 3 samples"),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::scene::*;
 use crate::support::*;
 
 /// Runs `script` with a file system of `kib` KiB at `disk`; `None` where that is not allowed.
@@ -29,10 +30,8 @@ fn a_full_disk_is_an_error_that_leaves_no_half_written_file() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 6);
+    let scene = Scene::of(6);
+    let at = |name: &str| scene.at(name);
     std::fs::create_dir(at("disk")).unwrap();
     let whole = std::fs::metadata(at("model.onnx")).unwrap().len() / 1024;
     let script = |out: &str| {
@@ -85,36 +84,23 @@ fn a_run_whose_disk_was_full_goes_on_when_there_is_room() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
     std::fs::create_dir(at("disk")).unwrap();
-    let arguments = [
-        "--strategies",
-        "head,blocks",
-        "--checkpoint-every",
-        "0",
-        "--log-steps",
-    ];
-    let arguments = || QUICK.split(' ').chain(arguments);
-    let whole: Vec<&str> = arguments().collect();
-    tune(&at("model.onnx"), &at("photos"), &at("whole"), &whole)
-        .assert()
-        .success();
+    let settings = format!("{QUICK} --strategies head,blocks --checkpoint-every 0 --log-steps");
+    scene.tune("whole", &settings).assert().success();
     let disk = at("disk");
     let (mut full, mut most) = (0, 0);
     for kib in [40, 80, 160] {
         let binary = format!("'{}' --quiet tune", env!("CARGO_BIN_EXE_ftsurgery"));
         let script = format!(
-            "{binary} '{model}' --data '{data}' --out '{disk}/run' {arguments}; echo code $?; \
+            "{binary} '{model}' --data '{data}' --out '{disk}/run' {settings}; echo code $?; \
              ls '{disk}/run/trials' | wc -l; \
              mount -o remount,size=8m '{disk}' && {binary} --resume '{disk}/run' && \
              cp '{disk}'/run/winners/*.onnx '{disk}/run/split.json' '{kept}'",
             model = at("model.onnx").display(),
             data = at("photos").display(),
             disk = disk.display(),
-            arguments = arguments().collect::<Vec<_>>().join(" "),
             kept = at("kept").display(),
         );
         let _ = std::fs::remove_dir_all(at("kept"));

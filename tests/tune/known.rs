@@ -7,6 +7,7 @@ use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 use serde_json::Value;
 
+use crate::scene::*;
 use crate::support::*;
 
 const LINEAR: &str = "--strategies head --head linear --search-fraction 0.3 --train-fraction 0.4 \
@@ -39,24 +40,19 @@ fn evaluate_says_how_many_images_were_trained_on_unless_they_were_held_out() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
     let labels: Vec<i64> = (0..36).map(|i| i % 3).collect();
     save_arrays(&at("arrays.npz"), &labels);
-    let settings: Vec<&str> = LINEAR.split_whitespace().collect();
     for (data, run) in [("photos", "run"), ("arrays.npz", "run2")] {
-        tune(&at("model.onnx"), &at(data), &at(run), &settings)
-            .assert()
-            .success();
+        scene.tune_on(data, run, LINEAR).assert().success();
     }
     for (data, run) in [("photos", "run"), ("arrays.npz", "run2")] {
         let parts = json(&at(&format!("{run}/run.json")))["data"]["parts"].clone();
         let held_out = parts["held_out"].as_u64().unwrap();
         assert!(held_out > 0);
         let model = format!("{run}/winners/head.onnx --data {data}");
-        let (report, told) = evaluate(folder.path(), &model);
+        let (report, told) = evaluate(scene.path(), &model);
         assert_eq!(report["trained_on"], 36 - held_out, "{data}");
         let line = format!("{} of 36", 36 - held_out);
         assert!(
@@ -65,11 +61,11 @@ fn evaluate_says_how_many_images_were_trained_on_unless_they_were_held_out() {
         );
 
         let part = |part: &str| format!("{model} --split {run}/split.json --part {part}");
-        let (report, told) = evaluate(folder.path(), &part("held_out"));
+        let (report, told) = evaluate(scene.path(), &part("held_out"));
         assert_eq!(report["trained_on"], 0);
         assert!(!told.contains("were trained on"), "{told}");
         // Who asks for that part by name knows.
-        let (report, told) = evaluate(folder.path(), &part("train"));
+        let (report, told) = evaluate(scene.path(), &part("train"));
         assert_eq!(report["trained_on"], parts["train"]);
         assert!(!told.contains("were trained on"), "{told}");
     }
@@ -87,11 +83,11 @@ fn evaluate_says_how_many_images_were_trained_on_unless_they_were_held_out() {
             .unwrap();
         }
     }
-    let (report, _) = evaluate(folder.path(), "run/winners/head.onnx --data renamed");
-    let (same, _) = evaluate(folder.path(), "run/winners/head.onnx --data photos");
+    let (report, _) = evaluate(scene.path(), "run/winners/head.onnx --data renamed");
+    let (same, _) = evaluate(scene.path(), "run/winners/head.onnx --data photos");
     assert_eq!(report["trained_on"], same["trained_on"]);
     assert!(report["trained_on"].as_u64() > Some(0));
-    let (report, _) = evaluate(folder.path(), "model.onnx --data arrays.npz");
+    let (report, _) = evaluate(scene.path(), "model.onnx --data arrays.npz");
     assert!(report["trained_on"].is_null());
 }
 
@@ -100,14 +96,9 @@ fn a_tuned_model_that_is_tuned_again_knows_all_that_it_was_trained_on() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
-    let settings: Vec<&str> = LINEAR.split_whitespace().collect();
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &settings)
-        .assert()
-        .success();
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
+    scene.tune("run", LINEAR).assert().success();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
     command.arg("tune").arg(at("run/winners/head.onnx"));
     command
@@ -116,7 +107,7 @@ fn a_tuned_model_that_is_tuned_again_knows_all_that_it_was_trained_on() {
         .arg("--out")
         .arg(at("again"));
     let output = command
-        .args(&settings)
+        .args(LINEAR.split_whitespace())
         .args(["--seed", "1"])
         .output()
         .unwrap();
@@ -128,7 +119,7 @@ fn a_tuned_model_that_is_tuned_again_knows_all_that_it_was_trained_on() {
     );
     // What either held out but the other trained on is known.
     let (report, _) = evaluate(
-        folder.path(),
+        scene.path(),
         "again/winners/head.onnx --data photos --split again/split.json --part held_out",
     );
     assert!(report["trained_on"].as_u64() > Some(0), "{report}");
@@ -139,15 +130,10 @@ fn predictions_are_written_image_by_image_and_agree_with_the_figures() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
-    let mut settings: Vec<&str> = LINEAR.split_whitespace().collect();
-    settings[1] = "head,full";
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &settings)
-        .assert()
-        .success();
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
+    let settings = |strategies| LINEAR.replacen("head", strategies, 1);
+    scene.tune("run", &settings("head,full")).assert().success();
     let results = json(&at("run/results.json"));
     let split = json(&at("run/split.json"));
     let held_out = split["held_out"].as_array().unwrap();
@@ -176,9 +162,9 @@ fn predictions_are_written_image_by_image_and_agree_with_the_figures() {
         assert!((accuracy - reported).abs() < 1e-12);
     }
     // What another run replaces goes.
-    settings.extend(["--force", "--strategies", "full"]);
-    settings.drain(..2);
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &settings)
+    scene
+        .tune("run", &settings("full"))
+        .arg("--force")
         .assert()
         .success();
     assert!(!at("run/winners/head.predictions.csv").exists());
@@ -189,17 +175,13 @@ fn thousands_of_classes_take_little_room() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    let settings: Vec<&str> = LINEAR.split_whitespace().collect();
+    let scene = Scene::of(0);
     for classes in [2_000, 60_000] {
         let labels: Vec<i64> = (0..36).map(|i| (i % 3) * (classes - 1) / 2).collect();
-        let (data, run) = (at(&format!("{classes}.npz")), at(&format!("run{classes}")));
-        save_arrays(&data, &labels);
-        tune(&at("model.onnx"), &data, &run, &settings)
-            .assert()
-            .success();
+        let (data, run) = (format!("{classes}.npz"), format!("run{classes}"));
+        save_arrays(&scene.at(&data), &labels);
+        scene.tune_on(&data, &run, LINEAR).assert().success();
+        let run = scene.at(&run);
         let size = std::fs::metadata(run.join("results.json")).unwrap().len();
         assert!(size < 20_000, "{classes}: {size}");
         let held_out = &json(&run.join("results.json"))["strategies"][0]["held_out"];

@@ -6,6 +6,7 @@ use ftsurgery::surgery::untouched_is_identical;
 use ftsurgery::training::Inference;
 use tract_onnx::prelude::*;
 
+use crate::scene::*;
 use crate::support::*;
 
 #[test]
@@ -13,16 +14,10 @@ fn a_run_writes_what_it_promises() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
     std::fs::write(at("photos/red/broken.png"), "not a picture").unwrap();
-    let quick: Vec<&str> = QUICK.split(' ').collect();
-    let output = tune(&at("model.onnx"), &at("photos"), &at("run"), &quick)
-        .arg("--json")
-        .output()
-        .unwrap();
+    let output = scene.tune("run", QUICK).arg("--json").output().unwrap();
     assert!(output.status.success(), "{output:?}");
 
     let run = json(&at("run/run.json"));
@@ -145,17 +140,11 @@ fn the_same_command_gives_the_same_bytes() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 10);
-    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
-    arguments.extend(["--strategies", "blocks", "--threads", "1", "--seed", "7"]);
+    let scene = Scene::of(10);
+    let at = |name: &str| scene.at(name);
+    let settings = format!("{QUICK} --strategies blocks --threads 1 --seed 7");
     for run in ["a", "b"] {
-        let model = &at("model.onnx");
-        tune(model, &at("photos"), &at(run), &arguments)
-            .assert()
-            .success();
+        scene.tune(run, &settings).assert().success();
     }
     let bytes = |path: &str| std::fs::read(at(path)).unwrap();
     assert!(bytes("a/winners/blocks.onnx") == bytes("b/winners/blocks.onnx"));
@@ -167,16 +156,11 @@ fn a_diverging_strategy_is_recorded_and_the_others_go_on() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
-    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
-    arguments.extend(["--head", "linear", "--optimizer", "sgd", "--lr", "1e30"]);
-    arguments.extend(["--strategies", "full,blocks"]);
-    let output = tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
-        .output()
-        .unwrap();
+    let scene = Scene::new();
+    let at = |name: &str| scene.at(name);
+    let settings =
+        format!("{QUICK} --head linear --optimizer sgd --lr 1e30 --strategies full,blocks");
+    let output = scene.tune("run", &settings).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let results = json(&at("run/results.json"));
     let strategies = results["strategies"].as_array().unwrap();
@@ -192,46 +176,72 @@ fn a_diverging_strategy_is_recorded_and_the_others_go_on() {
     assert_eq!(searched, 4, "every candidate is tried: {trials:?}");
 }
 
-#[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_run_with_what_it_has() {
-    use std::process::{Command, Stdio};
-    use std::time::{Duration, Instant};
-
+fn candidates_that_diverge_are_told_of_and_stay_out() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 12);
-    let settings = "--strategies head --epochs 1000000 --search-fraction 0.4 --train-fraction 0.4";
-    let child = Command::new(env!("CARGO_BIN_EXE_ftsurgery"))
-        .arg("tune")
-        .arg(at("model.onnx"))
-        .args(settings.split(' '))
-        .arg("--data")
-        .arg(at("photos"))
+    let scene = Scene::new();
+    // The third convolution explodes, the head alone does not.
+    let settings = format!(
+        "{QUICK} --head linear --optimizer sgd --lr 1e6 --strategies layers,head --batch-size 4"
+    );
+    let mut command = process();
+    command.arg(scene.at("model.onnx")).arg("--data");
+    command
+        .arg(scene.at("photos"))
         .arg("--out")
-        .arg(at("run"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let metrics = at("run/trials/head-train/metrics.jsonl");
-    let begun = || std::fs::metadata(&metrics).is_ok_and(|m| m.len() > 0);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !begun() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
+        .arg(scene.at("run"));
+    command.args(settings.split_whitespace());
+    command.stdout(std::process::Stdio::piped());
+    let output = command.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let diverged: Vec<_> = lines(&scene.at("run/trials.jsonl"))
+        .into_iter()
+        .filter(|t| t["error"].is_string())
+        .collect();
+    assert!(!diverged.is_empty());
+    assert!(diverged.iter().all(|t| t["failure"] == "diverged"));
+    let results = json(&scene.at("run/results.json"));
+    let searched = &results["strategies"][0]["searched"];
+    assert_eq!(searched["candidates"], 3);
+    let count = searched["diverged"].as_u64().unwrap();
+    assert!(count > 0);
+    assert!(printed.contains("candidates"), "{printed}");
+}
+
+#[test]
+fn repetitions_have_folders_of_their_own_and_a_spread() {
+    if !has_runtime() {
+        return;
     }
-    let kill = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
-    let results = json(&at("run/results.json"));
-    assert_eq!(results["interrupted"], true);
-    assert_eq!(results["strategies"], serde_json::json!([]));
-    assert!(!lines(&metrics).is_empty(), "every line is whole");
+    let scene = Scene::new();
+    let settings = format!("{QUICK} --strategies head,blocks --repeats 3 --seed 5");
+    succeeds(scene.start("run", &settings));
+    let results = json(&scene.at("run/results.json"));
+    let seeds: Vec<u64> = results["repeats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["seed"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seeds, [5, 6, 7]);
+    let accuracies: Vec<f64> = (0..3)
+        .map(|i| {
+            results["repeats"][i]["strategies"][0]["held_out_accuracy"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    let mean = accuracies.iter().sum::<f64>() / 3.0;
+    let spread = &results["spread"][0];
+    assert_eq!(spread["name"], "head");
+    assert!((spread["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    // A repetition is the run that its seed alone gives.
+    let alone = format!("{QUICK} --strategies head,blocks --seed 7");
+    succeeds(scene.start("alone", &alone));
+    let bytes = |path: &str| std::fs::read(scene.at(path)).unwrap();
+    assert!(bytes("alone/winners/blocks.onnx") == bytes("run/repeats/3/winners/blocks.onnx"));
+    succeeds(scene.resume("run", &[]));
+    assert_eq!(json(&scene.at("run/results.json")), results);
 }

@@ -3,27 +3,59 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use crate::support::*;
 
+/// A folder with a model, `model.onnx`, and photos for it.
 pub struct Scene {
     folder: tempfile::TempDir,
 }
 
 impl Scene {
+    /// With enough photos for every part of a search: 12 of each class.
     pub fn new() -> Self {
+        Self::of(12)
+    }
+
+    /// With `each` photos of each class.
+    pub fn of(each: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         save_backbone(&folder.path().join("model.onnx"));
-        save_photos(&folder.path().join("photos"), 12);
+        save_photos(&folder.path().join("photos"), each);
         Scene { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
+    /// `tune` of the model on the photos, to the folder `run`.
+    pub fn tune(&self, run: &str, settings: &str) -> assert_cmd::Command {
+        self.tune_on("photos", run, settings)
+    }
+
+    /// As [`Scene::tune`], on other data.
+    pub fn tune_on(&self, data: &str, run: &str, settings: &str) -> assert_cmd::Command {
+        let settings: Vec<&str> = settings.split_whitespace().collect();
+        tune(
+            &self.at("model.onnx"),
+            &self.at(data),
+            &self.at(run),
+            &settings,
+        )
+    }
+
+    /// As [`Scene::tune`], in a process that goes on beside the test.
     pub fn start(&self, run: &str, settings: &str) -> Child {
         let mut command = process();
         command.arg(self.at("model.onnx")).arg("--data");
@@ -38,6 +70,16 @@ impl Scene {
         let mut command = process();
         command.arg("--resume").arg(self.at(run)).args(arguments);
         command.spawn().unwrap()
+    }
+
+    /// What is told while `run` goes on to its end.
+    pub fn resume_telling(&self, run: &str) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+        command.args(["tune", "--resume"]).arg(self.at(run));
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}");
+        text
     }
 }
 
@@ -57,6 +99,21 @@ pub fn said(child: Child) -> (Option<i32>, String) {
 pub fn succeeds(child: Child) {
     let (code, text) = said(child);
     assert_eq!(code, Some(0), "{text}");
+}
+
+/// Waits until `there` says so.
+pub fn wait(what: &str, there: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !there() {
+        assert!(Instant::now() < deadline, "no {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Random numbers from 0 to 1, the same in every test.
+pub fn shares() -> impl FnMut() -> f64 {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    move || random.random()
 }
 
 /// A value without what the clock says.

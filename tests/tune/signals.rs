@@ -1,7 +1,7 @@
 //! Ctrl-C and its kin, once and twice.
 #![cfg(unix)]
 
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -23,15 +23,6 @@ fn send(child: &Child, signal: &str) {
     let _ = Command::new("kill").args([signal, &id]).output();
 }
 
-/// Waits until `there` says so.
-fn wait(what: &str, there: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !there() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn two_stops_at_any_moment_change_nothing_in_what_comes_of_the_run() {
     if !has_runtime() {
@@ -41,22 +32,16 @@ fn two_stops_at_any_moment_change_nothing_in_what_comes_of_the_run() {
     let start = Instant::now();
     succeeds(scene.start("whole", SETTINGS));
     let whole = start.elapsed();
-    let mut random = 88_172_645_463_325_252_u64;
-    let mut below_1 = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 11) as f64 / (1u64 << 53) as f64
-    };
+    let mut share = shares();
     let (mut stopped, mut runs) = (0, 0);
     while stopped < STOPS {
         runs += 1;
         let run = format!("run{runs}");
         let mut child = scene.start(&run, SETTINGS);
         loop {
-            std::thread::sleep(whole.mul_f64(0.95 * below_1()));
+            std::thread::sleep(whole.mul_f64(0.95 * share()));
             send(&child, "-INT");
-            std::thread::sleep(Duration::from_micros((3000.0 * below_1()) as u64));
+            std::thread::sleep(Duration::from_micros((3000.0 * share()) as u64));
             send(&child, "-INT");
             let (code, text) = said(child);
             stopped += 1;
@@ -94,7 +79,7 @@ fn a_stop_ends_with_the_exit_code_of_its_signal_and_a_way_to_go_on() {
         let run = format!("run{signal}");
         let child = scene.start(&run, SETTINGS);
         let begun = scene.at(&run).join("trials");
-        wait("a trial begins", || begun.is_dir());
+        wait("trial", || begun.is_dir());
         send(&child, signal);
         let (code, text) = said(child);
         assert_eq!(code, Some(exit), "{text}");
@@ -103,7 +88,36 @@ fn a_stop_ends_with_the_exit_code_of_its_signal_and_a_way_to_go_on() {
         assert_eq!(results["interrupted"], json!(true));
         succeeds(scene.resume(&run, &[]));
         assert_same_outcome(&scene.at("whole"), &scene.at(&run));
+        // What has ended is left as it is.
+        let written = || {
+            let winner = std::fs::metadata(scene.at(&run).join("winners/full.onnx"));
+            winner.unwrap().modified().unwrap()
+        };
+        let before = written();
+        succeeds(scene.resume(&run, &["--json"]));
+        assert_eq!(written(), before);
     }
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_trial_keeps_its_epochs() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = "--strategies head --epochs 1000000 --search-fraction 0.4 --train-fraction 0.4";
+    let child = scene.start("run", settings);
+    let metrics = scene.at("run/trials/head-train/metrics.jsonl");
+    wait("epoch", || {
+        std::fs::metadata(&metrics).is_ok_and(|m| m.len() > 0)
+    });
+    send(&child, "-INT");
+    let (code, text) = said(child);
+    assert_eq!(code, Some(130), "{text}");
+    let results = json(&scene.at("run/results.json"));
+    assert_eq!(results["interrupted"], true);
+    assert_eq!(results["strategies"], json!([]));
+    assert!(!lines(&metrics).is_empty(), "every line is whole");
 }
 
 /// `nohup` begins a process with SIGHUP ignored.
@@ -121,8 +135,9 @@ fn a_hangup_that_is_ignored_stays_ignored() {
         .arg(scene.at("model.onnx"));
     command.arg("--data").arg(scene.at("photos"));
     command.arg("--out").arg(scene.at("run"));
-    let child = command.args(SETTINGS.split_whitespace()).spawn().unwrap();
-    wait("a trial begins", || scene.at("run/trials").is_dir());
+    command.args(SETTINGS.split_whitespace());
+    let child = command.stdout(Stdio::null()).spawn().unwrap();
+    wait("trial", || scene.at("run/trials").is_dir());
     send(&child, "-HUP");
     succeeds(child);
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::scene::*;
 use crate::support::*;
 
 fn study(folder: &Path, models: &str, arguments: &[&str]) -> assert_cmd::assert::Assert {
@@ -82,8 +83,6 @@ fn a_study_has_a_row_per_model_and_goes_on_where_it_ended() {
 
 #[test]
 fn a_model_has_its_report_when_the_next_begins() {
-    use std::time::{Duration, Instant};
-
     if !has_runtime() {
         return;
     }
@@ -99,10 +98,7 @@ fn a_model_has_its_report_when_the_next_begins() {
         .args(["--strategies", "head,blocks"])
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !at("study/b/run.json").is_file() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait("second run", || at("study/b/run.json").is_file());
     child.kill().unwrap();
     child.wait().unwrap();
     for name in ["report.html", "study.md", "a/report.html", "a/trials.csv"] {

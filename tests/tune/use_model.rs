@@ -1,20 +1,15 @@
 //! Using a tuned model.
 
-use std::path::Path;
-
+use crate::scene::*;
 use crate::support::*;
 
-/// A run of the strategy `head` in `folder/run`, on `folder/photos`.
-fn tuned(folder: &Path) {
-    save_backbone(&folder.join("model.onnx"));
-    save_photos(&folder.join("photos"), 12);
+/// With a run of the strategy `full` in the folder `run`.
+fn tuned() -> Scene {
+    let scene = Scene::new();
     let settings = "--strategies full --preprocess signed --search-fraction 0.4 \
                     --train-fraction 0.4 --epochs 12 --lr 3e-3";
-    let arguments: Vec<&str> = settings.split_whitespace().collect();
-    let (model, photos) = (folder.join("model.onnx"), folder.join("photos"));
-    tune(&model, &photos, &folder.join("run"), &arguments)
-        .assert()
-        .success();
+    scene.tune("run", settings).assert().success();
+    scene
 }
 
 #[test]
@@ -22,9 +17,8 @@ fn evaluate_finds_the_accuracy_that_tune_reported() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    tuned(folder.path());
+    let scene = tuned();
+    let at = |name: &str| scene.at(name);
     let evaluate = |extra: &[&str]| {
         let mut command = ftsurgery();
         command.arg("evaluate").arg(at("run/winners/full.onnx"));
@@ -84,9 +78,8 @@ fn predict_names_the_classes_and_survives_a_broken_image() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    tuned(folder.path());
+    let scene = tuned();
+    let at = |name: &str| scene.at(name);
     std::fs::write(at("broken.png"), "nothing").unwrap();
     let predict = |images: &[&str]| {
         let mut command = ftsurgery();

@@ -3,6 +3,7 @@
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::{Model, save};
 
+use crate::scene::*;
 use crate::support::*;
 
 #[test]
@@ -10,10 +11,8 @@ fn bad_input_is_refused_by_name_and_leaves_nothing_behind() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 6);
+    let scene = Scene::of(6);
+    let at = |name: &str| scene.at(name);
     std::fs::create_dir_all(at("one/only")).unwrap();
     std::fs::write(
         at("truncated.onnx"),
@@ -74,10 +73,8 @@ fn a_norm_left_in_training_mode_is_the_reason_in_every_opset() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 6);
+    let scene = Scene::of(6);
+    let at = |name: &str| scene.at(name);
     let original = Graph::from_model(&Model::open(&at("model.onnx")).unwrap()).unwrap();
     for opset in [11, 13, 15] {
         let mut graph = original.clone();
@@ -116,23 +113,19 @@ fn a_folder_with_other_files_is_not_touched() {
     if !has_runtime() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save_backbone(&at("model.onnx"));
-    save_photos(&at("photos"), 8);
+    let scene = Scene::of(8);
+    let at = |name: &str| scene.at(name);
     std::fs::create_dir(at("run")).unwrap();
     std::fs::write(at("run/mine.txt"), "mine").unwrap();
-    let mut arguments: Vec<&str> = QUICK.split(' ').collect();
-    arguments.extend(["--strategies", "head"]);
-    let refused = tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
-        .output()
-        .unwrap();
+    let settings = format!("{QUICK} --strategies head");
+    let refused = scene.tune("run", &settings).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
     assert_eq!(std::fs::read_dir(at("run")).unwrap().count(), 1);
 
-    arguments.push("--force");
-    tune(&at("model.onnx"), &at("photos"), &at("run"), &arguments)
+    scene
+        .tune("run", &settings)
+        .arg("--force")
         .assert()
         .success();
     assert_eq!(std::fs::read_to_string(at("run/mine.txt")).unwrap(), "mine");

@@ -1,0 +1,144 @@
+//! Model and data of a run, opened and checked once for all repetitions.
+
+use crate::analysis::{Analysis, AnalyzeOptions};
+use crate::data::{DataError, Dataset, Limits, Split, memory_limit, show_bytes};
+use crate::graph::{Graph, normalise, refuse_untrainable};
+use crate::onnx::Model;
+use crate::runtime::Runtime;
+use crate::surgery::Features;
+use crate::training::TrainingError;
+
+use super::head::{classes, features};
+use super::input::at_image_size;
+use super::record::skipped_summary;
+use super::watch::{Watcher, go_on};
+use super::{Job, ModelCard, ModelInput, SearchError, Settings};
+
+/// Model and data, which all repetitions share.
+pub(super) struct Opened<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) job: &'a Job,
+    /// With the number of threads and the memory in force.
+    pub(super) settings: &'a Settings,
+    pub(super) watcher: &'a dyn Watcher,
+    pub(super) file: Model,
+    pub(super) original: Model,
+    pub(super) card: ModelCard,
+    pub(super) classes: Vec<String>,
+    pub(super) input: ModelInput,
+    pub(super) analysis: Analysis,
+    pub(super) features: Option<Features>,
+    pub(super) dataset: Dataset,
+}
+
+impl<'a> Opened<'a> {
+    pub(super) fn new(
+        runtime: &'a Runtime,
+        job: &'a Job,
+        settings: &'a Settings,
+        watcher: &'a dyn Watcher,
+    ) -> Result<Self, SearchError> {
+        let file = Model::open(&job.model)?;
+        file.ensure_fully_known()?;
+        let original = at_image_size(&file, settings.image_size)?;
+        let graph = Graph::from_model(&original)?;
+        let card = ModelCard::read(&original)?;
+        let input = ModelInput::of(
+            &graph,
+            &card,
+            settings.image_size,
+            settings.preprocess.as_ref(),
+        )?;
+        let analysis = Analysis::of(
+            &original,
+            &AnalyzeOptions {
+                delimiters: settings.delimiters.clone(),
+                features: settings.features.clone(),
+                image_size: Some((input.height, input.width)),
+                ..AnalyzeOptions::default()
+            },
+        )?;
+        let features = features(&analysis, settings.head).or_else(|error| {
+            // Where no feature map is found because of what no model may have, that is the news.
+            refuse_untrainable(&graph)?;
+            normalise(&mut graph.clone())?;
+            Err(error)
+        })?;
+        let memory_budget = settings.memory_budget.unwrap_or_default();
+        let limits = Limits {
+            threads: settings.threads,
+            // Half of the memory, or more where more is asked for; a smaller budget is for features.
+            bytes: memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
+            min_per_class: settings.min_per_class,
+        };
+        let decoding = |done, total| {
+            watcher.decoding(done, total);
+            !watcher.stopped()
+        };
+        let dataset = match input.open(&job.data, &limits, Some(&decoding)) {
+            Err(SearchError::Data(DataError::Stopped)) => Err(TrainingError::Stopped.into()),
+            opened => opened,
+        }?;
+        go_on(watcher)?;
+        if let Some(skipped) = skipped_summary(&dataset) {
+            watcher.warning(&skipped);
+        }
+        for warning in input.warnings(&original, &graph, dataset.is_images()) {
+            watcher.warning(&warning);
+        }
+        for note in dataset.notes() {
+            watcher.warning(note);
+        }
+        if dataset.bytes() >= memory_budget {
+            watcher.warning(&format!(
+                "the {} samples take {} of memory and leave nothing of the memory budget ({}): outputs \
+                 of frozen layers are kept in files in RUN or computed in every step, and trials run \
+                 one after the other; --memory-budget raises it",
+                dataset.len(),
+                show_bytes(dataset.bytes()),
+                show_bytes(memory_budget)
+            ));
+        }
+        settings.augment.check(&dataset)?;
+        let classes = classes(&graph, &dataset, &card, settings.head)?;
+        Ok(Opened {
+            runtime,
+            job,
+            settings,
+            watcher,
+            card: ModelCard {
+                classes: Some(classes.clone()),
+                preprocess: dataset
+                    .is_images()
+                    .then(|| input.spec.preprocess.clone())
+                    .or(card.preprocess),
+                image_size: Some((input.height, input.width)),
+                trained_on: card.trained_on,
+            },
+            classes,
+            file,
+            original,
+            input,
+            analysis,
+            features,
+            dataset,
+        })
+    }
+
+    /// What is run on what, in a line.
+    pub(super) fn described(&self, split: &Split) -> String {
+        let images = self.dataset.is_images();
+        format!(
+            "{}: {}, {} classes; {} {}: search {}, validation {}, train {}, held out {}",
+            self.job.model.display(),
+            self.input.described(images),
+            self.classes.len(),
+            self.dataset.len(),
+            if images { "images" } else { "samples" },
+            split.search.len(),
+            split.validation.len(),
+            split.train.len(),
+            split.held_out.len()
+        )
+    }
+}

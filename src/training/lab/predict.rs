@@ -1,0 +1,123 @@
+//! What a network gives for samples: predictions, and whether its output can be logits.
+
+use crate::graph::Graph;
+use crate::surgery::{Scores, ending};
+
+use crate::training::features::{Features, Pass, Versions};
+use crate::training::live::Live;
+use crate::training::program::boundary;
+use crate::training::sessions::{Bound, Sessions};
+use crate::training::{BatchNormMode, Observer, Predictions, Trained, TrainingError};
+
+use super::Lab;
+
+/// Samples per run of the frozen prefix and of evaluation.
+pub(in crate::training) const EVALUATION_BATCH: usize = 8;
+/// Samples whose outputs tell whether they are probabilities.
+const LOOKED_AT: usize = 8;
+
+impl Lab<'_> {
+    /// The logits of `samples` with the given values of some parameters and running statistics, the
+    /// network's own for the others.
+    ///
+    /// # Errors
+    /// When a parameter is unknown or the runtime fails.
+    pub fn predict(
+        &self,
+        parameters: &[(String, Vec<f32>)],
+        samples: &[usize],
+    ) -> Result<Predictions, TrainingError> {
+        self.predict_watched(parameters, samples, &mut ())
+    }
+
+    /// As [`Lab::predict`], and the observer hears of every batch that is [scored](Observer::scored).
+    ///
+    /// # Errors
+    /// As [`Lab::predict`], and when the observer asks to stop.
+    pub fn predict_watched(
+        &self,
+        parameters: &[(String, Vec<f32>)],
+        samples: &[usize],
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, TrainingError> {
+        let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
+        let buffers = self.initial_parameters(&names)?;
+        for ((name, values), buffer) in parameters.iter().zip(&buffers) {
+            let mut target = buffer.as_f32_mut()?;
+            if target.len() != values.len() {
+                return Err(TrainingError::Mismatch(format!(
+                    "`{name}` has {} values, not {}",
+                    target.len(),
+                    values.len()
+                )));
+            }
+            target.copy_from_slice(values);
+        }
+        let given = Trained {
+            parameters: &names,
+            batch_norm: BatchNormMode::Frozen,
+        };
+        // Each sample is read once: nothing is kept.
+        let features = self.live_features(given)?;
+        let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
+        self.evaluate(&features, samples, &mut Sessions::default(), bind, observer)
+    }
+
+    pub(in crate::training) fn evaluate(
+        &self,
+        features: &Features,
+        samples: &[usize],
+        sessions: &mut Sessions<Bound>,
+        bind: impl Fn(usize) -> Result<Bound, TrainingError>,
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, TrainingError> {
+        let mut logits = Vec::new();
+        let (mut classes, mut done) = (0, 0);
+        for rows in samples.chunks(EVALUATION_BATCH) {
+            let bound = sessions.get(rows.len(), || bind(rows.len()))?;
+            features.gather(self, rows, &bound.features, Pass::Plain)?;
+            bound.session.run_bound(&mut bound.binding)?;
+            logits.extend_from_slice(&bound.logits.as_f32()?);
+            classes = bound.program.logits.dims[1];
+            done += rows.len();
+            observer.scored(done, samples.len())?;
+        }
+        Ok(Predictions {
+            logits,
+            labels: samples.iter().map(|&i| self.dataset.labels()[i]).collect(),
+            classes,
+        })
+    }
+
+    /// Refuses a network whose output, in which no softmax was found, gives probabilities for some samples.
+    pub(super) fn refuse_probabilities(&self) -> Result<(), TrainingError> {
+        let graph = Graph::from_model(&self.network.model)?;
+        if ending(&graph)?.scores != Scores::Logits {
+            return Ok(());
+        }
+        let stride = self.dataset.len().div_ceil(LOOKED_AT).max(1);
+        let samples: Vec<usize> = (0..self.dataset.len()).step_by(stride).collect();
+        let outputs = self.predict(&[], &samples)?;
+        match Scores::Logits.of_values(&outputs.logits, outputs.classes) {
+            Scores::Probabilities => Err(TrainingError::Probabilities {
+                output: self.network.output.clone(),
+                samples: samples.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Frozen features of any samples, computed when they are asked for.
+    fn live_features(&self, trained: Trained<'_>) -> Result<Features, TrainingError> {
+        let mut folded = self.prepare_for(trained, 1)?;
+        folded.fold()?;
+        let ports = boundary(&folded, trained.parameters)?;
+        let values: Vec<String> = ports.into_iter().map(|p| p.name).collect();
+        let versions = Versions::default();
+        if values.iter().all(|name| *name == folded.input) {
+            return Ok(Features::input(versions));
+        }
+        let live = Live::new(values, self.options.threads);
+        Ok(Features::frozen(None, live, versions))
+    }
+}
