@@ -47,3 +47,13 @@ pub fn shared() -> Option<PathBuf> {
     }
     Some(folder)
 }
+
+/// Makes a pipe at `path`, which nobody writes to. Where the machine makes none, that is a skip.
+pub fn pipe(path: &Path) -> bool {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    let made = made.is_ok_and(|status| status.success());
+    if !made {
+        skip("mkfifo", "the command");
+    }
+    made
+}

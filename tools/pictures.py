@@ -75,6 +75,22 @@ def saved(image, kind, **options):
     return raw.getvalue()
 
 
+def with_tag(tiff, tag, value):
+    """A little-endian TIFF file whose first page has `value` for the 16 bits of `tag`."""
+    start = struct.unpack_from("<I", tiff, 4)[0]
+    count = struct.unpack_from("<H", tiff, start)[0]
+    raw = bytearray(tiff)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", raw, entry)[0] == tag:
+            struct.pack_into("<HHII", raw, entry, tag, 3, 1, value)
+            return bytes(raw)
+    # The page moves to the end, with one entry more.
+    entries = [tiff[i : i + 12] for i in range(start + 2, start + 2 + 12 * count, 12)]
+    entries = sorted([*entries, struct.pack("<HHII", tag, 3, 1, value)], key=lambda e: e[1] << 8 | e[0])
+    raw[4:8] = struct.pack("<I", len(raw))
+    return bytes(raw) + struct.pack("<H", count + 1) + b"".join(entries) + bytes(4)
+
+
 def jpegs(folder):
     rgb = scene()
     for name, luma in SAMPLINGS.items():
@@ -124,6 +140,11 @@ def jpegs(folder):
         exif[0x112] = orientation
         raw = saved(image, "jpeg", quality=80, exif=exif.tobytes())
         folder.right(f"exif{orientation}.pillow.jpg", raw)
+    raw = saved(image, "jpeg", quality=80, exif=exif.tobytes())
+    short, long = struct.pack(">HHIHH", 0x112, 3, 1, 8, 0), struct.pack(">HHII", 0x112, 4, 1, 8)
+    folder.right("exif8.32-bits.jpg", raw.replace(short, long))
+    said = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><x tiff:Orientation="8"/></x:xmpmeta>'
+    folder.right("exif8.xmp.jpg", saved(image, "jpeg", quality=80, xmp=said))
     folder.right("progressive.pillow.jpg", saved(image, "jpeg", quality=60, progressive=True,
                                                  restart_marker_blocks=3))  # fmt: skip
 
@@ -186,7 +207,24 @@ def others(folder):
     folder.right("plain.fourth-channel.tif", plain.replace(extra + b"\2", extra + b"\0"))
     folder.refused("multiplied-alpha.tif", plain.replace(extra + b"\2", extra + b"\1"))
     folder.refused("jpeg.tif", saved(image, "tiff", compression="jpeg"))
+    reverse = np.packbits(np.unpackbits(np.asarray(grey)[..., None], -1, bitorder="little"), -1)
+    reverse = Image.fromarray(reverse[..., 0])
+    folder.refused("bits-in-reverse.tif", with_tag(saved(reverse, "tiff"), 266, 2))
+    folder.refused("deep-white-zero.tif", with_tag(saved(deep, "tiff"), 262, 0))
+    folder.refused("big.tif", saved(image, "tiff", big_tiff=True))
     folder.refused("float.tif", saved(Image.fromarray(np.asarray(grey).astype(np.float32)), "tiff"))
+
+
+    # A first frame that does not fill the picture, and one that reaches beyond it.
+    raw = saved(palette, "gif")
+    frame = raw.index(b"," + struct.pack("<HHHH", 0, 0, WIDTH, HEIGHT)) + 1
+    screen = raw[:6] + struct.pack("<HH", 2 * WIDTH, 2 * HEIGHT) + raw[10:]
+    folder.refused("frame-inside.gif", screen)
+    folder.refused("frame-beyond.gif", raw[:frame] + struct.pack("<HH", 3, 2) + raw[frame + 4 :])
+    raw = saved(palette, "bmp")
+    folder.refused("palette-not-counted.bmp", raw[:10] + struct.pack("<I", 54) + raw[14:])
+    plain = saved(image, "bmp")
+    folder.refused("no-offset.bmp", plain[:10] + bytes(4) + plain[14:])
 
 
 def resized(folder):

@@ -1,5 +1,6 @@
 //! What can go wrong with data.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -287,5 +288,18 @@ impl DataError {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
+    }
+}
+
+/// The metadata of a file that can be read to its end; `refuse` makes the error of another. To open a
+/// pipe waits for its writer, and a device may have no end.
+pub(super) fn regular(
+    path: &Path,
+    refuse: impl FnOnce(&'static str) -> DataError,
+) -> Result<Metadata, DataError> {
+    let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
+    match metadata.is_file() {
+        true => Ok(metadata),
+        false => Err(refuse("not a regular file")),
     }
 }

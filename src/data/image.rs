@@ -3,7 +3,7 @@
 //! - The format is told by the content, not by the name: JPEG, PNG, WebP, GIF, BMP and TIFF. Of several
 //!   pictures in a file the first is taken.
 //! - JPEG gives the pixels of libjpeg-turbo, and so of Pillow, to the bit.
-//! - EXIF orientation is applied.
+//! - The orientation that EXIF or XMP gives is applied.
 //! - 16-bit images are brought to 8 bits; transparent pixels are laid on white; colour profiles are not
 //!   applied. Floating-point pixels are refused: no range is agreed for them.
 //! - The image is squashed to the wanted size (its aspect is not kept, nothing is cropped) by a
@@ -15,7 +15,10 @@
 //! decoder is that file's error.
 
 mod bounds;
+mod directory;
 mod jpeg;
+mod misread;
+mod orientation;
 mod others;
 mod resize;
 
@@ -26,6 +29,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
+use super::error::regular;
 use super::preprocess::check_channels;
 use super::{DataError, show_bytes};
 use crate::panics::caught;
@@ -119,10 +123,7 @@ impl Size {
 /// The bytes of an image file that is within [`MAX_FILE_BYTES`].
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     let read = |source| DataError::read(path, source);
-    let metadata = std::fs::metadata(path).map_err(read)?;
-    if !metadata.is_file() {
-        return Err(DataError::image(path, "not a regular file"));
-    }
+    let metadata = regular(path, |reason| DataError::image(path, reason))?;
     let too_large = || {
         DataError::image(
             path,
@@ -180,6 +181,9 @@ impl<'a> Source<'a> {
             Ok(ImageFormat::Jpeg) => Source::Jpeg(Box::new(Jpeg::open(bytes)?)),
             Ok(format) if Other::reads(format) => Source::Other(Other::open(bytes, format)?),
             Ok(format) => return Err(format!("{format:?} files are not read here")),
+            Err(_) if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") => {
+                return Err("BigTIFF files are not read here".to_owned());
+            }
             Err(_) => {
                 return Err("the content is none of JPEG, PNG, WebP, GIF, BMP and TIFF".to_owned());
             }

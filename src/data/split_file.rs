@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::regular;
 use super::{DataError, Dataset, Split};
 
 /// A [`Split`] by the names of its samples.
@@ -80,6 +81,7 @@ impl SplitFile {
     /// # Errors
     /// When the file cannot be read or is not such JSON.
     pub fn read(path: &Path) -> Result<Self, DataError> {
+        regular(path, |reason| DataError::split_file(path, reason))?;
         let text = std::fs::read(path).map_err(|e| DataError::read(path, e))?;
         serde_json::from_slice(&text).map_err(|e| DataError::split_file(path, e))
     }
@@ -246,6 +248,11 @@ mod tests {
             let error = SplitFile::read(&path).unwrap_err();
             assert!(matches!(error, DataError::SplitFile { .. }) && error.is_bad_input());
             assert!(error.to_string().contains("split.json"));
+        }
+        let path = folder.path().join("pipe.json");
+        if crate::testing::pipe(&path) {
+            let error = SplitFile::read(&path).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error}");
         }
     }
 

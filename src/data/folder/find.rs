@@ -246,7 +246,8 @@ fn images(
                 }
                 continue;
             }
-            Ok(entry) if entry.file_type().is_dir() => continue,
+            // A class may be a link itself.
+            Ok(entry) if entry.depth() == 0 || entry.file_type().is_dir() => continue,
             Ok(entry) => {
                 let to_folder = entry.path_is_symlink() && entry.path().is_dir();
                 let problem = "a link to a folder, which is not followed";

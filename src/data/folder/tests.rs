@@ -463,6 +463,7 @@ fn links_to_folders_are_not_followed_but_told() {
     symlink(elsewhere.path().join("tulip"), at("rose")).unwrap();
     let dataset = open(root.path(), &OPTIONS).unwrap();
     assert_eq!(dataset.classes(), ["daisy", "rose", "tulip"]);
+    assert!(dataset.skipped().iter().all(|s| s.path != "rose"));
 }
 
 #[cfg(unix)]

@@ -19,6 +19,7 @@ mod scan;
 
 use image::metadata::Orientation;
 
+use super::orientation::orientation;
 use bits::Table;
 use frame::{Component, Frame};
 
@@ -85,7 +86,7 @@ impl<'a> Jpeg<'a> {
         let mut at = 2;
         let mut tables = Tables::default();
         let (mut frame, mut jfif, mut adobe) = (None, false, None);
-        let mut orientation = None;
+        let (mut exif, mut xmp) = (None, None);
         loop {
             let before = at;
             match tables.segment(bytes, &mut at)? {
@@ -95,9 +96,8 @@ impl<'a> Jpeg<'a> {
                 Segment::Frame(..) => return Err("it holds a second frame".to_owned()),
                 Segment::Application(0, text) => jfif |= text.starts_with(b"JFIF\0"),
                 Segment::Application(1, text) => {
-                    if let (Some(exif), None) = (text.strip_prefix(b"Exif\0\0"), orientation) {
-                        orientation = Orientation::from_exif_chunk(exif);
-                    }
+                    exif = exif.or(text.strip_prefix(b"Exif\0\0"));
+                    xmp = xmp.or(text.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0"));
                 }
                 Segment::Application(14, text) if text.starts_with(b"Adobe") => {
                     adobe = text.get(11).copied();
@@ -111,7 +111,7 @@ impl<'a> Jpeg<'a> {
                         tables,
                         jfif,
                         adobe,
-                        orientation: orientation.unwrap_or(Orientation::NoTransforms),
+                        orientation: orientation(exif, xmp),
                     });
                 }
                 Segment::End => return Err("it holds no scan".to_owned()),

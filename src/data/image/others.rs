@@ -5,6 +5,8 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::misread::{self, GifFrame};
+use super::orientation::orientation;
 use super::{MAX_DECODED_BYTES, zeros};
 
 /// A file whose head is read.
@@ -12,6 +14,8 @@ pub(super) struct Other<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
     format: ImageFormat,
     orientation: Orientation,
+    /// Whether no pixel may be transparent, though the decoder gives alpha.
+    opaque: bool,
 }
 
 impl<'a> Other<'a> {
@@ -32,14 +36,21 @@ impl<'a> Other<'a> {
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-        let orientation = decoder.orientation().map_err(|e| e.to_string())?;
-        if format == ImageFormat::Tiff {
-            refuse_tiff(bytes, decoder.color_type().has_alpha())?;
-        }
+        misread::refuse(bytes, format, decoder.color_type().has_alpha())?;
+        let orientation = match format {
+            ImageFormat::Tiff => decoder.orientation().map_err(|e| e.to_string())?,
+            _ => {
+                let exif = decoder.exif_metadata().map_err(|e| e.to_string())?;
+                let xmp = decoder.xmp_metadata().map_err(|e| e.to_string())?;
+                orientation(exif.as_deref(), xmp.as_deref())
+            }
+        };
+        let has_holes = GifFrame::first(bytes).is_none_or(|frame| frame.transparent);
         Ok(Self {
             decoder: Box::new(decoder),
             format,
             orientation,
+            opaque: format == ImageFormat::Gif && !has_holes,
         })
     }
 
@@ -86,6 +97,9 @@ impl<'a> Other<'a> {
         self.decoder
             .read_image_boxed(&mut pixels)
             .map_err(|e| e.to_string())?;
+        if self.opaque && pixels.iter().skip(3).step_by(4).any(|alpha| *alpha == 0) {
+            return Err("some of its pixels have no colour".to_owned());
+        }
         if deep {
             to_bytes(&mut pixels);
         }
@@ -97,35 +111,6 @@ impl<'a> Other<'a> {
         // Colours without the alpha that stood behind them.
         Ok((channels - (channels + 1) % 2, pixels))
     }
-}
-
-/// Refuses what would be decoded to other pixels than are meant (tags of TIFF 6.0).
-fn refuse_tiff(bytes: &[u8], has_alpha: bool) -> Result<(), String> {
-    const COMPRESSION: usize = 259;
-    const EXTRA_SAMPLES: usize = 338;
-    if matches!(tiff_tag(bytes, COMPRESSION), Some(6 | 7)) {
-        return Err("TIFF compressed as JPEG is not read here".to_owned());
-    }
-    // 0 is anything, 1 alpha that the colours are already multiplied by, 2 plain alpha.
-    if has_alpha && matches!(tiff_tag(bytes, EXTRA_SAMPLES), Some(0 | 1)) {
-        return Err("TIFF whose last channel is no plain alpha is not read here".to_owned());
-    }
-    Ok(())
-}
-
-/// The first 16 bits of an entry of the first page.
-fn tiff_tag(tiff: &[u8], tag: usize) -> Option<usize> {
-    let number = |at: usize, len: usize| {
-        let bytes = tiff.get(at..at.checked_add(len)?)?.iter();
-        let join = |sum: usize, byte: &u8| sum << 8 | usize::from(*byte);
-        Some(match tiff.starts_with(b"II") {
-            true => bytes.rev().fold(0, join),
-            false => bytes.fold(0, join),
-        })
-    };
-    let directory = number(4, 4)?;
-    let mut entries = (0..number(directory, 2)?).map(|i| directory + 2 + 12 * i);
-    number(entries.find(|entry| number(*entry, 2) == Some(tag))? + 8, 2)
 }
 
 /// 16-bit values, in the order of this machine's bytes, to the nearest of 8 bits, in place.

@@ -1,6 +1,6 @@
 //! Opening an `.npz` archive.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use zip::ZipArchive;
 
 use super::super::DataError;
+use super::super::error::regular;
 
 pub(super) type Archive = ZipArchive<BufReader<File>>;
 
@@ -23,24 +24,27 @@ const HEAD: usize = 46;
 /// them they take.
 pub(super) fn open_archive(path: &Path) -> Result<Archive, DataError> {
     let read = |source| DataError::read(path, source);
+    regular(path, |reason| DataError::not_a_dataset(path, reason))?;
     let mut file = BufReader::new(File::open(path).map_err(read)?);
     let archive = Archive::new(BufReader::new(file.get_ref().try_clone().map_err(read)?))
         .map_err(|e| DataError::not_a_dataset(path, format!("not an .npz archive: {e}")))?;
     // The two readers share a position; the archive seeks before every entry that it opens.
     let twice = named_twice(&mut file, archive.central_directory_start()).map_err(read)?;
     match twice {
-        Some(name) => Err(DataError::not_a_dataset(
+        Some([first, second]) => Err(DataError::not_a_dataset(
             path,
-            format!("it holds {name:?} twice; which of the two is meant is not known"),
+            format!(
+                "it holds an array twice, as {first:?} and {second:?}; which of the two is meant is not known"
+            ),
         )),
         None => Ok(archive),
     }
 }
 
-/// The first name that the central directory at `start` has twice.
-fn named_twice(file: &mut (impl Read + Seek), start: u64) -> io::Result<Option<String>> {
+/// The two names of the first array that the central directory at `start` has twice.
+fn named_twice(file: &mut (impl Read + Seek), start: u64) -> io::Result<Option<[String; 2]>> {
     file.seek(SeekFrom::Start(start))?;
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let mut head = [0; HEAD];
     loop {
         match file.read_exact(&mut head) {
@@ -54,8 +58,10 @@ fn named_twice(file: &mut (impl Read + Seek), start: u64) -> io::Result<Option<S
         file.read_exact(&mut name)?;
         file.seek_relative(i64::from(length(30)) + i64::from(length(32)))?;
         let name = String::from_utf8_lossy(&name).into_owned();
-        if !seen.insert(name.clone()) {
-            return Ok(Some(name));
+        // NumPy gives both `x` and `x.npy` as the array `x`.
+        let array = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
+        if let Some(first) = seen.insert(array, name.clone()) {
+            return Ok(Some([first, name]));
         }
     }
 }

@@ -31,6 +31,12 @@ impl Header {
         if !start.starts_with(MAGIC) {
             return Err("it does not begin as an .npy file".to_owned());
         }
+        if !(1..=3).contains(&start[6]) {
+            return Err(format!(
+                "version {} of the .npy format is not known",
+                start[6]
+            ));
+        }
         let mut length = [0; 4];
         let length_bytes = if start[6] < 2 { 2 } else { 4 };
         file.read_exact(&mut length[..length_bytes])
@@ -164,6 +170,15 @@ mod tests {
         assert!(scalar.fortran && scalar.shape.is_empty());
         let row = read("{'descr': '<i8', 'fortran_order': True, 'shape': (7,)}").unwrap();
         assert_eq!(row.shape, [7]);
+    }
+
+    #[test]
+    fn versions_that_numpy_does_not_write_are_refused() {
+        for version in [0, 4, 255] {
+            let file = [MAGIC, &[version, 0, 2, 0, 0, 0, b'{', b'}']].concat();
+            let error = Header::read(&mut file.as_slice()).unwrap_err();
+            assert!(error.contains(&format!("version {version}")), "{error}");
+        }
     }
 
     #[test]
