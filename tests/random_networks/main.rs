@@ -134,6 +134,9 @@ fn random_networks_have_the_losses_and_slopes_of_onnxruntime() {
     let tally = run(&runtime, seeds.clone());
     tally.print();
     let keep = std::env::var_os("FTSURGERY_RANDOM_NETWORKS_KEEP");
+    if let Some(folder) = &keep {
+        std::fs::create_dir_all(folder).expect("FTSURGERY_RANDOM_NETWORKS_KEEP: a folder");
+    }
     let mut told = Vec::new();
     for (seed, why) in &tally.failures {
         let drawn = draw(*seed);

@@ -44,6 +44,8 @@ pub struct Weight<'g> {
     pub place: usize,
     /// Its dimensions.
     pub dims: Vec<usize>,
+    /// Whether the node reads its elements as they are, cast at most.
+    pub unchanged: bool,
 }
 
 impl Weight<'_> {
@@ -74,6 +76,7 @@ pub fn weights(graph: &Graph) -> Vec<Weight<'_>> {
             .filter(|name| !statistics.contains(*name))
             .map(|&name| (name, Rc::from([name])))
             .collect(),
+        cast: constants.keys().map(|&name| (name, name)).collect(),
         graph,
         constants,
         producers,
@@ -97,6 +100,8 @@ struct Search<'g> {
     data: HashSet<&'g str>,
     /// What values that do not are made of.
     made: HashMap<&'g str, Rc<[&'g str]>>,
+    /// Constants and what is but a cast of one, with that constant.
+    cast: HashMap<&'g str, &'g str>,
     /// Values that some layer has worked on.
     behind: HashSet<&'g str>,
     found: Vec<Weight<'g>>,
@@ -131,6 +136,14 @@ impl<'g> Search<'g> {
                 let outputs = node.present_outputs();
                 self.made.extend(outputs.map(|o| (o, Rc::clone(&names))));
             }
+            if ["Cast", "CastLike", "Identity"]
+                .iter()
+                .any(|op| node.is(op))
+                && let (Some(from), Some(to)) = (node.input(0), node.output(0))
+                && let Some(&constant) = self.cast.get(from)
+            {
+                self.cast.insert(to, constant);
+            }
         }
     }
 
@@ -155,6 +168,7 @@ impl<'g> Search<'g> {
                     node: index,
                     place,
                     dims: self.constants[name].dims(),
+                    unchanged: self.cast.get(value) == Some(&name),
                 });
             }
         }
@@ -268,12 +282,12 @@ fn sum_of_product(node: &Node, bias: &str, producers: &HashMap<&str, usize>) -> 
 
 /// The number of features that the node at `index` gives, by its weight among `weights`, which are in the
 /// order of their nodes; `None` where the node is no convolution or dense product, or its weight is
-/// computed with before.
+/// computed with before, other than by a cast.
 pub fn output_features(graph: &Graph, index: usize, weights: &[Weight<'_>]) -> Option<usize> {
     let node = &graph.nodes[index];
     let first = weights.partition_point(|w| w.node < index);
     let at_node = weights[first..].iter().take_while(|w| w.node == index);
-    let mut own = at_node.filter(|w| node.input(w.place) == Some(w.name));
+    let mut own = at_node.filter(|w| w.unchanged);
     own.find_map(|w| match (node.op_type.as_str(), w.place) {
         ("MatMul", 1) => w.dims.last().copied().filter(|_| w.dims.len() > 1),
         ("MatMul", 0) => w.dims.get(w.dims.len().checked_sub(2)?).copied(),

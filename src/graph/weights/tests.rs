@@ -263,7 +263,11 @@ fn a_single_number_is_a_weight_where_a_layer_has_one_feature_or_a_module_has_tha
             node("Mul", &["f", "act.twice"], "g"),
             node("Gemm", &["g", "many", "zero"], "h"),
             node("MatMul", &["h", "column"], "i"),
-            node("Add", &["i", "bias"], "y"),
+            node("Add", &["i", "bias"], "j"),
+            node("Gemm", &["j", "many", "zero"], "k"),
+            node("Cast", &["half column"], "half column/cast").with("to", 1),
+            node("Cast", &["half bias"], "half bias/cast").with("to", 1),
+            node("Gemm", &["k", "half column/cast", "half bias/cast"], "y"),
         ],
         &[
             ("w", &[1, 3, 1, 1]),
@@ -276,11 +280,24 @@ fn a_single_number_is_a_weight_where_a_layer_has_one_feature_or_a_module_has_tha
             ("zero", &[1]),
             ("column", &[4, 1]),
             ("bias", &[1]),
+            ("half column", &[4, 1]),
+            ("half bias", &[1]),
         ],
     );
     assert_eq!(
         names(&graph),
-        ["w", "b", "slope", "blocks.0.gain", "many", "column", "bias"]
+        [
+            "w",
+            "b",
+            "slope",
+            "blocks.0.gain",
+            "many",
+            "column",
+            "bias",
+            "many",
+            "half column",
+            "half bias"
+        ]
     );
 }
 
