@@ -14,7 +14,7 @@ use crate::onnx::messages::ValueInfoProto;
 use crate::onnx::{DataType, Tensor};
 use crate::panics::caught;
 
-use super::kinds::{is_activation, is_norm};
+use super::hide::{UNKNOWN, hide, hide_unknown};
 use super::trust::{self, Distrusted};
 
 /// Constants above this size are given to tract by shape alone.
@@ -22,8 +22,6 @@ const MAX_CONSTANT_BYTES: usize = 4096;
 /// The newest operator set that tract is tested with. Output shapes follow the same rules in later
 /// ones.
 const TRACT_OPSET: i64 = 18;
-/// tract takes the square of a node's inputs to order the graph; more than these it does not see.
-const MANY_INPUTS: usize = 1000;
 /// The symbol that stands for the batch.
 pub const BATCH: &str = "N";
 /// Stands for a dimension that is not known at all.
@@ -298,74 +296,11 @@ fn run_tract(
     Ok(Inferred { shapes, warnings })
 }
 
-/// The operator name that makes tract treat a node as opaque.
-const UNKNOWN: &str = "ftsurgery_unknown";
-
-pub(super) fn keeps_shape(node: &Node) -> bool {
-    is_activation(node) || is_norm(node) || node.is("Dropout")
-}
-
-/// Hides what tract must not see: the nodes that define `distrusted` values, those with inner graphs or
-/// other rare attributes, which nothing has checked, and those with very many inputs. What keeps the shape is shown as a
-/// plain activation.
-fn hide(graph: &mut Graph, distrusted: &HashSet<String>) {
-    for node in &mut graph.nodes {
-        let rare = |a: &Attribute| matches!(a, Attribute::Other(_));
-        let many = node.inputs.len() > MANY_INPUTS;
-        if node.present_outputs().any(|o| distrusted.contains(o))
-            || node.attributes.values().any(rare)
-            || many
-        {
-            UNKNOWN.clone_into(&mut node.op_type);
-            node.attributes.clear();
-            node.inputs.truncate(MANY_INPUTS);
-        } else if keeps_shape(node) {
-            as_activation(node);
-        }
-    }
-}
-
-/// Shows a node as an operator whose output is like its first input.
-pub(super) fn as_activation(node: &mut Node) {
-    "Relu".clone_into(&mut node.op_type);
-    node.inputs.truncate(1);
-    node.outputs.truncate(1);
-    node.attributes.clear();
-}
-
-/// Renames the operators that tract cannot build, so that the rest can still be analysed (as another
-/// one where that has the same shape), and returns the names of the values they define.
-fn hide_unknown(onnx: &tract_onnx::Onnx, graph: &mut Graph) -> TractResult<Vec<String>> {
-    let mut unknown = Vec::new();
-    let bytes = encode(graph, &[], &[]);
-    let proto = onnx.proto_model_for_read(&mut bytes.as_slice())?;
-    let context = tract_onnx::model::ParsingContext {
-        onnx_operator_set_version: graph.opset,
-        framework: onnx,
-        model: &proto,
-        parent_graphs: proto.graph.iter().collect(),
-        model_dir: None,
-        template: Default::default(),
-    };
-    let nodes = proto.graph.iter().flat_map(|g| &g.node);
-    for (node, message) in graph.nodes.iter_mut().zip(nodes) {
-        let builder = onnx.op_register.0.get(&node.op_type);
-        let known = node.domain.is_empty() && builder.is_some_and(|b| b(&context, message).is_ok());
-        if known {
-            continue;
-        }
-        if keeps_shape(node) {
-            as_activation(node);
-        } else {
-            UNKNOWN.clone_into(&mut node.op_type);
-            node.attributes.clear();
-            unknown.extend(node.present_outputs().map(str::to_owned));
-        }
-    }
-    Ok(unknown)
-}
-
-fn encode(graph: &Graph, declared: &[ValueInfoProto], of_interest: &[String]) -> Vec<u8> {
+pub(super) fn encode(
+    graph: &Graph,
+    declared: &[ValueInfoProto],
+    of_interest: &[String],
+) -> Vec<u8> {
     let (mut model, _) = graph.to_model(usize::MAX);
     if let Some(proto) = &mut model.graph {
         proto.value_info = declared

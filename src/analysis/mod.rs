@@ -13,6 +13,7 @@ mod count;
 mod error;
 mod fill;
 mod flow;
+mod hide;
 mod infer;
 mod json;
 mod kinds;

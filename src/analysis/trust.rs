@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use crate::graph::{Dim, Graph, Node, infer_what_fits, normalise};
 use crate::onnx::Tensor;
 
-use super::infer::{as_activation, is_nhwc, keeps_shape};
+use super::hide::{as_activation, keeps_shape};
+use super::infer::is_nhwc;
 
 /// Elements that a value may have which tract computes from constants.
 const MAX_COMPUTED: usize = 1 << 16;

@@ -19,6 +19,8 @@ mod logits;
 mod verify;
 
 #[cfg(test)]
+mod export_tests;
+#[cfg(test)]
 mod graft_tests;
 #[cfg(test)]
 mod testing;

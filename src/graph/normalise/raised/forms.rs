@@ -1,106 +1,21 @@
-//! Raised nodes compute what the originals compute, in onnxruntime.
+//! Nodes of older opsets whose meaning could change with the opset.
 
-use ndarray::ArrayD;
-
-use super::tests::graph;
-use super::*;
-use crate::graph::cases::{case_graph, fixture, sizes};
-use crate::graph::{Attribute, Dim, Node};
+use super::super::tests::graph;
+use crate::graph::{Attribute, Graph, Node};
 use crate::onnx::Tensor;
-use crate::runtime::testing::runtime;
-use crate::runtime::{Array, Runtime, Session, SessionOptions};
-
-/// Outputs of a graph on inputs that depend on their size alone, as float64.
-fn outputs(runtime: &Runtime, graph: &Graph) -> Result<Vec<Vec<f64>>, String> {
-    let (model, _) = graph.to_model(usize::MAX);
-    let bytes = crate::onnx::encode(&model).unwrap();
-    let options = SessionOptions {
-        threads: 1,
-        ..SessionOptions::default()
-    };
-    let mut session = Session::new(runtime, &bytes, &[], &options).map_err(|e| e.to_string())?;
-    let arrays: Vec<(&str, Array)> = graph
-        .inputs
-        .iter()
-        .map(|input| {
-            let dims = input.dims.as_ref().unwrap().iter().map(|d| match d {
-                Dim::Known(d) => *d,
-                Dim::Symbolic(_) => 1,
-            });
-            let dims: Vec<usize> = dims.collect();
-            let count = dims.iter().product::<usize>();
-            let values: Vec<f32> = (0..count)
-                .map(|i| (i * 37 % 101) as f32 / 25.0 - 1.0)
-                .collect();
-            let array = ArrayD::from_shape_vec(dims, values).unwrap();
-            (input.name.as_str(), Array::from(array))
-        })
-        .collect();
-    let inputs: Vec<(&str, &Array)> = arrays.iter().map(|(name, a)| (*name, a)).collect();
-    let results = session.run(&inputs).map_err(|e| e.to_string())?;
-    let numbers = results.iter().map(|value| match value {
-        Array::F32(v) => Ok(v.iter().map(|&v| v.into()).collect()),
-        Array::Bool(v) => Ok(v.iter().map(|&v| v.into()).collect()),
-        Array::I64(v) => Ok(v.iter().map(|&v| v as f64).collect()),
-        other => Err(format!("an output of type {}", other.dtype())),
-    });
-    numbers.collect()
-}
-
-/// Compares a graph with its normal form; false where onnxruntime does not run the original.
-fn hold(runtime: &Runtime, original: &Graph, what: &str) -> bool {
-    let Ok(expected) = outputs(runtime, original) else {
-        return false;
-    };
-    let mut raised = original.clone();
-    normalise(&mut raised).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let got = outputs(runtime, &raised).unwrap_or_else(|e| panic!("{what}: {e}"));
-    for (value, (a, b)) in expected.into_iter().zip(got).enumerate() {
-        assert_eq!(a.len(), b.len(), "{what}");
-        let close = |(a, b): (&f64, &f64)| {
-            (a - b).abs() <= 1e-5 * (1.0 + a.abs()) || a == b || (a.is_nan() && b.is_nan())
-        };
-        assert!(
-            a.iter().zip(&b).all(close),
-            "{what}\n    output {value}: {a:?}\n    {b:?}"
-        );
-    }
-    true
-}
-
-#[test]
-fn raised_nodes_compute_what_the_originals_compute() {
-    let Some(runtime) = runtime() else { return };
-    let cases = fixture("cases.json");
-    // Empty tensors need no comparison of values. A node that stands as it is may mean something else
-    // in the new opset.
-    let old = cases
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|case| case["opset"] != OPSET && !sizes(&case["outputs"][0][1]).contains(&0));
-    let (mut compared, mut left) = (0, 0);
-    for case in old {
-        match hold(&runtime, &case_graph(case), &case.to_string()) {
-            true => compared += 1,
-            false => left += 1,
-        }
-    }
-    assert!(compared > 600, "only {compared} cases, {left} are not run");
-}
 
 #[derive(Clone, Copy, Debug)]
-enum Attr {
+pub enum Attr {
     I(i64),
     F(f32),
     L(&'static [i64]),
     S(&'static str),
 }
-use Attr::{F, I, L, S};
+pub use Attr::{F, I, L, S};
 
 /// A node of older opsets: the first and last of them, operator, dimensions of `x`, other inputs,
 /// attributes.
-type Form = (
+pub type Form = (
     [i64; 2],
     &'static str,
     &'static [usize],
@@ -108,10 +23,10 @@ type Form = (
     &'static [(&'static str, Attr)],
 );
 
-const MAP: &[usize] = &[1, 2, 5, 6];
+pub const MAP: &[usize] = &[1, 2, 5, 6];
 
 /// Forms whose meaning could change with the opset though schema and shapes are the same.
-const FORMS: &[Form] = &[
+pub const FORMS: &[Form] = &[
     (
         [9, 13],
         "BatchNormalization",
@@ -370,173 +285,10 @@ const FORMS: &[Form] = &[
     ),
     ([23, 26], "RMSNormalization", &[2, 3, 4], &["four"], &[]),
     ([24, 26], "Swish", MAP, &[], &[("alpha", F(0.5))]),
-    (
-        [9, 26],
-        "MaxPool",
-        MAP,
-        &[],
-        &[("kernel_shape", L(&[2, 3])), ("strides", L(&[2, 1]))],
-    ),
-    (
-        [10, 26],
-        "MaxPool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[3, 3])),
-            ("strides", L(&[2, 2])),
-            ("ceil_mode", I(1)),
-            ("pads", L(&[1, 0, 0, 1])),
-        ],
-    ),
-    (
-        [10, 26],
-        "MaxPool",
-        MAP,
-        &[],
-        &[("kernel_shape", L(&[2, 2])), ("dilations", L(&[2, 3]))],
-    ),
-    (
-        [9, 26],
-        "MaxPool",
-        MAP,
-        &[],
-        &[("kernel_shape", L(&[2, 3])), ("auto_pad", S("SAME_LOWER"))],
-    ),
-    (
-        [9, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[("kernel_shape", L(&[2, 3])), ("pads", L(&[1, 1, 0, 1]))],
-    ),
-    (
-        [9, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[2, 3])),
-            ("pads", L(&[1, 1, 0, 1])),
-            ("count_include_pad", I(1)),
-        ],
-    ),
-    (
-        [10, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[3, 3])),
-            ("strides", L(&[2, 2])),
-            ("ceil_mode", I(1)),
-        ],
-    ),
-    (
-        [10, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[3, 3])),
-            ("strides", L(&[2, 2])),
-            ("pads", L(&[1, 0, 0, 1])),
-            ("ceil_mode", I(1)),
-            ("count_include_pad", I(1)),
-        ],
-    ),
-    (
-        [10, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[2, 2])),
-            ("strides", L(&[4, 3])),
-            ("pads", L(&[1, 1, 1, 1])),
-            ("ceil_mode", I(1)),
-            ("count_include_pad", I(1)),
-        ],
-    ),
-    (
-        [9, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[("kernel_shape", L(&[2, 3])), ("auto_pad", S("SAME_UPPER"))],
-    ),
-    (
-        [9, 26],
-        "AveragePool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[2, 3])),
-            ("auto_pad", S("SAME_LOWER")),
-            ("count_include_pad", I(1)),
-        ],
-    ),
-    (
-        [9, 26],
-        "LpPool",
-        MAP,
-        &[],
-        &[("kernel_shape", L(&[2, 3])), ("pads", L(&[1, 1, 0, 1]))],
-    ),
-    (
-        [11, 26],
-        "LpPool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[2, 3])),
-            ("strides", L(&[2, 2])),
-            ("p", I(1)),
-        ],
-    ),
-    (
-        [18, 26],
-        "LpPool",
-        MAP,
-        &[],
-        &[
-            ("kernel_shape", L(&[2, 3])),
-            ("strides", L(&[2, 2])),
-            ("ceil_mode", I(1)),
-        ],
-    ),
-    (
-        [9, 26],
-        "Conv",
-        MAP,
-        &["kernel"],
-        &[("auto_pad", S("SAME_LOWER")), ("strides", L(&[2, 2]))],
-    ),
-    (
-        [9, 26],
-        "ConvTranspose",
-        MAP,
-        &["kernel"],
-        &[("auto_pad", S("SAME_LOWER")), ("strides", L(&[2, 2]))],
-    ),
-    (
-        [9, 26],
-        "ConvTranspose",
-        MAP,
-        &["kernel"],
-        &[("auto_pad", S("SAME_UPPER")), ("strides", L(&[2, 2]))],
-    ),
-    (
-        [9, 26],
-        "ConvTranspose",
-        MAP,
-        &["kernel"],
-        &[("output_shape", L(&[9, 12])), ("strides", L(&[2, 2]))],
-    ),
 ];
 
 /// The graph of a form in one opset.
-fn form(opset: i64, &(_, op, dims, inputs, attributes): &Form) -> Graph {
+pub fn form(opset: i64, &(_, op, dims, inputs, attributes): &Form) -> Graph {
     let mut node = Node::new("n", op, &[&["x"], inputs].concat(), &["y"]);
     if op == "Split" {
         node.outputs.push("rest".to_owned());
@@ -584,23 +336,4 @@ fn form(opset: i64, &(_, op, dims, inputs, attributes): &Form) -> Graph {
         }
     }
     graph
-}
-
-#[test]
-fn old_forms_mean_in_the_new_opset_what_they_meant_or_are_refused() {
-    let Some(runtime) = runtime() else { return };
-    let mut compared = 0;
-    for entry in FORMS {
-        let [first, last] = entry.0;
-        for opset in first..=last {
-            let original = form(opset, entry);
-            if let Err(error) = normalise(&mut original.clone()) {
-                assert!(error.to_string().contains("`n` ("), "{error}");
-                continue;
-            }
-            let what = format!("opset {opset}: {entry:?}");
-            compared += usize::from(hold(&runtime, &original, &what));
-        }
-    }
-    assert!(compared > 500, "{compared}");
 }
