@@ -9,11 +9,8 @@ use memmap2::MmapMut;
 
 use super::OnnxError;
 use super::messages::TensorProto;
-use super::source::{Source, Stamp};
+use super::source::{LARGE_WEIGHT, Source, Stamp};
 use super::tensor::{Tensor, declaration};
-
-/// Bytes from which an outline leaves a tensor out.
-const LARGE: u64 = 1 << 16;
 
 /// What has been read of the files beside a model.
 #[derive(Debug, Default)]
@@ -96,7 +93,7 @@ impl Externals {
         let part = match read.parts.get(&(offset, length)) {
             Some(part) => part.clone(),
             None => {
-                let part = match self.outline && length >= LARGE {
+                let part = match self.outline && length >= LARGE_WEIGHT {
                     true => zeros(length).map_err(|source| OnnxError::Read { path, source })?,
                     false => source.copy(offset..end)?.bytes,
                 };

@@ -16,7 +16,7 @@ use super::wire::large_weights;
 /// Bytes from which a copy lies in a nameless file, where the system may take it out of memory.
 const LARGE: u64 = 1 << 20;
 /// Bytes from which an outline leaves a weight out.
-const LARGE_WEIGHT: u64 = 1 << 16;
+pub(super) const LARGE_WEIGHT: u64 = 1 << 16;
 
 /// A file that is open, and what told it from others then.
 pub(super) struct Source {

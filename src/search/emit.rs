@@ -160,7 +160,9 @@ fn expected(scores: Scores, logits: &[f32], classes: usize) -> Vec<f64> {
         Scores::Logits => plain().collect(),
         Scores::Probabilities => rows.flat_map(softmax).collect(),
         Scores::LogProbabilities => rows.flat_map(log_softmax).collect(),
-        Scores::Independent => plain().map(|z| 1.0 / (1.0 + (-z).exp())).collect(),
+        Scores::Independent | Scores::Bounded => {
+            plain().map(|z| 1.0 / (1.0 + (-z).exp())).collect()
+        }
     }
 }
 
@@ -181,7 +183,10 @@ fn unit(scores: Scores, logits: &[f32], half: bool) -> f64 {
     let largest = logits
         .iter()
         .fold(0.0, |top: f64, z| top.max(f64::from(*z).abs()));
-    let unit = if matches!(scores, Scores::Probabilities | Scores::Independent) {
+    let unit = if matches!(
+        scores,
+        Scores::Probabilities | Scores::Independent | Scores::Bounded
+    ) {
         // Two graphs of the same function round a logit apart by up to some 1e-6 of the largest, in
         // float16 some 2e-3; that much, and no more, a probability may move.
         largest / if half { 10.0 } else { 100.0 }

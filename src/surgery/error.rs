@@ -69,6 +69,18 @@ pub enum SurgeryError {
         /// What computes with them then; empty where nothing does.
         between: String,
     },
+    /// The output lies between 0 and 1 whatever the weights and the data are.
+    #[error(
+        "the output `{output}` is no logits: as node {node} makes it, it lies between 0 and 1 whatever \
+         the weights are; give the model with its logits as output instead, or train a new head \
+         (tune --head linear)"
+    )]
+    Bounded {
+        /// The model's output.
+        output: String,
+        /// The node that makes it.
+        node: String,
+    },
     /// A part of a graph cannot be computed from the inputs it was given.
     #[error("`{value}`, which {reader} needs, cannot be computed from the inputs of the cut")]
     Unreachable {

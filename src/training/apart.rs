@@ -245,7 +245,8 @@ mod tests {
             let weight = b.constant(Tensor::f32(&[2, 2], &[1.0, -2.0, 0.5, 3.0]));
             let product = b.op("product", "MatMul", &[&rows, &weight], vec![]);
             let soft = b.op("soft", "Softmax", &[&product], vec![("axis", 1.into())]);
-            b.op("back", "Reshape", &[&soft, &back], vec![])
+            let scored = b.op("scored", "MatMul", &[&soft, &weight], vec![]);
+            b.op("back", "Reshape", &[&scored, &back], vec![])
         });
         samples_stay_apart(&runtime, &network, &[2, 3, 3]).unwrap();
     }

@@ -220,7 +220,9 @@ impl Outputs {
         let logits = match self.reading() {
             Scores::Logits | Scores::LogProbabilities => self.values.clone(),
             Scores::Probabilities => values.map(|&p| log(p)).collect(),
-            Scores::Independent => values.map(|&p| log(p) - log(1.0 - p)).collect(),
+            Scores::Independent | Scores::Bounded => {
+                values.map(|&p| log(p) - log(1.0 - p)).collect()
+            }
         };
         Predictions {
             logits,
@@ -243,7 +245,7 @@ impl Outputs {
         self.values
             .chunks(self.classes.max(1))
             .map(move |row| match reading {
-                Scores::Probabilities | Scores::Independent => {
+                Scores::Probabilities | Scores::Independent | Scores::Bounded => {
                     row.iter().map(|&p| f64::from(p)).collect()
                 }
                 Scores::Logits | Scores::LogProbabilities => softmax(row),

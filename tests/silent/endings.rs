@@ -26,6 +26,16 @@ fn classifier(tail: Vec<Node>) -> Graph {
     graph
 }
 
+/// ½ + ½ tanh(z / 2), which is the sigmoid.
+fn sigmoid_by_tanh() -> Vec<Node> {
+    vec![
+        node("Mul", &["z", "half"], "h"),
+        node("Tanh", &["h"], "t"),
+        node("Add", &["t", "one"], "u"),
+        node("Mul", &["u", "half"], "y"),
+    ]
+}
+
 fn refused() -> Vec<(&'static str, Vec<Node>)> {
     let softmax = node("Softmax", &["z"], "q").with("axis", 1);
     let then = |last: Node| vec![softmax.clone(), last];
@@ -39,6 +49,15 @@ fn refused() -> Vec<(&'static str, Vec<Node>)> {
         (
             "Sigmoid",
             vec![node("Sigmoid", &["z"], "q"), node("Clip", &["q"], "y")],
+        ),
+        ("Mul", sigmoid_by_tanh()),
+        (
+            "Mean",
+            vec![
+                softmax.clone(),
+                node("Sigmoid", &["z"], "s"),
+                node("Mean", &["q", "s"], "y"),
+            ],
         ),
     ]
 }
@@ -191,6 +210,9 @@ fn predictions_are_the_probabilities_that_the_model_gives() {
     let sum: f64 = odds.iter().sum();
     let off = odds.iter().zip(&softmax).map(|(o, w)| (o / sum - w).abs());
     assert!(off.fold(0.0, f64::max) < 1e-5, "{sigmoid:?}");
+    let by_tanh = predicted(&classifier(sigmoid_by_tanh()));
+    let off = by_tanh.iter().zip(&sigmoid).map(|(g, w)| (g - w).abs());
+    assert!(off.fold(0.0, f64::max) < 1e-6, "{by_tanh:?}");
     // Nothing tells what these are but they themselves.
     let squares = vec![
         node("Mul", &["z", "z"], "s"),

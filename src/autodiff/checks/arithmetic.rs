@@ -79,6 +79,13 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
     cases.push(case.ints(&[3]));
     let case = Case::new("Pow").trained(random.positive(&[2, 1]));
     cases.push(case.constant(random.any(&[3])));
+    // Exponents that are computed.
+    let case = Case::new("Pow").trained(random.positive(&[2, 3]));
+    cases.push(case.given(random.any(&[3])));
+    let case = Case::new("Pow").trained(random.avoiding(&[2, 3], &[0.0]));
+    cases.push(case.given(Tensor::i64s(&[3, 0, 2])));
+    let case = Case::new("Pow").trained(Tensor::f32(&[3], &[0.0; 3]));
+    cases.push(case.given(Tensor::f32(&[3], &[0.0, 1.0, 2.0])));
     let zeros = Tensor::f32(&[3], &[0.0; 3]);
     let case = Case::new("Pow").trained(zeros);
     cases.push(case.constant(Tensor::f32(&[3], &[0.0, 1.0, 2.0])));

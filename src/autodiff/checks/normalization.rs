@@ -12,6 +12,21 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
             .constant(random.any(&channels))
             .constant(random.positive(&channels));
         cases.push(case.with("epsilon", 0.01f32));
+        // Statistics that are computed, as those of a standardised weight.
+        let case = Case::new("BatchNormalization")
+            .trained(random.any(dims))
+            .trained(random.any(&channels))
+            .trained(random.any(&channels))
+            .trained(random.any(&channels))
+            .trained(random.positive(&channels));
+        cases.push(case.with("epsilon", 0.01f32));
+        let case = Case::new("BatchNormalization")
+            .constant(random.any(dims))
+            .constant(random.any(&channels))
+            .constant(random.any(&channels))
+            .constant(random.any(&channels))
+            .trained(random.positive(&channels));
+        cases.push(case);
         let of_batch = Case::new("BatchNormalization")
             .trained(random.any(dims))
             .trained(random.any(&channels))

@@ -2,7 +2,7 @@
 
 use std::f32::consts::FRAC_2_SQRT_PI;
 
-use crate::onnx::Tensor;
+use crate::onnx::{DataType, Tensor};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Pow",
         since: 1,
-        limits: "a trained or computed exponent",
+        limits: "a trained exponent",
         backward: pow,
     },
 ];
@@ -231,7 +231,7 @@ fn reciprocal(c: &mut Context) -> Contributions {
     Ok(vec![Some(c.call("Neg", &[&product]))])
 }
 
-/// Pow: Y = X^E; dX = dY E X^(E−1). The exponent must be a constant that is not trained.
+/// Pow: Y = X^E; dX = dY E X^(E−1). The exponent must not be trained.
 /// Source: <https://onnx.ai/onnx/operators/onnx__Pow.html>.
 fn pow(c: &mut Context) -> Contributions {
     if c.wants(1) {
@@ -239,10 +239,21 @@ fn pow(c: &mut Context) -> Contributions {
     }
     let dy = c.gradient()?;
     let x = c.input(0)?;
-    let exponent = match c.constant_input(1)? {
-        Some(t) => t,
-        None => return c.refuse("no exponent"),
+    let (factor, power) = match c.constant_input(1) {
+        Ok(Some(exponent)) => power_of_constant(c, x, &exponent)?,
+        _ => power_of_value(c, x)?,
     };
+    let slope = c.call("Mul", &[&power, &factor]);
+    let product = c.call("Mul", &[&dy, &slope]);
+    Ok(vec![Some(c.sum_to_input(&product, 0)?), None])
+}
+
+/// E and X^(E−1).
+fn power_of_constant(
+    c: &mut Context,
+    x: &str,
+    exponent: &Tensor,
+) -> Result<(String, String), Refusal> {
     let Some(values) = exponent.to_f32().or_else(|| {
         exponent
             .to_i64()
@@ -255,14 +266,30 @@ fn pow(c: &mut Context) -> Contributions {
         Tensor::f32(&exponent.dims, &changed)
     };
     let factor = c.constant(tensor(|e| e));
-    let power = if values.iter().all(|&e| e == 2.0) {
-        x.to_owned()
-    } else {
-        // Where the exponent is 0 the slope is 0, also at X = 0.
-        let lowered = c.constant(tensor(|e| if e == 0.0 { 0.0 } else { e - 1.0 }));
-        c.call("Pow", &[x, &lowered])
+    if values.iter().all(|&e| e == 2.0) {
+        return Ok((factor, x.to_owned()));
+    }
+    // Where the exponent is 0 the slope is 0, also at X = 0.
+    let lowered = c.constant(tensor(|e| if e == 0.0 { 0.0 } else { e - 1.0 }));
+    let power = c.call("Pow", &[x, &lowered]);
+    Ok((factor, power))
+}
+
+/// E and X^(E−1), for an exponent that the graph computes.
+fn power_of_value(c: &mut Context, x: &str) -> Result<(String, String), Refusal> {
+    let exponent = c.input(1)?;
+    let factor = match c.dtype(exponent)? {
+        DataType::Float => exponent.to_owned(),
+        _ => c.op(
+            "Cast",
+            &[exponent],
+            vec![("to", (DataType::Float as i64).into())],
+        ),
     };
-    let slope = c.call("Mul", &[&power, &factor]);
-    let product = c.call("Mul", &[&dy, &slope]);
-    Ok(vec![Some(c.sum_to_input(&product, 0)?), None])
+    let (zero, one) = (c.scalar(0.0), c.scalar(1.0));
+    let is_zero = c.call("Equal", &[&factor, &zero]);
+    let lowered = c.call("Sub", &[&factor, &one]);
+    let lowered = c.call("Where", &[&is_zero, &zero, &lowered]);
+    let power = c.call("Pow", &[x, &lowered]);
+    Ok((factor, power))
 }

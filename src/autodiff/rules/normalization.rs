@@ -7,7 +7,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "BatchNormalization",
         since: 1,
-        limits: "trained running statistics; training_mode = 1 with a momentum other than 0",
+        limits: "training_mode = 1 with a momentum other than 0",
         backward: batch_normalization,
     },
     Rule {
@@ -45,8 +45,9 @@ pub(super) const RULES: &[Rule] = &[
 /// BatchNormalization: Y = γ X̂ + β, X̂ = (X − μ) r, r = 1/√(σ² + ε), each of γ, β, μ, σ² one number
 /// per channel.
 ///
-/// dγ = Σ dY X̂, dβ = Σ dY, the sums over all axes but the channels'. With stored statistics
-/// dX = γ r dY. With those of the batch (`training_mode`), which depend on X, too,
+/// dγ = Σ dY X̂, dβ = Σ dY, the sums over all axes but the channels'. With statistics that are given
+/// dX = γ r dY, and where they are computed, as those of a standardised weight, dμ = −γ r dβ and
+/// dσ² = −½ γ r² dγ. With those of the batch (`training_mode`), which depend on X, too,
 /// dX = γ r (dY − dβ/n − X̂ dγ/n), n the number of values per channel; μ and σ² are then the
 /// node's second and third outputs, which hold them as they are where `momentum` is 0.
 /// Sources: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>; Ioffe & Szegedy 2015,
@@ -59,9 +60,7 @@ fn batch_normalization(c: &mut Context) -> Contributions {
     if c.output_gradient(1).is_some() || c.output_gradient(2).is_some() {
         return c.refuse("the loss depends on its statistics");
     }
-    if c.wants(3) || c.wants(4) {
-        return c.refuse("running statistics are not trained by gradients");
-    }
+    let computed = !of_batch && (c.wants(3) || c.wants(4));
     let dims = c.input_dims(0)?;
     if dims.len() < 2 {
         return c.refuse(format!("an input of rank {}", dims.len()));
@@ -83,9 +82,9 @@ fn batch_normalization(c: &mut Context) -> Contributions {
     let sum = c.call("Add", &[&variance, &epsilon]);
     let deviation = c.call("Sqrt", &[&sum]);
     let r = c.call("Reciprocal", &[&deviation]);
-    let d_beta = (through || c.wants(2)).then(|| c.reduce_sum(&dy, &others, false));
+    let d_beta = (through || computed || c.wants(2)).then(|| c.reduce_sum(&dy, &others, false));
     // X − μ, and dγ.
-    let slope = (through || c.wants(1)).then(|| {
+    let slope = (through || computed || c.wants(1)).then(|| {
         let mean = c.reshape(&mean, &per_channel);
         let centred = c.call("Sub", &[x, &mean]);
         let product = c.call("Mul", &[&dy, &centred]);
@@ -110,7 +109,16 @@ fn batch_normalization(c: &mut Context) -> Contributions {
         c.call("Sub", &[&rest, &level])
     });
     let d_gamma = slope.map(|(_, d_gamma)| d_gamma);
-    Ok(vec![dx, d_gamma, d_beta])
+    let mut grads = vec![dx, d_gamma.clone(), d_beta.clone()];
+    if let (true, Some(d_gamma), Some(d_beta)) = (computed, d_gamma, d_beta) {
+        let factor = c.call("Mul", &[gamma, &r]);
+        let product = c.call("Mul", &[&factor, &d_beta]);
+        grads.push(Some(c.call("Neg", &[&product])));
+        let factor = c.call("Mul", &[&factor, &r]);
+        let product = c.call("Mul", &[&factor, &d_gamma]);
+        grads.push(Some(c.scale(&product, -0.5)));
+    }
+    Ok(grads)
 }
 
 /// LayerNormalization: Y = γ X̂ + β, X̂ = (X − μ) r, with mean μ and r = 1/√(σ² + ε) over the axes

@@ -110,6 +110,15 @@ pub(super) fn compute(
                 _ => return None,
             })
         })(),
+        "Clip" => (|| {
+            let mut values = decode(input(0)?)?;
+            for (kind, bound) in [("Max", input(1)), ("Min", input(2))] {
+                if let Some(bound) = bound {
+                    values = pairwise(kind, &encode(output, &values)?, bound, output)?;
+                }
+            }
+            Some(values)
+        })(),
         _ if inputs.len() == 1 => input(0).and_then(|t| unary(kind, decode(t)?)),
         _ if inputs.len() == 2 => (|| pairwise(kind, input(0)?, input(1)?, output))(),
         _ => None,

@@ -61,17 +61,7 @@ fn known_inputs<'a>(op: &Op<'a>) -> Option<Vec<Option<&'a Tensor>>> {
         };
         inputs.push(Some(tensor));
     }
-    // A float result must come from a known value, not from float initializers alone.
-    let mut floats = op
-        .node
-        .present_inputs()
-        .filter(|name| op.shapes.info(name).is_ok_and(|info| info.dtype.is_float()));
-    let mut any = false;
-    let derived = floats.any(|name| {
-        any = true;
-        op.shapes.constant(name).is_some()
-    });
-    (derived || !any || op.node.is("Cast")).then_some(inputs)
+    Some(inputs)
 }
 
 /// For operators that only move elements: the tensor they come from and where each comes from.

@@ -241,6 +241,39 @@ fn shape_arithmetic_is_followed_and_folds_away() {
 }
 
 #[test]
+fn pads_that_an_exporter_wrote_out_in_floats_are_known() {
+    // SAME padding for a kernel of 3 with stride 2 on 65 pixels: max((⌈65 / 2⌉ − 1) · 2 + 3 − 65, 0).
+    let node = |op: &str, inputs: &[&str], output: &str| Node::new(output, op, inputs, &[output]);
+    let nodes = vec![
+        node("Ceil", &["steps"], "count"),
+        node("Sub", &["count", "one"], "a"),
+        node("Mul", &["a", "two"], "b"),
+        node("Sub", &["b", "rest"], "c"),
+        node("Clip", &["c", "zero"], "all"),
+        node("Div", &["all", "two"], "half"),
+        node("Cast", &["half"], "before").with("to", DataType::Int64 as i64),
+        node("Unsqueeze", &["before", "axis"], "pads"),
+        node("Concat", &["pads", "pads"], "both").with("axis", 0i64),
+        node("Pad", &["x", "both"], "y"),
+    ];
+    let mut graph = graph(&[("x", &[65])], &[("axis", &[0])], nodes);
+    let floats = [
+        ("steps", 32.5),
+        ("one", 1.0),
+        ("two", 2.0),
+        ("rest", 62.0),
+        ("zero", 0.0),
+    ];
+    for (name, value) in floats {
+        let tensor = Tensor::scalar_f32(value);
+        graph.initializers.insert(name.to_owned(), tensor);
+    }
+    let shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+    assert_eq!(shapes.dims("y").unwrap(), [67]);
+    assert_eq!(shapes.constant("both").unwrap().to_i64().unwrap(), [1, 1]);
+}
+
+#[test]
 fn remainders_take_the_sign_of_the_divisor_or_with_fmod_of_the_dividend() {
     let constants: [(&str, &[i64]); 2] =
         [("a", &[7, -7, 7, -7, i64::MIN]), ("b", &[4, 4, -4, -4, -1])];

@@ -13,7 +13,8 @@
 //!   ([`statistics`]).
 //! - A single number is none: 0.5 and √2 of a Gelu, 1/√d of an attention, an epsilon. It is one where an
 //!   operator has its own input for it (the bias of a convolution of one channel, the slope of a PRelu),
-//!   where it is the bias of a layer with one output, and where it is of rank 1 or more and its name is
+//!   where it is the bias of a layer with one output and no other bias, whose result nothing else reads
+//!   (the 3 of a hard-swish is none), and where it is of rank 1 or more and its name is
 //!   that of a module's member, as PyTorch writes them (`blocks.3.gain`), and nothing else reads it.
 //! - What scales or shifts the pixels before the first layer is none, nor is a mask: a tensor that varies
 //!   along several axes and holds but 0 and 1, or 0 and numbers of −100 or less.
@@ -180,12 +181,17 @@ impl<'g> Search<'g> {
         if constant.len() != 1 {
             return !constant.is_mask();
         }
-        let readers = self.consumers.get(name).map_or(0, Vec::len);
+        let readers = |value: &str| self.consumers.get(value).map_or(0, Vec::len);
         let is_bias = || {
-            let product = sum_of_product(node, value, &self.producers);
-            product.is_some_and(|at| output_features(self.graph, at, &self.found) == Some(1))
+            let other = node.present_inputs().find(|v| *v != value);
+            let other = other.filter(|v| node.is("Add") && readers(v) == 1);
+            let product = other.and_then(|v| self.producers.get(v).copied());
+            product.is_some_and(|at| {
+                output_features(self.graph, at, &self.found) == Some(1)
+                    && self.graph.nodes[at].input(2).is_none()
+            })
         };
-        constant.is_member(name, readers) || is_bias()
+        constant.is_member(name, readers(name)) || is_bias()
     }
 }
 
@@ -272,12 +278,6 @@ fn constants(graph: &Graph) -> HashMap<&str, Constant<'_>> {
 
 fn reads(node: &Node, values: &HashSet<&str>) -> bool {
     node.present_inputs().any(|v| values.contains(v))
-}
-
-/// The node whose output `node` adds the value `bias` to.
-fn sum_of_product(node: &Node, bias: &str, producers: &HashMap<&str, usize>) -> Option<usize> {
-    let other = node.present_inputs().find(|v| *v != bias)?;
-    producers.get(other).copied().filter(|_| node.is("Add"))
 }
 
 /// The number of features that the node at `index` gives, by its weight among `weights`, which are in the

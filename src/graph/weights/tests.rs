@@ -317,3 +317,30 @@ fn what_an_output_depends_on_ends_at_integers() {
     assert!(reached.contains("v") && reached.contains("c"));
     assert!(!reached.contains("w") && !reached.contains("a"));
 }
+
+#[test]
+fn a_number_is_the_bias_of_a_layer_with_one_output_only_where_nothing_else_reads_that() {
+    let hard_swish = |bias: bool| {
+        let inputs: &[&str] = if bias { &["x", "w", "b"] } else { &["x", "w"] };
+        vec![
+            node("Conv", inputs, "a"),
+            node("Add", &["a", "three"], "c"),
+            node("Clip", &["c", "zero", "six"], "d"),
+            node("Mul", &["a", "d"], "e"),
+        ]
+    };
+    let mut hard_sigmoid = hard_swish(true);
+    hard_sigmoid.truncate(3);
+    let mut bias = hard_swish(false);
+    bias.truncate(2);
+    for (nodes, expected) in [
+        (hard_swish(true), &["w", "b"][..]),
+        (hard_swish(false), &["w"]),
+        (hard_sigmoid, &["w", "b"]),
+        (bias, &["w", "three"]),
+    ] {
+        let initializers: &[(&str, &[usize])] =
+            &[("w", &[1, 3, 1, 1]), ("b", &[1]), ("three", &[1])];
+        assert_eq!(names(&graph(nodes, initializers)), expected);
+    }
+}

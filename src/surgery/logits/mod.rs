@@ -1,5 +1,6 @@
 //! What a classifier's output says, and the value that the cross-entropy is taken of.
 
+mod bounded;
 #[cfg(test)]
 mod tests;
 mod written_out;
@@ -23,11 +24,14 @@ pub enum Scores {
     Probabilities,
     /// A probability for each class by itself, of a sigmoid.
     Independent,
+    /// Numbers between 0 and 1, of which it is not told whether they sum to 1.
+    Bounded,
 }
 
 impl Scores {
     /// What `values`, rows of `classes` numbers, are: where no softmax was found but every row is in [0, 1]
-    /// and sums to 1 ± 1e-3, they are probabilities all the same.
+    /// and sums to 1 ± 1e-3, they are probabilities all the same; what is bounded and does not is
+    /// independent.
     pub fn of_values(self, values: &[f32], classes: usize) -> Self {
         let is_row = |row: &[f32]| {
             row.iter().all(|p| (0.0..=1.0).contains(p))
@@ -35,7 +39,8 @@ impl Scores {
         };
         let told = classes > 1 && !values.is_empty() && values.chunks(classes).all(is_row);
         match self {
-            Scores::Logits if told => Scores::Probabilities,
+            Scores::Logits | Scores::Bounded if told => Scores::Probabilities,
+            Scores::Bounded => Scores::Independent,
             scores => scores,
         }
     }
@@ -46,7 +51,8 @@ impl Scores {
 pub struct Ending {
     /// What the first output says.
     pub scores: Scores,
-    /// The value that this is made of: the logits, or what the sigmoid is taken of; [N, classes].
+    /// The value that this is made of: the logits, or what the sigmoid is taken of; [N, classes]. The
+    /// output itself where it is bounded.
     pub logits: String,
     /// The node that makes it so; `None` where the output is the logits.
     pub node: Option<String>,
@@ -55,7 +61,7 @@ pub struct Ending {
 /// The value that the cross-entropy of a classifier is taken of, see [`ending`].
 ///
 /// # Errors
-/// As [`ending`], and where the output is of a sigmoid.
+/// As [`ending`], and where the output is of a sigmoid or lies between 0 and 1 otherwise.
 pub fn logits(graph: &Graph) -> Result<String, SurgeryError> {
     let output = graph.outputs.first().ok_or(SurgeryError::NoOutput)?;
     match ending(graph)? {
@@ -69,6 +75,14 @@ pub fn logits(graph: &Graph) -> Result<String, SurgeryError> {
             value: logits,
             between: String::new(),
         }),
+        Ending {
+            scores: Scores::Bounded,
+            node,
+            ..
+        } => Err(SurgeryError::Bounded {
+            output: output.name.clone(),
+            node: node.unwrap_or_default(),
+        }),
         ending => Ok(ending.logits),
     }
 }
@@ -77,7 +91,8 @@ pub fn logits(graph: &Graph) -> Result<String, SurgeryError> {
 ///
 /// That is by a `Softmax` or `LogSoftmax` over the last axis, by one that is written out (`Exp`,
 /// `ReduceSum`, `Div`, also with the largest subtracted; `Exp` or `Log` of the other kind), or by a
-/// sigmoid; without any the output is the logits. Behind it may stand `Identity`, `Dropout`, a `Cast` to a
+/// sigmoid; without any the output is the logits, unless it lies between 0 and 1 by what makes it, as a
+/// mean of softmaxes does. Behind a softmax or sigmoid may stand `Identity`, `Dropout`, a `Cast` to a
 /// float type, a `Clip` of at least 0.0001 to 0.9999, and a `Flatten`, `Squeeze` or `Reshape` if the
 /// softmax is of two dimensions already.
 ///
@@ -152,10 +167,17 @@ pub fn ending(graph: &Graph) -> Result<Ending, SurgeryError> {
             break;
         };
     }
+    let bounded = bounded::is_between_0_and_1(&look, &output.name);
     Ok(Ending {
-        scores: Scores::Logits,
+        scores: match bounded {
+            true => Scores::Bounded,
+            false => Scores::Logits,
+        },
         logits: output.name.clone(),
-        node: None,
+        node: look
+            .producer(&output.name)
+            .filter(|_| bounded)
+            .map(Node::to_string),
     })
 }
 

@@ -186,3 +186,104 @@ fn a_softmax_over_another_axis_is_refused() {
     let flat = node("q", "Flatten", "p");
     assert!(logits(&ending(vec![pooled, flat], 17, &[0, 4])).is_err());
 }
+
+/// Tails that make `y` of the logits `fc`, with a second classifier's in `other`.
+fn bounded() -> Vec<Vec<Node>> {
+    let axis = |node: Node| node.with("axis", 1i64);
+    let softmax = |of: &str, name: &str| axis(node(name, "Softmax", of));
+    vec![
+        // Sigmoids, written out.
+        vec![
+            binary("h", "Mul", ["fc", "half"]),
+            node("t", "Tanh", "h"),
+            binary("u", "Add", ["t", "one"]),
+            binary("y", "Mul", ["u", "half"]),
+        ],
+        vec![
+            node("n", "Neg", "fc"),
+            node("e", "Exp", "n"),
+            binary("u", "Add", ["e", "one"]),
+            binary("y", "Pow", ["u", "minus"]),
+        ],
+        vec![
+            node("n", "Neg", "fc"),
+            node("s", "Softplus", "n"),
+            node("m", "Neg", "s"),
+            node("y", "Exp", "m"),
+        ],
+        vec![
+            binary("a", "Add", ["fc", "half"]),
+            Node::new("y", "Clip", &["a", "zero", "one"], &["y"]),
+        ],
+        // Means of two networks.
+        vec![
+            node("a", "Sigmoid", "fc"),
+            node("b", "Sigmoid", "other"),
+            binary("y", "Mean", ["a", "b"]),
+        ],
+        vec![
+            softmax("fc", "a"),
+            softmax("other", "b"),
+            binary("c", "Add", ["a", "b"]),
+            binary("y", "Mul", ["c", "half"]),
+        ],
+        // Some classes, a class and the rest, and two softmaxes side by side.
+        vec![
+            softmax("fc", "a"),
+            Node::new("y", "Slice", &["a", "from", "to", "axis"], &["y"]),
+        ],
+        vec![
+            node("a", "Sigmoid", "fc"),
+            binary("b", "Sub", ["one", "a"]),
+            axis(binary("y", "Concat", ["a", "b"])),
+        ],
+        vec![
+            softmax("fc", "a"),
+            softmax("other", "b"),
+            axis(binary("y", "Concat", ["a", "b"])),
+        ],
+    ]
+}
+
+#[test]
+fn what_lies_between_0_and_1_whatever_the_weights_are_is_no_logits() {
+    for tail in bounded() {
+        let mut graph = ending_with(tail.clone());
+        for (name, value) in [("zero", 0.0), ("minus", -1.0)] {
+            let tensor = Tensor::scalar_f32(value);
+            graph.initializers.insert(name.to_owned(), tensor);
+        }
+        for (name, value) in [("from", 1), ("to", 3)] {
+            let tensor = Tensor::i64s(&[value]);
+            graph.initializers.insert(name.to_owned(), tensor);
+        }
+        let ending = super::ending(&graph).unwrap();
+        assert_eq!(ending.scores, Scores::Bounded, "{tail:?}");
+        let error = logits(&graph).unwrap_err().to_string();
+        let last = format!("`y` ({})", tail.last().unwrap().op_type);
+        assert!(
+            error.contains(&last) && error.contains("--head linear"),
+            "{error}"
+        );
+    }
+    let of_values = |values: &[f32]| Scores::Bounded.of_values(values, 2);
+    assert_eq!(of_values(&[0.25, 0.75, 1.0, 0.0]), Scores::Probabilities);
+    assert_eq!(of_values(&[0.25, 0.75, 1.0, 0.5]), Scores::Independent);
+}
+
+#[test]
+fn what_may_leave_0_to_1_is_the_logits() {
+    for tail in [
+        vec![node("y", "Tanh", "fc")],
+        vec![node("y", "Relu", "fc")],
+        vec![node("y", "Softplus", "fc")],
+        vec![Node::new("y", "Clip", &["fc", "low"], &["y"])],
+        vec![node("a", "Tanh", "fc"), binary("y", "Add", ["a", "one"])],
+        vec![
+            node("a", "Sigmoid", "other"),
+            binary("y", "Mul", ["fc", "a"]),
+        ],
+    ] {
+        assert_eq!(scores(&ending_with(tail)), (Scores::Logits, "y".to_owned()));
+    }
+}

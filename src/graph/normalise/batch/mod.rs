@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod mixing;
 mod places;
+mod rewrite;
 mod rules;
 mod sizes;
 #[cfg(test)]
@@ -14,13 +15,12 @@ use std::collections::HashMap;
 
 use crate::graph::{Builder, Dim, Graph, GraphError, Node, infer};
 
-use places::{Place, Trail, places};
-use sizes::{Sizes, Value};
+use places::{Place, Trail};
+use sizes::Sizes;
 
 /// Makes a normalised graph that was exported for a fixed batch size run at any: the first
-/// dimension of inputs and outputs becomes symbolic, `Reshape` targets that carry the old size
-/// in front get 0 or -1 there, those of `Expand` 1, and what is joined to every image, such as a class
-/// token, is repeated. A graph whose first dimension is free already is left alone.
+/// dimension of inputs and outputs becomes symbolic, and nodes that carry the old size are rewritten
+/// (`rewrite`). A graph whose first dimension is free already is left alone.
 ///
 /// The limit: the batch must be a part of one axis of every value that depends on it, as all common
 /// exporters lay it out. Each node is held against shapes inferred at two batch sizes, and must compute
@@ -101,9 +101,11 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
         infer::step(builder.graph(), &node, &mut sizes.at_old)?;
         match node.op_type.as_str() {
             _ if !node.domain.is_empty() => {}
-            "Reshape" => free_reshape(&mut builder, &mut node, &mut sizes, trail)?,
-            "Expand" => free_expand(&mut builder, &mut node, &sizes)?,
-            "Concat" => free_concat(&mut builder, &mut node, &mut sizes)?,
+            "Reshape" => rewrite::reshape(&mut builder, &mut node, &mut sizes, trail)?,
+            "Expand" => rewrite::expand(&mut builder, &mut node, &sizes)?,
+            "Resize" => rewrite::resize(&mut builder, &mut node, &mut sizes)?,
+            "Concat" => rewrite::concat(&mut builder, &mut node, &mut sizes)?,
+            "Gather" => rewrite::gather(&mut builder, &mut node, &mut sizes)?,
             _ => {}
         }
         sizes.learn_constants(builder.graph(), &node);
@@ -153,110 +155,6 @@ fn advance(graph: &Graph, node: &Node, sizes: &mut Sizes) -> Result<(), GraphErr
         for name in node.outputs.iter().take(rules::results(node)) {
             sizes.set_place(name, place);
         }
-    }
-    Ok(())
-}
-
-/// Gives a `Reshape` a target that serves any batch size, if its own does not.
-fn free_reshape(
-    b: &mut Builder,
-    node: &mut Node,
-    sizes: &mut Sizes,
-    trail: &mut Trail,
-) -> Result<(), GraphError> {
-    let Some((data, target)) = data_and_target(node, sizes) else {
-        return Ok(());
-    };
-    let output = node.output(0).unwrap_or_default().to_owned();
-    if !sizes.follows(data) {
-        return Ok(());
-    }
-    let (before, _) = sizes.dims(data)?;
-    let dims = sizes.at_old.dims(&output)?;
-    let own = sizes.place(data);
-    let from = own.or_else(|| sizes.grown(data).filter(|_| sizes.is_known(data)));
-    let places = from.map_or(Vec::new(), |from| places(before, from, dims, sizes.old));
-    let Some((from, &to)) = from.zip(trail.choose(&places)) else {
-        return Err(node.error(format!(
-            "its target {target:?} fixes the batch size {} in a way that cannot be freed",
-            sizes.old
-        )));
-    };
-    if !matches!(target[to.axis], 0 | -1) {
-        let mut freed = target;
-        if from == to && before[from.axis] == sizes.old && dims[to.axis] == sizes.old {
-            freed[to.axis] = 0;
-        } else {
-            freed = dims.iter().map(|&d| d as i64).collect();
-            freed[to.axis] = -1;
-        }
-        node.inputs[1] = b.ints(&freed);
-        node.attributes.remove("allowzero");
-    }
-    if own.is_some() {
-        sizes.set_place(&output, to);
-    }
-    Ok(())
-}
-
-/// Gives an `Expand` of what follows the batch a target that leaves the batch as it is.
-fn free_expand(b: &mut Builder, node: &mut Node, sizes: &Sizes) -> Result<(), GraphError> {
-    let Some((data, mut target)) = data_and_target(node, sizes) else {
-        return Ok(());
-    };
-    let (before, after) = sizes.dims(data)?;
-    let grows = before != after && before.len() == target.len();
-    if let Some(first) = target
-        .first_mut()
-        .filter(|d| grows && **d == sizes.old as i64)
-    {
-        *first = 1;
-        node.inputs[1] = b.ints(&target);
-    }
-    Ok(())
-}
-
-/// What an operator of an input and a target reads; `None` where the target follows from the batch size,
-/// or is not known.
-fn data_and_target<'n>(node: &'n Node, sizes: &Sizes) -> Option<(&'n str, Vec<i64>)> {
-    Some((node.input(0)?, sizes.fixed_ints(node.input(1)?)?))
-}
-
-/// Repeats what a `Concat` joins to every sample, such as a class token. An export for one image has it
-/// once, and nothing that repeats it.
-fn free_concat(b: &mut Builder, node: &mut Node, sizes: &mut Sizes) -> Result<(), GraphError> {
-    let Some(other) = node.present_inputs().find(|name| sizes.follows(name)) else {
-        return Ok(());
-    };
-    let other = other.to_owned();
-    let (before, after) = sizes.dims(&other)?;
-    let rank = before.len();
-    let along = node.int("axis", 0)?;
-    let leads = sizes.value(&other) == Value::Batched(Place { axis: 0, ahead: 1 })
-        && before.first() == Some(&sizes.old)
-        && after.first() == Some(&sizes.new);
-    if sizes.old != 1 || !leads || along == 0 || along == -(rank as i64) {
-        return Ok(());
-    }
-    for index in 0..node.inputs.len() {
-        let name = node.inputs[index].clone();
-        let dims = sizes.at_new.dims(&name)?;
-        if sizes.follows(&name) || dims.len() != rank || dims[0] != 1 {
-            continue;
-        }
-        let from = b.graph().nodes.len();
-        let part = vec![("start", 0.into()), ("end", 1.into())];
-        let batch = b.op(&format!("{name}/batch"), "Shape", &[&other], part);
-        let ones = b.ints(&vec![1; rank - 1]);
-        let axis = vec![("axis", 0.into())];
-        let target = b.op(&format!("{name}/target"), "Concat", &[&batch, &ones], axis);
-        let each = b.op(&format!("{name}/each"), "Expand", &[&name, &target], vec![]);
-        for node in &b.graph().nodes[from..] {
-            sizes.learn_constants(b.graph(), node);
-            infer::step(b.graph(), node, &mut sizes.at_old)?;
-            advance(b.graph(), node, sizes)?;
-        }
-        node.inputs[index] = each;
     }
     Ok(())
 }

@@ -201,17 +201,25 @@ fn a_batch_among_the_words_is_found_by_what_fits_behind_it() {
 }
 
 #[test]
-fn a_batch_counted_by_hand_is_refused_by_the_node_that_counts() {
+fn a_strided_view_is_taken_of_each_image_and_refused_where_it_counts_through_several() {
     // PyTorch's newer exporter writes `as_strided` so.
     let nodes = vec![
         Node::new("flat", "Reshape", &["x", "t"], &["f"]),
         Node::new("strided", "Gather", &["f", "every"], &["g"]),
         Node::new("r", "Relu", &["g"], &["y"]),
     ];
-    let mut g = reshaped(&[-1], nodes);
-    let every: Vec<i64> = (0..4).collect();
-    g.initializers
-        .insert("every".to_owned(), Tensor::i64s(&every));
-    let error = free_batch(&mut g).unwrap_err().to_string();
+    let strided = |batch: usize| {
+        let mut g = graph(21, &[batch, 4, 3, 2], nodes.clone());
+        let every: Vec<i64> = (0..4 * batch as i64).map(|i| i * 5).collect();
+        let every = Tensor {
+            dims: vec![batch, 4],
+            ..Tensor::i64s(&every)
+        };
+        g.initializers.insert("every".to_owned(), every);
+        g.initializers.insert("t".to_owned(), Tensor::i64s(&[-1]));
+        g
+    };
+    freed(&strided(1));
+    let error = free_batch(&mut strided(2)).unwrap_err().to_string();
     assert!(error.contains("`strided` (Gather)"), "{error}");
 }

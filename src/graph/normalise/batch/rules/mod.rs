@@ -84,7 +84,10 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 
 /// Where the batch is in the results of `node`; `None` where they have nothing to do with it.
 pub(super) fn place(node: &Node, graph: &Graph, sizes: &Sizes) -> Result<Option<Place>, String> {
-    if node.present_outputs().all(|name| sizes.is_known(name)) {
+    // A small weight is known, too, also where it is repeated for each sample.
+    let repeated = |name: &str| sizes.at_new.is_of_floats(name) && sizes.follows(name);
+    let known = |name: &str| sizes.is_known(name) && !repeated(name);
+    if node.present_outputs().all(known) {
         return Ok(None);
     }
     let fixed = |name: &str| sizes.value(name) == Value::Fixed;

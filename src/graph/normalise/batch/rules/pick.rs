@@ -47,6 +47,17 @@ pub(super) fn gather_nd(r: &Reading) -> Result<Place, String> {
     match (r.data(0)?, r.data(1)?) {
         (Some(data), Some(indices)) if data == indices && (data.axis as i64) < shared => Ok(data),
         (None, Some(indices)) if indices.axis + 1 < r.rank(1)? && shared == 0 => Ok(indices),
+        // What is picked lies in the axes before the batch's.
+        (Some(data), None) => {
+            let indices = r.dims(1)?;
+            let picked = usize::try_from(shared).unwrap_or(0) + indices.last().unwrap_or(&0);
+            let behind = data.axis.checked_sub(picked);
+            let behind = behind.ok_or("it picks along the axis that the batch is in")?;
+            Ok(Place {
+                axis: indices.len() - 1 + behind,
+                ..data
+            })
+        }
         _ => Err("it picks along an axis that the batch is in".to_owned()),
     }
 }
