@@ -15,6 +15,7 @@
 //!
 //! This room knows nothing of graphs: a model is bytes, a tensor is a name, a shape and numbers.
 
+mod binding;
 mod buffer;
 pub mod denormals;
 mod device;
@@ -23,6 +24,7 @@ pub mod install;
 mod library;
 pub mod locate;
 mod operators;
+mod options;
 mod refusal;
 mod session;
 mod tensor;
@@ -31,11 +33,13 @@ pub mod testing;
 mod version;
 
 pub use crate::kernels::instructions;
+pub use binding::Binding;
 pub use buffer::{Buffer, Read, Write};
 pub use device::Device;
 pub use error::RuntimeError;
 pub use library::Runtime;
 pub use locate::{Located, Origin};
-pub use session::{Binding, Packing, Port, Session, SessionOptions};
+pub use options::{Packing, SessionOptions};
+pub use session::{Port, Session};
 pub use tensor::{Array, SharedTensor, dtype};
 pub use version::Version;

@@ -1,80 +1,21 @@
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
-    thread,
-    time::Duration,
-};
+//! Models, loaded and ready to run.
 
-use ort::{
-    session::{
-        IoBinding, RunOptions,
-        builder::{GraphOptimizationLevel, PrepackedWeights},
-    },
-    value::{DynValue, ValueType},
-};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use super::{
-    Array, Buffer, Device, Runtime, RuntimeError, SharedTensor,
-    buffer::Borrow,
-    denormals::FlushToZero,
-    operators,
-    refusal::refused,
-    tensor::{dtype_name, dtype_number},
-};
+use ort::session::RunOptions;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{DynValue, ValueType};
 
-/// How a session computes.
-#[derive(Debug, Clone)]
-pub struct SessionOptions {
-    /// What error messages call the session.
-    pub label: String,
-    /// Where it computes.
-    pub device: Device,
-    /// Threads of one run, the caller included; 0 is one for each core that the process may use.
-    pub threads: usize,
-    /// Whether onnxruntime rewrites the graph (all its optimisations) or runs it as it stands.
-    pub optimize: bool,
-    /// Where the session keeps the copies of its external initializers that kernels rearrange for
-    /// speed; `None` keeps them in the session.
-    pub packing: Option<Packing>,
-    /// Whether the graph may use the operators of [`crate::kernels`] (on the processor alone).
-    pub kernels: bool,
-    /// How long an unbound run may take; it is ended then.
-    pub limit: Option<Duration>,
-    /// Prefix of the file that gets the times of every node; see [`Session::end_profile`].
-    pub profile: Option<PathBuf>,
-}
-
-impl Default for SessionOptions {
-    /// On the processor, with all cores, optimised, without a limit or a profile.
-    fn default() -> Self {
-        Self {
-            label: "model".to_owned(),
-            device: Device::Cpu,
-            threads: 0,
-            optimize: true,
-            packing: None,
-            kernels: false,
-            limit: None,
-            profile: None,
-        }
-    }
-}
-
-/// Rearranged weights that sessions share: those that are given the same `Packing` and the same
-/// [`SharedTensor`] keep one copy between them. It lives as long as a handle or a session has it.
-#[derive(Debug, Clone)]
-pub struct Packing(PrepackedWeights);
-
-impl Packing {
-    /// An empty one.
-    pub fn new(_loaded: &Runtime) -> Self {
-        Self(PrepackedWeights::new())
-    }
-}
+use super::binding::Binding;
+use super::denormals::FlushToZero;
+use super::options::{Packing, SessionOptions, threads};
+use super::refusal::refused;
+use super::tensor::{dtype_name, dtype_number};
+use super::{Array, Buffer, Device, Runtime, RuntimeError, SharedTensor, operators};
 
 /// An input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,17 +61,6 @@ pub struct Session {
     session: ort::session::Session,
     /// Memory that `session` reads; declared after it, so it is dropped later.
     externals: Arc<[SharedTensor]>,
-}
-
-/// Buffers attached to the inputs and outputs of one session; made by [`Session::bind`].
-#[derive(Debug)]
-pub struct Binding {
-    session: u64,
-    binding: IoBinding,
-    inputs: Vec<(String, Buffer)>,
-    outputs: Vec<(String, Buffer)>,
-    /// The binding keeps the onnxruntime session alive, and that reads these.
-    _externals: Arc<[SharedTensor]>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -349,38 +279,6 @@ impl Session {
     }
 }
 
-impl Binding {
-    /// Runs borrow the buffers anew, so binding only needs each for a moment.
-    fn attach_inputs(&mut self, label: &str) -> Result<(), RuntimeError> {
-        for (name, buffer) in &self.inputs {
-            let mut borrow = buffer.borrow_input().map_err(|_| in_use(label, name))?;
-            let bound = borrow.bind(&mut self.binding, name);
-            bound.map_err(|error| misfit(label, name, error.to_string()))?;
-        }
-        Ok(())
-    }
-
-    fn attach_outputs(&mut self, label: &str) -> Result<(), RuntimeError> {
-        for (name, buffer) in &self.outputs {
-            let mut borrow = buffer.borrow_output().map_err(|_| in_use(label, name))?;
-            let bound = borrow.bind(&mut self.binding, name);
-            bound.map_err(|error| misfit(label, name, error.to_string()))?;
-        }
-        Ok(())
-    }
-
-    fn borrow_all(&self, label: &str) -> Result<Vec<Borrow<'_>>, RuntimeError> {
-        let mut borrows = Vec::with_capacity(self.inputs.len() + self.outputs.len());
-        for (name, buffer) in &self.inputs {
-            borrows.push(buffer.borrow_input().map_err(|_| in_use(label, name))?);
-        }
-        for (name, buffer) in &self.outputs {
-            borrows.push(buffer.borrow_output().map_err(|_| in_use(label, name))?);
-        }
-        Ok(borrows)
-    }
-}
-
 fn build(
     runtime: &Runtime,
     model: &[u8],
@@ -421,15 +319,6 @@ fn build(
         builder = builder.with_prepacked_weights(container)?;
     }
     builder.commit_from_memory(model)
-}
-
-/// The number of threads that this option stands for: the kernels cut their work for as many as there
-/// are.
-fn threads(option: usize) -> usize {
-    match option {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    }
 }
 
 /// While it loads a model, onnxruntime copies every external initializer and frees the copy again.
@@ -498,16 +387,12 @@ fn too_long(label: &str, limit: Duration) -> RuntimeError {
     }
 }
 
-fn misfit(label: &str, name: &str, reason: String) -> RuntimeError {
+pub(super) fn misfit(label: &str, name: &str, reason: String) -> RuntimeError {
     RuntimeError::Tensor {
         label: label.to_owned(),
         name: name.to_owned(),
         reason,
     }
-}
-
-fn in_use(label: &str, name: &str) -> RuntimeError {
-    RuntimeError::BufferInUse(format!("{label}: the buffer of `{name}`"))
 }
 
 #[cfg(test)]
