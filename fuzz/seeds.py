@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import struct
 import sys
+import zipfile
 
 HERE = pathlib.Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
@@ -24,28 +25,41 @@ def seed(target, name, content):
     (folder / name).write_bytes(content)
 
 
-def npy(descr, shape, payload):
-    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
+def npy(descr, shape, payload, fortran=False, version=1):
+    head = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}"
     head += " " * (-(len(head) + 11) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + payload
+    length = struct.pack("<H" if version == 1 else "<I", len(head))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + head.encode() + payload
 
 
 def arrays():
-    x = struct.pack("<72f", *(i / 72 for i in range(72)))
-    y = struct.pack("<2q", 0, 1)
-    doubles = struct.pack("<72d", *(i / 72 for i in range(72)))
+    shape = (2, 3, 3, 4)
+    numbers = [i / 72 for i in range(72)]
+    x = npy("'<f4'", shape, struct.pack("<72f", *numbers))
+    y = npy("'<i8'", (2,), struct.pack("<2q", 0, 1))
+    doubles = struct.pack("<72d", *numbers)
+    record = "[('a', '<i8', (2,))]"
     for name, first, second in [
-        ("float32", npy("<f4", (2, 3, 3, 4), x), npy("<i8", (2,), y)),
-        ("float64", npy("<f8", (2, 3, 3, 4), doubles), npy("<i4", (2,), struct.pack("<2i", 1, 0))),
+        ("float32", x, y),
+        ("float64", npy("'<f8'", shape, doubles), npy("'<i4'", (2,), struct.pack("<2i", 1, 0))),
+        ("fortran", npy("'<f8'", shape, doubles, fortran=True, version=2), y),
+        ("version3", x, npy("'<i8'", (2,), struct.pack("<2q", 1, 1), version=3)),
+        ("record", npy(record, (2,), bytes(32)), npy("'|O'", (2,), b"cos\nsystem\n")),
+        ("scalar", npy("'<f4'", (), bytes(4)), npy("'<i8'", (1, 1), bytes(8))),
     ]:
         seed("npz", name, b"P" + struct.pack("<H", len(second)) + second + first)
-    file = io.BytesIO()
-    import zipfile
-
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x.npy", npy("<f4", (2, 3, 3, 4), x))
-        archive.writestr("y.npy", npy("<i8", (2,), y))
-    seed("npz", "whole", b"R" + file.getvalue())
+    for name, members, kind, zip64 in [
+        ("stored", ["x.npy", "y.npy"], zipfile.ZIP_STORED, False),
+        ("deflated", ["x.npy", "y.npy"], zipfile.ZIP_DEFLATED, False),
+        ("zip64", ["x.npy", "y.npy"], zipfile.ZIP_DEFLATED, True),
+        ("twice", ["x.npy", "y.npy", "x"], zipfile.ZIP_STORED, False),
+    ]:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", kind) as archive:
+            for member in members:
+                with archive.open(member, "w", force_zip64=zip64) as out:
+                    out.write(y if member.startswith("y") else x)
+        seed("npz", name, b"R" + file.getvalue())
 
 
 def run_files(run, number):
@@ -69,8 +83,8 @@ def main():
     for path in sorted(FIXTURES.rglob("*.onnx")):
         if path.stat().st_size <= LARGEST:
             shutil.copy(path, corpus("onnx") / f"{path.parent.name}-{path.name}")
-    pictures = [p for p in sorted(FIXTURES.rglob("*")) if p.suffix in {".png", ".jpg", ".jpeg"}]
-    for path in pictures[::40] + [p for p in pictures if p.suffix != ".png"]:
+    kinds = [p for folder in ("right", "refused") for p in sorted((FIXTURES / "pictures" / folder).iterdir())]
+    for path in kinds + sorted((FIXTURES / "digits").rglob("*.png"))[::40]:
         if path.stat().st_size <= LARGEST:
             shutil.copy(path, corpus("picture") / path.name)
     arrays()
