@@ -201,7 +201,12 @@ def others(folder):
     exif = Image.Exif()
     exif[0x112] = 6
     for kind in ("png", "webp", "tiff"):
-        folder.right(f"turned-{kind}.{kind}", saved(image, kind, exif=exif))
+        raw = saved(image, kind, exif=exif)
+        folder.right(f"turned-{kind}.{kind}", raw)
+        if kind == "png":
+            start = raw.index(b"eXIf") - 4
+            end = start + 12 + struct.unpack_from(">I", raw, start)[0]
+            folder.right("turned-png.behind.png", raw[:start] + raw[end:-12] + raw[start:end] + raw[-12:])
     plain = saved(alpha, "tiff")
     extra = struct.pack("<HHI", 338, 3, 1)
     folder.right("plain.fourth-channel.tif", plain.replace(extra + b"\2", extra + b"\0"))

@@ -157,7 +157,12 @@ fn class_folders(root: &Path, aside: &mut Aside) -> Result<Vec<String>, DataErro
     for entry in std::fs::read_dir(root).map_err(read)? {
         let entry = entry.map_err(read)?;
         let path = entry.path();
-        if aside.passes_over(root, &path, path.is_dir()) {
+        let is_folder = path.is_dir();
+        if aside.passes_over(root, &path, is_folder) {
+            continue;
+        }
+        if !is_folder {
+            aside.skip(shown(root, &path), "not inside a class folder");
             continue;
         }
         let Some(name) = relative_name(root, &path) else {
@@ -166,9 +171,7 @@ fn class_folders(root: &Path, aside: &mut Aside) -> Result<Vec<String>, DataErro
                 "the name is not valid UTF-8",
             ));
         };
-        if !path.is_dir() {
-            aside.skip(name, "not inside a class folder");
-        } else if leads_back(&entry, &real_root) {
+        if leads_back(&entry, &real_root) {
             aside.skip(name, "a link back into the data, which is not followed");
         } else {
             folders.push(name);

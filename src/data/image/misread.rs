@@ -1,14 +1,18 @@
-//! Files that the `image` crate would give other pixels than are meant, or than other readers give,
-//! refused by name.
+//! Files that the `image` crate would give other pixels than are meant, or than other readers give, or
+//! for which it would take memory beyond what is counted, refused by name.
 
 use image::ImageFormat;
 
 use super::directory::Directory;
 
-/// Refuses such a file. `has_alpha` says whether the crate takes a channel for alpha.
-pub(super) fn refuse(bytes: &[u8], format: ImageFormat, has_alpha: bool) -> Result<(), String> {
+/// Texts that a PNG file may have; its decoder keeps them all.
+const MAX_TEXTS: usize = 10_000;
+
+/// Refuses such a file, before a decoder sees it.
+pub(super) fn refuse(bytes: &[u8], format: ImageFormat) -> Result<(), String> {
     let reason = match format {
-        ImageFormat::Tiff => tiff(bytes, has_alpha),
+        ImageFormat::Png => png(bytes),
+        ImageFormat::Tiff => tiff(bytes),
         ImageFormat::Bmp => bmp(bytes),
         ImageFormat::Gif => gif(bytes),
         _ => None,
@@ -16,23 +20,46 @@ pub(super) fn refuse(bytes: &[u8], format: ImageFormat, has_alpha: bool) -> Resu
     reason.map_or(Ok(()), |reason| Err(reason.to_owned()))
 }
 
+/// Refuses a TIFF file whose last channel, which is taken for alpha, is none, or one that the colours
+/// are already multiplied by.
+pub(super) fn refuse_alpha(tiff: &[u8]) -> Result<(), String> {
+    const EXTRA_SAMPLES: usize = 338;
+    match Directory::first(tiff).and_then(|page| page.number(EXTRA_SAMPLES)) {
+        Some(0 | 1) => Err("TIFF whose last channel is no plain alpha is not read here".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn png(bytes: &[u8]) -> Option<&'static str> {
+    let texts = chunks(bytes).filter(|(kind, _)| matches!(*kind, b"tEXt" | b"zTXt" | b"iTXt"));
+    (texts.count() > MAX_TEXTS).then_some("it holds more than 10000 texts")
+}
+
+/// The kinds and data of the chunks of a PNG file.
+pub(super) fn chunks(png: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    let mut rest = png.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (kind, after) = after.split_first_chunk::<4>()?;
+        let (data, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        // A checksum stands behind the data.
+        rest = after.get(4..)?;
+        Some((kind, data))
+    })
+}
+
 /// By the tags of TIFF 6.0.
-fn tiff(bytes: &[u8], has_alpha: bool) -> Option<&'static str> {
+fn tiff(bytes: &[u8]) -> Option<&'static str> {
     const BITS: usize = 258;
     const COMPRESSION: usize = 259;
     const PHOTOMETRIC: usize = 262;
     const FILL_ORDER: usize = 266;
     const PLANES: usize = 284;
     const TILE_WIDTH: usize = 322;
-    const EXTRA_SAMPLES: usize = 338;
     let page = Directory::first(bytes)?;
     let is = |tag: usize, value: usize| page.number(tag) == Some(value);
     if is(COMPRESSION, 6) || is(COMPRESSION, 7) {
         return Some("TIFF compressed as JPEG is not read here");
-    }
-    // 0 is anything, 1 alpha that the colours are already multiplied by, 2 plain alpha.
-    if has_alpha && (is(EXTRA_SAMPLES, 0) || is(EXTRA_SAMPLES, 1)) {
-        return Some("TIFF whose last channel is no plain alpha is not read here");
     }
     if is(FILL_ORDER, 2) {
         return Some("TIFF whose bytes have their bits in reverse is not read here");
@@ -107,8 +134,6 @@ impl GifFrame {
                         transparent,
                     });
                 }
-                // Left between blocks by some writers.
-                [0, ..] => at += 1,
                 _ => return None,
             }
         }

@@ -6,6 +6,7 @@
 use image::metadata::Orientation;
 
 use super::directory::Directory;
+use super::misread::chunks;
 
 const ORIENTATION: usize = 0x112;
 
@@ -25,6 +26,12 @@ fn of_exif(mut exif: &[u8]) -> Option<u8> {
     }
     let value = Directory::first(exif)?.number(ORIENTATION)?;
     Some(u8::try_from(value).unwrap_or(0))
+}
+
+/// The EXIF block of a PNG file, which may also stand behind the pixels (PNG, third edition, 11.3.4.5).
+pub(super) fn exif_of_png(png: &[u8]) -> Option<&[u8]> {
+    let mut blocks = chunks(png).filter(|(kind, _)| *kind == b"eXIf");
+    blocks.next().map(|(_, data)| data)
 }
 
 fn of_xmp(xmp: &[u8]) -> Option<u8> {

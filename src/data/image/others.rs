@@ -6,7 +6,7 @@ use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::misread::{self, GifFrame};
-use super::orientation::orientation;
+use super::orientation::{exif_of_png, orientation};
 use super::{MAX_DECODED_BYTES, zeros};
 
 /// A file whose head is read.
@@ -31,18 +31,25 @@ impl<'a> Other<'a> {
     }
 
     pub(super) fn open(bytes: &'a [u8], format: ImageFormat) -> Result<Self, String> {
+        misread::refuse(bytes, format)?;
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(MAX_DECODED_BYTES);
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-        misread::refuse(bytes, format, decoder.color_type().has_alpha())?;
+        if format == ImageFormat::Tiff && decoder.color_type().has_alpha() {
+            misread::refuse_alpha(bytes)?;
+        }
         let orientation = match format {
             ImageFormat::Tiff => decoder.orientation().map_err(|e| e.to_string())?,
             _ => {
-                let exif = decoder.exif_metadata().map_err(|e| e.to_string())?;
+                let read = decoder.exif_metadata().map_err(|e| e.to_string())?;
+                let exif = match format {
+                    ImageFormat::Png => exif_of_png(bytes),
+                    _ => read.as_deref(),
+                };
                 let xmp = decoder.xmp_metadata().map_err(|e| e.to_string())?;
-                orientation(exif.as_deref(), xmp.as_deref())
+                orientation(exif, xmp.as_deref())
             }
         };
         let has_holes = GifFrame::first(bytes).is_none_or(|frame| frame.transparent);

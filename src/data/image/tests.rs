@@ -296,6 +296,16 @@ pub(in crate::data) fn broken_palette() -> Vec<u8> {
 }
 
 #[test]
+fn a_png_of_very_many_texts_is_refused() {
+    let whole = png(picture(4, 4));
+    let mut text = b"\0\0\0\x03tEXta\0b".to_vec();
+    text.extend(checksum(&text[4..]).to_be_bytes());
+    let with = |texts: usize| [&whole[..33], &text.repeat(texts), &whole[33..]].concat();
+    decoded(&with(10_000), 4, 4, 3).unwrap();
+    assert!(refusal(&with(10_001)).contains("texts"));
+}
+
+#[test]
 fn a_panic_of_a_decoder_is_the_error_of_that_file() {
     refusal(&broken_palette());
     // Whatever a later decoder makes of that one.
