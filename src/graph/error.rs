@@ -34,6 +34,14 @@ pub enum GraphError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A node makes a value that no machine has room for.
+    #[error("node {node}: output dimensions {dims:?} are too large")]
+    TooLarge {
+        /// The node.
+        node: String,
+        /// The dimensions of the value.
+        dims: Vec<usize>,
+    },
     /// The model is one that cannot be handled at all.
     #[error("{0}")]
     Unsupported(String),

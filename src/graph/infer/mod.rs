@@ -31,6 +31,8 @@ use op::{Inferred, Op};
 
 /// Values of more dimensions are refused: no real model has them.
 const MAX_RANK: usize = 64;
+/// A tensor of more than 1 TiB is a mistake of the model on any machine.
+const MOST_BYTES: usize = 1 << 40;
 
 /// Types and dimensions of every value of a normalised graph, and the values that follow from
 /// shapes alone. `inputs` gives the dimensions of the graph's inputs; one that is declared with
@@ -158,7 +160,10 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
         .iter()
         .find(|o| check_size(o.dtype, &o.dims).is_none())
     {
-        return Err(node.error(format!("output dimensions {:?} are too large", bad.dims)));
+        return Err(GraphError::TooLarge {
+            node: node.to_string(),
+            dims: bad.dims.clone(),
+        });
     }
     let of_floats = node.present_inputs().any(|name| {
         let float = shapes.info(name).is_ok_and(|info| info.dtype.is_float());
@@ -182,13 +187,14 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
     Ok(())
 }
 
+/// The bytes of a tensor, if a machine may have room for it.
 fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
     // A dimension of 0 must not hide that the others overflow wherever a part of them is multiplied.
     dims.iter()
         .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))
         .filter(|_| dims.len() <= MAX_RANK)?
         .checked_mul(dtype.size())
-        .filter(|&bytes| bytes <= isize::MAX as usize)
+        .filter(|&bytes| bytes <= MOST_BYTES)
 }
 
 /// Whether the outputs of an operator of the default domain can be inferred.
