@@ -8,8 +8,6 @@ use super::Look;
 
 /// How far nodes are followed from the output.
 const DEPTH: usize = 64;
-/// Constants of more elements are not looked at.
-const ELEMENTS: usize = 1 << 16;
 
 /// Whether all elements of `value` lie between 0 and 1 by the nodes that make them, as those of a sigmoid
 /// that is written out (½ + ½ tanh x, e^−softplus(−x)), of a mean of softmaxes, or of a `Clip` to 0 and 1.
@@ -109,14 +107,10 @@ impl<'g> Search<'_, 'g> {
         if let Some(range) = self.found.get(value) {
             return *range;
         }
-        if let Some(tensor) = self.look.constant(value) {
-            let values = match tensor.len() {
-                1..=ELEMENTS => tensor.to_f32().unwrap_or_default(),
-                _ => Vec::new(),
-            };
-            let each = values.into_iter().map(f64::from);
-            let each = each.map(|v| Range::new(v, v));
-            return each.reduce(Range::with).unwrap_or(ANY);
+        if self.look.constant(value).is_some() {
+            // What is no single number may be trained.
+            let number = self.look.number(value).map(f64::from);
+            return number.map_or(ANY, |v| Range::new(v, v));
         }
         let Some(node) = self.look.producer(value).filter(|_| depth < DEPTH) else {
             return ANY;

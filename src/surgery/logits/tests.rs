@@ -35,6 +35,8 @@ fn ending_with(nodes: Vec<Node>) -> Graph {
     }
     let axis = Tensor::i64s(&[-1]);
     graph.initializers.insert("axis".to_owned(), axis);
+    let gain = Tensor::f32(&[3], &[0.5, 0.25, 0.125]);
+    graph.initializers.insert("gain".to_owned(), gain);
     graph
 }
 
@@ -279,6 +281,12 @@ fn what_may_leave_0_to_1_is_the_logits() {
         vec![node("y", "Softplus", "fc")],
         vec![Node::new("y", "Clip", &["fc", "low"], &["y"])],
         vec![node("a", "Tanh", "fc"), binary("y", "Add", ["a", "one"])],
+        // By a weight of several numbers, which may be trained.
+        vec![
+            node("a", "Tanh", "fc"),
+            binary("b", "Mul", ["a", "gain"]),
+            binary("y", "Add", ["b", "half"]),
+        ],
         vec![
             node("a", "Sigmoid", "other"),
             binary("y", "Mul", ["fc", "a"]),
