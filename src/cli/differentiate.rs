@@ -14,7 +14,7 @@ use ftsurgery::training::{
 use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
-use super::{CliError, Context, values};
+use super::{CliError, Context, signals, values};
 
 const EXAMPLES: &str = "\
 The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32 \
@@ -96,7 +96,8 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
         }
     }
     describe(&mut made, &file);
-    write_atomic(&args.out, &encode(&made.model)?).map_err(cannot)?;
+    let bytes = encode(&made.model)?;
+    signals::before_stops(|| write_atomic(&args.out, &bytes)).map_err(cannot)?;
     tell(&made, args, context)
 }
 

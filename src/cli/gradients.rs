@@ -16,7 +16,7 @@ use ftsurgery::training::{
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
-use super::{CliError, Context, values};
+use super::{CliError, Context, signals, values};
 
 /// Bytes of an array's name in an .npz file, less `grad/` and `.npy`.
 const LONGEST_NAME: usize = u16::MAX as usize - 9;
@@ -205,5 +205,6 @@ fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<
             .map_err(|e| fail(&e))?;
     }
     npz.finish().map_err(|e| fail(&e))?;
-    write_atomic(&args.out, bytes.get_ref()).map_err(|e| CliError::cannot_write(&args.out, &e))
+    signals::before_stops(|| write_atomic(&args.out, bytes.get_ref()))
+        .map_err(|e| CliError::cannot_write(&args.out, &e))
 }

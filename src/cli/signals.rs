@@ -38,6 +38,15 @@ pub fn listen() {
     });
 }
 
+/// Writes the one file that a command makes: a stop meanwhile is heard when the file is whole, so that
+/// none is left half written under a temporary name. A second one ends the process at once.
+pub fn before_stops<T>(write: impl FnOnce() -> T) -> T {
+    listen();
+    let written = write();
+    end_at_once();
+    written
+}
+
 /// Whether a signal has asked for a stop.
 pub fn asked() -> bool {
     STATE.asked.load(Ordering::SeqCst)

@@ -156,8 +156,8 @@ impl Split {
                 continue;
             };
             notes.push(format!(
-                "the {name} part is small to {purpose}: {} samples, fewer than {FEW} of {} of {} \
-                 classes (of {:?} {}); one sample is {:.1} points of accuracy",
+                "the {name} part is small to {purpose}: {} samples, fewer than {FEW} in {} of {} \
+                 classes ({:?} has {}); one sample is {:.1} points of accuracy",
                 part.len(),
                 small.len(),
                 present.len(),

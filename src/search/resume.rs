@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::data::Preprocess;
+
 use super::record::{Configuration, RunRecord};
 use super::{SearchError, Settings};
 
@@ -69,11 +71,24 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
         if was != is {
             return Err(match differing_field(name, was, is) {
                 Some(field) => changed(&flag(name, &field), &was[&field], &is[&field]),
-                None => changed(&flag(name, ""), was, is),
+                None => changed(&flag(name, ""), &given(name, was), &given(name, is)),
             });
         }
     }
     Ok(())
+}
+
+/// A setting as its flag takes it, where that is not how it is noted.
+fn given(setting: &str, noted: &Value) -> Value {
+    match (setting, noted) {
+        ("preprocess", noted) => serde_json::from_value::<Preprocess>(noted.clone())
+            .map_or_else(|_| noted.clone(), |p| p.to_string().into()),
+        ("image_size", Value::Array(sides)) => {
+            let sides: Vec<String> = sides.iter().map(text).collect();
+            sides.join("x").into()
+        }
+        _ => noted.clone(),
+    }
 }
 
 /// What differs of a setting: of an optimizer one of its fields, else the whole.
@@ -156,6 +171,13 @@ mod tests {
         ] {
             assert_eq!(text(&value), said);
         }
+    }
+
+    #[test]
+    fn pixels_and_sizes_are_told_as_flags_are_given() {
+        let preset = value(&Preprocess::SIGNED);
+        assert_eq!(given("preprocess", &preset), json!("signed"));
+        assert_eq!(given("image_size", &json!([224, 160])), json!("224x160"));
     }
 
     #[test]

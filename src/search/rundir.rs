@@ -201,7 +201,7 @@ impl RunDir {
         write_json(&self.path(RUN), run)
     }
 
-    /// Writes `split.json`, unless it is there.
+    /// Writes `split.json`, unless it is there and says the same.
     ///
     /// # Errors
     /// When it cannot be read or written.

@@ -6,11 +6,13 @@
 use std::time::Instant;
 
 use crate::autodiff::{Operators, dependents};
-use crate::graph::macs;
+use crate::graph::{Graph, macs};
 use crate::onnx::Model;
 use crate::runtime::{Buffer, Device, Runtime};
+use crate::surgery::{Scores, ending};
 
 use super::apart;
+use super::lab::refuse_probabilities;
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, prefix_graph, step_program};
 use super::sessions::{Bound, PrefixRun, SessionMaker, usable};
@@ -83,13 +85,16 @@ pub struct Bench {
     threads: usize,
     flops: Option<Flops>,
     steps: u64,
+    /// The output, where no softmax was found in it.
+    logits: Option<String>,
 }
 
 impl Bench {
     /// Builds the sessions for `model`, whose samples have the dimensions `sample`.
     ///
     /// # Errors
-    /// When there is nothing to train, a parameter has no gradient, or the runtime fails.
+    /// When there is nothing to train, a parameter has no gradient, the output is probabilities that no
+    /// logits are found of, or the runtime fails.
     pub fn new(
         runtime: &Runtime,
         model: &Model,
@@ -124,8 +129,10 @@ impl Bench {
                 *label = (i % prepared.classes.max(1)) as i64;
             }
         }
+        let is_logits = ending(&Graph::from_model(model)?)?.scores == Scores::Logits;
         model.release();
         Ok(Bench {
+            logits: is_logits.then(|| prepared.logits.clone()),
             moments: vec![Moments::default(); parameters.len()],
             step,
             prefix,
@@ -140,7 +147,8 @@ impl Bench {
     /// Runs one step and gives its times and the loss before its update.
     ///
     /// # Errors
-    /// When the loss diverges or the runtime fails.
+    /// When the loss diverges, the output is probabilities by the look of them though nothing tells of
+    /// what, or the runtime fails.
     pub fn step(&mut self) -> Result<(StepSeconds, f32), TrainingError> {
         self.steps += 1;
         let start = Instant::now();
@@ -152,6 +160,11 @@ impl Bench {
         }
         let after_prefix = start.elapsed().as_secs_f64();
         self.step.session.run_bound(&mut self.step.binding)?;
+        // What its values are is seen once.
+        if let Some(output) = self.logits.take() {
+            let logits = &self.step.logits;
+            refuse_probabilities(&output, &logits.as_f32()?, logits.dims()[1])?;
+        }
         let loss = self.step.loss()?;
         let after_gradients = start.elapsed().as_secs_f64();
         if !loss.is_finite() {

@@ -14,7 +14,7 @@ use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
 use crate::surgery::{Grafted, trained_batch_norms};
 
-pub(super) use predict::EVALUATION_BATCH;
+pub(super) use predict::{EVALUATION_BATCH, refuse_probabilities};
 
 use super::apart;
 use super::bank::FeatureBank;

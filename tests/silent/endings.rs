@@ -105,7 +105,15 @@ fn outputs_that_look_like_probabilities_are_refused_though_nothing_tells_of_them
         node("ReduceSum", &["s", "axis"], "t"),
         node("Div", &["s", "t"], "y"),
     ];
-    let (output, _) = gradients(&classifier(tail), &[]);
+    let network = classifier(tail);
+    let (output, _) = gradients(&network, &[]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`y`") && said.contains("sums to 1"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.onnx");
+    save(&network, &model);
+    let output = ftsurgery().arg("bench").arg(&model).output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("`y`") && said.contains("sums to 1"), "{said}");

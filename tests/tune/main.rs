@@ -12,6 +12,7 @@ mod full_disk;
 mod killed;
 mod known;
 mod obstacles;
+mod out_of_memory;
 mod precision;
 mod reference;
 mod resume;

@@ -246,8 +246,8 @@ fn parts_with_few_samples_of_a_class_are_told() {
     };
     assert_eq!(
         notes(5)[1],
-        "the held-out part is small to judge by: 2 samples, fewer than 5 of 2 of 2 classes (of \"a\" \
-         1); one sample is 50.0 points of accuracy"
+        "the held-out part is small to judge by: 2 samples, fewer than 5 in 2 of 2 classes (\"a\" \
+         has 1); one sample is 50.0 points of accuracy"
     );
     assert_eq!(notes(30).len(), 1);
     assert!(notes(500).is_empty());

@@ -16,6 +16,25 @@ pub(in crate::training) const EVALUATION_BATCH: usize = 8;
 /// Samples whose outputs tell whether they are probabilities.
 const LOOKED_AT: usize = 8;
 
+/// Refuses `output`, in which no softmax was found, where its `values` are probabilities by the look of
+/// them: rows of `classes`.
+///
+/// # Errors
+/// [`TrainingError::Probabilities`].
+pub(in crate::training) fn refuse_probabilities(
+    output: &str,
+    values: &[f32],
+    classes: usize,
+) -> Result<(), TrainingError> {
+    match Scores::Logits.of_values(values, classes) {
+        Scores::Probabilities => Err(TrainingError::Probabilities {
+            output: output.to_owned(),
+            samples: values.len() / classes.max(1),
+        }),
+        _ => Ok(()),
+    }
+}
+
 impl Lab<'_> {
     /// The logits of `samples` with the given values of some parameters and running statistics, the
     /// network's own for the others.
@@ -98,13 +117,7 @@ impl Lab<'_> {
         let stride = self.dataset.len().div_ceil(LOOKED_AT).max(1);
         let samples: Vec<usize> = (0..self.dataset.len()).step_by(stride).collect();
         let outputs = self.predict(&[], &samples)?;
-        match Scores::Logits.of_values(&outputs.logits, outputs.classes) {
-            Scores::Probabilities => Err(TrainingError::Probabilities {
-                output: self.network.output.clone(),
-                samples: samples.len(),
-            }),
-            _ => Ok(()),
-        }
+        refuse_probabilities(&self.network.output, &outputs.logits, outputs.classes)
     }
 
     /// Frozen features of any samples, computed when they are asked for.
