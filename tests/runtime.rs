@@ -102,6 +102,27 @@ fn status_says_which_library_and_what_it_offers() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn status_is_json_whatever_bytes_the_paths_have() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let Some(runtime) = ftsurgery::runtime::testing::runtime() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let strange = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+    std::fs::create_dir(&strange).unwrap();
+    let library = strange.join("libonnxruntime.so");
+    std::os::unix::fs::symlink(runtime.path(), &library).unwrap();
+    let mut command = ftsurgery(&strange, &["runtime", "status", "--json"]);
+    command.env("ORT_DYLIB_PATH", &library);
+    let (code, out, err) = run(command);
+    assert_eq!(code, Some(0), "{err}");
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(status["path"].as_str().unwrap().contains("libonnxruntime"));
+}
+
+#[test]
 #[cfg(unix)]
 fn a_reader_that_leaves_is_no_failure() {
     use std::{io::Read, process::Stdio};

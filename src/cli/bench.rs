@@ -125,7 +125,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
     let mut out = context.stdout();
     if args.json {
         let report = json!({
-            "model": args.model,
+            "model": args.model.display().to_string(),
             "sample": sample,
             "batch_size": args.batch_size,
             "trained": options.trainable,

@@ -57,11 +57,13 @@ impl CliError {
         }
     }
 
-    /// A file that cannot be written: the disk's fault if it is full, else that of the path given.
+    /// A file that cannot be written: a failure if there is no room for it, else the fault of the path given.
     pub fn cannot_write(path: &Path, error: &io::Error) -> Self {
         let message = format!("cannot write {}: {error}", path.display());
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::failure(message),
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::failure(message),
             _ => Self::usage(message),
         }
     }

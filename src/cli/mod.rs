@@ -128,6 +128,8 @@ pub fn main() -> ExitCode {
     // For bad usage, clap prints the message and exits with code 2 itself.
     let cli = Cli::parse();
     ftsurgery::panics::hush_caught();
+    #[cfg(unix)]
+    signals::outlive_file_limits();
     context::start_log(&cli.global);
     match cli.command.run(&Context::new(cli.global)) {
         Ok(()) => ExitCode::SUCCESS,

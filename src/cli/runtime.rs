@@ -61,7 +61,7 @@ fn status(as_json: bool, context: &Context) -> Result<(), CliError> {
     let mut out = context.stdout();
     if as_json {
         let status = json!({
-            "path": runtime.path(),
+            "path": runtime.path().display().to_string(),
             "origin": runtime.origin(),
             "version": runtime.version().to_string(),
             "providers": providers,

@@ -38,6 +38,13 @@ pub fn listen() {
     });
 }
 
+/// From now on a file that grows beyond what is allowed (`ulimit -f`) is an error of that file, and not the
+/// end of the process.
+#[cfg(unix)]
+pub fn outlive_file_limits() {
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
 /// Writes the one file that a command makes: a stop meanwhile is heard when the file is whole, so that
 /// none is left half written under a temporary name. A second one ends the process at once.
 pub fn before_stops<T>(write: impl FnOnce() -> T) -> T {

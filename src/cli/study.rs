@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{Begin, REPORT, RunDir, SearchError, Study, StudyJob, Subject, study};
+use ftsurgery::search::{
+    Begin, REPORT, RunDir, SearchError, Study, StudyJob, Subject, path_of_bytes, study,
+};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
@@ -121,47 +123,53 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
 fn subjects(values: &[PathBuf]) -> Result<Vec<Subject>, CliError> {
     let mut subjects = Vec::new();
     for value in values {
-        match value.to_str() {
-            Some(list) if !is_one(list) => {
-                for item in list.split(',') {
-                    subjects.push(subject(item)?);
+        match is_one(value) {
+            true => subjects.push(subject(value.clone())?),
+            // Names may be any bytes.
+            false => {
+                let bytes = value.as_os_str().as_encoded_bytes();
+                for item in bytes.split(|&byte| byte == b',') {
+                    subjects.push(subject(path_of_bytes(item.to_vec()))?);
                 }
             }
-            Some(item) => subjects.push(subject(item)?),
-            None => subjects.push(Subject {
-                path: value.clone(),
-                preprocess: None,
-            }),
         }
     }
     Ok(subjects)
 }
 
 /// Whether a value is a file, or a file with a preprocessing behind it.
-fn is_one(value: &str) -> bool {
-    let file = value.rsplit_once(':').map_or(value, |(file, _)| file);
-    Path::new(value).is_file() || Path::new(file).is_file()
+fn is_one(value: &Path) -> bool {
+    value.is_file() || parted(value).is_some_and(|(file, _)| file.is_file())
+}
+
+/// What is in front of the last colon, and what is behind it.
+fn parted(value: &Path) -> Option<(PathBuf, String)> {
+    let bytes = value.as_os_str().as_encoded_bytes();
+    let at = bytes.iter().rposition(|&byte| byte == b':')?;
+    let behind = String::from_utf8_lossy(&bytes[at + 1..]);
+    Some((path_of_bytes(bytes[..at].to_vec()), behind.into_owned()))
 }
 
 /// `FILE` or `FILE:PREPROCESSING`.
-fn subject(item: &str) -> Result<Subject, CliError> {
-    if item.trim().is_empty() {
+fn subject(item: PathBuf) -> Result<Subject, CliError> {
+    if item.to_str().is_some_and(|item| item.trim().is_empty()) {
         return Err(CliError::usage(
             "--models has an empty name among its models",
         ));
     }
     let plain = Subject {
-        path: item.into(),
+        path: item,
         preprocess: None,
     };
-    match item.rsplit_once(':') {
-        Some((file, name)) if !plain.path.is_file() => match values::preprocess(name) {
+    match parted(&plain.path) {
+        Some((file, name)) if !plain.path.is_file() => match values::preprocess(&name) {
             Ok(preprocess) => Ok(Subject {
-                path: file.into(),
+                path: file,
                 preprocess: Some(preprocess),
             }),
-            Err(expected) if Path::new(file).is_file() => Err(CliError::usage(format!(
-                "`{name}` behind `{file}` is no preprocessing: {expected}"
+            Err(expected) if file.is_file() => Err(CliError::usage(format!(
+                "`{name}` behind `{}` is no preprocessing: {expected}",
+                file.display()
             ))),
             Err(_) => Ok(plain),
         },

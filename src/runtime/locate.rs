@@ -53,9 +53,18 @@ pub struct Tried {
     /// The kind of place.
     pub origin: Origin,
     /// The file or folder, if there is one to name.
+    #[serde(serialize_with = "shown")]
     pub path: Option<PathBuf>,
     /// Why it did not serve.
     pub reason: String,
+}
+
+/// A path in JSON for people to read, whose bytes need not be a text.
+fn shown<S: serde::Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => to.collect_str(&path.display()),
+        None => to.serialize_none(),
+    }
 }
 
 impl fmt::Display for Tried {

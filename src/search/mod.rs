@@ -36,6 +36,7 @@ mod watch;
 pub use card::ModelCard;
 pub use error::SearchError;
 pub use input::{DEFAULT_PREPROCESS, ModelInput, Origin, at_image_size};
+pub use paths::path_of_bytes;
 pub use plan::{Obstacles, Phase, Plan, Skipped, StrategyPlan, trial_id};
 pub use ranking::ranked;
 pub use read::{RunFiles, StepLoss, TrialMetrics};

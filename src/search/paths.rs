@@ -1,6 +1,7 @@
 //! Paths in JSON: a text, or where the system's bytes are none, these bytes in hexadecimal.
 
 use std::borrow::Cow;
+#[cfg(unix)]
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -36,18 +37,21 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf,
             };
             let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
             let bytes = bytes.ok_or_else(|| serde::de::Error::custom("not hexadecimal digits"))?;
-            Ok(path(bytes).into())
+            Ok(path_of_bytes(bytes))
         }
     }
 }
 
+/// The path that is written so in bytes, which may be any where the system allows it.
 #[cfg(unix)]
-fn path(bytes: Vec<u8>) -> OsString {
-    std::os::unix::ffi::OsStringExt::from_vec(bytes)
+pub fn path_of_bytes(bytes: Vec<u8>) -> PathBuf {
+    let name: OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    name.into()
 }
 
+/// The path that is written so in bytes.
 #[cfg(not(unix))]
-fn path(bytes: Vec<u8>) -> OsString {
+pub fn path_of_bytes(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
@@ -65,7 +69,7 @@ mod tests {
     fn any_path_comes_back_as_it_was() {
         let mut paths = vec![PathBuf::from("a/b.onnx"), PathBuf::from("caf\u{e9}")];
         #[cfg(unix)]
-        paths.push(path(b"caf\xe9/\xff.onnx".to_vec()).into());
+        paths.push(path_of_bytes(b"caf\xe9/\xff.onnx".to_vec()));
         for path in paths {
             let text = serde_json::to_string(&Holds { path: path.clone() }).unwrap();
             assert_eq!(

@@ -133,3 +133,31 @@ fn a_run_whose_disk_was_full_goes_on_when_there_is_room() {
         "{full} disks were full, after {most} trials at most"
     );
 }
+
+#[test]
+fn a_file_beyond_the_limit_of_its_size_is_an_error_that_names_it() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let run = |arguments: &str| {
+        let mut command = Command::new("sh");
+        // 1 or 2 KiB: less than the model and more than what is said.
+        command.args(["-c", r#"ulimit -f 2; exec "$0" "$@""#]);
+        command.arg(env!("CARGO_BIN_EXE_ftsurgery"));
+        command.current_dir(scene.path());
+        command.args(arguments.split(' ')).output().unwrap()
+    };
+    for arguments in [
+        "-q differentiate model.onnx --out step.onnx",
+        "-q tune model.onnx --data photos --out run --preprocess signed --strategies head",
+    ] {
+        let output = run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {said}");
+        assert!(said.contains("too large"), "{arguments}: {said}");
+    }
+    assert!(!scene.at("step.onnx").exists());
+    let left = files(scene.path());
+    assert!(!left.iter().any(|f| f.contains(".ftsurgery-")), "{left:?}");
+}

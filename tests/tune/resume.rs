@@ -156,7 +156,12 @@ fn paths_that_are_not_utf_8_are_run_and_resumed() {
     assert!(out.join("winners/head.onnx").is_file());
     let study = strange(b"stud\xff");
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
-    command.args(["--quiet", "study", "--models"]).arg(&model);
+    // Two models in one value, the first with a preprocessing behind it.
+    let mut models = model.clone().into_os_string();
+    models.push(":signed,");
+    save_backbone(&scene.at("other.onnx"));
+    models.push(scene.at("other.onnx"));
+    command.args(["--quiet", "study", "--models"]).arg(&models);
     command.arg("--data").arg(&data).arg("--out").arg(&study);
     command
         .args(QUICK.split_whitespace())
@@ -165,4 +170,17 @@ fn paths_that_are_not_utf_8_are_run_and_resumed() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
     command.args(["--quiet", "study", "--resume"]).arg(&study);
     assert!(command.status().unwrap().success());
+    let models = json(&study.join("study.json"))["models"].clone();
+    assert_eq!(models.as_array().unwrap().len(), 2, "{models}");
+    let mut command = ftsurgery();
+    command
+        .arg("bench")
+        .arg(&model)
+        .args(["--json", "--steps", "1"]);
+    let output = command.assert().success().get_output().stdout.clone();
+    let report: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    assert!(
+        report["model"].as_str().unwrap().contains("caf"),
+        "{report}"
+    );
 }
