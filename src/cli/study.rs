@@ -139,7 +139,8 @@ fn subjects(values: &[PathBuf]) -> Result<Vec<Subject>, CliError> {
 
 /// Whether a value is a file, or a file with a preprocessing behind it.
 fn is_one(value: &Path) -> bool {
-    value.is_file() || parted(value).is_some_and(|(file, _)| file.is_file())
+    let of_file = |(file, name): (PathBuf, String)| file.is_file() && !name.contains(',');
+    value.is_file() || parted(value).is_some_and(of_file)
 }
 
 /// What is in front of the last colon, and what is behind it.
