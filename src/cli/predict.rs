@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use ftsurgery::data::load_image;
+use ftsurgery::data::{DataError, load_image_and_note};
 use ftsurgery::report::plain_line;
 use ftsurgery::search::{ModelCard, ModelInput};
 use ftsurgery::training::Inference;
@@ -47,15 +47,19 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let mut list = Vec::new();
     let mut broken = 0;
     for path in &args.images {
-        let pixels = load_image(path, input.height, input.width, input.channels);
-        let classified = match pixels {
-            // What the model fails at is no fault of the image.
-            Ok(pixels) => classify(&mut inference, input, &pixels)?.ok_or_else(|| {
+        let loaded = load_image_and_note(path, input.height, input.width, input.channels);
+        if let Ok((_, Some(note))) = &loaded {
+            context.note(&format!("{}: {note}", path.display()));
+        }
+        let classified = match loaded {
+            // What the model fails at, or wants, is no fault of the image.
+            Ok((pixels, _)) => classify(&mut inference, input, &pixels)?.ok_or_else(|| {
                 CliError::failure(format!(
                     "{}: the model's output is not a finite number",
                     path.display()
                 ))
             }),
+            Err(error @ DataError::Option { .. }) => return Err(error.into()),
             Err(error) => Err(error.into()),
         };
         match classified {

@@ -51,8 +51,6 @@ pub(super) const LACKS_END: &str = "the end marker is missing, no pixel is";
 
 /// Decodes an image file to `height` × `width` × `channels` bytes, RGB or (1 channel) grey.
 ///
-/// A JPEG file that lacks nothing but its end marker is read, with a warning in the log.
-///
 /// # Errors
 /// When the file cannot be read, is no sound image of a format that is read here, or exceeds
 /// [`MAX_FILE_BYTES`], [`MAX_SIDE`] or [`MAX_DECODED_BYTES`].
@@ -62,13 +60,24 @@ pub fn load_image(
     width: usize,
     channels: usize,
 ) -> Result<Vec<u8>, DataError> {
+    load_image_and_note(path, height, width, channels).map(|(pixels, _)| pixels)
+}
+
+/// As [`load_image`], with what is remarkable: of a JPEG file, that it lacks its end marker.
+///
+/// # Errors
+/// As there.
+pub fn load_image_and_note(
+    path: &Path,
+    height: usize,
+    width: usize,
+    channels: usize,
+) -> Result<(Vec<u8>, Option<&'static str>), DataError> {
     let size = Size::new(height, width, channels)?;
     let bytes = read_file(path)?;
     let mut out = vec![0; size.bytes()];
-    if let Some(note) = decode_into(path, &bytes, size, &mut out)? {
-        tracing::warn!("{path:?}: {note}");
-    }
-    Ok(out)
+    let note = decode_into(path, &bytes, size, &mut out)?;
+    Ok((out, note))
 }
 
 /// Width and height of an image file as it is looked at, in pixels.

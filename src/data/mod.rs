@@ -33,6 +33,7 @@ pub use error::DataError;
 pub use features::FeatureStore;
 pub use image::{
     MAX_DECODED_BYTES, MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_SIDE, image_dimensions, load_image,
+    load_image_and_note,
 };
 pub use image_size::parse_image_size;
 pub use limits::{Limits, show_bytes};

@@ -16,6 +16,18 @@ pub struct Einsum {
     pub sizes: BTreeMap<char, usize>,
 }
 
+/// Whether a text has the form of an equation: terms of letters and at most one ellipsis, between
+/// commas, and perhaps an output behind an arrow. Whether it fits anything is another matter.
+pub fn is_equation(text: &str) -> bool {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let is_term = |term: &str| {
+        let letters = term.replacen("...", "", 1);
+        letters.chars().all(|c| c.is_ascii_alphabetic())
+    };
+    let (left, right) = text.split_once("->").unwrap_or((&text, ""));
+    left.split(',').all(is_term) && is_term(right)
+}
+
 impl Einsum {
     /// The equation of `node`, whose inputs have dimensions `dims`.
     ///
@@ -120,6 +132,34 @@ mod tests {
         let terms: Vec<String> = einsum.inputs.iter().map(|t| t.iter().collect()).collect();
         let output: String = einsum.output.iter().collect();
         Ok((format!("{}->{output}", terms.join(",")), sizes))
+    }
+
+    #[test]
+    fn what_is_no_equation_is_told() {
+        for text in [
+            "ij,jk->ik",
+            " i j , j k ",
+            "...ij->...",
+            "",
+            "->",
+            ",",
+            "a...b,c",
+        ] {
+            assert!(is_equation(text), "{text}");
+        }
+        for text in [
+            "?ab",
+            "ab?",
+            ".....",
+            "ab-",
+            "ab>",
+            "a->b->c",
+            "..a",
+            "\u{1b}[31m",
+            "é",
+        ] {
+            assert!(!is_equation(text), "{text}");
+        }
     }
 
     #[test]

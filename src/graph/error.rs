@@ -34,6 +34,14 @@ pub enum GraphError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A node computes as in training.
+    #[error("node {node}: it is in training mode ({why}); export the model for inference")]
+    TrainingMode {
+        /// The node.
+        node: String,
+        /// By what it is.
+        why: String,
+    },
     /// A node makes a value that no machine has room for.
     #[error("node {node}: output dimensions {dims:?} are too large")]
     TooLarge {

@@ -32,7 +32,7 @@ use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
 
 pub use build::Builder;
 pub use cubic::part_cubic_resizes;
-pub use einsum::Einsum;
+pub use einsum::{Einsum, is_equation};
 pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};

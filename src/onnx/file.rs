@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::external::Externals;
 use super::functions;
-use super::messages::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+use super::messages::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use super::source::{Source, Stamp};
 use super::tensor::{Tensor, is_external};
 use super::wire::Survey;
@@ -191,10 +191,11 @@ impl Model {
             .unwrap_or(1)
     }
 
-    /// Whether a node of this operator stands anywhere in the model, in inner graphs and functions,
-    /// too.
-    pub fn has_operator(&self, op_type: &str) -> bool {
-        functions::has_operator(&self.proto, op_type)
+    /// The nodes of this operator wherever they stand in the model, in inner graphs and functions, too.
+    pub fn nodes_of(&self, op_type: &str) -> Vec<&NodeProto> {
+        let mut nodes = functions::all_nodes(&self.proto);
+        nodes.retain(|node| node.op_type.as_deref() == Some(op_type));
+        nodes
     }
 
     /// The value of a metadata property.

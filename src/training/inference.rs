@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::time::Duration;
 
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, GraphError, infer_shapes, normalise};
@@ -11,15 +10,13 @@ use crate::onnx::{DataType, Model, encode, is_external};
 use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
 use crate::surgery::{Scores, ending};
 
-use super::{InputSpec, Predictions, TrainingError, softmax};
+use super::{InputSpec, Predictions, TrainingError, softmax, untried};
 
 /// Samples per run where the model leaves the batch size open.
 const BATCH: usize = 16;
 /// Values of an input beyond which it is refused: 4 GiB. Models of a fixed batch size are filled up to
 /// it.
 const MOST_VALUES: usize = 1 << 30;
-/// How long a run of a model with a `Loop` may take, whose end nobody can foresee.
-const LOOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// A classifier in onnxruntime.
 pub struct Inference {
@@ -57,6 +54,7 @@ impl Inference {
     ) -> Result<Self, TrainingError> {
         let graph = Graph::from_model(model)?;
         let scores = ending(&graph)?.scores;
+        untried::refuse(model, &graph)?;
         let mut externals = Vec::new();
         let mut unread = false;
         for proto in model.graph().initializer.iter().filter(|t| is_external(t)) {
@@ -80,7 +78,8 @@ impl Inference {
             label: model.path().display().to_string(),
             device,
             threads,
-            limit: model.has_operator("Loop").then_some(LOOP_LIMIT),
+            optimize: untried::may_be_optimized(&graph),
+            limit: untried::limit(model),
             ..SessionOptions::default()
         };
         let session = Session::new(runtime, bytes, &externals, &options)
@@ -103,10 +102,17 @@ impl Inference {
                 )));
             }
         };
+        let batch = input.dims.first().copied().flatten();
+        if batch == Some(0) {
+            return Err(TrainingError::Mismatch(format!(
+                "input `{}` of the model is made for 0 samples",
+                input.name
+            )));
+        }
         Ok(Inference {
             input: input.name.clone(),
             dtype,
-            batch: input.dims.first().copied().flatten().filter(|&b| b > 0),
+            batch,
             scores,
             session,
         })

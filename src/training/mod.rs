@@ -29,6 +29,7 @@ mod sessions;
 mod spec;
 mod stages;
 mod trial;
+mod untried;
 
 pub use apart::samples_stay_apart;
 pub use bank::{BankOptions, FeatureBank};

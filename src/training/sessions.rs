@@ -14,6 +14,7 @@ use super::TrainingError;
 use super::gradient::GradientBuffers;
 use super::prefix;
 use super::program::{LABELS, Program};
+use super::untried;
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
@@ -215,6 +216,7 @@ impl<'a> SessionMaker<'a> {
             label: label.to_owned(),
             device: self.device,
             threads,
+            optimize: untried::may_be_optimized(&graph),
             kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {

@@ -8,6 +8,7 @@ mod models;
 mod mutate;
 mod pipeline;
 mod sessions;
+mod untried;
 mod writing;
 
 use guard::{Outcome, guarded};

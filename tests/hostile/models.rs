@@ -183,6 +183,36 @@ pub fn padded_pool(size: i64) -> ModelProto {
     })
 }
 
+/// A map that is joined with itself so many times, and its sum; opset 17.
+pub fn doubled(times: usize) -> ModelProto {
+    window(1, |n, x| {
+        let mut last = x.to_owned();
+        for i in 0..times {
+            let axis = [("axis", 1.into())];
+            last = n.op(&format!("doubled{i}"), "Concat", &[&last, &last], &axis);
+        }
+        let sum = n.op("sum", "ReduceSum", &[&last], &[("keepdims", 0.into())]);
+        n.op("both", "Add", &[x, &sum], &[])
+    })
+}
+
+/// A map that is multiplied by the mean of so many numbers; opset 17.
+pub fn grown(size: i64) -> ModelProto {
+    window(1, |n, x| {
+        n.ints("size", &[size]);
+        let numbers = n.op("grown", "ConstantOfShape", &["size"], &[]);
+        let mean = n.op("mean", "ReduceMean", &[&numbers], &[("keepdims", 0.into())]);
+        n.op("scaled", "Mul", &[x, &mean], &[])
+    })
+}
+
+/// A map behind an `Einsum`; opset 17.
+pub fn summed(equation: &str) -> ModelProto {
+    window(1, |n, x| {
+        n.op("summed", "Einsum", &[x], &[("equation", equation.into())])
+    })
+}
+
 /// A pointwise convolution, what `wide` makes of its map, and a classifier.
 fn window(group: usize, wide: impl FnOnce(&mut Net, &str) -> String) -> ModelProto {
     let mut n = Net::new(17, image(free()));

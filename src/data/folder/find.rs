@@ -67,6 +67,8 @@ pub(super) struct Aside {
     pub notes: Vec<String>,
     /// How often each kind of [`JUNK`] was met, but for files in plain sight, which are skipped.
     junk: BTreeMap<&'static str, usize>,
+    /// Hidden files and folders besides.
+    hidden: Vec<String>,
 }
 
 impl Aside {
@@ -83,7 +85,8 @@ impl Aside {
                 *self.junk.entry(junk).or_default() += 1;
             }
             Some(_) => self.skip(shown(root, path), "left by a desktop, not an image file"),
-            None => return name.starts_with(b"."),
+            None if name.starts_with(b".") => self.hidden.push(shown(root, path)),
+            None => return false,
         }
         true
     }
@@ -134,6 +137,12 @@ pub(super) fn find(root: &Path, aside: &mut Aside) -> Result<Vec<Class>, DataErr
             "files of desktops and drives are left out: {}",
             junk.join(", ")
         );
+        aside.notes.push(note);
+    }
+    if !aside.hidden.is_empty() {
+        let mut hidden = std::mem::take(&mut aside.hidden);
+        hidden.sort_unstable();
+        let note = format!("hidden files are left out: {}", list(&hidden));
         aside.notes.push(note);
     }
     Ok(classes)

@@ -90,6 +90,13 @@ fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() 
             "tulip/moving.gif"
         ]
     );
+    assert_eq!(
+        dataset.notes(),
+        [
+            "files of desktops and drives are left out: .DS_Store",
+            "hidden files are left out: \".hidden\", \"daisy/.cache\""
+        ]
+    );
     assert!(dataset.skipped()[1].reason.contains("cut off"));
     assert!(dataset.skipped()[2].reason.contains("none of JPEG, PNG"));
 

@@ -168,6 +168,45 @@ fn damaged_pictures_of_every_kind_are_decoded_or_refused() {
     }
 }
 
+/// The size and pixels that Pillow reads from a file, by the Python that has it.
+fn by_pillow(path: &Path) -> Option<(u32, u32, Vec<u8>)> {
+    const SCRIPT: &str = "import sys; sys.path.insert(0, sys.argv[1]); from pictures import Image, on_white; \
+                          image = on_white(Image.open(sys.argv[2])); \
+                          sys.stdout.buffer.write(b'%d %d\\n' % image.size + image.tobytes())";
+    let python = std::env::var_os("FTSURGERY_PYTHON").unwrap_or_else(|| "python3".into());
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let ran = std::process::Command::new(python)
+        .args(["-c", SCRIPT])
+        .args([&tools, path])
+        .output()
+        .ok()
+        .filter(|ran| ran.status.success())?;
+    let end = ran.stdout.iter().position(|byte| *byte == b'\n')?;
+    let size = std::str::from_utf8(&ran.stdout[..end]).ok()?;
+    let (width, height) = size.split_once(' ')?;
+    let pixels = ran.stdout[end + 1..].to_vec();
+    Some((width.parse().ok()?, height.parse().ok()?, pixels))
+}
+
+#[test]
+fn shared_pictures_have_the_pixels_that_pillow_reads() {
+    let Some(shared) = crate::testing::shared() else {
+        return;
+    };
+    if by_pillow(&folder("right").join("plain.png")).is_none() {
+        crate::testing::skip("python", "one with Pillow and NumPy (FTSURGERY_PYTHON)");
+        return;
+    }
+    for path in files(&shared.join("cases/images")) {
+        let file = name(&path);
+        let (width, height, pixels) = whole(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let expected = by_pillow(&path).unwrap_or_else(|| panic!("Pillow does not read {file}"));
+        assert_eq!((width, height), (expected.0, expected.1), "{file}");
+        let (largest, mean) = differences(&pixels, &expected.2);
+        assert!(largest <= 3 && mean <= 1.0, "{file}: {largest}, {mean}");
+    }
+}
+
 #[test]
 fn shared_pictures_in_several_scans_equal_those_in_one() {
     let Some(shared) = crate::testing::shared() else {
@@ -178,9 +217,6 @@ fn shared_pictures_in_several_scans_equal_those_in_one() {
         whole(&images.join("ni_sep2.jpg")).unwrap(),
         whole(&images.join("ni_int2.jpg")).unwrap()
     );
-    for path in files(&images) {
-        whole(&path).unwrap_or_else(|e| panic!("{}: {e}", name(&path)));
-    }
     let hostile = shared.join("cases/hostile");
     for file in ["plte_7_bytes.png", "bomb_16384_grey.png"] {
         if let Err(error) = load_image(&hostile.join(file), 8, 8, 3) {

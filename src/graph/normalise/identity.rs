@@ -49,10 +49,10 @@ pub(super) fn remove(graph: &mut Graph) -> Result<(), GraphError> {
             return Err(node.error("input 0 is missing"));
         };
         if node.is("Dropout") && drops(&node, &graph.initializers) {
-            return Err(node.error(
-                "it is in training mode (its input training_mode is not false); export the model for \
-                 inference",
-            ));
+            return Err(GraphError::TrainingMode {
+                node: node.to_string(),
+                why: "its input training_mode is not false".to_owned(),
+            });
         }
         if let Some(mask) = node.output(1).filter(|m| read.contains(*m)) {
             return Err(node.error(format!("its mask `{mask}` is used")));

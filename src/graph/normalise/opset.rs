@@ -306,9 +306,10 @@ fn batch_norm(
             14.. => "training_mode=1".to_owned(),
             _ => format!("it has {} outputs", node.present_outputs().count()),
         };
-        return Err(node.error(format!(
-            "it is in training mode ({why}); export the model for inference"
-        )));
+        return Err(GraphError::TrainingMode {
+            node: node.to_string(),
+            why,
+        });
     }
     node.attributes.remove("training_mode");
     if training {

@@ -9,7 +9,7 @@ use crate::graph::{
 use crate::onnx::{DataType, Model};
 use crate::surgery::{BatchNorm, Dropout, fold_batch_norm, logits};
 
-use crate::training::TrainingError;
+use crate::training::{TrainingError, untried};
 
 /// A model in normal form at fixed input dimensions.
 #[derive(Clone, Debug)]
@@ -86,6 +86,7 @@ impl Prepared {
         let mut dims = vec![batch];
         dims.extend(sample);
         let mut shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
+        untried::room(&graph, &shapes, batch)?;
         fold_constants(&mut graph, &shapes);
         write_overhangs_as_pads(&mut graph, &mut shapes)?;
         part_cubic_resizes(&mut graph, &mut shapes)?;
