@@ -38,7 +38,7 @@ fn python() -> Option<PathBuf> {
 }
 
 /// A small classifier of images of 2 × 4 × 4 whose own names are all in the way: its input is
-/// `labels`, its logits `loss`, an inner value `grad/w`.
+/// `labels`, its logits `loss`, an inner value `grad/w`, and two nodes have one name.
 fn save_awkward(path: &Path) {
     let mut graph = Graph {
         opset: 17,
@@ -61,7 +61,10 @@ fn save_awkward(path: &Path) {
     let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
     let x = b.op("flat", "Flatten", &[&x], vec![]);
     b.op("loss", "Gemm", &[&x, "fc"], vec![]);
-    save(&graph.to_model(usize::MAX).0, path).unwrap();
+    let (mut model, _) = graph.to_model(usize::MAX);
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    nodes[2].name.clone_from(&nodes[1].name);
+    save(&model, path).unwrap();
 }
 
 fn save_batch(path: &Path, x: &ArrayD<f32>, y: &[i64]) {

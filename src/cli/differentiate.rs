@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use ftsurgery::data::parse_image_size;
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
+use ftsurgery::report::plain_line;
 use ftsurgery::search::{ModelCard, ModelInput, at_image_size};
 use ftsurgery::training::{
     Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
@@ -132,16 +133,31 @@ fn tell(
 ) -> Result<(), CliError> {
     let mut out = context.stdout();
     writeln!(out, "inputs")?;
-    writeln!(out, "  {} {:?}", made.data.name, made.data.dims)?;
+    writeln!(
+        out,
+        "  {} {:?}",
+        plain_line(&made.data.name),
+        made.data.dims
+    )?;
     writeln!(out, "  {} [{}], int64", made.labels, args.batch_size)?;
     for parameter in &made.parameters {
-        writeln!(out, "  {} {:?}", parameter.name, parameter.dims)?;
+        writeln!(
+            out,
+            "  {} {:?}",
+            plain_line(&parameter.name),
+            parameter.dims
+        )?;
     }
     writeln!(out, "outputs")?;
     writeln!(out, "  {} []", made.loss)?;
-    writeln!(out, "  {} {:?}", made.logits.name, made.logits.dims)?;
+    writeln!(
+        out,
+        "  {} {:?}",
+        plain_line(&made.logits.name),
+        made.logits.dims
+    )?;
     for (gradient, parameter) in made.gradients.iter().zip(&made.parameters) {
-        writeln!(out, "  {gradient} {:?}", parameter.dims)?;
+        writeln!(out, "  {} {:?}", plain_line(gradient), parameter.dims)?;
     }
     out.flush()?;
     context.note(&format!("written to {}", args.out.display()));

@@ -25,8 +25,8 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use crate::onnx::messages::{
-    DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TensorType,
-    TypeProto, TypeValue, ValueInfoProto,
+    DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
+    TensorType, TypeProto, TypeValue, ValueInfoProto,
 };
 use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
 
@@ -285,7 +285,7 @@ impl Graph {
             .collect();
         let graph = GraphProto {
             name: Some("ftsurgery".to_owned()),
-            node: self.nodes.iter().map(Node::to_proto).collect(),
+            node: named_once(self.nodes.iter().map(Node::to_proto).collect()),
             initializer,
             input: self.inputs.iter().map(value_to_proto).collect(),
             output: self.outputs.iter().map(value_to_proto).collect(),
@@ -308,6 +308,26 @@ impl Graph {
         };
         (model, external)
     }
+}
+
+/// Nodes of which a name that another has before them gets a number: onnxruntime takes a name once.
+fn named_once(mut nodes: Vec<NodeProto>) -> Vec<NodeProto> {
+    let names = nodes.iter().filter_map(|node| node.name.clone());
+    let mut taken: HashSet<String> = names.collect();
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for name in nodes.iter_mut().filter_map(|node| node.name.as_mut()) {
+        let count = times.entry(name.clone()).or_default();
+        *count += 1;
+        while *count > 1 && !name.is_empty() {
+            let other = format!("{name}_{count}");
+            if taken.insert(other.clone()) {
+                *name = other;
+                break;
+            }
+            *count += 1;
+        }
+    }
+    nodes
 }
 
 fn value_from_proto(proto: &ValueInfoProto) -> Result<Value, OnnxError> {

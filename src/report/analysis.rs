@@ -6,14 +6,15 @@ use crate::analysis::{Analysis, Block};
 use crate::graph::Dim;
 use crate::strategy::CandidateCounts;
 
-use super::text::{align_right, cell, table, thousands, trimmed};
+use super::plain_line;
+use super::text::{TextTable, thousands};
 
 /// The analysis as text: layers, blocks, trainable tensors, totals and candidates. `width`: columns of the terminal,
 /// within which names wrap; `None` lets lines be as long as they are.
 pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
     let number = |n: Option<u64>| n.map_or("?".to_owned(), |n| thousands(n as usize));
-    let mut layers = table(width);
-    layers.set_header([
+    let mut layers = TextTable::new(width);
+    layers.header([
         "Layer",
         "Operator",
         "Output",
@@ -23,8 +24,8 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
         "Block",
     ]);
     for layer in &analysis.layers {
-        layers.add_row([
-            cell(&layer.name),
+        layers.row([
+            layer.name.clone(),
             layer.op_type.clone(),
             layer
                 .output_shape
@@ -33,26 +34,26 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
             thousands(layer.parameters),
             number(layer.macs),
             number(layer.activation_bytes),
-            cell(analysis.block_name(layer)),
+            analysis.block_name(layer).to_owned(),
         ]);
     }
-    align_right(&mut layers, 3..6);
-    let mut blocks = table(width);
-    blocks.set_header(["Block", "Weighted layers", "Parameters", "Share"]);
+    layers.align_right(3..6);
+    let mut blocks = TextTable::new(width);
+    blocks.header(["Block", "Weighted layers", "Parameters", "Share"]);
     for block in &analysis.blocks {
-        blocks.add_row([
-            cell(&block.name),
+        blocks.row([
+            block.name.clone(),
             layer_names(analysis, block),
             thousands(block.parameters),
             format!("{:.1} %", 100.0 * block.share),
         ]);
     }
-    align_right(&mut blocks, 2..4);
-    let mut tensors = table(width);
-    tensors.set_header(["Tensor", "Elements", "Of layer", "Block"]);
+    blocks.align_right(2..4);
+    let mut tensors = TextTable::new(width);
+    tensors.header(["Tensor", "Elements", "Of layer", "Block"]);
     for block in &analysis.blocks {
         for (name, layer, elements) in analysis.tensors(block) {
-            tensors.add_row([
+            tensors.row([
                 name.to_owned(),
                 thousands(elements),
                 layer.map_or("-".to_owned(), |l| l.name.clone()),
@@ -60,12 +61,12 @@ pub fn analysis(analysis: &Analysis, width: Option<u16>) -> String {
             ]);
         }
     }
-    align_right(&mut tensors, 1..2);
+    tensors.align_right(1..2);
     format!(
         "{}\n\n{}\n\n{}\n\n{}",
-        trimmed(&layers),
-        trimmed(&blocks),
-        trimmed(&tensors),
+        layers.trimmed(),
+        blocks.trimmed(),
+        tensors.trimmed(),
         summary(analysis)
     )
 }
@@ -79,7 +80,7 @@ fn summary(analysis: &Analysis) -> String {
             let size = |s: Option<usize>| s.map_or("?".to_owned(), |s| s.to_string());
             format!(
                 "{}, {} channels of {} x {}",
-                b.features,
+                plain_line(&b.features),
                 b.channels,
                 size(b.height),
                 size(b.width)
@@ -118,15 +119,14 @@ pub(super) fn shape(dims: &[Dim]) -> String {
         .iter()
         .map(|d| match d {
             Dim::Known(size) => size.to_string(),
-            Dim::Symbolic(name) => cell(name),
+            Dim::Symbolic(name) => name.clone(),
         })
         .collect();
     dims.join("x")
 }
 
 fn layer_names(analysis: &Analysis, block: &Block) -> String {
-    let names = analysis.layer_names(block).into_iter().map(cell);
-    names.collect::<Vec<_>>().join(", ")
+    analysis.layer_names(block).join(", ")
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ pub fn dot(analysis: &Analysis) -> String {
             100.0 * block.share
         );
         if !block.tensors.is_empty() {
-            let _ = write!(label, "\nof no layer: {}", block.tensors.join(", "));
+            let tensors = block.tensors.join(", ");
+            let _ = write!(label, "\nof no layer: {}", plain_line(&tensors));
         }
         let _ = writeln!(text, "    label={};", quoted(&label));
         for (i, layer) in analysis.layers.iter().enumerate() {
@@ -44,9 +45,7 @@ pub fn dot(analysis: &Analysis) -> String {
 }
 
 fn attributes(analysis: &Analysis, layer: &Layer) -> String {
-    let mut lines: Vec<String> = [&layer.name, &layer.op_type]
-        .map(|name| plain_line(name).into_owned())
-        .into();
+    let mut lines = vec![layer.name.clone(), layer.op_type.clone()];
     if let Some(dims) = &layer.output_shape {
         lines.push(shape(dims));
     }
@@ -57,6 +56,7 @@ fn attributes(analysis: &Analysis, layer: &Layer) -> String {
     if let Some(owner) = operator.and_then(|w| analysis.weighted.get(w)) {
         lines.extend(owner.parameters.iter().cloned());
     }
+    let lines: Vec<_> = lines.iter().map(|line| plain_line(line)).collect();
     let label = quoted(&lines.join("\n"));
     match operator.is_some() {
         true => format!("label={label}, style=\"rounded,filled\", fillcolor=lightblue"),

@@ -11,8 +11,7 @@ use super::ReportError;
 use super::charts::{DotKind, Rows};
 use super::html::page::{Figure, Section, Table, page};
 use super::html::{ACCURACY, command, spread_row};
-use super::tables::fitted;
-use super::text::{align_right, none, percent};
+use super::text::{TextTable, none, percent};
 
 /// The study's table for spreadsheets, in its folder.
 const TABLE: &str = "study.csv";
@@ -21,13 +20,13 @@ const MARKDOWN: &str = "study.md";
 
 /// The study's table, for the terminal. `fit`: whether to fit its width.
 pub fn study(study: &Study, fit: bool) -> String {
-    let mut table = fitted(fit);
+    let mut table = TextTable::fitted(fit);
     let cells = cells(study);
-    table.set_header(cells[0].clone());
+    table.header(&cells[0]);
     for row in &cells[1..] {
-        table.add_row(row.clone());
+        table.row(row);
     }
-    align_right(&mut table, 1..study.strategies.len() + 1);
+    table.align_right(1..study.strategies.len() + 1);
     table.to_string()
 }
 

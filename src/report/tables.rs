@@ -1,24 +1,22 @@
 //! Tables for the terminal.
 
-use comfy_table::Table;
-
 use crate::search::{RepeatResult, Results, Spread, StrategyResult};
 use crate::training::Predictions;
 
 use super::confusions::{commonest, rows};
 use super::plain_message;
-use super::text::{align_right, cell, none, percent, seconds, table, thousands};
+use super::text::{TextTable, none, percent, seconds, thousands};
 
 /// One line per strategy, and what went wrong. Of several repetitions, model and candidate are those of
 /// the first, and the accuracies the means and standard deviations of all; see [`Spread`]. `fit`: whether
 /// to fit the width of the terminal.
 pub fn results(results: &Results, fit: bool) -> String {
-    let mut table = fitted(fit);
+    let mut table = TextTable::fitted(fit);
     let over = match results.repeats.len() {
         0 | 1 => String::new(),
         seeds => format!(", {seeds} seeds"),
     };
-    table.set_header([
+    table.header([
         "strategy".to_owned(),
         "candidate".to_owned(),
         format!("validation{over}"),
@@ -37,9 +35,9 @@ pub fn results(results: &Results, fit: bool) -> String {
                 _ => of_one.map_or_else(none, percent),
             }
         };
-        table.add_row([
+        table.row([
             strategy.name.to_string(),
-            strategy.candidate.as_deref().map_or_else(none, cell),
+            strategy.candidate.clone().unwrap_or_else(none),
             figure(strategy.validation_accuracy, |s| s.validation_accuracy),
             figure(strategy.held_out_accuracy, |s| s.held_out_accuracy),
             strategy.trained_parameters.map_or_else(none, thousands),
@@ -50,7 +48,7 @@ pub fn results(results: &Results, fit: bool) -> String {
                 .unwrap_or_else(|| "failed".to_owned()),
         ]);
     }
-    align_right(&mut table, 2..6);
+    table.align_right(2..6);
     let mut text = table.to_string();
     for strategy in results.failed() {
         let reason = strategy.error.as_deref().unwrap_or_default();
@@ -90,12 +88,11 @@ const LISTED: usize = 15;
 /// commonest confusions). `names`: the classes, in the order of the labels.
 pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> String {
     let score = predictions.score();
-    let names: Vec<String> = names.iter().map(|name| cell(name)).collect();
-    let mut classes = fitted(fit);
-    classes.set_header(["class", "precision", "recall", "F1", "samples"]);
+    let mut classes = TextTable::fitted(fit);
+    classes.header(["class", "precision", "recall", "F1", "samples"]);
     let scores = predictions.class_scores();
     for (name, s) in names.iter().zip(&scores) {
-        classes.add_row([
+        classes.row([
             name.clone(),
             format!("{:.4}", s.precision),
             format!("{:.4}", s.recall),
@@ -103,7 +100,7 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
             s.support.to_string(),
         ]);
     }
-    align_right(&mut classes, 1..5);
+    classes.align_right(1..5);
     format!(
         "accuracy {} on {} samples, cross-entropy {:.4}\nbalanced accuracy {}, macro F1 {:.4}\n\n\
          {classes}\n\n{}",
@@ -112,47 +109,40 @@ pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> Str
         score.loss,
         percent(score.balanced_accuracy),
         score.macro_f1,
-        confusion(&predictions.confusion(), &names, fit)
+        confusion(&predictions.confusion(), names, fit)
     )
 }
 
 fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
-    let mut table = fitted(fit);
+    let mut table = TextTable::fitted(fit);
     if names.len() <= FEW {
         let mut header = vec!["true \\ predicted".to_owned()];
         header.extend(names.iter().cloned());
-        table.set_header(header);
+        table.header(header);
         for (name, row) in names.iter().zip(rows(counts, names.len())) {
             let mut cells = vec![name.clone()];
             cells.extend(row.iter().map(usize::to_string));
-            table.add_row(cells);
+            table.row(cells);
         }
-        align_right(&mut table, 1..names.len() + 1);
+        table.align_right(1..names.len() + 1);
         return table.to_string();
     }
     let common = commonest(counts, LISTED);
     if common.is_empty() {
         return "no sample is taken for another class".to_owned();
     }
-    table.set_header(["the commonest confusions", "taken for", "samples", "of"]);
+    table.header(["the commonest confusions", "taken for", "samples", "of"]);
     let name = |class: usize| names.get(class).cloned().unwrap_or_else(none);
     for c in common {
         let numbers = [c.samples, c.of].map(thousands);
-        table.add_row(
+        table.row(
             [name(c.label), name(c.predicted)]
                 .into_iter()
                 .chain(numbers),
         );
     }
-    align_right(&mut table, 2..4);
+    table.align_right(2..4);
     table.to_string()
-}
-
-/// A table of the terminal's width, where asked for.
-pub(super) fn fitted(fit: bool) -> Table {
-    // Squeezed into less, a table says nothing any more.
-    let width = Table::new().width().filter(|&columns| fit && columns >= 40);
-    table(width)
 }
 
 #[cfg(test)]

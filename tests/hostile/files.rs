@@ -246,6 +246,19 @@ fn nothing_that_a_terminal_obeys_leaves_the_tool() {
     for node in &mut renamed.node {
         node.name = Some(format!("{hostile}{}", node.name.as_deref().unwrap_or("")));
     }
+    for tensor in &mut renamed.initializer {
+        let name = tensor.name.clone().unwrap_or_default();
+        let other = format!("{hostile}{name}");
+        for node in &mut renamed.node {
+            node.input
+                .iter_mut()
+                .filter(|i| **i == name)
+                .for_each(|i| i.clone_from(&other));
+        }
+        tensor.name = Some(other);
+    }
+    let trained = proto.clone();
+    let renamed = graph(&mut proto);
     // Refused by `gradients`, with the node's name.
     renamed.node[2].op_type = Some("Hardmax".to_owned());
     let scene = Scene::new(&proto);
@@ -271,6 +284,10 @@ fn nothing_that_a_terminal_obeys_leaves_the_tool() {
         shown(&out);
         shown(&said);
     }
+    let (code, out, said) = Scene::new(&trained).run("differentiate", &[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("red"), "{out}");
+    shown(&out);
 }
 
 #[test]
@@ -280,8 +297,16 @@ fn a_node_of_many_inputs_and_long_names_are_analysed_in_no_time() {
     sum.op_type = Some("Sum".to_owned());
     sum.input = vec![sum.input[0].clone(); 300_000];
     let mut long = models::plain();
-    graph(&mut long).node[2].name = Some("n".repeat(30_000_000));
-    for (what, proto, memory) in [("inputs", wide, 4 * FEW), ("a name", long, 8 * FEW)] {
+    graph(&mut long).node[0].name = Some("n".repeat(30_000_000));
+    let mut tensor = models::plain();
+    let name = "w".repeat(30_000_000);
+    graph(&mut tensor).initializer[0].name = Some(name.clone());
+    graph(&mut tensor).node[0].input[1] = name;
+    for (what, proto, memory) in [
+        ("inputs", wide, 4 * FEW),
+        ("a name of a layer", long, 8 * FEW),
+        ("a name of a weight", tensor, 16 * FEW),
+    ] {
         let bytes = Bytes::from(encode(&proto).unwrap());
         let analyse = || {
             use ftsurgery::analysis::{Analysis, AnalyzeOptions};

@@ -161,13 +161,14 @@ fn same_padding_rounds_up_even_and_odd_lengths() {
 
 #[test]
 fn hostile_windows_are_errors_that_name_the_node() {
-    let bad: [(&str, Attribute); 7] = [
+    let bad: [(&str, Attribute); 8] = [
         ("strides", vec![0].into()),
         ("strides", vec![1, 1].into()),
         ("pads", vec![-1, 0].into()),
         ("pads", vec![1].into()),
         ("dilations", vec![i64::MAX].into()),
         ("kernel_shape", vec![0].into()),
+        ("kernel_shape", vec![1 << 23].into()),
         ("auto_pad", "SAME_ISH".into()),
     ];
     for (name, value) in bad {

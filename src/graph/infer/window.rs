@@ -211,10 +211,19 @@ pub(super) fn conv_transpose(op: &Op) -> Inferred {
     Op::one(op.dtype(0)?, dims)
 }
 
+/// The most taps of a pool along an axis: onnxruntime walks them all, also beyond the map.
+const MOST_TAPS: usize = 1 << 22;
+
 /// `MaxPool`, `AveragePool` and `LpPool`; only `MaxPool` has the second output, the indices.
 pub(super) fn pool(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 3)?;
     let window = Window::read(op, x.len() - 2, None)?;
+    if window.kernel.iter().any(|&taps| taps > MOST_TAPS) {
+        return Err(op.error(format!(
+            "its window of {:?} is larger than any map",
+            window.kernel
+        )));
+    }
     if window.auto == AutoPad::Same && window.dilations.iter().any(|&d| d != 1) {
         // By the ONNX standard every stride of the input has its window; onnxruntime pads as if nothing
         // were dilated, so that its map is smaller.
