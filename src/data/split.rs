@@ -115,10 +115,17 @@ impl Split {
         samples
     }
 
-    /// Sentences for people: on copies that are in two parts, and on each part that is too small to
-    /// choose or to judge by, in which a class has fewer than five samples.
+    /// Sentences for people: that nothing is held out; on copies that are in two parts, and on each part
+    /// that is too small to choose or to judge by, in which a class has fewer than five samples.
     pub fn notes(&self, dataset: &Dataset) -> Vec<String> {
         let mut notes = self.small_parts(dataset);
+        if self.held_out.is_empty() {
+            notes.push(
+                "nothing is held out: no figure will tell what the models make of new samples; a smaller \
+                 --train-fraction leaves some"
+                    .to_owned(),
+            );
+        }
         let mut part = vec![0_u8; dataset.len()];
         let lists = [&self.search, &self.validation, &self.train, &self.held_out];
         for (number, list) in (1..).zip(lists) {

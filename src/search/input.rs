@@ -153,14 +153,17 @@ impl ModelInput {
     }
 
     /// What the user should know before `images` (or arrays) are made the input of `model` in this way:
-    /// that the preprocessing is a guess or does nothing, or that metadata are overruled.
+    /// that it has outputs besides its class scores, that the preprocessing is a guess or does nothing, or
+    /// that metadata are overruled.
     pub fn warnings(&self, model: &Model, graph: &Graph, images: bool) -> Vec<String> {
+        let mut warnings = Vec::from_iter(other_outputs(graph));
         if !images {
             let idle = "the data are arrays, which are used as they are: the preprocessing asked for does \
                         nothing";
-            return Vec::from_iter((self.origin == Origin::Flag).then(|| idle.to_owned()));
+            warnings.extend((self.origin == Origin::Flag).then(|| idle.to_owned()));
+            return warnings;
         }
-        let mut warnings = self.overruled.clone();
+        warnings.extend(self.overruled.iter().cloned());
         if self.origin == Origin::Guess {
             let taken = format!(
                 "nothing says how the model wants its pixels: {DEFAULT_PREPROCESS} is taken, as \
@@ -195,6 +198,23 @@ impl ModelInput {
         };
         Ok(Dataset::open_within(data, &options, limits)?)
     }
+}
+
+/// That a model has other outputs than the one that is taken for its class scores.
+fn other_outputs(graph: &Graph) -> Option<String> {
+    let (taken, others) = graph.outputs.split_first()?;
+    let others: Vec<String> = others.iter().map(|o| format!("`{}`", o.name)).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "the model has {} outputs: the first, `{}`, is taken for the class scores, and {} left alone",
+            graph.outputs.len(),
+            taken.name,
+            match others.as_slice() {
+                [other] => format!("{other} is"),
+                _ => format!("{} are", others.join(", ")),
+            }
+        )
+    })
 }
 
 /// The model made for the image size asked for, where it declares another.

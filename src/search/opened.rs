@@ -5,7 +5,7 @@ use crate::data::{DataError, Dataset, Limits, Split, memory_limit, show_bytes};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::runtime::Runtime;
-use crate::surgery::Features;
+use crate::surgery::{Features, HeadKind};
 use crate::training::TrainingError;
 
 use super::head::{classes, features};
@@ -129,16 +129,40 @@ impl<'a> Opened<'a> {
     pub(super) fn described(&self, split: &Split) -> String {
         let images = self.dataset.is_images();
         format!(
-            "{}: {}, {} classes; {} {}: search {}, validation {}, train {}, held out {}",
+            "{}: {}, {} classes, {}; {} {}: search {}, validation {}, train {}, held out {}",
             self.job.model.display(),
             self.input.described(images),
             self.classes.len(),
+            self.described_head(),
             self.dataset.len(),
             if images { "images" } else { "samples" },
             split.search.len(),
             split.validation.len(),
             split.train.len(),
             split.held_out.len()
+        )
+    }
+    /// The head, what it stands on, and what it takes the place of.
+    fn described_head(&self) -> String {
+        let kind = self.settings.head;
+        let Some(on) = self.features.as_ref().filter(|_| kind != HeadKind::Keep) else {
+            return "its own head".to_owned();
+        };
+        let layers = self.analysis.weighted.iter();
+        let replaced = layers.filter(|l| l.in_classifier).map(|l| l.name.as_str());
+        let replaced: Vec<&str> = replaced.collect();
+        format!(
+            "head {kind} on `{}` ({} channels of {} × {}){}",
+            on.value,
+            on.channels,
+            on.height,
+            on.width,
+            match replaced.as_slice() {
+                [] => String::new(),
+                [first, _, _, _, .., last] =>
+                    format!(" in place of {} layers, {first} to {last}", replaced.len()),
+                few => format!(" in place of {}", few.join(", ")),
+            }
         )
     }
 }

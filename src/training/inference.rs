@@ -149,6 +149,13 @@ impl Inference {
                 [n, classes, rest @ ..] if *n == rows && rest.iter().all(|&d| d == 1) => *classes,
                 dims => return Err(unfit(dims)),
             };
+            if outputs.classes == 1 {
+                return Err(TrainingError::Mismatch(
+                    "the model has one score per sample; a classifier has one for each of its classes, \
+                     two or more"
+                        .to_owned(),
+                ));
+            }
             let scores = floats(scores).ok_or_else(|| {
                 TrainingError::Mismatch("the model's output is not float".to_owned())
             })?;

@@ -161,25 +161,9 @@ fn every_form_of_a_softmax_is_trained_at_its_logits() {
     }
 }
 
-fn save_image(path: &Path) {
-    RgbImage::from_fn(8, 8, |x, y| Rgb([20 * x as u8, 30 * y as u8, 90]))
-        .save(path)
-        .unwrap();
-}
-
 /// The probabilities that `predict` prints, by class.
 fn predicted(graph: &Graph) -> Vec<f64> {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    save(graph, &at("model.onnx"));
-    save_image(&at("image.png"));
-    let mut command = ftsurgery();
-    command.args(["--quiet", "predict", "--json", "--preprocess", "unit"]);
-    let output = command
-        .arg(at("model.onnx"))
-        .arg(at("image.png"))
-        .output()
-        .unwrap();
+    let output = predict(graph, &["--quiet", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut found = vec![0.0; CLASSES];

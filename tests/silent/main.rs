@@ -3,5 +3,6 @@
 
 mod endings;
 mod gates;
+mod outputs;
 mod settings;
 mod support;

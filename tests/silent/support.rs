@@ -8,6 +8,7 @@ use std::process::Output;
 use assert_cmd::Command;
 use ftsurgery::graph::{Graph, Node, Value};
 use ftsurgery::onnx::{DataType, Tensor, encode};
+use image::{Rgb, RgbImage};
 use ndarray::{Array1, Array4, ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
 
@@ -89,6 +90,22 @@ pub fn gradients(graph: &Graph, arguments: &[&str]) -> (Output, BTreeMap<String,
         }
     }
     (output, arrays)
+}
+
+/// What `predict` prints for one image.
+pub fn predict(graph: &Graph, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save(graph, &at("model.onnx"));
+    RgbImage::from_fn(8, 8, |x, y| Rgb([20 * x as u8, 30 * y as u8, 90]))
+        .save(at("image.png"))
+        .unwrap();
+    let mut command = ftsurgery();
+    command
+        .args(["predict", "--preprocess", "unit"])
+        .args(arguments);
+    let files = [at("model.onnx"), at("image.png")];
+    command.args(files).output().unwrap()
 }
 
 /// The names of the arrays but for `loss`, without `grad/`.

@@ -126,8 +126,8 @@ fn a_flag_that_overrules_metadata_and_a_guess_are_told() {
         !known.contains("metadata name") && !known.contains("nothing says"),
         "{known}"
     );
-    let line = "signed.onnx: images of 16 × 16 pixels, preprocessing signed (of its metadata), 3 classes; \
-                24 images: search ";
+    let line = "signed.onnx: images of 16 × 16 pixels, preprocessing signed (of its metadata), 3 classes, \
+                head paper on `relu2` (8 channels of 8 × 8) in place of fc; 24 images: search ";
     assert!(known.contains(line), "{known}");
     let guessed = tune("silent.onnx", &[]);
     assert!(
