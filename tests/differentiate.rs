@@ -63,7 +63,8 @@ fn save_awkward(path: &Path) {
     b.op("loss", "Gemm", &[&x, "fc"], vec![]);
     let (mut model, _) = graph.to_model(usize::MAX);
     let nodes = &mut model.graph.as_mut().unwrap().node;
-    nodes[2].name.clone_from(&nodes[1].name);
+    let taken = nodes[1].name.clone();
+    nodes[2].name = taken;
     save(&model, path).unwrap();
 }
 

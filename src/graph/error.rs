@@ -42,13 +42,13 @@ pub enum GraphError {
         /// By what it is.
         why: String,
     },
-    /// A node makes a value that no machine has room for.
-    #[error("node {node}: output dimensions {dims:?} are too large")]
+    /// A node makes a value that no machine has room for, or walks a window that takes no end.
+    #[error("node {node}: {reason}")]
     TooLarge {
         /// The node.
         node: String,
-        /// The dimensions of the value.
-        dims: Vec<usize>,
+        /// What is too large.
+        reason: String,
     },
     /// The model is one that cannot be handled at all.
     #[error("{0}")]

@@ -18,8 +18,8 @@ const OPEN_SIDE: usize = 224;
 /// Refuses a model, for one sample.
 ///
 /// # Errors
-/// The first node that is in training mode, has no equation where it is to have one, or makes a value
-/// that this process has no memory for.
+/// The first node that is in training mode, has no equation where it is to have one, has a window that
+/// takes no end, or makes a value that this process has no memory for.
 pub(super) fn refuse(model: &Model, graph: &Graph) -> Result<(), GraphError> {
     equations(model)?;
     let mut normal = graph.clone();

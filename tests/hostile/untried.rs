@@ -69,6 +69,18 @@ fn values_that_no_machine_has_room_for_are_refused_before_anything_is_run() {
     }
 }
 
+/// onnxruntime's pools walk all of their window, also what lies beyond the map.
+#[test]
+fn a_window_larger_than_any_map_is_refused_before_anything_is_run() {
+    if runtime().is_none() {
+        return;
+    }
+    let scene = Scene::new(&models::padded_pool(1 << 27));
+    for command in RUNNING {
+        scene.refused(command, &["`wide`", "window", "larger than any map"]);
+    }
+}
+
 #[test]
 fn values_beyond_the_memory_of_this_machine_are_refused_before_anything_is_run() {
     const FLOATS: i64 = 1 << 37;

@@ -162,7 +162,7 @@ pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<()
     {
         return Err(GraphError::TooLarge {
             node: node.to_string(),
-            dims: bad.dims.clone(),
+            reason: format!("output dimensions {:?} are too large", bad.dims),
         });
     }
     let of_floats = node.present_inputs().any(|name| {

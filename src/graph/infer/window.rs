@@ -219,10 +219,10 @@ pub(super) fn pool(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 3)?;
     let window = Window::read(op, x.len() - 2, None)?;
     if window.kernel.iter().any(|&taps| taps > MOST_TAPS) {
-        return Err(op.error(format!(
-            "its window of {:?} is larger than any map",
-            window.kernel
-        )));
+        return Err(GraphError::TooLarge {
+            node: op.node.to_string(),
+            reason: format!("its window of {:?} is larger than any map", window.kernel),
+        });
     }
     if window.auto == AutoPad::Same && window.dilations.iter().any(|&d| d != 1) {
         // By the ONNX standard every stride of the input has its window; onnxruntime pads as if nothing
