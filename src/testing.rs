@@ -15,10 +15,7 @@ use std::path::{Path, PathBuf};
 /// installed something must not pass its tests by skipping them.
 pub fn skip(need: &str, why: impl Display) {
     let required = std::env::var("FTSURGERY_REQUIRE").unwrap_or_default();
-    if required
-        .split(',')
-        .any(|name| name.trim() == need || name.trim() == "all")
-    {
+    if requires(&required, need) {
         panic!("FTSURGERY_REQUIRE names `{need}`, so this test must not be skipped: {why}");
     }
     eprintln!("skipped, no {need}: {why}");
@@ -32,6 +29,11 @@ pub fn skip(need: &str, why: impl Display) {
         // A list that cannot be written must not fail a test.
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
+}
+
+fn requires(list: &str, need: &str) -> bool {
+    let mut names = list.split(',').map(str::trim);
+    names.any(|name| name == need || name == "all")
 }
 
 /// The folder of reference data that is no part of the project: where `FTSURGERY_SHARED` points, or
@@ -56,4 +58,19 @@ pub fn pipe(path: &Path) -> bool {
         skip("mkfifo", "the command");
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_is_a_failure_where_it_is_named() {
+        for list in ["python", "runtime, python", "all", "tensorboard,all"] {
+            assert!(requires(list, "python"), "{list}");
+        }
+        for list in ["", "runtime", "python3", "pythonruntime"] {
+            assert!(!requires(list, "python"), "{list}");
+        }
+    }
 }

@@ -14,10 +14,12 @@ use crate::onnx::{TEMPORARY_PREFIX, append, create_folder, partial, write_atomic
 use crate::strategy::Strategy;
 
 mod clean;
+mod lock;
 mod metrics;
 
 use clean::remove;
 pub(super) use clean::remove_left;
+pub(super) use lock::lock;
 pub use metrics::MetricsFile;
 
 use super::SearchError;
@@ -313,28 +315,6 @@ impl RunDir {
             .and_then(|()| regular(&path))
             .and_then(|()| MetricsFile::open(&path, goes_on))
             .map_err(|e| SearchError::write(&path, e))
-    }
-}
-
-/// Makes the folder where it is not there, and locks it for this process.
-pub(super) fn lock(root: &Path) -> Result<File, SearchError> {
-    create_folder(root).map_err(|e| SearchError::write(root, e))?;
-    let path = root.join(LOCK);
-    regular(&path).map_err(|e| SearchError::write(&path, e))?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| SearchError::write(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(SearchError::InUse {
-            path: root.to_owned(),
-        }),
-        // A file system without locks: better a run without one than none.
-        Err(fs::TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
-        Err(fs::TryLockError::Error(e)) => Err(SearchError::write(&path, e)),
     }
 }
 

@@ -216,7 +216,7 @@ impl<'a> SessionMaker<'a> {
             label: label.to_owned(),
             device: self.device,
             threads,
-            optimize: untried::may_be_optimized(&graph),
+            optimize: untried::may_be_optimized(graph),
             kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {

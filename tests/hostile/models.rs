@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ftsurgery::graph::{Attribute, Builder, Dim, Graph, Node, Value};
-use ftsurgery::onnx::messages::ModelProto;
+use ftsurgery::onnx::messages::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use ftsurgery::onnx::{DataType, Model, Tensor, encode};
 
 /// A model to mutate, as messages and as bytes.
@@ -204,6 +204,82 @@ pub fn grown(size: i64) -> ModelProto {
         let mean = n.op("mean", "ReduceMean", &[&numbers], &[("keepdims", 0.into())]);
         n.op("scaled", "Mul", &[x, &mean], &[])
     })
+}
+
+/// A model of any image whose output is a tensor of truth values of these bytes; opset 17.
+pub fn truths(bytes: &[u8]) -> ModelProto {
+    let mut n = Net::new(17, image(free()));
+    let dims = vec![Dim::Known(bytes.len())];
+    let output = n.op("same", "Identity", &["truths"], &[]);
+    n.0.outputs.push(Value {
+        name: output,
+        dtype: DataType::Bool,
+        dims: Some(dims),
+    });
+    let mut proto = n.0.to_model(usize::MAX).0;
+    proto.graph.as_mut().unwrap().initializer.push(TensorProto {
+        name: Some("truths".to_owned()),
+        dims: vec![bytes.len() as i64],
+        data_type: Some(DataType::Bool as i32),
+        raw_data: Some(bytes.to_vec().into()),
+        ..TensorProto::default()
+    });
+    proto
+}
+
+/// A map that goes round a `Loop` whose condition stays true; opset 17.
+pub fn endless() -> ModelProto {
+    let mut proto = window(1, |n, x| n.op("endless", "Identity", &[x], &[]));
+    let graph = proto.graph.as_mut().unwrap();
+    graph.initializer.push(TensorProto {
+        name: Some("on".to_owned()),
+        data_type: Some(DataType::Bool as i32),
+        raw_data: Some(vec![1_u8].into()),
+        ..TensorProto::default()
+    });
+    let of = |name: &str, dtype, dims: Option<Vec<Dim>>| {
+        let mut whole = Net::new(17, image(free())).0;
+        whole.inputs = vec![Value {
+            name: name.to_owned(),
+            dtype,
+            dims,
+        }];
+        whole.to_model(usize::MAX).0.graph.unwrap().input.remove(0)
+    };
+    let identity = |from: &str, to: &str| NodeProto {
+        op_type: Some("Identity".to_owned()),
+        input: vec![from.to_owned()],
+        output: vec![to.to_owned()],
+        ..NodeProto::default()
+    };
+    let body = GraphProto {
+        name: Some("body".to_owned()),
+        node: vec![identity("going", "go"), identity("map", "same")],
+        input: vec![
+            of("number", DataType::Int64, Some(vec![])),
+            of("going", DataType::Bool, Some(vec![])),
+            of("map", DataType::Float, None),
+        ],
+        output: vec![
+            of("go", DataType::Bool, Some(vec![])),
+            of("same", DataType::Float, None),
+        ],
+        ..GraphProto::default()
+    };
+    let node = graph
+        .node
+        .iter_mut()
+        .find(|n| n.op_type.as_deref() == Some("Identity"));
+    let node = node.unwrap();
+    node.op_type = Some("Loop".to_owned());
+    node.input = vec![String::new(), "on".to_owned(), node.input[0].clone()];
+    node.attribute.push(AttributeProto {
+        name: Some("body".to_owned()),
+        r#type: Some(5),
+        g: Some(Box::new(body)),
+        ..AttributeProto::default()
+    });
+    proto
 }
 
 /// A map behind an `Einsum`; opset 17.

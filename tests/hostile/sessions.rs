@@ -6,7 +6,7 @@ use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{Model, encode};
-use ftsurgery::runtime::{Device, Runtime, testing::runtime};
+use ftsurgery::runtime::{Array, Device, Runtime, Session, SessionOptions, testing::runtime};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
     BatchNormMode, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
@@ -130,4 +130,16 @@ fn windows_beyond_the_map_cost_no_memory() {
             }
         }
     }
+}
+
+/// A byte of 2 is no `bool` of Rust's.
+#[test]
+fn truth_values_may_be_any_bytes() {
+    let Some(runtime) = runtime() else { return };
+    let bytes = encode(&models::truths(&[0, 1, 2, 255])).unwrap();
+    let mut session = Session::new(&runtime, &bytes, &[], &SessionOptions::default()).unwrap();
+    let image: Array = ndarray::Array4::<f32>::zeros((1, 3, 8, 8)).into();
+    let outputs = session.run(&[("image", &image)]).unwrap();
+    let truths: Array = ndarray::arr1(&[false, true, true, true]).into();
+    assert_eq!(outputs, [truths]);
 }

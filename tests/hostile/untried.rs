@@ -119,6 +119,16 @@ fn a_norm_in_training_mode_is_refused_wherever_it_would_be_run() {
     }
 }
 
+/// Nobody can foresee the end of a loop: a run has 20 seconds for it.
+#[test]
+fn a_loop_that_never_ends_is_ended_and_told() {
+    if runtime().is_none() {
+        return;
+    }
+    let scene = Scene::new(&models::endless());
+    scene.refused("predict", &["loop", "not ended after 20 seconds"]);
+}
+
 /// onnxruntime does not return from some equations.
 #[test]
 fn an_equation_that_is_none_is_refused_before_onnxruntime_sees_it() {

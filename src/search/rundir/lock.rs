@@ -1,0 +1,44 @@
+//! One process at a time works on a folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::onnx::create_folder;
+
+use super::{LOCK, SearchError, regular};
+
+/// How often, and how far apart, a lock that another holds is tried again.
+const LOCK_TRIES: usize = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes the folder where it is not there, and locks it for this process.
+pub(in crate::search) fn lock(root: &Path) -> Result<File, SearchError> {
+    create_folder(root).map_err(|e| SearchError::write(root, e))?;
+    let path = root.join(LOCK);
+    regular(&path).map_err(|e| SearchError::write(&path, e))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| SearchError::write(&path, e))?;
+    // A process that this one begins holds its locks, too, until it runs a program of its own.
+    let mut held = file.try_lock();
+    for _ in 0..LOCK_TRIES {
+        if !matches!(held, Err(fs::TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        held = file.try_lock();
+    }
+    match held {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(SearchError::InUse {
+            path: root.to_owned(),
+        }),
+        // A file system without locks: better a run without one than none.
+        Err(fs::TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(fs::TryLockError::Error(e)) => Err(SearchError::write(&path, e)),
+    }
+}
