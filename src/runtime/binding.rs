@@ -8,7 +8,7 @@ use super::buffer::Borrow;
 use super::session::misfit;
 use super::{Buffer, RuntimeError, SharedTensor};
 
-/// Buffers attached to the inputs and outputs of one session; made by [`Session::bind`].
+/// Buffers attached to the inputs and outputs of one session; made by [`Session::bind`](super::Session::bind).
 #[derive(Debug)]
 pub struct Binding {
     pub(super) session: u64,

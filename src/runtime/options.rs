@@ -25,7 +25,8 @@ pub struct SessionOptions {
     pub kernels: bool,
     /// How long an unbound run may take; it is ended then.
     pub limit: Option<Duration>,
-    /// Prefix of the file that gets the times of every node; see [`Session::end_profile`].
+    /// Prefix of the file that gets the times of every node; see
+    /// [`Session::end_profile`](super::Session::end_profile).
     pub profile: Option<PathBuf>,
 }
 
@@ -46,7 +47,7 @@ impl Default for SessionOptions {
 }
 
 /// Rearranged weights that sessions share: those that are given the same `Packing` and the same
-/// [`SharedTensor`] keep one copy between them. It lives as long as a handle or a session has it.
+/// [`SharedTensor`](super::SharedTensor) keep one copy between them. It lives as long as a handle or a session has it.
 #[derive(Debug, Clone)]
 pub struct Packing(pub(super) PrepackedWeights);
 

@@ -29,7 +29,7 @@ pub struct Prepared {
     /// The batch size of the export, where the graph had to be freed from it.
     pub freed: Option<usize>,
     /// How much a sample of each class counts in a step's loss, see
-    /// [`cross_entropy`]; `None` counts each 1.
+    /// [`cross_entropy`](crate::autodiff::cross_entropy); `None` counts each 1.
     pub class_weights: Option<Vec<f32>>,
 }
 
