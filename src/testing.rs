@@ -50,6 +50,16 @@ pub fn shared() -> Option<PathBuf> {
     Some(folder)
 }
 
+/// The Python that `FTSURGERY_PYTHON` names, else `python3`, if it imports these modules.
+pub fn python(modules: &[&str]) -> Option<PathBuf> {
+    let named = std::env::var_os("FTSURGERY_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| "python3".into());
+    let ran = std::process::Command::new(&python)
+        .args(["-c", &format!("import {}", modules.join(", "))])
+        .output();
+    ran.is_ok_and(|ran| ran.status.success()).then_some(python)
+}
+
 /// Makes a pipe at `path`, which nobody writes to. Where the machine makes none, that is a skip.
 pub fn pipe(path: &Path) -> bool {
     let made = std::process::Command::new("mkfifo").arg(path).status();

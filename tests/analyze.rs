@@ -21,12 +21,8 @@ fn save_model(path: &Path) {
         Dim::Known(8),
     ];
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![value("image", Some(dims))],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     let mut weight = |name: &str, dims: &[usize]| {
         let zeros = vec![0.0; dims.iter().product()];

@@ -18,15 +18,10 @@ fn ftsurgery(command: &str, model: &Path) -> Command {
 
 /// A Python with onnx and onnxruntime: `FTSURGERY_PYTHON`, which must have them, or `python3`.
 fn python() -> Option<PathBuf> {
-    let given = std::env::var_os("FTSURGERY_PYTHON").map(PathBuf::from);
-    let python = given.clone().unwrap_or_else(|| "python3".into());
-    let ready = std::process::Command::new(&python)
-        .args(["-c", "import numpy, onnx, onnxruntime"])
-        .output()
-        .is_ok_and(|o| o.status.success());
-    if !ready {
+    let python = testing::python(&["numpy", "onnx", "onnxruntime"]);
+    if python.is_none() {
         assert!(
-            given.is_none(),
+            std::env::var_os("FTSURGERY_PYTHON").is_none(),
             "FTSURGERY_PYTHON lacks onnx or onnxruntime"
         );
         testing::skip(
@@ -34,19 +29,16 @@ fn python() -> Option<PathBuf> {
             "python3 with numpy, onnx and onnxruntime (FTSURGERY_PYTHON)",
         );
     }
-    ready.then_some(python)
+    python
 }
 
 /// A small classifier of images of 2 × 4 × 4 whose own names are all in the way: its input is
 /// `labels`, its logits `loss`, an inner value `grad/w`, and two nodes have one name.
 fn save_awkward(path: &Path) {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::batched("labels", &[2, 4, 4])],
         outputs: vec![Value::batched("loss", &[3])],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     for (name, dims) in [("w", &[5, 2, 3, 3][..]), ("fc", &[5, 3])] {
         let count: usize = dims.iter().product();

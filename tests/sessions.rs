@@ -18,12 +18,11 @@ fn the_first_sessions_with_kernels_may_be_made_side_by_side() {
     let mut node = Node::new("y", "HardSwish", &["x"], &["y"]);
     node.domain = DOMAIN.to_owned();
     let graph = Graph {
-        opset: 17,
         domains: vec![(DOMAIN.to_owned(), 1)],
         nodes: vec![node],
         inputs: vec![Value::fixed("x", DataType::Float, &[4])],
         outputs: vec![Value::fixed("y", DataType::Float, &[4])],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     let model = encode(&graph.to_model(usize::MAX).0).unwrap();
     let start = Barrier::new(THREADS);

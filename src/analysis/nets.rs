@@ -20,12 +20,8 @@ impl Net {
             dims: Some(dims.map(dim).to_vec()),
         };
         let graph = Graph {
-            opset: 17,
-            domains: vec![],
-            nodes: vec![],
             inputs: vec![input],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(17)
         };
         Net { graph }
     }

@@ -132,32 +132,18 @@ fn tell(
     context: &Context,
 ) -> Result<(), CliError> {
     let mut out = context.stdout();
+    let entry = |name: &str, dims: &[usize]| format!("  {} {dims:?}", plain_line(name));
     writeln!(out, "inputs")?;
-    writeln!(
-        out,
-        "  {} {:?}",
-        plain_line(&made.data.name),
-        made.data.dims
-    )?;
+    writeln!(out, "{}", entry(&made.data.name, &made.data.dims))?;
     writeln!(out, "  {} [{}], int64", made.labels, args.batch_size)?;
     for parameter in &made.parameters {
-        writeln!(
-            out,
-            "  {} {:?}",
-            plain_line(&parameter.name),
-            parameter.dims
-        )?;
+        writeln!(out, "{}", entry(&parameter.name, &parameter.dims))?;
     }
     writeln!(out, "outputs")?;
     writeln!(out, "  {} []", made.loss)?;
-    writeln!(
-        out,
-        "  {} {:?}",
-        plain_line(&made.logits.name),
-        made.logits.dims
-    )?;
+    writeln!(out, "{}", entry(&made.logits.name, &made.logits.dims))?;
     for (gradient, parameter) in made.gradients.iter().zip(&made.parameters) {
-        writeln!(out, "  {} {:?}", plain_line(gradient), parameter.dims)?;
+        writeln!(out, "{}", entry(gradient, &parameter.dims))?;
     }
     out.flush()?;
     context.note(&format!("written to {}", args.out.display()));

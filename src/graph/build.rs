@@ -6,20 +6,52 @@ use crate::onnx::Tensor;
 
 use super::{Attribute, Graph, Node};
 
+/// Names that are taken.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    taken: HashSet<String>,
+    /// How many were made from a hint that was taken.
+    made: HashMap<String, usize>,
+}
+
+impl Names {
+    /// `hint`, with a number behind it where that is taken; it is taken from now on.
+    pub(crate) fn fresh(&mut self, hint: &str) -> String {
+        if self.taken.insert(hint.to_owned()) {
+            return hint.to_owned();
+        }
+        let count = self.made.entry(hint.to_owned()).or_insert(1);
+        loop {
+            *count += 1;
+            let name = format!("{hint}_{count}");
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}
+
+impl FromIterator<String> for Names {
+    fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
+        Names {
+            taken: names.into_iter().collect(),
+            made: HashMap::new(),
+        }
+    }
+}
+
 /// Appends nodes and constants to a graph, each under a name that is not yet taken.
 #[derive(Debug)]
 pub struct Builder<'g> {
     graph: &'g mut Graph,
-    taken: HashSet<String>,
-    /// How many names were made from a hint that was taken.
-    made: HashMap<String, usize>,
+    names: Names,
     constants: HashMap<(Vec<usize>, i32, bytes::Bytes), String>,
 }
 
 impl<'g> Builder<'g> {
     /// A builder that appends to `graph`.
     pub fn new(graph: &'g mut Graph) -> Self {
-        let taken = graph
+        let names = graph
             .initializers
             .keys()
             .chain(graph.inputs.iter().map(|v| &v.name))
@@ -28,8 +60,7 @@ impl<'g> Builder<'g> {
             .collect();
         Builder {
             graph,
-            taken,
-            made: HashMap::new(),
+            names,
             constants: HashMap::new(),
         }
     }
@@ -46,17 +77,7 @@ impl<'g> Builder<'g> {
 
     /// A name that is not yet taken, made from `hint`.
     pub fn fresh(&mut self, hint: &str) -> String {
-        if self.taken.insert(hint.to_owned()) {
-            return hint.to_owned();
-        }
-        let count = self.made.entry(hint.to_owned()).or_insert(1);
-        loop {
-            *count += 1;
-            let name = format!("{hint}_{count}");
-            if self.taken.insert(name.clone()) {
-                return name;
-            }
-        }
+        self.names.fresh(hint)
     }
 
     /// Appends a node with one output and returns the output's name.
@@ -130,14 +151,7 @@ mod tests {
 
     #[test]
     fn names_are_distinct_and_the_hundred_thousandth_is_made_as_fast_as_the_first() {
-        let mut graph = Graph {
-            opset: 21,
-            domains: vec![],
-            nodes: vec![],
-            inputs: vec![],
-            outputs: vec![],
-            initializers: Default::default(),
-        };
+        let mut graph = Graph::new(21);
         let mut builder = Builder::new(&mut graph);
         let start = std::time::Instant::now();
         let names: HashSet<String> = (0..100_000).map(|_| builder.fresh("grad/x")).collect();

@@ -39,12 +39,8 @@ fn attribute(json: &Json) -> Attribute {
 /// The one-node graph of a line of `cases.json`, in its own opset.
 pub(super) fn case_graph(case: &Json) -> Graph {
     let mut graph = Graph {
-        opset: case["opset"].as_i64().unwrap(),
-        domains: vec![],
         nodes: vec![Node::new("n", "", &[], &[])],
-        inputs: vec![],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(case["opset"].as_i64().unwrap())
     };
     let node = &mut graph.nodes[0];
     node.op_type = case["op"].as_str().unwrap().to_owned();

@@ -31,6 +31,7 @@ use crate::onnx::messages::{
 use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
 
 pub use build::Builder;
+pub(crate) use build::Names;
 pub use cubic::part_cubic_resizes;
 pub use einsum::{Einsum, is_equation};
 pub use error::GraphError;
@@ -140,6 +141,18 @@ fn read_values(graph: &GraphProto) -> HashSet<&str> {
 }
 
 impl Graph {
+    /// A graph of an opset without anything in it.
+    pub fn new(opset: i64) -> Self {
+        Graph {
+            opset,
+            domains: vec![],
+            nodes: vec![],
+            inputs: vec![],
+            outputs: vec![],
+            initializers: IndexMap::new(),
+        }
+    }
+
     /// The main graph of a model: indexed, checked, in topological order. Initializers in external
     /// data that nothing reads are left out, and their data alone.
     ///
@@ -312,19 +325,11 @@ impl Graph {
 
 /// Nodes of which a name that another has before them gets a number: onnxruntime takes a name once.
 fn named_once(mut nodes: Vec<NodeProto>) -> Vec<NodeProto> {
-    let names = nodes.iter().filter_map(|node| node.name.clone());
-    let mut taken: HashSet<String> = names.collect();
-    let mut times: HashMap<String, usize> = HashMap::new();
+    let mut names: Names = nodes.iter().filter_map(|node| node.name.clone()).collect();
+    let mut seen = HashSet::new();
     for name in nodes.iter_mut().filter_map(|node| node.name.as_mut()) {
-        let count = times.entry(name.clone()).or_default();
-        *count += 1;
-        while *count > 1 && !name.is_empty() {
-            let other = format!("{name}_{count}");
-            if taken.insert(other.clone()) {
-                *name = other;
-                break;
-            }
-            *count += 1;
+        if !name.is_empty() && !seen.insert(name.clone()) {
+            *name = names.fresh(name);
         }
     }
     nodes

@@ -184,8 +184,6 @@ mod tests {
     fn nodes_that_no_other_reads_stand_last_and_in_the_opposite_order() {
         let node = |name: &str, inputs: &[&str]| Node::new(name, "Sum", inputs, &[name]);
         let mut graph = Graph {
-            opset: 21,
-            domains: vec![],
             nodes: vec![
                 node("loss", &["x"]),
                 node("a", &["x"]),
@@ -194,8 +192,7 @@ mod tests {
                 node("of_b", &["a", "b"]),
             ],
             inputs: vec![crate::graph::Value::batched("x", &[1])],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(21)
         };
         graph.leaves_last();
         let names: Vec<&str> = graph.nodes.iter().map(|n| n.name.as_str()).collect();

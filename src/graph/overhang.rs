@@ -122,12 +122,10 @@ mod tests {
             pool = pool.with("count_include_pad", include);
         }
         let mut graph = Graph {
-            opset: 21,
-            domains: vec![],
             nodes: vec![pool],
             inputs: vec![Value::fixed("x", DataType::Float, &[1, 1, size])],
             outputs: vec![Value::fixed("y", DataType::Float, &[])],
-            initializers: Default::default(),
+            ..Graph::new(21)
         };
         let mut shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
         write_overhangs_as_pads(&mut graph, &mut shapes).unwrap();

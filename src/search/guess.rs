@@ -114,12 +114,8 @@ mod tests {
 
     fn graph(first: &str, constant: &[f32]) -> Graph {
         let mut graph = Graph {
-            opset: 17,
-            domains: vec![],
-            nodes: vec![],
             inputs: vec![Value::batched("image", &[8, 8, 3])],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(17)
         };
         let mut b = Builder::new(&mut graph);
         let c = b.constant(Tensor::f32(&[constant.len()], constant));

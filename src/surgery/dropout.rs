@@ -122,8 +122,6 @@ mod tests {
     #[test]
     fn dropout_before_dense_layers_of_the_head_is_applied_and_the_rest_is_named() {
         let mut graph = Graph {
-            opset: 17,
-            domains: vec![],
             nodes: vec![
                 node("Dropout", &["x"], "on_map"),
                 node("Flatten", &["on_map"], "flat"),
@@ -137,7 +135,7 @@ mod tests {
             ],
             inputs: vec![Value::batched("x", &[2, 2, 2])],
             outputs: vec![Value::batched("y", &[3])],
-            initializers: Default::default(),
+            ..Graph::new(17)
         };
         for (name, dims) in [("w1", [8, 4]), ("w2", [4, 3])] {
             let values = vec![1.0; dims[0] * dims[1]];

@@ -211,12 +211,8 @@ mod tests {
     /// Rows of pixels of one image, which `mix` does something to, summed to 2 classes.
     fn network(mix: impl Fn(&mut Builder, &str) -> String) -> Model {
         let mut graph = Graph {
-            opset: 17,
-            domains: vec![],
-            nodes: vec![],
             inputs: vec![Value::fixed("x", DataType::Float, &[1, 2, 3, 3])],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(17)
         };
         let mut b = Builder::new(&mut graph);
         let turned = b.op(

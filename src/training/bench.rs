@@ -247,12 +247,8 @@ mod tests {
     /// Two convolutions of 1 × 1 on images of 2 × 4 × 4, a pooling and 3 classes.
     fn network() -> Prepared {
         let mut graph = Graph {
-            opset: 17,
-            domains: vec![],
-            nodes: vec![],
             inputs: vec![Value::batched("image", &[2, 4, 4])],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(17)
         };
         for (name, dims) in [
             ("a.w", &[5, 2, 1, 1][..]),

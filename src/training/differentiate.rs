@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::autodiff::AutodiffError;
-use crate::graph::Graph;
+use crate::graph::{Graph, Names};
 use crate::onnx::Model;
 use crate::onnx::messages::ModelProto;
 
@@ -60,12 +60,12 @@ pub fn differentiate(
         dims: prepared.shapes.dims(&prepared.input)?.to_vec(),
         name: prepared.input,
     };
-    let mut held: HashSet<String> = program.parameters.iter().map(|p| p.name.clone()).collect();
-    held.extend([data.name.clone(), program.logits.name.clone()]);
+    let kept = [data.name.clone(), program.logits.name.clone()];
+    let parameters = program.parameters.iter().map(|p| p.name.clone());
+    let mut names: Names = parameters.chain(kept).collect();
     let mut public = HashMap::new();
     let mut claim = |value: &str, wanted: &str| {
-        let name = unused(wanted, |name| held.contains(name));
-        held.insert(name.clone());
+        let name = names.fresh(wanted);
         public.insert(value.to_owned(), name.clone());
         name
     };
@@ -113,7 +113,7 @@ pub fn differentiate(
 /// Gives values their names in `public`; others that have one of these give way.
 fn rename(graph: &mut Graph, public: HashMap<String, String>) {
     let targets: HashSet<String> = public.values().cloned().collect();
-    let mut names: HashSet<String> = graph
+    let names: HashSet<String> = graph
         .nodes
         .iter()
         .flat_map(|n| n.present_outputs())
@@ -127,11 +127,9 @@ fn rename(graph: &mut Graph, public: HashMap<String, String>) {
         .filter(|n| targets.contains(*n) && !map.contains_key(*n))
         .cloned()
         .collect();
+    let mut taken: Names = names.into_iter().chain(targets).collect();
     for name in in_the_way {
-        let other = unused(&format!("{name}/inner"), |n| {
-            names.contains(n) || targets.contains(n)
-        });
-        names.insert(other.clone());
+        let other = taken.fresh(&format!("{name}/inner"));
         map.insert(name, other);
     }
     let change = |name: &mut String| {
@@ -157,15 +155,4 @@ fn rename(graph: &mut Graph, public: HashMap<String, String>) {
             (name, tensor)
         })
         .collect();
-}
-
-/// `wanted`, with a number behind it if it is taken.
-fn unused(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
-    let mut name = wanted.to_owned();
-    let mut count = 1;
-    while taken(&name) {
-        count += 1;
-        name = format!("{wanted}_{count}");
-    }
-    name
 }

@@ -200,12 +200,11 @@ mod tests {
         product.domain = DOMAIN.to_owned();
         let value = |name, dims: &[usize]| Value::fixed(name, DataType::Float, dims);
         Graph {
-            opset: 21,
             domains: vec![(DOMAIN.to_owned(), 1)],
             nodes: vec![product],
             inputs: vec![value("x", &[3, 5]), value("dy", &[3, 4])],
             outputs: vec![value("g", &[5, 4])],
-            initializers: Default::default(),
+            ..Graph::new(21)
         }
     }
 

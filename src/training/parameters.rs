@@ -86,12 +86,8 @@ mod tests {
     /// for `gain`, a number per filter that the size of the filters scales.
     fn cast_where_used(dtype: DataType) -> Model {
         let mut graph = Graph {
-            opset: 17,
-            domains: vec![],
-            nodes: vec![],
             inputs: vec![Value::batched("x", &[3, 8, 8])],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(17)
         };
         for (name, dims) in [
             ("conv.w", &[8, 3, 3, 3][..]),

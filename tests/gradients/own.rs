@@ -14,12 +14,8 @@ use super::{gradient_names, gradients, open, save_batch};
 /// classes, over images of 2 × 4 × 4.
 fn save_model(path: &Path, middle: &str) {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::batched("image", &[2, 4, 4])],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     let ramp = |dims: &[usize]| {
         let count: usize = dims.iter().product();
@@ -154,12 +150,8 @@ fn an_operator_without_a_rule_is_no_obstacle_before_the_trained_part() {
 /// would lengthen.
 fn save_attention(path: &Path) {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::fixed("image", DataType::Float, &[1, 2, 4, 4])],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     for (name, dims) in [("q.w", [2, 2]), ("fc.w", [2, 3])] {
         let values: Vec<f32> = (0..dims[0] * dims[1]).map(|i| (i as f32).sin()).collect();

@@ -103,14 +103,7 @@ impl Net {
     /// A network for batches of any size, with kinks and plain weights.
     pub fn new(dice: Dice, opset: i64) -> Self {
         Net {
-            graph: Graph {
-                opset,
-                domains: vec![],
-                nodes: vec![],
-                inputs: vec![],
-                outputs: vec![],
-                initializers: Default::default(),
-            },
+            graph: Graph::new(opset),
             weights: vec![],
             factors: vec![],
             smooth: false,

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use ftsurgery::testing;
+
 use super::fake::USUAL;
 use super::support::reported;
 
@@ -17,14 +19,10 @@ for tag in sorted(events.Tags()['scalars']):
 
 #[test]
 fn tensorboard_reads_the_scalars_of_a_trial() {
-    let python = std::env::var_os("FTSURGERY_PYTHON").unwrap_or_else(|| "python3".into());
-    let has = Command::new(&python)
-        .args(["-c", "import tensorboard"])
-        .output();
-    if !has.is_ok_and(|o| o.status.success()) {
-        ftsurgery::testing::skip("tensorboard", python.display());
+    let Some(python) = testing::python(&["tensorboard"]) else {
+        testing::skip("tensorboard", "a Python that has it (FTSURGERY_PYTHON)");
         return;
-    }
+    };
     let folder = reported(USUAL);
     let root = folder.path().join("run");
     let trial = "layers-05-search";

@@ -1,19 +1,30 @@
-use ftsurgery::graph::Value;
+use ftsurgery::graph::{Graph, Value};
 use ftsurgery::runtime::testing::has_runtime;
 
 use crate::support::*;
+
+/// Products of a pooled image: value, weight and number of scores of each. `y` is an output.
+fn classifiers(heads: &[(&str, &str, usize)]) -> Graph {
+    let mut nodes = vec![
+        node("GlobalAveragePool", &["x"], "p"),
+        node("Flatten", &["p"], "f"),
+    ];
+    let product = |&(value, weight, _): &(&str, &str, _)| node("MatMul", &["f", weight], value);
+    nodes.extend(heads.iter().map(product));
+    let dims: Vec<[usize; 2]> = heads.iter().map(|&(_, _, scores)| [3, scores]).collect();
+    let weights = heads.iter().zip(&dims);
+    let weights: Vec<_> = weights
+        .map(|((_, weight, _), dims)| (*weight, &dims[..]))
+        .collect();
+    graph(nodes, &weights)
+}
 
 #[test]
 fn a_model_with_one_score_has_no_class_that_is_always_right() {
     if !has_runtime() {
         return;
     }
-    let nodes = vec![
-        node("GlobalAveragePool", &["x"], "p"),
-        node("Flatten", &["p"], "f"),
-        node("MatMul", &["f", "w"], "y"),
-    ];
-    let mut graph = graph(nodes, &[("w", &[3, 1])]);
+    let mut graph = classifiers(&[("y", "w", 1)]);
     graph.outputs = vec![Value::batched("y", &[1])];
     let output = predict(&graph, &[]);
     let said = stderr(&output);
@@ -27,13 +38,7 @@ fn of_several_outputs_the_one_that_is_taken_is_told() {
     if !has_runtime() {
         return;
     }
-    let nodes = vec![
-        node("GlobalAveragePool", &["x"], "p"),
-        node("Flatten", &["p"], "f"),
-        node("MatMul", &["f", "w"], "y"),
-        node("MatMul", &["f", "v"], "other"),
-    ];
-    let mut graph = graph(nodes, &[("w", &[3, CLASSES]), ("v", &[3, 2])]);
+    let mut graph = classifiers(&[("y", "w", CLASSES), ("other", "v", 2)]);
     let alone = predict(&graph, &[]);
     assert!(!stderr(&alone).contains("outputs"), "{}", stderr(&alone));
     graph.outputs.push(Value::batched("other", &[2]));

@@ -155,12 +155,8 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
 /// Images 3 × 4 × 4, convolved twice, to one pixel of two channels; with or without BatchNormalization.
 fn save_small(path: &Path, with_norm: bool) {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::batched("image", &[3, 4, 4])],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     let mut add = |name: &str, dims: &[usize], values: Vec<f32>| {
         let tensor = Tensor::f32(dims, &values);

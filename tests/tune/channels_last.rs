@@ -31,12 +31,9 @@ fn save_keras(path: &Path) {
         ),
     };
     let mut graph = Graph {
-        opset: 13,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![value("input", &[16, 16, 3])],
         outputs: vec![value("probabilities", &[3])],
-        initializers: Default::default(),
+        ..Graph::new(13)
     };
     let mut node = |name: &str, op: &str, inputs: &[&str], attributes: &[(&str, Attribute)]| {
         let mut node = Node::new(name, op, inputs, &[name]);

@@ -161,7 +161,7 @@ fn a_run_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
         return;
     }
     let scene = Scene::new();
-    succeeds(scene.start("whole", SETTINGS));
+    scene.whole(SETTINGS);
     assert_eq!(run_child(&scene, "unbroken", "end", usize::MAX), 0);
     assert_same_outcome(&scene.at("whole"), &scene.at("unbroken"));
     let all = changes(&scene);

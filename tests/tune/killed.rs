@@ -19,9 +19,7 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
         return;
     }
     let scene = Scene::new();
-    let start = Instant::now();
-    succeeds(scene.start("whole", SETTINGS));
-    let whole = start.elapsed();
+    let whole = scene.whole(SETTINGS);
     let mut share = shares();
     let mut moment = || whole.mul_f64(0.02 + 0.9 * share());
     let (mut kills, mut runs, mut resumed) = (0, 0, 0);
@@ -66,7 +64,7 @@ fn a_damaged_checkpoint_costs_the_trial_and_nothing_else() {
         return;
     }
     let scene = Scene::new();
-    succeeds(scene.start("whole", SETTINGS));
+    scene.whole(SETTINGS);
     for damage in ["flipped bit", "cut"] {
         let mut child = scene.start(damage, SETTINGS);
         let checkpoint = || {

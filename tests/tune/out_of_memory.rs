@@ -18,12 +18,8 @@ const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fracti
 /// Two convolutions on large maps.
 fn save_wide(path: &Path) {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::batched("image", &[3, 256, 256])],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     let mut add = |name: &str, dims: &[usize], scale: f32| {
         let values = noise(dims.iter().product(), scale);
@@ -66,7 +62,7 @@ fn a_search_that_runs_out_of_memory_ends_and_goes_on_with_every_candidate() {
     }
     let scene = Scene::new();
     save_wide(&scene.at("model.onnx"));
-    succeeds(scene.start("whole", SETTINGS));
+    scene.whole(SETTINGS);
     let child = scene.start("run", SETTINGS);
     wait("trial", || scene.at("run/trials.jsonl").is_file());
     let limited = limit(&child);

@@ -55,6 +55,13 @@ impl Scene {
         )
     }
 
+    /// Does the run `whole`, which nothing disturbs, and says how long it took.
+    pub fn whole(&self, settings: &str) -> Duration {
+        let start = Instant::now();
+        succeeds(self.start("whole", settings));
+        start.elapsed()
+    }
+
     /// As [`Scene::tune`], in a process that goes on beside the test.
     pub fn start(&self, run: &str, settings: &str) -> Child {
         let mut command = process();

@@ -51,9 +51,7 @@ fn two_stops_at_any_moment_change_nothing_in_what_comes_of_the_run() {
         return;
     }
     let scene = Scene::new();
-    let start = Instant::now();
-    succeeds(scene.start("whole", SETTINGS));
-    let whole = start.elapsed();
+    let whole = scene.whole(SETTINGS);
     let mut share = shares();
     let (mut stopped, mut runs) = (0, 0);
     while stopped < STOPS {
@@ -96,7 +94,7 @@ fn a_stop_ends_with_the_exit_code_of_its_signal_and_a_way_to_go_on() {
         return;
     }
     let scene = Scene::new();
-    succeeds(scene.start("whole", SETTINGS));
+    scene.whole(SETTINGS);
     for (signal, exit) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         if signal == "-HUP" && mask("self", "SigIgn") & 1 != 0 {
             testing::skip("SIGHUP", "it is ignored here, as under nohup, and stays so");

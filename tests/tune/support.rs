@@ -47,12 +47,8 @@ pub fn noise(count: usize, scale: f32) -> Vec<f32> {
 /// and pooling, and the classifier `fc.w`, `fc.b` of five classes. Its images are 16 × 16.
 pub fn save_backbone(path: &Path) {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::batched("image", &[3, 16, 16])],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     let widths = [3, 6, 8, 8];
     let mut add = |name: String, dims: &[usize], values: Vec<f32>| {

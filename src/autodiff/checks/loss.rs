@@ -13,15 +13,11 @@ const LABELS: [i64; 3] = [1, 0, 2];
 /// The inputs alone.
 fn graph() -> Graph {
     Graph {
-        opset: 21,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![
             Value::fixed("z", DataType::Float, &[3, 3]),
             Value::fixed("y", DataType::Int64, &[3]),
         ],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(21)
     }
 }
 

@@ -22,12 +22,8 @@ pub struct Net {
 impl Net {
     pub fn new(x: &[usize]) -> Self {
         let graph = Graph {
-            opset: 21,
-            domains: vec![],
-            nodes: vec![],
             inputs: vec![Value::fixed("x", DataType::Float, x)],
-            outputs: vec![],
-            initializers: Default::default(),
+            ..Graph::new(21)
         };
         Net {
             graph,

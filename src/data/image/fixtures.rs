@@ -168,12 +168,11 @@ fn damaged_pictures_of_every_kind_are_decoded_or_refused() {
     }
 }
 
-/// The size and pixels that Pillow reads from a file, by the Python that has it.
-fn by_pillow(path: &Path) -> Option<(u32, u32, Vec<u8>)> {
+/// The size and pixels that Pillow reads from a file.
+fn by_pillow(python: &Path, path: &Path) -> Option<(u32, u32, Vec<u8>)> {
     const SCRIPT: &str = "import sys; sys.path.insert(0, sys.argv[1]); from pictures import Image, on_white; \
                           image = on_white(Image.open(sys.argv[2])); \
                           sys.stdout.buffer.write(b'%d %d\\n' % image.size + image.tobytes())";
-    let python = std::env::var_os("FTSURGERY_PYTHON").unwrap_or_else(|| "python3".into());
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
     let ran = std::process::Command::new(python)
         .args(["-c", SCRIPT])
@@ -193,14 +192,15 @@ fn shared_pictures_have_the_pixels_that_pillow_reads() {
     let Some(shared) = crate::testing::shared() else {
         return;
     };
-    if by_pillow(&folder("right").join("plain.png")).is_none() {
+    let Some(python) = crate::testing::python(&["numpy", "PIL"]) else {
         crate::testing::skip("python", "one with Pillow and NumPy (FTSURGERY_PYTHON)");
         return;
-    }
+    };
     for path in files(&shared.join("cases/images")) {
         let file = name(&path);
         let (width, height, pixels) = whole(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
-        let expected = by_pillow(&path).unwrap_or_else(|| panic!("Pillow does not read {file}"));
+        let expected =
+            by_pillow(&python, &path).unwrap_or_else(|| panic!("Pillow does not read {file}"));
         assert_eq!((width, height), (expected.0, expected.1), "{file}");
         let (largest, mean) = differences(&pixels, &expected.2);
         assert!(largest <= 3 && mean <= 1.0, "{file}: {largest}, {mean}");

@@ -101,12 +101,8 @@ fn mutated_nodes_never_panic() {
 #[test]
 fn an_operator_of_one_input_that_is_given_two_is_not_evaluated() {
     let mut graph = Graph {
-        opset: 21,
-        domains: vec![],
         nodes: vec![Node::new("y", "Neg", &["one", "two"], &["y"])],
-        inputs: vec![],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(21)
     };
     let wide = Tensor {
         dims: vec![1, 1, 2],
@@ -120,14 +116,7 @@ fn an_operator_of_one_input_that_is_given_two_is_not_evaluated() {
 
 #[test]
 fn a_dimension_of_zero_does_not_hide_an_overflow() {
-    let mut graph = Graph {
-        opset: 21,
-        domains: vec![],
-        nodes: vec![],
-        inputs: vec![],
-        outputs: vec![],
-        initializers: Default::default(),
-    };
+    let mut graph = Graph::new(21);
     let empty = Tensor {
         dims: vec![0, 1 << 40, 1 << 40],
         ..Tensor::i64s(&[])

@@ -7,8 +7,6 @@ use crate::onnx::{DataType, Tensor};
 pub(super) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
     let last = nodes.last().unwrap().outputs[0].clone();
     Graph {
-        opset,
-        domains: vec![],
         nodes,
         inputs: vec![Value::fixed("x", DataType::Float, input)],
         outputs: vec![Value {
@@ -16,7 +14,7 @@ pub(super) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
             dtype: DataType::Float,
             dims: None,
         }],
-        initializers: Default::default(),
+        ..Graph::new(opset)
     }
 }
 

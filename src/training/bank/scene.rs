@@ -30,12 +30,8 @@ pub fn noise(count: usize, scale: f32) -> Vec<f32> {
 /// normalisation behind c1 to c3.
 pub fn network() -> Model {
     let mut graph = Graph {
-        opset: 17,
-        domains: vec![],
-        nodes: vec![],
         inputs: vec![Value::batched("x", &[3, 8, 8])],
-        outputs: vec![],
-        initializers: Default::default(),
+        ..Graph::new(17)
     };
     for (name, dims) in [
         ("c1", [4usize, 3, 3, 3]),
