@@ -16,9 +16,11 @@
 //!   where it is the bias of a layer with one output and no other bias, whose result nothing else reads
 //!   (the 3 of a hard-swish is none), and where it is of rank 1 or more and its name is
 //!   that of a module's member, as PyTorch writes them (`blocks.3.gain`), and nothing else reads it.
+//! - Ones and zeros that an exporter wrote where a normalisation has no scale or shift are none ([`filler`]).
 //! - What scales or shifts the pixels before the first layer is none, nor is a mask: a tensor that varies
 //!   along several axes and holds but 0 and 1, or 0 and numbers of −100 or less.
 
+mod filler;
 mod places;
 mod statistics;
 #[cfg(test)]
@@ -30,6 +32,7 @@ use std::rc::Rc;
 use super::reach::gives_no_floats;
 use super::{Attribute, Graph, Node, following};
 use crate::onnx::Tensor;
+use filler::is_filler;
 use places::{carried, mixes, places};
 
 pub(super) use places::takes_batch_statistics;
@@ -158,10 +161,10 @@ impl<'g> Search<'g> {
             let counts = match mixes(node) {
                 true => self.counts_where_mixed(node, value, name),
                 // A number as the bias of several features is none of theirs.
-                false => {
-                    !(node.is("Gemm") && place == 2 && self.constants[name].len() == 1)
-                        || output_features(self.graph, index, taken) == Some(1)
+                false if node.is("Gemm") && place == 2 && self.constants[name].len() == 1 => {
+                    output_features(self.graph, index, taken) == Some(1)
                 }
+                false => !is_filler(node, place, name, &self.constants[name]),
             };
             if counts {
                 taken.push(Weight {

@@ -344,3 +344,58 @@ fn a_number_is_the_bias_of_a_layer_with_one_output_only_where_nothing_else_reads
         assert_eq!(names(&graph(nodes, initializers)), expected);
     }
 }
+
+#[test]
+fn ones_and_zeros_in_place_of_parameters_that_a_normalisation_has_not_are_no_weights() {
+    let filled = |name: &str, value: f32| {
+        let tensor = Tensor::f32(&[2], &[value; 2]);
+        Node::new(name, "Constant", &[], &[name]).with("value", tensor)
+    };
+    let norm = |x: &str, scale: &str, shift: &str, y: &str| {
+        node("InstanceNormalization", &[x, scale, shift], y)
+    };
+    let mut graph = graph(
+        vec![
+            filled("/norm/Constant_output_0", 1.0),
+            filled("/norm/Constant_1_output_0", 0.0),
+            filled("learned", 0.5),
+            node("Conv", &["x", "w"], "a"),
+            norm(
+                "a",
+                "/norm/Constant_output_0",
+                "/norm/Constant_1_output_0",
+                "b",
+            ),
+            // Each is looked at for itself: a LayerNorm may have a scale and no bias.
+            norm("b", "learned", "/norm/Constant_1_output_0", "c"),
+            norm("c", "val_12", "onnx::InstanceNormalization_7", "d"),
+            // Zeros as a scale, or ones as a shift, are nobody's filler.
+            norm("d", "onnx::InstanceNormalization_7", "val_12", "e"),
+            // A fresh module's own.
+            norm("e", "norm.weight", "norm.bias", "f"),
+            node("Mul", &["f", "val_12"], "y"),
+        ],
+        &[("w", &[2, 3, 1, 1])],
+    );
+    for (name, value) in [
+        ("val_12", 1.0),
+        ("onnx::InstanceNormalization_7", 0.0),
+        ("norm.weight", 1.0),
+        ("norm.bias", 0.0),
+    ] {
+        let tensor = Tensor::f32(&[2], &[value; 2]);
+        graph.initializers.insert(name.to_owned(), tensor);
+    }
+    assert_eq!(
+        found(&graph),
+        [
+            (3, "w"),
+            (5, "learned"),
+            (7, "onnx::InstanceNormalization_7"),
+            (7, "val_12"),
+            (8, "norm.weight"),
+            (8, "norm.bias"),
+            (9, "val_12"),
+        ]
+    );
+}
