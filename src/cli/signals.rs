@@ -103,3 +103,18 @@ fn is_ignored(signal: i32) -> bool {
             && now.sa_sigaction == libc::SIG_IGN
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_while_a_file_is_written_is_heard_when_the_file_is_whole() {
+        let written = before_stops(|| {
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+            "whole"
+        });
+        assert_eq!((written, asked(), exit_code()), ("whole", true, Some(143)));
+        assert!(STATE.at_once.load(Ordering::SeqCst));
+    }
+}

@@ -301,3 +301,40 @@ impl Bound {
         Ok(buffer.as_f32()?.first().copied().unwrap_or(f32::NAN))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Node;
+    use crate::onnx::DataType;
+    use crate::runtime::testing::runtime;
+
+    #[test]
+    fn a_prefix_whose_sizes_are_not_known_gets_no_buffer_of_another_size() {
+        let Some(runtime) = runtime() else { return };
+        let maker = SessionMaker::new(&runtime, Device::Cpu, Operators::Standard);
+        let graph = |rows: Option<Dim>| {
+            let value = |name: &str, dims: Option<Vec<Dim>>| Value {
+                name: name.to_owned(),
+                dtype: DataType::Float,
+                dims,
+            };
+            Graph {
+                nodes: vec![Node::new("relu", "Relu", &["x"], &["y"])],
+                inputs: vec![value("x", Some(vec![Dim::Known(2), Dim::Known(3)]))],
+                outputs: vec![value("y", rows.map(|d| vec![d, Dim::Known(3)]))],
+                ..Graph::new(21)
+            }
+        };
+        assert!(
+            maker
+                .bind_prefix(&graph(Some(Dim::Known(2))), "x", 1)
+                .is_ok()
+        );
+        for rows in [None, Some(Dim::Symbolic("N".to_owned()))] {
+            let refused = maker.bind_prefix(&graph(rows), "x", 1).err();
+            let text = refused.map(|e| e.to_string()).unwrap_or_default();
+            assert!(text.contains("the size of `y` is not known"), "{text}");
+        }
+    }
+}

@@ -15,6 +15,7 @@ pub(super) fn refuse(bytes: &[u8], format: ImageFormat) -> Result<(), String> {
         ImageFormat::Tiff => tiff(bytes),
         ImageFormat::Bmp => bmp(bytes),
         ImageFormat::Gif => gif(bytes),
+        ImageFormat::WebP => webp(bytes),
         _ => None,
     };
     reason.map_or(Ok(()), |reason| Err(reason.to_owned()))
@@ -82,6 +83,23 @@ fn bmp(bytes: &[u8]) -> Option<&'static str> {
     let bits = number(if head == 12 { 24 } else { 28 })? & 0xFFFF;
     let first = 14_u64 + u64::from(head) + u64::from(bits <= 8);
     (u64::from(pixels) < first).then_some("its pixels are said to begin before its palette ends")
+}
+
+/// A part that is said to reach beyond the end of the file, for all of which its decoder would take
+/// memory. Source: <https://developers.google.com/speed/webp/docs/riff_container>.
+fn webp(bytes: &[u8]) -> Option<&'static str> {
+    let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize);
+    let end = number(4)?.saturating_add(8);
+    let mut at = 12;
+    while at < end {
+        // A single byte that fills the last part up to an even size may be missing.
+        let size = number(at + 4)?;
+        if size > bytes.len() - (at + 8) {
+            return Some("it is cut off, or a part of it is said to be larger than the file");
+        }
+        at += 8 + size + size % 2;
+    }
+    None
 }
 
 /// A first frame that reaches beyond the picture, which readers enlarge or cut off.

@@ -306,6 +306,37 @@ fn a_png_of_very_many_texts_is_refused() {
 }
 
 #[test]
+fn a_webp_whose_metadata_are_said_to_be_larger_than_the_file_is_refused_before_they_take_memory() {
+    let picture = picture(4, 3);
+    let mut plain = Cursor::new(vec![]);
+    picture.write_to(&mut plain, ImageFormat::WebP).unwrap();
+    let image = &plain.get_ref()[12..];
+    let with = |size: u32, data: &[u8]| {
+        let part = |name: &[u8; 4], size: u32, data: &[u8]| {
+            [name.as_slice(), &size.to_le_bytes(), data].concat()
+        };
+        // Canvas of 4 × 3, with EXIF data.
+        let canvas = part(b"VP8X", 10, &[8, 0, 0, 0, 3, 0, 0, 2, 0, 0]);
+        let parts = [b"WEBP", &*canvas, image, &part(b"EXIF", size, data)].concat();
+        [b"RIFF", &(parts.len() as u32).to_le_bytes(), &*parts].concat()
+    };
+    // An odd size is filled up, which some writers forget.
+    for good in [
+        with(8, b"Exif\0\0II"),
+        with(7, b"Exif\0\0I\0"),
+        with(7, b"Exif\0\0I"),
+    ] {
+        assert_eq!(decoded(&good, 3, 4, 3).unwrap(), picture.as_raw()[..]);
+    }
+    for size in [9, 1 << 20, u32::MAX - 200, u32::MAX] {
+        let mut bad = with(size, b"Exif\0\0II");
+        assert!(refusal(&bad).contains("larger than the file"), "{size}");
+        bad[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(refusal(&bad).contains("larger than the file"), "{size}");
+    }
+}
+
+#[test]
 fn a_panic_of_a_decoder_is_the_error_of_that_file() {
     refusal(&broken_palette());
     // Whatever a later decoder makes of that one.
