@@ -13,7 +13,9 @@ compile_error!(
 
 pub mod analysis;
 pub mod autodiff;
+pub mod batch;
 pub mod channels_last;
+pub mod classifier;
 pub mod data;
 pub mod graph;
 pub mod kernels;
@@ -21,6 +23,7 @@ pub mod onnx;
 pub mod panics;
 pub mod random;
 pub mod report;
+pub mod run;
 pub mod runtime;
 pub mod search;
 pub mod strategy;

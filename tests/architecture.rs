@@ -159,6 +159,63 @@ fn used() -> Rooms {
 }
 
 #[test]
+fn the_table_has_a_row_for_each_room_and_no_other() {
+    let src = std::fs::read_dir(Path::new(ROOT).join("src")).unwrap();
+    let names = src.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let rooms: BTreeSet<String> = names
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .filter(|name| !OUTSIDE.contains(&name.as_str()))
+        .collect();
+    let rows: BTreeSet<String> = allowed().into_keys().collect();
+    assert_eq!(rows, rooms);
+}
+
+/// The folders in which ARCHITECTURE.md looks for what it names, and everything in them.
+fn files() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let folders = ["src", "tests", "tools", "docs", "fixtures", "fuzz"];
+    let mut open: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+    while let Some(path) = open.pop() {
+        let full = Path::new(ROOT).join(&path);
+        if full.is_dir() && !path.ends_with("target") {
+            let entries = std::fs::read_dir(full).unwrap();
+            open.extend(entries.map(|entry| path.join(entry.unwrap().file_name())));
+        }
+        found.insert(path);
+    }
+    found
+}
+
+/// A file may be named by the end of its path: `rules/`, `search/opened.rs`.
+#[test]
+fn files_and_modules_that_architecture_md_names_are_there() {
+    let text = std::fs::read_to_string(Path::new(ROOT).join("ARCHITECTURE.md")).unwrap();
+    let (files, rooms) = (files(), allowed());
+    let plain = |c: char| c.is_alphanumeric() || "_./:".contains(c);
+    let is_file = |end: &str| files.iter().any(|file| file.ends_with(end));
+    let mut named = 0;
+    for code in text.split('`').skip(1).step_by(2) {
+        let is_path = code.ends_with(".rs") || code.ends_with('/');
+        if !code.chars().all(plain) || !is_path && !code.contains("::") {
+            continue;
+        }
+        named += 1;
+        let is_there = match code.split_once("::") {
+            Some((name, _)) if name.starts_with(char::is_uppercase) => true,
+            Some((module, _)) => {
+                rooms.contains_key(module) || is_file(module) || is_file(&format!("{module}.rs"))
+            }
+            None => is_file(code),
+        };
+        assert!(
+            is_there,
+            "ARCHITECTURE.md names `{code}`, which is not there"
+        );
+    }
+    assert!(named > 40, "only {named} paths were found");
+}
+
+#[test]
 fn rooms_use_what_architecture_md_allows_and_nothing_else() {
     let (allowed, mut used) = (allowed(), used());
     used.retain(|room, _| !OUTSIDE.contains(&room.as_str()));

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use ftsurgery::analysis::{Analysis, AnalyzeOptions, Report};
 use ftsurgery::autodiff::Operators;
-use ftsurgery::graph::{Dim, Graph, free_batch, infer_shapes, normalise, refuse_untrainable};
+use ftsurgery::batch::free_batch;
+use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::onnx::Model;
 use ftsurgery::report;
 use ftsurgery::training::program::{Prepared, step_program};

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ftsurgery::data::SplitFile;
-use ftsurgery::search::{Begin, RunDir, RunFiles};
+use ftsurgery::run::{Begin, RunDir, RunFiles};
 use ftsurgery::training::Monitor;
 use libfuzzer_sys::fuzz_target;
 
@@ -28,7 +28,7 @@ fuzz_target!(init: ftsurgery_fuzz::only_escaping_panics(), |data: &[u8]| {
             for trial in &files.trials {
                 let _ = files.metrics_of(&trial.id);
             }
-            let _ = ftsurgery::search::ranked(&files.trials, Monitor::Accuracy);
+            let _ = ftsurgery::run::ranked(&files.trials, Monitor::Accuracy);
         }
         let _ = SplitFile::read(&root.join("split.json"));
         if let Ok(run) = RunDir::take(root, Begin::Resume) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ftsurgery::analysis::{Analysis, AnalyzeOptions, Delimiters, Report};
-use ftsurgery::data::parse_image_size;
+use ftsurgery::classifier::parse_image_size;
 use ftsurgery::onnx::Model;
 use ftsurgery::report;
 use ftsurgery::strategy::CandidateCounts;

@@ -4,10 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use ftsurgery::data::parse_image_size;
+use ftsurgery::classifier::{ModelCard, ModelInput, parse_image_size};
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
-use ftsurgery::search::{ModelCard, ModelInput};
 use ftsurgery::training::{Bench, BenchOptions, Optimizer, OptimizerKind, Parameters, StepSeconds};
 use serde_json::json;
 

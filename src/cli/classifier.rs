@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use clap::Args;
+use ftsurgery::classifier::{Inference, ModelCard, ModelInput};
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
-use ftsurgery::search::{ModelCard, ModelInput};
-use ftsurgery::training::Inference;
 
 use super::values::{DeviceArgs, ImageArgs};
 use super::{CliError, Context};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};
-use ftsurgery::search::REPORT;
+use ftsurgery::run::REPORT;
 
 use super::tune::{self, TuneArgs};
 use super::{CliError, Context};

@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::data::parse_image_size;
+use ftsurgery::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
 use ftsurgery::report::plain_line;
-use ftsurgery::search::{ModelCard, ModelInput, at_image_size};
 use ftsurgery::training::{
     Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
 };

@@ -10,10 +10,12 @@ use super::signals;
 use ftsurgery::{
     analysis::AnalysisError,
     autodiff::AutodiffError,
+    classifier::ClassifierError,
     data::DataError,
     graph::GraphError,
     onnx::OnnxError,
     report::{ReportError, plain_message},
+    run::RunError,
     runtime::RuntimeError,
     search::SearchError,
     strategy::StrategyError,
@@ -139,32 +141,9 @@ impl From<serde_json::Error> for CliError {
     }
 }
 
-impl From<RuntimeError> for CliError {
-    fn from(error: RuntimeError) -> Self {
-        let hint = error.hint();
-        let cli = from_room(error, RuntimeError::is_bad_input);
-        if let Some(hint) = hint {
-            cli.with_hint(hint)
-        } else {
-            cli
-        }
-    }
-}
-
 impl From<StrategyError> for CliError {
     fn from(error: StrategyError) -> Self {
         Self::from(SearchError::from(error))
-    }
-}
-
-impl From<SearchError> for CliError {
-    fn from(error: SearchError) -> Self {
-        let hint = error.hint();
-        let cli = from_room(error, SearchError::is_bad_input);
-        match hint {
-            Some(hint) => cli.with_hint(hint),
-            None => cli,
-        }
     }
 }
 
@@ -194,6 +173,23 @@ rooms![
     SurgeryError,
     TrainingError
 ];
+
+/// The same for rooms whose errors have hints.
+macro_rules! hinted_rooms {
+    ($($room:ty),* $(,)?) => {$(
+        impl From<$room> for CliError {
+            fn from(error: $room) -> Self {
+                let hint = error.hint();
+                let cli = from_room(error, <$room>::is_bad_input);
+                match hint {
+                    Some(hint) => cli.with_hint(hint),
+                    None => cli,
+                }
+            }
+        }
+    )*};
+}
+hinted_rooms![ClassifierError, RunError, RuntimeError, SearchError];
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use ftsurgery::classifier::ModelCard;
 use ftsurgery::data::{Dataset, Limits, SplitFile};
 use ftsurgery::report;
-use ftsurgery::search::{ModelCard, Watcher, skipped_summary};
+use ftsurgery::search::Watcher;
 use ftsurgery::training::TrainingError;
 use serde_json::json;
 
@@ -70,7 +71,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         ..Limits::default()
     };
     let dataset = input.open(&args.data, &limits, Some(&decoding))?;
-    if let Some(skipped) = skipped_summary(&dataset) {
+    if let Some(skipped) = dataset.skipped_summary() {
         progress.warning(&skipped);
     }
     for note in dataset.notes() {

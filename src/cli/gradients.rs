@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use ftsurgery::autodiff::Operators;
+use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Parameters, Trained, TrainingError,
-    differentiable,
+    BatchNormMode, Gradient, Lab, LabOptions, Parameters, Trained, TrainingError, differentiable,
 };
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;

@@ -4,10 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use ftsurgery::classifier::{Inference, ModelCard, ModelInput};
 use ftsurgery::data::{DataError, load_image_and_note};
 use ftsurgery::report::plain_line;
-use ftsurgery::search::{ModelCard, ModelInput};
-use ftsurgery::training::Inference;
 use serde_json::json;
 
 use super::classifier::{Classifier, ClassifierArgs};

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ftsurgery::report::plain_line;
-use ftsurgery::search::{StrategyResult, TrialRecord, TrialStart, Watcher};
+use ftsurgery::run::{StrategyResult, TrialRecord};
+use ftsurgery::search::{TrialStart, Watcher};
 use ftsurgery::training::EpochMetrics;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{REPORT, TABLE, TENSORBOARD};
+use ftsurgery::run::{REPORT, TABLE, TENSORBOARD};
 
 use super::{CliError, Context};
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, SplitOptions};
-use ftsurgery::search::Settings;
+use ftsurgery::run::Settings;
 use ftsurgery::strategy::{Strategy, pattern};
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{
-    Begin, REPORT, RunDir, SearchError, Study, StudyJob, Subject, path_of_bytes, study,
-};
+use ftsurgery::run::{Begin, REPORT, RunDir, RunError, Study, path_of_bytes};
+use ftsurgery::search::{StudyJob, Subject, study};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
@@ -86,8 +85,7 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
 
 fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
     if let Some(root) = &args.resume {
-        let study =
-            Study::read(root)?.ok_or_else(|| SearchError::NotARun { path: root.clone() })?;
+        let study = Study::read(root)?.ok_or_else(|| RunError::NotARun { path: root.clone() })?;
         let began: StudyArgs = resume::began("study", &study.command, root)?;
         let recorded = study.models.into_iter().map(|m| Subject {
             path: m.model,
@@ -191,7 +189,7 @@ fn same_models(recorded: &[Subject], given: &[Subject]) -> Result<(), CliError> 
         let names = subjects.iter().map(|s| s.path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    Err(SearchError::Changed {
+    Err(RunError::Changed {
         what: "--models".to_owned(),
         was: names(recorded),
         is: names(given),

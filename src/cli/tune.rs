@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::search::{Begin, Job, REPORT, Results, RunDir, RunFiles, SearchError, tune};
+use ftsurgery::run::{Begin, REPORT, Results, RunDir, RunError, RunFiles};
+use ftsurgery::search::{Job, tune};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
@@ -66,7 +67,7 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
 pub fn job(args: &TuneArgs, command: Vec<String>) -> Result<Job, CliError> {
     if let Some(root) = &args.resume {
         let record =
-            RunDir::read_run(root)?.ok_or_else(|| SearchError::NotARun { path: root.clone() })?;
+            RunDir::read_run(root)?.ok_or_else(|| RunError::NotARun { path: root.clone() })?;
         let began: TuneArgs = resume::began("tune", &record.command, root)?;
         return Ok(Job {
             model: args.model.clone().unwrap_or(record.model.path),

@@ -2,7 +2,8 @@
 
 use clap::Args;
 use ftsurgery::autodiff::{AutodiffError, Operators};
-use ftsurgery::data::{Preprocess, parse_image_size};
+use ftsurgery::classifier::parse_image_size;
+use ftsurgery::data::Preprocess;
 use ftsurgery::runtime::Device;
 use ftsurgery::strategy::pattern::matches;
 use ftsurgery::training::Parameters;

@@ -153,6 +153,23 @@ impl Dataset {
         &self.skipped
     }
 
+    /// One warning that sums up the files left out and names the first of them; `None` if none was.
+    pub fn skipped_summary(&self) -> Option<String> {
+        const NAMED: usize = 3;
+        if self.skipped.is_empty() {
+            return None;
+        }
+        let total = self.skipped.len() + self.len();
+        let mut text = format!("{} of {total} files skipped:", self.skipped.len());
+        for file in self.skipped.iter().take(NAMED) {
+            text.push_str(&format!("\n  {}: {}", file.path, file.reason));
+        }
+        if self.skipped.len() > NAMED {
+            text.push_str(&format!("\n  and {} more", self.skipped.len() - NAMED));
+        }
+        Some(text)
+    }
+
     /// For each sample the first one that it is an exact copy of: itself where there is none before
     /// it.
     pub fn groups(&self) -> &[usize] {
@@ -312,7 +329,7 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> Option<String> {
 }
 
 /// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

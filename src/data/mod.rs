@@ -14,7 +14,6 @@ mod error;
 mod features;
 mod folder;
 mod image;
-mod image_size;
 mod limits;
 mod memory;
 mod npz;
@@ -28,6 +27,7 @@ mod split_file;
 pub use augment::{Augment, Augmenter, View};
 pub use batches::{batches, epoch_order};
 pub use budget::MemoryBudget;
+pub(crate) use dataset::hex;
 pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;
 pub use features::FeatureStore;
@@ -35,7 +35,6 @@ pub use image::{
     MAX_DECODED_BYTES, MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_SIDE, image_dimensions, load_image,
     load_image_and_note,
 };
-pub use image_size::parse_image_size;
 pub use limits::{Limits, show_bytes};
 pub use memory::{default_memory_budget, memory_limit};
 pub use npz::npz_sample_shape;

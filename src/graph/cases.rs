@@ -1,4 +1,5 @@
-//! For tests: graphs of `fixtures/shapes/cases.json`, which `tools/make_shape_fixtures.py` makes.
+//! For tests: graphs of `fixtures/shapes/cases.json`, which `tools/make_shape_fixtures.py` makes, and
+//! others of a few nodes.
 
 use std::path::Path;
 
@@ -8,14 +9,14 @@ use crate::onnx::{DataType, Tensor};
 
 use super::{Attribute, Graph, Node, Value};
 
-pub(super) fn fixture(name: &str) -> Json {
+pub(crate) fn fixture(name: &str) -> Json {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures/shapes")
         .join(name);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-pub(super) fn sizes(json: &Json) -> Vec<usize> {
+pub(crate) fn sizes(json: &Json) -> Vec<usize> {
     let list = json.as_array().unwrap();
     list.iter().map(|d| d.as_u64().unwrap() as usize).collect()
 }
@@ -33,6 +34,21 @@ fn attribute(json: &Json) -> Attribute {
             None => (n.as_f64().unwrap() as f32).into(),
         },
         other => panic!("{other}"),
+    }
+}
+
+/// Nodes that make something of the input `x`; the last one's first output is the graph's.
+pub(crate) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
+    let last = nodes.last().unwrap().outputs[0].clone();
+    Graph {
+        nodes,
+        inputs: vec![Value::fixed("x", DataType::Float, input)],
+        outputs: vec![Value {
+            name: last,
+            dtype: DataType::Float,
+            dims: None,
+        }],
+        ..Graph::new(opset)
     }
 }
 

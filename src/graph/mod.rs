@@ -5,7 +5,7 @@
 
 mod build;
 #[cfg(test)]
-mod cases;
+pub(crate) mod cases;
 mod cubic;
 mod einsum;
 mod error;
@@ -37,7 +37,7 @@ pub use einsum::{Einsum, is_equation};
 pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
-pub use normalise::{free_batch, normalise, refuse_untrainable, to_float32};
+pub use normalise::{normalise, refuse_untrainable, to_float32};
 pub use overhang::write_overhangs_as_pads;
 pub use reach::{following, reaching};
 pub use shapes::{Shapes, TensorInfo};

@@ -1,6 +1,6 @@
 //! A strategy against another by their held-out figures, in words.
 
-use crate::search::RunFiles;
+use crate::run::RunFiles;
 use crate::strategy::Strategy;
 
 use super::html::facts::Facts;
@@ -112,7 +112,7 @@ impl Comparison {
 /// Of each repetition that has a held-out figure of both: that of `baseline`, and that of `best` less it.
 fn repetitions(files: &RunFiles, best: Strategy, baseline: Strategy) -> Vec<(f64, f64)> {
     let repeats = files.results.iter().flat_map(|r| &r.repeats);
-    let difference = |repeat: &crate::search::Repeat| {
+    let difference = |repeat: &crate::run::Repeat| {
         let of = |name| {
             let result = repeat.strategies.iter().find(|s| s.name == name)?;
             result.held_out_accuracy

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::search::SearchError;
+use crate::run::RunError;
 
 /// What can go wrong with a report.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ use crate::search::SearchError;
 pub enum ReportError {
     /// The run cannot be read.
     #[error(transparent)]
-    Run(#[from] SearchError),
+    Run(#[from] RunError),
     /// A file of the report cannot be written.
     #[error("cannot write {path}")]
     Write {

@@ -5,7 +5,7 @@ use std::path::Path;
 use maud::html;
 
 use crate::onnx::write_atomic;
-use crate::search::{REPORT, Study, StudyModel};
+use crate::run::{REPORT, Study, StudyModel};
 
 use super::ReportError;
 use super::charts::{DotKind, Rows};
@@ -170,7 +170,7 @@ fn figure(study: &Study) -> Option<Section> {
     if study.spread.is_empty() {
         return None;
     }
-    let row = |(place, spread): (usize, &crate::search::Spread)| {
+    let row = |(place, spread): (usize, &crate::run::Spread)| {
         let models = study.models.iter();
         let accuracies = models.filter_map(|m| Some((m.name.clone(), accuracy(m, place)?)));
         spread_row(spread, accuracies)
@@ -202,7 +202,7 @@ fn figure(study: &Study) -> Option<Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::Spread;
+    use crate::run::Spread;
     use crate::strategy::Strategy;
 
     fn two_models() -> Study {

@@ -1,7 +1,7 @@
 //! Tables for the terminal.
 
-use crate::search::{RepeatResult, Results, Spread, StrategyResult};
-use crate::training::Predictions;
+use crate::classifier::Predictions;
+use crate::run::{RepeatResult, Results, Spread, StrategyResult};
 
 use super::confusions::{commonest, rows};
 use super::plain_message;
@@ -148,7 +148,7 @@ fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::{Repeat, Searched, StrategyResult};
+    use crate::run::{Repeat, Searched, StrategyResult};
     use crate::strategy::Strategy;
 
     #[test]

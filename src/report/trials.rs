@@ -1,6 +1,6 @@
 //! `trials.csv`: all trials, for spreadsheets.
 
-use crate::search::TrialRecord;
+use crate::run::TrialRecord;
 
 const COLUMNS: [&str; 16] = [
     "trial",

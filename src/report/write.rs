@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::onnx::write_atomic;
-use crate::search::{REPORT, RunFiles, TABLE, TENSORBOARD};
+use crate::run::{REPORT, RunFiles, TABLE, TENSORBOARD};
 
 use super::{ReportError, html, tensorboard, trials};
 

@@ -2,15 +2,16 @@
 
 use std::fs;
 
+use crate::classifier::{Inference, InputSpec, ModelCard, log_softmax, softmax};
 use crate::data::Dataset;
 use crate::onnx::{DataType, Model, create_folder, rename, save};
+use crate::run::{RunDir, RunError, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::Strategy;
 use crate::surgery::{Grafted, Scores, as_stored, export, untouched_is_identical};
-use crate::training::{BatchNormMode, Inference, InputSpec, Lab, log_softmax, softmax};
+use crate::training::{BatchNormMode, Lab};
 
-use super::rundir::{RunDir, file_sha256};
-use super::{ModelCard, SearchError};
+use super::SearchError;
 
 /// Samples on which a written model is held against training.
 const CHECKED_SAMPLES: usize = 16;
@@ -79,7 +80,7 @@ impl Emitter<'_> {
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
-            create_folder(folder).map_err(|e| SearchError::write(folder, e))?;
+            create_folder(folder).map_err(|e| RunError::write(folder, e))?;
         }
         let unchecked = run.path(&format!("{relative}.unchecked"));
         save(&proto, &unchecked)?;
@@ -98,8 +99,8 @@ impl Emitter<'_> {
             let _ = fs::remove_file(&unchecked);
             return Err(error.into());
         }
-        let sha256 = file_sha256(&unchecked).map_err(|e| SearchError::write(&unchecked, e))?;
-        rename(&unchecked, &path).map_err(|e| SearchError::write(&path, e))?;
+        let sha256 = file_sha256(&unchecked).map_err(|e| RunError::write(&unchecked, e))?;
+        rename(&unchecked, &path).map_err(|e| RunError::write(&path, e))?;
         Ok((relative, sha256))
     }
 

@@ -1,55 +1,21 @@
 //! Errors of the search room.
 
-use std::path::{Path, PathBuf};
-
 use crate::analysis::{AnalysisError, BackboneError};
 use crate::autodiff::AutodiffError;
+use crate::classifier::ClassifierError;
 use crate::data::DataError;
 use crate::graph::GraphError;
 use crate::onnx::OnnxError;
+use crate::run::{Failure, RunError};
 use crate::runtime::RuntimeError;
 use crate::strategy::{Strategy, StrategyError};
 use crate::surgery::SurgeryError;
 use crate::training::TrainingError;
 
-use super::results::Failure;
-
 /// What can go wrong in a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
-    /// The run's folder is in use.
-    #[error("{path} exists and is not empty")]
-    NotEmpty {
-        /// The folder.
-        path: PathBuf,
-        /// Whether it holds a run.
-        resumable: bool,
-    },
-    /// What is to be replaced is of no run.
-    #[error("{path} holds `{name}`, which is not of a run of ftsurgery: it is not replaced")]
-    NotOurs {
-        /// The folder.
-        path: PathBuf,
-        /// What is in it.
-        name: &'static str,
-    },
-    /// Another process works on the run.
-    #[error("another process works on the run in {path}")]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A run cannot be resumed, because something is not as it was when the run began.
-    #[error("{what} has changed since the run began: it was {was}, and is now {is}")]
-    Changed {
-        /// What, for people: a flag, the model, the data.
-        what: String,
-        /// Then.
-        was: String,
-        /// Now.
-        is: String,
-    },
     /// No candidate of a strategy could be ranked.
     #[error("{}: {reason}", match candidates {
         1 => "its candidate diverged".to_owned(),
@@ -74,50 +40,6 @@ pub enum SearchError {
     NotFinite {
         /// The mean loss.
         loss: f64,
-    },
-    /// A file of the run's folder cannot be written.
-    #[error("cannot write {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A file of a run cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// There is no run in the folder.
-    #[error("{path} is not the folder of a run: it has no run.json")]
-    NotARun {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file of a run is not as it was written.
-    #[error("{path} is damaged: {reason}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A run of which another version of ftsurgery wrote the files, in another form.
-    #[error(
-        "{path} was written by another version of ftsurgery, in a form that this one does not read \
-         ({}; this version reads format {reads})",
-        match found { Some(n) => format!("format {n}"), None => "an older one, without a number".to_owned() }
-    )]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// The number in the file.
-        found: Option<u32>,
-        /// The number that is read.
-        reads: u32,
     },
     /// A strategy has to choose among candidates without data to do so.
     #[error(
@@ -153,6 +75,12 @@ pub enum SearchError {
         /// What differs.
         reason: String,
     },
+    /// The run's folder is at fault.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The model is no classifier, or cannot be fed or run.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
     /// There is no usable feature map.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
@@ -186,22 +114,15 @@ impl SearchError {
     /// Whether the user's input, rather than this machine, is at fault.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            SearchError::NotEmpty { .. }
-            | SearchError::NotOurs { .. }
-            | SearchError::InUse { .. }
-            | SearchError::Changed { .. }
-            | SearchError::NotARun { .. }
-            | SearchError::Damaged { .. }
-            | SearchError::Format { .. }
-            | SearchError::NoSearchData { .. }
+            SearchError::NoSearchData { .. }
             | SearchError::NoGradient { .. }
             | SearchError::Setting(_) => true,
-            SearchError::Read { .. }
-            | SearchError::Write { .. }
-            | SearchError::SelfCheck { .. }
+            SearchError::SelfCheck { .. }
             | SearchError::Diverged { .. }
             | SearchError::NotTried { .. }
             | SearchError::NotFinite { .. } => false,
+            SearchError::Run(e) => e.is_bad_input(),
+            SearchError::Classifier(e) => e.is_bad_input(),
             SearchError::Backbone(e) => e.is_bad_input(),
             SearchError::Strategy(e) => e.is_bad_input(),
             SearchError::Analysis(e) => e.is_bad_input(),
@@ -217,26 +138,9 @@ impl SearchError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            SearchError::NotEmpty {
-                resumable: true, ..
-            } => Some(
-                "go on with what is there by --resume, replace it by --out with --force, or choose \
-                 another folder",
-            ),
-            SearchError::NotEmpty { .. } => {
-                Some("choose another folder with --out, or add the run to this one with --force")
-            }
-            SearchError::NotOurs { .. } => Some("choose another folder with --out"),
-            SearchError::NotARun { .. } => Some(
-                "a run that was stopped before it had a run.json begins by the command that was to \
-                 begin it, with the same --out",
-            ),
-            SearchError::Changed { .. } | SearchError::Onnx(OnnxError::Changed { .. }) => {
+            SearchError::Onnx(OnnxError::Changed { .. }) => {
                 Some("put it back as it was, or begin a new run in another folder with --out")
             }
-            SearchError::Format { .. } => Some(
-                "use the version that its `versions` name, or make the run anew in another folder",
-            ),
             SearchError::NoSearchData { .. } => Some(
                 "give --search-fraction above 0 (and --validation-fraction, if given), or leave the strategy out",
             ),
@@ -247,6 +151,8 @@ impl SearchError {
             SearchError::Training(TrainingError::Checkpoint { .. }) => {
                 Some("delete that file: its trial then begins anew, and the results are the same")
             }
+            SearchError::Run(e) => e.hint(),
+            SearchError::Classifier(e) => e.hint(),
             SearchError::Strategy(e) => e.hint(),
             SearchError::Data(e) => e.hint(),
             SearchError::Runtime(e) => e.hint(),
@@ -261,10 +167,7 @@ impl SearchError {
 
     /// Whether what is resumed is not what began, or not to be had now.
     pub(super) fn is_change(&self) -> bool {
-        matches!(
-            self,
-            SearchError::Changed { .. } | SearchError::InUse { .. } | SearchError::Format { .. }
-        )
+        matches!(self, SearchError::Run(e) if e.is_change())
     }
 
     /// What a trial or a strategy came to, if this is it: the same command would come to the same
@@ -285,23 +188,18 @@ impl SearchError {
     /// Whether a study as a whole must end: it was stopped, or its files cannot be written.
     pub(super) fn ends_a_study(&self) -> bool {
         match self {
-            SearchError::Write { .. } => true,
+            SearchError::Run(RunError::Write { .. }) => true,
             SearchError::Onnx(e) => {
                 matches!(e, OnnxError::Write { .. } | OnnxError::Changed { .. })
             }
             SearchError::Training(TrainingError::Stopped) => true,
             SearchError::Training(TrainingError::Checkpoint { .. }) => true,
-            SearchError::Training(TrainingError::Data(e)) | SearchError::Data(e) => {
+            SearchError::Training(TrainingError::Data(e))
+            | SearchError::Classifier(ClassifierError::Data(e))
+            | SearchError::Data(e) => {
                 matches!(e, DataError::Write { .. } | DataError::Spill { .. })
             }
             _ => false,
-        }
-    }
-
-    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
-        SearchError::Write {
-            path: path.to_owned(),
-            source,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a head stands on and which classes it tells apart.
 
 use crate::analysis::{Analysis, Layout};
+use crate::classifier::ModelCard;
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph};
 use crate::surgery::{Features, HeadKind};
 
-use super::{ModelCard, SearchError};
+use super::SearchError;
 
 /// The feature map that a new head is grafted on. The model's own head does without.
 pub(super) fn features(

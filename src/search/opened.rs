@@ -1,18 +1,18 @@
 //! Model and data of a run, opened and checked once for all repetitions.
 
 use crate::analysis::{Analysis, AnalyzeOptions};
+use crate::classifier::{ClassifierError, ModelCard, ModelInput, at_image_size};
 use crate::data::{DataError, Dataset, Limits, Split, memory_limit, show_bytes};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
+use crate::run::Settings;
 use crate::runtime::Runtime;
 use crate::surgery::{Features, HeadKind};
 use crate::training::TrainingError;
 
 use super::head::{classes, features};
-use super::input::at_image_size;
-use super::record::skipped_summary;
 use super::watch::{Watcher, go_on};
-use super::{Job, ModelCard, ModelInput, SearchError, Settings};
+use super::{Job, SearchError};
 
 /// Model and data, which all repetitions share.
 pub(super) struct Opened<'a> {
@@ -76,11 +76,13 @@ impl<'a> Opened<'a> {
             !watcher.stopped()
         };
         let dataset = match input.open(&job.data, &limits, Some(&decoding)) {
-            Err(SearchError::Data(DataError::Stopped)) => Err(TrainingError::Stopped.into()),
-            opened => opened,
-        }?;
+            Err(ClassifierError::Data(DataError::Stopped)) => {
+                return Err(TrainingError::Stopped.into());
+            }
+            opened => opened?,
+        };
         go_on(watcher)?;
-        if let Some(skipped) = skipped_summary(&dataset) {
+        if let Some(skipped) = dataset.skipped_summary() {
             watcher.warning(&skipped);
         }
         for warning in input.warnings(&original, &graph, dataset.is_images()) {

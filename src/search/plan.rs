@@ -1,34 +1,13 @@
 //! Which trials a run consists of.
 
-use serde::{Deserialize, Serialize};
-
 use crate::autodiff::AutodiffError;
 use crate::data::Split;
+use crate::run::{Phase, Skipped};
 use crate::strategy::{Candidate, Network, Strategy};
 use crate::training::TrainingError;
 
 use super::SearchError;
 use super::trials::distinct;
-
-/// What a trial is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// To rank a candidate, on the search part of the data.
-    Search,
-    /// To train a winner, on the training part.
-    Train,
-}
-
-impl Phase {
-    /// `search` or `train`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Search => "search",
-            Phase::Train => "train",
-        }
-    }
-}
 
 /// The trials of one strategy.
 #[derive(Clone, Debug)]
@@ -39,15 +18,6 @@ pub struct StrategyPlan {
     pub candidates: Vec<Candidate>,
     /// Candidates that are left out because an operator has no gradient, with that reason.
     pub skipped: Vec<Skipped>,
-}
-
-/// A candidate that cannot be trained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// The candidate's [`Candidate::id`].
-    pub id: String,
-    /// What stands in the way.
-    pub reason: String,
 }
 
 /// Why each of some candidates cannot be trained, `None` where it can: see

@@ -1,7 +1,6 @@
 //! What repetitions with other seeds come to together.
 
-use super::results::{Repeat, RepeatResult, Results, Spread};
-use super::rundir::RunDir;
+use crate::run::{Repeat, RepeatResult, Results, RunDir, Spread};
 
 /// Adds what repetition `number` (from 1) came to. The first is the run itself.
 pub(super) fn add(all: &mut Results, came_to: Results, seed: u64, number: usize) {
@@ -56,7 +55,7 @@ fn spread(repeats: &[Repeat]) -> Vec<Spread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::StrategyResult;
+    use crate::run::StrategyResult;
     use crate::strategy::Strategy;
 
     fn came_to(held_out: Option<f64>, interrupted: bool) -> Results {

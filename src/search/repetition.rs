@@ -2,23 +2,22 @@
 
 use std::num::NonZeroUsize;
 
+use crate::classifier::{Inference, ModelCard};
 use crate::data::{Seen, Split, SplitFile};
 use crate::graph::Graph;
+use crate::run::{Begin, Results, RunDir, RunRecord, Settings, unchanged};
 use crate::strategy::{Network, Strategy};
 use crate::surgery::{Grafted, HeadKind, HeadSpec, graft, own_dropout};
-use crate::training::{Inference, Lab, LabOptions, Trained};
+use crate::training::{Lab, LabOptions, Trained};
 
 use super::emit::Emitter;
 use super::opened::Opened;
 use super::plan::Plan;
-use super::record::RunRecord;
-use super::results::Results;
-use super::resume::unchanged;
-use super::rundir::{Begin, RunDir};
+use super::recorded::record;
 use super::runner::Runner;
 use super::state::Progress;
 use super::watch::go_on;
-use super::{Job, ModelCard, SearchError, Settings};
+use super::{Job, SearchError};
 
 impl Opened<'_> {
     /// One repetition, from 1; the first takes possession of the run's folder.
@@ -89,7 +88,7 @@ impl Opened<'_> {
             None => root.insert(RunDir::take(out, *begin)?),
             Some(root) => &mut root.repetition(number)?,
         };
-        let record = RunRecord::new(
+        let record = record(
             (self.job, &settings),
             self.runtime,
             &self.file,

@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data::Split;
 use crate::onnx::{create_folder, write_atomic};
+use crate::run::{
+    HeldOut, Phase, Results, RunDir, RunError, Searched, Settings, StrategyResult, TrialRecord,
+    csv, ranked,
+};
 use crate::strategy::{Candidate, Network, Strategy};
 use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, TrialOutcome};
 
 use super::emit::{Emitter, Winner};
-use super::plan::{Phase, Plan, StrategyPlan, trial_id};
+use super::plan::{Plan, StrategyPlan, trial_id};
 use super::pool::{self, Share, lock};
-use super::predictions;
-use super::ranking::ranked;
-use super::results::{HeldOut, Results, Searched, StrategyResult, TrialRecord};
-use super::rundir::RunDir;
 use super::state::{Progress, State};
 use super::trial::{Bench, Done};
 use super::trials::{Trial, distinct};
 use super::watch::{Stop, Watcher};
-use super::{SearchError, Settings};
+use super::{SearchError, outcome};
 
 pub(super) struct Runner<'a> {
     pub lab: &'a Lab<'a>,
@@ -42,7 +42,7 @@ struct Chosen {
 
 impl Chosen {
     fn failed(&self, seconds: f64, error: &SearchError) -> StrategyResult {
-        StrategyResult::failed(self.strategy, self.searched, seconds, error)
+        outcome::failed(self.strategy, self.searched, seconds, error)
     }
 }
 
@@ -130,7 +130,7 @@ impl Runner<'_> {
             };
             if !state.has_ended(plan.strategy) {
                 let (strategy, searched) = (plan.strategy, Some(searched));
-                state.end(StrategyResult::failed(strategy, searched, seconds, &error))?;
+                state.end(outcome::failed(strategy, searched, seconds, &error))?;
             }
             return Ok(None);
         }
@@ -265,7 +265,7 @@ impl Runner<'_> {
                 .map_err(SearchError::from)
                 .and_then(|()| bench.run(trial, stage, shares[place].threads, state.begin()))
                 .and_then(|done| end(trial, done))
-                .and_then(|()| self.run.remove_checkpoint(&trial.id));
+                .and_then(|()| Ok(self.run.remove_checkpoint(&trial.id)?));
             ended.map_err(|error| {
                 // Before the others are stopped, whose errors are then no news.
                 lock(&first_error).get_or_insert(error);
@@ -357,16 +357,16 @@ impl Runner<'_> {
         }
         let predictions = self.lab.predict_watched(parameters, samples, stop)?;
         let name = |row: usize| self.emitter.dataset.name(samples[row]);
-        let held_out = HeldOut::of(&predictions, &name)?;
+        let held_out = outcome::held_out(&predictions, &name)?;
         let classes = self.emitter.card.classes.as_deref().unwrap_or_default();
         let path = self.run.path(&RunDir::predictions(strategy));
-        let bytes = predictions::csv(&predictions, classes, &name);
+        let bytes = csv(&predictions, classes, &name);
         bytes
             .and_then(|bytes| {
                 path.parent().map_or(Ok(()), create_folder)?;
                 write_atomic(&path, &bytes)
             })
-            .map_err(|e| SearchError::write(&path, e))?;
+            .map_err(|e| RunError::write(&path, e))?;
         Ok(Some(held_out))
     }
 }

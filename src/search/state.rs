@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::run::{Results, RunDir, StrategyResult, TrialRecord};
 use crate::strategy::Strategy;
 
 use super::SearchError;
 use super::plan::{Plan, trial_id};
 use super::pool::lock;
-use super::results::{Results, StrategyResult, TrialRecord};
-use super::rundir::RunDir;
 use super::trials::Trial;
 use super::watch::{Watcher, go_on};
 

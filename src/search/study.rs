@@ -3,22 +3,17 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use crate::classifier::{ClassifierError, ModelCard};
 use crate::data::Preprocess;
 use crate::onnx::Model;
+use crate::run::{
+    self, Begin, Results, RunDir, RunError, Settings, Spread, Study, StudyModel, outside,
+};
 use crate::runtime::Runtime;
 use crate::strategy::Strategy;
 
-use super::outside::outside;
-use super::read::read_json;
-use super::results::{Results, Spread};
-use super::rundir::{self, Begin, RunDir};
 use super::watch::Watcher;
-use super::{Job, ModelCard, SearchError, Settings, tune};
-
-/// The study's record, in its folder.
-const STUDY: &str = "study.json";
+use super::{Job, SearchError, tune};
 
 /// A model of a study, before it is tuned.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,55 +42,6 @@ pub struct StudyJob {
     pub settings: Settings,
 }
 
-/// The content of `study.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Study {
-    /// The command line that made the study.
-    pub command: Vec<String>,
-    /// Absolute path of the data.
-    #[serde(with = "super::paths")]
-    pub data: PathBuf,
-    /// The strategies: the columns of the table.
-    pub strategies: Vec<Strategy>,
-    /// The models: its rows.
-    pub models: Vec<StudyModel>,
-    /// Mean and variance of each strategy over the models that have all strategies.
-    pub spread: Vec<Spread>,
-    /// Whether the study was stopped before its end.
-    pub interrupted: bool,
-}
-
-/// A model of a study.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StudyModel {
-    /// Its name: the file's, without its ending.
-    pub name: String,
-    /// Absolute path of its file.
-    #[serde(with = "super::paths")]
-    pub model: PathBuf,
-    /// See [`Subject::preprocess`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preprocess: Option<Preprocess>,
-    /// The folder of its run, relative to the study's.
-    pub folder: String,
-    /// Accuracy of each strategy on the held-out part (the validation part where nothing is held
-    /// out), its mean where a run is repeated; `None` where there is none.
-    pub accuracies: Vec<Option<f64>>,
-    /// Why the model could not be tuned at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl Study {
-    /// The record in the folder of a study; `None` if there is none.
-    ///
-    /// # Errors
-    /// When it cannot be read or is damaged.
-    pub fn read(root: &Path) -> Result<Option<Self>, SearchError> {
-        read_json(&root.join(STUDY))
-    }
-}
-
 /// Tunes one model after the other, each in a run of its own below the study's folder.
 /// `study.json` is up to date after each; `ended` then gets what there is so far and the folder of
 /// the run that ended. A model that cannot be tuned is recorded, and the others go on.
@@ -108,8 +54,8 @@ pub fn study<E: From<SearchError>>(
     watcher: &dyn Watcher,
     ended: &dyn Fn(&Study, &Path) -> Result<(), E>,
 ) -> Result<Study, E> {
-    outside(&job.out, &job.data)?;
-    let _lock = take(job)?;
+    outside(&job.out, &job.data).map_err(SearchError::from)?;
+    let _lock = take(job).map_err(SearchError::from)?;
     let mut study = Study {
         command: job.command.clone(),
         data: absolute(&job.data),
@@ -118,7 +64,7 @@ pub fn study<E: From<SearchError>>(
         spread: Vec::new(),
         interrupted: true,
     };
-    write(&job.out, &study)?;
+    study.write(&job.out).map_err(SearchError::from)?;
     for place in 0..study.models.len() {
         let StudyModel { name, folder, .. } = &study.models[place];
         watcher.model(name, place + 1, study.models.len());
@@ -144,7 +90,7 @@ pub fn study<E: From<SearchError>>(
         }
         study.spread = spread(&study);
         study.interrupted = interrupted || place + 1 < study.models.len();
-        write(&job.out, &study)?;
+        study.write(&job.out).map_err(SearchError::from)?;
         ended(&study, &model.out)?;
         if interrupted {
             break;
@@ -156,7 +102,7 @@ pub fn study<E: From<SearchError>>(
 /// How a model is tuned: by its own preprocessing, where it has one.
 fn settings(job: &StudyJob, subject: &Subject, watcher: &dyn Watcher) -> Settings {
     // That a model cannot be read is told when it is tuned.
-    let card = Model::open(&subject.path).map_err(SearchError::from);
+    let card = Model::open(&subject.path).map_err(ClassifierError::from);
     let card = card.and_then(|model| ModelCard::read(&model));
     let noted = card.ok().and_then(|card| card.preprocess);
     let asked = job.settings.preprocess.as_ref();
@@ -181,16 +127,16 @@ fn settings(job: &StudyJob, subject: &Subject, watcher: &dyn Watcher) -> Setting
 }
 
 /// Takes possession of the study's folder.
-fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
+fn take(job: &StudyJob) -> Result<std::fs::File, RunError> {
     let begun = Study::read(&job.out)?;
     if job.begin == Begin::Resume && begun.is_none() {
-        return Err(SearchError::NotARun {
+        return Err(RunError::NotARun {
             path: job.out.clone(),
         });
     }
     if job.begin == Begin::New {
         if begun.is_some() {
-            return Err(SearchError::NotEmpty {
+            return Err(RunError::NotEmpty {
                 path: job.out.clone(),
                 resumable: true,
             });
@@ -201,8 +147,8 @@ fn take(job: &StudyJob) -> Result<std::fs::File, SearchError> {
         // There is no study to replace, and no run either, unless it is one of `tune`.
         RunDir::check(&job.out, Begin::Replace)?;
     }
-    let file = rundir::lock(&job.out)?;
-    rundir::remove_left(&job.out)?;
+    let file = run::lock(&job.out)?;
+    run::remove_left(&job.out)?;
     Ok(file)
 }
 
@@ -253,10 +199,6 @@ fn spread(study: &Study) -> Vec<Spread> {
     strategies
         .filter_map(|(place, &name)| Spread::of(name, &column(place)))
         .collect()
-}
-
-fn write(root: &Path, study: &Study) -> Result<(), SearchError> {
-    rundir::write_json(&root.join(STUDY), study)
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use crate::run::{MetricsFile, Phase, RunDir, Settings, StepLoss, TrialRecord};
 use crate::training::{
     Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
 };
 
-use super::plan::Phase;
-use super::read::StepLoss;
-use super::results::TrialRecord;
-use super::rundir::{MetricsFile, RunDir};
+use super::SearchError;
 use super::trials::Trial;
 use super::watch::{Stop, TrialStart};
-use super::{SearchError, Settings};
 
 /// What the trials of a phase have in common.
 pub(super) struct Bench<'a> {

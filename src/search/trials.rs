@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::run::Phase;
 use crate::strategy::{Candidate, Strategy};
 
-use super::plan::{Phase, trial_id};
+use super::plan::trial_id;
 
 /// One training run, and the candidates whose figures it gives.
 #[derive(Clone, Debug)]

@@ -3,17 +3,13 @@
 use std::num::NonZeroUsize;
 
 use crate::data::default_memory_budget;
+use crate::run::{Begin, Results, RunDir, RunRecord, Settings, outside, same_settings};
 use crate::runtime::{self, Runtime};
 
 use super::opened::Opened;
-use super::outside::outside;
-use super::record::RunRecord;
 use super::repeats;
-use super::results::Results;
-use super::resume::same_settings;
-use super::rundir::{Begin, RunDir};
 use super::watch::Watcher;
-use super::{Job, SearchError, Settings};
+use super::{Job, SearchError};
 
 /// Tunes a model by every strategy asked for.
 ///

@@ -2,9 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::run::{StrategyResult, TrialRecord};
 use crate::training::{EpochMetrics, Observer, TrainingError};
-
-use super::results::{StrategyResult, TrialRecord};
 
 /// A trial that begins.
 #[derive(Clone, Debug)]

@@ -1,17 +1,18 @@
 //! Whether a network that was freed from the batch size of its export computes each sample by itself.
 //!
-//! [`free_batch`](crate::graph::free_batch) tells by the operators; this looks at numbers.
+//! [`free_batch`](crate::batch::free_batch) tells by the operators; this looks at numbers.
 
 use ndarray::{ArrayD, IxDyn};
 
 use crate::autodiff::Operators;
+use crate::batch::batch_of_export;
 use crate::graph::{Graph, Node, Value};
 use crate::onnx::{DataType, Model};
 use crate::runtime::{Array, Device, Runtime};
 use crate::surgery::extract;
 
 use super::TrainingError;
-use super::program::{Prepared, batch_of_export};
+use super::program::Prepared;
 use super::sessions::SessionMaker;
 
 /// Samples that are run together and apart.

@@ -16,11 +16,12 @@ use std::time::Duration;
 use safetensors::tensor::{Dtype, SafeTensorError, View, serialize_to_file};
 use serde::{Deserialize, Serialize};
 
+use crate::classifier::Score;
 use crate::data::DataError;
 use crate::onnx::write_atomic_with;
 use crate::runtime::Buffer;
 
-use super::{EpochMetrics, Moments, PlateauState, Score, TrainingError, TrialSpec};
+use super::{EpochMetrics, Moments, PlateauState, TrainingError, TrialSpec};
 
 pub(super) use super::identity::Identity;
 

@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::autodiff::Operators;
-use crate::data::{
-    Augment, Augmenter, Dataset, FeaturePrecision, Layout, MemoryBudget, Preprocess, View,
-};
+use crate::classifier::InputSpec;
+use crate::data::{Augment, Augmenter, Dataset, FeaturePrecision, MemoryBudget, View};
 use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
 use crate::surgery::{Grafted, trained_batch_norms};
@@ -23,25 +22,6 @@ use super::parameters::parameter_buffers;
 use super::program::{Prepared, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
 use super::{BatchNormMode, Observer, Trained, TrainingError, TrialSpec};
-
-/// How samples become the model's input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InputSpec {
-    /// Pixel scaling; unused for arrays.
-    pub preprocess: Preprocess,
-    /// Axis order of the model's input.
-    pub layout: Layout,
-}
-
-impl InputSpec {
-    /// Dimensions of one sample of shape [channels, height, width] at the model's input.
-    pub fn sample_dims(&self, [c, h, w]: [usize; 3]) -> Vec<usize> {
-        match self.layout {
-            Layout::Nchw => vec![c, h, w],
-            Layout::Nhwc => vec![h, w, c],
-        }
-    }
-}
 
 /// Where and within which limits trials run.
 #[derive(Clone, Debug)]

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeights, Score};
+use crate::classifier::Score;
+
+use super::ClassWeights;
 
 /// The figure that ranks candidates and epochs, and that the learning rate and early stopping watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +107,7 @@ impl FromStr for Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::Predictions;
+    use crate::classifier::Predictions;
 
     /// 95 samples of class 0 and 5 of class 1, of which so many are right.
     fn score([majority, minority]: [usize; 2], certainty: f32) -> Score {

@@ -14,7 +14,6 @@ use crate::graph::{Builder, Graph, Value, following};
 use crate::onnx::{DataType, Tensor};
 use crate::surgery::{Dropout, extract, lower_batch_norm};
 
-pub(super) use prepared::batch_of_export;
 pub use prepared::{Mask, Prepared, SampleDims};
 
 use super::{GradientOutput, StepNorm, TrainingError};

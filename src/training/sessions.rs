@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::autodiff::Operators;
+use crate::classifier::may_be_optimized;
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, Value};
 use crate::kernels::DOMAIN;
@@ -14,7 +15,6 @@ use super::TrainingError;
 use super::gradient::GradientBuffers;
 use super::prefix;
 use super::program::{LABELS, Program};
-use super::untried;
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
@@ -216,7 +216,7 @@ impl<'a> SessionMaker<'a> {
             label: label.to_owned(),
             device: self.device,
             threads,
-            optimize: untried::may_be_optimized(graph),
+            optimize: may_be_optimized(graph),
             kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BatchNormMode, Monitor, Optimizer, Plateau, Score, Trained, TrainingError};
+use crate::classifier::Score;
+
+use super::{BatchNormMode, Monitor, Optimizer, Plateau, Trained, TrainingError};
 
 /// How much the samples of each class count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::classifier::Score;
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
 
@@ -12,7 +13,7 @@ use super::features::Pass;
 use super::gradient::GradientBuffers;
 use super::sessions::{Bound, Sessions};
 use super::{
-    Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer, Score,
+    Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer,
     TrainingError, TrialOutcome, TrialSpec,
 };
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use ftsurgery::autodiff::Operators;
+use ftsurgery::classifier::{ClassifierError, Inference, InputSpec};
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, export, graft, untouched_is_identical};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, Inference, InputSpec, Lab, LabOptions, Trained, TrainingError,
-    trainable_parameters,
+    BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
 };
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
@@ -128,7 +128,7 @@ impl Case {
         self.try_loss(runtime, model).unwrap()
     }
 
-    pub fn try_loss(&self, runtime: &Runtime, model: &Model) -> Result<f64, TrainingError> {
+    pub fn try_loss(&self, runtime: &Runtime, model: &Model) -> Result<f64, ClassifierError> {
         let mut inference = Inference::new(runtime, model, Device::Cpu, 1)?;
         let outputs =
             inference.run_dataset(&self.dataset, &self.rows(), &self.input, &mut |_| {})?;

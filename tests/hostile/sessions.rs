@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use ftsurgery::autodiff::Operators;
+use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Array, Device, Runtime, Session, SessionOptions, testing::runtime};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
-use ftsurgery::training::{
-    BatchNormMode, InputSpec, Lab, LabOptions, Trained, trainable_parameters,
-};
+use ftsurgery::training::{BatchNormMode, Lab, LabOptions, Trained, trainable_parameters};
 
 use crate::cases::batch;
 use crate::guard::{Outcome, guarded, guarded_within};

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use ftsurgery::autodiff::Operators;
+use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, InputSpec, Lab, LabOptions, Trained, TrainingError,
-    trainable_parameters,
+    BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
 };
 use ndarray::{Array1, ArrayD, IxDyn};
 use ndarray_npy::NpzWriter;

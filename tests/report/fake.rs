@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use ftsurgery::search::{Results, RunRecord, TrialRecord};
+use ftsurgery::run::{Results, RunRecord, TrialRecord};
 use serde_json::{Value, json};
 
 /// A name that would do harm on a page that does not escape it.
@@ -224,7 +224,7 @@ fn run_record(net: &Net, data: &Path) -> Value {
         false => vec![],
     };
     let run = json!({
-        "format": ftsurgery::search::FORMAT,
+        "format": ftsurgery::run::FORMAT,
         "command": ["ftsurgery", "tune", "mobilenet v1.onnx", "--data", data, "--out", "run"],
         "versions": {"ftsurgery": "0.1.0", "onnxruntime": "1.32.0"},
         "model": {"path": "/models/mobilenet_v1.onnx", "sha256": "ab".repeat(32)},
@@ -362,7 +362,7 @@ fn repeat(results: &mut Value, noise: &mut Noise) {
             let accuracy = |r: &Value| r["strategies"][s]["held_out_accuracy"].as_f64().unwrap();
             let accuracies: Vec<f64> = repeats.iter().map(accuracy).collect();
             let name = STRATEGIES[s].parse().unwrap();
-            json!(ftsurgery::search::Spread::of(name, &accuracies).unwrap())
+            json!(ftsurgery::run::Spread::of(name, &accuracies).unwrap())
         })
         .collect();
     results["repeats"] = json!(repeats);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use ftsurgery::report;
-use ftsurgery::search::RunFiles;
+use ftsurgery::run::RunFiles;
 
 use crate::fake::{HOSTILE, Shape, USUAL};
 use crate::support::*;

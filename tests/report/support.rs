@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ftsurgery::report;
-use ftsurgery::search::RunFiles;
+use ftsurgery::run::RunFiles;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 

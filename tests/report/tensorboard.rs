@@ -36,7 +36,7 @@ fn tensorboard_reads_the_scalars_of_a_trial() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let files = ftsurgery::search::RunFiles::read(&root).unwrap();
+    let files = ftsurgery::run::RunFiles::read(&root).unwrap();
     let metrics = &files.metrics[trial];
     let line = |tag: &str, values: Vec<(usize, f64, f64)>| {
         let values: Vec<String> = values

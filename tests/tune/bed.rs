@@ -1,14 +1,15 @@
 //! A small trial to run: a network, photos, and settings.
 
 use ftsurgery::autodiff::Operators;
+use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Augment, Dataset, FeaturePrecision, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
-    BatchNormMode, Checkpointing, ClassWeights, InputSpec, Lab, LabOptions, Monitor, Observer,
-    Optimizer, OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
+    BatchNormMode, Checkpointing, ClassWeights, Lab, LabOptions, Monitor, Observer, Optimizer,
+    OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::support::*;

@@ -4,11 +4,11 @@
 use std::fs::File;
 use std::path::Path;
 
+use ftsurgery::classifier::Inference;
 use ftsurgery::graph::{Attribute, Dim, Graph, Node, Value};
 use ftsurgery::onnx::{DataType, Model, Tensor, save};
 use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::surgery::untouched_is_identical;
-use ftsurgery::training::Inference;
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
 

@@ -8,8 +8,9 @@ use ftsurgery::autodiff::Operators;
 use ftsurgery::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
 use ftsurgery::onnx::fault::{EXIT, Fault, seen, watch};
 use ftsurgery::report;
+use ftsurgery::run::{Begin, Settings};
 use ftsurgery::runtime::{Device, Runtime, locate};
-use ftsurgery::search::{Begin, Job, SearchError, Settings, StudyJob, Subject, study, tune};
+use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{

@@ -1,9 +1,9 @@
 //! What a run leaves behind.
 
+use ftsurgery::classifier::Inference;
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::surgery::untouched_is_identical;
-use ftsurgery::training::Inference;
 use tract_onnx::prelude::*;
 
 use crate::scene::*;

@@ -185,7 +185,7 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
     let loss = |weights: [f64; 3]| {
         let rows = logits.logits.chunks(logits.classes).zip(labels);
         let losses = rows.map(|(row, label)| {
-            let p = ftsurgery::training::softmax(row)[label as usize];
+            let p = ftsurgery::classifier::softmax(row)[label as usize];
             -p.ln() * weights[label as usize]
         });
         losses.sum::<f64>() / 8.0

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 
+use crate::batch::free_batch;
 use crate::graph::cases::{case_graph, fixture};
-use crate::graph::{Attribute, Dim, Graph, Node, free_batch, infer_shapes, normalise};
+use crate::graph::{Attribute, Dim, Graph, Node, infer_shapes, normalise};
 use crate::onnx::Tensor;
 
 #[test]

@@ -77,7 +77,7 @@ pub fn infer_what_fits(
 }
 
 /// What is known before the first node: initializers and inputs.
-pub(super) fn start(
+pub(crate) fn start(
     graph: &Graph,
     inputs: &HashMap<String, Vec<usize>>,
 ) -> Result<Shapes, GraphError> {
@@ -139,7 +139,7 @@ pub(super) fn start(
 }
 
 /// Adds the outputs of `node` to `shapes`.
-pub(super) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<(), GraphError> {
+pub(crate) fn step(graph: &Graph, node: &Node, shapes: &mut Shapes) -> Result<(), GraphError> {
     let op = Op {
         node,
         graph,
@@ -198,7 +198,7 @@ fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
 }
 
 /// Whether the outputs of an operator of the default domain can be inferred.
-pub(super) fn knows(op_type: &str) -> bool {
+pub(crate) fn knows(op_type: &str) -> bool {
     rule(&Node::new("", op_type, &[], &[])).is_some()
 }
 

@@ -3,10 +3,9 @@
 //! The passes, in order: `constants` (Constant nodes become initializers), `identity`
 //! (Identity and Dropout go), `constants` again (joined scales), `opset` (nodes are raised to opset
 //! 21, some by `rewrite`).
-//! [`to_float32`] and [`free_batch`] go further where that is needed.
+//! [`to_float32`] goes further where that is needed.
 
 mod adapted;
-mod batch;
 mod constants;
 mod identity;
 mod opset;
@@ -21,7 +20,6 @@ mod tests;
 use super::{Graph, GraphError};
 
 pub use adapted::{ADAPTED, Adapted, NEWEST, OLDEST};
-pub use batch::free_batch;
 pub use precision::to_float32;
 pub use refuse::refuse_untrainable;
 

@@ -1,22 +1,9 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::graph::cases::graph;
 use crate::graph::{Attribute, Node, Value, infer_shapes};
 use crate::onnx::{DataType, Tensor};
-
-pub(super) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
-    let last = nodes.last().unwrap().outputs[0].clone();
-    Graph {
-        nodes,
-        inputs: vec![Value::fixed("x", DataType::Float, input)],
-        outputs: vec![Value {
-            name: last,
-            dtype: DataType::Float,
-            dims: None,
-        }],
-        ..Graph::new(opset)
-    }
-}
 
 fn names(graph: &Graph) -> Vec<&str> {
     graph.nodes.iter().map(|n| n.op_type.as_str()).collect()

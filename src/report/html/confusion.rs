@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use crate::report::charts::Matrix;
 use crate::report::confusions::{commonest, right, rows};
 use crate::report::text::{percent, thousands};
-use crate::search::{HeldOut, Mistake, StrategyResult};
+use crate::run::{HeldOut, Mistake, StrategyResult};
 
 use super::facts::Facts;
 use super::page::{Figure, Section, Table};

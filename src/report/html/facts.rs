@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::report::Proportion;
 use crate::report::text::thousands;
-use crate::search::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
+use crate::run::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
 use crate::strategy::Strategy;
 use crate::training::Monitor;
 

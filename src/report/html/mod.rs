@@ -14,7 +14,7 @@ mod strategies;
 mod thumbnail;
 mod verdict;
 
-use crate::search::RunFiles;
+use crate::run::RunFiles;
 
 use facts::Facts;
 pub(super) use setup::command;

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::report::charts::{Axis, Band, Kind, Place, Places, Reference};
 use crate::report::text::{none, percent, thousands};
-use crate::search::{LayerRecord, Planned, TrialRecord};
+use crate::run::{LayerRecord, Planned, TrialRecord};
 use crate::strategy::{Candidate, Strategy};
 
 use super::facts::{Facts, count, share, slot};

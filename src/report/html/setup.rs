@@ -3,7 +3,7 @@
 use maud::html;
 use serde_json::Value;
 
-use crate::search::Configuration;
+use crate::run::Configuration;
 
 use super::facts::Facts;
 use super::page::{Section, Table};

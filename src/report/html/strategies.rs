@@ -5,7 +5,7 @@ use maud::html;
 use crate::report::Proportion;
 use crate::report::charts::{Axis, Dot, DotKind, Row, Rows};
 use crate::report::text::{none, percent, thousands};
-use crate::search::Spread;
+use crate::run::Spread;
 
 use super::facts::{Facts, fraction, interval, share, slot};
 use super::page::{Figure, Section, Table};
@@ -242,7 +242,7 @@ pub fn repeats(facts: &Facts) -> Option<Section> {
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new("", &columns);
     for spread in &results.spread {
-        let accuracy = |repeat: &crate::search::Repeat| {
+        let accuracy = |repeat: &crate::run::Repeat| {
             let result = repeat.strategies.iter().find(|s| s.name == spread.name)?;
             result.held_out_accuracy.or(result.validation_accuracy)
         };

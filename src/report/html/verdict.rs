@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::report::comparison::Comparison;
 use crate::report::tables::diverged;
 use crate::report::text::{none, percent, seconds, thousands};
-use crate::search::StrategyResult;
+use crate::run::StrategyResult;
 use crate::strategy::Strategy;
 
 use super::facts::{Facts, count, interval};

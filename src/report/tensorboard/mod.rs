@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::onnx::write_atomic;
-use crate::search::{RunFiles, TrialMetrics};
+use crate::run::{RunFiles, TrialMetrics};
 
 use super::ReportError;
 use event::Event;

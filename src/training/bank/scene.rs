@@ -6,13 +6,14 @@ use image::{Rgb, RgbImage};
 
 use super::*;
 use crate::autodiff::Operators;
+use crate::classifier::InputSpec;
 use crate::data::{Dataset, FeaturePrecision, Layout, OpenOptions, Preprocess};
 use crate::graph::{Builder, Graph, Value, weights};
 use crate::onnx::{Model, Tensor, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Buffer, Device, Runtime};
 use crate::surgery::Grafted;
-use crate::training::{BatchNormMode, InputSpec, LabOptions};
+use crate::training::{BatchNormMode, LabOptions};
 
 /// Numbers that look random and are always the same.
 pub fn noise(count: usize, scale: f32) -> Vec<f32> {

@@ -1,5 +1,6 @@
 //! What a network gives for samples: predictions, and whether its output can be logits.
 
+use crate::classifier::Predictions;
 use crate::graph::Graph;
 use crate::surgery::{Scores, ending};
 
@@ -7,7 +8,7 @@ use crate::training::features::{Features, Pass, Versions};
 use crate::training::live::Live;
 use crate::training::program::boundary;
 use crate::training::sessions::{Bound, Sessions};
-use crate::training::{BatchNormMode, Observer, Predictions, Trained, TrainingError};
+use crate::training::{BatchNormMode, Observer, Trained, TrainingError};
 
 use super::Lab;
 

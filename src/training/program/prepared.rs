@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use crate::batch::{batch_of_export, free_batch};
+use crate::classifier::room;
 use crate::graph::{
-    Dim, Graph, Node, Shapes, Value, fold_constants, free_batch, infer_shapes, normalise,
-    part_cubic_resizes, refuse_untrainable, to_float32, write_overhangs_as_pads,
+    Graph, Node, Shapes, Value, fold_constants, infer_shapes, normalise, part_cubic_resizes,
+    refuse_untrainable, to_float32, write_overhangs_as_pads,
 };
 use crate::onnx::{DataType, Model};
 use crate::surgery::{BatchNorm, Dropout, fold_batch_norm, logits};
 
-use crate::training::{TrainingError, untried};
+use crate::training::TrainingError;
 
 /// A model in normal form at fixed input dimensions.
 #[derive(Clone, Debug)]
@@ -31,14 +33,6 @@ pub struct Prepared {
     /// How much a sample of each class counts in a step's loss, see
     /// [`cross_entropy`](crate::autodiff::cross_entropy); `None` counts each 1.
     pub class_weights: Option<Vec<f32>>,
-}
-
-/// The batch size that a model with this input is made for; `None` where it takes any.
-pub(in crate::training) fn batch_of_export(input: &Value) -> Option<usize> {
-    match input.dims.as_deref() {
-        Some(&[Dim::Known(n), ..]) => Some(n),
-        _ => None,
-    }
 }
 
 /// Dimensions of one sample as the model's input wants it: the input's dimensions behind the batch.
@@ -86,7 +80,7 @@ impl Prepared {
         let mut dims = vec![batch];
         dims.extend(sample);
         let mut shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
-        untried::room(&graph, &shapes, batch)?;
+        room(&graph, &shapes, batch)?;
         fold_constants(&mut graph, &shapes);
         write_overhangs_as_pads(&mut graph, &mut shapes)?;
         part_cubic_resizes(&mut graph, &mut shapes)?;

@@ -1,6 +1,6 @@
 //! Nodes of older opsets whose meaning could change with the opset.
 
-use super::super::tests::graph;
+use crate::graph::cases::graph;
 use crate::graph::{Attribute, Graph, Node};
 use crate::onnx::Tensor;
 

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::training::EpochMetrics;
 
-use super::SearchError;
+use super::RunError;
+use super::folder::{RESULTS, RUN, TRIALS};
 use super::record::{FORMAT, RunRecord};
 use super::results::{Results, TrialRecord};
-use super::rundir::{RESULTS, RUN, TRIALS};
 
 /// The files of a run, finished or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,9 +63,9 @@ impl RunFiles {
     /// # Errors
     /// When `root` is not the folder of a run, is one of another [`FORMAT`], or one of these files is
     /// damaged.
-    pub fn read(root: &Path) -> Result<Self, SearchError> {
+    pub fn read(root: &Path) -> Result<Self, RunError> {
         let Some(run) = read_run(root)? else {
-            return Err(SearchError::NotARun {
+            return Err(RunError::NotARun {
                 path: root.to_owned(),
             });
         };
@@ -74,7 +74,7 @@ impl RunFiles {
         for trial in &trials {
             // The ID becomes part of paths, here and in what is made of the run.
             if !is_file_name(&trial.id) {
-                return Err(SearchError::Damaged {
+                return Err(RunError::Damaged {
                     path: root.join(TRIALS),
                     reason: format!("`{}` is no trial's ID", trial.id),
                 });
@@ -117,10 +117,10 @@ fn is_file_name(id: &str) -> bool {
 }
 
 /// The bytes of a file; `None` if there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
     // To read a pipe waits for its writer.
     if path.metadata().is_ok_and(|m| !m.is_file()) {
-        return Err(SearchError::Damaged {
+        return Err(RunError::Damaged {
             path: path.to_owned(),
             reason: "it is not a regular file".to_owned(),
         });
@@ -128,7 +128,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(source) => Err(SearchError::Read {
+        Err(source) => Err(RunError::Read {
             path: path.to_owned(),
             source,
         }),
@@ -136,7 +136,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, SearchError> {
 }
 
 /// The content of `run.json` in the folder `root`; `None` if there is none.
-pub(super) fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
+pub(super) fn read_run(root: &Path) -> Result<Option<RunRecord>, RunError> {
     /// What every version has, but for the first.
     #[derive(Deserialize)]
     struct Numbered {
@@ -146,7 +146,7 @@ pub(super) fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
     match read_json::<Numbered>(&path)? {
         None => Ok(None),
         Some(Numbered { format }) if format == Some(FORMAT) => read_json(&path),
-        Some(Numbered { format }) => Err(SearchError::Format {
+        Some(Numbered { format }) => Err(RunError::Format {
             path,
             found: format,
             reads: FORMAT,
@@ -154,11 +154,11 @@ pub(super) fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
     }
 }
 
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, SearchError> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
     let Some(bytes) = read(path)? else {
         return Ok(None);
     };
-    let value = serde_json::from_slice(&bytes).map_err(|e| SearchError::Damaged {
+    let value = serde_json::from_slice(&bytes).map_err(|e| RunError::Damaged {
         path: path.to_owned(),
         reason: e.to_string(),
     })?;
@@ -167,7 +167,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
 
 /// One value per line; none if there is no such file. A last line without its end is left out
 /// unless it is whole.
-pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, SearchError> {
+pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
     let bytes = read(path)?.unwrap_or_default();
     let mut values = Vec::new();
     for (number, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
@@ -178,7 +178,7 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Sea
             Ok(value) => values.push(value),
             Err(_) if !line.ends_with(b"\n") => {}
             Err(e) => {
-                return Err(SearchError::Damaged {
+                return Err(RunError::Damaged {
                     path: path.to_owned(),
                     reason: format!("line {}: {e}", number + 1),
                 });
@@ -192,7 +192,7 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Sea
 mod tests {
     use super::*;
 
-    fn lines(text: &str) -> Result<Vec<MetricsLine>, SearchError> {
+    fn lines(text: &str) -> Result<Vec<MetricsLine>, RunError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         fs::write(&path, text).unwrap();
@@ -229,9 +229,9 @@ mod tests {
     fn a_folder_without_a_run_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = RunFiles::read(folder.path()).unwrap_err();
-        assert!(matches!(error, SearchError::NotARun { .. }) && error.is_bad_input());
+        assert!(matches!(error, RunError::NotARun { .. }) && error.is_bad_input());
         let error = RunFiles::read(&folder.path().join("absent")).unwrap_err();
-        assert!(matches!(error, SearchError::NotARun { .. }));
+        assert!(matches!(error, RunError::NotARun { .. }));
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
         ] {
             let error = error(text);
             let text = error.to_string();
-            assert!(matches!(error, SearchError::Format { .. }) && error.is_bad_input());
+            assert!(matches!(error, RunError::Format { .. }) && error.is_bad_input());
             assert!(
                 text.contains("another version") && text.contains(said),
                 "{text}"
@@ -255,9 +255,9 @@ mod tests {
             assert!(error.hint().is_some());
         }
         let damaged = error(&format!(r#"{{"format": {FORMAT}, "command": 3}}"#));
-        assert!(matches!(damaged, SearchError::Damaged { .. }), "{damaged}");
+        assert!(matches!(damaged, RunError::Damaged { .. }), "{damaged}");
         let damaged = error(r#"{"format": 1, "comm"#);
-        assert!(matches!(damaged, SearchError::Damaged { .. }), "{damaged}");
+        assert!(matches!(damaged, RunError::Damaged { .. }), "{damaged}");
     }
 
     #[test]

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::super::tests::graph;
-use super::super::{normalise, to_float32};
 use super::free_batch;
 use super::values::freed;
-use crate::graph::cases::{fixture, sizes};
-use crate::graph::{Dim, Graph, Node, Value, infer_shapes};
+use crate::graph::cases::{fixture, graph, sizes};
+use crate::graph::{Dim, Graph, Node, Value, infer_shapes, normalise, to_float32};
 use crate::onnx::{DataType, Model, Tensor};
 
 fn reshaped(target: &[i64], nodes: Vec<Node>) -> Graph {

@@ -54,7 +54,7 @@ pub(super) fn refuse(model: &Model, graph: &Graph) -> Result<(), GraphError> {
 ///
 /// # Errors
 /// The first node that makes such a value.
-pub(super) fn room(graph: &Graph, shapes: &Shapes, batch: usize) -> Result<(), GraphError> {
+pub(crate) fn room(graph: &Graph, shapes: &Shapes, batch: usize) -> Result<(), GraphError> {
     let Some(limit) = memory_limit() else {
         return Ok(());
     };
@@ -108,7 +108,7 @@ pub(super) fn limit(model: &Model) -> Option<Duration> {
 }
 
 /// Whether onnxruntime's optimiser comes back from a graph in reasonable time.
-pub(super) fn may_be_optimized(graph: &Graph) -> bool {
+pub(crate) fn may_be_optimized(graph: &Graph) -> bool {
     graph.nodes.iter().all(|n| n.inputs.len() <= MANY_INPUTS)
 }
 

@@ -1,6 +1,4 @@
-//! What a run is asked to do.
-
-use std::path::PathBuf;
+//! How a run tunes.
 
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
@@ -9,8 +7,6 @@ use crate::runtime::Device;
 use crate::strategy::Strategy;
 use crate::surgery::HeadKind;
 use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
-
-use super::rundir::Begin;
 
 /// How to tune.
 #[derive(Clone, Debug)]
@@ -78,21 +74,4 @@ pub struct Settings {
     pub checkpoint_seconds: f64,
     /// Whether the metrics get a line per step.
     pub log_steps: bool,
-}
-
-/// What to tune, and where the results go.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The model's file.
-    pub model: PathBuf,
-    /// The image folder or `.npz` file.
-    pub data: PathBuf,
-    /// The run's folder.
-    pub out: PathBuf,
-    /// Whether that folder is new, or holds a run that is replaced or resumed.
-    pub begin: Begin,
-    /// The command line, for the record.
-    pub command: Vec<String>,
-    /// How.
-    pub settings: Settings,
 }

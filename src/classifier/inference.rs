@@ -10,7 +10,7 @@ use crate::onnx::{DataType, Model, encode, is_external};
 use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
 use crate::surgery::{Scores, ending};
 
-use super::{InputSpec, Predictions, TrainingError, softmax, untried};
+use super::{ClassifierError, InputSpec, Predictions, softmax, untried};
 
 /// Samples per run where the model leaves the batch size open.
 const BATCH: usize = 16;
@@ -28,7 +28,7 @@ pub struct Inference {
 }
 
 /// Writes the samples of a range, one after the other.
-pub type Fill<'f> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), TrainingError> + 'f;
+pub type Fill<'f> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), ClassifierError> + 'f;
 
 /// What a classifier says of a number of samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ impl Inference {
         model: &Model,
         device: Device,
         threads: usize,
-    ) -> Result<Self, TrainingError> {
+    ) -> Result<Self, ClassifierError> {
         let graph = Graph::from_model(model)?;
         let scores = ending(&graph)?.scores;
         untried::refuse(model, &graph)?;
@@ -86,7 +86,7 @@ impl Inference {
             .map_err(|refused| cause(&graph, refused))?;
         let [input] = session.inputs() else {
             let names: Vec<&str> = session.inputs().iter().map(|i| i.name.as_str()).collect();
-            return Err(TrainingError::Mismatch(format!(
+            return Err(ClassifierError::Mismatch(format!(
                 "the model has the inputs {}; only models of one input can be run",
                 names.join(", ")
             )));
@@ -95,7 +95,7 @@ impl Inference {
         let dtype = match known {
             Some(d @ (DataType::Float | DataType::Float16 | DataType::Double)) => d,
             _ => {
-                return Err(TrainingError::Mismatch(format!(
+                return Err(ClassifierError::Mismatch(format!(
                     "input `{}` of the model is {}, not float",
                     input.name,
                     known.map_or("unknown".into(), |d| format!("{d:?}"))
@@ -104,7 +104,7 @@ impl Inference {
         };
         let batch = input.dims.first().copied().flatten();
         if batch == Some(0) {
-            return Err(TrainingError::Mismatch(format!(
+            return Err(ClassifierError::Mismatch(format!(
                 "input `{}` of the model is made for 0 samples",
                 input.name
             )));
@@ -127,7 +127,7 @@ impl Inference {
         sample: &[usize],
         count: usize,
         fill: &mut Fill<'_>,
-    ) -> Result<Outputs, TrainingError> {
+    ) -> Result<Outputs, ClassifierError> {
         let length: usize = sample.iter().product();
         let mut outputs = Outputs {
             values: Vec::new(),
@@ -150,14 +150,14 @@ impl Inference {
                 dims => return Err(unfit(dims)),
             };
             if outputs.classes == 1 {
-                return Err(TrainingError::Mismatch(
+                return Err(ClassifierError::Mismatch(
                     "the model has one score per sample; a classifier has one for each of its classes, \
                      two or more"
                         .to_owned(),
                 ));
             }
             let scores = floats(scores).ok_or_else(|| {
-                TrainingError::Mismatch("the model's output is not float".to_owned())
+                ClassifierError::Mismatch("the model's output is not float".to_owned())
             })?;
             let wanted = range.len() * outputs.classes;
             outputs.values.extend(scores.into_iter().take(wanted));
@@ -176,7 +176,7 @@ impl Inference {
         indices: &[usize],
         input: &InputSpec,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<Outputs, TrainingError> {
+    ) -> Result<Outputs, ClassifierError> {
         let sample = input.sample_dims(dataset.sample_shape());
         self.run(&sample, indices.len(), &mut |range, values| {
             progress(range.start);
@@ -186,14 +186,14 @@ impl Inference {
     }
 
     /// Zeros for `rows` samples of `length` values.
-    fn room(&self, rows: usize, length: usize) -> Result<Vec<f32>, TrainingError> {
+    fn room(&self, rows: usize, length: usize) -> Result<Vec<f32>, ClassifierError> {
         let mut values = Vec::new();
         let count = rows
             .checked_mul(length)
             .filter(|&count| count <= MOST_VALUES);
         let reserved = count.filter(|&count| values.try_reserve_exact(count).is_ok());
         let Some(count) = reserved else {
-            return Err(TrainingError::Mismatch(format!(
+            return Err(ClassifierError::Mismatch(format!(
                 "input `{}` of the model is made for {rows} samples of {length} values at once, \
                  which is more than there is room for",
                 self.input
@@ -203,8 +203,8 @@ impl Inference {
         Ok(values)
     }
 
-    fn array(&self, dims: &[usize], values: Vec<f32>) -> Result<Array, TrainingError> {
-        let misfit = |e: ndarray::ShapeError| TrainingError::Mismatch(e.to_string());
+    fn array(&self, dims: &[usize], values: Vec<f32>) -> Result<Array, ClassifierError> {
+        let misfit = |e: ndarray::ShapeError| ClassifierError::Mismatch(e.to_string());
         Ok(match self.dtype {
             DataType::Float16 => {
                 let values = values.into_iter().map(half::f16::from_f32).collect();
@@ -273,7 +273,7 @@ impl Outputs {
 
 /// Why a model is refused: where our own reading of the graph finds something wrong, too, it names the
 /// node, which onnxruntime does not where that has no name.
-fn cause(graph: &Graph, refused: RuntimeError) -> TrainingError {
+fn cause(graph: &Graph, refused: RuntimeError) -> ClassifierError {
     if !refused.is_bad_input() {
         return refused.into();
     }
@@ -325,8 +325,8 @@ fn floats(array: &Array) -> Option<Vec<f32>> {
     }
 }
 
-fn unfit(dims: &[usize]) -> TrainingError {
-    TrainingError::Mismatch(format!(
+fn unfit(dims: &[usize]) -> ClassifierError {
+    ClassifierError::Mismatch(format!(
         "the model's output has dimensions {dims:?}; a classifier has one row of class scores per \
          sample"
     ))

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::onnx::{self, TEMPORARY_PREFIX, partial};
-use crate::search::SearchError;
+use crate::run::RunError;
 use crate::strategy::Strategy;
 
 use super::{
@@ -24,7 +24,7 @@ impl RunDir {
     }
 
     /// Removes the half-written files that a killed process left, except those of repetitions.
-    pub(super) fn remove_left(&self) -> Result<(), SearchError> {
+    pub(super) fn remove_left(&self) -> Result<(), RunError> {
         let folders = ["", "winners"].map(|name| self.path(name));
         let of_trials = ["trials", TENSORBOARD].map(|name| self.path(name));
         let of_trials = of_trials.iter().flat_map(|folder| entries(folder));
@@ -37,7 +37,7 @@ impl RunDir {
     /// Removes what an earlier run came to, and nothing else. Its `run.json` and `split.json` stay,
     /// for the new run to replace: until it does, the folder is that of the earlier run, which has
     /// come to nothing yet.
-    pub(super) fn remove_earlier(&self) -> Result<(), SearchError> {
+    pub(super) fn remove_earlier(&self) -> Result<(), RunError> {
         for name in [RESULTS, TRIALS] {
             remove(&self.path(name))?;
         }
@@ -80,7 +80,7 @@ impl RunDir {
 }
 
 /// Removes the half-written files in a folder.
-pub(in crate::search) fn remove_left(folder: &Path) -> Result<(), SearchError> {
+pub(crate) fn remove_left(folder: &Path) -> Result<(), RunError> {
     let is_left = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(TEMPORARY_PREFIX) && path.is_file()
@@ -95,9 +95,9 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries.flatten().map(|e| e.path())
 }
 
-pub(super) fn remove(file: &Path) -> Result<(), SearchError> {
+pub(super) fn remove(file: &Path) -> Result<(), RunError> {
     match onnx::remove(file) {
-        Err(e) if !is_absent(&e) => Err(SearchError::write(file, e)),
+        Err(e) if !is_absent(&e) => Err(RunError::write(file, e)),
         _ => Ok(()),
     }
 }

@@ -13,10 +13,18 @@ mod values;
 
 use std::collections::HashMap;
 
-use crate::graph::{Builder, Dim, Graph, GraphError, Node, infer};
+use crate::graph::{Builder, Dim, Graph, GraphError, Node, Value, infer};
 
 use places::{Place, Trail};
 use sizes::Sizes;
+
+/// The batch size that a model with this input is made for; `None` where it takes any.
+pub fn batch_of_export(input: &Value) -> Option<usize> {
+    match input.dims.as_deref() {
+        Some(&[Dim::Known(n), ..]) => Some(n),
+        _ => None,
+    }
+}
 
 /// Makes a normalised graph that was exported for a fixed batch size run at any: the first
 /// dimension of inputs and outputs becomes symbolic, and nodes that carry the old size are rewritten
@@ -51,11 +59,7 @@ pub fn free_batch(graph: &mut Graph) -> Result<(), GraphError> {
 }
 
 fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
-    let first = |dims: &Option<Vec<Dim>>| match dims.as_deref() {
-        Some([Dim::Known(d), ..]) => Some(*d),
-        _ => None,
-    };
-    let Some(old) = graph.inputs.iter().find_map(|i| first(&i.dims)) else {
+    let Some(old) = graph.inputs.iter().find_map(batch_of_export) else {
         return Ok(());
     };
     graph.prune();
@@ -63,7 +67,7 @@ fn free(graph: &mut Graph, trail: &mut Trail) -> Result<(), GraphError> {
     let new = old.saturating_mul(7);
     let (mut at_old, mut at_new) = (HashMap::new(), HashMap::new());
     for input in &mut graph.inputs {
-        let batched = first(&input.dims) == Some(old);
+        let batched = batch_of_export(input) == Some(old);
         let Some(dims) = &mut input.dims else {
             continue;
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::record::hexadecimal;
+use crate::data::hex;
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -20,7 +20,7 @@ pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::E
     let written = match path.to_str() {
         Some(text) => Written::Text(text.into()),
         None => Written::Bytes {
-            hex: hexadecimal(path.as_os_str().as_encoded_bytes()).into(),
+            hex: hex(path.as_os_str().as_encoded_bytes()).into(),
         },
     };
     written.serialize(to)

@@ -1,20 +1,17 @@
 //! The content of `run.json`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::analysis::{Analysis, Delimiter};
+use crate::analysis::Delimiter;
 use crate::autodiff::Operators;
-use crate::data::{Dataset, Layout, Preprocess, Skipped, Split};
-use crate::onnx::Model;
-use crate::runtime::{self, Runtime};
+use crate::classifier::Origin;
+use crate::data::{Layout, Preprocess};
 use crate::strategy::{Candidate, Strategy};
 use crate::training::{BatchNormMode, Monitor, Optimizer, Plateau};
 
-use super::plan::{self, Plan};
-use super::{Job, ModelInput, Origin, Settings};
+use super::Settings;
 
 /// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
 /// files of the old form cannot be read any more.
@@ -134,7 +131,16 @@ pub struct Planned {
     /// Its candidates.
     pub candidates: Vec<Candidate>,
     /// Those left out, with the reason.
-    pub skipped: Vec<plan::Skipped>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// A candidate that cannot be trained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The candidate's [`Candidate::id`].
+    pub id: String,
+    /// What stands in the way.
+    pub reason: String,
 }
 
 /// The settings in force, by the names of the flags.
@@ -196,75 +202,20 @@ impl RunRecord {
             false => search + train,
         }
     }
-
-    pub(super) fn new(
-        (job, settings): (&Job, &Settings),
-        runtime: &Runtime,
-        original: &Model,
-        analysis: &Analysis,
-        (dataset, split): (&Dataset, &Split),
-        input: &ModelInput,
-        plan: &Plan,
-    ) -> Self {
-        let digest = Sha256::digest(original.file_bytes());
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        RunRecord {
-            format: FORMAT,
-            command: job.command.clone(),
-            versions: Versions {
-                ftsurgery: env!("CARGO_PKG_VERSION").to_owned(),
-                onnxruntime: runtime.version().to_string(),
-                instructions: runtime::instructions().to_owned(),
-            },
-            model: ModelFile {
-                path: absolute(&job.model),
-                sha256: hexadecimal(&digest),
-                external: external(original),
-            },
-            layers: layers(analysis),
-            data: DataRecord {
-                path: absolute(&job.data),
-                fingerprint: dataset.fingerprint(),
-                samples: dataset.len(),
-                images: dataset.is_images(),
-                classes: dataset.classes().to_vec(),
-                skipped: dataset.skipped().iter().map(skipped).collect(),
-                notes: dataset.notes().to_vec(),
-                parts: Parts {
-                    search: split.search.len(),
-                    validation: split.validation.len(),
-                    train: split.train.len(),
-                    held_out: split.held_out.len(),
-                },
-            },
-            strategies: plan.strategies.iter().map(planned).collect(),
-            configuration: Configuration::of(
-                settings,
-                Resolved {
-                    features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
-                    delimiters: analysis.delimiters.clone(),
-                    preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
-                    preprocess_from: dataset.is_images().then_some(input.origin),
-                    image_size: [input.height, input.width],
-                    layout: input.spec.layout,
-                },
-            ),
-        }
-    }
 }
 
 /// Settings that model and data decide where they are not given.
-pub(super) struct Resolved {
-    features: Option<String>,
-    delimiters: Vec<Delimiter>,
-    preprocess: Option<Preprocess>,
-    preprocess_from: Option<Origin>,
-    image_size: [usize; 2],
-    layout: Layout,
+pub(crate) struct Resolved {
+    pub(crate) features: Option<String>,
+    pub(crate) delimiters: Vec<Delimiter>,
+    pub(crate) preprocess: Option<Preprocess>,
+    pub(crate) preprocess_from: Option<Origin>,
+    pub(crate) image_size: [usize; 2],
+    pub(crate) layout: Layout,
 }
 
 impl Configuration {
-    pub(super) fn of(settings: &Settings, resolved: Resolved) -> Self {
+    pub(crate) fn of(settings: &Settings, resolved: Resolved) -> Self {
         Configuration {
             strategies: settings.strategies.clone(),
             train: settings.selection.clone(),
@@ -316,67 +267,4 @@ impl Configuration {
         };
         Configuration::of(settings, resolved)
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn external(model: &Model) -> Vec<ExternalFile> {
-    let record = |(location, parts): (String, Vec<_>)| {
-        let hash = parts.iter().fold(Sha256::new(), Sha256::chain_update);
-        ExternalFile {
-            location,
-            sha256: hexadecimal(&hash.finalize()),
-        }
-    };
-    model.external_files().into_iter().map(record).collect()
-}
-
-fn layers(analysis: &Analysis) -> Vec<LayerRecord> {
-    let layer = |&index: &usize| {
-        let layer = &analysis.weighted[index];
-        let block = analysis.blocks.get(layer.block);
-        LayerRecord {
-            name: layer.name.clone(),
-            parameters: layer.elements,
-            block: block.map(|b| b.name.clone()).unwrap_or_default(),
-        }
-    };
-    analysis.backbone_layers().iter().map(layer).collect()
-}
-
-fn skipped(file: &Skipped) -> SkippedFile {
-    SkippedFile {
-        path: file.path.clone(),
-        reason: file.reason.clone(),
-    }
-}
-
-fn planned(plan: &plan::StrategyPlan) -> Planned {
-    Planned {
-        name: plan.strategy,
-        candidates: plan.candidates.clone(),
-        skipped: plan.skipped.clone(),
-    }
-}
-
-/// One warning that sums up the files left out of a data set and names the first of them; `None`
-/// if none was.
-pub fn skipped_summary(dataset: &Dataset) -> Option<String> {
-    const NAMED: usize = 3;
-    let skipped = dataset.skipped();
-    if skipped.is_empty() {
-        return None;
-    }
-    let total = skipped.len() + dataset.len();
-    let mut text = format!("{} of {total} files skipped:", skipped.len());
-    for file in skipped.iter().take(NAMED) {
-        text.push_str(&format!("\n  {}: {}", file.path, file.reason));
-    }
-    if skipped.len() > NAMED {
-        text.push_str(&format!("\n  and {} more", skipped.len() - NAMED));
-    }
-    Some(text)
 }

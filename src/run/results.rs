@@ -2,11 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::classifier::Score;
 use crate::strategy::Strategy;
-use crate::training::{Predictions, Score, softmax};
 
-use super::SearchError;
-use super::plan::Phase;
+/// What a trial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// To rank a candidate, on the search part of the data.
+    Search,
+    /// To train a winner, on the training part.
+    Train,
+}
+
+impl Phase {
+    /// `search` or `train`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Search => "search",
+            Phase::Train => "train",
+        }
+    }
+}
 
 /// A finished trial: one line of `trials.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,35 +122,6 @@ pub struct StrategyResult {
     pub failure: Option<Failure>,
 }
 
-impl StrategyResult {
-    /// Of a strategy that made no model, because of `error`, after a search of `searched` candidates
-    /// and so many seconds.
-    pub(super) fn failed(
-        strategy: Strategy,
-        searched: Option<Searched>,
-        seconds: f64,
-        error: &SearchError,
-    ) -> Self {
-        StrategyResult {
-            name: strategy,
-            candidate: None,
-            layers: Vec::new(),
-            trial: None,
-            validation_accuracy: None,
-            monitored: None,
-            held_out_accuracy: None,
-            held_out: None,
-            trained_parameters: None,
-            searched,
-            seconds,
-            model: None,
-            sha256: None,
-            error: Some(error.to_string()),
-            failure: error.failure(),
-        }
-    }
-}
-
 /// What a winner made of the held-out samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
@@ -141,7 +129,7 @@ pub struct HeldOut {
     pub score: Score,
     /// Number of classes of the model.
     pub classes: usize,
-    /// `[true class, predicted class, samples]` of the pairs that occur: see [`Predictions::confusion`].
+    /// `[true class, predicted class, samples]` of the pairs that occur: see [`Predictions::confusion`](crate::classifier::Predictions::confusion).
     pub confusion: Vec<[usize; 3]>,
     /// The samples it was wrong about, by their place in the held-out part, so that winners can be
     /// compared sample by sample.
@@ -154,50 +142,6 @@ pub struct HeldOut {
 impl HeldOut {
     /// Mistakes that are kept.
     pub const MISTAKES: usize = 12;
-
-    /// What `predictions` come to; `name` gives the name of the sample in a row of them.
-    ///
-    /// # Errors
-    /// [`SearchError::NotFinite`] when they are not all finite.
-    pub(super) fn of(
-        predictions: &Predictions,
-        name: &dyn Fn(usize) -> String,
-    ) -> Result<Self, SearchError> {
-        let score = predictions.score();
-        if !score.loss.is_finite() {
-            return Err(SearchError::NotFinite { loss: score.loss });
-        }
-        let rows = predictions.logits.chunks(predictions.classes.max(1));
-        let mut mistakes: Vec<(usize, Mistake)> = rows
-            .zip(predictions.classes().into_iter().zip(&predictions.labels))
-            .enumerate()
-            .filter_map(|(row, (logits, (predicted, &label)))| {
-                let label = usize::try_from(label).ok().filter(|&l| l != predicted)?;
-                let mistake = Mistake {
-                    sample: String::new(),
-                    label,
-                    predicted,
-                    probability: softmax(logits)[predicted],
-                };
-                Some((row, mistake))
-            })
-            .collect();
-        mistakes.sort_by(|(_, a), (_, b)| b.probability.total_cmp(&a.probability));
-        mistakes.truncate(Self::MISTAKES);
-        Ok(HeldOut {
-            score,
-            classes: predictions.classes,
-            confusion: predictions.confusion(),
-            wrong: predictions.wrong(),
-            mistakes: mistakes
-                .into_iter()
-                .map(|(row, mistake)| Mistake {
-                    sample: name(row),
-                    ..mistake
-                })
-                .collect(),
-        })
-    }
 }
 
 /// A sample that was taken for another class.
@@ -210,7 +154,7 @@ pub struct Mistake {
     /// The class it was taken for.
     pub predicted: usize,
     /// The probability given to that class, 0 to 1.
-    #[serde(with = "crate::training::figure")]
+    #[serde(with = "crate::classifier::figure")]
     pub probability: f64,
 }
 
@@ -299,40 +243,6 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_surest_mistakes_come_first() {
-        let predictions = Predictions {
-            logits: vec![2.0, 0.0, 5.0, 0.0, 0.0, 9.0, 1.0, 0.0],
-            labels: vec![1, 1, 1, 0],
-            classes: 2,
-        };
-        let held_out = HeldOut::of(&predictions, &|row| format!("photo {row}")).unwrap();
-        assert_eq!(held_out.confusion, [[0, 0, 1], [1, 0, 2], [1, 1, 1]]);
-        assert_eq!(
-            (held_out.classes, held_out.wrong.as_slice()),
-            (2, &[0, 1][..])
-        );
-        let names: Vec<&str> = held_out.mistakes.iter().map(|m| &*m.sample).collect();
-        assert_eq!(names, ["photo 1", "photo 0"]);
-        let surest = &held_out.mistakes[0];
-        assert_eq!((surest.label, surest.predicted), (1, 0));
-        assert!((surest.probability - 1.0 / (1.0 + (-5f64).exp())).abs() < 1e-12);
-    }
-
-    #[test]
-    fn outputs_that_are_not_finite_are_no_figures() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let predictions = Predictions {
-                logits: vec![1.0, 0.0, bad, 0.0],
-                labels: vec![0, 0],
-                classes: 2,
-            };
-            let error = HeldOut::of(&predictions, &|_| String::new()).unwrap_err();
-            assert!(matches!(error, SearchError::NotFinite { .. }), "{bad}");
-            assert_eq!(error.failure(), Some(Failure::Diverged));
-        }
-    }
 
     #[test]
     fn the_spread_of_three_accuracies() {

@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::data::Preprocess;
 
 use super::record::{Configuration, RunRecord};
-use super::{SearchError, Settings};
+use super::{RunError, Settings};
 
 /// Compares what is about to run with what began.
 ///
 /// # Errors
-/// [`SearchError::Changed`], with the name of the first thing that differs.
-pub(super) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), SearchError> {
+/// [`RunError::Changed`], with the name of the first thing that differs.
+pub(crate) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), RunError> {
     differing(
         "the version of ftsurgery",
         &began.versions.ftsurgery,
@@ -56,12 +56,12 @@ pub(super) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), Search
 /// Compares settings alone, before model and data are opened.
 ///
 /// # Errors
-/// [`SearchError::Changed`], with the name of the first flag that differs.
-pub(super) fn same_settings(began: &Configuration, settings: &Settings) -> Result<(), SearchError> {
+/// [`RunError::Changed`], with the name of the first flag that differs.
+pub(crate) fn same_settings(began: &Configuration, settings: &Settings) -> Result<(), RunError> {
     same_configuration(began, &began.with(settings))
 }
 
-fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), SearchError> {
+fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), RunError> {
     let (Value::Object(was), Value::Object(is)) = (value(began), value(now)) else {
         return Ok(());
     };
@@ -98,15 +98,15 @@ fn differing_field(setting: &str, was: &Value, is: &Value) -> Option<String> {
     names.find(|&name| was.get(name) != is.get(name)).cloned()
 }
 
-fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), SearchError> {
+fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), RunError> {
     match was == is {
         true => Ok(()),
         false => Err(changed(what, &value(was), &value(is))),
     }
 }
 
-fn changed(what: &str, was: &Value, is: &Value) -> SearchError {
-    SearchError::Changed {
+fn changed(what: &str, was: &Value, is: &Value) -> RunError {
+    RunError::Changed {
         what: what.to_owned(),
         was: text(was),
         is: text(is),

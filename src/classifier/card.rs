@@ -1,9 +1,9 @@
 //! What a tuned model says of itself in its metadata.
 
-use crate::data::{Dataset, Overlap, Preprocess, Seen, parse_image_size};
+use crate::data::{Dataset, Overlap, Preprocess, Seen};
 use crate::onnx::Model;
 
-use super::SearchError;
+use super::{ClassifierError, parse_image_size};
 
 /// Metadata key of the class names, a JSON list in the order of the outputs.
 pub const CLASSES: &str = "ftsurgery.classes";
@@ -33,9 +33,9 @@ impl ModelCard {
     ///
     /// # Errors
     /// When an entry is there but malformed.
-    pub fn read(model: &Model) -> Result<Self, SearchError> {
+    pub fn read(model: &Model) -> Result<Self, ClassifierError> {
         let broken = |key: &str, reason: String| {
-            SearchError::Setting(format!(
+            ClassifierError::Mismatch(format!(
                 "{} has an unusable metadata entry `{key}`: {reason}",
                 model.path().display()
             ))
@@ -75,8 +75,8 @@ impl ModelCard {
     ///
     /// # Errors
     /// When it cannot be written as JSON.
-    pub fn entries(&self) -> Result<Vec<(&'static str, String)>, SearchError> {
-        let failed = |e: serde_json::Error| SearchError::Setting(e.to_string());
+    pub fn entries(&self) -> Result<Vec<(&'static str, String)>, ClassifierError> {
+        let failed = |e: serde_json::Error| ClassifierError::Mismatch(e.to_string());
         let mut entries = Vec::new();
         if let Some(classes) = &self.classes {
             entries.push((CLASSES, serde_json::to_string(classes).map_err(failed)?));

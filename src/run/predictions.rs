@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::training::{Predictions, softmax};
+use crate::classifier::{Predictions, softmax};
 
 const COLUMNS: [&str; 5] = [
     "image",
@@ -15,7 +15,7 @@ const COLUMNS: [&str; 5] = [
 /// The predictions as comma-separated values (RFC 4180), a line per sample in their order: its name as
 /// `name` gives it, its class and the class it is taken for by their names in `classes`, and the
 /// probabilities that the model gives to the two.
-pub(super) fn csv(
+pub(crate) fn csv(
     predictions: &Predictions,
     classes: &[String],
     name: &dyn Fn(usize) -> String,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::search::Failure;
+use crate::run::Failure;
 use crate::training::EpochMetrics;
 
 #[test]
@@ -12,7 +12,7 @@ fn a_folder_with_anything_in_it_is_refused_unless_forced() {
     fs::write(root.join("notes.txt"), "").unwrap();
     let error = RunDir::take(root, Begin::New).unwrap_err();
     assert!(error.is_bad_input());
-    assert!(matches!(error, SearchError::NotEmpty { .. }));
+    assert!(matches!(error, RunError::NotEmpty { .. }));
     RunDir::take(root, Begin::Replace).unwrap();
     let file = root.join("file");
     fs::write(&file, "").unwrap();
@@ -75,7 +75,7 @@ fn force_replaces_nothing_where_there_is_no_run() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(RUN), r#"{"versions": 3}"#).unwrap();
     let error = RunDir::take(folder.path(), Begin::Replace).unwrap_err();
-    assert!(matches!(error, SearchError::NotOurs { .. }), "{error}");
+    assert!(matches!(error, RunError::NotOurs { .. }), "{error}");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn trial(id: &str) -> TrialRecord {
     TrialRecord {
         id: id.to_owned(),
         strategy: Strategy::Head,
-        phase: crate::search::Phase::Search,
+        phase: crate::run::Phase::Search,
         candidate: "head".to_owned(),
         layers: vec![],
         trained_parameters: Some(1),
@@ -159,7 +159,7 @@ fn a_second_process_is_refused_while_the_first_is_at_work() {
     let first = RunDir::take(folder.path(), Begin::New).unwrap();
     for begin in [Begin::New, Begin::Replace] {
         let error = RunDir::take(folder.path(), begin).unwrap_err();
-        assert!(matches!(error, SearchError::InUse { .. }), "{error}");
+        assert!(matches!(error, RunError::InUse { .. }), "{error}");
     }
     drop(first);
     RunDir::take(folder.path(), Begin::New).unwrap();

@@ -2,23 +2,22 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::SearchError;
+use super::RunError;
 
 /// Checks that a run's folder is none of the data's.
 ///
 /// # Errors
 /// When the run's folder lies in the data's: what is written there would be taken for data.
-pub(super) fn outside(out: &Path, data: &Path) -> Result<(), SearchError> {
+pub(crate) fn outside(out: &Path, data: &Path) -> Result<(), RunError> {
     let Ok(real_data) = data.canonicalize() else {
         // That there is no such data is told when it is opened.
         return Ok(());
     };
     if real_data.is_dir() && real_path(out).starts_with(&real_data) {
-        return Err(SearchError::Setting(format!(
-            "the run's folder {} lies in the data's, {}; choose one outside it with --out",
-            out.display(),
-            data.display()
-        )));
+        return Err(RunError::InData {
+            out: out.to_owned(),
+            data: data.to_owned(),
+        });
     }
     Ok(())
 }

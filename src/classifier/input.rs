@@ -8,11 +8,9 @@ use crate::analysis::{self, image_input};
 use crate::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
 use crate::graph::{Dim, Graph};
 use crate::onnx::Model;
-use crate::surgery::with_input_size;
-use crate::training::InputSpec;
 
 use super::guess::likely;
-use super::{ModelCard, SearchError};
+use super::{ClassifierError, ModelCard};
 
 /// How pixels become the input of a model that does not say so itself.
 pub const DEFAULT_PREPROCESS: Preprocess = Preprocess::IMAGENET;
@@ -27,6 +25,25 @@ pub enum Origin {
     Metadata,
     /// Nobody: it is [`DEFAULT_PREPROCESS`].
     Guess,
+}
+
+/// How samples become the model's input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputSpec {
+    /// Pixel scaling; unused for arrays.
+    pub preprocess: Preprocess,
+    /// Axis order of the model's input.
+    pub layout: Layout,
+}
+
+impl InputSpec {
+    /// Dimensions of one sample of shape [channels, height, width] at the model's input.
+    pub fn sample_dims(&self, [c, h, w]: [usize; 3]) -> Vec<usize> {
+        match self.layout {
+            Layout::Nchw => vec![c, h, w],
+            Layout::Nhwc => vec![h, w, c],
+        }
+    }
 }
 
 /// The image input of a model.
@@ -61,9 +78,11 @@ impl ModelInput {
         card: &ModelCard,
         image_size: Option<(usize, usize)>,
         preprocess: Option<&Preprocess>,
-    ) -> Result<Self, SearchError> {
+    ) -> Result<Self, ClassifierError> {
         let input = image_input(graph).ok_or_else(|| {
-            SearchError::Setting("the model has no image input (of four dimensions)".to_owned())
+            ClassifierError::Mismatch(
+                "the model has no image input (of four dimensions)".to_owned(),
+            )
         })?;
         let (c, h, w, layout) = match input.layout {
             analysis::Layout::Nchw => (1, 2, 3, Layout::Nchw),
@@ -73,23 +92,25 @@ impl ModelInput {
             Some(Dim::Known(n)) if *n > 0 => Some(*n),
             _ => None,
         };
-        let side =
-            |axis: usize, asked: Option<usize>, noted: Option<usize>| match (known(axis), asked) {
-                (Some(own), Some(asked)) if own != asked => Err(SearchError::Setting(format!(
-                    "input `{}` of the model is fixed to {} × {} pixels; the image size asked for \
+        let side = |axis: usize, asked: Option<usize>, noted: Option<usize>| match (
+            known(axis),
+            asked,
+        ) {
+            (Some(own), Some(asked)) if own != asked => Err(ClassifierError::Mismatch(format!(
+                "input `{}` of the model is fixed to {} × {} pixels; the image size asked for \
                      does not fit",
-                    input.name,
-                    known(h).map_or("any".to_owned(), |n| n.to_string()),
-                    known(w).map_or("any".to_owned(), |n| n.to_string()),
-                ))),
-                (own, asked) => own.or(asked).or(noted).ok_or_else(|| {
-                    SearchError::Setting(format!(
-                        "input `{}` of the model leaves the image size open; give it with \
+                input.name,
+                known(h).map_or("any".to_owned(), |n| n.to_string()),
+                known(w).map_or("any".to_owned(), |n| n.to_string()),
+            ))),
+            (own, asked) => own.or(asked).or(noted).ok_or_else(|| {
+                ClassifierError::Mismatch(format!(
+                    "input `{}` of the model leaves the image size open; give it with \
                          --image-size",
-                        input.name
-                    ))
-                }),
-            };
+                    input.name
+                ))
+            }),
+        };
         let origin = match (preprocess, &card.preprocess) {
             (Some(_), _) => Origin::Flag,
             (None, Some(_)) => Origin::Metadata,
@@ -189,7 +210,7 @@ impl ModelInput {
         data: &Path,
         limits: &Limits,
         progress: Option<&(dyn Fn(usize, usize) -> bool + Sync)>,
-    ) -> Result<Dataset, SearchError> {
+    ) -> Result<Dataset, ClassifierError> {
         let options = OpenOptions {
             height: self.height,
             width: self.width,
@@ -214,23 +235,5 @@ fn other_outputs(graph: &Graph) -> Option<String> {
                 _ => format!("{} are", others.join(", ")),
             }
         )
-    })
-}
-
-/// The model made for the image size asked for, where it declares another.
-///
-/// # Errors
-/// When its graph is malformed.
-pub fn at_image_size(model: &Model, size: Option<(usize, usize)>) -> Result<Model, SearchError> {
-    let input = image_input(&Graph::from_model(model)?);
-    Ok(match (size, input) {
-        (Some((height, width)), Some(input)) => {
-            let axes = match input.layout {
-                analysis::Layout::Nchw => [2, 3],
-                analysis::Layout::Nhwc => [1, 2],
-            };
-            with_input_size(model, &input.name, axes, [height, width])
-        }
-        _ => model.with_proto(model.proto.clone()),
     })
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::data::SplitFile;
+use crate::data::{SplitFile, hex};
 use crate::onnx::{TEMPORARY_PREFIX, append, create_folder, partial, write_atomic};
 use crate::strategy::Strategy;
 
@@ -18,13 +18,13 @@ mod lock;
 mod metrics;
 
 use clean::remove;
-pub(super) use clean::remove_left;
-pub(super) use lock::lock;
+pub(crate) use clean::remove_left;
+pub(crate) use lock::lock;
 pub use metrics::MetricsFile;
 
-use super::SearchError;
+use super::RunError;
 use super::read::{read, read_json, read_lines, read_run};
-use super::record::{RunRecord, hexadecimal};
+use super::record::RunRecord;
 use super::results::{Results, StrategyResult, TrialRecord};
 
 pub(super) const RUN: &str = "run.json";
@@ -93,11 +93,11 @@ impl RunDir {
     ///
     /// # Errors
     /// When it is not a folder; not empty, for a new run; without a run, to resume.
-    pub fn check(root: &Path, begin: Begin) -> Result<(), SearchError> {
+    pub fn check(root: &Path, begin: Begin) -> Result<(), RunError> {
         if begin == Begin::Resume {
             return match root.join(RUN).is_file() {
                 true => Ok(()),
-                false => Err(SearchError::NotARun {
+                false => Err(RunError::NotARun {
                     path: root.to_owned(),
                 }),
             };
@@ -106,10 +106,11 @@ impl RunDir {
             Ok(entries) => entries.flatten().map(|e| e.file_name()).collect(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
-                let text = format!("{} is not a folder", root.display());
-                return Err(SearchError::Setting(text));
+                return Err(RunError::NotAFolder {
+                    path: root.to_owned(),
+                });
             }
-            Err(e) => return Err(SearchError::write(root, e)),
+            Err(e) => return Err(RunError::write(root, e)),
         };
         let has = |name: &str| entries.iter().any(|e| e == name);
         // What a process leaves that was killed before the run began.
@@ -129,7 +130,7 @@ impl RunDir {
                 Some(name) => Err(not_a_runs(root, name)),
                 None => Ok(()),
             },
-            _ if used.next().is_some() => Err(SearchError::NotEmpty {
+            _ if used.next().is_some() => Err(RunError::NotEmpty {
                 path: root.to_owned(),
                 resumable: root.join(RUN).is_file(),
             }),
@@ -142,7 +143,7 @@ impl RunDir {
     ///
     /// # Errors
     /// As [`RunDir::check`]; when another process works on it; when it cannot be made.
-    pub fn take(root: &Path, begin: Begin) -> Result<Self, SearchError> {
+    pub fn take(root: &Path, begin: Begin) -> Result<Self, RunError> {
         Self::check(root, begin)?;
         let file = lock(root)?;
         let run = RunDir {
@@ -162,9 +163,9 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn repetition(&self, number: usize) -> Result<Self, SearchError> {
+    pub fn repetition(&self, number: usize) -> Result<Self, RunError> {
         let root = self.path(&Self::repetition_name(number));
-        create_folder(&root).map_err(|e| SearchError::write(&root, e))?;
+        create_folder(&root).map_err(|e| RunError::write(&root, e))?;
         let run = RunDir { root, _lock: None };
         run.remove_left()?;
         Ok(run)
@@ -199,7 +200,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin(&self, run: &RunRecord) -> Result<(), SearchError> {
+    pub fn begin(&self, run: &RunRecord) -> Result<(), RunError> {
         write_json(&self.path(RUN), run)
     }
 
@@ -207,12 +208,12 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn keep_split(&self, split: &SplitFile) -> Result<(), SearchError> {
+    pub fn keep_split(&self, split: &SplitFile) -> Result<(), RunError> {
         let path = self.path(SPLIT);
-        let text = text(split).map_err(|e| SearchError::write(&path, e))?;
+        let text = text(split).map_err(|e| RunError::write(&path, e))?;
         match read(&path)? == Some(text.clone()) {
             true => Ok(()),
-            false => write_atomic(&path, &text).map_err(|e| SearchError::write(&path, e)),
+            false => write_atomic(&path, &text).map_err(|e| RunError::write(&path, e)),
         }
     }
 
@@ -220,7 +221,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be read, is not such a file, or one of another version's form.
-    pub fn read_run(root: &Path) -> Result<Option<RunRecord>, SearchError> {
+    pub fn read_run(root: &Path) -> Result<Option<RunRecord>, RunError> {
         read_run(root)
     }
 
@@ -229,7 +230,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be read or is not such a file.
-    pub fn read_results(&self) -> Result<Results, SearchError> {
+    pub fn read_results(&self) -> Result<Results, RunError> {
         let mut results: Results = read_json(&self.path(RESULTS))?.unwrap_or_default();
         results.strategies.retain(|s| self.has_model(s));
         Ok(results)
@@ -248,14 +249,14 @@ impl RunDir {
     ///
     /// # Errors
     /// When the file cannot be read, or another line is not a trial.
-    pub fn read_trials(&self) -> Result<HashMap<String, TrialRecord>, SearchError> {
+    pub fn read_trials(&self) -> Result<HashMap<String, TrialRecord>, RunError> {
         let path = self.path(TRIALS);
         let bytes = read(&path)?.unwrap_or_default();
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
         if whole < bytes.len() {
             let file = OpenOptions::new().write(true).open(&path);
             file.and_then(|f| f.set_len(whole as u64))
-                .map_err(|e| SearchError::write(&path, e))?;
+                .map_err(|e| RunError::write(&path, e))?;
         }
         let mut trials: Vec<TrialRecord> = read_lines(&path)?;
         let count = trials.len();
@@ -264,7 +265,7 @@ impl RunDir {
             let lines = trials.iter().map(line).collect::<Result<Vec<_>, _>>();
             lines
                 .and_then(|lines| write_atomic(&path, &lines.concat()))
-                .map_err(|e| SearchError::write(&path, e))?;
+                .map_err(|e| RunError::write(&path, e))?;
         }
         Ok(trials.into_iter().map(|t| (t.id.clone(), t)).collect())
     }
@@ -273,7 +274,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_results(&self, results: &Results) -> Result<(), SearchError> {
+    pub fn write_results(&self, results: &Results) -> Result<(), RunError> {
         write_json(&self.path(RESULTS), results)
     }
 
@@ -281,11 +282,11 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn append_trial(&self, trial: &TrialRecord) -> Result<(), SearchError> {
+    pub fn append_trial(&self, trial: &TrialRecord) -> Result<(), RunError> {
         let path = self.path(TRIALS);
         line(trial)
             .and_then(|line| append(&path, &line))
-            .map_err(|e| SearchError::write(&path, e))
+            .map_err(|e| RunError::write(&path, e))
     }
 
     /// Where the state of a trial is kept until it ends.
@@ -297,7 +298,7 @@ impl RunDir {
     ///
     /// # Errors
     /// When it is there and stays.
-    pub fn remove_checkpoint(&self, trial: &str) -> Result<(), SearchError> {
+    pub fn remove_checkpoint(&self, trial: &str) -> Result<(), RunError> {
         let file = self.checkpoint(trial);
         remove(&partial(&file))?;
         remove(&file)
@@ -307,22 +308,22 @@ impl RunDir {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn metrics(&self, trial: &str) -> Result<MetricsFile, SearchError> {
+    pub fn metrics(&self, trial: &str) -> Result<MetricsFile, RunError> {
         let folder = self.path("trials").join(trial);
         let path = folder.join(METRICS);
         let goes_on = self.checkpoint(trial).exists();
         create_folder(&folder)
             .and_then(|()| regular(&path))
             .and_then(|()| MetricsFile::open(&path, goes_on))
-            .map_err(|e| SearchError::write(&path, e))
+            .map_err(|e| RunError::write(&path, e))
     }
 }
 
 /// Writes a file of JSON in one step.
-pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), SearchError> {
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RunError> {
     text(value)
         .and_then(|text| write_atomic(path, &text))
-        .map_err(|e| SearchError::write(path, e))
+        .map_err(|e| RunError::write(path, e))
 }
 
 fn text<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
@@ -351,15 +352,15 @@ fn is_record(path: &Path) -> bool {
     record.is_some_and(|r| r["versions"]["ftsurgery"].is_string())
 }
 
-fn not_a_runs(root: &Path, name: &'static str) -> SearchError {
-    SearchError::NotOurs {
+fn not_a_runs(root: &Path, name: &'static str) -> RunError {
+    RunError::NotOurs {
         path: root.to_owned(),
         name,
     }
 }
 
 /// SHA-256 of a file, in hexadecimal.
-pub(super) fn file_sha256(path: &Path) -> std::io::Result<String> {
+pub(crate) fn file_sha256(path: &Path) -> std::io::Result<String> {
     regular(path)?;
     let mut hash = Sha256::new();
     let mut file = File::open(path)?;
@@ -370,7 +371,7 @@ pub(super) fn file_sha256(path: &Path) -> std::io::Result<String> {
             n => hash.update(&buffer[..n]),
         }
     }
-    Ok(hexadecimal(&hash.finalize()))
+    Ok(hex(&hash.finalize()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, IxDyn};
 
 use super::free_batch;
-use crate::graph::{Dim, Graph, Node, Value};
+use crate::graph::{Dim, Graph, Node, Value, cases};
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
@@ -82,11 +82,7 @@ pub struct Rows {
 impl Rows {
     pub fn new() -> Self {
         let mut net = Rows {
-            graph: super::super::tests::graph(
-                21,
-                &[1, 4, 3, 2],
-                vec![Node::new("", "", &[], &[""])],
-            ),
+            graph: cases::graph(21, &[1, 4, 3, 2], vec![Node::new("", "", &[], &[""])]),
         };
         net.graph.nodes.clear();
         net.ints("to_rows", &[6, 4]);

@@ -24,9 +24,9 @@ pub fn ranked(trials: &[TrialRecord], monitor: Monitor) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::plan::Phase;
+    use crate::classifier::Score;
+    use crate::run::Phase;
     use crate::strategy::Strategy;
-    use crate::training::Score;
 
     fn trial(accuracy: f64, loss: f64, parameters: usize) -> TrialRecord {
         TrialRecord {

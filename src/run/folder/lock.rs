@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use crate::onnx::create_folder;
 
-use super::{LOCK, SearchError, regular};
+use super::{LOCK, RunError, regular};
 
 /// How often, and how far apart, a lock that another holds is tried again.
 const LOCK_TRIES: usize = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Makes the folder where it is not there, and locks it for this process.
-pub(in crate::search) fn lock(root: &Path) -> Result<File, SearchError> {
-    create_folder(root).map_err(|e| SearchError::write(root, e))?;
+pub(crate) fn lock(root: &Path) -> Result<File, RunError> {
+    create_folder(root).map_err(|e| RunError::write(root, e))?;
     let path = root.join(LOCK);
-    regular(&path).map_err(|e| SearchError::write(&path, e))?;
+    regular(&path).map_err(|e| RunError::write(&path, e))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(|e| SearchError::write(&path, e))?;
+        .map_err(|e| RunError::write(&path, e))?;
     // A process that this one begins holds its locks, too, until it runs a program of its own.
     let mut held = file.try_lock();
     for _ in 0..LOCK_TRIES {
@@ -34,11 +34,11 @@ pub(in crate::search) fn lock(root: &Path) -> Result<File, SearchError> {
     }
     match held {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(SearchError::InUse {
+        Err(fs::TryLockError::WouldBlock) => Err(RunError::InUse {
             path: root.to_owned(),
         }),
         // A file system without locks: better a run without one than none.
         Err(fs::TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
-        Err(fs::TryLockError::Error(e)) => Err(SearchError::write(&path, e)),
+        Err(fs::TryLockError::Error(e)) => Err(RunError::write(&path, e)),
     }
 }

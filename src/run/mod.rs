@@ -1,0 +1,39 @@
+//! The folder of a run: what stands in it, and how it is read and written.
+//!
+//! [`RunDir`] is the folder while a process works on it, [`RunFiles`] what is read of it afterwards,
+//! [`RunRecord`] the content of `run.json`, which says what is run, and [`Results`] that of
+//! `results.json`.
+
+mod error;
+mod folder;
+mod outside;
+mod paths;
+mod predictions;
+mod ranking;
+mod read;
+mod record;
+mod results;
+mod settings;
+mod study;
+mod unchanged;
+
+pub use error::RunError;
+pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
+pub(crate) use folder::{file_sha256, lock, remove_left};
+pub(crate) use outside::outside;
+pub use paths::path_of_bytes;
+pub(crate) use predictions::csv;
+pub use ranking::ranked;
+pub use read::{RunFiles, StepLoss, TrialMetrics};
+pub(crate) use record::Resolved;
+pub use record::{
+    Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
+    RunRecord, Skipped, SkippedFile, Versions,
+};
+pub use results::{
+    Failure, HeldOut, Mistake, Phase, Repeat, RepeatResult, Results, Searched, Spread,
+    StrategyResult, TrialRecord,
+};
+pub use settings::Settings;
+pub use study::{Study, StudyModel};
+pub(crate) use unchanged::{same_settings, unchanged};
