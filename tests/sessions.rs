@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use ftsurgery::graph::{Graph, Node, Value};
-use ftsurgery::kernels::DOMAIN;
+use ftsurgery::kernels::dialect::{DOMAIN, Kernel};
 use ftsurgery::onnx::{DataType, encode};
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Session, SessionOptions};
@@ -15,8 +15,7 @@ fn the_first_sessions_with_kernels_may_be_made_side_by_side() {
     let Some(runtime) = runtime() else {
         return;
     };
-    let mut node = Node::new("y", "HardSwish", &["x"], &["y"]);
-    node.domain = DOMAIN.to_owned();
+    let node = Node::of_kernel("y", &Kernel::HardSwish, &["x"], &["y"]);
     let graph = Graph {
         domains: vec![(DOMAIN.to_owned(), 1)],
         nodes: vec![node],

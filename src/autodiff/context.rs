@@ -1,7 +1,7 @@
 //! What a rule sees of its node, and the graph operations it builds with.
 
 use crate::graph::{Attribute, Builder, GraphError, Node, Shapes, WindowError};
-use crate::kernels::DOMAIN;
+use crate::kernels::dialect::Kernel;
 use crate::onnx::{DataType, Tensor};
 
 use super::Operators;
@@ -244,28 +244,21 @@ impl<'a, 'g> Context<'a, 'g> {
         self.op(op_type, inputs, vec![])
     }
 
-    /// Whether the gradient may use nodes of [`kernels::DOMAIN`](crate::kernels::DOMAIN).
+    /// Whether the gradient may use nodes of the [kernels' domain](crate::kernels::dialect).
     pub fn has_kernels(&self) -> bool {
         self.operators == Operators::Kernels
     }
 
-    /// Appends a node of [`kernels::DOMAIN`](crate::kernels::DOMAIN) with `outputs` outputs and
-    /// returns them.
-    pub fn kernel(
-        &mut self,
-        op_type: &str,
-        inputs: &[&str],
-        outputs: usize,
-        attributes: Vec<(&str, Attribute)>,
-    ) -> Vec<String> {
-        let hint = format!("grad/{}/{op_type}", self.node.name);
-        let outputs = self
-            .builder
-            .multi_op(&hint, op_type, inputs, outputs, attributes);
-        if let Some(node) = self.builder.graph_mut().nodes.last_mut() {
-            node.domain = DOMAIN.to_owned();
-        }
-        outputs
+    /// Appends a node that runs `kernel`, with `outputs` outputs, and returns them.
+    pub fn kernel(&mut self, kernel: &Kernel, inputs: &[&str], outputs: usize) -> Vec<String> {
+        let hint = format!("grad/{}/{}", self.node.name, kernel.operator().name());
+        let names: Vec<String> = (0..outputs)
+            .map(|i| self.builder.fresh(&format!("{hint}/{i}")))
+            .collect();
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let node = Node::of_kernel(&names[0], kernel, inputs, &borrowed);
+        self.builder.graph_mut().nodes.push(node);
+        names
     }
 
     /// A float scalar constant.

@@ -28,7 +28,7 @@ pub enum Operators {
     /// Operators of the ONNX standard alone.
     #[default]
     Standard,
-    /// Where there is one, a single node of [`kernels::DOMAIN`](crate::kernels::DOMAIN) instead of
+    /// Where there is one, a single node of the [kernels' domain](crate::kernels::dialect) instead of
     /// several standard ones. Such a graph runs only after
     /// [`channels_last`](crate::channels_last::channels_last).
     Kernels,

@@ -2,17 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Attribute, Graph, Node};
-use crate::kernels::DOMAIN;
+use crate::graph::{Graph, Node};
+use crate::kernels::Activation;
+use crate::kernels::dialect::{Kernel, Operator, Optional};
 
 /// What a node lets its producer do.
 enum Step {
     /// Add this value.
     Add(String),
-    /// Bound the sum.
-    Bound(f32, f32),
+    /// Apply an activation to the sum.
+    Activate(Activation),
     /// Multiply with the activation's slope at this value.
-    Slope(String, f32, f32),
+    Slope(String, Activation),
 }
 
 /// Folds, wherever the value between has no other reader: into `Conv` the addition of another map
@@ -72,7 +73,8 @@ pub(super) fn fuse<'a>(graph: &mut Graph, dims: &dyn Fn(&str) -> Option<&'a [usi
 }
 
 fn is_host(node: &Node) -> bool {
-    node.domain == DOMAIN && matches!(node.op_type.as_str(), "Conv" | "ConvInputGradient")
+    let operator = node.kernel_operator();
+    matches!(operator, Some(Operator::Conv | Operator::ConvInputGradient))
 }
 
 /// What `node` does to its input `value`, if a host can do it.
@@ -89,21 +91,16 @@ fn step<'a>(
             _ => None,
         },
     };
-    if node.domain == DOMAIN && node.op_type == "ActivationGradient" && node.input(0) == Some(value)
-    {
-        let attribute = |name| match node.attributes.get(name) {
-            Some(Attribute::Float(f)) => Some(*f),
-            _ => None,
-        };
-        let y = node.input(1)?.to_owned();
-        return Some(Step::Slope(y, attribute("low")?, attribute("high")?));
+    if let Ok(Some(Kernel::ActivationGradient(of))) = node.kernel() {
+        let y = node.input(1).filter(|_| node.input(0) == Some(value))?;
+        return Some(Step::Slope(y.to_owned(), of));
     }
     if node.is("Relu") {
-        return Some(Step::Bound(0.0, f32::INFINITY));
+        return Some(Step::Activate(Activation::Relu));
     }
     if node.is("Clip") && node.input(0) == Some(value) {
         let bounds = (bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?);
-        return Some(Step::Bound(bounds.0, bounds.1));
+        return Some(Step::Activate(Activation::between(bounds.0, bounds.1)));
     }
     if (node.is("Add") || node.is("Sum")) && node.inputs.len() == 2 {
         let other = node.present_inputs().find(|i| *i != value)?;
@@ -115,30 +112,39 @@ fn step<'a>(
 
 /// Lets `host` take a step, if it has room for it.
 fn apply(host: &mut Node, step: Step) -> bool {
-    let bounded = host.attributes.contains_key("low");
-    let mut bound = |low: f32, high: f32| {
-        host.attributes.insert("low".to_owned(), low.into());
-        host.attributes.insert("high".to_owned(), high.into());
+    let Ok(Some(mut kernel)) = host.kernel() else {
+        return false;
     };
-    let forward = host.op_type == "Conv";
-    let (slot, input) = match step {
-        _ if bounded => return false,
-        Step::Bound(low, high) if forward => {
-            bound(low, high);
-            return true;
-        }
-        Step::Slope(y, low, high) if !forward => {
-            bound(low, high);
-            (3, y)
-        }
-        Step::Add(other) => (if forward { 3 } else { 2 }, other),
-        Step::Bound(..) | Step::Slope(..) => return false,
+    let (activation, forward) = match &mut kernel {
+        Kernel::Conv { activation, .. } => (activation, true),
+        Kernel::ConvInputGradient { activation, .. } => (activation, false),
+        _ => return false,
     };
-    if host.input(slot).is_some() {
+    if *activation != Activation::None {
         return false;
     }
-    host.inputs
-        .resize(host.inputs.len().max(slot + 1), String::new());
-    host.inputs[slot] = input;
+    let input = match step {
+        Step::Activate(of) if forward => {
+            *activation = of;
+            None
+        }
+        Step::Slope(y, of) if !forward => {
+            *activation = of;
+            Some((Optional::X, y))
+        }
+        Step::Add(other) if forward => Some((Optional::Residual, other)),
+        Step::Add(other) => Some((Optional::Addend, other)),
+        Step::Activate(_) | Step::Slope(..) => return false,
+    };
+    if let Some((kind, name)) = input {
+        let place = kernel.operator().place(kind);
+        let Some(place) = place.filter(|&place| host.input(place).is_none()) else {
+            return false;
+        };
+        let count = host.inputs.len().max(place + 1);
+        host.inputs.resize(count, String::new());
+        host.inputs[place] = name;
+    }
+    host.set_kernel(&kernel);
     true
 }

@@ -1,7 +1,8 @@
 //! How each operator takes to channels-last values.
 
 use crate::graph::{GraphError, Node};
-use crate::kernels::{DOMAIN, MANY_ROWS};
+use crate::kernels::dialect::{Kernel, Operator};
+use crate::kernels::{Activation, MANY_ROWS};
 use crate::onnx::DataType;
 
 use super::layout::{TURN, TURN_BACK, TURNED_AXIS, Walk};
@@ -80,8 +81,8 @@ fn is_reduction(op_type: &str) -> bool {
 impl Walk<'_, '_> {
     /// Appends what `node` becomes.
     pub(super) fn node(&mut self, node: &Node) -> Result<(), GraphError> {
-        let done = if node.domain == DOMAIN {
-            self.kernel(node)?;
+        let done = if let Some(operator) = node.kernel_operator() {
+            self.kernel(node, operator)?;
             true
         } else if !node.domain.is_empty() {
             false
@@ -108,30 +109,35 @@ impl Walk<'_, '_> {
     }
 
     /// A node of the kernels' domain as the reverse sweep wrote it.
-    fn kernel(&mut self, node: &Node) -> Result<(), GraphError> {
+    fn kernel(&mut self, node: &Node, operator: Operator) -> Result<(), GraphError> {
         let mut node = node.clone();
-        match node.op_type.as_str() {
-            "ConvInputGradient" => {
+        match operator {
+            Operator::ConvInputGradient => {
                 node.inputs[0] = self.turned(&node.inputs[0])?;
                 self.push_turned(node);
-                Ok(())
             }
-            "ConvWeightGradient" => {
+            Operator::ConvWeightGradient => {
                 self.turn_inputs(&mut node)?;
                 self.push(node);
-                Ok(())
             }
-            "RowScaleGradient" => self.keep(&node),
-            "ActivationGradient" | "HardSwishGradient" => match self.elementwise(&node)? {
-                true => Ok(()),
-                false => self.keep(&node),
-            },
-            _ => {
+            Operator::ActivationGradient | Operator::HardSwishGradient => {
+                if !self.elementwise(&node)? {
+                    self.keep(&node)?;
+                }
+            }
+            Operator::MaxPoolGradient => {
                 self.turn_inputs(&mut node)?;
                 self.push_turned(node);
-                Ok(())
             }
+            Operator::RowScaleGradient => self.keep(&node)?,
+            // Of these no gradient rule is made: they are written here, channels-last already.
+            Operator::Conv
+            | Operator::Gemm
+            | Operator::GemmWeightGradient
+            | Operator::HardSwish
+            | Operator::MaxPool => self.push(node),
         }
+        Ok(())
     }
 
     fn conv(&mut self, node: &Node) -> Result<bool, GraphError> {
@@ -141,12 +147,15 @@ impl Walk<'_, '_> {
         let Some(output) = node.output(0) else {
             return Ok(false);
         };
-        let Some(sizes) = window::of(node, self.shapes, x, w, output)? else {
+        let Some(window) = window::of(node, self.shapes, x, w, output)? else {
             return Ok(false);
         };
-        let mut turned = Node::new(&node.name, "Conv", &[], &[output]);
-        turned.domain = DOMAIN.to_owned();
-        turned.attributes = sizes;
+        let kernel = Kernel::Conv {
+            window,
+            activation: Activation::None,
+            coarse: false,
+        };
+        let mut turned = Node::of_kernel(&node.name, &kernel, &[], &[output]);
         turned.inputs = vec![self.turned(x)?, self.plain(w)?];
         if let Some(bias) = node.input(2) {
             turned.inputs.push(self.plain(bias)?);
@@ -179,11 +188,13 @@ impl Walk<'_, '_> {
         if !plain || !pays || !self.is_float(Some(a)) {
             return Ok(false);
         }
-        let mut product = match turns_a {
-            0 => Node::new(&node.name, "Gemm", &[], &[y]).with("transB", turns_b),
-            _ => Node::new(&node.name, "GemmWeightGradient", &[], &[y]).with("rows", rows as i64),
+        let kernel = match turns_a {
+            0 => Kernel::Gemm {
+                transposed: turns_b == 1,
+            },
+            _ => Kernel::GemmWeightGradient { rows },
         };
-        product.domain = DOMAIN.to_owned();
+        let mut product = Node::of_kernel(&node.name, &kernel, &[], &[y]);
         for input in [Some(a), Some(b), bias].into_iter().flatten() {
             product.inputs.push(self.plain(input)?);
         }
@@ -199,13 +210,11 @@ impl Walk<'_, '_> {
         if !one_output || !self.prefers_turned(x) || node.int("storage_order", 0)? != 0 {
             return Ok(false);
         }
-        let Some(sizes) = window::of_pool(node, self.shapes, x, output)? else {
+        let Some(window) = window::of_pool(node, self.shapes, x, output)? else {
             return Ok(false);
         };
-        let mut turned = Node::new(&node.name, "MaxPool", &[&self.turned(x)?], &[output]);
-        turned.domain = DOMAIN.to_owned();
-        turned.attributes = sizes;
-        self.push_turned(turned);
+        let (kernel, x) = (Kernel::MaxPool(window), self.turned(x)?);
+        self.push_turned(Node::of_kernel(&node.name, &kernel, &[&x], &[output]));
         Ok(true)
     }
 
@@ -330,11 +339,13 @@ impl Walk<'_, '_> {
             return Ok(false);
         }
         let mut turned = node.clone();
-        self.turn_inputs(&mut turned)?;
         // onnxruntime writes this one out as two operators.
         if node.is("HardSwish") && self.is_float(node.input(0)) {
-            turned.domain = DOMAIN.to_owned();
+            turned = Node::of_kernel(&node.name, &Kernel::HardSwish, &[], &[]);
+            turned.inputs.clone_from(&node.inputs);
+            turned.outputs.clone_from(&node.outputs);
         }
+        self.turn_inputs(&mut turned)?;
         self.push_turned(turned);
         Ok(true)
     }

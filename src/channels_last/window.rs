@@ -1,11 +1,10 @@
-//! The attributes of channels-last windows: convolutions and pools.
+//! The kernels' windows of convolutions and pools.
 
-use std::collections::BTreeMap;
-
-use crate::graph::{Attribute, GraphError, Node, Shapes, Window, WindowError};
+use crate::graph::{GraphError, Node, Shapes, Window, WindowError};
+use crate::kernels::dialect::{ConvWindow, PoolWindow};
 use crate::onnx::DataType;
 
-/// The attributes of the kernels' `Conv` that does what `node` does; `None` where that is not
+/// The window of the kernels' `Conv` that does what `node` does; `None` where that is not
 /// two-dimensional, not float32 or beyond what it covers.
 pub(super) fn of(
     node: &Node,
@@ -13,22 +12,19 @@ pub(super) fn of(
     x: &str,
     w: &str,
     y: &str,
-) -> Result<Option<BTreeMap<String, Attribute>>, GraphError> {
+) -> Result<Option<ConvWindow>, GraphError> {
     let (Ok(x), Ok(w), Ok(y)) = (shapes.info(x), shapes.info(w), shapes.info(y)) else {
         return Ok(None);
     };
     if x.dims.len() != 4 || w.dims.len() != 4 || x.dtype != DataType::Float {
         return Ok(None);
     }
-    let group = node.int("group", 1)?;
+    let group = usize::try_from(node.int("group", 1)?).unwrap_or(0);
     let kernel = &w.dims[2..];
     let window = covered(Window::of(node, kernel, &x.dims, &y.dims))?;
     let window = window.filter(|w| group > 0 && w.is_ordinary(kernel, &x.dims));
-    Ok(window.map(|window| {
-        let mut attributes = attributes(&window, &y.dims);
-        attributes.insert("group".to_owned(), group.into());
-        attributes
-    }))
+    let window = window.and_then(|w| w.for_kernels(&y.dims[2..]));
+    Ok(window.map(|window| ConvWindow { window, group }))
 }
 
 /// As [`of`], for the kernels' `MaxPool`.
@@ -37,22 +33,22 @@ pub(super) fn of_pool(
     shapes: &Shapes,
     x: &str,
     y: &str,
-) -> Result<Option<BTreeMap<String, Attribute>>, GraphError> {
+) -> Result<Option<PoolWindow>, GraphError> {
     let (Ok(x), Ok(y)) = (shapes.info(x), shapes.info(y)) else {
         return Ok(None);
     };
-    let kernel = node.ints("kernel_shape")?.unwrap_or_default().to_vec();
+    let kernel = node.ints("kernel_shape")?.unwrap_or_default();
     let sizes: Vec<usize> = kernel.iter().map(|&k| k.max(0) as usize).collect();
-    if x.dims.len() != 4 || x.dtype != DataType::Float || sizes.len() != 2 {
+    let Ok(kernel) = <[usize; 2]>::try_from(sizes) else {
+        return Ok(None);
+    };
+    if x.dims.len() != 4 || x.dtype != DataType::Float {
         return Ok(None);
     }
-    let window = covered(Window::of(node, &sizes, &x.dims, &y.dims))?;
-    let window = window.filter(|w| w.is_ordinary_pool(&sizes, &x.dims));
-    Ok(window.map(|window| {
-        let mut attributes = attributes(&window, &y.dims);
-        attributes.insert("kernel_shape".to_owned(), kernel.into());
-        attributes
-    }))
+    let window = covered(Window::of(node, &kernel, &x.dims, &y.dims))?;
+    let window = window.filter(|w| w.is_ordinary_pool(&kernel, &x.dims));
+    let window = window.and_then(|w| w.for_kernels(&y.dims[2..]));
+    Ok(window.map(|window| PoolWindow { window, kernel }))
 }
 
 /// `None` for a window of a kind that no one here works with.
@@ -62,10 +58,4 @@ fn covered(window: Result<Window, WindowError>) -> Result<Option<Window>, GraphE
         Err(WindowError::Uncovered(_)) => Ok(None),
         Err(WindowError::Graph(e)) => Err(e),
     }
-}
-
-/// What both have.
-fn attributes(window: &Window, y: &[usize]) -> BTreeMap<String, Attribute> {
-    let attributes = window.kernel_attributes(&y[2..]).into_iter();
-    attributes.map(|(n, v)| (n.to_owned(), v)).collect()
 }

@@ -10,6 +10,7 @@ mod cubic;
 mod einsum;
 mod error;
 pub mod infer;
+mod kernel;
 mod node;
 pub mod normalise;
 mod order;

@@ -1,5 +1,6 @@
 //! The sliding window of convolutions and pools.
 
+use crate::kernels::dialect;
 use crate::onnx::element_count;
 
 use super::{Attribute, GraphError, Node};
@@ -176,15 +177,15 @@ impl Window {
             && element_count(kernel).is_some_and(|taps| taps <= 1 << f32::MANTISSA_DIGITS)
     }
 
-    /// Attributes of the kernels' operators with this window over two axes (see
-    /// [`channels_last`](crate::channels_last)) that make something of spatial dimensions `extent`.
-    pub fn kernel_attributes(&self, extent: &[usize]) -> Vec<(&'static str, Attribute)> {
-        vec![
-            ("strides", to_i64(&self.strides).into()),
-            ("pads", to_i64(&self.pads[..2]).into()),
-            ("dilations", to_i64(&self.dilations).into()),
-            ("extent", to_i64(extent).into()),
-        ]
+    /// This window as the kernels have it, where it makes something of spatial dimensions `extent`; `None`
+    /// where it is not over two axes.
+    pub fn for_kernels(&self, extent: &[usize]) -> Option<dialect::Window> {
+        Some(dialect::Window {
+            strides: self.strides.as_slice().try_into().ok()?,
+            pads: self.pads.get(..2)?.try_into().ok()?,
+            dilations: self.dilations.as_slice().try_into().ok()?,
+            extent: extent.try_into().ok()?,
+        })
     }
 
     /// Whether nothing is padded.

@@ -20,12 +20,27 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The activation min(max(X, low), high).
+    pub fn between(low: f32, high: f32) -> Self {
+        match (low, high) {
+            (0.0, f32::INFINITY) => Activation::Relu,
+            _ => Activation::Clip { low, high },
+        }
+    }
+
+    /// The bounds of what it gives; `None` of the identity.
+    pub fn bounds(self) -> Option<[f32; 2]> {
+        match self {
+            Activation::None => None,
+            Activation::Relu => Some([0.0, f32::INFINITY]),
+            Activation::Clip { low, high } => Some([low, high]),
+        }
+    }
+
     /// The value for `x`; NaN stays NaN.
     pub fn apply(self, x: f32) -> f32 {
-        let [low, high] = match self {
-            Activation::None => return x,
-            Activation::Relu => [0.0, f32::INFINITY],
-            Activation::Clip { low, high } => [low, high],
+        let Some([low, high]) = self.bounds() else {
+            return x;
         };
         let raised = if x < low { low } else { x };
         if raised > high { high } else { raised }

@@ -13,6 +13,7 @@ mod activation;
 mod channelwise;
 mod conv;
 mod dense;
+pub mod dialect;
 mod epilogue;
 mod gemm;
 mod parallel;
@@ -43,6 +44,3 @@ pub fn instructions() -> &'static str {
         _ => "no vectors",
     }
 }
-
-/// Domain of the operators that call these kernels.
-pub const DOMAIN: &str = "ftsurgery";

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use crate::graph::{Attribute, Builder, Graph, Node, Value};
-use crate::kernels::{DOMAIN, gemm_weight_gradient_rows};
+use crate::graph::{Builder, Graph, Node, Value};
+use crate::kernels::dialect::Kernel;
+use crate::kernels::gemm_weight_gradient_rows;
 use crate::onnx::DataType;
 use crate::runtime::{Buffer, RuntimeError};
 
@@ -36,8 +37,7 @@ impl GradientOutput {
         let made = |node: &Node| node.output(0) == Some(name);
         let index = graph.nodes.iter().position(made)?;
         let node = &graph.nodes[index];
-        let product = node.domain == DOMAIN && node.op_type == "GemmWeightGradient";
-        let Some(&Attribute::Int(rows)) = node.attributes.get("rows") else {
+        let Ok(Some(Kernel::GemmWeightGradient { rows })) = node.kernel() else {
             return None;
         };
         let only = !graph
@@ -45,10 +45,9 @@ impl GradientOutput {
             .iter()
             .any(|n| n.present_inputs().any(|input| input == name))
             && graph.outputs.iter().filter(|v| v.name == name).count() == 1;
-        if !product || !only {
+        if !only {
             return None;
         }
-        let rows = usize::try_from(rows).ok()?;
         let inputs = node.inputs.clone();
         let mut builder = Builder::new(graph);
         let factors = [("a", depth), ("dy", width)].map(|(factor, columns)| Port {
@@ -195,12 +194,11 @@ mod tests {
 
     /// A graph that puts out the gradient `g` of a parameter, a product of three rows.
     fn graph() -> Graph {
-        let mut product =
-            Node::new("g", "GemmWeightGradient", &["x", "dy"], &["g"]).with("rows", 3i64);
-        product.domain = DOMAIN.to_owned();
+        let kernel = Kernel::GemmWeightGradient { rows: 3 };
+        let product = Node::of_kernel("g", &kernel, &["x", "dy"], &["g"]);
         let value = |name, dims: &[usize]| Value::fixed(name, DataType::Float, dims);
         Graph {
-            domains: vec![(DOMAIN.to_owned(), 1)],
+            domains: vec![(crate::kernels::dialect::DOMAIN.to_owned(), 1)],
             nodes: vec![product],
             inputs: vec![value("x", &[3, 5]), value("dy", &[3, 4])],
             outputs: vec![value("g", &[5, 4])],

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use crate::channels_last::channels_last;
 use crate::graph::{Graph, Node, Shapes, Window, infer_shapes, macs};
-use crate::kernels::{ConvShape, DOMAIN, beats_vectors};
+use crate::kernels::dialect::{ConvWindow, Kernel};
+use crate::kernels::{ConvShape, beats_vectors};
 use crate::surgery::fold_batch_norm;
 
 use super::TrainingError;
@@ -36,10 +37,14 @@ pub(super) fn of_kernels(graph: &Graph) -> Result<Option<Graph>, TrainingError> 
     let mut graph = graph.clone();
     fold_batch_norm(&mut graph, &shapes, &[])?;
     channels_last(&mut graph)?;
-    let kernels = graph.nodes.iter_mut().filter(|node| node.domain == DOMAIN);
-    for node in kernels.filter(|node| node.op_type == "Conv") {
-        // No gradient passes here, and nothing adds the errors up over steps.
-        node.attributes.insert("coarse".to_owned(), 1i64.into());
+    for node in &mut graph.nodes {
+        if let Some(mut kernel) = node.kernel()?
+            && let Kernel::Conv { coarse, .. } = &mut kernel
+        {
+            // No gradient passes here, and nothing adds the errors up over steps.
+            *coarse = true;
+            node.set_kernel(&kernel);
+        }
     }
     Ok(Some(graph))
 }
@@ -55,17 +60,9 @@ fn conv_shape(node: &Node, shapes: &Shapes) -> Option<ConvShape> {
     let y = dims(node.output(0))?;
     let window = Window::of(node, &w[2..], &x, &y).ok()?;
     let group = usize::try_from(node.int("group", 1).ok()?).ok()?;
-    let pair = |list: &[usize]| [list[0], list[1]];
-    window.is_ordinary(&w[2..], &x).then(|| ConvShape {
-        batch: x[0],
-        input: [x[2], x[3]],
-        in_channels: x[1],
-        output: [y[2], y[3]],
-        out_channels: y[1],
-        kernel: [w[2], w[3]],
-        strides: pair(&window.strides),
-        pads: pair(&window.pads),
-        dilations: pair(&window.dilations),
-        group,
-    })
+    let ordinary = window.is_ordinary(&w[2..], &x);
+    let window = window.for_kernels(&y[2..]).filter(|_| ordinary)?;
+    let ([n, c, h, width], [_, o, to_h, to_width]) = (x, y);
+    let x = [n, h, width, c];
+    Some(ConvWindow { window, group }.shape(x, [to_h, to_width, o], [w[2], w[3]]))
 }

@@ -7,7 +7,6 @@ use crate::autodiff::Operators;
 use crate::classifier::may_be_optimized;
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, Value};
-use crate::kernels::DOMAIN;
 use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
 
@@ -217,7 +216,7 @@ impl<'a> SessionMaker<'a> {
             device: self.device,
             threads,
             optimize: may_be_optimized(graph),
-            kernels: graph.domains.iter().any(|(d, _)| d == DOMAIN),
+            kernels: graph.has_kernels(),
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {
                 let mut path = prefix;

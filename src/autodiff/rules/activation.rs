@@ -3,6 +3,9 @@
 //! Where the derivative can be told from the output Y it is, so that the input X need not be kept
 //! and a runtime may fuse the activation into the operator before it.
 
+use crate::kernels::Activation;
+use crate::kernels::dialect::Kernel;
+
 use super::super::context::{Context, Contributions};
 use super::Rule;
 
@@ -62,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
 fn relu(c: &mut Context) -> Contributions {
     let (dy, y) = (c.gradient()?, c.output(0)?);
     if c.has_kernels() {
-        return Ok(between(c, &dy, y, 0.0, f32::INFINITY));
+        return Ok(in_one_node(c, &dy, y, Activation::Relu));
     }
     let zero = c.scalar(0.0);
     let active = c.call("Greater", &[y, &zero]);
@@ -113,7 +116,7 @@ fn clip(c: &mut Context) -> Contributions {
         && let Some(low) = constant_bound(c, 1, f32::NEG_INFINITY)
         && let Some(high) = constant_bound(c, 2, f32::INFINITY)
     {
-        return Ok(between(c, &dy, y, low, high));
+        return Ok(in_one_node(c, &dy, y, Activation::between(low, high)));
     }
     let mut inside: Option<String> = None;
     for (index, comparison) in [(1, "Greater"), (2, "Less")] {
@@ -144,10 +147,9 @@ fn constant_bound(c: &Context, index: usize, absent: f32) -> Option<f32> {
     }
 }
 
-/// dY where low < Y < high, in one node.
-fn between(c: &mut Context, dy: &str, y: &str, low: f32, high: f32) -> Vec<Option<String>> {
-    let attributes = vec![("low", low.into()), ("high", high.into())];
-    let dx = c.kernel("ActivationGradient", &[dy, y], 1, attributes);
+/// dY times the slope of the activation that gave Y.
+fn in_one_node(c: &mut Context, dy: &str, y: &str, of: Activation) -> Vec<Option<String>> {
+    let dx = c.kernel(&Kernel::ActivationGradient(of), &[dy, y], 1);
     dx.into_iter().map(Some).collect()
 }
 
@@ -190,7 +192,7 @@ fn hard_sigmoid(c: &mut Context) -> Contributions {
 fn hard_swish(c: &mut Context) -> Contributions {
     let (dy, x) = (c.gradient()?, c.input(0)?);
     if c.has_kernels() {
-        let dx = c.kernel("HardSwishGradient", &[&dy, x], 1, vec![]);
+        let dx = c.kernel(&Kernel::HardSwishGradient, &[&dy, x], 1);
         return Ok(dx.into_iter().map(Some).collect());
     }
     let (low, high) = (c.scalar(-3.0), c.scalar(3.0));

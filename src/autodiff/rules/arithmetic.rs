@@ -2,6 +2,7 @@
 
 use std::f32::consts::FRAC_2_SQRT_PI;
 
+use crate::kernels::dialect::Kernel;
 use crate::onnx::{DataType, Tensor};
 
 use super::super::context::{Context, Contributions, Refusal};
@@ -136,7 +137,7 @@ fn mul(c: &mut Context) -> Contributions {
     let dy = c.gradient()?;
     let (a, b) = (c.input(0)?, c.input(1)?);
     if c.has_kernels() && c.wants(0) && c.wants(1) && scales_rows(c)? {
-        let gradients = c.kernel("RowScaleGradient", &[&dy, a, b], 2, vec![]);
+        let gradients = c.kernel(&Kernel::RowScaleGradient, &[&dy, a, b], 2);
         return Ok(gradients.into_iter().map(Some).collect());
     }
     let mut grads = vec![None, None];

@@ -2,6 +2,8 @@
 //! [`super::conv_weight`].
 
 use crate::graph::{Window, to_i64};
+use crate::kernels::Activation;
+use crate::kernels::dialect::{ConvWindow, Kernel};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
@@ -30,8 +32,13 @@ fn conv(c: &mut Context) -> Contributions {
     };
     let window = Window::of(c.node, &w_dims[2..], &x_dims, &y_dims)?;
     let dy = c.gradient()?;
-    if c.has_kernels() && w_dims.len() == 4 && window.is_ordinary(&w_dims[2..], &x_dims) {
-        return kernels(c, &dy, &window, group);
+    let covered = c.has_kernels() && window.is_ordinary(&w_dims[2..], &x_dims);
+    let to = |extent: &[usize]| {
+        let window = window.for_kernels(extent).filter(|_| covered)?;
+        Some(ConvWindow { window, group })
+    };
+    if let (Some(to_x), Some(to_w)) = (to(&x_dims[2..]), to(&w_dims[2..])) {
+        return kernels(c, &dy, to_x, to_w);
     }
     let dx = match c.wants(0) {
         true => Some(input_gradient(c, &dy, &window, &x_dims, &w_dims, group)?),
@@ -51,23 +58,19 @@ fn bias_gradient(c: &mut Context, dy: &str, rank: usize) -> String {
 }
 
 /// One node for the input's gradient, one for the weight's and the bias's together.
-fn kernels(c: &mut Context, dy: &str, window: &Window, group: usize) -> Contributions {
+fn kernels(c: &mut Context, dy: &str, to_x: ConvWindow, to_w: ConvWindow) -> Contributions {
     let (x, w) = (c.input(0)?, c.input(1)?);
-    let (x_dims, w_dims) = (c.input_dims(0)?, c.input_dims(1)?);
-    let attributes = |extent: &[usize]| {
-        let mut attributes = window.kernel_attributes(extent);
-        attributes.push(("group", (group as i64).into()));
-        attributes
-    };
     let mut contributions = vec![None, None, None];
     if c.wants(0) {
-        let dx = c.kernel("ConvInputGradient", &[dy, w], 1, attributes(&x_dims[2..]));
-        contributions[0] = dx.into_iter().next();
+        let kernel = Kernel::ConvInputGradient {
+            window: to_x,
+            activation: Activation::None,
+        };
+        contributions[0] = c.kernel(&kernel, &[dy, w], 1).into_iter().next();
     }
     if c.wants(1) {
         let outputs = 1 + usize::from(c.wants(2));
-        let attributes = attributes(&w_dims[2..]);
-        let gradients = c.kernel("ConvWeightGradient", &[x, dy], outputs, attributes);
+        let gradients = c.kernel(&Kernel::ConvWeightGradient(to_w), &[x, dy], outputs);
         for (contribution, gradient) in contributions[1..].iter_mut().zip(gradients) {
             *contribution = Some(gradient);
         }

@@ -1,6 +1,7 @@
 //! Pooling.
 
-use crate::graph::{Window, to_i64};
+use crate::graph::Window;
+use crate::kernels::dialect::{Kernel, PoolWindow};
 use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
@@ -53,10 +54,13 @@ fn max_pool(c: &mut Context) -> Contributions {
     let kernel = kernel_shape(c)?;
     let window = Window::of(c.node, &kernel, &dims, &y_dims)?;
     let covered = c.has_kernels() && window.is_ordinary_pool(&kernel, &dims);
-    if covered && dims.len() == 4 && c.node.output(1).is_none() {
-        let mut attributes = window.kernel_attributes(&y_dims[2..]);
-        attributes.push(("kernel_shape", to_i64(&kernel).into()));
-        let dx = c.kernel("MaxPoolGradient", &[c.input(0)?, &dy], 1, attributes);
+    if covered
+        && c.node.output(1).is_none()
+        && let Some(window) = window.for_kernels(&y_dims[2..])
+        && let Ok(kernel) = kernel.as_slice().try_into()
+    {
+        let pool = Kernel::MaxPoolGradient(PoolWindow { window, kernel });
+        let dx = c.kernel(&pool, &[c.input(0)?, &dy], 1);
         return Ok(dx.into_iter().map(Some).collect());
     }
     let total: usize = dims.iter().product();

@@ -162,7 +162,11 @@ fn automatic_pads_of_any_stride_give_what_onnxruntimes_own_operator_gives() {
                 plain.outputs = vec![Value::fixed("y", DataType::Float, dims)];
                 let mut kernels = plain.clone();
                 channels_last(&mut kernels).unwrap();
-                rewritten += kernels.nodes.iter().filter(|n| n.domain == DOMAIN).count();
+                rewritten += kernels
+                    .nodes
+                    .iter()
+                    .filter(|n| n.kernel_operator().is_some())
+                    .count();
                 let dims = [2, 16, size, size];
                 let x = net.numbers(dims.iter().product());
                 let x: Array = ArrayD::from_shape_vec(IxDyn(&dims), x).unwrap().into();
@@ -287,7 +291,7 @@ fn products_of_few_rows_read_a_large_matrix_as_it_lies() {
             let mut nodes = graph.nodes.iter();
             nodes
                 .by_ref()
-                .filter(|n| n.domain == DOMAIN && n.op_type == op)
+                .filter(|n| n.kernel_operator().is_some() && n.op_type == op)
                 .count()
         });
         assert_eq!(found, kernels, "{rows}");

@@ -136,7 +136,12 @@ impl Net {
                 );
             }
         }
-        for node in kernels.1.nodes.iter().filter(|n| n.domain == DOMAIN) {
+        for node in kernels
+            .1
+            .nodes
+            .iter()
+            .filter(|n| n.kernel_operator().is_some())
+        {
             assert!(
                 !node.inputs.contains(&String::new()),
                 "{node} lacks an input"

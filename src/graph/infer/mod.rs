@@ -23,7 +23,6 @@ mod window;
 
 use std::collections::HashMap;
 
-use crate::kernels::DOMAIN;
 use crate::onnx::DataType;
 
 use super::{Dim, Graph, GraphError, Node, Shapes};
@@ -203,16 +202,8 @@ pub(crate) fn knows(op_type: &str) -> bool {
 }
 
 fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
-    if node.domain == DOMAIN {
-        return match node.op_type.as_str() {
-            "ConvInputGradient" => Some(kernel::conv_input_gradient),
-            "ConvWeightGradient" => Some(kernel::conv_weight_gradient),
-            "RowScaleGradient" => Some(kernel::row_scale_gradient),
-            "ActivationGradient" | "HardSwishGradient" | "MaxPoolGradient" => {
-                Some(kernel::like_first)
-            }
-            _ => None,
-        };
+    if let Some(operator) = node.kernel_operator() {
+        return kernel::rule(operator);
     }
     if !node.domain.is_empty() {
         return None;

@@ -3,47 +3,13 @@
 use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
 use ort::value::DynTensorValueType;
 
+use crate::kernels::dialect::ConvWindow;
 use crate::kernels::{
-    ConvShape, Epilogue, InputEpilogue, Kept, Weight, conv, conv_input_gradient,
+    Activation, Epilogue, InputEpilogue, Kept, Weight, conv, conv_input_gradient,
     conv_weight_gradient,
 };
 
-use super::{
-    Threads, Window, activation, elements, failed, input, map, missing, optional, output, place,
-    size,
-};
-
-/// Window and group, to be completed by the sizes of the tensors.
-struct Attributes {
-    window: Window,
-    group: usize,
-}
-
-impl Attributes {
-    fn read(info: &KernelContext) -> ort::Result<Self> {
-        let group: i64 = info.get("group").ok_or_else(|| missing("group"))?;
-        Ok(Attributes {
-            window: Window::read(info)?,
-            group: size(group)?,
-        })
-    }
-
-    /// X of `[batch, height, width, channels]`, Y's height, width and channels, and the kernel.
-    fn shape(&self, x: [usize; 4], y: [usize; 3], kernel: [usize; 2]) -> ConvShape {
-        ConvShape {
-            batch: x[0],
-            input: [x[1], x[2]],
-            in_channels: x[3],
-            output: [y[0], y[1]],
-            out_channels: y[2],
-            kernel,
-            strides: self.window.strides,
-            pads: self.window.pads,
-            dilations: self.window.dilations,
-            group: self.group,
-        }
-    }
-}
+use super::{Threads, elements, failed, input, map, optional, output};
 
 /// For what is made of the weight, input 1, where that is an initializer.
 fn kept(info: &KernelContext) -> Option<Kept> {
@@ -51,10 +17,13 @@ fn kept(info: &KernelContext) -> Option<Kept> {
     weight.is_ok().then(Kept::default)
 }
 
-pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
-    let (attributes, activation) = (Attributes::read(info)?, activation(info));
-    let (bias, residual) = (place(info, "bias")?, place(info, "residual")?);
-    let coarse = info.get("coarse") == Some(1i64);
+pub(super) fn forward(
+    info: &KernelContext,
+    threads: usize,
+    attributes: ConvWindow,
+    (activation, coarse): (Activation, bool),
+    [bias, residual]: [Option<usize>; 2],
+) -> ort::Result<BoxedKernel<'static>> {
     let kept = kept(info);
     Ok(Box::new(move |context: &ComputeContext| {
         let (x, w) = (input(context, 0)?, input(context, 1)?);
@@ -82,9 +51,10 @@ pub(super) fn forward(info: &KernelContext, threads: usize) -> ort::Result<Boxed
 pub(super) fn input_gradient(
     info: &KernelContext,
     threads: usize,
+    attributes: ConvWindow,
+    activation: Activation,
+    [addend, x]: [Option<usize>; 2],
 ) -> ort::Result<BoxedKernel<'static>> {
-    let (attributes, activation) = (Attributes::read(info)?, activation(info));
-    let (addend, x) = (place(info, "addend")?, place(info, "x")?);
     let kept = kept(info);
     Ok(Box::new(move |context: &ComputeContext| {
         let (dy, w) = (input(context, 0)?, input(context, 1)?);
@@ -109,10 +79,9 @@ pub(super) fn input_gradient(
 }
 
 pub(super) fn weight_gradient(
-    info: &KernelContext,
     threads: usize,
+    attributes: ConvWindow,
 ) -> ort::Result<BoxedKernel<'static>> {
-    let attributes = Attributes::read(info)?;
     Ok(Box::new(move |context: &ComputeContext| {
         let (x, dy) = (input(context, 0)?, input(context, 1)?);
         let ((x_dims, x), ([_, h, width, o], dy)) = (map(&x)?, map(&dy)?);

@@ -1,33 +1,32 @@
 //! Activations and their gradients, element by element.
 
-use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
+use ort::operator::{BoxedKernel, ComputeContext};
 
-use crate::kernels::{self, KernelError, Parallel, activation_gradient};
+use crate::kernels::{self, Activation, KernelError, Parallel, activation_gradient};
 
-use super::{Threads, activation, failed, input};
+use super::{Threads, failed, input};
 
 /// dY and what the slope is told from, to dX.
 type Binary = dyn Fn(&[f32], &[f32], &mut [f32], &dyn Parallel) -> Result<(), KernelError> + Send;
 
-pub(super) fn gradient(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
-    let activation = activation(info);
+pub(super) fn gradient(
+    threads: usize,
+    activation: Activation,
+) -> ort::Result<BoxedKernel<'static>> {
     binary(
         threads,
         Box::new(move |dy, y, dx, p| activation_gradient(activation, dy, y, dx, p)),
     )
 }
 
-pub(super) fn hard_swish_gradient(
-    _: &KernelContext,
-    threads: usize,
-) -> ort::Result<BoxedKernel<'static>> {
+pub(super) fn hard_swish_gradient(threads: usize) -> ort::Result<BoxedKernel<'static>> {
     binary(
         threads,
         Box::new(|dy, x, dx, p| kernels::hard_swish_gradient(dy, x, dx, p)),
     )
 }
 
-pub(super) fn hard_swish(_: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
+pub(super) fn hard_swish(threads: usize) -> ort::Result<BoxedKernel<'static>> {
     Ok(Box::new(move |context: &ComputeContext| {
         let x = input(context, 0)?;
         let (shape, x) = x.try_extract_tensor::<f32>()?;
@@ -39,10 +38,7 @@ pub(super) fn hard_swish(_: &KernelContext, threads: usize) -> ort::Result<Boxed
     }))
 }
 
-pub(super) fn row_scale_gradient(
-    _: &KernelContext,
-    threads: usize,
-) -> ort::Result<BoxedKernel<'static>> {
+pub(super) fn row_scale_gradient(threads: usize) -> ort::Result<BoxedKernel<'static>> {
     Ok(Box::new(move |context: &ComputeContext| {
         let [dy, a, s] = [input(context, 0)?, input(context, 1)?, input(context, 2)?];
         let dy = dy.try_extract_tensor::<f32>()?.1;

@@ -1,15 +1,17 @@
 //! Products of few rows with a matrix.
 
-use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
+use ort::operator::{BoxedKernel, ComputeContext};
 use ort::value::ValueRef;
 
 use crate::kernels::{self, GemmShape, gemm_weight_gradient};
 
-use super::{Threads, elements, failed, input, optional, output, place, size};
+use super::{Threads, elements, failed, input, optional, output, size};
 
-pub(super) fn gemm(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
-    let transposed = info.get("transB") == Some(1i64);
-    let bias = place(info, "bias")?;
+pub(super) fn gemm(
+    threads: usize,
+    transposed: bool,
+    bias: Option<usize>,
+) -> ort::Result<BoxedKernel<'static>> {
     Ok(Box::new(move |context: &ComputeContext| {
         let (a, b) = (input(context, 0)?, input(context, 1)?);
         let bias = optional(context, bias)?;
@@ -36,10 +38,7 @@ fn matrix<'v>(value: &'v ValueRef<'_>) -> ort::Result<([usize; 2], &'v [f32])> {
     }
 }
 
-pub(super) fn weight_gradient(
-    _: &KernelContext,
-    threads: usize,
-) -> ort::Result<BoxedKernel<'static>> {
+pub(super) fn weight_gradient(threads: usize) -> ort::Result<BoxedKernel<'static>> {
     Ok(Box::new(move |context: &ComputeContext| {
         let (a, dy) = (input(context, 0)?, input(context, 1)?);
         let (([rows, depth], a), ([_, width], dy)) = (matrix(&a)?, matrix(&dy)?);

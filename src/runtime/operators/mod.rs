@@ -9,43 +9,26 @@ mod pool;
 use std::sync::RwLock;
 
 use ort::operator::{
-    BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
-    OperatorOutput, ShapeInferenceContext,
+    BoxedKernel, ComputeContext, KernelContext, OperatorDomain, OperatorInput, OperatorOutput,
+    ShapeInferenceContext,
 };
 use ort::value::{SymbolicDimensions, TensorElementType, ValueRef, ValueRefMut, ValueType};
 
-use crate::kernels::{Activation, DOMAIN, KernelError, Parallel};
+use crate::kernels::dialect::{
+    self, Attributes, DOMAIN, DialectError, Kernel, Operator, Optional, Signature,
+};
+use crate::kernels::{KernelError, Parallel};
 
 /// The domain with all operators, for a session of `threads` threads.
 pub(super) fn domain(threads: usize) -> ort::Result<OperatorDomain> {
-    const ALL: [Custom; 11] = [
-        Custom::new("Conv", [2, 2], [1, 0], conv::forward),
-        Custom::new("ConvInputGradient", [2, 2], [1, 0], conv::input_gradient),
-        Custom::new("ConvWeightGradient", [2, 0], [1, 1], conv::weight_gradient),
-        Custom::new("ActivationGradient", [2, 0], [1, 0], elementwise::gradient),
-        Custom::new("Gemm", [2, 1], [1, 0], gemm::gemm),
-        Custom::new("GemmWeightGradient", [2, 0], [1, 0], gemm::weight_gradient),
-        Custom::new("HardSwish", [1, 0], [1, 0], elementwise::hard_swish),
-        Custom::new(
-            "HardSwishGradient",
-            [2, 0],
-            [1, 0],
-            elementwise::hard_swish_gradient,
-        ),
-        Custom::new(
-            "RowScaleGradient",
-            [3, 0],
-            [2, 0],
-            elementwise::row_scale_gradient,
-        ),
-        Custom::new("MaxPool", [1, 0], [1, 0], pool::max),
-        Custom::new("MaxPoolGradient", [2, 0], [1, 0], pool::max_gradient),
-    ];
-    ALL.into_iter()
+    Operator::ALL
+        .into_iter()
         .try_fold(OperatorDomain::new(DOMAIN)?, |domain, operator| {
+            let signature = operator.signature();
             domain.add(Custom {
+                operator,
+                signature,
                 threads,
-                ..operator
             })
         })
 }
@@ -72,64 +55,41 @@ pub(super) fn registered<T>(
     Ok(made)
 }
 
-/// Reads a node's attributes and makes what computes it with a number of threads.
-type Create = fn(&KernelContext, usize) -> ort::Result<BoxedKernel<'static>>;
-
 /// An operator on float32 tensors.
 struct Custom {
-    name: &'static str,
-    /// Required and optional inputs.
-    inputs: [usize; 2],
-    /// Required and optional outputs.
-    outputs: [usize; 2],
-    create: Create,
+    operator: Operator,
+    signature: Signature,
     threads: usize,
 }
 
-impl Custom {
-    const fn new(
-        name: &'static str,
-        inputs: [usize; 2],
-        outputs: [usize; 2],
-        create: Create,
-    ) -> Self {
-        Custom {
-            name,
-            inputs,
-            outputs,
-            create,
-            threads: 1,
-        }
-    }
-}
-
-impl Operator for Custom {
+impl ort::operator::Operator for Custom {
     type Kernel<'a> = BoxedKernel<'a>;
 
     fn name(&self) -> &str {
-        self.name
+        self.signature.name
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        let [required, optional] = self.inputs;
         let float = TensorElementType::Float32;
-        (0..required)
+        let optional = self.signature.optional.iter();
+        (0..self.signature.inputs)
             .map(move |_| OperatorInput::required(float))
-            .chain((0..optional).map(move |_| OperatorInput::optional(float)))
+            .chain(optional.map(move |_| OperatorInput::optional(float)))
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        let [required, optional] = self.outputs;
         let float = TensorElementType::Float32;
-        (0..required)
+        (0..self.signature.outputs)
             .map(move |_| OperatorOutput::required(float))
-            .chain((0..optional).map(move |_| OperatorOutput::optional(float)))
+            .chain(
+                (0..self.signature.optional_outputs).map(move |_| OperatorOutput::optional(float)),
+            )
     }
 
     /// The shapes that the graph's writer noted.
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> ort::Result<()> {
-        for index in 0..self.outputs.iter().sum() {
-            let Ok(dims) = context.attr::<Vec<i64>>(format!("shape{index}")) else {
+        for index in 0..self.signature.outputs + self.signature.optional_outputs {
+            let Ok(dims) = context.attr::<Vec<i64>>(dialect::shape_attribute(index)) else {
                 continue;
             };
             let shape = ValueType::Tensor {
@@ -143,8 +103,78 @@ impl Operator for Custom {
     }
 
     fn create_kernel<'a>(&self, info: &KernelContext<'a>) -> ort::Result<Self::Kernel<'a>> {
-        guard::create(info, |info| (self.create)(info, self.threads))
+        guard::create(info, |info| create(self.operator, info, self.threads))
     }
+}
+
+/// What computes a node of `operator` with a number of threads.
+fn create(
+    operator: Operator,
+    info: &KernelContext,
+    threads: usize,
+) -> ort::Result<BoxedKernel<'static>> {
+    let attributes = Said(info);
+    match Kernel::read(operator, &attributes).map_err(unread)? {
+        Kernel::Conv {
+            window,
+            activation,
+            coarse,
+        } => {
+            let bias = attributes.place(Optional::Bias)?;
+            let residual = attributes.place(Optional::Residual)?;
+            conv::forward(
+                info,
+                threads,
+                window,
+                (activation, coarse),
+                [bias, residual],
+            )
+        }
+        Kernel::ConvInputGradient { window, activation } => {
+            let addend = attributes.place(Optional::Addend)?;
+            let x = attributes.place(Optional::X)?;
+            conv::input_gradient(info, threads, window, activation, [addend, x])
+        }
+        Kernel::ConvWeightGradient(window) => conv::weight_gradient(threads, window),
+        Kernel::ActivationGradient(activation) => elementwise::gradient(threads, activation),
+        Kernel::Gemm { transposed } => {
+            gemm::gemm(threads, transposed, attributes.place(Optional::Bias)?)
+        }
+        Kernel::GemmWeightGradient { .. } => gemm::weight_gradient(threads),
+        Kernel::HardSwish => elementwise::hard_swish(threads),
+        Kernel::HardSwishGradient => elementwise::hard_swish_gradient(threads),
+        Kernel::RowScaleGradient => elementwise::row_scale_gradient(threads),
+        Kernel::MaxPool(window) => pool::max(threads, window),
+        Kernel::MaxPoolGradient(window) => pool::max_gradient(threads, window),
+    }
+}
+
+/// The attributes of a node in a session.
+struct Said<'i, 'a>(&'i KernelContext<'a>);
+
+impl Said<'_, '_> {
+    /// Which input an optional one is.
+    fn place(&self, input: Optional) -> ort::Result<Option<usize>> {
+        dialect::read_place(self, input).map_err(unread)
+    }
+}
+
+impl Attributes for Said<'_, '_> {
+    fn int(&self, name: &str) -> Option<i64> {
+        self.0.get(name)
+    }
+
+    fn float(&self, name: &str) -> Option<f32> {
+        self.0.get(name)
+    }
+
+    fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        self.0.get(name)
+    }
+}
+
+fn unread(error: DialectError) -> ort::Error {
+    ort::Error::new(error.to_string())
 }
 
 /// onnxruntime's threads, as a kernel's.
@@ -179,47 +209,6 @@ unsafe impl Parallel for Threads<'_> {
     }
 }
 
-/// Strides, pads, dilations and the size of what comes out, as the attributes say.
-struct Window {
-    strides: [usize; 2],
-    pads: [usize; 2],
-    dilations: [usize; 2],
-    extent: [usize; 2],
-}
-
-impl Window {
-    fn read(info: &KernelContext) -> ort::Result<Self> {
-        Ok(Window {
-            strides: pair(info, "strides")?,
-            pads: pair(info, "pads")?,
-            dilations: pair(info, "dilations")?,
-            extent: pair(info, "extent")?,
-        })
-    }
-}
-
-/// An attribute of two sizes.
-fn pair(info: &KernelContext, name: &str) -> ort::Result<[usize; 2]> {
-    let values: Vec<i64> = info.get(name).ok_or_else(|| missing(name))?;
-    match values.as_slice() {
-        [a, b] => Ok([size(*a)?, size(*b)?]),
-        _ => Err(missing(name)),
-    }
-}
-
-/// The activation that the attributes `low` and `high` tell.
-fn activation(info: &KernelContext) -> Activation {
-    match (info.get("low"), info.get("high")) {
-        (Some(0.0), Some(f32::INFINITY)) => Activation::Relu,
-        (Some(low), Some(high)) => Activation::Clip { low, high },
-        _ => Activation::None,
-    }
-}
-
-fn missing(attribute: &str) -> ort::Error {
-    ort::Error::new(format!("attribute `{attribute}` is missing or malformed"))
-}
-
 fn size(value: i64) -> ort::Result<usize> {
     usize::try_from(value).map_err(|_| ort::Error::new(format!("{value} is no size")))
 }
@@ -233,11 +222,6 @@ fn input(context: &ComputeContext, index: usize) -> ort::Result<ValueRef<'_>> {
     context
         .input(index)?
         .ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
-}
-
-/// The place of an optional input, as the attribute of its name tells.
-fn place(info: &KernelContext, name: &str) -> ort::Result<Option<usize>> {
-    info.get::<i64>(name).map(size).transpose()
 }
 
 /// The optional input at `place`.

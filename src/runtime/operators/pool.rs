@@ -1,41 +1,13 @@
 //! Maximum pooling and its gradient.
 
-use ort::operator::{BoxedKernel, ComputeContext, KernelContext};
+use ort::operator::{BoxedKernel, ComputeContext};
 
-use crate::kernels::pool::{PoolShape, max_pool, max_pool_gradient};
+use crate::kernels::dialect::PoolWindow;
+use crate::kernels::pool::{max_pool, max_pool_gradient};
 
-use super::{Threads, Window, failed, input, map, output, pair};
+use super::{Threads, failed, input, map, output};
 
-struct Attributes {
-    window: Window,
-    kernel: [usize; 2],
-}
-
-impl Attributes {
-    fn read(info: &KernelContext) -> ort::Result<Self> {
-        Ok(Attributes {
-            window: Window::read(info)?,
-            kernel: pair(info, "kernel_shape")?,
-        })
-    }
-
-    /// For X of `[batch, height, width, channels]`.
-    fn shape(&self, [batch, height, width, channels]: [usize; 4]) -> PoolShape {
-        PoolShape {
-            batch,
-            input: [height, width],
-            output: self.window.extent,
-            channels,
-            kernel: self.kernel,
-            strides: self.window.strides,
-            pads: self.window.pads,
-            dilations: self.window.dilations,
-        }
-    }
-}
-
-pub(super) fn max(info: &KernelContext, threads: usize) -> ort::Result<BoxedKernel<'static>> {
-    let attributes = Attributes::read(info)?;
+pub(super) fn max(threads: usize, attributes: PoolWindow) -> ort::Result<BoxedKernel<'static>> {
     Ok(Box::new(move |context: &ComputeContext| {
         let x = input(context, 0)?;
         let (dims, x) = map(&x)?;
@@ -48,10 +20,9 @@ pub(super) fn max(info: &KernelContext, threads: usize) -> ort::Result<BoxedKern
 }
 
 pub(super) fn max_gradient(
-    info: &KernelContext,
     threads: usize,
+    attributes: PoolWindow,
 ) -> ort::Result<BoxedKernel<'static>> {
-    let attributes = Attributes::read(info)?;
     Ok(Box::new(move |context: &ComputeContext| {
         let (x, dy) = (input(context, 0)?, input(context, 1)?);
         let (dims, x) = map(&x)?;

@@ -7,7 +7,6 @@ use ndarray::{ArrayD, IxDyn};
 use super::{Case, Role, differentiate};
 use crate::autodiff::Operators;
 use crate::graph::{Graph, Shapes};
-use crate::kernels::DOMAIN;
 use crate::onnx::{DataType, Tensor, encode};
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
 
@@ -27,7 +26,7 @@ impl Case {
         let standard = differentiate(graph, shapes, seed, wrt, Operators::Standard)?;
         self.compare_one(runtime, &standard, shapes, wrt, expected)?;
         let kernels = differentiate(graph, shapes, seed, wrt, Operators::Kernels)?;
-        if kernels.nodes.iter().any(|n| n.domain == DOMAIN) {
+        if kernels.nodes.iter().any(|n| n.kernel_operator().is_some()) {
             self.compare_one(runtime, &kernels, shapes, wrt, expected)
                 .map_err(|e| format!("{e} (kernels)"))?;
         }
@@ -120,7 +119,7 @@ pub fn session(runtime: &Runtime, graph: &Graph) -> Result<Session, String> {
     let bytes = encode(&graph.to_model(usize::MAX).0).map_err(|e| e.to_string())?;
     let options = SessionOptions {
         threads: 1,
-        kernels: graph.domains.iter().any(|(domain, _)| domain == DOMAIN),
+        kernels: graph.has_kernels(),
         ..SessionOptions::default()
     };
     Session::new(runtime, &bytes, &[], &options).map_err(|e| e.to_string())
