@@ -8,7 +8,7 @@ inputs and PyTorch's numbers for them. For a case `y` with a differentiated inpu
     grad/y/0    the gradient of that loss with respect to the input
 
 PyTorch computes in double precision, on the single-precision inputs. Same numbers in every run.
-Beside them, since.json tells the opset that brought each operator, as onnx knows it.
+Beside them, since.json tells the opset that brought each of ONNX's operators, as onnx knows it.
 
 Usage: python tools/torch_gradients.py   (needs numpy, onnx and torch)
 """
@@ -352,6 +352,5 @@ if __name__ == "__main__":
     for schema in onnx.defs.get_all_schemas_with_history():
         if schema.domain == "":
             since[schema.name] = min(schema.since_version, since.get(schema.name, 99))
-    used = {node.op_type for nodes, *_ in graphs.values() for node in nodes}
-    since = {op: since[op] for op in sorted(used)}
+    since = {op: since[op] for op in sorted(since)}
     (OUT / "since.json").write_text(json.dumps(since, indent=1) + "\n")

@@ -7,23 +7,15 @@
 //! before it is the classifier. A network without a map at the end, such as a vision transformer, ends
 //! with the vector that its last dense layer reads.
 
+use crate::graph::operators::{Data, Elements};
 use crate::graph::{Attribute, Dim, Graph, Node, Value};
+use crate::layout::{Layout, TO_NCHW, TO_NHWC};
 use crate::onnx::DataType;
 
 use super::BackboneError;
 use super::flow::Flow;
 use super::infer::{Inferred, is_nhwc};
-use super::kinds::{Index, is_global_pool, is_weighted};
-
-/// Order of an image's or a feature map's dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Layout {
-    /// Batch, channels, height, width.
-    Nchw,
-    /// Batch, height, width, channels.
-    Nhwc,
-}
+use super::kinds::{Index, is_copy, is_global_pool, is_weighted};
 
 /// The image input of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,14 +153,14 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
     {
         features = before;
     }
-    features = index.before(features, &["Dropout", "Identity"]);
+    features = index.before(features, is_copy);
     // The same map in the layout that the convolutions have.
     while let Some(node) = index.producer(features).map(|i| index.node(i))
         && node.is("Transpose")
         && permutation(node) == Some(&TO_NHWC)
         && let Some(input) = node.input(0)
     {
-        features = index.before(input, &["Dropout", "Identity"]);
+        features = index.before(input, is_copy);
     }
     Ok(features)
 }
@@ -180,14 +172,16 @@ fn vector<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<&'g s
         (node.is("Gemm") || node.is("MatMul")) && is_weighted(index, i)
     };
     let last = flow.chain.iter().copied().filter(dense).max()?;
-    let value = index.before(index.node(last).input(0)?, &["Dropout", "Identity"]);
+    let value = index.before(index.node(last).input(0)?, is_copy);
     (shapes.rank(value) == Some(2)).then_some(value)
 }
 
 /// The input of the convolution that gives the class scores whose map is `scores`, if there is
 /// one: behind it nothing but ReLU, dropout and its bias.
 fn convolution_classifier<'g>(index: &Index<'g>, flow: &Flow, scores: &'g str) -> Option<&'g str> {
-    let scores = index.before(scores, &["Relu", "Dropout", "Identity", "Transpose"]);
+    let scores = index.before(scores, |node| {
+        node.is("Relu") || is_copy(node) || node.elements() == Elements::Permuted
+    });
     let mut at = index.producer(scores)?;
     if index.node(at).is("Add") {
         let mut inputs = index.node(at).present_inputs();
@@ -255,7 +249,7 @@ fn flattening_follows(index: &Index, shapes: &Inferred, value: &str) -> bool {
     let mut value = value;
     while let Some([reader]) = index.consumers.get(value).map(Vec::as_slice) {
         let node = index.node(*reader);
-        if !node.is("Dropout") && !node.is("Identity") && !node.is("Transpose") {
+        if !is_copy(node) && node.elements() != Elements::Permuted {
             return is_flattening(shapes, node);
         }
         match node.output(0) {
@@ -281,9 +275,6 @@ fn reduced_axes(index: &Index, shapes: &Inferred, node: &Node) -> Option<Vec<i64
     (rank == 4).then_some(axes)
 }
 
-const TO_NHWC: [i64; 4] = [0, 2, 3, 1];
-const TO_NCHW: [i64; 4] = [0, 3, 1, 2];
-
 fn permutation(node: &Node) -> Option<&[i64; 4]> {
     match node.attributes.get("perm") {
         Some(Attribute::Ints(perm)) => perm.as_slice().try_into().ok(),
@@ -295,17 +286,7 @@ fn permutation(node: &Node) -> Option<&[i64; 4]> {
 fn layout_of(index: &Index, value: &str, of_input: Layout) -> Layout {
     let mut value = value;
     while let Some(node) = index.producer(value).map(|i| index.node(i)) {
-        const CHANNELS_FIRST: [&str; 8] = [
-            "Conv",
-            "ConvTranspose",
-            "MaxPool",
-            "AveragePool",
-            "LpPool",
-            "BatchNormalization",
-            "InstanceNormalization",
-            "LRN",
-        ];
-        if CHANNELS_FIRST.contains(&node.op_type.as_str()) || is_global_pool(node) {
+        if node.operator().is_some_and(|o| o.data != Data::Any) {
             return Layout::Nchw;
         }
         if node.is("Transpose") {

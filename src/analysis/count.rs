@@ -1,5 +1,6 @@
 //! Multiply-accumulate operations and activation sizes for a batch of one.
 
+use crate::graph::operators::Work;
 use crate::graph::{self, Node};
 use crate::onnx::element_count;
 
@@ -10,11 +11,8 @@ use super::kinds::Index;
 /// and recurrent cells are counted; every other operator counts as 0. `None` where a shape that
 /// is needed is not known, and for `Einsum` and `DeformConv`, which are not counted.
 pub(super) fn macs(index: &Index, shapes: &Inferred, node: &Node) -> Option<u64> {
-    if !node.domain.is_empty() {
-        return Some(0);
-    }
-    match node.op_type.as_str() {
-        "LSTM" | "GRU" | "RNN" => {
+    match node.operator().map_or(Work::None, |o| o.work) {
+        Work::Recurrent => {
             // The input is [steps, batch, …] or, with layout 1, [batch, steps, …]; all weights
             // act once per step.
             let input = shapes.single(node.input(0)?)?;
@@ -24,7 +22,7 @@ pub(super) fn macs(index: &Index, shapes: &Inferred, node: &Node) -> Option<u64>
                 .try_fold(0usize, |sum, n| sum.checked_add(n?))?;
             (element_count(input.get(..2)?)? as u64).checked_mul(per_step as u64)
         }
-        "Einsum" | "DeformConv" => None,
+        Work::Uncounted => None,
         _ => graph::macs(node, |name| shapes.single(name)),
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn data_nodes(index: &Index, sources: &[&str]) -> Vec<bool> {
     for (i, node) in index.graph.nodes.iter().enumerate() {
         if node.present_inputs().any(|v| values.contains(v)) {
             data[i] = true;
-            if !node.is("Shape") && !node.is("Size") {
+            if !node.gives_sizes() {
                 values.extend(node.present_outputs());
             }
         }
@@ -33,8 +33,7 @@ pub(super) fn ancestors(index: &Index, data: &[bool], value: &str) -> Vec<bool> 
     let mut needed: HashSet<&str> = HashSet::from([value]);
     let mut found = vec![false; data.len()];
     for (i, node) in index.graph.nodes.iter().enumerate().rev() {
-        let steers_shapes = node.is("Shape") || node.is("Size");
-        if data[i] && !steers_shapes && node.present_outputs().any(|v| needed.contains(v)) {
+        if data[i] && !node.gives_sizes() && node.present_outputs().any(|v| needed.contains(v)) {
             found[i] = true;
             needed.extend(node.present_inputs());
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tract_onnx::prelude::{Framework, TractResult};
 
+use crate::graph::operators::Elements;
 use crate::graph::{Attribute, Graph, Node};
 
 use super::infer::encode;
@@ -15,7 +16,7 @@ const MANY_INPUTS: usize = 1000;
 pub(super) const UNKNOWN: &str = "ftsurgery_unknown";
 
 pub(super) fn keeps_shape(node: &Node) -> bool {
-    is_activation(node) || is_norm(node) || node.is("Dropout")
+    is_activation(node) || is_norm(node) || node.elements() == Elements::Dropped
 }
 
 /// Hides what tract must not see: the nodes that define `distrusted` values, those with inner graphs or

@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
 use crate::graph::Dim;
+use crate::layout::Layout;
 
-use super::{Analysis, Delimiter, Layout, Totals};
+use super::{Analysis, Delimiter, Totals};
 
 /// The JSON form: `layers`, `blocks`, `totals`, `candidates`, `delimiters`, `backbone`, `warnings`.
 /// Unknown numbers and shapes are null; a dimension is a number or, if open, a string. `C`: the numbers of
@@ -21,12 +22,20 @@ pub struct Report<'a, C = ()> {
     warnings: &'a [String],
 }
 
+fn upper_case<S: Serializer>(layout: &Layout, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(match layout {
+        Layout::Nchw => "NCHW",
+        Layout::Nhwc => "NHWC",
+    })
+}
+
 #[derive(Serialize)]
 struct BackboneReport<'a> {
     features: &'a str,
     channels: usize,
     height: Option<usize>,
     width: Option<usize>,
+    #[serde(serialize_with = "upper_case")]
     layout: Layout,
     input: InputReport<'a>,
 }
@@ -35,6 +44,7 @@ struct BackboneReport<'a> {
 struct InputReport<'a> {
     name: &'a str,
     shape: Shape<'a>,
+    #[serde(serialize_with = "upper_case")]
     layout: Layout,
 }
 

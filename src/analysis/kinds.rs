@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::graph::operators::Class;
 use crate::graph::{Graph, Node, Weight, weights};
 use crate::onnx::Tensor;
 
@@ -52,16 +53,7 @@ impl<'g> Index<'g> {
                 return Some((name, tensor));
             }
             let node = self.node(self.producer(value)?);
-            const REARRANGING: [&str; 7] = [
-                "Identity",
-                "Cast",
-                "Transpose",
-                "Reshape",
-                "Squeeze",
-                "Unsqueeze",
-                "Flatten",
-            ];
-            if !node.domain.is_empty() || !REARRANGING.contains(&node.op_type.as_str()) {
+            if !node.elements().is_rearrangement() {
                 return None;
             }
             value = node.input(0)?;
@@ -73,12 +65,11 @@ impl<'g> Index<'g> {
         self.constant(value).filter(|(_, t)| t.dtype.is_float())
     }
 
-    /// The value that `value` is a mere rearrangement or inference-time copy of.
-    pub fn before(&self, value: &'g str, ops: &[&str]) -> &'g str {
+    /// The value that `value` is made of by nothing but nodes that `pass`.
+    pub fn before(&self, value: &'g str, pass: impl Fn(&Node) -> bool) -> &'g str {
         let mut value = value;
         while let Some(node) = self.producer(value).map(|i| self.node(i))
-            && node.domain.is_empty()
-            && ops.contains(&node.op_type.as_str())
+            && pass(node)
             && let Some(input) = node.input(0)
         {
             value = input;
@@ -121,7 +112,7 @@ pub(super) fn is_written_out_norm(index: &Index, at: usize) -> bool {
 /// The one weight that a node adds to its data or multiplies it by, if that varies by channel alone.
 pub(super) fn per_channel<'i, 'g>(index: &'i Index<'g>, at: usize) -> Option<&'i Weight<'g>> {
     let node = index.node(at);
-    let joins = ["Add", "Sub", "Mul", "Div"].iter().any(|op| node.is(op));
+    let joins = node.is_a(Class::Affine);
     let mut weights = index.weights_at(at);
     let weight = weights.next().filter(|w| joins && w.is_per_channel())?;
     weights.next().is_none().then_some(weight)
@@ -142,60 +133,33 @@ pub(super) fn buffers<'g>(index: &Index<'g>, node: &'g Node) -> Vec<(&'g str, &'
 /// Whether a node is an operator with a weight of its own: a convolution, a dense product, a
 /// recurrent cell.
 pub(super) fn is_weighted(index: &Index, at: usize) -> bool {
-    let places: &[usize] = match index.node(at).op_type.as_str() {
-        "Conv" | "ConvTranspose" | "DeformConv" | "LSTM" | "GRU" | "RNN" => &[1],
-        "Gemm" | "MatMul" => &[0, 1],
-        "Einsum" => &[0, 1, 2, 3],
-        _ => return false,
-    };
-    index.weights_at(at).any(|w| places.contains(&w.place))
+    match index.node(at).operator().map(|o| o.class) {
+        Some(Class::Layer(places)) => index.weights_at(at).any(|w| places.contains(&w.place)),
+        _ => false,
+    }
+}
+
+/// Whether a node is a copy of its input, but for training.
+pub(super) fn is_copy(node: &Node) -> bool {
+    node.elements().is_copy()
 }
 
 /// Whether a node normalises by statistics.
 pub(super) fn is_norm(node: &Node) -> bool {
-    const NORMS: [&str; 7] = [
-        "BatchNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "GroupNormalization",
-        "RMSNormalization",
-        "LpNormalization",
-        "LRN",
-    ];
-    node.domain.is_empty() && NORMS.contains(&node.op_type.as_str())
+    node.is_a(Class::Norm)
 }
 
 /// Whether a node is an activation function.
 pub(super) fn is_activation(node: &Node) -> bool {
-    const ACTIVATIONS: [&str; 18] = [
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Elu",
-        "Selu",
-        "Celu",
-        "ThresholdedRelu",
-        "Clip",
-        "Sigmoid",
-        "HardSigmoid",
-        "HardSwish",
-        "Swish",
-        "Mish",
-        "Tanh",
-        "Gelu",
-        "Softplus",
-        "Softsign",
-        "Erf",
-    ];
-    node.domain.is_empty() && ACTIVATIONS.contains(&node.op_type.as_str())
+    node.is_a(Class::Activation)
 }
 
 /// Whether a node pools over windows (not over the whole map).
 pub(super) fn is_window_pool(node: &Node) -> bool {
-    node.is("MaxPool") || node.is("AveragePool") || node.is("LpPool")
+    node.is_a(Class::WindowPool)
 }
 
 /// Whether a node pools over the whole map by its operator alone.
 pub(super) fn is_global_pool(node: &Node) -> bool {
-    node.is("GlobalAveragePool") || node.is("GlobalMaxPool") || node.is("GlobalLpPool")
+    node.is_a(Class::GlobalPool)
 }

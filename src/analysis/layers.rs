@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::operators::{Class, Elements};
 use crate::graph::{Dim, Node, output_features};
 use crate::onnx::Tensor;
 
@@ -109,7 +110,7 @@ pub(super) fn collect(
             .filter_map(|v| made_by.get(v).copied())
             .collect();
         if is_plumbing(node) {
-            if let (Some(&from), false) = (inputs.first(), node.is("Shape") || node.is("Size")) {
+            if let (Some(&from), false) = (inputs.first(), node.gives_sizes()) {
                 made_by.extend(node.present_outputs().map(|v| (v, from)));
             }
             continue;
@@ -169,8 +170,8 @@ fn count_once<'g>(list: &[(&'g str, &Tensor)], seen: &mut HashSet<&'g str>) -> u
 }
 
 fn is_plumbing(node: &Node) -> bool {
-    const PLUMBING: [&str; 5] = ["Shape", "Size", "Identity", "Cast", "Constant"];
-    node.domain.is_empty() && PLUMBING.contains(&node.op_type.as_str())
+    let passes = matches!(node.elements(), Elements::Same | Elements::Converted);
+    passes || node.gives_sizes() || node.is_a(Class::Constant)
 }
 
 /// For each node with constants to train the weighted layer it belongs to, and the node of each weighted
@@ -204,7 +205,7 @@ fn owners(index: &Index, data: &[bool], in_backbone: &[bool], reached: &HashSet<
             Some(weight) => node.input(1 - weight.place.min(1)),
             None => node.input(0).filter(|_| is_norm),
         };
-        let before = operand.and_then(|v| index.producer(index.before(v, &LAYOUT)));
+        let before = operand.and_then(|v| index.producer(index.before(v, keeps_features)));
         let owner = before.and_then(|p| of[p]).filter(|&owner: &usize| {
             let features = output_features(index.graph, primary[owner], &index.weights);
             is_norm
@@ -223,17 +224,11 @@ fn owners(index: &Index, data: &[bool], in_backbone: &[bool], reached: &HashSet<
     Owners { of, primary }
 }
 
-/// Operators between a layer and its bias or scale that leave features what they are.
-const LAYOUT: [&str; 8] = [
-    "Transpose",
-    "Identity",
-    "Cast",
-    "Dropout",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-];
+/// Whether a node between a layer and its bias or scale leaves features what they are.
+fn keeps_features(node: &Node) -> bool {
+    let elements = node.elements();
+    elements.is_copy() || elements.is_rearrangement()
+}
 
 /// The weighted layer that node `from` leads into, by nothing but a few biases and scales per channel and
 /// changes of layout.
@@ -249,7 +244,7 @@ fn leads_into(index: &Index, primary: &[usize], from: usize) -> Option<usize> {
         let &[next] = readers.as_slice() else {
             return None;
         };
-        let moves = LAYOUT.iter().any(|op| index.node(next).is(op));
+        let moves = keeps_features(index.node(next));
         if !moves && per_channel(index, next).is_none() {
             return None;
         }

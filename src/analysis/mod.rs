@@ -26,7 +26,7 @@ use crate::graph::{Graph, reaching};
 use crate::onnx::Model;
 use crate::onnx::messages::ValueInfoProto;
 
-pub use backbone::{Backbone, ImageInput, Layout, image_input};
+pub use backbone::{Backbone, ImageInput, image_input};
 pub use blocks::{Block, Delimiter, Delimiters};
 pub use error::{AnalysisError, BackboneError};
 pub use infer::{BATCH, Inferred, ValueShape, infer_shapes};

@@ -12,6 +12,7 @@ use crate::onnx::Tensor;
 
 use super::hide::{as_activation, keeps_shape};
 use super::infer::is_nhwc;
+use super::kinds::is_copy;
 
 /// Elements that a value may have which tract computes from constants.
 const MAX_COMPUTED: usize = 1 << 16;
@@ -69,8 +70,7 @@ pub(super) fn distrusted(
         .map(|(name, _)| name.as_str())
         .collect();
     for node in &graph.nodes {
-        let derived = node.is("Shape") || node.is("Size");
-        if !derived && !node.present_inputs().all(|i| computed.contains(i)) {
+        if !node.gives_sizes() && !node.present_inputs().all(|i| computed.contains(i)) {
             continue;
         }
         computed.extend(node.present_outputs());
@@ -81,7 +81,7 @@ pub(super) fn distrusted(
                 || shapes
                     .dims(name)
                     .is_ok_and(|d| count(d).is_some_and(|n| n <= MAX_COMPUTED))
-                || removed(node)
+                || is_copy(node)
         };
         if !node.present_outputs().all(is_small) {
             let outputs = node.present_outputs().map(str::to_owned);
@@ -89,11 +89,6 @@ pub(super) fn distrusted(
         }
     }
     Ok(found)
-}
-
-/// Whether normalisation takes the node out of the graph: it copies its input.
-fn removed(node: &Node) -> bool {
-    node.is("Identity") || node.is("Dropout")
 }
 
 /// Dimensions of an input for a batch of one, with the sizes it leaves open filled in.

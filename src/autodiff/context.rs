@@ -252,13 +252,7 @@ impl<'a, 'g> Context<'a, 'g> {
     /// Appends a node that runs `kernel`, with `outputs` outputs, and returns them.
     pub fn kernel(&mut self, kernel: &Kernel, inputs: &[&str], outputs: usize) -> Vec<String> {
         let hint = format!("grad/{}/{}", self.node.name, kernel.operator().name());
-        let names: Vec<String> = (0..outputs)
-            .map(|i| self.builder.fresh(&format!("{hint}/{i}")))
-            .collect();
-        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-        let node = Node::of_kernel(&names[0], kernel, inputs, &borrowed);
-        self.builder.graph_mut().nodes.push(node);
-        names
+        self.builder.kernel(&hint, kernel, inputs, outputs)
     }
 
     /// A float scalar constant.

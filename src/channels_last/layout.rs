@@ -8,13 +8,10 @@
 use std::collections::HashMap;
 
 use crate::graph::{Builder, Graph, GraphError, Node, Shapes};
+use crate::layout::{TO_NCHW, TO_NHWC};
 
 /// Where each plain axis lies when turned.
 pub(super) const TURNED_AXIS: [usize; 4] = [0, 3, 1, 2];
-/// The permutation that turns a plain value.
-pub(super) const TURN: [i64; 4] = [0, 2, 3, 1];
-/// The permutation that makes a turned value plain.
-pub(super) const TURN_BACK: [i64; 4] = [0, 3, 1, 2];
 
 /// Replaces the nodes of `graph`. Returns which value each turned one is a form of.
 pub(super) fn rewrite(
@@ -110,7 +107,7 @@ impl Walk<'_, '_> {
             return Ok(name.clone());
         }
         if let Some(turned) = self.turned.get(value).cloned() {
-            let node = self.moved(value, &turned, value, &TURN_BACK)?;
+            let node = self.moved(value, &turned, value, &TO_NCHW)?;
             self.push(node);
         }
         self.plain.insert(value.to_owned(), value.to_owned());
@@ -139,8 +136,8 @@ impl Walk<'_, '_> {
         }
         let name = self.builder.fresh(&format!("{value}/channels_last"));
         let node = match dims.len() {
-            4 => self.moved(value, &source, &name, &TURN)?,
-            _ => Node::new(&name, "Transpose", &[&source], &[&name]).with("perm", TURN.to_vec()),
+            4 => self.moved(value, &source, &name, &TO_NHWC)?,
+            _ => Node::new(&name, "Transpose", &[&source], &[&name]).with("perm", TO_NHWC.to_vec()),
         };
         self.push(node);
         self.turned.insert(value.to_owned(), name.clone());
@@ -160,8 +157,8 @@ impl Walk<'_, '_> {
             return Ok(Node::new(&name, "Transpose", &[from], &[to]).with("perm", perm.to_vec()));
         }
         let plain: Vec<i64> = self.shapes.dims(value)?.iter().map(|&d| d as i64).collect();
-        let dims: Vec<i64> = match perm == &TURN {
-            true => TURN.iter().map(|&a| plain[a as usize]).collect(),
+        let dims: Vec<i64> = match perm == &TO_NHWC {
+            true => TO_NHWC.iter().map(|&a| plain[a as usize]).collect(),
             false => plain,
         };
         let shape = self.builder.ints(&dims);

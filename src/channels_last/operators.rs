@@ -1,82 +1,17 @@
 //! How each operator takes to channels-last values.
 
+use crate::graph::operators::ChannelsLast;
 use crate::graph::{GraphError, Node};
 use crate::kernels::dialect::{Kernel, Operator};
 use crate::kernels::{Activation, MANY_ROWS};
+use crate::layout::{TO_NCHW, TO_NHWC};
 use crate::onnx::DataType;
 
-use super::layout::{TURN, TURN_BACK, TURNED_AXIS, Walk};
+use super::layout::{TURNED_AXIS, Walk};
 use super::window;
 
 /// Elements of a matrix from which to read it takes longer than anything else.
 const LARGE_MATRIX: usize = 1 << 16;
-
-/// Whether each output element depends on the input elements at the same (broadcast) place alone.
-fn is_elementwise(op_type: &str) -> bool {
-    matches!(
-        op_type,
-        "Abs"
-            | "Add"
-            | "And"
-            | "Cast"
-            | "Celu"
-            | "Clip"
-            | "Div"
-            | "Elu"
-            | "Equal"
-            | "Erf"
-            | "Exp"
-            | "Gelu"
-            | "Greater"
-            | "GreaterOrEqual"
-            | "HardSigmoid"
-            | "HardSwish"
-            | "Identity"
-            | "LeakyRelu"
-            | "Less"
-            | "LessOrEqual"
-            | "Log"
-            | "Max"
-            | "Mean"
-            | "Min"
-            | "Mish"
-            | "Mul"
-            | "Neg"
-            | "Not"
-            | "Or"
-            | "PRelu"
-            | "Pow"
-            | "Reciprocal"
-            | "Relu"
-            | "Selu"
-            | "Sigmoid"
-            | "Sign"
-            | "Softplus"
-            | "Softsign"
-            | "Sqrt"
-            | "Sub"
-            | "Sum"
-            | "Tanh"
-            | "ThresholdedRelu"
-            | "Where"
-    )
-}
-
-/// Whether the operator reduces over the axes of its input 1.
-fn is_reduction(op_type: &str) -> bool {
-    matches!(
-        op_type,
-        "ReduceL1"
-            | "ReduceL2"
-            | "ReduceLogSum"
-            | "ReduceLogSumExp"
-            | "ReduceMax"
-            | "ReduceMean"
-            | "ReduceMin"
-            | "ReduceSum"
-            | "ReduceSumSquare"
-    )
-}
 
 impl Walk<'_, '_> {
     /// Appends what `node` becomes.
@@ -84,22 +19,22 @@ impl Walk<'_, '_> {
         let done = if let Some(operator) = node.kernel_operator() {
             self.kernel(node, operator)?;
             true
-        } else if !node.domain.is_empty() {
-            false
         } else {
-            match node.op_type.as_str() {
-                "Conv" => self.conv(node)?,
-                "MaxPool" => self.max_pool(node)?,
-                "Transpose" => self.transpose(node)?,
-                "GlobalAveragePool" => self.global_pool(node, "ReduceMean")?,
-                "GlobalMaxPool" => self.global_pool(node, "ReduceMax")?,
-                "Gemm" | "MatMul" => self.few_rows(node)?,
-                "Concat" | "Split" => self.along_axis(node)?,
-                "Expand" => self.expand(node)?,
-                "BatchNormalization" => self.batch_norm(node)?,
-                op if is_elementwise(op) => self.elementwise(node)?,
-                op if is_reduction(op) => self.reduction(node)?,
-                _ => false,
+            let how = node
+                .operator()
+                .map_or(ChannelsLast::Plain, |o| o.channels_last);
+            match how {
+                ChannelsLast::Plain => false,
+                ChannelsLast::Elementwise => self.elementwise(node)?,
+                ChannelsLast::Reduction => self.reduction(node)?,
+                ChannelsLast::Conv => self.conv(node)?,
+                ChannelsLast::MaxPool => self.max_pool(node)?,
+                ChannelsLast::GlobalPool(reduction) => self.global_pool(node, reduction)?,
+                ChannelsLast::Transpose => self.transpose(node)?,
+                ChannelsLast::Product => self.few_rows(node)?,
+                ChannelsLast::AlongAxis => self.along_axis(node)?,
+                ChannelsLast::Expand => self.expand(node)?,
+                ChannelsLast::BatchNorm => self.batch_norm(node)?,
             }
         };
         if !done {
@@ -224,13 +159,13 @@ impl Walk<'_, '_> {
             return Ok(false);
         };
         let perm = node.ints("perm")?.unwrap_or_default();
-        if perm == TURN_BACK.as_slice() {
+        if perm == TO_NCHW.as_slice() {
             // Its input is its output turned.
             let plain = self.plain(x)?;
             self.turned.insert(y.to_owned(), plain);
             return Ok(true);
         }
-        if perm == TURN.as_slice() && self.prefers_turned(x) {
+        if perm == TO_NHWC.as_slice() && self.prefers_turned(x) {
             let turned = self.turned(x)?;
             self.plain.insert(y.to_owned(), turned);
             return Ok(true);

@@ -19,12 +19,13 @@ pub(super) fn of(
     if x.dims.len() != 4 || w.dims.len() != 4 || x.dtype != DataType::Float {
         return Ok(None);
     }
-    let group = usize::try_from(node.int("group", 1)?).unwrap_or(0);
     let kernel = &w.dims[2..];
     let window = covered(Window::of(node, kernel, &x.dims, &y.dims))?;
-    let window = window.filter(|w| group > 0 && w.is_ordinary(kernel, &x.dims));
-    let window = window.and_then(|w| w.for_kernels(&y.dims[2..]));
-    Ok(window.map(|window| ConvWindow { window, group }))
+    let ordinary = window.filter(|w| w.is_ordinary(kernel, &x.dims));
+    Ok(ordinary.and_then(|w| {
+        let (window, group) = (w.for_kernels(&y.dims[2..])?, w.group);
+        Some(ConvWindow { window, group })
+    }))
 }
 
 /// As [`of`], for the kernels' `MaxPool`.

@@ -1,7 +1,7 @@
 //! What a model gives away of how it wants its pixels, where its metadata do not say.
 
-use crate::data::Layout;
 use crate::graph::{Attribute, Graph, Node};
+use crate::layout::Layout;
 use crate::onnx::{Model, Tensor};
 
 /// Ways of scaling pixels that are likelier than the default, and the sign that speaks for them.
@@ -59,10 +59,11 @@ fn own_scaling(graph: &Graph, input: &str) -> Option<Likely> {
             .iter()
             .filter(|n| n.inputs.iter().any(|i| i == value));
         let node = readers.next().filter(|_| readers.next().is_none())?;
-        match node.op_type.as_str() {
-            // As many times as there are nodes at most: a graph has no circles.
-            "Transpose" | "Identity" | "Cast" | "Pad" => value = node.output(0)?,
-            _ => break node,
+        // As many times as there are nodes at most: a graph has no circles.
+        let moves = node.elements().is_rearrangement() || node.is("Pad");
+        match moves {
+            true => value = node.output(0)?,
+            false => break node,
         }
     };
     let other = node.inputs.iter().find(|i| *i != value)?;

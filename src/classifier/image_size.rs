@@ -1,6 +1,6 @@
 //! Image sizes: as people write them, and of a model.
 
-use crate::analysis::{Layout, image_input};
+use crate::analysis::image_input;
 use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::onnx::messages::{DimensionValue, TypeValue};
@@ -31,11 +31,8 @@ pub fn at_image_size(
     let input = image_input(&Graph::from_model(model)?);
     Ok(match (size, input) {
         (Some((height, width)), Some(input)) => {
-            let axes = match input.layout {
-                Layout::Nchw => [2, 3],
-                Layout::Nhwc => [1, 2],
-            };
-            with_input_size(model, &input.name, axes, [height, width])
+            let [_, h, w] = input.layout.axes();
+            with_input_size(model, &input.name, [h, w], [height, width])
         }
         _ => model.with_proto(model.proto.clone()),
     })

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{self, image_input};
-use crate::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
+use crate::analysis::image_input;
+use crate::data::{Dataset, Limits, OpenOptions, Preprocess};
 use crate::graph::{Dim, Graph};
+use crate::layout::Layout;
 use crate::onnx::Model;
 
 use super::guess::likely;
@@ -39,10 +40,7 @@ pub struct InputSpec {
 impl InputSpec {
     /// Dimensions of one sample of shape [channels, height, width] at the model's input.
     pub fn sample_dims(&self, [c, h, w]: [usize; 3]) -> Vec<usize> {
-        match self.layout {
-            Layout::Nchw => vec![c, h, w],
-            Layout::Nhwc => vec![h, w, c],
-        }
+        self.layout.sample([c, h, w]).to_vec()
     }
 }
 
@@ -84,10 +82,8 @@ impl ModelInput {
                 "the model has no image input (of four dimensions)".to_owned(),
             )
         })?;
-        let (c, h, w, layout) = match input.layout {
-            analysis::Layout::Nchw => (1, 2, 3, Layout::Nchw),
-            analysis::Layout::Nhwc => (3, 1, 2, Layout::Nhwc),
-        };
+        let layout = input.layout;
+        let [c, h, w] = layout.axes();
         let known = |axis: usize| match input.dims.get(axis) {
             Some(Dim::Known(n)) if *n > 0 => Some(*n),
             _ => None,

@@ -105,7 +105,7 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
 fn describe(made: &mut Differentiated, source: &Model) {
     let name = source.path().file_name().unwrap_or_default();
     let digest = Sha256::digest(source.file_bytes());
-    let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = ftsurgery::hex::encode(digest);
     made.model.doc_string = Some(format!(
         "Forward pass, loss and gradients of {}, written by ftsurgery.",
         name.display()

@@ -73,10 +73,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         ..Limits::default()
     };
     let batch = Dataset::open_within(&args.batch, &options, &limits)?;
-    let dims = match layout {
-        Layout::Nchw => vec![channels, height, width],
-        Layout::Nhwc => vec![height, width, channels],
-    };
+    let dims = layout.sample([channels, height, width]);
     let names = values::matching(Parameters::of(&model, &dims)?, &args.wrt, context)?;
     if let Some(long) = names.iter().find(|name| name.len() > LONGEST_NAME) {
         let start: String = long.chars().take(40).collect();
@@ -174,13 +171,9 @@ fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], La
         (c, Some(1 | 3)) if !matches!(c, Some(1 | 3)) => Layout::Nhwc,
         _ => Layout::Nchw,
     };
-    let axes = match layout {
-        Layout::Nchw => [1, 2, 3],
-        Layout::Nhwc => [3, 1, 2],
-    };
     let mut sample = [0; 3];
     let given = ftsurgery::data::npz_sample_shape(batch)?;
-    for (i, axis) in axes.into_iter().enumerate() {
+    for (i, axis) in layout.axes().into_iter().enumerate() {
         sample[i] = known(axis).unwrap_or(given[i]);
     }
     Ok((sample, layout))

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::preprocess::{Layout, Preprocess, Tables};
+use crate::layout::Layout;
+
+use super::preprocess::{Preprocess, Tables};
 use super::{Augmenter, DataError, Digest, View, folder, npz};
 
 pub(super) use super::limits::{Limits, Workers};
@@ -326,11 +328,6 @@ pub(super) fn relative_name(root: &Path, path: &Path) -> Option<String> {
     let relative: PathBuf = path.strip_prefix(root).unwrap_or(path).to_owned();
     let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
     Some(parts?.join("/"))
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An empty vector with room for `len` elements, or an error instead of the abort that

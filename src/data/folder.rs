@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers, hex, reserve};
+use crate::hex;
+
+use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers, reserve};
 use super::image::{LACKS_END, Size, decode_into, read_file};
 use super::{DataError, copies, seen};
 use find::{Aside, Candidate, find, list};
@@ -235,7 +237,7 @@ impl Fingerprint {
     }
 
     fn finish(self) -> String {
-        hex(&self.0.finalize())
+        hex::encode(self.0.finalize())
     }
 }
 

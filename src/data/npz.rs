@@ -14,7 +14,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use zip::result::ZipError;
 
-use super::dataset::{Dataset, Limits, OpenOptions, Samples, Workers, hex, reserve};
+use crate::hex;
+
+use super::dataset::{Dataset, Limits, OpenOptions, Samples, Workers, reserve};
 use super::{DataError, copies, seen};
 use archive::{Archive, open_archive};
 use header::{Header, excerpt};
@@ -76,7 +78,7 @@ pub(super) fn open(
         groups,
         skipped: Vec::new(),
         notes,
-        fingerprint: hex(&digest.finalize()),
+        fingerprint: hex::encode(digest.finalize()),
         shape: want,
         samples: Samples::Arrays(values),
         workers,

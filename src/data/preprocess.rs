@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::layout::Layout;
+
 use super::{DataError, Resize};
 
 /// The order of the colour channels a network expects.
@@ -15,16 +17,6 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red.
     Bgr,
-}
-
-/// The order of the axes of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Batch, channel, height, width.
-    Nchw,
-    /// Batch, height, width, channel.
-    Nhwc,
 }
 
 /// How pixels become network input: `(pixel * scale - mean[c]) / std[c]`, where `pixel` is 0..=255

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::kernels::dialect::Kernel;
 use crate::onnx::Tensor;
 
 use super::{Attribute, Graph, Node};
@@ -106,9 +107,7 @@ impl<'g> Builder<'g> {
         outputs: usize,
         attributes: Vec<(&str, Attribute)>,
     ) -> Vec<String> {
-        let names: Vec<String> = (0..outputs)
-            .map(|i| self.fresh(&format!("{hint}/{i}")))
-            .collect();
+        let names = self.fresh_outputs(hint, outputs);
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut node = Node::new(&names[0], op_type, inputs, &borrowed);
         for (name, value) in attributes {
@@ -116,6 +115,27 @@ impl<'g> Builder<'g> {
         }
         self.graph.nodes.push(node);
         names
+    }
+
+    /// Appends a node that runs `kernel`, with `outputs` outputs, and returns their names.
+    pub fn kernel(
+        &mut self,
+        hint: &str,
+        kernel: &Kernel,
+        inputs: &[&str],
+        outputs: usize,
+    ) -> Vec<String> {
+        let names = self.fresh_outputs(hint, outputs);
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let node = Node::of_kernel(&names[0], kernel, inputs, &borrowed);
+        self.graph.nodes.push(node);
+        names
+    }
+
+    fn fresh_outputs(&mut self, hint: &str, count: usize) -> Vec<String> {
+        (0..count)
+            .map(|i| self.fresh(&format!("{hint}/{i}")))
+            .collect()
     }
 
     /// The name of an initializer with this value; equal constants are made once.

@@ -13,6 +13,7 @@ pub mod infer;
 mod kernel;
 mod node;
 pub mod normalise;
+pub(crate) mod operators;
 mod order;
 mod overhang;
 mod reach;
@@ -43,7 +44,7 @@ pub use overhang::write_overhangs_as_pads;
 pub use reach::{following, reaching};
 pub use shapes::{Shapes, TensorInfo};
 pub use weights::{Weight, output_features, weights};
-pub use window::{Window, WindowError, sizes, to_i64};
+pub use window::{Padding, Window, WindowAttributes, WindowError, to_i64};
 pub use work::macs;
 
 /// One dimension of a declared shape.

@@ -1,6 +1,6 @@
 //! Pools whose last windows may hang over the end of what they read.
 
-use super::{Builder, Graph, GraphError, Shapes, to_i64};
+use super::{Builder, Graph, GraphError, Padding, Shapes, WindowAttributes, WindowError, to_i64};
 
 /// Writes `ceil_mode` of pools as pads at the end, which is the same at the dimensions of `shapes`.
 ///
@@ -27,21 +27,17 @@ pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &mut Shapes) -> Result
         let (Some(x), Some(y)) = (dims(node.input(0)), dims(node.output(0))) else {
             continue;
         };
-        let auto = node.string("auto_pad", "NOTSET")?;
-        let kernel = node.ints("kernel_shape")?.unwrap_or_default();
-        let axes = kernel.len();
-        if x.len() != axes + 2 || y.len() != axes + 2 || !["NOTSET", "", "VALID"].contains(&auto) {
+        let axes = x.len().saturating_sub(2);
+        let said = match WindowAttributes::read(node, axes) {
+            Ok(said) if x.len() == y.len() && axes > 0 => said,
+            Ok(_) | Err(WindowError::Uncovered(_)) => continue,
+            Err(WindowError::Graph(error)) => return Err(error),
+        };
+        let (Some(kernel), Padding::Explicit(pads)) = (said.kernel, said.padding) else {
             continue;
-        }
-        let list = |name: &str, count: usize, default: i64| -> Result<Vec<i64>, GraphError> {
-            let given = node.ints(name)?.filter(|v| v.len() == count);
-            Ok(given.map_or_else(|| vec![default; count], <[i64]>::to_vec))
         };
-        let (strides, dilations) = (list("strides", axes, 1)?, list("dilations", axes, 1)?);
-        let mut pads = match auto {
-            "VALID" => vec![0; 2 * axes],
-            _ => list("pads", 2 * axes, 0)?,
-        };
+        let (kernel, mut pads) = (to_i64(&kernel), to_i64(&pads));
+        let (strides, dilations) = (to_i64(&said.strides), to_i64(&said.dilations));
         let (x, y) = (to_i64(&x[2..]), to_i64(&y[2..]));
         let declared = pads.clone();
         let mut fits = true;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::operators::Gives;
 use super::{Graph, Node};
 use crate::onnx::DataType;
 
@@ -13,8 +14,7 @@ pub fn following<'g>(
 ) -> HashSet<&'g str> {
     let mut found: HashSet<&str> = sources.into_iter().collect();
     for node in &graph.nodes {
-        let gives_shapes = node.is("Shape") || node.is("Size");
-        if !gives_shapes && node.present_inputs().any(|v| found.contains(v)) {
+        if !node.gives_sizes() && node.present_inputs().any(|v| found.contains(v)) {
             found.extend(node.present_outputs());
         }
     }
@@ -35,30 +35,12 @@ pub fn reaching<'g>(graph: &'g Graph, outputs: &[&'g str]) -> HashSet<&'g str> {
 
 /// Whether an operator's outputs are no floats, so that no gradient passes it.
 pub(super) fn gives_no_floats(node: &Node) -> bool {
-    const INTEGERS: [&str; 17] = [
-        "And",
-        "ArgMax",
-        "ArgMin",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "IsInf",
-        "IsNaN",
-        "Less",
-        "LessOrEqual",
-        "NonZero",
-        "Not",
-        "Or",
-        "QuantizeLinear",
-        "Shape",
-        "Size",
-        "Xor",
-    ];
     let to = || i32::try_from(node.int("to", 1).ok()?).ok();
-    let is_float = || {
-        to().and_then(DataType::from_number)
-            .is_some_and(DataType::is_float)
-    };
-    node.domain.is_empty() && INTEGERS.contains(&node.op_type.as_str())
-        || node.is("Cast") && !is_float()
+    match node.operator().map(|o| o.gives) {
+        Some(Gives::Integers | Gives::Sizes) => true,
+        Some(Gives::TypeOfTo) => !to()
+            .and_then(DataType::from_number)
+            .is_some_and(DataType::is_float),
+        Some(Gives::Floats) | None => false,
+    }
 }

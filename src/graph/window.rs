@@ -20,6 +20,70 @@ impl From<GraphError> for WindowError {
     }
 }
 
+/// How a map is padded before windows slide over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// By so many zeros: begins of all axes, then ends, as ONNX orders them.
+    Explicit(Vec<usize>),
+    /// So that every stride of the map has its window.
+    Same {
+        /// Whether the end gets the odd zero.
+        upper: bool,
+    },
+}
+
+/// What the attributes of a convolution or a pool, of canonical opset, say.
+/// Source: <https://onnx.ai/onnx/operators/onnx__Conv.html> and those of ConvTranspose and the pools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowAttributes {
+    /// Taps per axis, where it is said; the weight of a convolution tells, too.
+    pub kernel: Option<Vec<usize>>,
+    /// Steps of the window, per axis.
+    pub strides: Vec<usize>,
+    /// Distances of its taps, per axis.
+    pub dilations: Vec<usize>,
+    /// How the map is padded.
+    pub padding: Padding,
+    /// Rows that a transposed convolution adds at the end of each axis.
+    pub output_padding: Vec<usize>,
+    /// Whether a last, partial window counts.
+    pub ceil: bool,
+    /// Groups of channels.
+    pub group: usize,
+}
+
+impl WindowAttributes {
+    /// Reads those of `node` over so many spatial axes.
+    ///
+    /// # Errors
+    /// When an attribute is of another type than ONNX gives it, negative, not known or of another length, or
+    /// a tap, stride, dilation or group is 0.
+    pub fn read(node: &Node, axes: usize) -> Result<Self, WindowError> {
+        let padding = match node.string("auto_pad", "NOTSET")? {
+            "NOTSET" | "" => Padding::Explicit(sizes(node, "pads", 2 * axes, 0)?),
+            "VALID" => Padding::Explicit(vec![0; 2 * axes]),
+            "SAME_UPPER" => Padding::Same { upper: true },
+            "SAME_LOWER" => Padding::Same { upper: false },
+            other => return Err(WindowError::Uncovered(format!("auto_pad = {other}"))),
+        };
+        let kernel = match node.ints("kernel_shape")? {
+            Some(_) => Some(sizes(node, "kernel_shape", axes, 1)?),
+            None => None,
+        };
+        let group = node.int("group", 1)?;
+        let groups = usize::try_from(group).ok().filter(|&g| g > 0);
+        Ok(WindowAttributes {
+            kernel,
+            strides: sizes(node, "strides", axes, 1)?,
+            dilations: sizes(node, "dilations", axes, 1)?,
+            padding,
+            output_padding: sizes(node, "output_padding", axes, 0)?,
+            ceil: node.int("ceil_mode", 0)? != 0,
+            group: groups.ok_or_else(|| WindowError::Uncovered(format!("group = {group}")))?,
+        })
+    }
+}
+
 /// Strides, dilations and pads of a sliding window over the spatial axes, with the output padding
 /// that makes its transpose come out at the input's size.
 #[derive(Clone, Debug)]
@@ -34,6 +98,8 @@ pub struct Window {
     pub unreached: Vec<usize>,
     /// Whether windows reach beyond the node's own pads (ceil_mode); `pads` cover that too.
     pub overhangs: bool,
+    /// Groups of channels.
+    pub group: usize,
 }
 
 impl Window {
@@ -61,8 +127,13 @@ impl Window {
                 .error("ranks of input, kernel and output do not fit")
                 .into());
         }
-        let strides = sizes(node, "strides", axes, 1)?;
-        let dilations = sizes(node, "dilations", axes, 1)?;
+        let WindowAttributes {
+            strides,
+            dilations,
+            padding,
+            group,
+            ..
+        } = WindowAttributes::read(node, axes)?;
         // How far the windows reach over the padded input.
         let mut reaches = Vec::with_capacity(axes);
         for a in 0..axes {
@@ -77,29 +148,24 @@ impl Window {
             }
         }
         let reach = |a: usize| reaches[a];
-        let mut pads = match node.string("auto_pad", "NOTSET")? {
-            "NOTSET" | "" => sizes(node, "pads", 2 * axes, 0)?,
-            "VALID" => vec![0; 2 * axes],
-            mode @ ("SAME_UPPER" | "SAME_LOWER") => {
+        let mut pads = match padding {
+            Padding::Explicit(pads) => pads,
+            Padding::Same { upper } => {
                 let left_out = |a: usize| x_dims[a + 2].saturating_sub(reach(a));
                 if (0..axes).any(|a| left_out(a) > 1) {
-                    return refuse(format!("auto_pad = {mode} with a stride beyond the kernel"));
+                    return refuse("auto_pad = SAME_… with a stride beyond the kernel".to_owned());
                 }
                 let total = |a: usize| reach(a).saturating_sub(x_dims[a + 2]);
                 let small = |a: usize| total(a) / 2;
                 let large = |a: usize| total(a) - small(a);
                 let (begin, end): (Vec<_>, Vec<_>) = (0..axes)
-                    .map(|a| {
-                        if mode == "SAME_UPPER" {
-                            (small(a), large(a))
-                        } else {
-                            (large(a), small(a))
-                        }
+                    .map(|a| match upper {
+                        true => (small(a), large(a)),
+                        false => (large(a), small(a)),
                     })
                     .unzip();
                 begin.into_iter().chain(end).collect()
             }
-            other => return refuse(format!("auto_pad = {other}")),
         };
         let mut unreached = Vec::with_capacity(axes);
         let mut overhangs = false;
@@ -121,6 +187,7 @@ impl Window {
             pads,
             unreached,
             overhangs,
+            group,
         })
     }
 
@@ -198,12 +265,7 @@ impl Window {
 ///
 /// # Errors
 /// When it is of another type, or its numbers are not so many or not so large.
-pub fn sizes(
-    node: &Node,
-    name: &str,
-    count: usize,
-    least: usize,
-) -> Result<Vec<usize>, WindowError> {
+fn sizes(node: &Node, name: &str, count: usize, least: usize) -> Result<Vec<usize>, WindowError> {
     let Some(values) = node.ints(name)? else {
         return Ok(vec![least; count]);
     };

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::data::{SplitFile, hex};
+use crate::data::SplitFile;
+use crate::hex;
 use crate::onnx::{TEMPORARY_PREFIX, append, create_folder, partial, write_atomic};
 use crate::strategy::Strategy;
 
@@ -371,7 +372,7 @@ pub(crate) fn file_sha256(path: &Path) -> std::io::Result<String> {
             n => hash.update(&buffer[..n]),
         }
     }
-    Ok(hex(&hash.finalize()))
+    Ok(hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::data::hex;
+use crate::hex;
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -20,7 +20,7 @@ pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::E
     let written = match path.to_str() {
         Some(text) => Written::Text(text.into()),
         None => Written::Bytes {
-            hex: hex(path.as_os_str().as_encoded_bytes()).into(),
+            hex: hex::encode(path.as_os_str().as_encoded_bytes()).into(),
         },
     };
     written.serialize(to)
@@ -29,14 +29,9 @@ pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::E
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     match Written::deserialize(from)? {
         Written::Text(text) => Ok(text.into_owned().into()),
-        Written::Bytes { hex } => {
-            let digits: Vec<u8> = hex.bytes().collect();
-            let byte = |pair: &[u8]| {
-                let pair = std::str::from_utf8(pair).ok()?;
-                u8::from_str_radix(pair, 16).ok()
-            };
-            let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-            let bytes = bytes.ok_or_else(|| serde::de::Error::custom("not hexadecimal digits"))?;
+        Written::Bytes { hex: digits } => {
+            let bytes = hex::decode(&digits)
+                .ok_or_else(|| serde::de::Error::custom("not hexadecimal digits"))?;
             Ok(path_of_bytes(bytes))
         }
     }

@@ -1,9 +1,10 @@
 //! What a head stands on and which classes it tells apart.
 
-use crate::analysis::{Analysis, Layout};
+use crate::analysis::Analysis;
 use crate::classifier::ModelCard;
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph};
+use crate::layout::Layout;
 use crate::surgery::{Features, HeadKind};
 
 use super::SearchError;

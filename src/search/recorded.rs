@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::analysis::Analysis;
 use crate::classifier::ModelInput;
-use crate::data::{Dataset, Skipped, Split, hex};
+use crate::data::{Dataset, Skipped, Split};
+use crate::hex;
 use crate::onnx::Model;
 use crate::run::{
     Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
@@ -39,7 +40,7 @@ pub(super) fn record(
         },
         model: ModelFile {
             path: absolute(&job.model),
-            sha256: hex(&digest),
+            sha256: hex::encode(digest),
             external: external(original),
         },
         layers: layers(analysis),
@@ -78,7 +79,7 @@ fn external(model: &Model) -> Vec<ExternalFile> {
         let hash = parts.iter().fold(Sha256::new(), Sha256::chain_update);
         ExternalFile {
             location,
-            sha256: hex(&hash.finalize()),
+            sha256: hex::encode(hash.finalize()),
         }
     };
     model.external_files().into_iter().map(record).collect()

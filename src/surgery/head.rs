@@ -6,6 +6,7 @@ use std::str::FromStr;
 use rand::Rng;
 
 use crate::graph::{Attribute, Node};
+use crate::layout::TO_NCHW;
 use crate::onnx::{DataType, Tensor};
 use crate::random::{Purpose, stream};
 
@@ -158,7 +159,7 @@ pub(super) fn build(
             // Features of one pixel may as well be [N, channels], which cannot be pooled.
             if features.height != 1 || features.width != 1 {
                 if features.nhwc {
-                    let perm = Attribute::Ints(vec![0, 3, 1, 2]);
+                    let perm = Attribute::Ints(TO_NCHW.to_vec());
                     value = maker.node("transpose", "Transpose", &[&value], &[("perm", perm)]);
                 }
                 value = maker.node("pool", "GlobalAveragePool", &[&value], &[]);

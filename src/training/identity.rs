@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::hex;
 use crate::runtime::Buffer;
 
 use super::{Lab, TrainingError, TrialSpec};
@@ -64,7 +65,7 @@ impl Identity {
                 hash.update((i as u64).to_le_bytes());
                 hash.update(lab.dataset.labels()[i].to_le_bytes());
             }
-            hex(hash)
+            hex::encode(hash.finalize())
         };
         let mut parameters = Sha256::new();
         for (name, buffer) in names.iter().zip(buffers) {
@@ -87,8 +88,8 @@ impl Identity {
             input,
             train: samples(train),
             validation: samples(validation),
-            parameters: hex(parameters),
-            network: hex(network),
+            parameters: hex::encode(parameters.finalize()),
+            network: hex::encode(network.finalize()),
         })
     }
 
@@ -149,9 +150,4 @@ fn json<T: Serialize>(value: &T) -> Value {
 fn text(hash: &mut Sha256, text: &str) {
     hash.update((text.len() as u64).to_le_bytes());
     hash.update(text);
-}
-
-fn hex(hash: Sha256) -> String {
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

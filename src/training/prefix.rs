@@ -59,8 +59,8 @@ fn conv_shape(node: &Node, shapes: &Shapes) -> Option<ConvShape> {
     let w = dims(node.input(1))?;
     let y = dims(node.output(0))?;
     let window = Window::of(node, &w[2..], &x, &y).ok()?;
-    let group = usize::try_from(node.int("group", 1).ok()?).ok()?;
     let ordinary = window.is_ordinary(&w[2..], &x);
+    let group = window.group;
     let window = window.for_kernels(&y[2..]).filter(|_| ordinary)?;
     let ([n, c, h, width], [_, o, to_h, to_width]) = (x, y);
     let x = [n, h, width, c];

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use ftsurgery::analysis::{Analysis, AnalyzeOptions, Layout, Report, image_input};
+use ftsurgery::analysis::{Analysis, AnalyzeOptions, Report, image_input};
 use ftsurgery::autodiff::Operators;
 use ftsurgery::batch::free_batch;
 use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
+use ftsurgery::layout::Layout;
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::report;
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, export, graft};

@@ -3,6 +3,7 @@ mod shapes;
 use super::nets::{self, Net};
 use super::*;
 use crate::graph::Dim;
+use crate::layout::Layout;
 use crate::onnx::Tensor;
 
 fn analyse(graph: &Graph) -> Analysis {

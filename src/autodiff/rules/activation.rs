@@ -12,49 +12,41 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Relu",
-        since: 1,
         limits: "",
         backward: relu,
     },
     Rule {
         op_type: "LeakyRelu",
-        since: 1,
         limits: "a negative alpha",
         backward: leaky_relu,
     },
     Rule {
         op_type: "Elu",
-        since: 1,
         limits: "a negative alpha",
         backward: elu,
     },
     Rule {
         op_type: "Clip",
-        since: 1,
         limits: "trained bounds",
         backward: clip,
     },
     Rule {
         op_type: "Sigmoid",
-        since: 1,
         limits: "",
         backward: sigmoid,
     },
     Rule {
         op_type: "Tanh",
-        since: 1,
         limits: "",
         backward: tanh,
     },
     Rule {
         op_type: "HardSigmoid",
-        since: 1,
         limits: "",
         backward: hard_sigmoid,
     },
     Rule {
         op_type: "HardSwish",
-        since: 14,
         limits: "",
         backward: hard_swish,
     },

@@ -11,7 +11,6 @@ use super::conv_weight::weight_gradient;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Conv",
-    since: 1,
     limits: "auto_pad = SAME_… that leaves out more than one row, its stride being beyond the kernel",
     backward: conv,
 }];
@@ -23,14 +22,14 @@ pub(super) const RULES: &[Rule] = &[Rule {
 /// Source: <https://onnx.ai/onnx/operators/onnx__Conv.html>.
 fn conv(c: &mut Context) -> Contributions {
     let (x_dims, w_dims, y_dims) = (c.input_dims(0)?, c.input_dims(1)?, c.output_dims()?);
-    let group = c.node.int("group", 1)?;
-    let group = usize::try_from(group).ok().filter(|&g| g > 0);
-    let Some(group) =
-        group.filter(|g| w_dims.len() > 2 && x_dims.len() == w_dims.len() && w_dims[0] % g == 0)
-    else {
-        return Err(c.node.error("group or ranks do not fit").into());
-    };
+    if w_dims.len() < 3 || x_dims.len() != w_dims.len() {
+        return Err(c.node.error("ranks do not fit").into());
+    }
     let window = Window::of(c.node, &w_dims[2..], &x_dims, &y_dims)?;
+    let group = window.group;
+    if !w_dims[0].is_multiple_of(group) {
+        return Err(c.node.error("group does not fit").into());
+    }
     let dy = c.gradient()?;
     let covered = c.has_kernels() && window.is_ordinary(&w_dims[2..], &x_dims);
     let to = |extent: &[usize]| {

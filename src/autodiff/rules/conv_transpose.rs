@@ -1,6 +1,6 @@
 //! Transposed convolution.
 
-use crate::graph::{sizes, to_i64};
+use crate::graph::{Padding, WindowAttributes, to_i64};
 
 use super::super::context::{Context, Contributions, Refusal};
 use super::Rule;
@@ -8,7 +8,6 @@ use super::correlation::Correlation;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "ConvTranspose",
-    since: 1,
     limits: "an output_padding of the stride or more; an output_shape, or SAME_…, beyond what the \
              kernel reaches",
     backward: conv_transpose,
@@ -57,22 +56,24 @@ struct Spread {
 impl Spread {
     fn of(c: &Context) -> Result<Self, Refusal> {
         let (x, w, y) = (c.input_dims(0)?, c.input_dims(1)?, c.output_dims()?);
-        let group = usize::try_from(c.node.int("group", 1)?).unwrap_or(0);
-        let fits = w.len() > 2
-            && x.len() == w.len()
-            && y.len() == w.len()
-            && group > 0
-            && w[0].is_multiple_of(group);
-        if !fits {
-            return Err(c.node.error("group or ranks do not fit").into());
+        if w.len() < 3 || x.len() != w.len() || y.len() != w.len() {
+            return Err(c.node.error("ranks do not fit").into());
         }
         if [&x, &w, &y].iter().any(|d| d.contains(&0)) {
             return c.refuse("an empty input, kernel or output");
         }
         let axes = w.len() - 2;
-        let strides = sizes(c.node, "strides", axes, 1)?;
-        let dilations = sizes(c.node, "dilations", axes, 1)?;
-        let extra = sizes(c.node, "output_padding", axes, 0)?;
+        let WindowAttributes {
+            strides,
+            dilations,
+            padding,
+            output_padding: extra,
+            group,
+            ..
+        } = WindowAttributes::read(c.node, axes)?;
+        if !w[0].is_multiple_of(group) {
+            return Err(c.node.error("group does not fit").into());
+        }
         if extra.iter().zip(&strides).any(|(e, s)| e >= s) {
             return c.refuse(format!(
                 "output_padding = {extra:?} with strides {strides:?}"
@@ -92,12 +93,11 @@ impl Spread {
                 None => return c.refuse(format!("strides = {strides:?}")),
             }
         }
-        let mode = c.node.string("auto_pad", "NOTSET")?;
         let shaped = c.node.ints("output_shape")?.is_some_and(|s| !s.is_empty());
-        let pads = match mode {
-            "NOTSET" | "" if !shaped => sizes(c.node, "pads", 2 * axes, 0)?,
-            "VALID" if !shaped => vec![0; 2 * axes],
-            "NOTSET" | "" | "VALID" | "SAME_UPPER" | "SAME_LOWER" => {
+        let pads = match padding {
+            Padding::Explicit(pads) if !shaped => pads,
+            padding => {
+                let upper = padding == Padding::Same { upper: true };
                 let mut pads = vec![0; 2 * axes];
                 for a in 0..axes {
                     // Runtimes do not agree on where a larger output begins.
@@ -106,15 +106,14 @@ impl Spread {
                             "an output of {y:?}, beyond what its kernel reaches"
                         ));
                     };
-                    pads[a] = match mode {
-                        "SAME_UPPER" => total / 2,
-                        _ => total - total / 2,
+                    pads[a] = match upper {
+                        true => total / 2,
+                        false => total - total / 2,
                     };
                     pads[a + axes] = total - pads[a];
                 }
                 pads
             }
-            other => return c.refuse(format!("auto_pad = {other}")),
         };
         Ok(Spread {
             group,

@@ -7,7 +7,6 @@ use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Einsum",
-    since: 12,
     limits: "an axis named twice in one input (a diagonal)",
     backward: einsum,
 }];

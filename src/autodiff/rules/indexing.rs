@@ -13,25 +13,21 @@ const MAX_PLACES: usize = 1 << 26;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Slice",
-        since: 1,
         limits: "computed starts, axes or steps",
         backward: slice_rule,
     },
     Rule {
         op_type: "Gather",
-        since: 1,
         limits: "",
         backward: gather,
     },
     Rule {
         op_type: "Tile",
-        since: 1,
         limits: "computed repeats",
         backward: tile,
     },
     Rule {
         op_type: "Pad",
-        since: 1,
         limits: "computed pads; a trained value; negative pads in modes other than \
                  constant; padding by copies to more than 2²⁶",
         backward: pad,

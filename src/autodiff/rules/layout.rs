@@ -6,67 +6,56 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Identity",
-        since: 1,
         limits: "",
         backward: identity,
     },
     Rule {
         op_type: "Flatten",
-        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Reshape",
-        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Squeeze",
-        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Unsqueeze",
-        since: 1,
         limits: "",
         backward: reshape,
     },
     Rule {
         op_type: "Transpose",
-        since: 1,
         limits: "",
         backward: transpose,
     },
     Rule {
         op_type: "Concat",
-        since: 1,
         limits: "",
         backward: concat,
     },
     Rule {
         op_type: "Split",
-        since: 1,
         limits: "",
         backward: split,
     },
     Rule {
         op_type: "Expand",
-        since: 8,
         limits: "",
         backward: expand,
     },
     Rule {
         op_type: "DepthToSpace",
-        since: 1,
         limits: "",
         backward: depth_to_space,
     },
     Rule {
         op_type: "SpaceToDepth",
-        since: 1,
         limits: "",
         backward: space_to_depth,
     },

@@ -6,13 +6,11 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Gemm",
-        since: 1,
         limits: "",
         backward: gemm,
     },
     Rule {
         op_type: "MatMul",
-        since: 1,
         limits: "",
         backward: matmul,
     },

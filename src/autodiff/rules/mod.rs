@@ -30,10 +30,8 @@ use super::context::{Context, Contributions};
 /// The rule of one operator of the default domain.
 #[derive(Clone, Copy)]
 pub struct Rule {
-    /// The operator.
+    /// The operator, which has a row in `graph::operators`.
     pub op_type: &'static str,
-    /// The version of the default operator set that brought the operator.
-    pub since: i64,
     /// What the rule does not cover; empty when it covers everything.
     pub limits: &'static str,
     /// Appends the gradients.
@@ -75,7 +73,8 @@ mod tests {
     use std::path::Path;
 
     use super::Rule;
-    use crate::graph::normalise::{ADAPTED, NEWEST, OLDEST, OPSET};
+    use crate::graph::normalise::{NEWEST, OLDEST, OPSET};
+    use crate::graph::operators;
 
     const HEAD: &str = "\
 # Operators that can be trained through
@@ -101,11 +100,13 @@ Every rule is compared with finite differences in onnxruntime and with PyTorch's
 
     /// The opsets in which a rule's operator is taken, and what older nodes of it are brought from.
     fn opsets(rule: &Rule) -> String {
-        let mut text = format!("{} to {NEWEST}", rule.since.max(OLDEST));
-        let adapted = ADAPTED.iter().find(|a| a.op_type == rule.op_type);
-        match adapted {
-            Some(a) if a.always() => write!(text, "; {}", a.change),
-            Some(a) => write!(text, "; below {}: {}", a.below, a.change),
+        let operator = operators::named(rule.op_type).unwrap();
+        let mut text = format!("{} to {NEWEST}", operator.since.max(OLDEST));
+        match operator.adapted {
+            Some(a) => match a.below {
+                None => write!(text, "; {}", a.change),
+                Some(below) => write!(text, "; below {below}: {}", a.change),
+            },
             None => Ok(()),
         }
         .unwrap();
@@ -130,8 +131,13 @@ Every rule is compared with finite differences in onnxruntime and with PyTorch's
              | operator | how |\n| --- | --- |\n",
         );
         let ruled = |op_type: &str| super::all().any(|r| r.op_type == op_type);
-        for a in ADAPTED.iter().filter(|a| a.always() && !ruled(a.op_type)) {
-            writeln!(table, "| {} | {} |", link(a.op_type), a.change).unwrap();
+        let mut written: Vec<_> = operators::all()
+            .filter(|o| !ruled(o.name))
+            .filter_map(|o| Some((o.name, o.adapted.filter(|a| a.below.is_none())?.change)))
+            .collect();
+        written.sort_unstable();
+        for (name, change) in written {
+            writeln!(table, "| {} | {change} |", link(name)).unwrap();
         }
         let dropout = "goes, as at inference; its mask must be unused, and a training_mode that is not false is refused";
         writeln!(table, "| {} | {dropout} |", link("Dropout")).unwrap();
@@ -166,8 +172,13 @@ Every rule is compared with finite differences in onnxruntime and with PyTorch's
     }
 
     #[test]
-    fn every_operator_has_one_rule() {
+    fn every_operator_has_one_rule_and_a_row_that_knows_its_shapes() {
         assert!(sorted().windows(2).all(|w| w[0].op_type != w[1].op_type));
+        for rule in super::all() {
+            let row = operators::named(rule.op_type);
+            let shaped = row.is_some_and(|row| row.knows_shapes());
+            assert!(shaped, "{}", rule.op_type);
+        }
     }
 
     /// With `UPDATE_DOCS=1` it writes the table instead.

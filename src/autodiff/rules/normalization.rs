@@ -6,37 +6,31 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "BatchNormalization",
-        since: 1,
         limits: "training_mode = 1 with a momentum other than 0",
         backward: batch_normalization,
     },
     Rule {
         op_type: "LayerNormalization",
-        since: 17,
         limits: "a loss that depends on the mean or deviation outputs",
         backward: layer_normalization,
     },
     Rule {
         op_type: "InstanceNormalization",
-        since: 1,
         limits: "",
         backward: instance_normalization,
     },
     Rule {
         op_type: "GroupNormalization",
-        since: 18,
         limits: "",
         backward: group_normalization,
     },
     Rule {
         op_type: "LpNormalization",
-        since: 1,
         limits: "",
         backward: lp_normalization,
     },
     Rule {
         op_type: "LRN",
-        since: 1,
         limits: "",
         backward: local_response,
     },

@@ -14,14 +14,12 @@ const MAX_WORK: usize = 1 << 26;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "MaxPool",
-        since: 1,
         limits: "storage_order = 1; auto_pad = SAME_… with dilations, or that leaves out more than one row, \
                  its stride being beyond the kernel",
         backward: max_pool,
     },
     Rule {
         op_type: "AveragePool",
-        since: 1,
         limits: "count_include_pad where ceil_mode lets a dilated window hang over by as much as the kernel; \
                  auto_pad = SAME_… with dilations or a stride beyond the kernel; a kernel more than twice the map; \
                  maps of 2²⁶ window elements or more",
@@ -29,13 +27,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         op_type: "GlobalAveragePool",
-        since: 1,
         limits: "",
         backward: global_average_pool,
     },
     Rule {
         op_type: "GlobalMaxPool",
-        since: 1,
         limits: "",
         backward: global_max_pool,
     },

@@ -6,55 +6,46 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "ReduceMean",
-        since: 1,
         limits: "computed axes",
         backward: reduce_mean,
     },
     Rule {
         op_type: "ReduceSum",
-        since: 1,
         limits: "computed axes",
         backward: reduce_sum,
     },
     Rule {
         op_type: "ReduceMax",
-        since: 1,
         limits: "computed axes",
         backward: extreme,
     },
     Rule {
         op_type: "ReduceMin",
-        since: 1,
         limits: "computed axes",
         backward: extreme,
     },
     Rule {
         op_type: "ReduceSumSquare",
-        since: 1,
         limits: "computed axes; no axes with noop_with_empty_axes",
         backward: sum_square,
     },
     Rule {
         op_type: "ReduceL1",
-        since: 1,
         limits: "computed axes; no axes with noop_with_empty_axes",
         backward: l1,
     },
     Rule {
         op_type: "ReduceL2",
-        since: 1,
         limits: "computed axes; no axes with noop_with_empty_axes",
         backward: l2,
     },
     Rule {
         op_type: "ReduceLogSum",
-        since: 1,
         limits: "computed axes; no axes with noop_with_empty_axes",
         backward: log_sum,
     },
     Rule {
         op_type: "ReduceLogSumExp",
-        since: 1,
         limits: "computed axes; no axes with noop_with_empty_axes",
         backward: log_sum_exp,
     },

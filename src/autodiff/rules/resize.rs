@@ -14,7 +14,6 @@ const PER_ELEMENT: usize = 16;
 
 pub(super) const RULES: &[Rule] = &[Rule {
     op_type: "Resize",
-    since: 10,
     limits: "computed scales or sizes; tf_crop_and_resize; a keep_aspect_ratio_policy other than \
              stretch; a scale other than 1 that changes no size; an axis whose input and output \
              sizes multiply to more than 2²⁶, or than 16 times the input's elements and 2²⁰",

@@ -8,37 +8,31 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "GatherElements",
-        since: 11,
         limits: "",
         backward: gather_elements,
     },
     Rule {
         op_type: "GatherND",
-        since: 11,
         limits: "",
         backward: gather_nd,
     },
     Rule {
         op_type: "ScatterElements",
-        since: 11,
         limits: "reduction other than none and add",
         backward: scatter_elements,
     },
     Rule {
         op_type: "ScatterND",
-        since: 11,
         limits: "reduction other than none and add",
         backward: scatter_nd,
     },
     Rule {
         op_type: "TopK",
-        since: 1,
         limits: "",
         backward: top_k,
     },
     Rule {
         op_type: "Trilu",
-        since: 14,
         limits: "",
         backward: trilu,
     },

@@ -6,25 +6,21 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Max",
-        since: 1,
         limits: "",
         backward: extreme,
     },
     Rule {
         op_type: "Min",
-        since: 1,
         limits: "",
         backward: extreme,
     },
     Rule {
         op_type: "Where",
-        since: 9,
         limits: "",
         backward: choose,
     },
     Rule {
         op_type: "Cast",
-        since: 1,
         limits: "",
         backward: cast,
     },

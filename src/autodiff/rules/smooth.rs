@@ -8,61 +8,51 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Softplus",
-        since: 1,
         limits: "",
         backward: softplus,
     },
     Rule {
         op_type: "Softsign",
-        since: 1,
         limits: "",
         backward: softsign,
     },
     Rule {
         op_type: "Gelu",
-        since: 20,
         limits: "",
         backward: gelu,
     },
     Rule {
         op_type: "Mish",
-        since: 18,
         limits: "",
         backward: mish,
     },
     Rule {
         op_type: "Selu",
-        since: 1,
         limits: "an alpha or gamma that is not positive",
         backward: selu,
     },
     Rule {
         op_type: "Celu",
-        since: 12,
         limits: "an alpha that is not positive",
         backward: celu,
     },
     Rule {
         op_type: "Sin",
-        since: 7,
         limits: "",
         backward: sine,
     },
     Rule {
         op_type: "Cos",
-        since: 7,
         limits: "",
         backward: cosine,
     },
     Rule {
         op_type: "ThresholdedRelu",
-        since: 10,
         limits: "",
         backward: thresholded_relu,
     },
     Rule {
         op_type: "PRelu",
-        since: 1,
         limits: "",
         backward: prelu,
     },

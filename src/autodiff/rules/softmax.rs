@@ -6,13 +6,11 @@ use super::Rule;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         op_type: "Softmax",
-        since: 1,
         limits: "",
         backward: softmax,
     },
     Rule {
         op_type: "LogSoftmax",
-        since: 1,
         limits: "",
         backward: log_softmax,
     },

@@ -1,8 +1,8 @@
 //! How operators treat the axis that the batch is in.
 //!
 //! An operator takes samples together without mixing them if the part of its result that belongs to a
-//! sample depends on the same sample's part of what it reads alone. Which operators do, and with the
-//! batch in which axis, is said here, one entry per operator. By way of an example, in a graph made for
+//! sample depends on the same sample's part of what it reads alone. Which axes an operator mixes is a column
+//! of the [table of operators](crate::graph::operators); what follows for the batch is told here. By way of an example, in a graph made for
 //! one image, where pixels have become rows (`[1, 8, 8, C]` reshaped to `[64, C]`, so that a batch of N
 //! makes it `[N · 64, C]`): a product with weights `[C, K]` works on each row and passes, a softmax over
 //! the channels too; a softmax over the rows, their mean, or a product of rows with rows would mix
@@ -12,6 +12,7 @@ mod layout;
 mod pick;
 mod product;
 
+use crate::graph::operators::{Axes, Mixing, Own};
 use crate::graph::{Graph, Node};
 
 use super::places::Place;
@@ -19,66 +20,35 @@ use super::sizes::{Sizes, Value};
 
 const UNREAD: &str = "its result depends on the batch size, though it reads no samples";
 
-/// Where the batch is in the results of a node, or why there is no such place.
-pub(super) type Rule = fn(&Reading) -> Result<Place, String>;
-
-/// The rule of an operator of the default domain; `None` where it is not known how it treats the batch.
-pub(super) fn rule(op_type: &str) -> Option<Rule> {
-    Some(match op_type {
-        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseNot" | "Cast"
-        | "Ceil" | "Celu" | "Clip" | "Cos" | "Cosh" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu"
-        | "HardSigmoid" | "HardSwish" | "Identity" | "IsInf" | "IsNaN" | "LeakyRelu" | "Log"
-        | "Mish" | "Neg" | "Not" | "Reciprocal" | "Relu" | "Round" | "Selu" | "Shrink"
-        | "Sigmoid" | "Sign" | "Sin" | "Sinh" | "Softplus" | "Softsign" | "Sqrt" | "Tan"
-        | "Tanh" | "ThresholdedRelu" => elementwise,
-        "Add" | "And" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Div"
-        | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Max" | "Mean"
-        | "Min" | "Mod" | "Mul" | "Or" | "PRelu" | "Pow" | "Sub" | "Sum" | "Where" | "Xor" => {
-            elementwise
-        }
-        "CastLike" | "Dropout" => |r| r.first(),
-        "Hardmax" | "LogSoftmax" | "LpNormalization" | "Softmax" | "TopK" => {
-            |r| r.along(&[r.attribute("axis", -1)?])
-        }
-        "CumSum" => |r| r.along(&r.axes(1)?),
-        "Trilu" => |r| r.along(&[-2, -1]),
-        "LayerNormalization" => |r| {
-            let first = r.positive(r.attribute("axis", -1)?, r.rank(0)?)?;
-            r.along(&(first as i64..r.rank(0)? as i64).collect::<Vec<_>>())
+/// Where the batch is in the results of a node whose operator mixes these axes, or why there is no such
+/// place; `None` where it is not known how the operator treats the batch.
+fn after(mixing: Mixing, r: &Reading) -> Option<Result<Place, String>> {
+    Some(match mixing {
+        Mixing::Unknown => return None,
+        Mixing::Elementwise => elementwise(r),
+        Mixing::Nothing => r.first(),
+        Mixing::Along(axes) => r.named(axes).and_then(|axes| r.along(&axes)),
+        Mixing::Behind(first) => r.behind(first),
+        Mixing::Reduction => reduction(r),
+        Mixing::Reduced(axes) => r.named(axes).and_then(|axes| r.reduced(&axes)),
+        Mixing::Own(own) => match own {
+            Own::MatMul => product::matmul(r),
+            Own::Gemm => product::gemm(r),
+            Own::Einsum => product::einsum(r),
+            Own::Rearranged => layout::rearranged(r),
+            Own::Transpose => layout::transpose(r),
+            Own::Expand => layout::expand(r),
+            Own::Tile => layout::tile(r),
+            Own::Repeated => r.repeated(None),
+            Own::Concat => layout::concat(r),
+            Own::Slice => layout::slice(r),
+            Own::Pad => layout::pad(r),
+            Own::Resize => layout::resize(r),
+            Own::Gather => pick::gather(r),
+            Own::Elements => pick::elements(r),
+            Own::GatherNd => pick::gather_nd(r),
+            Own::OneHot => pick::one_hot(r),
         },
-        "MeanVarianceNormalization" => {
-            |r| r.along(&r.list("axes")?.unwrap_or_else(|| vec![0, 2, 3]))
-        }
-        "BatchNormalization" | "LRN" => |r| r.along(&[1]),
-        "AveragePool" | "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" | "LpPool"
-        | "MaxPool" => |r| r.behind(2),
-        "Conv"
-        | "ConvTranspose"
-        | "DepthToSpace"
-        | "GroupNormalization"
-        | "InstanceNormalization"
-        | "SpaceToDepth" => |r| r.behind(1),
-        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
-        | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => reduction,
-        "ArgMax" | "ArgMin" => |r| r.reduced(&[r.attribute("axis", 0)?]),
-        "MatMul" => product::matmul,
-        "Gemm" => product::gemm,
-        "Einsum" => product::einsum,
-        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => layout::rearranged,
-        "Transpose" => layout::transpose,
-        "Expand" => layout::expand,
-        "Tile" => layout::tile,
-        "ConstantOfShape" => |r| r.repeated(None),
-        "Concat" => layout::concat,
-        "Split" => |r| r.along(&[r.attribute("axis", 0)?]),
-        "Slice" => layout::slice,
-        "Pad" => layout::pad,
-        "Resize" => layout::resize,
-        "Gather" => pick::gather,
-        "GatherElements" | "ScatterElements" => pick::elements,
-        "GatherND" => pick::gather_nd,
-        "OneHot" => pick::one_hot,
-        _ => return None,
     })
 }
 
@@ -95,9 +65,9 @@ pub(super) fn place(node: &Node, graph: &Graph, sizes: &Sizes) -> Result<Option<
     if node.present_inputs().all(fixed) && !grows {
         return Ok(None);
     }
-    let rule = rule(&node.op_type)
-        .ok_or("it is not known how this operator treats the samples of a batch")?;
-    let place = rule(&Reading { node, graph, sizes })?;
+    let mixing = node.operator().map_or(Mixing::Unknown, |o| o.mixing);
+    let place = after(mixing, &Reading { node, graph, sizes })
+        .ok_or("it is not known how this operator treats the samples of a batch")??;
     for name in node.outputs.iter().take(results(node)) {
         let grown = sizes.grown(name).map(|grown| grown.axis);
         if !name.is_empty() && grown != Some(place.axis) {
@@ -195,6 +165,21 @@ impl Reading<'_> {
     fn axes(&self, index: usize) -> Result<Vec<i64>, String> {
         let axes = self.ints(index)?;
         axes.ok_or_else(|| format!("input {index} is missing"))
+    }
+
+    /// The axes of input 0 that the operator names.
+    fn named(&self, axes: Axes) -> Result<Vec<i64>, String> {
+        Ok(match axes {
+            Axes::Fixed(axes) => axes.to_vec(),
+            Axes::Axis(default) => vec![self.attribute("axis", default)?],
+            Axes::FromAxis(default) => {
+                let rank = self.rank(0)?;
+                let first = self.positive(self.attribute("axis", default)?, rank)?;
+                (first as i64..rank as i64).collect()
+            }
+            Axes::List(default) => self.list("axes")?.unwrap_or_else(|| default.to_vec()),
+            Axes::Input => self.axes(1)?,
+        })
     }
 
     fn positive(&self, axis: i64, rank: usize) -> Result<usize, String> {

@@ -1,8 +1,9 @@
 use rand::SeedableRng;
 
 use super::super::dataset::{Samples, Workers};
-use super::super::preprocess::{Layout, Preprocess};
+use super::super::preprocess::Preprocess;
 use super::*;
+use crate::layout::Layout;
 
 const SHAPE: [usize; 3] = [3, 10, 14];
 

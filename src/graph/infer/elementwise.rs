@@ -50,28 +50,28 @@ impl Op<'_> {
 }
 
 /// One input and output of equal type and dimensions.
-pub(super) fn unary(op: &Op) -> Inferred {
+pub(in crate::graph) fn unary(op: &Op) -> Inferred {
     op.same()
 }
 
 /// A truth value for each element.
-pub(super) fn test(op: &Op) -> Inferred {
+pub(in crate::graph) fn test(op: &Op) -> Inferred {
     Op::one(DataType::Bool, op.dims(0)?.to_vec())
 }
 
 /// Two inputs of one type.
-pub(super) fn binary(op: &Op) -> Inferred {
+pub(in crate::graph) fn binary(op: &Op) -> Inferred {
     Op::one(op.same_types(0..2)?, op.broadcast_inputs(0..2)?)
 }
 
 /// `Pow`: the exponent may have another type than the result.
-pub(super) fn pow(op: &Op) -> Inferred {
+pub(in crate::graph) fn pow(op: &Op) -> Inferred {
     op.dtype(1)?;
     Op::one(op.dtype(0)?, op.broadcast_inputs(0..2)?)
 }
 
 /// `PRelu`: the slope broadcasts to the input, not the other way.
-pub(super) fn prelu(op: &Op) -> Inferred {
+pub(in crate::graph) fn prelu(op: &Op) -> Inferred {
     op.same_types(0..2)?;
     let dims = op.broadcast_inputs(0..2)?;
     if dims != op.dims(0)? {
@@ -85,13 +85,13 @@ pub(super) fn prelu(op: &Op) -> Inferred {
 }
 
 /// Comparisons.
-pub(super) fn compare(op: &Op) -> Inferred {
+pub(in crate::graph) fn compare(op: &Op) -> Inferred {
     op.same_types(0..2)?;
     Op::one(DataType::Bool, op.broadcast_inputs(0..2)?)
 }
 
 /// Any number of inputs of one type.
-pub(super) fn variadic(op: &Op) -> Inferred {
+pub(in crate::graph) fn variadic(op: &Op) -> Inferred {
     let count = op.node.inputs.len();
     if count == 0 {
         return Err(op.error("it has no inputs"));
@@ -100,7 +100,7 @@ pub(super) fn variadic(op: &Op) -> Inferred {
 }
 
 /// `Where`.
-pub(super) fn select(op: &Op) -> Inferred {
+pub(in crate::graph) fn select(op: &Op) -> Inferred {
     if op.dtype(0)? != DataType::Bool {
         return Err(op.error("the condition is not of type bool"));
     }
@@ -108,7 +108,7 @@ pub(super) fn select(op: &Op) -> Inferred {
 }
 
 /// `Cast`.
-pub(super) fn cast(op: &Op) -> Inferred {
+pub(in crate::graph) fn cast(op: &Op) -> Inferred {
     let number = op.node.int("to", 0)?;
     let to = i32::try_from(number)
         .ok()
@@ -118,12 +118,12 @@ pub(super) fn cast(op: &Op) -> Inferred {
 }
 
 /// `CastLike`.
-pub(super) fn cast_like(op: &Op) -> Inferred {
+pub(in crate::graph) fn cast_like(op: &Op) -> Inferred {
     Op::one(op.dtype(1)?, op.dims(0)?.to_vec())
 }
 
 /// `Dropout`: output and mask.
-pub(super) fn dropout(op: &Op) -> Inferred {
+pub(in crate::graph) fn dropout(op: &Op) -> Inferred {
     let x = op.info(0)?;
     let mut mask = x.clone();
     mask.dtype = DataType::Bool;

@@ -5,7 +5,7 @@ use crate::graph::GraphError;
 use super::op::{Inferred, Op};
 
 /// `Gather`: the axis is replaced by the dimensions of the indices.
-pub(super) fn gather(op: &Op) -> Inferred {
+pub(in crate::graph) fn gather(op: &Op) -> Inferred {
     let (data, indices) = (op.dims(0)?, op.dims(1)?);
     let axis = op.axis(op.node.int("axis", 0)?, data.len())?;
     let dims = [&data[..axis], indices, &data[axis + 1..]].concat();
@@ -23,13 +23,13 @@ fn equal_ranks(op: &Op, other: usize) -> Result<(), GraphError> {
 }
 
 /// `GatherElements`.
-pub(super) fn gather_elements(op: &Op) -> Inferred {
+pub(in crate::graph) fn gather_elements(op: &Op) -> Inferred {
     equal_ranks(op, 1)?;
     Op::one(op.dtype(0)?, op.dims(1)?.to_vec())
 }
 
 /// `ScatterElements`.
-pub(super) fn scatter_elements(op: &Op) -> Inferred {
+pub(in crate::graph) fn scatter_elements(op: &Op) -> Inferred {
     equal_ranks(op, 1)?;
     if op.dims(2)? != op.dims(1)? {
         return Err(op.error("indices and updates differ in dimensions"));
@@ -38,7 +38,7 @@ pub(super) fn scatter_elements(op: &Op) -> Inferred {
 }
 
 /// `GatherND`.
-pub(super) fn gather_nd(op: &Op) -> Inferred {
+pub(in crate::graph) fn gather_nd(op: &Op) -> Inferred {
     let (data, indices) = (op.dims(0)?, op.dims_at_least(1, 1)?);
     let batch = op.node.int("batch_dims", 0)?;
     let misfit = || {
@@ -61,7 +61,7 @@ pub(super) fn gather_nd(op: &Op) -> Inferred {
 }
 
 /// `ScatterND`.
-pub(super) fn scatter_nd(op: &Op) -> Inferred {
+pub(in crate::graph) fn scatter_nd(op: &Op) -> Inferred {
     let (data, indices, updates) = (op.dims(0)?, op.dims_at_least(1, 1)?, op.dims(2)?);
     let depth = indices[indices.len() - 1];
     let fits =
@@ -75,7 +75,7 @@ pub(super) fn scatter_nd(op: &Op) -> Inferred {
 }
 
 /// `OneHot`: a new axis of `depth` entries.
-pub(super) fn one_hot(op: &Op) -> Inferred {
+pub(in crate::graph) fn one_hot(op: &Op) -> Inferred {
     let mut dims = op.dims(0)?.to_vec();
     let depth = op.required_ints(1)?;
     let &[depth] = depth.as_slice() else {

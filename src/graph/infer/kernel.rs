@@ -3,10 +3,11 @@
 use crate::graph::{GraphError, TensorInfo};
 use crate::kernels::dialect::{ConvWindow, Kernel, Operator};
 
+use super::ShapeRule;
 use super::op::{Inferred, Op};
 
 /// The rule of an operator; `None` of those that only `channels_last` writes.
-pub(super) fn rule(operator: Operator) -> Option<fn(&Op) -> Inferred> {
+pub(super) fn rule(operator: Operator) -> Option<ShapeRule> {
     match operator {
         Operator::ConvInputGradient => Some(conv_input_gradient),
         Operator::ConvWeightGradient => Some(conv_weight_gradient),

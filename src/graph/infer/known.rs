@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::graph::operators::Elements;
 use crate::graph::{GraphError, TensorInfo};
 use crate::onnx::{Tensor, element_count};
 
@@ -81,7 +82,7 @@ fn rearrangement<'t>(
             .collect()
     };
     let places = match op.node.op_type.as_str() {
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Identity" => {
+        _ if matches!(op.node.elements(), Elements::Same | Elements::Reshaped) => {
             from_data(&|at| Some(place(at, &output.dims)))
         }
         "Transpose" => {

@@ -6,7 +6,7 @@ use super::elementwise::broadcast;
 use super::op::{Inferred, Op};
 
 /// `Reshape`: 0 copies the input's dimension (unless `allowzero`), -1 takes what is left.
-pub(super) fn reshape(op: &Op) -> Inferred {
+pub(in crate::graph) fn reshape(op: &Op) -> Inferred {
     let input = op.dims(0)?;
     let target = op.required_ints(1)?;
     let allow_zero = op.node.int("allowzero", 0)? != 0;
@@ -35,7 +35,7 @@ pub(super) fn reshape(op: &Op) -> Inferred {
 }
 
 /// `Flatten` to two dimensions.
-pub(super) fn flatten(op: &Op) -> Inferred {
+pub(in crate::graph) fn flatten(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let rank = dims.len();
     let axis = op.node.int("axis", 1)?;
@@ -59,14 +59,14 @@ pub(super) fn permutation(op: &Op) -> Result<Vec<usize>, GraphError> {
 }
 
 /// `Transpose`.
-pub(super) fn transpose(op: &Op) -> Inferred {
+pub(in crate::graph) fn transpose(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let order = permutation(op)?;
     Op::one(op.dtype(0)?, order.iter().map(|&axis| dims[axis]).collect())
 }
 
 /// `Squeeze`: the axes of input 1, or all of size 1.
-pub(super) fn squeeze(op: &Op) -> Inferred {
+pub(in crate::graph) fn squeeze(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let axes = match op.int_input(1)? {
         Some(axes) => op.axes(&axes, dims.len())?,
@@ -80,7 +80,7 @@ pub(super) fn squeeze(op: &Op) -> Inferred {
 }
 
 /// `Unsqueeze`: new axes of size 1, counted in the output.
-pub(super) fn unsqueeze(op: &Op) -> Inferred {
+pub(in crate::graph) fn unsqueeze(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let axes = op.required_ints(1)?;
     let rank = dims.len() + axes.len();
@@ -110,7 +110,7 @@ pub(super) fn dims_input(op: &Op, index: usize) -> Result<Vec<usize>, GraphError
 }
 
 /// `Expand`: broadcasting in both directions.
-pub(super) fn expand(op: &Op) -> Inferred {
+pub(in crate::graph) fn expand(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let target = dims_input(op, 1)?;
     let dims = broadcast(dims, &target)
@@ -119,7 +119,7 @@ pub(super) fn expand(op: &Op) -> Inferred {
 }
 
 /// `Tile`.
-pub(super) fn tile(op: &Op) -> Inferred {
+pub(in crate::graph) fn tile(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let repeats = dims_input(op, 1)?;
     if repeats.len() != dims.len() {
@@ -146,7 +146,7 @@ fn block_size(op: &Op) -> Result<(usize, usize), GraphError> {
 }
 
 /// `DepthToSpace` of [N, C, H, W].
-pub(super) fn depth_to_space(op: &Op) -> Inferred {
+pub(in crate::graph) fn depth_to_space(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let (block, square) = block_size(op)?;
     match *dims {
@@ -159,7 +159,7 @@ pub(super) fn depth_to_space(op: &Op) -> Inferred {
 }
 
 /// `SpaceToDepth` of [N, C, H, W].
-pub(super) fn space_to_depth(op: &Op) -> Inferred {
+pub(in crate::graph) fn space_to_depth(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let (block, square) = block_size(op)?;
     match *dims {
@@ -172,7 +172,7 @@ pub(super) fn space_to_depth(op: &Op) -> Inferred {
 }
 
 /// `Trilu`.
-pub(super) fn trilu(op: &Op) -> Inferred {
+pub(in crate::graph) fn trilu(op: &Op) -> Inferred {
     op.dims_at_least(0, 2)?;
     op.same()
 }

@@ -6,7 +6,7 @@ use super::elementwise::broadcast;
 use super::op::{Inferred, Op};
 
 /// `MatMul`, as NumPy's: leading dimensions broadcast, one-dimensional operands lose their axis.
-pub(super) fn matmul(op: &Op) -> Inferred {
+pub(in crate::graph) fn matmul(op: &Op) -> Inferred {
     let a = op.dims_at_least(0, 1)?;
     let b = op.dims_at_least(1, 1)?;
     if op.dtype(0)? != op.dtype(1)? {
@@ -33,7 +33,7 @@ pub(super) fn matmul(op: &Op) -> Inferred {
 }
 
 /// `Gemm`: A [M, K], B [K, N] (or their transposes), C broadcasting to [M, N].
-pub(super) fn gemm(op: &Op) -> Inferred {
+pub(in crate::graph) fn gemm(op: &Op) -> Inferred {
     let (a, b) = (op.dims(0)?, op.dims(1)?);
     let (&[a0, a1], &[b0, b1]) = (a, b) else {
         return Err(op.error(format!("inputs {a:?} and {b:?} are not two matrices")));
@@ -61,7 +61,7 @@ pub(super) fn gemm(op: &Op) -> Inferred {
 }
 
 /// `Einsum`: the sizes of the output's letters.
-pub(super) fn einsum(op: &Op) -> Inferred {
+pub(in crate::graph) fn einsum(op: &Op) -> Inferred {
     let dims: Vec<&[usize]> = (0..op.node.inputs.len())
         .map(|i| op.dims(i))
         .collect::<Result<_, _>>()?;

@@ -4,22 +4,22 @@
 //! hostile model overflows: what does not fit is an error that names the node.
 
 mod arithmetic;
-mod elementwise;
-mod gather;
+pub(super) mod elementwise;
+pub(super) mod gather;
 #[cfg(test)]
 mod hostile;
 mod kernel;
 mod known;
-mod layout;
-mod matrix;
+pub(super) mod layout;
+pub(super) mod matrix;
 mod op;
-mod parts;
-mod reduce;
-mod resize;
-mod source;
+pub(super) mod parts;
+pub(super) mod reduce;
+pub(super) mod resize;
+pub(super) mod source;
 #[cfg(test)]
 mod tests;
-mod window;
+pub(super) mod window;
 
 use std::collections::HashMap;
 
@@ -196,118 +196,14 @@ fn check_size(dtype: DataType, dims: &[usize]) -> Option<usize> {
         .filter(|&bytes| bytes <= MOST_BYTES)
 }
 
-/// Whether the outputs of an operator of the default domain can be inferred.
-pub(crate) fn knows(op_type: &str) -> bool {
-    rule(&Node::new("", op_type, &[], &[])).is_some()
-}
+/// Gives the types and dimensions of a node's outputs.
+pub(super) type ShapeRule = fn(&Op) -> Inferred;
 
-fn rule(node: &Node) -> Option<fn(&Op) -> Inferred> {
-    if let Some(operator) = node.kernel_operator() {
-        return kernel::rule(operator);
+fn rule(node: &Node) -> Option<ShapeRule> {
+    match node.kernel_operator() {
+        Some(operator) => kernel::rule(operator),
+        None => node.operator()?.shapes,
     }
-    if !node.domain.is_empty() {
-        return None;
-    }
-    Some(match node.op_type.as_str() {
-        "Abs"
-        | "Acos"
-        | "Acosh"
-        | "Asin"
-        | "Asinh"
-        | "Atan"
-        | "Atanh"
-        | "BitwiseNot"
-        | "Ceil"
-        | "Celu"
-        | "Clip"
-        | "Cos"
-        | "Cosh"
-        | "Elu"
-        | "Erf"
-        | "Exp"
-        | "Floor"
-        | "Gelu"
-        | "HardSigmoid"
-        | "HardSwish"
-        | "Identity"
-        | "LRN"
-        | "LeakyRelu"
-        | "Log"
-        | "MeanVarianceNormalization"
-        | "Mish"
-        | "Neg"
-        | "Not"
-        | "Reciprocal"
-        | "Relu"
-        | "Round"
-        | "Selu"
-        | "Shrink"
-        | "Sigmoid"
-        | "Sign"
-        | "Sin"
-        | "Sinh"
-        | "Softplus"
-        | "Softsign"
-        | "Sqrt"
-        | "Tan"
-        | "Tanh"
-        | "ThresholdedRelu" => elementwise::unary,
-        "IsInf" | "IsNaN" => elementwise::test,
-        "Add" | "And" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "Div" | "Mod"
-        | "Mul" | "Or" | "Sub" | "Xor" => elementwise::binary,
-        "Pow" => elementwise::pow,
-        "PRelu" => elementwise::prelu,
-        "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" => elementwise::compare,
-        "Max" | "Mean" | "Min" | "Sum" => elementwise::variadic,
-        "Where" => elementwise::select,
-        "Cast" => elementwise::cast,
-        "CastLike" => elementwise::cast_like,
-        "Dropout" => elementwise::dropout,
-        "Conv" => window::conv,
-        "ConvTranspose" => window::conv_transpose,
-        "AveragePool" | "LpPool" | "MaxPool" => window::pool,
-        "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" => window::global_pool,
-        "MatMul" => matrix::matmul,
-        "Gemm" => matrix::gemm,
-        "Einsum" => matrix::einsum,
-        "BatchNormalization" => reduce::batch_norm,
-        "InstanceNormalization" | "GroupNormalization" => reduce::channel_norm,
-        "LayerNormalization" => reduce::layer_norm,
-        "Hardmax" | "LogSoftmax" | "LpNormalization" | "Softmax" => reduce::along_axis,
-        "CumSum" => reduce::cum_sum,
-        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
-        | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => {
-            reduce::reduce
-        }
-        "ArgMax" | "ArgMin" => reduce::arg,
-        "TopK" => reduce::top_k,
-        "Reshape" => layout::reshape,
-        "Flatten" => layout::flatten,
-        "Transpose" => layout::transpose,
-        "Squeeze" => layout::squeeze,
-        "Unsqueeze" => layout::unsqueeze,
-        "Expand" => layout::expand,
-        "Tile" => layout::tile,
-        "DepthToSpace" => layout::depth_to_space,
-        "SpaceToDepth" => layout::space_to_depth,
-        "Trilu" => layout::trilu,
-        "Concat" => parts::concat,
-        "Split" => parts::split,
-        "Slice" => parts::slice,
-        "Pad" => parts::pad,
-        "Gather" => gather::gather,
-        "GatherElements" => gather::gather_elements,
-        "GatherND" => gather::gather_nd,
-        "ScatterElements" => gather::scatter_elements,
-        "ScatterND" => gather::scatter_nd,
-        "OneHot" => gather::one_hot,
-        "Resize" => resize::resize,
-        "Shape" => source::shape,
-        "Size" => source::size,
-        "ConstantOfShape" => source::constant_of_shape,
-        "Range" => source::range,
-        _ => return None,
-    })
 }
 
 /// Replaces every computed value that `shapes` knows by an initializer and drops what then serves

@@ -4,10 +4,10 @@ use crate::graph::{Graph, GraphError, Node, Shapes, TensorInfo};
 use crate::onnx::{DataType, Tensor};
 
 /// Types and dimensions of a node's outputs, in order.
-pub(super) type Inferred = Result<Vec<TensorInfo>, GraphError>;
+pub(in crate::graph) type Inferred = Result<Vec<TensorInfo>, GraphError>;
 
 /// A node among what is known of its inputs.
-pub(super) struct Op<'a> {
+pub(in crate::graph) struct Op<'a> {
     pub node: &'a Node,
     pub graph: &'a Graph,
     pub shapes: &'a Shapes,

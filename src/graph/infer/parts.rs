@@ -5,7 +5,7 @@ use crate::graph::{GraphError, TensorInfo};
 use super::op::{Inferred, Op};
 
 /// `Concat`.
-pub(super) fn concat(op: &Op) -> Inferred {
+pub(in crate::graph) fn concat(op: &Op) -> Inferred {
     let mut dims = op.dims(0)?.to_vec();
     if !op.node.attributes.contains_key("axis") {
         return Err(op.error("attribute `axis` is missing"));
@@ -69,7 +69,7 @@ pub(super) fn split_sizes(op: &Op) -> Result<(usize, Vec<usize>), GraphError> {
 }
 
 /// `Split`.
-pub(super) fn split(op: &Op) -> Inferred {
+pub(in crate::graph) fn split(op: &Op) -> Inferred {
     let input = op.info(0)?;
     let (axis, sizes) = split_sizes(op)?;
     let part = |size| {
@@ -142,13 +142,13 @@ pub(super) fn cuts(op: &Op) -> Result<Vec<Cut>, GraphError> {
 }
 
 /// `Slice`.
-pub(super) fn slice(op: &Op) -> Inferred {
+pub(in crate::graph) fn slice(op: &Op) -> Inferred {
     let dims = cuts(op)?.iter().map(|cut| cut.count).collect();
     Op::one(op.dtype(0)?, dims)
 }
 
 /// `Pad`; negative pads cut.
-pub(super) fn pad(op: &Op) -> Inferred {
+pub(in crate::graph) fn pad(op: &Op) -> Inferred {
     let mut dims = op.dims(0)?.to_vec();
     let pads = op.required_ints(1)?;
     let axes = match op.int_input(3)? {

@@ -32,14 +32,14 @@ pub(super) fn reduced_axes(op: &Op) -> Result<Vec<usize>, GraphError> {
 }
 
 /// `ReduceSum` and its kin.
-pub(super) fn reduce(op: &Op) -> Inferred {
+pub(in crate::graph) fn reduce(op: &Op) -> Inferred {
     let axes = reduced_axes(op)?;
     let keep = op.node.int("keepdims", 1)? != 0;
     Op::one(op.dtype(0)?, reduced(op.dims(0)?, &axes, keep))
 }
 
 /// `ArgMax` and `ArgMin`.
-pub(super) fn arg(op: &Op) -> Inferred {
+pub(in crate::graph) fn arg(op: &Op) -> Inferred {
     let dims = op.dims(0)?;
     let axis = op.axis(op.node.int("axis", 0)?, dims.len())?;
     let keep = op.node.int("keepdims", 1)? != 0;
@@ -47,7 +47,7 @@ pub(super) fn arg(op: &Op) -> Inferred {
 }
 
 /// `TopK`: values and indices.
-pub(super) fn top_k(op: &Op) -> Inferred {
+pub(in crate::graph) fn top_k(op: &Op) -> Inferred {
     let mut dims = op.dims(0)?.to_vec();
     let axis = op.axis(op.node.int("axis", -1)?, dims.len())?;
     let k = op.required_ints(1)?;
@@ -67,20 +67,20 @@ pub(super) fn top_k(op: &Op) -> Inferred {
 
 /// Same type and dimensions, along the axis in attribute `axis` (-1 by default): `Softmax`,
 /// `LogSoftmax`, `Hardmax`, `LpNormalization`.
-pub(super) fn along_axis(op: &Op) -> Inferred {
+pub(in crate::graph) fn along_axis(op: &Op) -> Inferred {
     op.axis(op.node.int("axis", -1)?, op.dims(0)?.len())?;
     op.same()
 }
 
 /// `CumSum`.
-pub(super) fn cum_sum(op: &Op) -> Inferred {
+pub(in crate::graph) fn cum_sum(op: &Op) -> Inferred {
     op.dims(1)?;
     op.same()
 }
 
 /// `BatchNormalization`: X [N, C, …]; scale, bias, mean and variance [C]. In training mode mean and
 /// variance [C] are outputs, too.
-pub(super) fn batch_norm(op: &Op) -> Inferred {
+pub(in crate::graph) fn batch_norm(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 2)?;
     for index in 1..5 {
         let dims = op.dims(index)?;
@@ -99,7 +99,7 @@ pub(super) fn batch_norm(op: &Op) -> Inferred {
 }
 
 /// `InstanceNormalization` and `GroupNormalization`: X [N, C, …], scale and bias [C].
-pub(super) fn channel_norm(op: &Op) -> Inferred {
+pub(in crate::graph) fn channel_norm(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 3)?;
     for index in 1..3 {
         let dims = op.dims(index)?;
@@ -120,7 +120,7 @@ pub(super) fn channel_norm(op: &Op) -> Inferred {
 }
 
 /// `LayerNormalization`: output, mean and inverse standard deviation.
-pub(super) fn layer_norm(op: &Op) -> Inferred {
+pub(in crate::graph) fn layer_norm(op: &Op) -> Inferred {
     let x = op.info(0)?;
     let rank = x.dims.len();
     let axis = op.axis(op.node.int("axis", -1)?, rank)?;

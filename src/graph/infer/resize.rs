@@ -5,7 +5,7 @@ use crate::graph::GraphError;
 use super::op::{Inferred, Op};
 
 /// `Resize`: inputs X, roi, scales, sizes; of the last two, one is given.
-pub(super) fn resize(op: &Op) -> Inferred {
+pub(in crate::graph) fn resize(op: &Op) -> Inferred {
     let mut dims = op.dims(0)?.to_vec();
     let axes = match op.node.ints("axes")? {
         Some(axes) => op.axes(axes, dims.len())?,

@@ -20,18 +20,18 @@ pub(super) fn shape_part<'a>(op: &Op<'a>) -> Result<&'a [usize], GraphError> {
 }
 
 /// `Shape`.
-pub(super) fn shape(op: &Op) -> Inferred {
+pub(in crate::graph) fn shape(op: &Op) -> Inferred {
     Op::one(DataType::Int64, vec![shape_part(op)?.len()])
 }
 
 /// `Size`.
-pub(super) fn size(op: &Op) -> Inferred {
+pub(in crate::graph) fn size(op: &Op) -> Inferred {
     op.product(op.dims(0)?)?;
     Op::one(DataType::Int64, Vec::new())
 }
 
 /// `ConstantOfShape`.
-pub(super) fn constant_of_shape(op: &Op) -> Inferred {
+pub(in crate::graph) fn constant_of_shape(op: &Op) -> Inferred {
     let dtype = match op.node.attributes.get("value") {
         None => DataType::Float,
         Some(Attribute::Tensor(value)) if value.len() == 1 => value.dtype,
@@ -41,7 +41,7 @@ pub(super) fn constant_of_shape(op: &Op) -> Inferred {
 }
 
 /// Number of steps of a `Range` from known start, limit and delta.
-pub(super) fn range(op: &Op) -> Inferred {
+pub(in crate::graph) fn range(op: &Op) -> Inferred {
     let dtype = op.dtype(0)?;
     let mut numbers = [0.0f64; 3];
     for (index, number) in numbers.iter_mut().enumerate() {

@@ -3,91 +3,70 @@
 //! Every size is computed in 128 bits: a dimension or attribute is below 2⁶³, and no formula here
 //! multiplies more than two of them, so nothing can overflow.
 
-use crate::graph::{GraphError, TensorInfo, WindowError, sizes};
+use crate::graph::{GraphError, Padding, TensorInfo, WindowAttributes, WindowError};
 use crate::onnx::DataType;
 
 use super::op::{Inferred, Op};
 
-/// The window attributes of a node, one entry per spatial axis.
+/// The window of a node, one entry per spatial axis.
 struct Window {
     kernel: Vec<usize>,
-    strides: Vec<usize>,
-    dilations: Vec<usize>,
-    /// Padding before and after each axis; zero unless `auto` is `Explicit`.
-    pads: Vec<(usize, usize)>,
-    auto: AutoPad,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum AutoPad {
-    Explicit,
-    Same,
-    Valid,
+    said: WindowAttributes,
 }
 
 impl Window {
     /// Reads the attributes for `spatial` axes; `kernel` is the weight's, where there is one.
     fn read(op: &Op, spatial: usize, kernel: Option<&[usize]>) -> Result<Self, GraphError> {
-        let declared = match op.node.ints("kernel_shape")? {
-            None => None,
-            Some(_) => Some(positive(op, "kernel_shape", spatial)?),
-        };
-        let kernel = match (kernel, declared) {
+        let said = WindowAttributes::read(op.node, spatial).map_err(|error| match error {
+            WindowError::Uncovered(given) => {
+                op.error(format!("{given} does not fit {spatial} spatial axes"))
+            }
+            WindowError::Graph(error) => error,
+        })?;
+        let kernel = match (kernel, &said.kernel) {
             (Some(weight), Some(declared)) if weight != declared => {
                 return Err(op.error(format!(
                     "kernel_shape {declared:?} is not that of the weight, {weight:?}"
                 )));
             }
             (Some(weight), _) => weight.to_vec(),
-            (None, Some(declared)) => declared,
+            (None, Some(declared)) => declared.clone(),
             (None, None) => return Err(op.error("attribute `kernel_shape` is missing")),
         };
         if kernel.contains(&0) {
             return Err(op.error(format!("the kernel {kernel:?} is empty")));
         }
-        let auto = match op.node.string("auto_pad", "NOTSET")? {
-            "NOTSET" | "" => AutoPad::Explicit,
-            "SAME_UPPER" | "SAME_LOWER" => AutoPad::Same,
-            "VALID" => AutoPad::Valid,
-            other => return Err(op.error(format!("auto_pad `{other}` is not known"))),
-        };
-        let pads = match op.node.ints("pads")? {
-            Some(pads) if auto == AutoPad::Explicit => {
-                let Ok(pads) = sizes(op.node, "pads", 2 * spatial, 0) else {
-                    return Err(op.error(format!(
-                        "pads {pads:?} are not {} numbers of zero or more",
-                        2 * spatial
-                    )));
-                };
-                (0..spatial).map(|i| (pads[i], pads[i + spatial])).collect()
-            }
-            _ => vec![(0, 0); spatial],
-        };
-        Ok(Window {
-            kernel,
-            strides: positive(op, "strides", spatial)?,
-            dilations: positive(op, "dilations", spatial)?,
-            pads,
-            auto,
-        })
+        Ok(Window { kernel, said })
+    }
+
+    fn is_same(&self) -> bool {
+        matches!(self.said.padding, Padding::Same { .. })
+    }
+
+    /// Padding before and after an axis, where it is told.
+    fn pads(&self, axis: usize) -> (i128, i128) {
+        match &self.said.padding {
+            Padding::Explicit(pads) => (pads[axis] as i128, pads[axis + self.kernel.len()] as i128),
+            Padding::Same { .. } => (0, 0),
+        }
     }
 
     /// Extent of the dilated kernel along an axis.
     fn extent(&self, axis: usize) -> i128 {
-        (self.kernel[axis] as i128 - 1) * self.dilations[axis] as i128 + 1
+        (self.kernel[axis] as i128 - 1) * self.said.dilations[axis] as i128 + 1
     }
 
     /// Number of window positions along each spatial axis.
-    fn positions(&self, op: &Op, input: &[usize], ceil: bool) -> Result<Vec<usize>, GraphError> {
+    fn positions(&self, op: &Op, input: &[usize]) -> Result<Vec<usize>, GraphError> {
         input
             .iter()
             .enumerate()
             .map(|(i, &length)| {
-                let (length, stride) = (length as i128, self.strides[i] as i128);
-                if self.auto == AutoPad::Same {
+                let (length, stride) = (length as i128, self.said.strides[i] as i128);
+                if self.is_same() {
                     return op.size((length + stride - 1) / stride);
                 }
-                let (before, after) = (self.pads[i].0 as i128, self.pads[i].1 as i128);
+                let (before, after) = self.pads(i);
                 let room = length + before + after - self.extent(i);
                 if room < 0 {
                     return Err(op.error(format!(
@@ -99,23 +78,13 @@ impl Window {
                 let mut count = room / stride + 1;
                 // A last, partial window counts when it starts inside the input or the padding
                 // before it.
-                if ceil && room % stride != 0 && count * stride < length + before {
+                if self.said.ceil && room % stride != 0 && count * stride < length + before {
                     count += 1;
                 }
                 op.size(count)
             })
             .collect()
     }
-}
-
-/// An attribute of `count` numbers above zero; all ones when absent.
-fn positive(op: &Op, name: &str, count: usize) -> Result<Vec<usize>, GraphError> {
-    sizes(op.node, name, count, 1).map_err(|error| match error {
-        WindowError::Uncovered(given) => {
-            op.error(format!("{given} are not {count} numbers above zero"))
-        }
-        WindowError::Graph(error) => error,
-    })
 }
 
 /// Input and weight of a convolution, with its groups.
@@ -149,7 +118,7 @@ fn check_bias(op: &Op, channels: usize) -> Result<(), GraphError> {
 }
 
 /// `Conv`: X [N, C, …], W [M, C/group, …], B [M].
-pub(super) fn conv(op: &Op) -> Inferred {
+pub(in crate::graph) fn conv(op: &Op) -> Inferred {
     let (x, w, group) = operands(op)?;
     if w[1].checked_mul(group) != Some(x[1]) || !w[0].is_multiple_of(group) {
         return Err(op.error(format!(
@@ -159,12 +128,12 @@ pub(super) fn conv(op: &Op) -> Inferred {
     check_bias(op, w[0])?;
     let window = Window::read(op, x.len() - 2, Some(&w[2..]))?;
     let mut dims = vec![x[0], w[0]];
-    dims.extend(window.positions(op, &x[2..], false)?);
+    dims.extend(window.positions(op, &x[2..])?);
     Op::one(op.dtype(0)?, dims)
 }
 
 /// `ConvTranspose`: X [N, C, …], W [C, M/group, …], B [M].
-pub(super) fn conv_transpose(op: &Op) -> Inferred {
+pub(in crate::graph) fn conv_transpose(op: &Op) -> Inferred {
     let (x, w, group) = operands(op)?;
     if w[0] != x[1] || !x[1].is_multiple_of(group) {
         return Err(op.error(format!(
@@ -190,21 +159,15 @@ pub(super) fn conv_transpose(op: &Op) -> Inferred {
         dims.extend(given.iter().map(|&d| d as usize));
         return Op::one(op.dtype(0)?, dims);
     }
-    let extra = match op.node.ints("output_padding")? {
-        None => vec![0; spatial],
-        Some(v) if v.len() == spatial && v.iter().all(|&p| p >= 0) => v.to_vec(),
-        Some(v) => return Err(op.error(format!("output_padding {v:?} is not usable"))),
-    };
     for (i, &length) in x[2..].iter().enumerate() {
-        let stride = window.strides[i] as i128;
+        let stride = window.said.strides[i] as i128;
         let length = length as i128;
-        let size = if window.auto == AutoPad::Same {
+        let size = if window.is_same() {
             length * stride
         } else {
-            let (before, after) = window.pads[i];
-            stride * (length - 1) + i128::from(extra[i]) + window.extent(i)
-                - before as i128
-                - after as i128
+            let (before, after) = window.pads(i);
+            let extra = window.said.output_padding[i] as i128;
+            stride * (length - 1) + extra + window.extent(i) - before - after
         };
         dims.push(op.size(size)?);
     }
@@ -215,7 +178,7 @@ pub(super) fn conv_transpose(op: &Op) -> Inferred {
 const MOST_TAPS: usize = 1 << 22;
 
 /// `MaxPool`, `AveragePool` and `LpPool`; only `MaxPool` has the second output, the indices.
-pub(super) fn pool(op: &Op) -> Inferred {
+pub(in crate::graph) fn pool(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 3)?;
     let window = Window::read(op, x.len() - 2, None)?;
     if window.kernel.iter().any(|&taps| taps > MOST_TAPS) {
@@ -224,16 +187,15 @@ pub(super) fn pool(op: &Op) -> Inferred {
             reason: format!("its window of {:?} is larger than any map", window.kernel),
         });
     }
-    if window.auto == AutoPad::Same && window.dilations.iter().any(|&d| d != 1) {
+    if window.is_same() && window.said.dilations.iter().any(|&d| d != 1) {
         // By the ONNX standard every stride of the input has its window; onnxruntime pads as if nothing
         // were dilated, so that its map is smaller.
         return Err(op.error(
             "auto_pad = SAME_… with dilations: runtimes make maps of different sizes of it",
         ));
     }
-    let ceil = op.node.int("ceil_mode", 0)? != 0;
     let mut dims = x[..2].to_vec();
-    dims.extend(window.positions(op, &x[2..], ceil)?);
+    dims.extend(window.positions(op, &x[2..])?);
     let mut outputs = vec![TensorInfo {
         dtype: op.dtype(0)?,
         dims: dims.clone(),
@@ -248,7 +210,7 @@ pub(super) fn pool(op: &Op) -> Inferred {
 }
 
 /// `GlobalAveragePool`, `GlobalMaxPool` and `GlobalLpPool`: every spatial dimension becomes 1.
-pub(super) fn global_pool(op: &Op) -> Inferred {
+pub(in crate::graph) fn global_pool(op: &Op) -> Inferred {
     let x = op.dims_at_least(0, 2)?;
     let mut dims = x[..2].to_vec();
     dims.resize(x.len(), 1);

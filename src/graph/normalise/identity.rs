@@ -40,8 +40,7 @@ pub(super) fn remove(graph: &mut Graph) -> Result<(), GraphError> {
                 input.clone_from(name);
             }
         }
-        let identity = node.is("Identity");
-        if !identity && !node.is("Dropout") {
+        if !node.elements().is_copy() {
             kept.push(node);
             continue;
         }

@@ -5,7 +5,6 @@
 //! 21, some by `rewrite`).
 //! [`to_float32`] goes further where that is needed.
 
-mod adapted;
 mod constants;
 mod identity;
 mod opset;
@@ -19,12 +18,15 @@ mod tests;
 
 use super::{Graph, GraphError};
 
-pub use adapted::{ADAPTED, Adapted, NEWEST, OLDEST};
 pub use precision::to_float32;
 pub use refuse::refuse_untrainable;
 
 /// The version of the default operator set that normalised graphs are written in.
 pub const OPSET: i64 = 21;
+/// The oldest opset that is taken.
+pub const OLDEST: i64 = 9;
+/// The newest opset that is taken.
+pub const NEWEST: i64 = 26;
 
 /// Brings a graph to the canonical form.
 ///

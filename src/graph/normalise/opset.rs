@@ -8,12 +8,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::operators::{Class, Operator};
 use crate::graph::weights::takes_batch_statistics;
-use crate::graph::{Attribute, Builder, Graph, GraphError, Node, infer};
+use crate::graph::{Attribute, Builder, Graph, GraphError, Node};
 use crate::onnx::{DataType, Tensor};
 
-use super::adapted::{ADAPTED, Adapted, NEWEST, OLDEST};
-use super::{OPSET, rewrite};
+use super::{NEWEST, OLDEST, OPSET, rewrite};
 
 pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
     let from = graph.opset;
@@ -22,10 +22,13 @@ pub(super) fn raise(graph: &mut Graph) -> Result<(), GraphError> {
             "the model is of opset {from}; {OLDEST} to {NEWEST} are supported"
         )));
     }
-    let formula = |n: &Node| ADAPTED.iter().any(|a| a.always() && a.op_type == n.op_type);
-    let known_above = |n: &&Node| n.domain.is_empty() && !infer::knows(&n.op_type) && !formula(n);
+    let stays = |n: &Node| {
+        let operator = n.operator();
+        operator.is_some_and(|o| o.knows_shapes() || o.adapted.is_some_and(|a| a.applies(from)))
+    };
+    let unknown = |n: &&Node| n.domain.is_empty() && !stays(n);
     if from > 22
-        && let Some(node) = graph.nodes.iter().find(known_above)
+        && let Some(node) = graph.nodes.iter().find(unknown)
     {
         return Err(node.error(format!("it cannot be brought from opset {from} to {OPSET}")));
     }
@@ -85,14 +88,14 @@ impl Raise<'_> {
             // Since opset 24, for a type that is not read here.
             node.attributes.remove("round_mode");
         }
-        let adapted = |a: &&Adapted| a.op_type == node.op_type && from < a.below;
-        let Some(adapted) = ADAPTED.iter().find(adapted) else {
+        let changed = |o: &&Operator| o.adapted.is_some_and(|a| a.applies(from));
+        let Some(operator) = node.operator().filter(changed) else {
             self.push(node);
             return Ok(());
         };
-        match adapted.op_type {
+        match operator.name {
             "Squeeze" | "Unsqueeze" => self.ints_to_input(&mut node, "axes", 1)?,
-            reduction if reduction.starts_with("Reduce") => {
+            _ if operator.class == Class::Reduction => {
                 self.ints_to_input(&mut node, "axes", 1)?;
             }
             "Split" => {
@@ -160,7 +163,11 @@ impl Raise<'_> {
                 let rank = node.input(0).and_then(|x| self.ranks.get(x)).copied();
                 return rewrite::rms_norm(&mut self.builder, node, self.float, rank);
             }
-            _ => return Err(node.error(format!("it cannot be raised from opset {from}"))),
+            _ => {
+                let change = operator.adapted.map_or("", |a| a.change);
+                let reason = format!("it cannot be raised from opset {from}, where {change}");
+                return Err(node.error(reason));
+            }
         }
         self.push(node);
         Ok(())
@@ -368,9 +375,7 @@ fn known_ranks(graph: &Graph) -> HashMap<String, usize> {
                 .input(1)
                 .and_then(|shape| graph.initializers.get(shape))
                 .map(Tensor::len),
-            "Relu" | "Clip" | "Sigmoid" | "Tanh" => {
-                node.input(0).and_then(|i| ranks.get(i)).copied()
-            }
+            _ if node.is_a(Class::Activation) => node.input(0).and_then(|i| ranks.get(i)).copied(),
             _ => None,
         };
         if let (Some(rank), Some(output)) = (rank, node.output(0)) {

@@ -1,6 +1,7 @@
 //! Constants that exporters put where a normalisation has no parameter.
 
 use crate::graph::Node;
+use crate::graph::operators::Class;
 
 use super::Constant;
 
@@ -11,7 +12,6 @@ use super::Constant;
 /// elementwise_affine=False)`), the one inside of a `GroupNorm`, and that of standardised filters with such
 /// constants, since ONNX asks for them. A module's own ones, as a fresh `BatchNorm2d` has, bear its name.
 pub(super) fn is_filler(node: &Node, place: usize, name: &str, constant: &Constant) -> bool {
-    let normalises = node.domain.is_empty() && node.op_type.ends_with("Normalization");
     let value = match place {
         1 => 1.0,
         2 => 0.0,
@@ -22,7 +22,7 @@ pub(super) fn is_filler(node: &Node, place: usize, name: &str, constant: &Consta
         Constant::Node(tensor) => tensor,
         _ => return false,
     };
-    normalises
+    node.is_a(Class::Norm)
         && tensor
             .to_f32()
             .is_some_and(|all| all.iter().all(|&v| v == value))

@@ -29,6 +29,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::operators::Elements;
 use super::reach::gives_no_floats;
 use super::{Attribute, Graph, Node, following};
 use crate::onnx::Tensor;
@@ -140,9 +141,7 @@ impl<'g> Search<'g> {
                 let outputs = node.present_outputs();
                 self.made.extend(outputs.map(|o| (o, Rc::clone(&names))));
             }
-            if ["Cast", "CastLike", "Identity"]
-                .iter()
-                .any(|op| node.is(op))
+            if matches!(node.elements(), Elements::Same | Elements::Converted)
                 && let (Some(from), Some(to)) = (node.input(0), node.output(0))
                 && let Some(&constant) = self.cast.get(from)
             {

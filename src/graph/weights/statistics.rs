@@ -75,21 +75,13 @@ impl<'g> Look<'_, 'g> {
 
     /// The constant that `value` is, seen through what only rearranges it.
     fn constant(&self, value: &str) -> Option<&'g str> {
-        const REARRANGING: [&str; 6] = [
-            "Identity",
-            "Cast",
-            "Reshape",
-            "Squeeze",
-            "Unsqueeze",
-            "Transpose",
-        ];
         let mut value = value;
         loop {
             if let Some((name, _)) = self.constants.get_key_value(value) {
                 return Some(name);
             }
             let node = self.producer(value)?;
-            if !REARRANGING.iter().any(|op| node.is(op)) {
+            if !node.elements().is_rearrangement() {
                 return None;
             }
             value = node.input(0)?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::graph::Node;
+use crate::graph::operators::Elements;
 
 use super::Look;
 
@@ -123,21 +124,20 @@ impl<'g> Search<'_, 'g> {
     }
 
     fn of_node(&mut self, node: &'g Node, depth: usize) -> Range {
-        if !node.domain.is_empty() {
+        let Some(operator) = node.operator() else {
             return ANY;
-        }
+        };
         let look = self.look;
         let mut input = |index: usize| node.input(index).map(|value| self.range(value, depth));
         let first = |range: Option<Range>| range.unwrap_or(ANY);
-        match node.op_type.as_str() {
-            "Sigmoid" | "HardSigmoid" | "Softmax" | "Hardmax" => UNIT,
-            "Tanh" | "Softsign" | "Erf" | "Sin" | "Cos" => Range::new(-1.0, 1.0),
+        let known = operator.range.map(|[low, high]| Range::new(low, high));
+        if operator.elements != Elements::Computed {
+            return first(input(0));
+        }
+        match operator.name {
             "LpNormalization" if first(input(0)).low >= 0.0 => UNIT,
-            "LpNormalization" => Range::new(-1.0, 1.0),
-            "LogSoftmax" => Range::new(f64::NEG_INFINITY, 0.0),
-            "Identity" | "Cast" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze"
-            | "Transpose" | "Slice" | "Split" | "Gather" | "Expand" | "Tile" | "ReduceMax"
-            | "ReduceMin" | "ReduceMean" | "GlobalAveragePool" | "GlobalMaxPool" => first(input(0)),
+            "ReduceMax" | "ReduceMin" | "ReduceMean" => first(input(0)),
+            "GlobalAveragePool" | "GlobalMaxPool" => first(input(0)),
             "Relu" => first(input(0)).rising(|v| v.max(0.0)),
             "Exp" => first(input(0)).rising(f64::exp),
             "Softplus" => first(input(0)).rising(|v| if v > 30.0 { v } else { v.exp().ln_1p() }),
@@ -169,19 +169,19 @@ impl<'g> Search<'_, 'g> {
             "Add" | "Sum" | "Mean" | "Concat" | "Max" | "Min" => {
                 let all: Vec<Range> = (0..node.inputs.len()).filter_map(input).collect();
                 let count = all.len() as f64;
-                let joined = all.into_iter().reduce(|a, b| match node.op_type.as_str() {
+                let joined = all.into_iter().reduce(|a, b| match operator.name {
                     "Concat" => a.with(b),
                     "Max" => Range::new(a.low.max(b.low), a.high.max(b.high)),
                     "Min" => Range::new(a.low.min(b.low), a.high.min(b.high)),
                     _ => a.plus(b),
                 });
                 let joined = first(joined);
-                match node.op_type.as_str() {
+                match operator.name {
                     "Mean" => joined.rising(|v| v / count),
                     _ => joined,
                 }
             }
-            _ => ANY,
+            _ => known.unwrap_or(ANY),
         }
     }
 }

@@ -7,6 +7,7 @@ mod written_out;
 
 use std::collections::HashMap;
 
+use crate::graph::operators::{Class, Data, Elements, Mixing};
 use crate::graph::{Attribute, Dim, Graph, Node};
 use crate::onnx::{DataType, Tensor};
 
@@ -150,9 +151,9 @@ pub fn ending(graph: &Graph) -> Result<Ending, SurgeryError> {
                 node: Some(node.to_string()),
             });
         }
-        value = if node.is("Identity") || node.is("Dropout") || is_float_cast(node)? {
+        value = if node.elements().is_copy() || is_float_cast(node)? {
             input
-        } else if ["Flatten", "Squeeze", "Reshape"].iter().any(|o| node.is(o)) {
+        } else if node.elements() == Elements::Reshaped && !node.is("Unsqueeze") {
             reshaped = true;
             input
         } else if node.is("Log") && !log && changed.is_none() {
@@ -196,7 +197,7 @@ impl<'g> Look<'g> {
     /// The node that computes `value`, seen through what leaves numbers as they are.
     fn source(&self, value: &str) -> Option<&'g Node> {
         let mut node = self.producer(value)?;
-        while node.is("Identity") || node.is("Dropout") || is_float_cast(node).unwrap_or(false) {
+        while node.elements().is_copy() || is_float_cast(node).unwrap_or(false) {
             node = self.producer(node.input(0)?)?;
         }
         Some(node)
@@ -239,31 +240,10 @@ impl<'g> Look<'g> {
 
     /// What a node computes element by element with constants alone, or moves.
     fn only_operand(&self, node: &'g Node) -> Option<&'g str> {
-        const ELEMENTWISE: [&str; 22] = [
-            "Abs",
-            "Add",
-            "Ceil",
-            "Clip",
-            "Div",
-            "Exp",
-            "Expand",
-            "Floor",
-            "LeakyRelu",
-            "Log",
-            "Max",
-            "Min",
-            "Mul",
-            "Neg",
-            "Pow",
-            "Relu",
-            "Round",
-            "Sqrt",
-            "Sub",
-            "Sum",
-            "Transpose",
-            "Unsqueeze",
-        ];
-        let fits = node.domain.is_empty() && ELEMENTWISE.contains(&node.op_type.as_str());
+        let fits = node.operator().is_some_and(|o| {
+            let moves = matches!(o.elements, Elements::Permuted | Elements::Reshaped);
+            o.mixing == Mixing::Elementwise || moves || o.name == "Expand"
+        });
         let mut operands = node.present_inputs().filter(|v| self.constant(v).is_none());
         let operand = operands.next().filter(|_| fits)?;
         operands.next().is_none().then_some(operand)
@@ -309,17 +289,14 @@ pub(super) fn has_two_dimensions(
             };
             return Some(fixed.len() == 2);
         }
-        if ["Conv", "GlobalAveragePool", "MaxPool", "AveragePool"]
-            .iter()
-            .any(|o| node.is(o))
-        {
+        let operator = node.operator()?;
+        if operator.data == Data::Map {
             return Some(false);
         }
         // An addition of a bias, an activation or an alias keeps the rank of what it works on.
-        let keeps = [
-            "Identity", "Cast", "Relu", "Clip", "Dropout", "Add", "MatMul",
-        ];
-        if !keeps.iter().any(|o| node.is(o)) {
+        let alias = operator.elements.is_copy() || operator.elements == Elements::Converted;
+        let keeps = alias || operator.class == Class::Activation;
+        if !keeps && !node.is("Add") && !node.is("MatMul") {
             return None;
         }
         value = node
