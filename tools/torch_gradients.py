@@ -337,9 +337,13 @@ def resizes():
     case("Upsample", lambda a: F.interpolate(a, scale_factor=(2, 3)), x(1, 2, 2, 3), scales, opset=9)
 
 
+def conversions():
+    case("CastLike", lambda a: a, x(3), Fixed([1, 2]))
+
+
 if __name__ == "__main__":
     for family in (arithmetic, activations, windows, products, normalisations, reductions, layout,
-                   resizes):
+                   resizes, conversions):
         family()
     OUT.mkdir(exist_ok=True)
     for opset, (nodes, outputs, initializers) in graphs.items():

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::operators::Elements;
 use crate::graph::{Builder, Graph, Shapes};
 
 use crate::onnx::DataType;
@@ -89,12 +90,12 @@ pub fn gradients(
             parameter: parameter.clone(),
             reason,
         };
-        // Rules write float32 constants. A Cast has a foreign type on one side, by its nature.
+        // Rules write float32 constants. A conversion has a foreign type on one side, by its nature.
         let foreign = node
             .present_outputs()
             .filter_map(|o| shapes.info(o).ok())
             .find(|i| i.dtype.is_float() && i.dtype != DataType::Float);
-        if let Some(info) = foreign.filter(|_| !node.is("Cast")) {
+        if let Some(info) = foreign.filter(|_| node.elements() != Elements::Converted) {
             let reason = format!("it computes in {:?}; gradients are float32", info.dtype);
             return Err(refused(reason));
         }

@@ -96,5 +96,13 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
             .with("to", 1)
             .single(),
     );
+    let like = random.any(&[2]);
+    cases.push(Case::new("CastLike").trained(random.any(&[3])).given(like));
+    let like = random.any(&[2]);
+    cases.push(
+        Case::new("CastLike")
+            .trained(random.any(&[3]))
+            .trained(like),
+    );
     cases
 }

@@ -2,7 +2,8 @@
 //!
 //! A rule receives the forward node (of canonical opset) and the gradient dY of its output and
 //! returns, for each input that wants one, the gradient as a value of standard operators. To add
-//! an operator: write its rule in the file of its family and add it to that file's `RULES`.
+//! an operator: write its rule in the file of its family and add it to that file's `RULES`;
+//! `docs/adding-an-operator.md` shows one.
 
 mod activation;
 mod arithmetic;

@@ -24,6 +24,11 @@ pub(super) const RULES: &[Rule] = &[
         limits: "",
         backward: cast,
     },
+    Rule {
+        op_type: "CastLike",
+        limits: "",
+        backward: cast_like,
+    },
 ];
 
 /// Max, Min: Y = max Xᵢ (min Xᵢ), broadcast; dXᵢ = dY / n where Xᵢ = Y, n the number of inputs
@@ -82,4 +87,18 @@ fn cast(c: &mut Context) -> Contributions {
     let dtype = c.dtype(c.input(0)?)?;
     let to = vec![("to", i64::from(dtype as i32).into())];
     Ok(vec![Some(c.op("Cast", &[&dy], to))])
+}
+
+/// CastLike between float types: dX is dY cast to the type of X. Of input 1 the type alone is read, so that
+/// its gradient is 0.
+/// Source: <https://onnx.ai/onnx/operators/onnx__CastLike.html>.
+fn cast_like(c: &mut Context) -> Contributions {
+    let mut contributions = cast(c)?;
+    let like = match c.wants(1) {
+        true => Some(c.input_dims(1)?),
+        false => None,
+    };
+    let zero = c.scalar(0.0);
+    contributions.push(like.map(|dims| c.expand(&zero, &dims)));
+    Ok(contributions)
 }

@@ -64,6 +64,7 @@ pub(super) const ROWS: &[Operator] = &[
         .gives(Gives::TypeOfTo),
     operator("CastLike", 15)
         .shapes(cast_like)
+        .carries()
         .mixing(Mixing::Nothing)
         .elements(Elements::Converted),
     // Arithmetic with broadcasting.
