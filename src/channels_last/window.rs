@@ -38,22 +38,19 @@ pub(super) fn of_pool(
     let (Ok(x), Ok(y)) = (shapes.info(x), shapes.info(y)) else {
         return Ok(None);
     };
-    let kernel = node.ints("kernel_shape")?.unwrap_or_default();
-    let sizes: Vec<usize> = kernel.iter().map(|&k| k.max(0) as usize).collect();
-    let Ok(kernel) = <[usize; 2]>::try_from(sizes) else {
-        return Ok(None);
-    };
     if x.dims.len() != 4 || x.dtype != DataType::Float {
         return Ok(None);
     }
-    let window = covered(Window::of(node, &kernel, &x.dims, &y.dims))?;
-    let window = window.filter(|w| w.is_ordinary_pool(&kernel, &x.dims));
-    let window = window.and_then(|w| w.for_kernels(&y.dims[2..]));
-    Ok(window.map(|window| PoolWindow { window, kernel }))
+    let window = covered(Window::of_pool(node, &x.dims, &y.dims))?;
+    let ordinary = window.filter(|(w, kernel)| w.is_ordinary_pool(kernel, &x.dims));
+    Ok(ordinary.and_then(|(w, kernel)| {
+        let (window, kernel) = (w.for_kernels(&y.dims[2..])?, kernel.try_into().ok()?);
+        Some(PoolWindow { window, kernel })
+    }))
 }
 
 /// `None` for a window of a kind that no one here works with.
-fn covered(window: Result<Window, WindowError>) -> Result<Option<Window>, GraphError> {
+fn covered<T>(window: Result<T, WindowError>) -> Result<Option<T>, GraphError> {
     match window {
         Ok(window) => Ok(Some(window)),
         Err(WindowError::Uncovered(_)) => Ok(None),

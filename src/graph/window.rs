@@ -98,6 +98,8 @@ pub struct Window {
     pub unreached: Vec<usize>,
     /// Whether windows reach beyond the node's own pads (ceil_mode); `pads` cover that too.
     pub overhangs: bool,
+    /// Whether `pads` follow from the size of the map (SAME_…).
+    pub same: bool,
     /// Groups of channels.
     pub group: usize,
 }
@@ -134,6 +136,7 @@ impl Window {
             group,
             ..
         } = WindowAttributes::read(node, axes)?;
+        let same = matches!(padding, Padding::Same { .. });
         // How far the windows reach over the padded input.
         let mut reaches = Vec::with_capacity(axes);
         for a in 0..axes {
@@ -187,8 +190,25 @@ impl Window {
             pads,
             unreached,
             overhangs,
+            same,
             group,
         })
+    }
+
+    /// As [`Window::of`], of a pool: with the kernel that its attributes tell.
+    ///
+    /// # Errors
+    /// As for [`Window::of`], and without a kernel.
+    pub fn of_pool(
+        node: &Node,
+        x_dims: &[usize],
+        y_dims: &[usize],
+    ) -> Result<(Self, Vec<usize>), WindowError> {
+        let said = WindowAttributes::read(node, x_dims.len().saturating_sub(2))?;
+        match said.kernel {
+            Some(kernel) => Ok((Window::of(node, &kernel, x_dims, y_dims)?, kernel)),
+            None => Err(WindowError::Uncovered("no kernel_shape".to_owned())),
+        }
     }
 
     /// Attributes of the ConvTranspose that spreads an output gradient back over the input.

@@ -47,8 +47,7 @@ fn max_pool(c: &mut Context) -> Contributions {
     let dims = c.input_dims(0)?;
     let dy = c.gradient()?;
     let y_dims = c.output_dims()?;
-    let kernel = kernel_shape(c)?;
-    let window = Window::of(c.node, &kernel, &dims, &y_dims)?;
+    let (window, kernel) = Window::of_pool(c.node, &dims, &y_dims)?;
     let covered = c.has_kernels() && window.is_ordinary_pool(&kernel, &dims);
     if covered
         && c.node.output(1).is_none()
@@ -81,8 +80,7 @@ fn max_pool(c: &mut Context) -> Contributions {
 fn average_pool(c: &mut Context) -> Contributions {
     let x_dims = c.input_dims(0)?;
     let y_dims = c.output_dims()?;
-    let kernel = kernel_shape(c)?;
-    let window = Window::of(c.node, &kernel, &x_dims, &y_dims)?;
+    let (window, kernel) = Window::of_pool(c.node, &x_dims, &y_dims)?;
     let channels = x_dims[1];
     let volume = element_count(&kernel).filter(|&v| v > 0);
     let fits = |volume: &usize| {
@@ -104,8 +102,7 @@ fn average_pool(c: &mut Context) -> Contributions {
         return c.refuse("count_include_pad with a window that hangs over the padding (ceil_mode)");
     }
     // Most of onnxruntime's pools do not run then, for the pads would be negative.
-    let same = c.node.string("auto_pad", "NOTSET")?.starts_with("SAME");
-    if same && window.unreached.iter().any(|&r| r > 0) {
+    if window.same && window.unreached.iter().any(|&r| r > 0) {
         return c.refuse("auto_pad = SAME_… with a stride beyond the kernel");
     }
     let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
@@ -131,14 +128,6 @@ fn average_pool(c: &mut Context) -> Contributions {
         &[&share, &ones],
         attributes,
     ))])
-}
-
-/// The attribute `kernel_shape`.
-fn kernel_shape(c: &Context) -> Result<Vec<usize>, Refusal> {
-    match c.node.ints("kernel_shape")? {
-        Some(k) => Ok(k.iter().map(|&k| k.max(0) as usize).collect()),
-        None => c.refuse("no kernel_shape"),
-    }
 }
 
 /// For each output position: how many elements of its window lie inside the input.
