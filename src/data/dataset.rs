@@ -1,4 +1,4 @@
-//! A labelled set of samples in memory.
+//! A labelled set of samples.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::layout::Layout;
 
+use super::pixels::Pixels;
 use super::preprocess::{Preprocess, Tables};
 use super::{Augmenter, DataError, Digest, View, folder, npz};
 
@@ -36,9 +37,10 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Labelled samples of one shape, held in memory.
+/// Labelled samples of one shape.
 ///
-/// Images are kept as bytes (height × width × channels each); arrays as the floats they are.
+/// Images are kept as bytes (height × width × channels each), where [`Limits::images`] says; arrays as the
+/// floats they are, in memory.
 #[derive(Debug)]
 pub struct Dataset {
     pub(super) classes: Vec<String>,
@@ -60,8 +62,8 @@ pub struct Dataset {
 
 #[derive(Debug)]
 pub(super) enum Samples {
-    /// N × height × width × channels.
-    Images(Vec<u8>),
+    /// Height × width × channels each.
+    Images(Pixels),
     /// N × channels × height × width.
     Arrays(Vec<f32>),
 }
@@ -208,8 +210,15 @@ impl Dataset {
     /// The bytes in memory of all samples.
     pub fn bytes(&self) -> u64 {
         match &self.samples {
-            Samples::Images(pixels) => pixels.len() as u64,
+            Samples::Images(pixels) => pixels.bytes(),
             Samples::Arrays(values) => size_of_val(values.as_slice()) as u64,
+        }
+    }
+
+    /// Says that these samples are written soon, so that the system reads those on a disk meanwhile.
+    pub fn expect(&self, indices: &[usize]) {
+        if let Samples::Images(pixels) = &self.samples {
+            pixels.expect(indices.iter().copied());
         }
     }
 
@@ -297,14 +306,14 @@ impl Dataset {
         let len = self.sample_len();
         let range = view.sample * len..(view.sample + 1) * len;
         match &self.samples {
-            Samples::Images(pixels) => {
-                let pixels = &pixels[range];
+            Samples::Images(pixels) => pixels.with(view.sample, len, |pixels| {
                 let changed = augmenter
                     .pixels(pixels, self.shape, view)
                     .map_err(|e| DataError::image(Path::new(&self.name(view.sample)), e))?;
                 let pixels = changed.as_deref().unwrap_or(pixels);
                 tables.write(pixels, self.shape[0], layout, out);
-            }
+                Ok(())
+            })?,
             Samples::Arrays(values) => match layout {
                 Layout::Nchw => out.copy_from_slice(&values[range]),
                 Layout::Nhwc => {

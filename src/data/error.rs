@@ -148,6 +148,16 @@ pub enum DataError {
         /// Why.
         source: io::Error,
     },
+    /// Decoded images cannot be kept on the disk.
+    #[error("cannot keep decoded images ({}) in {}", show_bytes(*.bytes), folder.display())]
+    Pixels {
+        /// The folder.
+        folder: PathBuf,
+        /// The bytes that they take.
+        bytes: u64,
+        /// Why.
+        source: io::Error,
+    },
     /// The caller asked to stop.
     #[error("stopped")]
     Stopped,
@@ -206,6 +216,7 @@ impl DataError {
             | DataError::Write { .. }
             | DataError::Threads { .. }
             | DataError::Spill { .. }
+            | DataError::Pixels { .. }
             | DataError::Index { .. }
             | DataError::BufferLength { .. } => false,
         }
@@ -254,6 +265,11 @@ impl DataError {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
+    }
+
+    /// An image whose file is not what it was when the data set was opened.
+    pub(super) fn changed(path: &Path) -> Self {
+        Self::image(path, "it has changed since it was first read")
     }
 
     pub(super) fn not_a_dataset(path: &Path, reason: impl ToString) -> Self {

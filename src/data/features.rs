@@ -1,13 +1,13 @@
 //! Rows of floats computed once per sample, in memory or in a mapped temporary file.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
 use memmap2::MmapMut;
 
 use super::budget::Reservation;
+use super::space::allocate;
 use super::{DataError, FeaturePrecision, MemoryBudget};
 
 /// Several float values per sample, each a row of fixed length.
@@ -146,6 +146,21 @@ impl FeatureStore {
         Ok(())
     }
 
+    /// Says that these rows are gathered soon, so that the system reads those in a file meanwhile.
+    pub fn expect(&self, rows: &[usize]) {
+        // A wish: where the system cannot, a row is read when it is gathered.
+        #[cfg(unix)]
+        if let Store::Mapped(map) = &self.store {
+            let ranges = (0..self.row_lens.len())
+                .flat_map(|value| rows.iter().map(move |&row| self.locate(value, row)));
+            for (range, _) in ranges.flatten() {
+                let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = rows;
+    }
+
     /// Lets go of the pages of a mapped file that hold these bytes; what was written to them is in
     /// the file. This is advice: where it fails, the pages merely stay.
     #[allow(unsafe_code)]
@@ -214,16 +229,8 @@ fn in_memory(len: usize, share: Option<Reservation>) -> io::Result<Store> {
 
 #[allow(unsafe_code)]
 fn in_file(bytes: u64, folder: &Path) -> io::Result<Store> {
-    // Asked first, since a failing allocation may fill the disk for a moment.
-    let available = fs4::available_space(folder)?;
-    if available < bytes {
-        return Err(io::Error::new(
-            io::ErrorKind::StorageFull,
-            format!("the disk has {available} bytes left"),
-        ));
-    }
     let file = tempfile::tempfile_in(folder)?;
-    allocate(&file, bytes)?;
+    allocate(&file, folder, bytes)?;
     // SAFETY: the file has no name and its handle is not shared, so nothing else can shorten or
     // change it while it is mapped, and its blocks are allocated.
     let map = unsafe { MmapMut::map_mut(&file)? };
@@ -231,27 +238,6 @@ fn in_file(bytes: u64, folder: &Path) -> io::Result<Store> {
         return Err(io::Error::other("the temporary file has the wrong length"));
     }
     Ok(Store::Mapped(map))
-}
-
-/// Gives the empty `file` `bytes` zeros with blocks on the disk: writing to a mapped page without
-/// a block would end the process (SIGBUS) when the disk is full.
-fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-    match fs4::FileExt::allocate(file, bytes) {
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => write_zeros(file, bytes),
-        other => other,
-    }
-}
-
-/// For file systems that cannot allocate ahead.
-fn write_zeros(mut file: &File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; 1 << 20];
-    let mut left = bytes;
-    while left > 0 {
-        let chunk = left.min(zeros.len() as u64);
-        file.write_all(&zeros[..chunk as usize])?;
-        left -= chunk;
-    }
-    file.sync_data()
 }
 
 #[cfg(test)]

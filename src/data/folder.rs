@@ -3,20 +3,16 @@
 mod find;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::hex;
 
-use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers, reserve};
-use super::image::{LACKS_END, Size, decode_into, read_file};
+use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers};
+use super::image::{LACKS_END, Size};
+use super::pixels::{Content, Decoding};
 use super::{DataError, copies, seen};
 use find::{Aside, Candidate, find, list};
-
-/// The SHA-256 of a file that was decoded, and what is remarkable about it.
-type Content = ([u8; 32], Option<&'static str>);
 
 /// See [`Dataset::open`].
 pub(super) fn open(
@@ -39,7 +35,6 @@ pub(super) fn open(
     }
     enough(root, found.len())?;
     let total: usize = found.iter().map(|class| class.images.len()).sum();
-    limits.check(root, total, size.bytes())?;
 
     let workers = Workers::new(limits.threads)?;
     let mut classes = Vec::with_capacity(found.len());
@@ -48,35 +43,15 @@ pub(super) fn open(
         candidates.extend(class.images.into_iter().map(|image| (classes.len(), image)));
         classes.push(class.name);
     }
-    let bytes = size.bytes();
-    let mut pixels = reserve(root, total.saturating_mul(bytes))?;
-    pixels.resize(total * bytes, 0);
-    let done = AtomicUsize::new(0);
-    let stopped = AtomicBool::new(false);
-    let decode = |((_, candidate), out): (&(usize, Candidate), &mut [u8])| {
-        if stopped.load(Ordering::Relaxed) {
-            return Err(DataError::Stopped);
-        }
-        let result = read_file(&candidate.path).and_then(|bytes| {
-            let note = decode_into(&candidate.path, &bytes, size, out)?;
-            Ok((Sha256::digest(&bytes).into(), note))
-        });
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if options.progress.is_some_and(|go_on| !go_on(done, total)) {
-            stopped.store(true, Ordering::Relaxed);
-        }
-        result
+    let files: Vec<&Path> = candidates.iter().map(|(_, c)| c.path.as_path()).collect();
+    let decoding = Decoding {
+        root,
+        size,
+        limits,
+        workers: &workers,
+        progress: options.progress,
     };
-    let decoded: Vec<Result<Content, DataError>> = workers.install(|| {
-        candidates
-            .par_iter()
-            .zip(pixels.par_chunks_exact_mut(bytes))
-            .map(decode)
-            .collect()
-    });
-    if stopped.into_inner() {
-        return Err(DataError::Stopped);
-    }
+    let (decoded, mut pixels) = decoding.run(&files)?;
 
     let kept = Kept::of(root, classes, &candidates, &decoded, limits, &mut aside)?;
     let mut names = Vec::new();
@@ -84,14 +59,14 @@ pub(super) fn open(
     let mut digests = Vec::new();
     let mut remarkable = Vec::new();
     let mut digest = Fingerprint::new(&kept.classes);
+    let mut places = Vec::new();
     for (index, ((class, candidate), result)) in candidates.into_iter().zip(decoded).enumerate() {
         match (result, kept.labels[class]) {
             (Ok((content, note)), Some(label)) => {
                 if note.is_some() {
                     remarkable.push(candidate.name.clone());
                 }
-                let place = names.len();
-                pixels.copy_within(index * bytes..(index + 1) * bytes, place * bytes);
+                places.push(index);
                 digest.add(&candidate.name, label, &content);
                 labels.push(label as i64);
                 names.push(candidate.name);
@@ -104,7 +79,7 @@ pub(super) fn open(
             }),
         }
     }
-    pixels.truncate(names.len() * bytes);
+    pixels.keep(&places, size.bytes());
     let Aside {
         mut skipped,
         mut notes,

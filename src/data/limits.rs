@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::DataError;
 use super::memory::memory_limit;
+use super::{DataError, ImageCache};
 
 /// Within which limits a [`Dataset`](super::Dataset) is opened and used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,16 +15,19 @@ pub struct Limits {
     pub threads: usize,
     /// Bytes that the samples may take in memory.
     pub bytes: u64,
+    /// Where decoded images are.
+    pub images: ImageCache,
     /// Classes of a folder with fewer usable images are left out.
     pub min_per_class: usize,
 }
 
 impl Default for Limits {
-    /// All cores, half of the memory that this process may use, and every class.
+    /// All cores, half of the memory that this process may use, images in memory, and every class.
     fn default() -> Self {
         Limits {
             threads: 0,
             bytes: memory_limit().map_or(u64::MAX, |bytes| bytes / 2),
+            images: ImageCache::Memory,
             min_per_class: 0,
         }
     }

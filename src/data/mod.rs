@@ -17,10 +17,12 @@ mod image;
 mod limits;
 mod memory;
 mod npz;
+mod pixels;
 mod precision;
 mod preprocess;
 mod resize;
 mod seen;
+mod space;
 mod split;
 mod split_file;
 
@@ -38,6 +40,7 @@ pub use image::{
 pub use limits::{Limits, show_bytes};
 pub use memory::{default_memory_budget, memory_limit};
 pub use npz::npz_sample_shape;
+pub use pixels::ImageCache;
 pub use precision::FeaturePrecision;
 pub use preprocess::{ChannelOrder, Preprocess};
 pub use resize::{Resize, ResizeFilter, ResizeMode};

@@ -145,6 +145,7 @@ impl SplitFile {
 #[cfg(test)]
 mod tests {
     use super::super::dataset::{Samples, Workers};
+    use super::super::pixels::Pixels;
     use super::super::{SplitOptions, error::DataError};
     use super::*;
 
@@ -161,7 +162,7 @@ mod tests {
             notes: vec![],
             fingerprint: String::new(),
             shape: [1, 1, 1],
-            samples: Samples::Images(vec![0; 20]),
+            samples: Samples::Images(Pixels::Memory(vec![0; 20])),
             workers: Workers::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::classifier::{ClassifierError, ModelCard, ModelInput, at_image_size};
-use crate::data::{DataError, Dataset, Limits, Split, memory_limit, show_bytes};
+use crate::data::{DataError, Dataset, ImageCache, Limits, Split, memory_limit, show_bytes};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::run::Settings;
@@ -69,6 +69,7 @@ impl<'a> Opened<'a> {
             threads: settings.threads,
             // Half of the memory, or more where more is asked for; a smaller budget is for features.
             bytes: memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
+            images: ImageCache::Memory,
             min_per_class: settings.min_per_class,
         };
         let decoding = |done, total| {

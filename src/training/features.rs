@@ -169,6 +169,20 @@ impl Features {
         }
     }
 
+    /// Says that the values for `samples` are gathered soon, so that the system reads what of them is in
+    /// files meanwhile.
+    pub(super) fn expect(&self, lab: &Lab<'_>, samples: &[usize], pass: Pass) {
+        let views = self.versions.views(samples, pass);
+        let kept = match &self.source {
+            Source::Frozen { kept, .. } => kept.as_ref(),
+            Source::Input => None,
+        };
+        match kept.and_then(|kept| Some((kept, kept.rows(&views)?))) {
+            Some((kept, rows)) => kept.store.expect(&rows),
+            None => lab.dataset.expect(samples),
+        }
+    }
+
     /// Writes the kept values of `views` into the first rows of buffers.
     pub(super) fn gather_kept(
         &self,

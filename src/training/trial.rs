@@ -181,7 +181,12 @@ impl<'a> Trial<'a> {
             Some(saver) if saver.is_due() => saver.save(trial, observer),
             _ => Ok(()),
         };
-        for rows in order.chunks(batch).skip(done) {
+        let pass = Pass::Train { epoch };
+        let batches: Vec<&[usize]> = order.chunks(batch).collect();
+        for (number, rows) in batches.iter().enumerate().skip(done) {
+            if let Some(next) = batches.get(number + 1) {
+                self.features.expect(self.lab, next, pass);
+            }
             let loss = self.step(rows)?;
             observer.step(self.state.progress.step, total, loss)?;
             save(self, observer)?;

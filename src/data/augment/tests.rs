@@ -1,6 +1,7 @@
 use rand::SeedableRng;
 
 use super::super::dataset::{Samples, Workers};
+use super::super::pixels::Pixels;
 use super::super::preprocess::Preprocess;
 use super::*;
 use crate::layout::Layout;
@@ -162,7 +163,9 @@ fn dataset(samples: Samples) -> Dataset {
 
 #[test]
 fn a_batch_of_views_is_its_versions_one_after_the_other() {
-    let dataset = dataset(Samples::Images([picture(), picture()].concat()));
+    let dataset = dataset(Samples::Images(Pixels::Memory(
+        [picture(), picture()].concat(),
+    )));
     let augmenter = Augmenter {
         augment: Augment::Standard,
         seed: 5,

@@ -11,7 +11,9 @@ fn two_by_one() -> Dataset {
         notes: vec![],
         fingerprint: String::new(),
         shape: [3, 1, 2],
-        samples: Samples::Images(vec![10, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 6]),
+        samples: Samples::Images(Pixels::Memory(vec![
+            10, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 6,
+        ])),
         workers: Workers::default(),
     }
 }
@@ -44,7 +46,7 @@ fn a_large_batch_written_in_parallel_equals_its_samples() {
     let pixels: Vec<u8> = (0..2 * 3 * side * side).map(|i| (i % 251) as u8).collect();
     let dataset = Dataset {
         shape: [3, side, side],
-        samples: Samples::Images(pixels),
+        samples: Samples::Images(Pixels::Memory(pixels)),
         ..two_by_one()
     };
     let len = dataset.sample_len();

@@ -40,16 +40,6 @@ fn memory_and_file_give_equal_rows() {
 }
 
 #[test]
-fn writing_zeros_reserves_the_same_file_as_allocating() {
-    let bytes = (1 << 20) + 17;
-    for reserve in [allocate, write_zeros] {
-        let file = tempfile::tempfile().unwrap();
-        reserve(&file, bytes).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), bytes);
-    }
-}
-
-#[test]
 fn a_disk_without_room_is_an_error_when_the_store_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let room = fs4::available_space(folder.path()).unwrap() as usize;
