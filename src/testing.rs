@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::onnx::Model;
+use crate::surgery::{Difference, HEAD_PREFIX, METADATA_PREFIX, Part, What, differences};
+
 /// Says that the running test is skipped because `need` is not there: `runtime`, `python`,
 /// `tensorboard`, `chromium`, `shared`, ….
 ///
@@ -68,6 +71,58 @@ pub fn pipe(path: &Path) -> bool {
         skip("mkfifo", "the command");
     }
     made
+}
+
+/// Checks that `emitted` is `original` with nothing changed but the values of the tensors in `tuned`,
+/// the place of external data, ftsurgery's metadata, and, where it has one, its new head. For tests that
+/// have a winner's file and no manifest.
+///
+/// # Errors
+/// The differences beyond, a sentence each, or a tuned tensor that is not there.
+pub fn only_tuned(original: &Model, emitted: &Model, tuned: &[String]) -> Result<(), String> {
+    let found = differences(original, emitted).map_err(|e| e.to_string())?;
+    let graph = emitted.graph();
+    let of_head = |output: &str| {
+        let node = graph
+            .node
+            .iter()
+            .find(|n| n.output.iter().any(|o| o == output));
+        node.is_some_and(|n| n.name().starts_with(HEAD_PREFIX))
+    };
+    let grafted = graph.output.iter().any(|o| of_head(o.name()));
+    let is_tuned = |name: &String| tuned.contains(name);
+    let allowed = |d: &Difference| match (d.part, &d.what) {
+        (_, What::TakenIn) => true,
+        (Part::Metadata, _) => d.name.starts_with(METADATA_PREFIX),
+        (Part::Tensor, What::Set { .. }) => is_tuned(&d.name),
+        (Part::Tensor, What::Added { .. } | What::Changed { .. }) => {
+            d.name.starts_with(HEAD_PREFIX) && is_tuned(&d.name)
+        }
+        (Part::Node, What::Added { .. } | What::Changed { .. } | What::Moved) => of_head(&d.name),
+        (Part::Input, What::Added { .. }) => d.name.starts_with(HEAD_PREFIX),
+        (Part::Input, What::Removed) => {
+            let is_it = |t: &crate::onnx::messages::TensorProto| t.name() == d.name;
+            grafted && original.graph().initializer.iter().any(is_it)
+        }
+        (Part::Output, _) => grafted,
+        (Part::Node | Part::Tensor | Part::ValueInfo | Part::Annotation, What::Removed) => grafted,
+        _ => false,
+    };
+    let beyond = found.iter().filter(|d| !d.scope.is_empty() || !allowed(d));
+    let mut faults: Vec<String> = beyond.map(Difference::to_string).collect();
+    let outputs = graph.node.iter().flat_map(|n| &n.output);
+    let there: Vec<&str> = graph
+        .initializer
+        .iter()
+        .map(|t| t.name())
+        .chain(outputs.map(String::as_str))
+        .collect();
+    let gone = tuned.iter().filter(|name| !there.contains(&name.as_str()));
+    faults.extend(gone.map(|name| format!("the tuned tensor `{name}` is missing")));
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(faults.join("; ")),
+    }
 }
 
 #[cfg(test)]

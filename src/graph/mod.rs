@@ -40,6 +40,7 @@ pub use error::GraphError;
 pub use infer::{fold_constants, infer_shapes, infer_what_fits};
 pub use node::{Attribute, Node};
 pub use normalise::{normalise, refuse_untrainable, to_float32};
+pub(crate) use order::captured_names;
 pub use overhang::write_overhangs_as_pads;
 pub use reach::{following, reaching};
 pub use shapes::{Shapes, TensorInfo};

@@ -141,7 +141,7 @@ fn names_read(node: &Node) -> Vec<&str> {
 }
 
 /// Names that a subgraph reads from the graphs around it.
-fn captured_names<'a>(graph: &'a GraphProto, into: &mut Vec<&'a str>, depth: usize) {
+pub(crate) fn captured_names<'a>(graph: &'a GraphProto, into: &mut Vec<&'a str>, depth: usize) {
     if depth > 32 {
         return;
     }

@@ -18,6 +18,20 @@ use super::{OnnxError, write_atomic};
 /// Protobuf's limit for one message.
 const MAX_ENCODED: usize = i32::MAX as usize;
 
+/// A graph with nothing in it.
+pub(crate) static EMPTY_GRAPH: GraphProto = GraphProto {
+    node: vec![],
+    name: None,
+    initializer: vec![],
+    sparse_initializer: vec![],
+    doc_string: None,
+    input: vec![],
+    output: vec![],
+    value_info: vec![],
+    quantization_annotation: vec![],
+    metadata_props: vec![],
+};
+
 /// A model as it stands in its file. Weight data borrows from a private copy of it.
 #[derive(Debug)]
 pub struct Model {
@@ -166,19 +180,7 @@ impl Model {
     /// The main graph.
     pub fn graph(&self) -> &GraphProto {
         // `decode` let no model without a graph pass.
-        static EMPTY: GraphProto = GraphProto {
-            node: vec![],
-            name: None,
-            initializer: vec![],
-            sparse_initializer: vec![],
-            doc_string: None,
-            input: vec![],
-            output: vec![],
-            value_info: vec![],
-            quantization_annotation: vec![],
-            metadata_props: vec![],
-        };
-        self.proto.graph.as_ref().unwrap_or(&EMPTY)
+        self.proto.graph.as_ref().unwrap_or(&EMPTY_GRAPH)
     }
 
     /// The imported version of the default operator set (domain "" or "ai.onnx"); 1 if none is.

@@ -14,6 +14,7 @@ mod wire;
 mod write;
 
 pub use error::OnnxError;
+pub(crate) use file::EMPTY_GRAPH;
 pub use file::{Model, encode, save, set_metadata};
 pub use tensor::{DataType, Tensor, element_count, is_external};
 pub use write::{

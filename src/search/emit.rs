@@ -8,7 +8,7 @@ use crate::onnx::{DataType, Model, create_folder, rename, save};
 use crate::run::{RunDir, RunError, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::Strategy;
-use crate::surgery::{Grafted, Scores, as_stored, export, untouched_is_identical};
+use crate::surgery::{Edited, Grafted, Manifest, Scores, as_stored, export, holds};
 use crate::training::{BatchNormMode, Lab};
 
 use super::SearchError;
@@ -76,7 +76,8 @@ impl Emitter<'_> {
         ] {
             metadata.extend(accuracy.map(|share| (key, share.to_string())));
         }
-        let proto = export(&self.grafted.model, winner.parameters, &metadata)?;
+        let editor = self.grafted.editor(self.original)?;
+        let Edited { proto, manifest } = export(editor, winner.parameters, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
@@ -87,7 +88,7 @@ impl Emitter<'_> {
         drop(proto);
         let checked = Model::open(&unchecked)
             .map_err(SearchError::from)
-            .and_then(|written| self.check(&written, winner, lab, samples))
+            .and_then(|written| self.check((&written, &manifest), winner, lab, samples))
             .and_then(|()| may_be_kept());
         if let Err(error) = checked {
             // It is not a result; that it may stay behind is the lesser evil.
@@ -106,7 +107,7 @@ impl Emitter<'_> {
 
     fn check(
         &self,
-        written: &Model,
+        (written, manifest): (&Model, &Manifest),
         winner: &Winner<'_>,
         lab: &Lab<'_>,
         samples: &[usize],
@@ -115,8 +116,7 @@ impl Emitter<'_> {
             strategy: winner.strategy,
             reason,
         };
-        let tuned: Vec<String> = winner.parameters.iter().map(|(n, _)| n.clone()).collect();
-        untouched_is_identical(self.original, written, &tuned).map_err(fail)?;
+        holds(self.original, written, manifest).map_err(|e| fail(e.to_string()))?;
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
         let trained = lab.predict(winner.parameters, samples)?;
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;

@@ -1,5 +1,6 @@
 //! Errors of the surgery room.
 
+use super::difference::Difference;
 use crate::graph::GraphError;
 use crate::onnx::{DataType, OnnxError};
 
@@ -129,12 +130,105 @@ pub enum SurgeryError {
         /// Index of the first such value.
         index: usize,
     },
+    /// New values of a tensor have another type or other dimensions than it.
+    #[error(
+        "tensor `{tensor}` is {:?} {:?}, its new values are {:?} {:?}",
+        expected.0, expected.1, given.0, given.1
+    )]
+    OtherTensor {
+        /// The tensor.
+        tensor: String,
+        /// Its element type and dimensions.
+        expected: (DataType, Vec<usize>),
+        /// Those of the new values.
+        given: (DataType, Vec<usize>),
+    },
+    /// An edit names a value that the graph does not have.
+    #[error("the graph has no value `{value}`")]
+    NoValue {
+        /// The value.
+        value: String,
+    },
+    /// An edit names a node that the graph does not have.
+    #[error("the graph has no node `{node}`")]
+    NoNode {
+        /// The node.
+        node: String,
+    },
+    /// An edit names a node by a name that several have.
+    #[error("several nodes are named `{node}`")]
+    SeveralNodes {
+        /// The node.
+        node: String,
+    },
+    /// A name that something is to get is another's.
+    #[error("the name `{name}` is taken")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// A name that something is to get is none.
+    #[error("`{name}` can be no name: it is empty, or holds a NUL character")]
+    NoName {
+        /// The name.
+        name: String,
+    },
+    /// A graph inside of a node has a value of its own under the old or the new name of another.
+    #[error(
+        "`{value}` cannot be renamed: a graph inside of the node of `{node}` makes a value of its \
+         own under the old or the new name"
+    )]
+    Shadowed {
+        /// The value to be renamed.
+        value: String,
+        /// The node, by its first output.
+        node: String,
+    },
+    /// A model with training graphs is to have values renamed.
+    #[error(
+        "`{value}` cannot be renamed: the model carries training graphs, which may name it, too"
+    )]
+    TrainingGraphs {
+        /// The value to be renamed.
+        value: String,
+    },
+    /// An edited model is not its original with the changes of its manifest.
+    #[error("{}", not_as_claimed(unexplained, missing))]
+    NotAsClaimed {
+        /// Differences that the manifest does not explain.
+        unexplained: Vec<Difference>,
+        /// Entries of the manifest that are not in the model.
+        missing: Vec<Difference>,
+    },
     /// The graph is at fault.
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// The file format is at fault.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+}
+
+/// The differences that are told; of more, the number is.
+const TOLD: usize = 3;
+
+fn not_as_claimed(unexplained: &[Difference], missing: &[Difference]) -> String {
+    let told = |intro: &str, list: &[Difference]| {
+        let first = list.iter().take(TOLD).map(Difference::to_string);
+        let first = first.collect::<Vec<_>>().join("; ");
+        match list.len() {
+            0 => None,
+            n if n > TOLD => Some(format!("{intro} {first}; and {} more", n - TOLD)),
+            _ => Some(format!("{intro} {first}")),
+        }
+    };
+    let parts = [
+        told(
+            "what was not to change is not as in the original:",
+            unexplained,
+        ),
+        told("what was to change is as before:", missing),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(". ")
 }
 
 fn of_probabilities(output: &str, node: &str, value: &str, between: &str) -> String {
@@ -159,7 +253,8 @@ impl SurgeryError {
             | SurgeryError::Twice { .. }
             | SurgeryError::Length { .. }
             | SurgeryError::NotFloat { .. }
-            | SurgeryError::NotFinite { .. } => false,
+            | SurgeryError::NotFinite { .. }
+            | SurgeryError::NotAsClaimed { .. } => false,
             _ => true,
         }
     }

@@ -1,11 +1,10 @@
 //! Replacing what follows the feature map by a new head.
 
-use std::collections::HashSet;
-
-use crate::graph::{Dim, Graph, Node, Value, value_to_proto};
-use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto, TypeValue, ValueInfoProto};
+use crate::graph::{Dim, Graph, Value};
+use crate::onnx::messages::{GraphProto, TypeValue, ValueInfoProto};
 use crate::onnx::{DataType, Model};
 
+use super::edit::{Edited, Editor, Manifest};
 use super::head::{self, HeadKind, HeadSpec};
 use super::{SurgeryError, keep};
 
@@ -41,6 +40,8 @@ pub struct Dropout {
 pub struct Grafted {
     /// The model; what training does not change in it is what will be emitted.
     pub model: Model,
+    /// In what it differs from the model that it was made from.
+    pub manifest: Manifest,
     /// Initializers (or constants, by their output) of the head that are to be trained, in the
     /// order of its layers.
     pub head_parameters: Vec<String>,
@@ -48,6 +49,16 @@ pub struct Grafted {
     pub dropout: Vec<Dropout>,
     /// The output with one value per class, [N, classes].
     pub output: String,
+}
+
+impl Grafted {
+    /// An editor that goes on where grafting ended; `original` is the model that it was made from.
+    ///
+    /// # Errors
+    /// When `original` is another model, or has fields that would be lost on writing.
+    pub fn editor<'m>(&self, original: &'m Model) -> Result<Editor<'m>, SurgeryError> {
+        Editor::resume(original, &self.model, &self.manifest)
+    }
 }
 
 /// Replaces everything after the feature map by a new head, or with [`HeadKind::Keep`] names the
@@ -67,7 +78,6 @@ pub fn graft(
     features: Option<&Features>,
     spec: &HeadSpec,
 ) -> Result<Grafted, SurgeryError> {
-    // The changed copy no longer knows the original's bytes, so this is the moment to ask.
     model.ensure_fully_known()?;
     spec.check()?;
     if spec.kind == HeadKind::Keep {
@@ -85,112 +95,31 @@ pub fn graft(
 
     let graph = Graph::from_model(model)?;
     let dtype = float_type(&graph, model.graph(), features)?;
-    let backbone = backbone(graph, &features.value)?;
-    let batch = batch(&backbone.inputs);
-
-    let mut proto = model.proto.clone();
-    let Some(graph) = proto.graph.as_mut() else {
-        return Err(SurgeryError::NoOutput);
-    };
-    remove_dead(graph, &backbone);
-    graph.output.clear();
-    let mut taken = HashSet::new();
-    collect_names(graph, &mut taken, 0);
-    let head = head::build(features, spec, dtype, taken)?;
-
-    let head_parameters = head.parameters.iter().map(|(n, _)| n.clone()).collect();
-    // Before IR 4 every initializer is a graph input, too.
-    let listed = proto.ir_version.unwrap_or(0) < 4;
+    let mut editor = Editor::new(model)?;
+    editor.keep(&[&features.value]).map_err(|e| match e {
+        SurgeryError::NoValue { value } => SurgeryError::NoFeatures { value },
+        e => e,
+    })?;
+    let head = head::build(features, spec, dtype, editor.names())?;
     for (name, tensor) in &head.parameters {
-        graph.initializer.push(tensor.to_proto(name));
-        if listed {
-            let value = Value::fixed(name, tensor.dtype, &tensor.dims);
-            graph.input.push(value_to_proto(&value));
-        }
+        editor.add_tensor(name, tensor)?;
     }
-    graph.node.extend(head.nodes.iter().map(Node::to_proto));
-    graph.output.push(value_to_proto(&Value {
+    for node in &head.nodes {
+        editor.add_node(node.to_proto())?;
+    }
+    editor.set_outputs(&[Value {
         name: head.output.clone(),
         dtype,
-        dims: Some(vec![batch, Dim::Known(spec.classes)]),
-    }));
+        dims: Some(vec![batch(&graph.inputs), Dim::Known(spec.classes)]),
+    }])?;
+    let Edited { proto, manifest } = editor.finish()?;
     Ok(Grafted {
         model: model.with_proto(proto),
-        head_parameters,
+        manifest,
+        head_parameters: head.parameters.into_iter().map(|(n, _)| n).collect(),
         dropout: head.dropout,
         output: head.output,
     })
-}
-
-/// The part of the graph that computes `value`.
-fn backbone(mut graph: Graph, value: &str) -> Result<Graph, SurgeryError> {
-    let exists = graph.producers().contains_key(value)
-        || graph.inputs.iter().any(|i| i.name == value)
-        || graph.initializers.contains_key(value);
-    if !exists {
-        return Err(SurgeryError::NoFeatures {
-            value: value.to_owned(),
-        });
-    }
-    graph.outputs = vec![Value {
-        name: value.to_owned(),
-        dtype: DataType::Float,
-        dims: None,
-    }];
-    graph.prune();
-    Ok(graph)
-}
-
-/// Removes from `graph` what is not in `backbone`. Inputs that are no initializers stay.
-fn remove_dead(graph: &mut GraphProto, backbone: &Graph) {
-    let alive: HashSet<&str> = backbone
-        .nodes
-        .iter()
-        .flat_map(Node::present_outputs)
-        .collect();
-    let lives = |n: &NodeProto| n.output.iter().any(|o| alive.contains(o.as_str()));
-    let mut dead: HashSet<String> = HashSet::new();
-    for node in graph.node.iter().filter(|n| !lives(n)) {
-        dead.extend(node.output.iter().cloned());
-    }
-    let named = |name: &Option<String>| name.clone().unwrap_or_default();
-    for tensor in &graph.initializer {
-        if !backbone.initializers.contains_key(&named(&tensor.name)) {
-            dead.insert(named(&tensor.name));
-        }
-    }
-    graph.node.retain(lives);
-    graph
-        .initializer
-        .retain(|t| !dead.contains(&named(&t.name)));
-    graph.input.retain(|v| !dead.contains(&named(&v.name)));
-    graph.value_info.retain(|v| !dead.contains(&named(&v.name)));
-    graph
-        .quantization_annotation
-        .retain(|a| !dead.contains(&named(&a.tensor_name)));
-}
-
-/// Every name that a new value could clash with, those of inner graphs and of nodes included.
-fn collect_names(graph: &GraphProto, into: &mut HashSet<String>, depth: usize) {
-    if depth > 32 {
-        return;
-    }
-    let infos = graph
-        .input
-        .iter()
-        .chain(&graph.output)
-        .chain(&graph.value_info);
-    into.extend(infos.filter_map(|v| v.name.clone()));
-    into.extend(graph.initializer.iter().filter_map(|t| t.name.clone()));
-    for node in &graph.node {
-        into.extend(node.name.clone());
-        into.extend(node.output.iter().cloned());
-        for AttributeProto { g, graphs, .. } in &node.attribute {
-            for inner in g.iter().map(|g| &**g).chain(graphs) {
-                collect_names(inner, into, depth + 1);
-            }
-        }
-    }
 }
 
 /// The first dimension of the first input of four dimensions, or else of the first input.

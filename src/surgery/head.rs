@@ -1,11 +1,10 @@
 //! The heads: which there are, and the nodes and first weights of each.
 
-use std::collections::HashSet;
 use std::str::FromStr;
 
 use rand::Rng;
 
-use crate::graph::{Attribute, Node};
+use crate::graph::{Attribute, Names, Node};
 use crate::layout::TO_NCHW;
 use crate::onnx::{DataType, Tensor};
 use crate::random::{Purpose, stream};
@@ -108,15 +107,15 @@ pub(super) struct Head {
     pub output: String,
 }
 
-/// Builds a head on `features` under names that are not in `taken`. The forms of all operators are
+/// Builds a head on `features` under fresh `names`. The forms of all operators are
 /// valid in every opset from 7 up.
 pub(super) fn build(
     features: &Features,
     spec: &HeadSpec,
     dtype: DataType,
-    taken: HashSet<String>,
+    mut names: Names,
 ) -> Result<Head, SurgeryError> {
-    let output = fresh(&taken, "probabilities");
+    let output = names.fresh("probabilities");
     let mut maker = Maker {
         head: Head {
             nodes: Vec::new(),
@@ -124,11 +123,10 @@ pub(super) fn build(
             dropout: Vec::new(),
             output: output.clone(),
         },
-        taken,
+        names,
         dtype,
         seed: spec.seed,
     };
-    maker.taken.insert(output.clone());
     let logits = match spec.kind {
         HeadKind::Keep => return Err(SurgeryError::Spec("`keep` adds no layers".to_owned())),
         HeadKind::Paper => {
@@ -181,28 +179,16 @@ fn empty(features: &Features) -> SurgeryError {
     ))
 }
 
-pub(super) fn fresh(taken: &HashSet<String>, hint: &str) -> String {
-    let mut name = hint.to_owned();
-    let mut count = 1;
-    while taken.contains(&name) {
-        count += 1;
-        name = format!("{hint}_{count}");
-    }
-    name
-}
-
 struct Maker {
     head: Head,
-    taken: HashSet<String>,
+    names: Names,
     dtype: DataType,
     seed: u64,
 }
 
 impl Maker {
     fn fresh(&mut self, hint: &str) -> String {
-        let name = fresh(&self.taken, &format!("{HEAD_PREFIX}{hint}"));
-        self.taken.insert(name.clone());
-        name
+        self.names.fresh(&format!("{HEAD_PREFIX}{hint}"))
     }
 
     fn node(

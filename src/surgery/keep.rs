@@ -7,7 +7,7 @@ use indexmap::IndexSet;
 use crate::graph::{Dim, Graph, weights};
 use crate::onnx::Model;
 
-use super::{Features, Grafted, SurgeryError, own_dropout};
+use super::{Features, Grafted, Manifest, SurgeryError, own_dropout};
 
 /// The model unchanged, with the parameters and the dropout that follow the feature map.
 pub(super) fn keep(
@@ -33,6 +33,7 @@ pub(super) fn keep(
     };
     Ok(Grafted {
         model: model.with_proto(model.proto.clone()),
+        manifest: Manifest::default(),
         head_parameters,
         dropout: own_dropout(&graph, features.map(|f| f.value.as_str()))?.applied,
         output: output.name.clone(),

@@ -7,7 +7,9 @@
 
 mod batch_norm;
 mod cut;
+mod difference;
 mod dropout;
+pub mod edit;
 mod error;
 mod export;
 mod fold;
@@ -28,11 +30,13 @@ pub use batch_norm::{
     BatchNorm, TrainedNorms, lower_batch_norm, trained_batch_norms, use_batch_statistics,
 };
 pub use cut::extract;
+pub use difference::{Difference, Part, What};
 pub use dropout::{OwnDropout, own_dropout};
+pub use edit::{Edited, Editor, Manifest};
 pub use error::SurgeryError;
 pub use export::{METADATA_PREFIX, as_stored, export};
 pub use fold::fold_batch_norm;
 pub use graft::{Dropout, Features, Grafted, graft};
 pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};
 pub use logits::{Ending, Scores, ending, logits};
-pub use verify::untouched_is_identical;
+pub use verify::{differences, holds};

@@ -7,7 +7,8 @@ use ftsurgery::classifier::{ClassifierError, Inference, InputSpec};
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Device, Runtime};
-use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, export, graft, untouched_is_identical};
+use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, export, graft, holds};
+use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
     BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
 };
@@ -115,11 +116,13 @@ impl Case {
 
     /// The model with these values, as it would be emitted, with everything else as it was.
     pub fn emitted(&self, tuned: &[(String, Vec<f32>)]) -> Model {
-        let emitted = export(&self.grafted().model, tuned, &[]).unwrap();
-        let bytes = encode(&emitted).unwrap();
+        let editor = self.grafted().editor(&self.model).unwrap();
+        let edited = export(editor, tuned, &[]).unwrap();
+        let bytes = encode(&edited.proto).unwrap();
         let emitted = Model::decode(bytes.into(), self.model.path()).unwrap();
         let names: Vec<String> = tuned.iter().map(|(n, _)| n.clone()).collect();
-        untouched_is_identical(&self.model, &emitted, &names).unwrap();
+        only_tuned(&self.model, &emitted, &names).unwrap();
+        holds(&self.model, &emitted, &edited.manifest).unwrap();
         emitted
     }
 

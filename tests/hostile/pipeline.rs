@@ -11,7 +11,7 @@ use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::layout::Layout;
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::report;
-use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, export, graft};
+use ftsurgery::surgery::{Editor, Features, Grafted, HeadKind, HeadSpec, export, graft, holds};
 use ftsurgery::training::program::{
     Prepared, boundary, evaluation_program, prefix_graph, step_program,
 };
@@ -40,7 +40,10 @@ pub fn pass(bytes: Bytes) -> usize {
         return 0;
     };
     let _ = model.ensure_fully_known();
-    let _ = export(&model, &[], &[("seed", "1".to_owned())]).map(|m| encode(&m));
+    if let Ok(editor) = Editor::new(&model) {
+        let edited = export(editor, &[], &[("seed", "1".to_owned())]);
+        let _ = edited.map(|edited| encode(&edited.proto));
+    }
     let Ok(graph) = Graph::from_model(&model) else {
         return 1;
     };
@@ -107,7 +110,7 @@ fn heads(model: &Model, analysis: Option<&Analysis>, sample: &[usize]) -> usize 
             ..HeadSpec::new(kind, 3, 1)
         };
         stage = stage.min(match graft(model, features.as_ref(), &spec) {
-            Ok(grafted) => trial(&grafted, sample),
+            Ok(grafted) => trial(model, &grafted, sample),
             Err(_) => 5,
         });
     }
@@ -115,11 +118,13 @@ fn heads(model: &Model, analysis: Option<&Analysis>, sample: &[usize]) -> usize 
 }
 
 /// What one trial makes before it asks for onnxruntime.
-fn trial(grafted: &Grafted, sample: &[usize]) -> usize {
+fn trial(original: &Model, grafted: &Grafted, sample: &[usize]) -> usize {
     let tuned = tuned(grafted);
-    if let Ok(emitted) = export(&grafted.model, &tuned, &[]) {
-        let bytes = encode(&emitted).unwrap();
-        Model::decode(bytes.into(), Path::new("emitted.onnx")).unwrap();
+    let editor = grafted.editor(original).unwrap();
+    if let Ok(edited) = export(editor, &tuned, &[]) {
+        let bytes = encode(&edited.proto).unwrap();
+        let emitted = Model::decode(bytes.into(), Path::new("emitted.onnx")).unwrap();
+        holds(original, &emitted, &edited.manifest).unwrap();
     }
     let _ = trainable_parameters(&grafted.model, sample);
     match programs(grafted, sample) {

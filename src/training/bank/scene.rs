@@ -112,6 +112,7 @@ pub fn grafted(model: Model) -> Grafted {
     let output = Graph::from_model(&model).unwrap().outputs[0].name.clone();
     Grafted {
         model,
+        manifest: Default::default(),
         head_parameters: Vec::new(),
         dropout: Vec::new(),
         output,

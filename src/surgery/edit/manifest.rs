@@ -1,0 +1,64 @@
+//! What an editor did.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::onnx::Model;
+
+use super::super::difference::{Difference, Part, What};
+use super::rename::{has_value, rename_node, rename_value};
+
+/// All in which an edited model differs from its original, in an order in which it can be told: what was
+/// renamed, one after the other; then the rest under the names of now.
+///
+/// As text, one sentence a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The changes.
+    pub changes: Vec<Difference>,
+}
+
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.changes.iter().try_for_each(|c| writeln!(f, "{c}"))
+    }
+}
+
+impl Manifest {
+    /// The entries that are renames.
+    pub(in crate::surgery) fn renames(&self) -> impl Iterator<Item = &Difference> {
+        let mut all = self.changes.iter();
+        std::iter::from_fn(move || all.find(|c| matches!(c.what, What::Renamed { .. })))
+    }
+
+    /// All other entries.
+    pub(in crate::surgery) fn others(&self) -> impl Iterator<Item = &Difference> {
+        let mut all = self.changes.iter();
+        std::iter::from_fn(move || all.find(|c| !matches!(c.what, What::Renamed { .. })))
+    }
+
+    /// `original` under its new names, `None` where all names stay; and the renames of things that it
+    /// does not have.
+    pub(in crate::surgery) fn with_renames(
+        &self,
+        original: &Model,
+    ) -> (Option<Model>, Vec<Difference>) {
+        let mut proto = None;
+        let mut missing = Vec::new();
+        for rename in self.renames() {
+            let What::Renamed { to } = &rename.what else {
+                continue;
+            };
+            let proto = proto.get_or_insert_with(|| original.proto.clone());
+            let graph = proto.graph.get_or_insert_default();
+            let from = rename.name.as_str();
+            match rename.part {
+                Part::Value if has_value(graph, from) => rename_value(graph, from, to),
+                Part::Node if rename_node(graph, from, to) => {}
+                _ => missing.push(rename.clone()),
+            }
+        }
+        (proto.map(|proto| original.with_proto(proto)), missing)
+    }
+}

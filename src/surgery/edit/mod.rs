@@ -1,0 +1,303 @@
+//! An editor on the messages of a model's file.
+//!
+//! What leaves ftsurgery is the file that came in with some things changed, and a [`Manifest`] that says
+//! which. An [`Editor`] is told what to do, one operation after the other; each is checked at once, with
+//! an error that names what does not fit, and leaves every message alone that it does not name. What is
+//! not edited is therefore encoded as it was. [`verify::holds`](super::holds) holds the file that was
+//! written against its manifest.
+//!
+//! | operation | what it changes |
+//! | --- | --- |
+//! | [`keep`](Editor::keep) | nodes, tensors, declarations and outputs that do not serve some values go |
+//! | [`add_node`](Editor::add_node), [`add_tensor`](Editor::add_tensor) | a node, an initializer, behind all others |
+//! | [`rename`](Editor::rename), [`rename_node`](Editor::rename_node) | a value in all places and graphs that name it; a node |
+//! | [`set_tensor`](Editor::set_tensor), [`set_values`](Editor::set_values) | the values of an initializer or `Constant` |
+//! | [`set_outputs`](Editor::set_outputs) | what the graph declares as outputs |
+//! | [`take_in`](Editor::take_in) | external data, everywhere in the model, moves inside |
+//! | [`set_metadata`](Editor::set_metadata) | a metadata property of the model |
+
+mod add;
+mod keep;
+mod manifest;
+mod rename;
+mod take_in;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
+
+use crate::graph::{Names, Value, value_to_proto};
+use crate::onnx::messages::{GraphProto, ModelProto, NodeProto};
+use crate::onnx::{EMPTY_GRAPH, Model, set_metadata};
+
+use super::SurgeryError;
+use super::difference::{Difference, Part, What};
+use super::verify::{Named, differences};
+
+pub use manifest::Manifest;
+use rename::lasting;
+pub(super) use tensors::{converted, is_constant};
+
+/// A model under the knife.
+#[derive(Debug)]
+pub struct Editor<'m> {
+    original: &'m Model,
+    /// The original with its values and nodes renamed, with what is edited compared.
+    before: Cow<'m, ModelProto>,
+    proto: ModelProto,
+    renames: Vec<Difference>,
+    /// The parts of the main graph, and metadata, that an operation has named.
+    touched: BTreeSet<(Part, String)>,
+    /// Values that the original does not have.
+    added: HashSet<String>,
+    taken_in: bool,
+}
+
+/// What an [`Editor`] made.
+#[derive(Debug)]
+pub struct Edited {
+    /// The new model.
+    pub proto: ModelProto,
+    /// All that is not as it was.
+    pub manifest: Manifest,
+}
+
+impl<'m> Editor<'m> {
+    /// An editor that has not changed anything of `original` yet.
+    ///
+    /// # Errors
+    /// When the file has fields beyond the schema, which writing would lose.
+    pub fn new(original: &'m Model) -> Result<Self, SurgeryError> {
+        original.ensure_fully_known()?;
+        Ok(Editor {
+            original,
+            before: Cow::Borrowed(&original.proto),
+            proto: original.proto.clone(),
+            renames: Vec::new(),
+            touched: BTreeSet::new(),
+            added: HashSet::new(),
+            taken_in: false,
+        })
+    }
+
+    /// An editor that goes on with what another has made of `original`: the manifest in the end is
+    /// that of both together.
+    ///
+    /// # Errors
+    /// As [`Editor::new`], and when `manifest` renames what `original` does not have.
+    pub fn resume(
+        original: &'m Model,
+        edited: &Model,
+        manifest: &Manifest,
+    ) -> Result<Self, SurgeryError> {
+        let mut editor = Editor::new(original)?;
+        edited.proto.clone_into(&mut editor.proto);
+        let (before, missing) = manifest.with_renames(original);
+        if !missing.is_empty() {
+            return Err(SurgeryError::NotAsClaimed {
+                unexplained: Vec::new(),
+                missing,
+            });
+        }
+        if let Some(before) = before {
+            editor.before = Cow::Owned(before.proto);
+        }
+        editor.renames.extend(manifest.renames().cloned());
+        for Difference {
+            part,
+            name,
+            what,
+            scope,
+        } in manifest.others()
+        {
+            if scope.is_empty() {
+                editor.touched.insert((*part, name.clone()));
+            }
+            match (part, what) {
+                (Part::Tensor, What::Added { .. }) => drop(editor.added.insert(name.clone())),
+                (Part::Node, What::Added { .. }) => {
+                    let graph = editor.proto.graph.iter();
+                    let mut nodes = graph.flat_map(|g| &g.node);
+                    let node = nodes.find(|node| node_key(node) == *name);
+                    editor
+                        .added
+                        .extend(node.into_iter().flat_map(|n| n.output.clone()));
+                }
+                (_, What::TakenIn) => editor.taken_in = true,
+                _ => {}
+            }
+        }
+        Ok(editor)
+    }
+
+    /// The main graph as it stands.
+    pub fn graph(&self) -> &GraphProto {
+        self.proto.graph.as_ref().unwrap_or(&EMPTY_GRAPH)
+    }
+
+    fn graph_mut(&mut self) -> &mut GraphProto {
+        self.proto.graph.get_or_insert_default()
+    }
+
+    fn touch(&mut self, part: Part, name: impl Into<String>) {
+        self.touched.insert((part, name.into()));
+    }
+
+    /// All names that something new could clash with: of values and nodes, those of inner graphs, too.
+    pub(crate) fn names(&self) -> Names {
+        let mut names = value_names(self.graph());
+        for graph in all_graphs(self.graph()) {
+            names.extend(graph.output.iter().filter_map(|v| v.name.clone()));
+            names.extend(graph.node.iter().filter_map(|n| n.name.clone()));
+        }
+        names.into_iter().collect()
+    }
+
+    /// Declares `outputs` as the outputs of the graph, in place of those it has.
+    ///
+    /// # Errors
+    /// When there are none, one is named twice, or nothing makes one.
+    pub fn set_outputs(&mut self, outputs: &[Value]) -> Result<(), SurgeryError> {
+        if outputs.is_empty() {
+            return Err(SurgeryError::NoOutput);
+        }
+        let known = self.defined();
+        let mut seen = HashSet::new();
+        for value in outputs {
+            let name = value.name.as_str();
+            if !known.contains(name) {
+                return Err(SurgeryError::NoValue {
+                    value: name.to_owned(),
+                });
+            }
+            if !seen.insert(name) {
+                return Err(SurgeryError::Taken {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        let old = std::mem::take(&mut self.graph_mut().output);
+        for name in old.iter().filter_map(|v| v.name.as_deref()) {
+            self.touch(Part::Output, name);
+        }
+        for value in outputs {
+            self.touch(Part::Output, &value.name);
+        }
+        self.graph_mut().output = outputs.iter().map(value_to_proto).collect();
+        Ok(())
+    }
+
+    /// Sets a metadata property of the model.
+    pub fn set_metadata(&mut self, key: &str, value: &str) {
+        self.touch(Part::Metadata, key);
+        set_metadata(&mut self.proto, key, value);
+    }
+
+    /// The new model, and the manifest of all that is not as it was: an operation that left a part as
+    /// it was is in no manifest.
+    ///
+    /// # Errors
+    /// [`SurgeryError::NotAsClaimed`] where something differs that no operation has named, which would
+    /// be a defect of this module; and when external data cannot be read.
+    pub fn finish(mut self) -> Result<Edited, SurgeryError> {
+        // What was renamed and then removed goes by its old name again.
+        for rename in self.renames.iter().rev() {
+            if let What::Renamed { to } = &rename.what {
+                let named = self.touched.iter().filter(|(_, name)| name == to);
+                let old: Vec<_> = named
+                    .map(|(part, _)| (*part, rename.name.clone()))
+                    .collect();
+                self.touched.extend(old);
+            }
+        }
+        let renames = Manifest {
+            changes: lasting(self.renames.clone(), self.graph()),
+        };
+        let edited = self.original.with_proto(self.proto);
+        let found = match renames.with_renames(self.original) {
+            (None, _) => differences(self.original, &edited)?,
+            (Some(before), _) => differences(&before, &edited)?,
+        };
+        let told = |d: &&Difference| match d.what {
+            What::TakenIn if self.taken_in => true,
+            _ => d.scope.is_empty() && self.touched.contains(&(d.part, d.name.clone())),
+        };
+        let strays: Vec<Difference> = found.iter().filter(|d| !told(d)).cloned().collect();
+        if !strays.is_empty() {
+            return Err(SurgeryError::NotAsClaimed {
+                unexplained: strays,
+                missing: Vec::new(),
+            });
+        }
+        let changes = renames.changes.into_iter().chain(found).collect();
+        Ok(Edited {
+            proto: edited.proto,
+            manifest: Manifest { changes },
+        })
+    }
+
+    /// The values that the main graph has: inputs, initializers, what nodes make.
+    fn defined(&self) -> HashSet<&str> {
+        defined(self.graph())
+    }
+}
+
+/// Checks a name that something is to get.
+fn ensure_free(name: &str, taken: &HashSet<String>) -> Result<(), SurgeryError> {
+    if name.is_empty() || name.contains('\0') {
+        return Err(SurgeryError::NoName {
+            name: name.escape_debug().to_string(),
+        });
+    }
+    match taken.contains(name) {
+        false => Ok(()),
+        true => Err(SurgeryError::Taken {
+            name: name.to_owned(),
+        }),
+    }
+}
+
+/// The values that a graph makes or is given, those around it left out.
+fn defined(graph: &GraphProto) -> HashSet<&str> {
+    let tensors = graph.initializer.iter().filter_map(|t| t.name.as_deref());
+    let sparse = graph.sparse_initializer.iter();
+    let sparse = sparse.filter_map(|s| s.values.as_ref()?.name.as_deref());
+    let inputs = graph.input.iter().filter_map(|v| v.name.as_deref());
+    let made = graph.node.iter().flat_map(|n| &n.output);
+    let made = made.map(String::as_str).filter(|o| !o.is_empty());
+    tensors.chain(sparse).chain(inputs).chain(made).collect()
+}
+
+/// The graphs in the attributes of a node.
+fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    let attributes = node.attribute.iter();
+    attributes.flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs))
+}
+
+/// `graph` and the graphs inside of its nodes, at any depth.
+fn all_graphs(graph: &GraphProto) -> Vec<&GraphProto> {
+    let mut all = vec![graph];
+    let mut next = 0;
+    while let Some(graph) = all.get(next).copied() {
+        all.extend(graph.node.iter().flat_map(inner_graphs));
+        next += 1;
+    }
+    all
+}
+
+/// The names of values, those of inner graphs and those that are but noted included.
+fn value_names(graph: &GraphProto) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for graph in all_graphs(graph) {
+        names.extend(defined(graph).into_iter().map(str::to_owned));
+        names.extend(graph.value_info.iter().filter_map(|v| v.name.clone()));
+    }
+    names
+}
+
+/// The name by which a node goes in a manifest and in messages.
+fn node_key(node: &NodeProto) -> String {
+    node.key()
+}

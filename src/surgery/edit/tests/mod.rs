@@ -1,0 +1,6 @@
+//! Tests of the editor and of what holds its results against its manifests.
+
+mod differences;
+mod operations;
+mod random;
+mod rich;

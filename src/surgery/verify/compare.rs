@@ -1,0 +1,363 @@
+//! The walk over two models.
+
+use std::collections::{HashMap, HashSet};
+
+use prost::Message;
+
+use crate::onnx::Model;
+use crate::onnx::messages::{
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto,
+    StringStringEntryProto, TensorProto, TrainingInfoProto,
+};
+
+use super::super::SurgeryError;
+use super::super::difference::{Difference, Part, What};
+use super::super::edit::is_constant;
+use super::keys::{Named, digest, keys};
+use super::parts::{self, Files};
+
+/// All differences of two models.
+pub(super) fn models(before: &Model, after: &Model) -> Result<Vec<Difference>, SurgeryError> {
+    let mut walk = Walk {
+        files: (before, after),
+        scope: Vec::new(),
+        found: Vec::new(),
+    };
+    walk.model(&before.proto, &after.proto)?;
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    files: Files<'a>,
+    scope: Vec<String>,
+    found: Vec<Difference>,
+}
+
+type Walked = Result<(), SurgeryError>;
+
+impl Walk<'_> {
+    fn note(&mut self, part: Part, name: &str, what: What) {
+        self.found.push(Difference {
+            scope: self.scope.clone(),
+            part,
+            name: name.to_owned(),
+            what,
+        });
+    }
+
+    fn within(&mut self, scope: String, walk: impl FnOnce(&mut Self) -> Walked) -> Walked {
+        self.scope.push(scope);
+        let walked = walk(self);
+        self.scope.pop();
+        walked
+    }
+
+    fn model(&mut self, before: &ModelProto, after: &ModelProto) -> Walked {
+        let bare = |name: &str, m: &ModelProto| {
+            let mut bare = ModelProto::default();
+            match name {
+                "ir_version" => bare.ir_version = m.ir_version,
+                "producer_name" => bare.producer_name = m.producer_name.clone(),
+                "producer_version" => bare.producer_version = m.producer_version.clone(),
+                "domain" => bare.domain = m.domain.clone(),
+                "model_version" => bare.model_version = m.model_version,
+                "doc_string" => bare.doc_string = m.doc_string.clone(),
+                _ => bare.configuration = m.configuration.clone(),
+            }
+            bare.encode_to_vec()
+        };
+        for name in [
+            "ir_version",
+            "producer_name",
+            "producer_version",
+            "domain",
+            "model_version",
+            "doc_string",
+            "configuration",
+        ] {
+            self.field(name, &bare(name, before), &bare(name, after));
+        }
+        let (old, new) = (&before.opset_import, &after.opset_import);
+        self.plain(Part::OperatorSet, old, new)?;
+        self.metadata(&before.metadata_props, &after.metadata_props)?;
+        let none = GraphProto::default();
+        let graph = |m: &ModelProto| m.graph.clone();
+        match (&before.graph, &after.graph) {
+            (Some(before), Some(after)) => self.graph(before, after)?,
+            _ => self.graph(
+                &graph(before).unwrap_or_else(|| none.clone()),
+                &graph(after).unwrap_or(none.clone()),
+            )?,
+        }
+        let lists = (&before.functions[..], &after.functions[..]);
+        self.list(Part::Function, lists, true, Self::function)?;
+        self.training(&before.training_info, &after.training_info)
+    }
+
+    fn field(&mut self, name: &str, before: &[u8], after: &[u8]) {
+        if before != after {
+            let content = digest(&[after]);
+            self.note(Part::Header, name, What::Changed { content });
+        }
+    }
+
+    fn training(&mut self, before: &[TrainingInfoProto], after: &[TrainingInfoProto]) -> Walked {
+        let bare = |list: &[TrainingInfoProto]| {
+            let bare = |info: &TrainingInfoProto| TrainingInfoProto {
+                initialization: info.initialization.as_ref().map(|_| GraphProto::default()),
+                algorithm: info.algorithm.as_ref().map(|_| GraphProto::default()),
+                ..info.clone()
+            };
+            let training_info = list.iter().map(bare).collect();
+            ModelProto {
+                training_info,
+                ..ModelProto::default()
+            }
+            .encode_to_vec()
+        };
+        let (old, new) = (bare(before), bare(after));
+        self.field("training_info", &old, &new);
+        if old != new {
+            return Ok(());
+        }
+        for (i, (before, after)) in before.iter().zip(after).enumerate() {
+            let pairs = [
+                (
+                    "initialization",
+                    &before.initialization,
+                    &after.initialization,
+                ),
+                ("algorithm", &before.algorithm, &after.algorithm),
+            ];
+            for (name, before, after) in pairs {
+                if let (Some(before), Some(after)) = (before, after) {
+                    let scope = format!("`{name}` of training_info {i}");
+                    self.within(scope, |walk| walk.graph(before, after))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn function(&mut self, name: &str, before: &FunctionProto, after: &FunctionProto) -> Walked {
+        let bare = |function: &FunctionProto| {
+            FunctionProto {
+                name: function.name.clone(),
+                input: function.input.clone(),
+                output: function.output.clone(),
+                attribute: function.attribute.clone(),
+                doc_string: function.doc_string.clone(),
+                opset_import: function.opset_import.clone(),
+                domain: function.domain.clone(),
+                overload: function.overload.clone(),
+                ..FunctionProto::default()
+            }
+            .encode_to_vec()
+        };
+        let (old, new) = (bare(before), bare(after));
+        if old != new {
+            let content = digest(&[&new]);
+            self.note(Part::Function, name, What::Changed { content });
+        }
+        self.within(format!("function `{name}`"), |walk| {
+            // The defaults of its attributes are written as those of a node.
+            let defaults = |function: &FunctionProto| NodeProto {
+                name: Some("attribute_proto".to_owned()),
+                attribute: function.attribute_proto.clone(),
+                ..NodeProto::default()
+            };
+            walk.node("attribute_proto", &defaults(before), &defaults(after))?;
+            walk.metadata(&before.metadata_props, &after.metadata_props)?;
+            let lists = (&before.node[..], &after.node[..]);
+            walk.list(Part::Node, lists, true, Self::node)?;
+            walk.plain(Part::ValueInfo, &before.value_info, &after.value_info)
+        })
+    }
+
+    fn graph(&mut self, before: &GraphProto, after: &GraphProto) -> Walked {
+        let text = |text: &Option<String>| {
+            let given = text.as_ref().map_or(0, |_| 1);
+            [&[given], text.as_deref().unwrap_or_default().as_bytes()].concat()
+        };
+        self.field("graph.name", &text(&before.name), &text(&after.name));
+        let (old, new) = (text(&before.doc_string), text(&after.doc_string));
+        self.field("graph.doc_string", &old, &new);
+        if before.metadata_props != after.metadata_props {
+            let scope = "the graph's metadata".to_owned();
+            self.within(scope, |walk| {
+                walk.metadata(&before.metadata_props, &after.metadata_props)
+            })?;
+        }
+        let lists = (&before.node[..], &after.node[..]);
+        self.list(Part::Node, lists, true, Self::node)?;
+        let lists = (&before.initializer[..], &after.initializer[..]);
+        self.list(Part::Tensor, lists, true, Self::initializer)?;
+        let lists = (
+            &before.sparse_initializer[..],
+            &after.sparse_initializer[..],
+        );
+        self.list(Part::SparseTensor, lists, true, Self::sparse)?;
+        self.plain(Part::Input, &before.input, &after.input)?;
+        self.plain(Part::Output, &before.output, &after.output)?;
+        self.plain(Part::ValueInfo, &before.value_info, &after.value_info)?;
+        let (old, new) = (
+            &before.quantization_annotation,
+            &after.quantization_annotation,
+        );
+        self.plain(Part::Annotation, old, new)
+    }
+
+    fn metadata(
+        &mut self,
+        before: &[StringStringEntryProto],
+        after: &[StringStringEntryProto],
+    ) -> Walked {
+        let whole = Self::whole(Part::Metadata);
+        self.list(Part::Metadata, (before, after), false, whole)
+    }
+
+    /// A list of parts that are compared whole.
+    fn plain<M: Named + Clone>(&mut self, part: Part, before: &[M], after: &[M]) -> Walked {
+        self.list(part, (before, after), true, Self::whole(part))
+    }
+
+    fn whole<M: Named>(part: Part) -> impl Fn(&mut Self, &str, &M, &M) -> Walked {
+        move |walk, name, before, after| {
+            if before.encode_to_vec() != after.encode_to_vec() {
+                let content = after.digest();
+                walk.note(part, name, What::Changed { content });
+            }
+            Ok(())
+        }
+    }
+
+    /// A list of named parts: those that went, came or moved; `pair` compares those that are in both.
+    fn list<M: Named>(
+        &mut self,
+        part: Part,
+        (before, after): (&[M], &[M]),
+        ordered: bool,
+        pair: impl Fn(&mut Self, &str, &M, &M) -> Walked,
+    ) -> Walked {
+        let (old, new) = (keys(before), keys(after));
+        let places: HashMap<&str, usize> = old.iter().map(String::as_str).zip(0..).collect();
+        let stays: HashSet<&str> = new.iter().map(String::as_str).collect();
+        for name in old.iter().filter(|name| !stays.contains(name.as_str())) {
+            self.note(part, name, What::Removed);
+        }
+        let mut furthest = None;
+        let mut previous = "";
+        for (name, message) in new.iter().zip(after) {
+            match places.get(name.as_str()) {
+                Some(&place) => {
+                    if ordered && furthest > Some(place) {
+                        self.note(part, name, What::Moved);
+                    }
+                    furthest = furthest.max(Some(place));
+                    pair(self, name, &before[place], message)?;
+                }
+                None => {
+                    let content = message.digest();
+                    let after = ordered.then(|| previous.to_owned());
+                    self.note(part, name, What::Added { content, after });
+                }
+            }
+            previous = name;
+        }
+        Ok(())
+    }
+
+    fn initializer(&mut self, name: &str, before: &TensorProto, after: &TensorProto) -> Walked {
+        let what = parts::tensor(self.files, before, after)?;
+        if let Some(what) = what {
+            self.note(Part::Tensor, name, what);
+        }
+        Ok(())
+    }
+
+    fn sparse(
+        &mut self,
+        name: &str,
+        before: &SparseTensorProto,
+        after: &SparseTensorProto,
+    ) -> Walked {
+        let what = parts::sparse_tensor(self.files, before, after)?;
+        if let Some(what) = what {
+            self.note(Part::SparseTensor, name, what);
+        }
+        Ok(())
+    }
+
+    /// A node. Of its attributes, graphs are looked into, and tensors that were taken in or, in a
+    /// `Constant`, have other values, are told as such.
+    fn node(&mut self, name: &str, before: &NodeProto, after: &NodeProto) -> Walked {
+        if before.encode_to_vec() == after.encode_to_vec() {
+            return Ok(());
+        }
+        let constant = is_constant(before);
+        let content = after.digest();
+        let changed = What::Changed {
+            content: content.clone(),
+        };
+        if parts::bare(before, constant) != parts::bare(after, constant) {
+            self.note(Part::Node, name, changed);
+            return Ok(());
+        }
+        let mut tensors = Vec::new();
+        for (old, new) in before.attribute.iter().zip(&after.attribute) {
+            let named = match constant {
+                true => name.to_owned(),
+                false => format!("{name}.{}", old.name.as_deref().unwrap_or_default()),
+            };
+            for (old, new) in old
+                .t
+                .iter()
+                .chain(&old.tensors)
+                .zip(new.t.iter().chain(&new.tensors))
+            {
+                let what = parts::tensor(self.files, old, new)?;
+                tensors.extend(what.map(|what| (Part::Tensor, named.clone(), what)));
+            }
+            let sparse = |a: &'_ AttributeProto| -> Vec<SparseTensorProto> {
+                a.sparse_tensor
+                    .iter()
+                    .chain(&a.sparse_tensors)
+                    .cloned()
+                    .collect()
+            };
+            for (old, new) in sparse(old).iter().zip(&sparse(new)) {
+                let what = parts::sparse_tensor(self.files, old, new)?;
+                tensors.extend(what.map(|what| (Part::SparseTensor, named.clone(), what)));
+            }
+            if parts::numbers(old) != parts::numbers(new) {
+                let content = content.clone();
+                tensors.push((Part::Tensor, named, What::Set { content }));
+            }
+        }
+        let told = |what: &What| match what {
+            What::TakenIn => true,
+            What::Set { .. } => constant,
+            _ => false,
+        };
+        if !tensors.iter().all(|(_, _, what)| told(what)) {
+            self.note(Part::Node, name, changed);
+            return Ok(());
+        }
+        tensors.dedup();
+        for (part, name, what) in tensors {
+            self.note(part, &name, what);
+        }
+        for (old, new) in before.attribute.iter().zip(&after.attribute) {
+            let graphs = |a| parts::graphs_of(a).collect::<Vec<&GraphProto>>();
+            for (i, (inner, after)) in graphs(old).into_iter().zip(graphs(new)).enumerate() {
+                let attribute = old.name.as_deref().unwrap_or_default();
+                let scope = match i {
+                    0 => format!("`{attribute}` of node `{name}`"),
+                    i => format!("`{attribute}` {i} of node `{name}`"),
+                };
+                self.within(scope, |walk| walk.graph(inner, after))?;
+            }
+        }
+        Ok(())
+    }
+}

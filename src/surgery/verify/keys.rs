@@ -1,0 +1,133 @@
+//! By what the parts of two models are matched, and by what their content is told apart.
+
+use std::collections::HashMap;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::hex;
+use crate::onnx::messages::{
+    FunctionProto, NodeProto, OperatorSetIdProto, SparseTensorProto, StringStringEntryProto,
+    TensorAnnotation, TensorProto, ValueInfoProto,
+};
+
+/// A part that has a name in its list.
+pub(in crate::surgery) trait Named: Message + Sized {
+    /// The name, not empty where the message has any.
+    fn key(&self) -> String;
+
+    /// SHA-256 of the message as encoded, in hexadecimal.
+    fn digest(&self) -> String {
+        digest(&[&self.encode_to_vec()])
+    }
+}
+
+/// SHA-256 of `pieces`, one behind the other, in hexadecimal.
+pub(super) fn digest(pieces: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update(piece);
+    }
+    hex::encode(hash.finalize())
+}
+
+fn text(name: &Option<String>) -> String {
+    name.clone().unwrap_or_default()
+}
+
+impl Named for NodeProto {
+    fn key(&self) -> String {
+        let output = self.output.iter().find(|o| !o.is_empty());
+        output.cloned().unwrap_or_else(|| text(&self.name))
+    }
+}
+
+impl Named for TensorProto {
+    fn key(&self) -> String {
+        text(&self.name)
+    }
+
+    /// The raw data behind the rest, not to copy large weights.
+    fn digest(&self) -> String {
+        let raw = self.raw_data.as_deref().unwrap_or_default();
+        digest(&[&without_raw(self).encode_to_vec(), raw])
+    }
+}
+
+impl Named for SparseTensorProto {
+    fn key(&self) -> String {
+        self.values.as_ref().map_or_else(String::new, Named::key)
+    }
+}
+
+impl Named for ValueInfoProto {
+    fn key(&self) -> String {
+        text(&self.name)
+    }
+}
+
+impl Named for TensorAnnotation {
+    fn key(&self) -> String {
+        text(&self.tensor_name)
+    }
+}
+
+impl Named for StringStringEntryProto {
+    fn key(&self) -> String {
+        text(&self.key)
+    }
+}
+
+impl Named for OperatorSetIdProto {
+    fn key(&self) -> String {
+        match self.domain.as_deref().unwrap_or("") {
+            "" => "ai.onnx".to_owned(),
+            domain => domain.to_owned(),
+        }
+    }
+}
+
+impl Named for FunctionProto {
+    fn key(&self) -> String {
+        let name = format!("{}:{}", text(&self.domain), text(&self.name));
+        match text(&self.overload) {
+            overload if overload.is_empty() => name,
+            overload => format!("{name}:{overload}"),
+        }
+    }
+}
+
+/// The message of a tensor with nothing in its raw data.
+pub(super) fn without_raw(tensor: &TensorProto) -> TensorProto {
+    TensorProto {
+        dims: tensor.dims.clone(),
+        data_type: tensor.data_type,
+        segment: tensor.segment.clone(),
+        float_data: tensor.float_data.clone(),
+        int32_data: tensor.int32_data.clone(),
+        string_data: tensor.string_data.clone(),
+        int64_data: tensor.int64_data.clone(),
+        name: tensor.name.clone(),
+        doc_string: tensor.doc_string.clone(),
+        raw_data: tensor.raw_data.as_ref().map(|_| bytes::Bytes::new()),
+        external_data: tensor.external_data.clone(),
+        data_location: tensor.data_location,
+        double_data: tensor.double_data.clone(),
+        uint64_data: tensor.uint64_data.clone(),
+        metadata_props: tensor.metadata_props.clone(),
+    }
+}
+
+/// The names of a list's parts, the second of a name as `NAME #2`.
+pub(super) fn keys<M: Named>(list: &[M]) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut numbered = |key: String| {
+        let count = seen.entry(key.clone()).or_insert(0);
+        *count += 1;
+        match *count {
+            1 => key,
+            n => format!("{key} #{n}"),
+        }
+    };
+    list.iter().map(|m| numbered(m.key())).collect()
+}

@@ -1,0 +1,54 @@
+//! Holding a model against the one it was made from, and against the manifest of what was done to it.
+
+mod compare;
+mod keys;
+mod parts;
+
+pub(super) use keys::Named;
+
+use std::collections::HashSet;
+
+use crate::onnx::Model;
+
+use super::SurgeryError;
+use super::difference::Difference;
+use super::edit::Manifest;
+
+/// Everything in which `edited` differs from `original`; nothing where both are encoded alike but for
+/// the order of metadata properties.
+///
+/// Parts are matched by their names, scope by scope: the model, its graph, the graphs in attributes of
+/// nodes, functions, training graphs. Messages are compared as they are encoded, weights by their bytes;
+/// what was external in the original and is not now, by its values.
+///
+/// # Errors
+/// When external data cannot be read.
+pub fn differences(original: &Model, edited: &Model) -> Result<Vec<Difference>, SurgeryError> {
+    compare::models(original, edited)
+}
+
+/// Checks that `edited` is `original` with the changes of `manifest`, each of them and no other.
+///
+/// # Errors
+/// [`SurgeryError::NotAsClaimed`] lists the differences that the manifest does not explain, and its
+/// entries that are not in the model; or external data cannot be read.
+pub fn holds(original: &Model, edited: &Model, manifest: &Manifest) -> Result<(), SurgeryError> {
+    let (before, mut missing) = manifest.with_renames(original);
+    let found = match before {
+        None => differences(original, edited)?,
+        Some(before) => differences(&before, edited)?,
+    };
+    let there: HashSet<&Difference> = found.iter().collect();
+    let claimed: HashSet<&Difference> = manifest.others().collect();
+    let absent = manifest.others().filter(|claim| !there.contains(claim));
+    missing.extend(absent.cloned());
+    let unexplained = found.iter().filter(|found| !claimed.contains(found));
+    let unexplained: Vec<Difference> = unexplained.cloned().collect();
+    match unexplained.is_empty() && missing.is_empty() {
+        true => Ok(()),
+        false => Err(SurgeryError::NotAsClaimed {
+            unexplained,
+            missing,
+        }),
+    }
+}
