@@ -303,3 +303,58 @@ fn sizes(node: &Node, name: &str, count: usize, least: usize) -> Result<Vec<usiz
 pub fn to_i64(values: &[usize]) -> Vec<i64> {
     values.iter().map(|&v| v as i64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conv() -> Node {
+        Node::new("y", "Conv", &["x", "w"], &["y"])
+    }
+
+    #[test]
+    fn attributes_that_a_node_has_not_are_those_of_the_standard() {
+        let said = WindowAttributes::read(&conv(), 2).unwrap();
+        let expected = WindowAttributes {
+            kernel: None,
+            strides: vec![1, 1],
+            dilations: vec![1, 1],
+            padding: Padding::Explicit(vec![0; 4]),
+            output_padding: vec![0, 0],
+            ceil: false,
+            group: 1,
+        };
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn padding_is_told_by_auto_pad_before_pads() {
+        let padding = |mode: &str| {
+            let node = conv().with("auto_pad", mode).with("pads", vec![1i64, 2]);
+            WindowAttributes::read(&node, 1).unwrap().padding
+        };
+        assert_eq!(padding("NOTSET"), Padding::Explicit(vec![1, 2]));
+        assert_eq!(padding("VALID"), Padding::Explicit(vec![0, 0]));
+        assert_eq!(padding("SAME_UPPER"), Padding::Same { upper: true });
+        assert_eq!(padding("SAME_LOWER"), Padding::Same { upper: false });
+    }
+
+    #[test]
+    fn what_is_no_window_is_refused_by_its_attribute() {
+        for (name, value) in [
+            ("strides", vec![0i64, 1].into()),
+            ("dilations", vec![1i64].into()),
+            ("pads", vec![0i64, 0, -1, 0].into()),
+            ("kernel_shape", vec![3i64, 0].into()),
+            ("output_padding", vec![-1i64, 0].into()),
+            ("group", 0i64.into()),
+            ("auto_pad", Attribute::from("SAME")),
+        ] {
+            let node = conv().with(name, value);
+            match WindowAttributes::read(&node, 2) {
+                Err(WindowError::Uncovered(reason)) => assert!(reason.starts_with(name)),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}

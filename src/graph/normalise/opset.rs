@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::operators::{Class, Operator};
+use crate::graph::operators::{Class, Elements, Operator};
 use crate::graph::weights::takes_batch_statistics;
 use crate::graph::{Attribute, Builder, Graph, GraphError, Node};
 use crate::onnx::{DataType, Tensor};
@@ -84,7 +84,7 @@ impl Raise<'_> {
 
     fn node(&mut self, mut node: Node) -> Result<(), GraphError> {
         let from = self.from;
-        if matches!(node.op_type.as_str(), "Cast" | "CastLike") {
+        if node.elements() == Elements::Converted {
             // Since opset 24, for a type that is not read here.
             node.attributes.remove("round_mode");
         }
