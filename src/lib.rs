@@ -11,6 +11,18 @@ compile_error!(
     "the data of ONNX files is little-endian, and is handed to onnxruntime as it stands in them"
 );
 
+/// For each of these fields a method of its name that sets it and gives the whole back.
+macro_rules! setters {
+    ($($field:ident: $kind:ty),* $(,)?) => {$(
+        #[doc = concat!("Sets [`", stringify!($field), "`](#structfield.", stringify!($field), ").")]
+        #[must_use]
+        pub fn $field(mut self, $field: $kind) -> Self {
+            self.$field = $field;
+            self
+        }
+    )*};
+}
+
 pub mod analysis;
 pub mod autodiff;
 pub mod batch;

@@ -37,7 +37,8 @@ impl fmt::Display for Delimiter {
 }
 
 /// Which nodes end a block.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub enum Delimiters {
     /// Pooling where the backbone has three pooling nodes or more on its main path, as VGG16 has:
     /// blocks are then the stages. Activations elsewhere. This is what the block-wise paper's
@@ -46,6 +47,38 @@ pub enum Delimiters {
     Auto,
     /// These kinds.
     Kinds(BTreeSet<Delimiter>),
+}
+
+/// As they stand in a file: `"auto"`, or a list of kinds.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Auto(Auto),
+    Kinds(BTreeSet<Delimiter>),
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Auto {
+    #[serde(rename = "auto")]
+    Auto,
+}
+
+impl From<Written> for Delimiters {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Auto(Auto::Auto) => Delimiters::Auto,
+            Written::Kinds(kinds) => Delimiters::Kinds(kinds),
+        }
+    }
+}
+
+impl From<Delimiters> for Written {
+    fn from(delimiters: Delimiters) -> Self {
+        match delimiters {
+            Delimiters::Auto => Written::Auto(Auto::Auto),
+            Delimiters::Kinds(kinds) => Written::Kinds(kinds),
+        }
+    }
 }
 
 impl FromStr for Delimiters {

@@ -91,7 +91,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
             momentum: 0.0,
         },
         operators: args.compute.operators()?,
-        device: args.compute.device.device,
+        device: args.compute.device.device(),
         threads: args.compute.device.threads(),
     };
     let runtime = context.runtime()?;

@@ -69,7 +69,7 @@ impl Classifier {
 
     /// Loads it into onnxruntime.
     pub fn load(&self, runtime: &Runtime, args: &ClassifierArgs) -> Result<Inference, CliError> {
-        let (device, threads) = (args.device.device, args.threads());
+        let (device, threads) = (args.device.device(), args.threads());
         Ok(Inference::new(runtime, &self.model, device, threads)?)
     }
 }

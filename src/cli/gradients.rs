@@ -89,16 +89,11 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         preprocess: Preprocess::UNIT,
         layout,
     };
-    let lab_options = LabOptions {
-        device: args.device,
-        threads: args.threads,
-        memory_budget: 1 << 30,
-        spill_dir: std::env::temp_dir(),
-        feature_precision: Default::default(),
-        augment: Default::default(),
-        views: None,
-        operators: values::operators(args.operators, args.device)?,
-    };
+    let lab_options = LabOptions::default()
+        .device(args.device)
+        .threads(args.threads)
+        .memory_budget(1 << 30)
+        .operators(values::operators(args.operators, args.device)?);
     let lab = Lab::new(&runtime, &network, &batch, input, lab_options)?;
     let rows: Vec<usize> = (0..batch.len()).collect();
     let trained = Trained {

@@ -9,6 +9,7 @@
 mod analyze;
 mod bench;
 mod classifier;
+mod config;
 mod context;
 mod demo;
 mod differentiate;
@@ -19,7 +20,6 @@ mod memory;
 mod predict;
 mod progress;
 mod report;
-mod resume;
 mod runtime;
 mod settings;
 mod signals;
@@ -29,7 +29,7 @@ mod values;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::{context::Context, error::CliError};
 
@@ -123,10 +123,15 @@ fn command_line() -> Vec<String> {
         .collect()
 }
 
+/// The command line, with the defaults of settings in its help.
+fn command() -> clap::Command {
+    settings::with_defaults(Cli::command())
+}
+
 /// Parses the arguments, runs the subcommand, reports its error and returns the exit code.
 pub fn main() -> ExitCode {
     // For bad usage, clap prints the message and exits with code 2 itself.
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|e| e.exit());
     ftsurgery::panics::hush_caught();
     #[cfg(unix)]
     signals::outlive_file_limits();
@@ -143,8 +148,7 @@ mod tests {
 
     #[test]
     fn help_texts_leave_the_wrapping_to_the_terminal() {
-        use clap::CommandFactory;
-        let command = Cli::command();
+        let command = command();
         for subcommand in command.get_subcommands() {
             let text = subcommand.get_after_long_help();
             let text = text.map(ToString::to_string).unwrap_or_default();
@@ -159,7 +163,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

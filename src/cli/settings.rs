@@ -1,17 +1,16 @@
 //! Flags of everything that trains: what is trained, on which part of the data, and how.
 
-use clap::Args;
+use clap::builder::StyledStr;
+use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
-use ftsurgery::data::{Augment, FeaturePrecision, SplitOptions};
-use ftsurgery::run::Settings;
+use ftsurgery::data::{Augment, FeaturePrecision};
+use ftsurgery::run::{Settings, flags};
 use ftsurgery::strategy::{Strategy, pattern};
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{
-    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, Plateau,
-};
+use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
 
 use super::CliError;
-use super::values::{self, ComputeArgs, ImageArgs};
+use super::values::{self, Bytes, ComputeArgs, ImageArgs, set};
 
 /// How to tune.
 #[derive(Args)]
@@ -35,12 +34,7 @@ struct ChoiceArgs {
     /// of --train), or `all` of these (`select` if --train is given)
     ///
     /// Other numbers may stand in place of 3 and 5: `top4`, `windows5`, `random2`.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "head,full,blocks"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     strategies: Vec<String>,
     /// Layers that strategy `select` trains: names or patterns of layers, parameters or blocks, as
     /// `analyze` shows them (`*`, `**` across `/`, `?`, `[…]`, `{a,b}`); repeat it or separate them by
@@ -58,9 +52,9 @@ struct ChoiceArgs {
     random: Option<usize>,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
-    #[arg(long, value_name = "HEAD", default_value = "paper")]
-    head: HeadKind,
-    /// Share of values dropped in the head `paper` while training [default: 0.5]
+    #[arg(long, value_name = "HEAD")]
+    head: Option<HeadKind>,
+    /// Share of values dropped in the head `paper` while training
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     dropout: Option<f32>,
     /// Put the head on this value of the model, a feature map or a vector per image, instead of its last
@@ -68,20 +62,20 @@ struct ChoiceArgs {
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
     /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
-    #[arg(long, value_name = "KINDS", default_value = "auto")]
-    delimiters: Delimiters,
+    #[arg(long, value_name = "KINDS")]
+    delimiters: Option<Delimiters>,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Data")]
 struct SplitArgs {
     /// Share of the data that the search has: candidates are trained on 70 % of it; 0 for no search
-    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = values::fraction)]
-    search_fraction: f64,
+    #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
+    search_fraction: Option<f64>,
     /// Share of the data on which winners are trained, that of the candidates included; what neither
     /// trains nor validates is held out
-    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = values::fraction)]
-    train_fraction: f64,
+    #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
+    train_fraction: Option<f64>,
     /// Share of the data on which candidates are ranked and epochs chosen [default: as much as
     /// --search-fraction]
     #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
@@ -94,16 +88,16 @@ struct SplitArgs {
     #[arg(long, value_name = "N", value_parser = values::count)]
     min_per_class: Option<usize>,
     /// Decides the split, the head's first weights, dropout, augmentation and batch order
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Do the whole run N times, with seeds from --seed on, and report mean, standard deviation and
     /// variance of each strategy
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
-    repeats: usize,
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    repeats: Option<usize>,
     /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop and
     /// resize, flip, brightness, contrast, saturation)
-    #[arg(long, value_name = "KIND", default_value = "none")]
-    augment: Augment,
+    #[arg(long, value_name = "KIND")]
+    augment: Option<Augment>,
     /// Make N augmented views of each image once and take them in turn, so that the outputs of
     /// frozen layers can be kept; without it they are computed anew in every epoch
     #[arg(long, value_name = "N", value_parser = values::count)]
@@ -117,30 +111,30 @@ struct SplitArgs {
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
     /// `adam`, `adamw` or `sgd`
-    #[arg(long, value_name = "NAME", default_value = "adam")]
-    optimizer: OptimizerKind,
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerKind>,
     /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
     #[arg(long, value_name = "RATE", value_parser = values::above_0)]
     lr: Option<f32>,
     /// Weight decay
-    #[arg(long, value_name = "RATE", default_value = "0", value_parser = values::at_least_0)]
-    weight_decay: f32,
+    #[arg(long, value_name = "RATE", value_parser = values::at_least_0)]
+    weight_decay: Option<f32>,
     /// Momentum of sgd [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     momentum: Option<f32>,
     /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
     /// batch (`batch`): the stored ones then follow them and are written to the tuned model
-    #[arg(long, value_name = "MODE", default_value = "frozen")]
-    bn: BatchNormMode,
+    #[arg(long, value_name = "MODE")]
+    bn: Option<BatchNormMode>,
     /// Samples per step
-    #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
-    batch_size: usize,
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    batch_size: Option<usize>,
     /// Passes over the training part for a winner
-    #[arg(long, value_name = "N", default_value = "20", value_parser = values::count)]
-    epochs: usize,
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    epochs: Option<usize>,
     /// Passes over the search part for a candidate
-    #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
-    search_epochs: usize,
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    search_epochs: Option<usize>,
     /// The figure of the validation part that ranks candidates, says which epoch is the best, and is
     /// watched by plateau and early stopping: `accuracy`, `balanced-accuracy` (mean recall of the classes),
     /// `macro-f1` (mean F1 of the classes) or `loss`; of equal ones the lower loss is better [default:
@@ -148,10 +142,10 @@ struct TrainingArgs {
     #[arg(long, value_name = "FIGURE")]
     monitor: Option<Monitor>,
     /// Epochs in a row without a better validation score (--monitor) that are let pass: after one more,
-    /// the learning rate falls (as in PyTorch; Keras counts one less) [default: 3]
+    /// the learning rate falls (as in PyTorch; Keras counts one less)
     #[arg(long, value_name = "N")]
     plateau_patience: Option<usize>,
-    /// The learning rate is multiplied by this then [default: 0.5]
+    /// The learning rate is multiplied by this then
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     plateau_factor: Option<f32>,
     /// Keep the learning rate as it is
@@ -162,22 +156,22 @@ struct TrainingArgs {
     early_stopping: Option<usize>,
     /// How much each class counts in the loss: `none` (every image the same), or `balanced` (rare
     /// classes more, so that all classes count the same)
-    #[arg(long, value_name = "KIND", default_value = "none")]
-    class_weights: ClassWeights,
+    #[arg(long, value_name = "KIND")]
+    class_weights: Option<ClassWeights>,
     #[command(flatten)]
     compute: ComputeArgs,
     /// Memory for the images and the outputs of frozen layers; outputs beyond it are kept in files in
     /// RUN. Trials run side by side only if their steps would fit beside the images, too [default: half
     /// of the memory there is]
-    #[arg(long, value_name = "SIZE", value_parser = values::bytes)]
-    memory_budget: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    memory_budget: Option<Bytes>,
     /// Keep these outputs as `f32`, or as `f16` in half the room
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    feature_precision: FeaturePrecision,
+    #[arg(long, value_name = "TYPE")]
+    feature_precision: Option<FeaturePrecision>,
     /// Seconds between two writings of a trial's state, which an interrupted trial goes on from (more
     /// where writing takes long; 0 writes after every step); it is written on Ctrl-C, too
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::at_least_0)]
-    checkpoint_every: f32,
+    #[arg(long, value_name = "SECONDS", value_parser = values::at_least_0)]
+    checkpoint_every: Option<f32>,
     /// Write a line per step to metrics.jsonl, with the loss before it
     #[arg(long)]
     log_steps: bool,
@@ -201,30 +195,28 @@ fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
     }
     let mut seen = std::collections::HashSet::new();
     list.retain(|strategy| seen.insert(*strategy));
-    if !choice.train.is_empty() && !list.contains(&Strategy::Select) {
-        return Err(CliError::usage(
-            "--train names layers, but `select` is not among --strategies",
-        ));
-    }
     Ok(list)
 }
 
 impl SettingsArgs {
-    /// # Errors
-    /// When a flag is given that does nothing beside the others.
-    fn refuse_idle(&self) -> Result<(), CliError> {
+    /// The first flag that is given and does nothing beside the others, with the reason.
+    pub fn idle(&self) -> Option<(&'static str, &'static str)> {
         let (choice, split, training) = (&self.choice, &self.split, &self.training);
+        let default = Settings::default();
+        let search_fraction = split
+            .search_fraction
+            .unwrap_or(default.split.search_fraction);
         let is_asked = |name: &str| choice.strategies.iter().any(|s| s.trim() == name);
         let unnumbered =
             |given: Option<usize>, strategy: &str| given.is_some() && !is_asked(strategy);
         let watches = [
-            ("--monitor", training.monitor.is_some()),
-            ("--early-stopping", training.early_stopping.is_some()),
-            ("--plateau-patience", training.plateau_patience.is_some()),
-            ("--plateau-factor", training.plateau_factor.is_some()),
+            ("monitor", training.monitor.is_some()),
+            ("early-stopping", training.early_stopping.is_some()),
+            ("plateau-patience", training.plateau_patience.is_some()),
+            ("plateau-factor", training.plateau_factor.is_some()),
         ];
         let watches = watches.map(|(flag, given)| {
-            let validated = split.validation_fraction.unwrap_or(split.search_fraction);
+            let validated = split.validation_fraction.unwrap_or(search_fraction);
             let idle = given && validated == 0.0;
             (
                 flag,
@@ -232,117 +224,255 @@ impl SettingsArgs {
                 "there is no validation part (--search-fraction or --validation-fraction is 0)",
             )
         });
+        let head = choice.head.unwrap_or(default.head);
+        let optimizer = training.optimizer.unwrap_or(default.optimizer.kind);
         let others = [
             (
-                "--search-apart",
-                split.search_apart && split.search_fraction == 0.0,
+                "search-apart",
+                split.search_apart && search_fraction == 0.0,
                 "there is no search part (--search-fraction 0)",
             ),
             (
-                "--views",
-                split.views.is_some() && split.augment == Augment::None,
+                "views",
+                split.views.is_some() && split.augment.unwrap_or_default() == Augment::None,
                 "without --augment all views of an image are the same",
             ),
             (
-                "--dropout",
-                choice.dropout.is_some() && choice.head != HeadKind::Paper,
+                "dropout",
+                choice.dropout.is_some() && head != HeadKind::Paper,
                 "only the head `paper` has it",
             ),
             (
-                "--momentum",
-                training.momentum.is_some() && training.optimizer != OptimizerKind::Sgd,
+                "momentum",
+                training.momentum.is_some() && optimizer != OptimizerKind::Sgd,
                 "only --optimizer sgd has one",
             ),
             (
-                "--top",
+                "top",
                 unnumbered(choice.top, "top"),
                 "it counts the layers of strategy `top`, which is not among --strategies",
             ),
             (
-                "--window",
+                "window",
                 unnumbered(choice.window, "windows"),
                 "it counts the layers of strategy `windows`, which is not among --strategies",
             ),
             (
-                "--random",
+                "random",
                 unnumbered(choice.random, "random"),
                 "it counts the layers of strategy `random`, which is not among --strategies",
             ),
         ];
-        match watches.into_iter().chain(others).find(|(_, idle, _)| *idle) {
-            Some((flag, _, why)) => {
-                Err(CliError::usage(format!("{flag} does nothing here: {why}"))
-                    .with_hint("leave it out, or change what it needs"))
+        let all = watches.into_iter().chain(others);
+        all.into_iter()
+            .find(|(_, idle, _)| *idle)
+            .map(|(flag, _, why)| (flag, why))
+    }
+
+    /// The settings that these flags ask for: the defaults where they do not say.
+    ///
+    /// # Errors
+    /// When some of them do not go together, or one does nothing beside the others.
+    pub fn settings(&self) -> Result<Settings, CliError> {
+        if let Some((flag, why)) = self.idle() {
+            return Err(
+                CliError::usage(format!("--{flag} does nothing here: {why}"))
+                    .with_hint("leave it out, or change what it needs"),
+            );
+        }
+        let mut settings = Settings::default();
+        self.apply(&mut settings)?;
+        if !settings.train.is_empty() && !settings.strategies.contains(&Strategy::Select) {
+            return Err(CliError::usage(
+                "--train names layers, but `select` is not among --strategies",
+            ));
+        }
+        Ok(settings)
+    }
+
+    /// Puts what is given into `settings`.
+    ///
+    /// # Errors
+    /// When a value cannot be used.
+    pub fn apply(&self, settings: &mut Settings) -> Result<(), CliError> {
+        let (choice, data, training) = (&self.choice, &self.split, &self.training);
+        if !choice.strategies.is_empty() {
+            settings.strategies = strategies(choice)?;
+        }
+        if !choice.train.is_empty() {
+            let patterns = choice.train.iter().flat_map(|t| pattern::split(t));
+            settings.train = patterns.collect();
+        }
+        set(&mut settings.head, &choice.head);
+        set(&mut settings.dropout, &choice.dropout);
+        set_some(&mut settings.features, &choice.features);
+        set(&mut settings.delimiters, &choice.delimiters);
+        set_some(&mut settings.preprocess, &self.images.preprocess()?);
+        set_some(&mut settings.image_size, &self.images.image_size);
+
+        let split = &mut settings.split;
+        set(&mut split.search_fraction, &data.search_fraction);
+        set(&mut split.train_fraction, &data.train_fraction);
+        set_some(&mut split.validation_fraction, &data.validation_fraction);
+        split.search_apart |= data.search_apart;
+        set(&mut split.seed, &data.seed);
+        split.shuffle &= !data.no_shuffle;
+        set(&mut settings.min_per_class, &data.min_per_class);
+        set(&mut settings.repeats, &data.repeats);
+        set(&mut settings.augment, &data.augment);
+        set_some(&mut settings.views, &data.views);
+
+        let optimizer = &mut settings.optimizer;
+        if let Some(kind) = training.optimizer.filter(|&kind| kind != optimizer.kind) {
+            *optimizer = Optimizer::new(kind);
+        }
+        set(&mut optimizer.learning_rate, &training.lr);
+        set(&mut optimizer.weight_decay, &training.weight_decay);
+        set(&mut optimizer.momentum, &training.momentum);
+        set(&mut settings.bn, &training.bn);
+        set(&mut settings.batch_size, &training.batch_size);
+        set(&mut settings.epochs, &training.epochs);
+        set(&mut settings.search_epochs, &training.search_epochs);
+        set_some(&mut settings.monitor, &training.monitor);
+        if training.no_plateau {
+            settings.plateau = None;
+        }
+        if training.plateau_patience.is_some() || training.plateau_factor.is_some() {
+            let plateau = settings.plateau.get_or_insert_default();
+            set(&mut plateau.patience, &training.plateau_patience);
+            set(&mut plateau.factor, &training.plateau_factor);
+        }
+        set_some(&mut settings.early_stopping, &training.early_stopping);
+        set(&mut settings.class_weights, &training.class_weights);
+        training.compute.apply(settings)?;
+        let memory_budget = training.memory_budget.map(|bytes| bytes.0);
+        set_some(&mut settings.memory_budget, &memory_budget);
+        set(&mut settings.feature_precision, &training.feature_precision);
+        let seconds = training.checkpoint_every.map(f64::from);
+        set(&mut settings.checkpoint_every, &seconds);
+        settings.log_steps |= training.log_steps;
+        Ok(())
+    }
+}
+
+/// Puts a value where one is given.
+fn set_some<T: Clone>(place: &mut Option<T>, given: &Option<T>) {
+    if given.is_some() {
+        place.clone_from(given);
+    }
+}
+
+/// The command with the defaults of [`Settings`] in the help of `tune` and `study`.
+pub fn with_defaults(command: Command) -> Command {
+    let mut command = command;
+    for subcommand in ["tune", "study"] {
+        command = command.mut_subcommand(subcommand, |command| command.mut_args(with_default));
+    }
+    command
+}
+
+/// The flag with its default at the end of its help, unless its help says what it is.
+fn with_default(arg: Arg) -> Arg {
+    let default = flags(&Settings::default())
+        .into_iter()
+        .find(|(name, _)| Some(*name) == arg.get_long());
+    let Some(shown) = default.and_then(|(_, value)| value.shown()) else {
+        return arg;
+    };
+    let told = |help: Option<&StyledStr>| help.map(ToString::to_string);
+    let Some(short) = told(arg.get_help()).filter(|help| !help.contains("[default: ")) else {
+        return arg;
+    };
+    let ending = format!(" [default: {shown}]");
+    let long = told(arg.get_long_help());
+    let arg = arg.help(format!("{short}{ending}"));
+    match long {
+        // Behind its first paragraph, as in the short form.
+        Some(long) => arg.long_help(long.replacen(&short, &format!("{short}{ending}"), 1)),
+        None => arg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Bare {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    }
+
+    fn settings(words: &str) -> Settings {
+        let words = std::iter::once("tune").chain(words.split_whitespace());
+        Bare::parse_from(words).settings.settings().unwrap()
+    }
+
+    #[test]
+    fn without_flags_the_settings_are_those_of_the_library() {
+        assert_eq!(settings(""), Settings::default());
+    }
+
+    #[test]
+    fn help_shows_the_defaults_of_the_library() {
+        let command = with_defaults(super::super::command());
+        for subcommand in ["tune", "study"] {
+            let command = command.find_subcommand(subcommand).unwrap();
+            let help = |name: &str| {
+                let arg = command.get_arguments().find(|a| a.get_long() == Some(name));
+                let arg = arg.unwrap_or_else(|| panic!("{subcommand} has no --{name}"));
+                assert!(
+                    arg.get_default_values().is_empty(),
+                    "{name} has a default of its own"
+                );
+                arg.get_help().unwrap().to_string()
+            };
+            let default = Settings::default();
+            for (name, value) in flags(&default) {
+                let text = help(name);
+                let count = text.matches("[default: ").count();
+                let Some(shown) = value.shown() else {
+                    assert_eq!(count, 0, "{name}: {text}");
+                    continue;
+                };
+                assert_eq!(count, 1, "{name}: {text}");
+                // That of --lr depends on the optimizer.
+                if name != "lr" {
+                    assert!(
+                        text.contains(&format!("[default: {shown}]")),
+                        "{name}: {text}"
+                    );
+                }
             }
-            None => Ok(()),
+            let lr = |kind| format!("{:e}", Optimizer::new(kind).learning_rate);
+            let (adam, sgd) = (lr(OptimizerKind::Adam), lr(OptimizerKind::Sgd));
+            let wanted = format!("[default: {adam} for adam and adamw, {sgd} for sgd]");
+            assert!(help("lr").contains(&wanted), "{wanted}");
+            let momentum = format!("[default: {}]", default.optimizer.momentum);
+            assert!(help("momentum").contains(&momentum));
         }
     }
 
-    /// The settings that these flags ask for.
-    ///
-    /// # Errors
-    /// When some of them do not go together.
-    pub fn settings(&self) -> Result<Settings, CliError> {
-        let (choice, split, training) = (&self.choice, &self.split, &self.training);
-        self.refuse_idle()?;
-        Ok(Settings {
-            strategies: strategies(choice)?,
-            selection: choice
-                .train
-                .iter()
-                .flat_map(|t| pattern::split(t))
-                .collect(),
-            head: choice.head,
-            dropout: choice.dropout.unwrap_or(0.5),
-            features: choice.features.clone(),
-            delimiters: choice.delimiters.clone(),
-            preprocess: self.images.preprocess()?,
-            image_size: self.images.image_size,
-            min_per_class: split.min_per_class.unwrap_or(0),
-            augment: split.augment,
-            views: split.views,
-            repeats: split.repeats,
-            split: SplitOptions {
-                search_fraction: split.search_fraction,
-                train_fraction: split.train_fraction,
-                validation_fraction: split.validation_fraction,
-                search_apart: split.search_apart,
-                seed: split.seed,
-                shuffle: !split.no_shuffle,
-            },
-            batch_norm: training.bn,
-            optimizer: Optimizer {
-                kind: training.optimizer,
-                learning_rate: training.lr.unwrap_or(match training.optimizer {
-                    OptimizerKind::Sgd => 1e-2,
-                    OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
-                }),
-                weight_decay: training.weight_decay,
-                momentum: training.momentum.unwrap_or(0.9),
-            },
-            monitor: training
-                .monitor
-                .unwrap_or(Monitor::default_for(training.class_weights)),
-            plateau: (!training.no_plateau).then(|| {
-                let default = Plateau::default();
-                Plateau {
-                    patience: training.plateau_patience.unwrap_or(default.patience),
-                    factor: training.plateau_factor.unwrap_or(default.factor),
-                    ..default
-                }
-            }),
-            early_stopping: training.early_stopping,
-            class_weights: training.class_weights,
-            batch_size: training.batch_size,
-            epochs: training.epochs,
-            search_epochs: training.search_epochs,
-            threads: training.compute.device.threads(),
-            operators: training.compute.operators()?,
-            device: training.compute.device.device,
-            memory_budget: training.memory_budget,
-            feature_precision: training.feature_precision,
-            checkpoint_seconds: f64::from(training.checkpoint_every),
-            log_steps: training.log_steps,
-        })
+    #[test]
+    fn a_flag_given_to_settings_changes_what_it_names_alone() {
+        let began =
+            settings("--optimizer sgd --lr 0.3 --no-shuffle --plateau-patience 7 --image-size 64");
+        let mut now = began.clone();
+        let words = ["tune", "--weight-decay", "0.5", "--plateau-factor", "0.25"];
+        Bare::parse_from(words).settings.apply(&mut now).unwrap();
+        let mut expected = began;
+        expected.optimizer.weight_decay = 0.5;
+        expected.plateau.as_mut().unwrap().factor = 0.25;
+        assert_eq!(now, expected);
+    }
+
+    #[test]
+    fn the_figure_that_is_watched_follows_the_class_weights() {
+        assert_eq!(settings("").watched(), Monitor::Accuracy);
+        let balanced = settings("--class-weights balanced");
+        assert_eq!(balanced.watched(), Monitor::BalancedAccuracy);
+        let asked = settings("--class-weights balanced --monitor loss");
+        assert_eq!(asked.watched(), Monitor::Loss);
     }
 }

@@ -10,7 +10,8 @@ use ftsurgery::search::{StudyJob, Subject, study};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
-use super::{CliError, Context, resume, values};
+use super::values::set;
+use super::{CliError, Context, config, values};
 
 const EXAMPLES: &str = "\
 Every model is tuned as by `tune`, in a folder of its own below --out, by the preprocessing that stands \
@@ -32,14 +33,14 @@ Examples:
 pub struct StudyArgs {
     /// The ONNX models, separated by commas; repeat it for a file that has a comma in its name. Behind a
     /// model may stand how its pixels are scaled: `vgg16.onnx:caffe` (see --preprocess)
-    #[arg(long, value_name = "LIST", required_unless_present = "resume")]
+    #[arg(long, value_name = "LIST", required_unless_present_any = ["resume", "config"])]
     models: Vec<PathBuf>,
     /// The data: a folder with a sub-folder of images per class, or an .npz file with
     /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
-    #[arg(long, value_name = "DATA", required_unless_present = "resume")]
+    #[arg(long, value_name = "DATA", required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
     /// The folder for the results; new or empty
-    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "config"])]
     out: Option<PathBuf>,
     /// Replace an earlier study in --out
     #[arg(long)]
@@ -48,6 +49,10 @@ pub struct StudyArgs {
     /// the flags it began with
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "force"])]
     resume: Option<PathBuf>,
+    /// Take the flags that are not given from this TOML file, by their long names: `models = ["a.onnx",
+    /// "b.onnx:caffe"]`
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -84,37 +89,31 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
 }
 
 fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
-    if let Some(root) = &args.resume {
-        let study = Study::read(root)?.ok_or_else(|| RunError::NotARun { path: root.clone() })?;
-        let began: StudyArgs = resume::began("study", &study.command, root)?;
-        let recorded = study.models.into_iter().map(|m| Subject {
-            path: m.model,
-            preprocess: m.preprocess,
-        });
-        let recorded: Vec<Subject> = recorded.collect();
-        same_models(&recorded, &subjects(&args.models)?)?;
-        return Ok(StudyJob {
-            models: recorded,
-            data: args.data.clone().unwrap_or(study.data),
-            out: root.clone(),
-            begin: Begin::Resume,
-            command: study.command,
-            settings: began.settings.settings()?,
-        });
+    if let Some(file) = &args.config {
+        let idle = |args: &StudyArgs| Some(args.settings.idle()?.0);
+        return job(&config::with("study", file, idle)?);
     }
-    // clap asks for both.
-    let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
-    Ok(StudyJob {
-        models: subjects(&args.models)?,
-        data: path(&args.data),
-        out: path(&args.out),
-        begin: match args.force {
-            true => Begin::Replace,
-            false => Begin::New,
-        },
-        command: super::command_line(),
-        settings: args.settings.settings()?,
-    })
+    if let Some(root) = &args.resume {
+        let mut job = StudyJob::resume(root)?;
+        same_models(&job.models, &subjects(&args.models)?)?;
+        set(&mut job.data, &args.data);
+        args.settings.apply(&mut job.settings)?;
+        return Ok(job);
+    }
+    let models = subjects(&args.models)?;
+    if models.is_empty() {
+        return Err(config::missing("--models"));
+    }
+    let begin = match args.force {
+        true => Begin::Replace,
+        false => Begin::New,
+    };
+    let data = config::given(&args.data, "--data")?;
+    let out = config::given(&args.out, "--out")?;
+    Ok(StudyJob::new(models, data, out)
+        .begin(begin)
+        .command(super::command_line())
+        .settings(args.settings.settings()?))
 }
 
 /// The models that are listed. A value that is the name of a file is not split at its commas.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::run::{Begin, REPORT, Results, RunDir, RunError, RunFiles};
+use ftsurgery::run::{Begin, REPORT, Results, RunFiles};
 use ftsurgery::search::{Job, tune};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
-use super::{CliError, Context, resume, signals};
+use super::values::set;
+use super::{CliError, Context, config, signals};
 
 const EXAMPLES: &str = "\
 Every candidate of a strategy is trained for --search-epochs on the search part of the data, the best \
@@ -18,8 +19,8 @@ on the validation part is then trained for --epochs on the search and the traini
 RUN/winners/STRATEGY.onnx: the original model with the new head, tuned weights replaced, everything \
 else untouched. What is in none of these parts is held out for the final figures.
 
-Files in RUN: report.html, results.json, winners/, trials.csv, tensorboard/, run.json, split.json, \
-trials.jsonl, trials/ID/metrics.jsonl. Ctrl-C stops after the current step; `tune --resume RUN` goes \
+Files in RUN: report.html, results.json, winners/, trials.csv, tensorboard/, run.json, config.toml, \
+split.json, trials.jsonl, trials/ID/metrics.jsonl. Ctrl-C stops after the current step; `tune --resume RUN` goes \
 on from there, also after a crash, and comes to the same results.
 
 Examples:
@@ -29,20 +30,21 @@ Examples:
       --search-fraction 0 --train-fraction 1 --no-shuffle --epochs 1 --log-steps
   ftsurgery tune model.onnx --data photos --out run --strategies all --repeats 3
   ftsurgery tune model.onnx --data photos --out run --strategies select --train 'block5,**/fc1'
+  ftsurgery tune --config run/config.toml --out again --epochs 8
   ftsurgery tune --resume run";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TuneArgs {
     /// The ONNX model
-    #[arg(required_unless_present = "resume")]
+    #[arg(required_unless_present_any = ["resume", "config"])]
     model: Option<PathBuf>,
     /// The data: a folder with a sub-folder of images per class, or an .npz file with
     /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
-    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
     /// The folder for the results; new or empty
-    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["resume", "config"])]
     out: Option<PathBuf>,
     /// Replace an earlier run in --out
     #[arg(long)]
@@ -51,6 +53,10 @@ pub struct TuneArgs {
     /// flags it began with
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
     resume: Option<PathBuf>,
+    /// Take the flags that are not given from this TOML file, by their long names, the model as `model`;
+    /// RUN/config.toml is such a file
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    config: Option<PathBuf>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -65,32 +71,30 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
 
 /// The job that these flags ask for; `command`: the words that parse to them.
 pub fn job(args: &TuneArgs, command: Vec<String>) -> Result<Job, CliError> {
-    if let Some(root) = &args.resume {
-        let record =
-            RunDir::read_run(root)?.ok_or_else(|| RunError::NotARun { path: root.clone() })?;
-        let began: TuneArgs = resume::began("tune", &record.command, root)?;
-        return Ok(Job {
-            model: args.model.clone().unwrap_or(record.model.path),
-            data: args.data.clone().unwrap_or(record.data.path),
-            out: root.clone(),
-            begin: Begin::Resume,
-            command: record.command,
-            settings: began.settings.settings()?,
-        });
+    if let Some(file) = &args.config {
+        let idle = |args: &TuneArgs| Some(args.settings.idle()?.0);
+        return job(&config::with("tune", file, idle)?, command);
     }
-    // clap asks for these three.
-    let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
-    Ok(Job {
-        model: path(&args.model),
-        data: path(&args.data),
-        out: path(&args.out),
-        begin: match args.force {
-            true => Begin::Replace,
-            false => Begin::New,
-        },
-        command,
-        settings: args.settings.settings()?,
-    })
+    if let Some(root) = &args.resume {
+        let mut job = Job::resume(root)?;
+        set(&mut job.model, &args.model);
+        set(&mut job.data, &args.data);
+        args.settings.apply(&mut job.settings)?;
+        return Ok(job);
+    }
+    let given = |path: &Option<PathBuf>, name: &str| config::given(path, name);
+    let begin = match args.force {
+        true => Begin::Replace,
+        false => Begin::New,
+    };
+    Ok(Job::new(
+        given(&args.model, "the model")?,
+        given(&args.data, "--data")?,
+        given(&args.out, "--out")?,
+    )
+    .begin(begin)
+    .command(command)
+    .settings(args.settings.settings()?))
 }
 
 /// Does the job, and prints what it came to.

@@ -4,6 +4,7 @@ use clap::Args;
 use ftsurgery::autodiff::{AutodiffError, Operators};
 use ftsurgery::classifier::parse_image_size;
 use ftsurgery::data::Preprocess;
+use ftsurgery::run::Settings;
 use ftsurgery::runtime::Device;
 use ftsurgery::strategy::pattern::matches;
 use ftsurgery::training::Parameters;
@@ -50,15 +51,26 @@ pub struct DeviceArgs {
     /// Threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<usize>,
-    /// `cpu`, `cuda` or `cuda:N`
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: Device,
+    /// `cpu`, `cuda` or `cuda:N` [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Device>,
 }
 
 impl DeviceArgs {
     /// Number of threads; 0 for one per core.
     pub fn threads(self) -> usize {
         self.threads.unwrap_or(0)
+    }
+
+    /// The device; the processor, where none is given.
+    pub fn device(self) -> Device {
+        self.device.unwrap_or_default()
+    }
+
+    /// Puts what is given into `settings`.
+    pub fn apply(self, settings: &mut Settings) {
+        set(&mut settings.threads, &self.threads);
+        set(&mut settings.device, &self.device);
     }
 }
 
@@ -74,9 +86,28 @@ pub struct ComputeArgs {
 }
 
 impl ComputeArgs {
+    /// Puts what is given into `settings`.
+    ///
+    /// # Errors
+    /// As [`operators`].
+    pub fn apply(self, settings: &mut Settings) -> Result<(), CliError> {
+        self.device.apply(settings);
+        if self.operators.is_some() {
+            settings.operators = operators(self.operators, settings.device)?;
+        }
+        Ok(())
+    }
+
     /// See [`operators`].
     pub fn operators(self) -> Result<Operators, CliError> {
-        operators(self.operators, self.device.device)
+        operators(self.operators, self.device.device())
+    }
+}
+
+/// Puts a value where one is given.
+pub fn set<T: Clone>(place: &mut T, given: &Option<T>) {
+    if let Some(value) = given {
+        place.clone_from(value);
     }
 }
 
@@ -153,8 +184,19 @@ pub fn some(names: &[impl AsRef<str>]) -> String {
     }
 }
 
-/// Reads a number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.
-pub fn bytes(text: &str) -> Result<u64, String> {
+/// A number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.
+#[derive(Clone, Copy)]
+pub struct Bytes(pub u64);
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        bytes(text).map(Bytes)
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

@@ -15,7 +15,8 @@ const EPSILON: f64 = 1e-9;
 const FEW: usize = 5;
 
 /// How to make a [`Split`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct SplitOptions {
     /// The share of the samples that the search has, 0 to 1: candidates are trained on 70 % of it.
     pub search_fraction: f64,

@@ -215,6 +215,8 @@ mod tests {
             error: None,
         };
         Study {
+            format: crate::run::FORMAT,
+            settings: crate::run::Settings::default(),
             command: vec!["ftsurgery".into(), "study".into()],
             data: "photos".into(),
             strategies: vec![Strategy::Head, Strategy::Blocks],

@@ -82,6 +82,14 @@ pub enum RunError {
         /// The number that is read.
         reads: u32,
     },
+    /// A setting with which nothing can be done.
+    #[error("the setting `{field}` cannot be used: {reason}")]
+    Setting {
+        /// The field of [`Settings`](super::Settings) or [`Job`](crate::search::Job).
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// What is to become the folder is none.
     #[error("{} is not a folder", path.display())]
     NotAFolder {

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::data::SplitFile;
@@ -24,12 +24,14 @@ pub(crate) use lock::lock;
 pub use metrics::MetricsFile;
 
 use super::RunError;
+use super::config::config;
 use super::read::{read, read_json, read_lines, read_run};
 use super::record::RunRecord;
 use super::results::{Results, StrategyResult, TrialRecord};
 
 pub(super) const RUN: &str = "run.json";
 const SPLIT: &str = "split.json";
+const CONFIG: &str = "config.toml";
 pub(super) const RESULTS: &str = "results.json";
 pub(super) const TRIALS: &str = "trials.jsonl";
 const LOCK: &str = ".lock";
@@ -37,8 +39,9 @@ const REPEATS: &str = "repeats";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 /// What a run makes in its folder besides `run.json` and what it keeps to itself.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     SPLIT,
+    CONFIG,
     RESULTS,
     TRIALS,
     REPORT,
@@ -53,6 +56,7 @@ const OWN: [&str; 9] = [
 ///
 /// ```text
 /// run.json                  configuration, versions, hashes; the first that is there
+/// config.toml               what `tune --config` takes to make the run again
 /// split.json                which sample is in which part
 /// trials.jsonl              one finished trial a line
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
@@ -79,9 +83,11 @@ pub const TABLE: &str = "trials.csv";
 pub const TENSORBOARD: &str = "tensorboard";
 
 /// How a run may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Begin {
     /// In a new or empty folder.
+    #[default]
     New,
     /// In place of the run that may be there.
     Replace,
@@ -205,16 +211,29 @@ impl RunDir {
         write_json(&self.path(RUN), run)
     }
 
+    /// Writes `config.toml`, unless it is there: what the run was made with, as a file for
+    /// `tune --config`.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn keep_config(&self, run: &RunRecord) -> Result<(), RunError> {
+        self.keep(CONFIG, config(run).as_bytes())
+    }
+
     /// Writes `split.json`, unless it is there and says the same.
     ///
     /// # Errors
     /// When it cannot be read or written.
     pub fn keep_split(&self, split: &SplitFile) -> Result<(), RunError> {
-        let path = self.path(SPLIT);
-        let text = text(split).map_err(|e| RunError::write(&path, e))?;
-        match read(&path)? == Some(text.clone()) {
+        let text = text(split).map_err(|e| RunError::write(&self.path(SPLIT), e))?;
+        self.keep(SPLIT, &text)
+    }
+
+    fn keep(&self, name: &str, text: &[u8]) -> Result<(), RunError> {
+        let path = self.path(name);
+        match read(&path)?.is_some_and(|there| there == text) {
             true => Ok(()),
-            false => write_atomic(&path, &text).map_err(|e| RunError::write(&path, e)),
+            false => write_atomic(&path, text).map_err(|e| RunError::write(&path, e)),
         }
     }
 

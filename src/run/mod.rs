@@ -4,10 +4,11 @@
 //! [`RunRecord`] the content of `run.json`, which says what is run, and [`Results`] that of
 //! `results.json`.
 
+mod config;
 mod error;
 mod folder;
 mod outside;
-mod paths;
+pub(crate) mod paths;
 mod predictions;
 mod ranking;
 mod read;
@@ -17,6 +18,7 @@ mod settings;
 mod study;
 mod unchanged;
 
+pub use config::{FlagValue, flags};
 pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
 pub(crate) use folder::{file_sha256, lock, remove_left};
@@ -25,7 +27,6 @@ pub use paths::path_of_bytes;
 pub(crate) use predictions::csv;
 pub use ranking::ranked;
 pub use read::{RunFiles, StepLoss, TrialMetrics};
-pub(crate) use record::Resolved;
 pub use record::{
     Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
     RunRecord, Skipped, SkippedFile, Versions,
@@ -36,4 +37,4 @@ pub use results::{
 };
 pub use settings::Settings;
 pub use study::{Study, StudyModel};
-pub(crate) use unchanged::{same_settings, unchanged};
+pub(crate) use unchanged::{same_settings, same_study, unchanged};

@@ -16,7 +16,7 @@ enum Written<'a> {
     Bytes { hex: Cow<'a, str> },
 }
 
-pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     let written = match path.to_str() {
         Some(text) => Written::Text(text.into()),
         None => Written::Bytes {
@@ -26,7 +26,7 @@ pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::E
     written.serialize(to)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
     match Written::deserialize(from)? {
         Written::Text(text) => Ok(text.into_owned().into()),
         Written::Bytes { hex: digits } => {

@@ -137,17 +137,22 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
 
 /// The content of `run.json` in the folder `root`; `None` if there is none.
 pub(super) fn read_run(root: &Path) -> Result<Option<RunRecord>, RunError> {
+    read_numbered(&root.join(RUN))
+}
+
+/// The content of a file that has the number of its form, which is looked at first; `None` if there is no
+/// such file.
+pub(super) fn read_numbered<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
     /// What every version has, but for the first.
     #[derive(Deserialize)]
     struct Numbered {
         format: Option<u32>,
     }
-    let path = root.join(RUN);
-    match read_json::<Numbered>(&path)? {
+    match read_json::<Numbered>(path)? {
         None => Ok(None),
-        Some(Numbered { format }) if format == Some(FORMAT) => read_json(&path),
+        Some(Numbered { format }) if format == Some(FORMAT) => read_json(path),
         Some(Numbered { format }) => Err(RunError::Format {
-            path,
+            path: path.to_owned(),
             found: format,
             reads: FORMAT,
         }),

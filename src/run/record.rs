@@ -4,18 +4,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::Delimiter;
-use crate::autodiff::Operators;
 use crate::classifier::Origin;
-use crate::data::{Layout, Preprocess};
+use crate::data::Layout;
 use crate::strategy::{Candidate, Strategy};
-use crate::training::{BatchNormMode, Monitor, Optimizer, Plateau};
 
 use super::Settings;
 
 /// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
 /// files of the old form cannot be read any more.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What was run, on what, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,128 +140,44 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// The settings in force, by the names of the flags.
+/// The settings in force: those asked for, with what model, data and machine decide where they are not
+/// given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct Configuration {
-    pub strategies: Vec<Strategy>,
-    pub train: Vec<String>,
-    pub head: String,
-    pub dropout: f32,
-    pub features: Option<String>,
-    pub delimiters: Vec<Delimiter>,
-    pub preprocess: Option<Preprocess>,
-    /// Who says so; `None` of arrays.
+    /// In full: threads, memory, image size, preprocessing, feature map, delimiters and monitor are what was
+    /// taken.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Who says how pixels are scaled; `None` of arrays.
     pub preprocess_from: Option<Origin>,
-    pub image_size: [usize; 2],
+    /// Axis order of the model's input.
     pub layout: Layout,
-    pub augment: String,
-    pub views: Option<usize>,
-    pub search_fraction: f64,
-    pub train_fraction: f64,
-    #[serde(default)]
-    pub validation_fraction: Option<f64>,
-    /// True of runs that do not say.
-    #[serde(default = "yes")]
-    pub search_apart: bool,
-    #[serde(default)]
-    pub min_per_class: usize,
-    pub seed: u64,
-    pub repeats: usize,
-    pub shuffle: bool,
-    pub bn: BatchNormMode,
-    pub optimizer: Optimizer,
-    pub monitor: Monitor,
-    pub plateau: Option<Plateau>,
-    pub early_stopping: Option<usize>,
-    pub class_weights: String,
-    pub batch_size: usize,
-    pub epochs: usize,
-    pub search_epochs: usize,
-    pub threads: usize,
-    pub operators: Operators,
-    pub device: String,
-    pub memory_budget: Option<u64>,
-    pub feature_precision: String,
-    pub log_steps: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl RunRecord {
     /// Number of samples that winners are trained on.
     pub fn retraining_samples(&self) -> usize {
         let Parts { search, train, .. } = self.data.parts;
-        match self.configuration.search_apart {
+        match self.configuration.settings.split.search_apart {
             true => train,
             false => search + train,
         }
     }
 }
 
-/// Settings that model and data decide where they are not given.
-pub(crate) struct Resolved {
-    pub(crate) features: Option<String>,
-    pub(crate) delimiters: Vec<Delimiter>,
-    pub(crate) preprocess: Option<Preprocess>,
-    pub(crate) preprocess_from: Option<Origin>,
-    pub(crate) image_size: [usize; 2],
-    pub(crate) layout: Layout,
-}
-
 impl Configuration {
-    pub(crate) fn of(settings: &Settings, resolved: Resolved) -> Self {
-        Configuration {
-            strategies: settings.strategies.clone(),
-            train: settings.selection.clone(),
-            head: settings.head.to_string(),
-            dropout: settings.dropout,
-            features: resolved.features,
-            delimiters: resolved.delimiters,
-            preprocess: resolved.preprocess,
-            preprocess_from: resolved.preprocess_from,
-            image_size: resolved.image_size,
-            layout: resolved.layout,
-            augment: settings.augment.to_string(),
-            views: settings.views,
-            search_fraction: settings.split.search_fraction,
-            train_fraction: settings.split.train_fraction,
-            validation_fraction: settings.split.validation_fraction,
-            search_apart: settings.split.search_apart,
-            min_per_class: settings.min_per_class,
-            seed: settings.split.seed,
-            repeats: settings.repeats,
-            shuffle: settings.split.shuffle,
-            bn: settings.batch_norm,
-            optimizer: settings.optimizer,
-            monitor: settings.monitor,
-            plateau: settings.plateau,
-            early_stopping: settings.early_stopping,
-            class_weights: settings.class_weights.to_string(),
-            batch_size: settings.batch_size,
-            epochs: settings.epochs,
-            search_epochs: settings.search_epochs,
-            threads: settings.threads,
-            operators: settings.operators,
-            device: settings.device.to_string(),
-            memory_budget: settings.memory_budget,
-            feature_precision: settings.feature_precision.to_string(),
-            log_steps: settings.log_steps,
-        }
-    }
-
     /// This, with whatever `settings` alone decide taken from them.
     pub(super) fn with(&self, settings: &Settings) -> Self {
-        let resolved = Resolved {
-            features: self.features.clone(),
-            delimiters: self.delimiters.clone(),
-            preprocess: self.preprocess.clone(),
-            preprocess_from: self.preprocess_from,
-            image_size: self.image_size,
-            layout: self.layout,
-        };
-        Configuration::of(settings, resolved)
+        let resolved = &self.settings;
+        Configuration {
+            settings: Settings {
+                features: resolved.features.clone(),
+                delimiters: resolved.delimiters.clone(),
+                preprocess: resolved.preprocess.clone(),
+                image_size: resolved.image_size,
+                ..settings.clone()
+            },
+            ..self.clone()
+        }
     }
 }

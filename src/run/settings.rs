@@ -1,20 +1,43 @@
 //! How a run tunes.
 
+use serde::{Deserialize, Serialize};
+
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
 use crate::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
 use crate::runtime::Device;
 use crate::strategy::Strategy;
-use crate::surgery::HeadKind;
+use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
 
-/// How to tune.
-#[derive(Clone, Debug)]
+use super::RunError;
+
+/// How to tune. [`Settings::default`] has the defaults of the command; each field has a method of its name that
+/// sets it:
+///
+/// ```
+/// use ftsurgery::run::Settings;
+/// use ftsurgery::strategy::Strategy;
+/// use ftsurgery::surgery::HeadKind;
+///
+/// let settings = Settings::default()
+///     .strategies(vec![Strategy::Head, Strategy::Blocks])
+///     .head(HeadKind::Linear)
+///     .epochs(8);
+/// assert_eq!(settings.batch_size, 4);
+/// settings.validate().unwrap();
+/// ```
+///
+/// In JSON the fields have the names of the flags, those of the split and the seed among them; what
+/// is missing is as by default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct Settings {
     /// The strategies, in the order they are run.
     pub strategies: Vec<Strategy>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
-    pub selection: Vec<String>,
+    pub train: Vec<String>,
     /// The head.
     pub head: HeadKind,
     /// Share of values dropped in the head, 0 to 1.
@@ -38,14 +61,15 @@ pub struct Settings {
     pub repeats: usize,
     /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
     /// dropout, and the order is also that of batches.
+    #[serde(flatten)]
     pub split: SplitOptions,
     /// Which statistics a BatchNormalization takes while it is trained.
-    pub batch_norm: BatchNormMode,
+    pub bn: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
     /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
-    /// early stopping watch.
-    pub monitor: Monitor,
+    /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
+    pub monitor: Option<Monitor>,
     /// The learning-rate schedule.
     pub plateau: Option<Plateau>,
     /// A trial ends after so many epochs in a row without a better validation score; `None` trains all.
@@ -71,7 +95,233 @@ pub struct Settings {
     /// The type in which cached features are kept.
     pub feature_precision: FeaturePrecision,
     /// Seconds after which the state of a trial is written again, at the end of a step.
-    pub checkpoint_seconds: f64,
+    pub checkpoint_every: f64,
     /// Whether the metrics get a line per step.
     pub log_steps: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            strategies: vec![Strategy::Head, Strategy::Full, Strategy::Blocks],
+            train: Vec::new(),
+            head: HeadKind::Paper,
+            dropout: HeadSpec::DROPOUT,
+            features: None,
+            delimiters: Delimiters::Auto,
+            preprocess: None,
+            image_size: None,
+            min_per_class: 0,
+            augment: Augment::None,
+            views: None,
+            repeats: 1,
+            split: SplitOptions::default(),
+            bn: BatchNormMode::Frozen,
+            optimizer: Optimizer::default(),
+            monitor: None,
+            plateau: Some(Plateau::default()),
+            early_stopping: None,
+            class_weights: ClassWeights::None,
+            batch_size: 4,
+            epochs: 20,
+            search_epochs: 5,
+            threads: 0,
+            operators: Operators::Kernels,
+            device: Device::Cpu,
+            memory_budget: None,
+            feature_precision: FeaturePrecision::F32,
+            checkpoint_every: 30.0,
+            log_steps: false,
+        }
+    }
+}
+
+impl Settings {
+    setters! {
+        strategies: Vec<Strategy>,
+        train: Vec<String>,
+        head: HeadKind,
+        dropout: f32,
+        features: Option<String>,
+        delimiters: Delimiters,
+        preprocess: Option<Preprocess>,
+        image_size: Option<(usize, usize)>,
+        min_per_class: usize,
+        augment: Augment,
+        views: Option<usize>,
+        repeats: usize,
+        split: SplitOptions,
+        bn: BatchNormMode,
+        optimizer: Optimizer,
+        monitor: Option<Monitor>,
+        plateau: Option<Plateau>,
+        early_stopping: Option<usize>,
+        class_weights: ClassWeights,
+        batch_size: usize,
+        epochs: usize,
+        search_epochs: usize,
+        threads: usize,
+        operators: Operators,
+        device: Device,
+        memory_budget: Option<u64>,
+        feature_precision: FeaturePrecision,
+        checkpoint_every: f64,
+        log_steps: bool,
+    }
+
+    /// The figure that is watched: [`Settings::monitor`], or its default.
+    pub fn watched(&self) -> Monitor {
+        let default = Monitor::default_for(self.class_weights);
+        self.monitor.unwrap_or(default)
+    }
+
+    /// Looks at each field by itself, and at those that go together.
+    ///
+    /// # Errors
+    /// [`RunError::Setting`], with the name of the first field that nothing can be done with.
+    pub fn validate(&self) -> Result<(), RunError> {
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let below_1 = |value: f32| (0.0..1.0).contains(&value);
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        let split = &self.split;
+        let optimizer = &self.optimizer;
+        let plateau = self.plateau.unwrap_or_default();
+        let selects = self.strategies.contains(&Strategy::Select);
+        let (width, height) = self.image_size.unwrap_or((1, 1));
+        let of_0_to_1 = "it is a share of the data, 0 to 1";
+        let one = "it is at least 1";
+        let checks = [
+            ("strategies", !self.strategies.is_empty(), "there is none"),
+            (
+                "train",
+                self.train.is_empty() || selects,
+                "it is for strategy `select`, which is not among the strategies",
+            ),
+            ("dropout", below_1(self.dropout), "it is 0 or more, below 1"),
+            ("image_size", width > 0 && height > 0, "a side is 0"),
+            ("views", self.views != Some(0), one),
+            (
+                "views",
+                self.views.is_none() || self.augment != Augment::None,
+                "without `augment` all views of an image are the same",
+            ),
+            ("repeats", self.repeats > 0, one),
+            ("search_fraction", share(split.search_fraction), of_0_to_1),
+            ("train_fraction", share(split.train_fraction), of_0_to_1),
+            (
+                "train_fraction",
+                split.train_fraction > 0.0,
+                "it is 0: there is nothing to train on",
+            ),
+            (
+                "validation_fraction",
+                split.validation_fraction.is_none_or(share),
+                of_0_to_1,
+            ),
+            (
+                "optimizer.learning_rate",
+                positive(optimizer.learning_rate),
+                "it is above 0",
+            ),
+            (
+                "optimizer.weight_decay",
+                optimizer.weight_decay.is_finite() && optimizer.weight_decay >= 0.0,
+                "it is 0 or more",
+            ),
+            (
+                "optimizer.momentum",
+                below_1(optimizer.momentum),
+                "it is 0 or more, below 1",
+            ),
+            (
+                "plateau.factor",
+                below_1(plateau.factor),
+                "it is 0 or more, below 1",
+            ),
+            ("early_stopping", self.early_stopping != Some(0), one),
+            ("batch_size", self.batch_size > 0, one),
+            ("epochs", self.epochs > 0, one),
+            ("search_epochs", self.search_epochs > 0, one),
+            (
+                "checkpoint_every",
+                self.checkpoint_every.is_finite() && self.checkpoint_every >= 0.0,
+                "it is a number of seconds, 0 or more",
+            ),
+        ];
+        if let Some(preprocess) = &self.preprocess {
+            preprocess.validate().map_err(|e| RunError::Setting {
+                field: "preprocess",
+                reason: e.to_string(),
+            })?;
+        }
+        match checks.into_iter().find(|(_, holds, _)| !holds) {
+            None => Ok(()),
+            Some((field, _, reason)) => Err(RunError::Setting {
+                field,
+                reason: reason.to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
+        let mut settings = Settings::default()
+            .preprocess(Some(Preprocess::CAFFE))
+            .delimiters("pool,norm".parse().unwrap())
+            .device("cuda:1".parse().unwrap())
+            .image_size(Some((160, 224)));
+        settings.split.seed = u64::MAX;
+        settings.optimizer.learning_rate = 3e-5;
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+        let few: Settings = serde_json::from_str(r#"{"epochs": 3, "seed": 7}"#).unwrap();
+        let mut expected = Settings::default().epochs(3);
+        expected.split.seed = 7;
+        assert_eq!(few, expected);
+    }
+
+    #[test]
+    fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
+        Settings::default().validate().unwrap();
+        type Change = fn(&mut Settings);
+        let changes: [(&str, Change); 15] = [
+            ("strategies", |s| s.strategies.clear()),
+            ("train", |s| s.train.push("block5".to_owned())),
+            ("dropout", |s| s.dropout = 1.0),
+            ("image_size", |s| s.image_size = Some((0, 3))),
+            ("views", |s| s.views = Some(2)),
+            ("repeats", |s| s.repeats = 0),
+            ("search_fraction", |s| s.split.search_fraction = f64::NAN),
+            ("train_fraction", |s| s.split.train_fraction = 0.0),
+            ("validation_fraction", |s| {
+                s.split.validation_fraction = Some(1.5);
+            }),
+            ("optimizer.learning_rate", |s| {
+                s.optimizer.learning_rate = 0.0;
+            }),
+            ("optimizer.momentum", |s| s.optimizer.momentum = 1.0),
+            ("plateau.factor", |s| {
+                s.plateau = Some(Plateau {
+                    factor: 2.0,
+                    ..Plateau::default()
+                });
+            }),
+            ("batch_size", |s| s.batch_size = 0),
+            ("search_epochs", |s| s.search_epochs = 0),
+            ("checkpoint_every", |s| s.checkpoint_every = -1.0),
+        ];
+        for (name, change) in changes {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            let error = settings.validate().unwrap_err();
+            assert!(error.is_bad_input());
+            let text = error.to_string();
+            assert!(text.contains(&format!("`{name}`")), "{name}: {text}");
+        }
+    }
 }

@@ -8,8 +8,8 @@ use crate::data::Preprocess;
 use crate::strategy::Strategy;
 
 use super::folder::write_json;
-use super::read::read_json;
-use super::{RunError, Spread};
+use super::read::read_numbered;
+use super::{RunError, Settings, Spread};
 
 /// The study's record, in its folder.
 const STUDY: &str = "study.json";
@@ -17,7 +17,11 @@ const STUDY: &str = "study.json";
 /// The content of `study.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
-    /// The command line that made the study.
+    /// Number of the form of this file and of those of its runs; see [`FORMAT`](super::FORMAT).
+    pub format: u32,
+    /// How each model is tuned, with threads and memory as they were taken.
+    pub settings: Settings,
+    /// The command line that made the study; empty where there was none.
     pub command: Vec<String>,
     /// Absolute path of the data.
     #[serde(with = "super::paths")]
@@ -57,9 +61,9 @@ impl Study {
     /// The record in the folder of a study; `None` if there is none.
     ///
     /// # Errors
-    /// When it cannot be read or is damaged.
+    /// When it cannot be read, is damaged, or one of another [`FORMAT`](super::FORMAT).
     pub fn read(root: &Path) -> Result<Option<Self>, RunError> {
-        read_json(&root.join(STUDY))
+        read_numbered(&root.join(STUDY))
     }
 
     /// Writes the record into the folder of the study.

@@ -61,12 +61,29 @@ pub(crate) fn same_settings(began: &Configuration, settings: &Settings) -> Resul
     same_configuration(began, &began.with(settings))
 }
 
+/// Compares the settings of a study that began with those it is to go on with.
+///
+/// # Errors
+/// [`RunError::Changed`], with the name of the first flag that differs.
+pub(crate) fn same_study(began: &Settings, now: &Settings) -> Result<(), RunError> {
+    same_fields(&value(began), &value(now))
+}
+
 fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), RunError> {
-    let (Value::Object(was), Value::Object(is)) = (value(began), value(now)) else {
+    same_fields(&value(began), &value(now))
+}
+
+/// What may differ: who said how images are scaled, and how often the state is written, show in no result.
+const FREE: [&str; 2] = ["preprocess_from", "checkpoint_every"];
+
+fn same_fields(was: &Value, is: &Value) -> Result<(), RunError> {
+    let (Value::Object(was), Value::Object(is)) = (was, is) else {
         return Ok(());
     };
-    // Who said how images are scaled is no setting.
-    for (name, was) in was.iter().filter(|(name, _)| *name != "preprocess_from") {
+    let compared = was
+        .iter()
+        .filter(|(name, _)| !FREE.contains(&name.as_str()));
+    for (name, was) in compared {
         let is = is.get(name).unwrap_or(&Value::Null);
         if was != is {
             return Err(match differing_field(name, was, is) {

@@ -1,9 +1,12 @@
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Runtime, RuntimeError};
 
 /// Where sessions compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Device {
     /// The processor.
     #[default]
@@ -66,6 +69,20 @@ impl FromStr for Device {
             device: text.to_owned(),
             reason: "expected `cpu`, `cuda` or `cuda:N`".to_owned(),
         })
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = RuntimeError;
+
+    fn try_from(text: String) -> Result<Self, RuntimeError> {
+        text.parse()
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
     }
 }
 

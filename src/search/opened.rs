@@ -1,7 +1,7 @@
 //! Model and data of a run, opened and checked once for all repetitions.
 
 use crate::analysis::{Analysis, AnalyzeOptions};
-use crate::classifier::{ClassifierError, ModelCard, ModelInput, at_image_size};
+use crate::classifier::{ClassifierError, ModelCard, ModelInput, Origin, at_image_size};
 use crate::data::{DataError, Dataset, ImageCache, Limits, Split, memory_limit, show_bytes};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
@@ -32,10 +32,12 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'a> Opened<'a> {
+    /// `recorded`: who said how pixels are scaled when the run that is resumed began.
     pub(super) fn new(
         runtime: &'a Runtime,
         job: &'a Job,
         settings: &'a Settings,
+        recorded: Option<Origin>,
         watcher: &'a dyn Watcher,
     ) -> Result<Self, SearchError> {
         let file = Model::open(&job.model)?;
@@ -43,12 +45,15 @@ impl<'a> Opened<'a> {
         let original = at_image_size(&file, settings.image_size)?;
         let graph = Graph::from_model(&original)?;
         let card = ModelCard::read(&original)?;
-        let input = ModelInput::of(
+        let mut input = ModelInput::of(
             &graph,
             &card,
             settings.image_size,
             settings.preprocess.as_ref(),
         )?;
+        if let Some(origin) = recorded {
+            input.origin = origin;
+        }
         let analysis = Analysis::of(
             &original,
             &AnalyzeOptions {

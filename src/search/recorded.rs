@@ -4,14 +4,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Delimiters};
 use crate::classifier::ModelInput;
 use crate::data::{Dataset, Skipped, Split};
 use crate::hex;
 use crate::onnx::Model;
 use crate::run::{
     Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
-    Resolved, RunRecord, Settings, SkippedFile, Versions,
+    RunRecord, Settings, SkippedFile, Versions,
 };
 use crate::runtime::{self, Runtime};
 
@@ -60,17 +60,17 @@ pub(super) fn record(
             },
         },
         strategies: plan.strategies.iter().map(planned).collect(),
-        configuration: Configuration::of(
-            settings,
-            Resolved {
+        configuration: Configuration {
+            settings: Settings {
                 features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
-                delimiters: analysis.delimiters.clone(),
+                delimiters: Delimiters::Kinds(analysis.delimiters.iter().copied().collect()),
                 preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
-                preprocess_from: dataset.is_images().then_some(input.origin),
-                image_size: [input.height, input.width],
-                layout: input.spec.layout,
+                image_size: Some((input.height, input.width)),
+                ..settings.clone()
             },
-        ),
+            preprocess_from: dataset.is_images().then_some(input.origin),
+            layout: input.spec.layout,
+        },
     }
 }
 

@@ -64,7 +64,7 @@ impl Opened<'_> {
         }
         let network = Network {
             seed,
-            selection: &settings.selection,
+            selection: &settings.train,
             ..Network::new(&self.analysis, &grafted, settings.head)
         };
         let lab = self.lab(&settings, &grafted)?;
@@ -76,7 +76,7 @@ impl Opened<'_> {
         let batches = batches(&split, settings.batch_size, searches);
         let go_on = || go_on(self.watcher);
         let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
-            lab.obstacles(&batches, settings.batch_norm, sets, &go_on)
+            lab.obstacles(&batches, settings.bn, sets, &go_on)
         })?;
         if number == 1 {
             self.warn(&plan, &lab, &grafted)?;
@@ -98,6 +98,7 @@ impl Opened<'_> {
             &plan,
         );
         let progress = self.begin(run, &record)?;
+        run.keep_config(&record)?;
         run.keep_split(&SplitFile::new(&split, &self.dataset))?;
         Runner {
             lab: &lab,
@@ -113,7 +114,7 @@ impl Opened<'_> {
                 grafted: &grafted,
                 dataset: &self.dataset,
                 input: &self.input.spec,
-                batch_norm: settings.batch_norm,
+                batch_norm: settings.bn,
                 card: self.card_of(&split),
             },
             watcher: self.watcher,
@@ -133,16 +134,15 @@ impl Opened<'_> {
             grafted,
             &self.dataset,
             self.input.spec.clone(),
-            LabOptions {
-                device: settings.device,
-                threads: settings.threads,
-                memory_budget: memory_budget.saturating_sub(self.dataset.bytes()),
-                feature_precision: settings.feature_precision,
-                spill_dir: self.job.out.clone(),
-                operators: settings.operators,
-                augment: settings.augment,
-                views: settings.views.and_then(NonZeroUsize::new),
-            },
+            LabOptions::default()
+                .device(settings.device)
+                .threads(settings.threads)
+                .memory_budget(memory_budget.saturating_sub(self.dataset.bytes()))
+                .feature_precision(settings.feature_precision)
+                .spill_dir(self.job.out.clone())
+                .operators(settings.operators)
+                .augment(settings.augment)
+                .views(settings.views.and_then(NonZeroUsize::new)),
         )?)
     }
 
@@ -196,7 +196,7 @@ impl Opened<'_> {
         let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
         let trained = Trained {
             parameters: &all,
-            batch_norm: self.job.settings.batch_norm,
+            batch_norm: self.job.settings.bn,
         };
         if let Some(note) = lab.batch_norm_note(trained)? {
             self.watcher.warning(&note);

@@ -116,7 +116,7 @@ impl Runner<'_> {
             state.trial(&id).ok_or(SearchError::NotTried { id })
         };
         let records: Vec<TrialRecord> = candidates.iter().map(record).collect::<Result<_, _>>()?;
-        let ranking = ranked(&records, self.settings.monitor);
+        let ranking = ranked(&records, self.settings.watched());
         let searched = Searched {
             candidates: records.len(),
             diverged: records.len() - ranking.len(),
@@ -282,7 +282,7 @@ impl Runner<'_> {
     fn trained<'t>(&self, trial: &'t Trial) -> Trained<'t> {
         Trained {
             parameters: &trial.candidate.trainable,
-            batch_norm: self.settings.batch_norm,
+            batch_norm: self.settings.bn,
         }
     }
 
@@ -330,7 +330,7 @@ impl Runner<'_> {
             layers: choice.candidate.layers.clone(),
             trial: Some(record.id.clone()),
             validation_accuracy: validation,
-            monitored: record.validation.map(|v| self.settings.monitor.of(&v)),
+            monitored: record.validation.map(|v| self.settings.watched().of(&v)),
             held_out_accuracy,
             held_out,
             trained_parameters: record.trained_parameters,

@@ -7,11 +7,14 @@ use crate::classifier::{ClassifierError, ModelCard};
 use crate::data::Preprocess;
 use crate::onnx::Model;
 use crate::run::{
-    self, Begin, Results, RunDir, RunError, Settings, Spread, Study, StudyModel, outside,
+    self, Begin, FORMAT, Results, RunDir, RunError, Settings, Spread, Study, StudyModel, outside,
+    same_study,
 };
 use crate::runtime::Runtime;
 use crate::strategy::Strategy;
 
+use super::job::path_given;
+use super::tune::resolved;
 use super::watch::Watcher;
 use super::{Job, SearchError, tune};
 
@@ -25,7 +28,8 @@ pub struct Subject {
 }
 
 /// Which models to tune, and where the results go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct StudyJob {
     /// The models.
     pub models: Vec<Subject>,
@@ -42,6 +46,47 @@ pub struct StudyJob {
     pub settings: Settings,
 }
 
+impl StudyJob {
+    /// To tune `models` on `data` below the new folder `out`, with the default settings.
+    pub fn new(models: Vec<Subject>, data: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+        StudyJob {
+            models,
+            data: data.into(),
+            out: out.into(),
+            ..StudyJob::default()
+        }
+    }
+
+    /// To go on with the study in the folder `root`: with the models, the data and the settings that it has
+    /// recorded, whoever began it.
+    ///
+    /// # Errors
+    /// When there is no study, or its record cannot be read.
+    pub fn resume(root: &Path) -> Result<Self, RunError> {
+        let study = Study::read(root)?.ok_or_else(|| RunError::NotARun {
+            path: root.to_owned(),
+        })?;
+        let models = study.models.into_iter().map(|m| Subject {
+            path: m.model,
+            preprocess: m.preprocess,
+        });
+        Ok(StudyJob {
+            models: models.collect(),
+            data: study.data,
+            out: root.to_owned(),
+            begin: Begin::Resume,
+            command: study.command,
+            settings: study.settings,
+        })
+    }
+
+    setters! {
+        begin: Begin,
+        command: Vec<String>,
+        settings: Settings,
+    }
+}
+
 /// Tunes one model after the other, each in a run of its own below the study's folder.
 /// `study.json` is up to date after each; `ended` then gets what there is so far and the folder of
 /// the run that ended. A model that cannot be tuned is recorded, and the others go on.
@@ -54,9 +99,10 @@ pub fn study<E: From<SearchError>>(
     watcher: &dyn Watcher,
     ended: &dyn Fn(&Study, &Path) -> Result<(), E>,
 ) -> Result<Study, E> {
-    outside(&job.out, &job.data).map_err(SearchError::from)?;
-    let _lock = take(job).map_err(SearchError::from)?;
+    let (_lock, settings) = begin(job).map_err(SearchError::from)?;
     let mut study = Study {
+        format: FORMAT,
+        settings,
         command: job.command.clone(),
         data: absolute(&job.data),
         strategies: job.settings.strategies.clone(),
@@ -78,7 +124,7 @@ pub fn study<E: From<SearchError>>(
             },
             out,
             command: job.command.clone(),
-            settings: settings(job, &job.models[place], watcher),
+            settings: of_model(&study.settings, &job.models[place], watcher),
         };
         let outcome = tune(runtime, &model, watcher);
         let interrupted = watcher.stopped() || outcome.as_ref().is_ok_and(|r| r.interrupted);
@@ -100,12 +146,12 @@ pub fn study<E: From<SearchError>>(
 }
 
 /// How a model is tuned: by its own preprocessing, where it has one.
-fn settings(job: &StudyJob, subject: &Subject, watcher: &dyn Watcher) -> Settings {
+fn of_model(settings: &Settings, subject: &Subject, watcher: &dyn Watcher) -> Settings {
     // That a model cannot be read is told when it is tuned.
     let card = Model::open(&subject.path).map_err(ClassifierError::from);
     let card = card.and_then(|model| ModelCard::read(&model));
     let noted = card.ok().and_then(|card| card.preprocess);
-    let asked = job.settings.preprocess.as_ref();
+    let asked = settings.preprocess.as_ref();
     let preprocess = match (&subject.preprocess, &noted) {
         (Some(own), _) => Some(own.clone()),
         (None, Some(noted)) => {
@@ -122,20 +168,38 @@ fn settings(job: &StudyJob, subject: &Subject, watcher: &dyn Watcher) -> Setting
     };
     Settings {
         preprocess,
-        ..job.settings.clone()
+        ..settings.clone()
     }
 }
 
-/// Takes possession of the study's folder.
-fn take(job: &StudyJob) -> Result<std::fs::File, RunError> {
-    let begun = Study::read(&job.out)?;
-    if job.begin == Begin::Resume && begun.is_none() {
+/// Takes possession of the study's folder. Gives its lock, and the settings in force.
+fn begin(job: &StudyJob) -> Result<(std::fs::File, Settings), RunError> {
+    path_given("data", &job.data)?;
+    path_given("out", &job.out)?;
+    job.settings.validate()?;
+    outside(&job.out, &job.data)?;
+    let (begun, is_there) = match Study::read(&job.out) {
+        // What another version wrote can be replaced.
+        Err(RunError::Format { .. }) if job.begin == Begin::Replace => (None, true),
+        read => {
+            let begun = read?;
+            let is_there = begun.is_some();
+            (begun, is_there)
+        }
+    };
+    let recorded = begun.as_ref().map(|study| &study.settings);
+    let recorded = recorded.filter(|_| job.begin == Begin::Resume);
+    let settings = resolved(&job.settings, recorded);
+    if let Some(recorded) = recorded {
+        same_study(recorded, &settings)?;
+    }
+    if job.begin == Begin::Resume && !is_there {
         return Err(RunError::NotARun {
             path: job.out.clone(),
         });
     }
     if job.begin == Begin::New {
-        if begun.is_some() {
+        if is_there {
             return Err(RunError::NotEmpty {
                 path: job.out.clone(),
                 resumable: true,
@@ -143,13 +207,13 @@ fn take(job: &StudyJob) -> Result<std::fs::File, RunError> {
         }
         RunDir::check(&job.out, Begin::New)?;
     }
-    if job.begin == Begin::Replace && begun.is_none() {
+    if job.begin == Begin::Replace && !is_there {
         // There is no study to replace, and no run either, unless it is one of `tune`.
         RunDir::check(&job.out, Begin::Replace)?;
     }
     let file = run::lock(&job.out)?;
     run::remove_left(&job.out)?;
-    Ok(file)
+    Ok((file, settings))
 }
 
 /// The models with a name each; equal names get a number.
@@ -226,6 +290,8 @@ mod tests {
     #[test]
     fn mean_and_variance_are_over_models_that_have_all_strategies() {
         let mut study = Study {
+            format: FORMAT,
+            settings: Settings::default(),
             command: vec![],
             data: PathBuf::new(),
             strategies: vec![Strategy::Head, Strategy::Full],

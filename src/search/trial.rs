@@ -106,7 +106,7 @@ impl Bench<'_> {
         let features = self.bank.features(stage, recorder)?;
         let checkpoint = Checkpointing {
             path: self.run.checkpoint(&trial.id),
-            every: Duration::from_secs_f64(self.settings.checkpoint_seconds),
+            every: Duration::from_secs_f64(self.settings.checkpoint_every),
         };
         self.lab.run(
             spec,
@@ -122,14 +122,14 @@ impl Bench<'_> {
         let settings = self.settings;
         TrialSpec {
             trainable: trial.candidate.trainable.clone(),
-            batch_norm: settings.batch_norm,
+            batch_norm: settings.bn,
             epochs: match trial.phase {
                 Phase::Search => settings.search_epochs,
                 Phase::Train => settings.epochs,
             },
             batch_size: settings.batch_size,
             optimizer: settings.optimizer,
-            monitor: settings.monitor,
+            monitor: settings.watched(),
             plateau: settings.plateau,
             early_stopping: settings.early_stopping,
             class_weights: settings.class_weights,

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::data::default_memory_budget;
-use crate::run::{Begin, Results, RunDir, RunRecord, Settings, outside, same_settings};
+use crate::run::{Begin, Results, RunDir, Settings, outside, same_settings};
 use crate::runtime::{self, Runtime};
 
 use super::opened::Opened;
@@ -21,17 +21,17 @@ use super::{Job, SearchError};
 /// When model, data and settings do not fit, or are not those of the run that is resumed; the run's
 /// folder cannot be written or is in use; or no strategy works for this input.
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
+    job.validate()?;
     outside(&job.out, &job.data)?;
     RunDir::check(&job.out, job.begin)?;
     let began = match job.begin {
         Begin::Resume => RunDir::read_run(&job.out)?,
         Begin::New | Begin::Replace => None,
     };
-    let settings = &Settings {
-        threads: threads(job.settings.threads, began.as_ref()),
-        memory_budget: Some(memory_budget(job.settings.memory_budget, began.as_ref())),
-        ..job.settings.clone()
-    };
+    let settings = &resolved(
+        &job.settings,
+        began.as_ref().map(|b| &b.configuration.settings),
+    );
     if let Some(began) = &began {
         same_settings(&began.configuration, settings)?;
         let now = runtime::instructions();
@@ -45,12 +45,8 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         }
     }
     settings.device.check(runtime)?;
-    if settings.split.train_fraction <= 0.0 {
-        return Err(SearchError::Setting(
-            "the train fraction is 0: there is nothing to train on".to_owned(),
-        ));
-    }
-    let opened = Opened::new(runtime, job, settings, watcher)?;
+    let origin = began.and_then(|began| began.configuration.preprocess_from);
+    let opened = Opened::new(runtime, job, settings, origin, watcher)?;
     let mut root: Option<RunDir> = None;
     let mut results = Results::default();
     for number in 1..=settings.repeats.max(1) {
@@ -75,18 +71,20 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
     Ok(results)
 }
 
-/// The number of threads of a run: as asked for, else as it `began`, else all cores. More than there
-/// are cores only take longer; another number would change the last bits.
-fn threads(asked: usize, began: Option<&RunRecord>) -> usize {
-    match (asked, began) {
-        (0, Some(began)) => began.configuration.threads,
-        (0, None) => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        (threads, _) => threads,
+/// Settings with what the machine decides where they do not say: as it `began`, else all cores and the
+/// default memory. More threads than there are cores only take longer; another number would change
+/// the last bits.
+pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let began_with = began.and_then(|began| began.memory_budget);
+    let memory_budget = asked.memory_budget.or(began_with);
+    Settings {
+        threads: match asked.threads {
+            0 => began.map_or_else(cores, |began| began.threads),
+            threads => threads,
+        },
+        memory_budget: Some(memory_budget.unwrap_or_else(default_memory_budget)),
+        monitor: Some(asked.watched()),
+        ..asked.clone()
     }
-}
-
-/// Bytes for samples and features: as asked for, else as the run `began`, else the default.
-fn memory_budget(asked: Option<u64>, began: Option<&RunRecord>) -> u64 {
-    let began = began.and_then(|began| began.configuration.memory_budget);
-    asked.or(began).unwrap_or_else(default_memory_budget)
 }

@@ -18,7 +18,8 @@ pub const HEAD_PREFIX: &str = "ftsurgery/head/";
 const MAX_LAYER: usize = i32::MAX as usize;
 
 /// The kinds of heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HeadKind {
     /// Flatten → dense 128 → dropout → dense 64, ReLU → dense C, softmax, as in "Improving
     /// Reliability of Fine-tuning with Block-wise Optimisation".
@@ -69,12 +70,15 @@ pub struct HeadSpec {
 }
 
 impl HeadSpec {
-    /// A head as the paper has it: dropout 0.5, hidden layers of 128 and 64.
+    /// The share of values that the paper drops.
+    pub const DROPOUT: f32 = 0.5;
+
+    /// A head as the paper has it: dropout [0.5](Self::DROPOUT), hidden layers of 128 and 64.
     pub fn new(kind: HeadKind, classes: usize, seed: u64) -> Self {
         HeadSpec {
             kind,
             classes,
-            dropout: 0.5,
+            dropout: Self::DROPOUT,
             hidden: (128, 64),
             seed,
         }

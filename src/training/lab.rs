@@ -6,9 +6,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use serde::{Deserialize, Serialize};
+
 use crate::autodiff::Operators;
 use crate::classifier::InputSpec;
-use crate::data::{Augment, Augmenter, Dataset, FeaturePrecision, MemoryBudget, View};
+use crate::data::{
+    Augment, Augmenter, Dataset, FeaturePrecision, MemoryBudget, View, default_memory_budget,
+};
 use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
 use crate::surgery::{Grafted, trained_batch_norms};
@@ -24,7 +28,9 @@ use super::sessions::{Bound, SessionMaker, usable};
 use super::{BatchNormMode, Observer, Trained, TrainingError, TrialSpec};
 
 /// Where and within which limits trials run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct LabOptions {
     /// The device.
     pub device: Device,
@@ -45,6 +51,36 @@ pub struct LabOptions {
     /// What the step graphs may be made of; devices other than the processor have standard
     /// operators alone.
     pub operators: Operators,
+}
+
+impl Default for LabOptions {
+    /// On the processor with all cores, the [default memory](default_memory_budget) and the system's
+    /// folder for temporary files.
+    fn default() -> Self {
+        LabOptions {
+            device: Device::default(),
+            threads: 0,
+            memory_budget: default_memory_budget(),
+            spill_dir: std::env::temp_dir(),
+            feature_precision: FeaturePrecision::default(),
+            augment: Augment::default(),
+            views: None,
+            operators: Operators::Kernels,
+        }
+    }
+}
+
+impl LabOptions {
+    setters! {
+        device: Device,
+        threads: usize,
+        memory_budget: u64,
+        spill_dir: PathBuf,
+        feature_precision: FeaturePrecision,
+        augment: Augment,
+        views: Option<NonZeroUsize>,
+        operators: Operators,
+    }
 }
 
 /// A grafted network with its data, on which trials are run.

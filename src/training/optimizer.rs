@@ -19,6 +19,16 @@ pub enum OptimizerKind {
     Sgd,
 }
 
+impl std::fmt::Display for OptimizerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Adam => "adam",
+            Self::Adamw => "adamw",
+            Self::Sgd => "sgd",
+        })
+    }
+}
+
 impl std::str::FromStr for OptimizerKind {
     type Err = String;
 
@@ -43,6 +53,28 @@ pub struct Optimizer {
     pub weight_decay: f32,
     /// Momentum of SGD; 0 for none.
     pub momentum: f32,
+}
+
+impl Optimizer {
+    /// This kind with what it usually has: a learning rate of 1e-4, of SGD 1e-2 and a momentum of 0.9,
+    /// no weight decay.
+    pub fn new(kind: OptimizerKind) -> Self {
+        Optimizer {
+            kind,
+            learning_rate: match kind {
+                OptimizerKind::Sgd => 1e-2,
+                OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
+            },
+            weight_decay: 0.0,
+            momentum: 0.9,
+        }
+    }
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Optimizer::new(OptimizerKind::Adam)
+    }
 }
 
 /// Decay of Adam's mean of gradients.

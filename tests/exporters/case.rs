@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use ftsurgery::autodiff::Operators;
 use ftsurgery::classifier::{ClassifierError, Inference, InputSpec};
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{Model, encode};
@@ -88,16 +87,7 @@ impl Case {
         names: &[String],
         rows: &[usize],
     ) -> (f32, Vec<Gradient>) {
-        let options = LabOptions {
-            device: Device::Cpu,
-            threads: 1,
-            memory_budget: 1 << 30,
-            spill_dir: std::env::temp_dir(),
-            feature_precision: Default::default(),
-            augment: Default::default(),
-            views: None,
-            operators: Operators::Kernels,
-        };
+        let options = LabOptions::default().threads(1).memory_budget(1 << 30);
         let grafted = self.grafted();
         let lab = Lab::new(
             runtime,

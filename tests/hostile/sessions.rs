@@ -7,7 +7,7 @@ use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{Model, encode};
-use ftsurgery::runtime::{Array, Device, Runtime, Session, SessionOptions, testing::runtime};
+use ftsurgery::runtime::{Array, Runtime, Session, SessionOptions, testing::runtime};
 use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
 use ftsurgery::training::{BatchNormMode, Lab, LabOptions, Trained, trainable_parameters};
 
@@ -40,16 +40,10 @@ fn attempt(
         preprocess: Preprocess::UNIT,
         layout: Layout::Nchw,
     };
-    let options = LabOptions {
-        device: Device::Cpu,
-        threads: 1,
-        memory_budget: 1 << 20,
-        spill_dir: std::env::temp_dir(),
-        feature_precision: Default::default(),
-        augment: Default::default(),
-        views: None,
-        operators,
-    };
+    let options = LabOptions::default()
+        .threads(1)
+        .memory_budget(1 << 20)
+        .operators(operators);
     let lab = Lab::new(runtime, &network, dataset, input, options).ok()?;
     let trained = |batch_norm| Trained {
         parameters: &names,

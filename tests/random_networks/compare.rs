@@ -6,7 +6,7 @@ use ftsurgery::autodiff::Operators;
 use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
-use ftsurgery::runtime::{Device, Runtime};
+use ftsurgery::runtime::Runtime;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
     BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
@@ -168,16 +168,11 @@ impl Bench<'_> {
         let data = Dataset::open(&path, &open)?;
         let rows: Vec<usize> = (0..data.len()).collect();
         let lab = |operators| {
-            let options = LabOptions {
-                device: Device::Cpu,
-                threads: 1,
-                memory_budget: 1 << 28,
-                spill_dir: self.work.to_owned(),
-                feature_precision: Default::default(),
-                augment: Default::default(),
-                views: None,
-                operators,
-            };
+            let options = LabOptions::default()
+                .threads(1)
+                .memory_budget(1 << 28)
+                .spill_dir(self.work.to_owned())
+                .operators(operators);
             let input = InputSpec {
                 preprocess: Preprocess::UNIT,
                 layout,

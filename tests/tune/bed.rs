@@ -1,11 +1,10 @@
 //! A small trial to run: a network, photos, and settings.
 
-use ftsurgery::autodiff::Operators;
 use ftsurgery::classifier::InputSpec;
-use ftsurgery::data::{Augment, Dataset, FeaturePrecision, Layout, OpenOptions, Preprocess};
+use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
+use ftsurgery::runtime::Runtime;
 use ftsurgery::runtime::testing::runtime;
-use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, Lab, LabOptions, Monitor, Observer, Optimizer,
@@ -83,16 +82,10 @@ impl Bed {
             preprocess,
             layout: Layout::Nchw,
         };
-        let mut options = LabOptions {
-            device: Device::Cpu,
-            threads: 1,
-            memory_budget: 1 << 24,
-            spill_dir: self.folder.path().to_owned(),
-            operators: Operators::Kernels,
-            feature_precision: FeaturePrecision::F32,
-            augment: Augment::None,
-            views: None,
-        };
+        let mut options = LabOptions::default()
+            .threads(1)
+            .memory_budget(1 << 24)
+            .spill_dir(self.folder.path().to_owned());
         change(&mut options);
         Lab::new(&self.runtime, &self.network, &self.dataset, input, options).unwrap()
     }

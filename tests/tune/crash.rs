@@ -3,19 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ftsurgery::analysis::Delimiters;
-use ftsurgery::autodiff::Operators;
-use ftsurgery::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
+use ftsurgery::data::Preprocess;
 use ftsurgery::onnx::fault::{EXIT, Fault, seen, watch};
 use ftsurgery::report;
-use ftsurgery::run::{Begin, Settings};
-use ftsurgery::runtime::{Device, Runtime, locate};
+use ftsurgery::run::Settings;
+use ftsurgery::runtime::{Runtime, locate};
 use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
 use ftsurgery::strategy::Strategy;
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{
-    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, Plateau,
-};
 
 use crate::scene::*;
 use crate::support::*;
@@ -25,47 +20,23 @@ const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fracti
                         --search-epochs 1 --batch-size 16 --strategies head,blocks --head linear \
                         --lr 1e-2 --threads 1 --checkpoint-every 0 --memory-budget 64MiB --log-steps";
 
+/// Of runs that the library begins, without a command line; the binary goes on with them.
 fn settings() -> Settings {
-    Settings {
-        strategies: vec![Strategy::Head, Strategy::Blocks],
-        selection: vec![],
-        head: HeadKind::Linear,
-        dropout: 0.5,
-        features: None,
-        delimiters: Delimiters::Auto,
-        preprocess: Some(Preprocess::SIGNED),
-        image_size: None,
-        augment: Augment::None,
-        views: None,
-        repeats: 1,
-        min_per_class: 0,
-        split: SplitOptions {
-            search_fraction: 0.4,
-            train_fraction: 0.4,
-            ..SplitOptions::default()
-        },
-        batch_norm: BatchNormMode::Frozen,
-        optimizer: Optimizer {
-            kind: OptimizerKind::Adam,
-            learning_rate: 1e-2,
-            weight_decay: 0.0,
-            momentum: 0.9,
-        },
-        monitor: Monitor::Accuracy,
-        plateau: Some(Plateau::default()),
-        early_stopping: None,
-        class_weights: ClassWeights::None,
-        batch_size: 16,
-        epochs: 2,
-        search_epochs: 1,
-        threads: 1,
-        operators: Operators::Kernels,
-        device: Device::Cpu,
-        memory_budget: Some(64 << 20),
-        feature_precision: FeaturePrecision::F32,
-        checkpoint_seconds: 0.0,
-        log_steps: true,
-    }
+    let mut settings = Settings::default()
+        .strategies(vec![Strategy::Head, Strategy::Blocks])
+        .head(HeadKind::Linear)
+        .preprocess(Some(Preprocess::SIGNED))
+        .batch_size(16)
+        .epochs(2)
+        .search_epochs(1)
+        .threads(1)
+        .memory_budget(Some(64 << 20))
+        .checkpoint_every(0.0)
+        .log_steps(true);
+    settings.split.search_fraction = 0.4;
+    settings.split.train_fraction = 0.4;
+    settings.optimizer.learning_rate = 1e-2;
+    settings
 }
 
 /// A run or a study in a process of its own, which this test program is when it is run for this test
@@ -86,53 +57,22 @@ fn child() {
     let at: usize = next().parse().unwrap();
     let runtime = Runtime::load(&locate::locate(None).unwrap().located).unwrap();
     watch(Some((at, fault)));
-    let command = |mut words: Vec<String>| {
-        words.extend(SETTINGS.split_whitespace().map(str::to_owned));
-        words
-    };
-    let paths = ["model.onnx", "photos", kind].map(|name| root.join(name));
-    let [model, data, out] = paths.clone();
-    let [m, d, o] = paths.map(|path| path.display().to_string());
-    let words = |list: &[&str]| command(list.iter().map(|&w| w.to_owned()).collect());
+    let [model, data, out] = ["model.onnx", "photos", kind].map(|name| root.join(name));
     let done = if kind.starts_with("study") {
-        let models = vec![model.clone(), root.join("other.onnx")];
-        let both = format!("{m},{}", models[1].display());
-        let command = words(&[
-            "ftsurgery",
-            "study",
-            "--models",
-            &both,
-            "--data",
-            &d,
-            "--out",
-            &o,
-        ]);
+        let models = vec![model, root.join("other.onnx")];
         let subject = |path| Subject {
             path,
             preprocess: None,
         };
-        let job = StudyJob {
-            models: models.into_iter().map(subject).collect(),
-            data,
-            out: out.clone(),
-            begin: Begin::New,
-            command,
-            settings: settings(),
-        };
+        let models = models.into_iter().map(subject).collect();
+        let job = StudyJob::new(models, data, out.clone()).settings(settings());
         study(&runtime, &job, &(), &|study, run| {
             let _ = report::write(run);
             report::write_study(&out, study).map_err(|e| SearchError::Setting(e.to_string()))
         })
         .map(drop)
     } else {
-        let job = Job {
-            model,
-            data,
-            out: out.clone(),
-            begin: Begin::New,
-            command: words(&["ftsurgery", "tune", &m, "--data", &d, "--out", &o]),
-            settings: settings(),
-        };
+        let job = Job::new(model, data, out.clone()).settings(settings());
         tune(&runtime, &job, &()).map(|_| drop(report::write(&out)))
     };
     std::fs::write(root.join("changes"), seen().join("\n")).unwrap();

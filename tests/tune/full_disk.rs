@@ -62,9 +62,16 @@ fn a_full_disk_is_an_error_that_leaves_no_half_written_file() {
         assert!(said.contains("No space left"), "{kib} KiB: {said}");
         assert!(!said.contains("panicked"), "{said}");
         for file in files.lines() {
-            let temporary = !["onnx", "json", "jsonl", "safetensors", "predictions.csv"]
-                .iter()
-                .any(|end| file.ends_with(end));
+            let temporary = ![
+                "onnx",
+                "json",
+                "jsonl",
+                "toml",
+                "safetensors",
+                "predictions.csv",
+            ]
+            .iter()
+            .any(|end| file.ends_with(end));
             assert!(!temporary, "{kib} KiB: {file} is left over");
             // What a model predicts is there only beside it.
             if let Some(winner) = file.strip_suffix(".predictions.csv") {

@@ -5,6 +5,7 @@ mod bed;
 mod changed;
 mod channels_last;
 mod checkpoint;
+mod config;
 mod crash;
 mod flags;
 mod folders;

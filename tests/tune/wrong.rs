@@ -43,7 +43,7 @@ fn bad_input_is_refused_by_name_and_leaves_nothing_behind() {
             "model.onnx",
             "photos",
             &["--train-fraction", "0"],
-            "train fraction",
+            "`train_fraction`",
         ),
         ("model.onnx", "photos", &["--memory-budget", "1XB"], "XB"),
         (

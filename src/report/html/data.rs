@@ -21,7 +21,7 @@ pub fn section(facts: &Facts) -> Section {
         (
             "search",
             parts.search,
-            match run.configuration.search_apart {
+            match run.configuration.settings.split.search_apart {
                 true => "Every candidate is trained on it.",
                 false => "Every candidate is trained on it, and so are the winners.",
             },

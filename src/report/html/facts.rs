@@ -43,7 +43,7 @@ impl<'a> Facts<'a> {
 
     /// The figure by which strategies, candidates and epochs were chosen.
     pub fn monitor(&self) -> Monitor {
-        self.files.run.configuration.monitor
+        self.files.run.configuration.settings.watched()
     }
 
     pub fn results(&self) -> &'a [StrategyResult] {

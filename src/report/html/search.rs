@@ -25,7 +25,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let layers = of(|s| matches!(s, Strategy::Layers | Strategy::Top(_))).next();
     let blocks = of(|s| s == Strategy::Blocks).next();
     let windows = of(|s| matches!(s, Strategy::Windows(_)));
-    let epochs = run.configuration.search_epochs;
+    let epochs = run.configuration.settings.search_epochs;
     Some(Section {
         id: "search",
         title: "Where to train".to_owned(),
@@ -354,8 +354,8 @@ fn caption(
         @if references.iter().any(|r| !r.searched) {
             "The lines marked “trained” are not like for like: those models were trained on "
             (thousands(run.retraining_samples())) " " (facts.samples()) " for up to "
-            (count(run.configuration.epochs, "epoch")) ", the candidates on "
-            (thousands(run.data.parts.search)) " for " (run.configuration.search_epochs) ". "
+            (count(run.configuration.settings.epochs, "epoch")) ", the candidates on "
+            (thousands(run.data.parts.search)) " for " (run.configuration.settings.search_epochs) ". "
         }
         @match failed {
             0 => {},

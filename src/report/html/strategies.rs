@@ -74,7 +74,7 @@ fn search(facts: &Facts) -> Option<maud::Markup> {
     }
     let title = format!(
         "Best of each strategy at the search share ({})",
-        fraction(run.configuration.search_fraction)
+        fraction(run.configuration.settings.split.search_fraction)
     );
     let chart = Rows {
         rows,
@@ -172,7 +172,7 @@ fn training(facts: &Facts) -> Option<maud::Markup> {
     };
     let title = format!(
         "Each strategy's winner at the training share ({})",
-        fraction(run.configuration.train_fraction)
+        fraction(run.configuration.settings.split.train_fraction)
     );
     let mut legend = Vec::new();
     if any_held_out {

@@ -21,7 +21,7 @@ pub fn top(facts: &Facts) -> Markup {
             (thousands(run.data.classes.len())) " classes from "
             span title=(run.data.path.display()) { (file_name(&run.data.path)) }
             " · " (count(run.layers.len(), "weighted layer")) " before the head · head "
-            code { (run.configuration.head) } " · seed " (run.configuration.seed)
+            code { (run.configuration.settings.head) } " · seed " (run.configuration.settings.split.seed)
         }
         (unfinished(facts))
         div class="verdict" { (verdict(facts)) }

@@ -8,7 +8,8 @@ use crate::run::RunError;
 use crate::strategy::Strategy;
 
 use super::{
-    CHECKPOINT, METRICS, REPEATS, REPORT, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
+    CHECKPOINT, CONFIG, METRICS, REPEATS, REPORT, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD,
+    TRIALS,
 };
 
 impl RunDir {
@@ -52,7 +53,7 @@ impl RunDir {
             // A folder that holds anything else stays.
             let _ = fs::remove_dir(folder);
         }
-        for name in [REPORT, TABLE] {
+        for name in [REPORT, TABLE, CONFIG] {
             remove(&self.path(name))?;
         }
         for folder in entries(&self.path(TENSORBOARD)) {

@@ -1,0 +1,233 @@
+//! Settings as flags, and the content of `config.toml`.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::analysis::Delimiters;
+use crate::autodiff::Operators;
+use crate::data::Preprocess;
+use crate::runtime::Device;
+use crate::surgery::HeadKind;
+use crate::training::OptimizerKind;
+
+use super::{RunRecord, Settings};
+
+/// A flag's value, written as TOML.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FlagValue {
+    /// A text.
+    Text(String),
+    /// A number, in as few digits as tell it apart.
+    Number(String),
+    /// Several texts.
+    Texts(Vec<String>),
+    /// Several numbers.
+    Numbers(Vec<String>),
+    /// Of a flag without a value: whether it is given.
+    Given(bool),
+}
+
+impl FlagValue {
+    /// As one would give it to the flag; `None` of a flag without a value.
+    pub fn shown(&self) -> Option<String> {
+        match self {
+            FlagValue::Text(text) | FlagValue::Number(text) => Some(text.clone()),
+            FlagValue::Texts(list) | FlagValue::Numbers(list) => Some(list.join(",")),
+            FlagValue::Given(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for FlagValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |text: &String| toml::Value::String(text.clone()).to_string();
+        match self {
+            FlagValue::Text(value) => f.write_str(&text(value)),
+            FlagValue::Number(number) => f.write_str(number),
+            FlagValue::Texts(list) => {
+                let list: Vec<String> = list.iter().map(text).collect();
+                write!(f, "[{}]", list.join(", "))
+            }
+            FlagValue::Numbers(list) => write!(f, "[{}]", list.join(", ")),
+            FlagValue::Given(given) => write!(f, "{given}"),
+        }
+    }
+}
+
+/// The flags of `tune` by their long names, with which it takes these settings, in the order of its help.
+/// What is left open, and what does nothing beside the others, is not among them; nor is a
+/// preprocessing that no flag can name.
+pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
+    use FlagValue::{Given, Number, Numbers, Text, Texts};
+    let number = |n: &dyn fmt::Display| Number(n.to_string());
+    let some = |n: &dyn fmt::Display, given: bool| given.then(|| number(n));
+    let count = |n: Option<usize>| n.map(|n| number(&n));
+    let s = settings;
+    let split = &s.split;
+    let validated = split.validation_fraction.unwrap_or(split.search_fraction) > 0.0;
+    let plateau = s.plateau.filter(|_| validated);
+    let preset = s.preprocess.as_ref().map(ToString::to_string);
+    let preset = preset.filter(|name| Preprocess::PRESETS.contains(&name.as_str()));
+    let custom = s.preprocess.as_ref().filter(|p| {
+        let made = Preprocess::custom(p.mean, p.std);
+        preset.is_none() && made.is_ok_and(|made| made == **p)
+    });
+    let triple = |values: [f32; 3]| Numbers(values.iter().map(f32::to_string).collect());
+    let has_kernels = s.device == Device::Cpu || s.operators == Operators::Standard;
+    let all = [
+        (
+            "strategies",
+            Some(Texts(s.strategies.iter().map(word).collect())),
+        ),
+        (
+            "train",
+            (!s.train.is_empty()).then(|| Texts(s.train.clone())),
+        ),
+        ("head", Some(Text(word(&s.head)))),
+        ("dropout", some(&s.dropout, s.head == HeadKind::Paper)),
+        ("features", s.features.clone().map(Text)),
+        ("delimiters", Some(Text(delimiters(&s.delimiters)))),
+        ("preprocess", preset.clone().map(Text)),
+        ("mean", custom.map(|p| triple(p.mean))),
+        ("std", custom.map(|p| triple(p.std))),
+        (
+            "image-size",
+            s.image_size.map(|(h, w)| Text(format!("{h}x{w}"))),
+        ),
+        ("search-fraction", Some(number(&split.search_fraction))),
+        ("train-fraction", Some(number(&split.train_fraction))),
+        (
+            "validation-fraction",
+            split.validation_fraction.map(|share| number(&share)),
+        ),
+        (
+            "search-apart",
+            Some(Given(split.search_apart && split.search_fraction > 0.0)),
+        ),
+        ("min-per-class", some(&s.min_per_class, s.min_per_class > 0)),
+        ("seed", Some(number(&split.seed))),
+        ("repeats", Some(number(&s.repeats))),
+        ("augment", Some(Text(word(&s.augment)))),
+        ("views", count(s.views)),
+        ("no-shuffle", Some(Given(!split.shuffle))),
+        ("optimizer", Some(Text(word(&s.optimizer.kind)))),
+        ("lr", Some(number(&s.optimizer.learning_rate))),
+        ("weight-decay", Some(number(&s.optimizer.weight_decay))),
+        (
+            "momentum",
+            some(
+                &s.optimizer.momentum,
+                s.optimizer.kind == OptimizerKind::Sgd,
+            ),
+        ),
+        ("bn", Some(Text(word(&s.bn)))),
+        ("batch-size", Some(number(&s.batch_size))),
+        ("epochs", Some(number(&s.epochs))),
+        ("search-epochs", Some(number(&s.search_epochs))),
+        (
+            "monitor",
+            s.monitor.filter(|_| validated).map(|m| Text(word(&m))),
+        ),
+        ("plateau-patience", plateau.map(|p| number(&p.patience))),
+        ("plateau-factor", plateau.map(|p| number(&p.factor))),
+        ("no-plateau", Some(Given(s.plateau.is_none()))),
+        (
+            "early-stopping",
+            count(s.early_stopping.filter(|_| validated)),
+        ),
+        ("class-weights", Some(Text(word(&s.class_weights)))),
+        ("threads", some(&s.threads, s.threads > 0)),
+        ("device", Some(Text(word(&s.device)))),
+        ("operators", has_kernels.then(|| Text(word(&s.operators)))),
+        ("memory-budget", s.memory_budget.map(|bytes| number(&bytes))),
+        ("feature-precision", Some(Text(word(&s.feature_precision)))),
+        ("checkpoint-every", Some(number(&s.checkpoint_every))),
+        ("log-steps", Some(Given(s.log_steps))),
+    ];
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+/// The name of a variant in files, which is that of its flag.
+fn word<T: Serialize>(value: &T) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn delimiters(delimiters: &Delimiters) -> String {
+    match delimiters {
+        Delimiters::Auto => "auto".to_owned(),
+        Delimiters::Kinds(kinds) => kinds.iter().map(word).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// The content of `config.toml`: a run's model, data and settings, all by the names of the flags of `tune`.
+pub(super) fn config(run: &RunRecord) -> String {
+    let settings = &run.configuration.settings;
+    let mut text = format!(
+        "# What this run was made with, by ftsurgery {}. It is made again by\n\
+         # ftsurgery tune --config FILE --out ANOTHER_FOLDER\n",
+        run.versions.ftsurgery
+    );
+    for (name, path) in [("model", &run.model.path), ("data", &run.data.path)] {
+        text.push_str(&match Path::to_str(path) {
+            Some(path) => format!("{name} = {}\n", FlagValue::Text(path.to_owned())),
+            None => format!("# {name}: a path that is no text, see run.json\n"),
+        });
+    }
+    let flags = flags(settings);
+    for (name, value) in &flags {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+    let is_named = |name: &&(&str, FlagValue)| ["preprocess", "mean"].contains(&name.0);
+    if settings.preprocess.is_some() && !flags.iter().any(|flag| is_named(&flag)) {
+        text.push_str("# preprocess: no flag can name it, see run.json\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_nothing_or_is_open_is_not_written() {
+        let mut settings = Settings::default().head(HeadKind::Linear);
+        settings.split.search_fraction = 0.0;
+        let flags = flags(&settings);
+        for name in [
+            "dropout",
+            "momentum",
+            "plateau-factor",
+            "monitor",
+            "threads",
+            "views",
+        ] {
+            assert!(flags.iter().all(|(n, _)| *n != name), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_are_toml() {
+        let mut settings = Settings::default()
+            .train(vec!["a\"b*".to_owned()])
+            .preprocess(Some(
+                Preprocess::custom([0.5, -1.0, 0.25], [0.1; 3]).unwrap(),
+            ));
+        settings.optimizer.learning_rate = 3e-7;
+        settings.split.seed = 9;
+        let flags = flags(&settings);
+        let lines = flags
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}\n"));
+        let table: toml::Table = lines.collect::<String>().parse().unwrap();
+        assert_eq!(table["train"][0].as_str(), Some("a\"b*"));
+        assert_eq!(table["mean"][1].as_integer(), Some(-1));
+        assert_eq!(table["lr"].as_float().map(|lr| lr as f32), Some(3e-7));
+        assert_eq!(table["seed"].as_integer(), Some(9));
+        assert_eq!(table["log-steps"].as_bool(), Some(false));
+    }
+}
