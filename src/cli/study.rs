@@ -46,7 +46,7 @@ pub struct StudyArgs {
     #[arg(long)]
     force: bool,
     /// Go on with the study in this folder where it was interrupted, with the models, the data and
-    /// the flags it began with
+    /// the settings that it has recorded
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "force"])]
     resume: Option<PathBuf>,
     /// Take the flags that are not given from this TOML file, by their long names: `models = ["a.onnx",

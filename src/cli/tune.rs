@@ -50,7 +50,7 @@ pub struct TuneArgs {
     #[arg(long)]
     force: bool,
     /// Go on with the run in this folder where it was interrupted, with the model, the data and the
-    /// flags it began with
+    /// settings that it has recorded
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
     resume: Option<PathBuf>,
     /// Take the flags that are not given from this TOML file, by their long names, the model as `model`;

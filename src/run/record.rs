@@ -41,7 +41,7 @@ pub struct RunRecord {
 pub struct Versions {
     pub ftsurgery: String,
     pub onnxruntime: String,
-    /// The processor's, see [`runtime::instructions`].
+    /// The processor's, see [`runtime::instructions`](crate::runtime::instructions).
     #[serde(default)]
     pub instructions: String,
 }
@@ -85,7 +85,7 @@ pub struct DataRecord {
     /// Absolute path.
     #[serde(with = "super::paths")]
     pub path: PathBuf,
-    /// See [`Dataset::fingerprint`].
+    /// See [`Dataset::fingerprint`](crate::data::Dataset::fingerprint).
     pub fingerprint: String,
     /// Number of samples.
     pub samples: usize,
@@ -95,7 +95,7 @@ pub struct DataRecord {
     pub classes: Vec<String>,
     /// Files that were left out.
     pub skipped: Vec<SkippedFile>,
-    /// What was told of the data; see [`Dataset::notes`].
+    /// What was told of the data; see [`Dataset::notes`](crate::data::Dataset::notes).
     #[serde(default)]
     pub notes: Vec<String>,
     /// Number of samples in each part of the split.

@@ -1,0 +1,82 @@
+//! Flags and their defaults.
+
+use super::*;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Bare {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+fn settings(words: &str) -> Settings {
+    let words = std::iter::once("tune").chain(words.split_whitespace());
+    Bare::parse_from(words).settings.settings().unwrap()
+}
+
+#[test]
+fn without_flags_the_settings_are_those_of_the_library() {
+    assert_eq!(settings(""), Settings::default());
+}
+
+#[test]
+fn help_shows_the_defaults_of_the_library() {
+    let command = with_defaults(crate::cli::command());
+    for subcommand in ["tune", "study"] {
+        let command = command.find_subcommand(subcommand).unwrap();
+        let help = |name: &str| {
+            let arg = command.get_arguments().find(|a| a.get_long() == Some(name));
+            let arg = arg.unwrap_or_else(|| panic!("{subcommand} has no --{name}"));
+            assert!(
+                arg.get_default_values().is_empty(),
+                "{name} has a default of its own"
+            );
+            arg.get_help().unwrap().to_string()
+        };
+        let default = Settings::default();
+        for (name, value) in flags(&default) {
+            let text = help(name);
+            let count = text.matches("[default: ").count();
+            let Some(shown) = value.shown() else {
+                assert_eq!(count, 0, "{name}: {text}");
+                continue;
+            };
+            assert_eq!(count, 1, "{name}: {text}");
+            // That of --lr depends on the optimizer.
+            if name != "lr" {
+                assert!(
+                    text.contains(&format!("[default: {shown}]")),
+                    "{name}: {text}"
+                );
+            }
+        }
+        let lr = |kind| format!("{:e}", Optimizer::new(kind).learning_rate);
+        let (adam, sgd) = (lr(OptimizerKind::Adam), lr(OptimizerKind::Sgd));
+        let wanted = format!("[default: {adam} for adam and adamw, {sgd} for sgd]");
+        assert!(help("lr").contains(&wanted), "{wanted}");
+        let momentum = format!("[default: {}]", default.optimizer.momentum);
+        assert!(help("momentum").contains(&momentum));
+    }
+}
+
+#[test]
+fn a_flag_given_to_settings_changes_what_it_names_alone() {
+    let began =
+        settings("--optimizer sgd --lr 0.3 --no-shuffle --plateau-patience 7 --image-size 64");
+    let mut now = began.clone();
+    let words = ["tune", "--weight-decay", "0.5", "--plateau-factor", "0.25"];
+    Bare::parse_from(words).settings.apply(&mut now).unwrap();
+    let mut expected = began;
+    expected.optimizer.weight_decay = 0.5;
+    expected.plateau.as_mut().unwrap().factor = 0.25;
+    assert_eq!(now, expected);
+}
+
+#[test]
+fn the_figure_that_is_watched_follows_the_class_weights() {
+    assert_eq!(settings("").watched(), Monitor::Accuracy);
+    let balanced = settings("--class-weights balanced");
+    assert_eq!(balanced.watched(), Monitor::BalancedAccuracy);
+    let asked = settings("--class-weights balanced --monitor loss");
+    assert_eq!(asked.watched(), Monitor::Loss);
+}
