@@ -1,6 +1,6 @@
 //! The image input of a model, with everything that is needed to open data for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use crate::data::{Dataset, Limits, OpenOptions, Preprocess};
 use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
 use crate::onnx::Model;
+use crate::runtime::locate;
 
 use super::guess::likely;
 use super::{ClassifierError, ModelCard};
@@ -232,4 +233,9 @@ fn other_outputs(graph: &Graph) -> Option<String> {
             }
         )
     })
+}
+
+/// Where decoded images are kept for later runs; `None` where there is no home folder.
+pub fn image_folder() -> Option<PathBuf> {
+    locate::cache_dir().map(|dir| dir.join("images"))
 }

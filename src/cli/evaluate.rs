@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::classifier::ModelCard;
+use ftsurgery::classifier::{ModelCard, image_folder};
 use ftsurgery::data::{Dataset, Limits, SplitFile};
 use ftsurgery::report;
 use ftsurgery::search::Watcher;
@@ -68,6 +68,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     };
     let limits = Limits {
         threads: args.classifier.threads(),
+        image_folder: image_folder(),
         ..Limits::default()
     };
     let dataset = input.open(&args.data, &limits, Some(&decoding))?;

@@ -3,7 +3,7 @@
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
-use ftsurgery::data::{Augment, FeaturePrecision};
+use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
 use ftsurgery::run::{Settings, flags};
 use ftsurgery::strategy::{Strategy, pattern};
 use ftsurgery::surgery::HeadKind;
@@ -160,6 +160,10 @@ struct TrainingArgs {
     class_weights: Option<ClassWeights>,
     #[command(flatten)]
     compute: ComputeArgs,
+    /// Where decoded images are: in `memory`, on the `disk` (where later runs find them, too), `none` to
+    /// decode them whenever they are used, or `auto`, in memory where they fit and else on the disk
+    #[arg(long, value_name = "PLACE")]
+    image_cache: Option<ImageCache>,
     /// Memory for the images and the outputs of frozen layers; outputs beyond it are kept in files in
     /// RUN. Trials run side by side only if their steps would fit beside the images, too [default: half
     /// of the memory there is]
@@ -345,6 +349,7 @@ impl SettingsArgs {
         set_some(&mut settings.early_stopping, &training.early_stopping);
         set(&mut settings.class_weights, &training.class_weights);
         training.compute.apply(settings)?;
+        set(&mut settings.image_cache, &training.image_cache);
         let memory_budget = training.memory_budget.map(|bytes| bytes.0);
         set_some(&mut settings.memory_budget, &memory_budget);
         set(&mut settings.feature_precision, &training.feature_precision);

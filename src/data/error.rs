@@ -239,8 +239,8 @@ impl DataError {
                  --min-per-class 1",
             ),
             DataError::TooLarge { .. } => Some(
-                "use smaller images (--image-size) or fewer, or raise --memory-budget where the \
-                 memory is there",
+                "keep images on the disk (--image-cache disk), use smaller ones (--image-size) or fewer, \
+                 or raise --memory-budget where the memory is there",
             ),
             _ => None,
         }

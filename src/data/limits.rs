@@ -1,6 +1,6 @@
 //! What a data set may take of the machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -17,6 +17,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Where decoded images are.
     pub images: ImageCache,
+    /// The folder for those on the disk; `None` where there is none for them.
+    pub image_folder: Option<PathBuf>,
     /// Classes of a folder with fewer usable images are left out.
     pub min_per_class: usize,
 }
@@ -27,7 +29,8 @@ impl Default for Limits {
         Limits {
             threads: 0,
             bytes: memory_limit().map_or(u64::MAX, |bytes| bytes / 2),
-            images: ImageCache::Memory,
+            images: ImageCache::Auto,
+            image_folder: None,
             min_per_class: 0,
         }
     }

@@ -4,10 +4,13 @@ mod cache;
 mod pack;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
@@ -17,19 +20,43 @@ use super::limits::{Limits, Workers};
 use pack::{Pack, Place};
 
 /// Where the pixels of images are while a data set is used, with the same result.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ImageCache {
-    /// In memory; refused where they take more than [`Limits::bytes`].
+    /// In memory where they take no more than [`Limits::bytes`], else on the disk.
     #[default]
+    Auto,
+    /// In memory; refused where they take more than [`Limits::bytes`].
     Memory,
-    /// In files of this folder, where later runs on the same machine find them, too: an image is decoded
-    /// again only when its content, the size or the rule of decoding has changed. No other program may
-    /// write to these files; they may be deleted at any time.
-    Disk(PathBuf),
-    /// In memory where they take no more than [`Limits::bytes`], else in files of this folder.
-    Auto(PathBuf),
+    /// In files of [`Limits::image_folder`], where later runs on the same machine find them, too: an image
+    /// is decoded again only when its content, the size or the rule of decoding has changed. No other
+    /// program may write to these files; they may be deleted at any time.
+    Disk,
     /// Nowhere: an image is read and decoded whenever it is used.
     None,
+}
+
+impl fmt::Display for ImageCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ImageCache::Auto => "auto",
+            ImageCache::Memory => "memory",
+            ImageCache::Disk => "disk",
+            ImageCache::None => "none",
+        })
+    }
+}
+
+impl FromStr for ImageCache {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let all = [Self::Auto, Self::Memory, Self::Disk, Self::None];
+        let named = all.into_iter().find(|cache| cache.to_string() == name);
+        named.ok_or_else(|| {
+            DataError::option("image_cache", name, "expected auto, memory, disk or none")
+        })
+    }
 }
 
 /// The SHA-256 of a file that was decoded, and what is remarkable about it.
@@ -71,14 +98,17 @@ impl Decoding<'_> {
         &self,
         files: &[&Path],
     ) -> Result<(Vec<Result<Content, DataError>>, Pixels), DataError> {
-        let fits = || self.limits.check(self.root, files.len(), self.size.bytes());
-        match &self.limits.images {
-            ImageCache::Memory => fits().and_then(|()| self.in_memory(files)),
-            ImageCache::Auto(_) if fits().is_ok() => self.in_memory(files),
-            ImageCache::Disk(folder) | ImageCache::Auto(folder) => {
-                cache::decode(self, folder, files)
-            }
-            ImageCache::None => self.checked(files),
+        let fits = self.limits.check(self.root, files.len(), self.size.bytes());
+        match (self.limits.images, &self.limits.image_folder) {
+            (ImageCache::None, _) => self.checked(files),
+            (ImageCache::Disk, Some(folder)) => cache::decode(self, folder, files),
+            (ImageCache::Auto, Some(folder)) if fits.is_err() => cache::decode(self, folder, files),
+            (ImageCache::Disk, None) => Err(DataError::option(
+                "image_cache",
+                ImageCache::Disk,
+                "there is no folder for it",
+            )),
+            (ImageCache::Auto | ImageCache::Memory, _) => fits.and_then(|()| self.in_memory(files)),
         }
     }
 

@@ -141,6 +141,7 @@ pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("threads", some(&s.threads, s.threads > 0)),
         ("device", Some(Text(word(&s.device)))),
         ("operators", has_kernels.then(|| Text(word(&s.operators)))),
+        ("image-cache", Some(Text(word(&s.image_cache)))),
         ("memory-budget", s.memory_budget.map(|bytes| number(&bytes))),
         ("feature-precision", Some(Text(word(&s.feature_precision)))),
         ("checkpoint-every", Some(number(&s.checkpoint_every))),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
-use crate::data::{Augment, FeaturePrecision, Preprocess, SplitOptions};
+use crate::data::{Augment, FeaturePrecision, ImageCache, Preprocess, SplitOptions};
 use crate::runtime::Device;
 use crate::strategy::Strategy;
 use crate::surgery::{HeadKind, HeadSpec};
@@ -88,6 +88,8 @@ pub struct Settings {
     pub operators: Operators,
     /// The device.
     pub device: Device,
+    /// Where decoded images are kept.
+    pub image_cache: ImageCache,
     /// Bytes in memory of the samples and of the cached features; features beyond it go to files.
     /// `None` for that with which a run that is resumed began, else
     /// [`default_memory_budget`](crate::data::default_memory_budget).
@@ -128,6 +130,7 @@ impl Default for Settings {
             threads: 0,
             operators: Operators::Kernels,
             device: Device::Cpu,
+            image_cache: ImageCache::Auto,
             memory_budget: None,
             feature_precision: FeaturePrecision::F32,
             checkpoint_every: 30.0,
@@ -163,6 +166,7 @@ impl Settings {
         threads: usize,
         operators: Operators,
         device: Device,
+        image_cache: ImageCache,
         memory_budget: Option<u64>,
         feature_precision: FeaturePrecision,
         checkpoint_every: f64,

@@ -73,8 +73,9 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
     same_fields(&value(began), &value(now))
 }
 
-/// What may differ: who said how images are scaled, and how often the state is written, show in no result.
-const FREE: [&str; 2] = ["preprocess_from", "checkpoint_every"];
+/// What may differ: who said how images are scaled, how often the state is written and where images are
+/// kept show in no result.
+const FREE: [&str; 3] = ["preprocess_from", "checkpoint_every", "image_cache"];
 
 fn same_fields(was: &Value, is: &Value) -> Result<(), RunError> {
     let (Value::Object(was), Value::Object(is)) = (was, is) else {

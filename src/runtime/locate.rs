@@ -97,7 +97,7 @@ pub fn locate(explicit: Option<&Path>) -> Result<Found, RuntimeError> {
     Search::of_this_machine(explicit).run()
 }
 
-/// The folder in which this program keeps what it downloads: `$FTSURGERY_CACHE`, else
+/// The folder in which this program keeps what it downloads, and images that it has decoded: `$FTSURGERY_CACHE`, else
 /// `$XDG_CACHE_HOME/ftsurgery`, else `.cache/ftsurgery` in the home folder.
 pub fn cache_dir() -> Option<PathBuf> {
     cache_dir_from(|name| env::var_os(name).filter(|value| !value.is_empty()))

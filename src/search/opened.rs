@@ -1,8 +1,10 @@
 //! Model and data of a run, opened and checked once for all repetitions.
 
 use crate::analysis::{Analysis, AnalyzeOptions};
-use crate::classifier::{ClassifierError, ModelCard, ModelInput, Origin, at_image_size};
-use crate::data::{DataError, Dataset, ImageCache, Limits, Split, memory_limit, show_bytes};
+use crate::classifier::{
+    ClassifierError, ModelCard, ModelInput, Origin, at_image_size, image_folder,
+};
+use crate::data::{DataError, Dataset, Limits, Split, memory_limit, show_bytes};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::run::Settings;
@@ -74,7 +76,8 @@ impl<'a> Opened<'a> {
             threads: settings.threads,
             // Half of the memory, or more where more is asked for; a smaller budget is for features.
             bytes: memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
-            images: ImageCache::Memory,
+            images: settings.image_cache,
+            image_folder: image_folder(),
             min_per_class: settings.min_per_class,
         };
         let decoding = |done, total| {

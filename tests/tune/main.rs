@@ -10,6 +10,7 @@ mod crash;
 mod flags;
 mod folders;
 mod full_disk;
+mod images;
 mod killed;
 mod known;
 mod obstacles;

@@ -45,6 +45,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "class-weights" => (r#""balanced""#, vec!["balanced"]),
         "device" => (r#""cuda:1""#, vec!["cuda:1"]),
         "operators" => (r#""standard""#, vec!["standard"]),
+        "image-cache" => (r#""disk""#, vec!["disk"]),
         "feature-precision" => (r#""f16""#, vec!["f16"]),
         _ if matches!(arg.get_action(), ArgAction::SetTrue) => ("true", vec![]),
         "model" | "data" | "out" | "features" => (r#""a b""#, vec!["a b"]),

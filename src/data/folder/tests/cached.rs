@@ -3,15 +3,16 @@ use std::path::PathBuf;
 use super::super::super::ImageCache;
 use super::*;
 
-fn with(images: ImageCache) -> Limits {
+fn with(images: ImageCache, folder: &Path) -> Limits {
     Limits {
         images,
+        image_folder: Some(folder.to_owned()),
         ..Limits::default()
     }
 }
 
 fn on_disk(root: &Path, cache: &Path) -> Dataset {
-    super::super::open(root, &OPTIONS, &with(ImageCache::Disk(cache.to_owned()))).unwrap()
+    super::super::open(root, &OPTIONS, &with(ImageCache::Disk, cache)).unwrap()
 }
 
 fn packs(cache: &Path) -> Vec<PathBuf> {
@@ -38,13 +39,14 @@ fn the_data_set_is_the_same_wherever_its_pixels_are() {
     let plain = open(root.path(), &OPTIONS).unwrap();
     assert!(plain.bytes() > 0 && plain.skipped().len() == 2);
     for images in [
-        ImageCache::Disk(folder.clone()),
-        ImageCache::Disk(folder.clone()),
+        ImageCache::Disk,
+        ImageCache::Disk,
         ImageCache::None,
-        ImageCache::Auto(folder.clone()),
+        ImageCache::Auto,
     ] {
-        let in_memory = matches!(images, ImageCache::Auto(_));
-        let other = super::super::open(root.path(), &OPTIONS, &with(images)).unwrap();
+        let in_memory = images == ImageCache::Auto;
+        let limits = with(images, &folder);
+        let other = super::super::open(root.path(), &OPTIONS, &limits).unwrap();
         assert_eq!(pixels(&other), pixels(&plain));
         assert_eq!(names(&other), names(&plain));
         assert_eq!(other.labels(), plain.labels());
@@ -84,7 +86,7 @@ fn what_was_decoded_is_found_by_content_and_only_new_images_are_decoded() {
         progress: Some(&count),
         ..OPTIONS
     };
-    let limits = with(ImageCache::Disk(cache.path().to_owned()));
+    let limits = with(ImageCache::Disk, cache.path());
     let second = super::super::open(root.path(), &options, &limits).unwrap();
     assert_eq!(counted.into_inner(), 1);
     let second = pixels(&second);
@@ -134,7 +136,8 @@ fn packs_that_are_damaged_of_another_form_or_left_unfinished_do_no_harm() {
 #[test]
 fn an_image_that_is_decoded_when_needed_must_be_what_it_was() {
     let root = garden();
-    let dataset = super::super::open(root.path(), &OPTIONS, &with(ImageCache::None)).unwrap();
+    let dataset =
+        super::super::open(root.path(), &OPTIONS, &with(ImageCache::None, root.path())).unwrap();
     put(root.path(), "daisy/z.jpg", png(picture(6, 9)));
     let mut out = vec![0.0; dataset.sample_len()];
     let preprocess = crate::data::Preprocess::UNIT;
@@ -154,14 +157,28 @@ fn images_beyond_the_memory_that_they_may_take_go_to_the_disk() {
     let cache = tempfile::tempdir().unwrap();
     let limits = Limits {
         bytes: 4 * 8 * 6 * 3 - 1,
-        ..with(ImageCache::Auto(cache.path().to_owned()))
+        ..with(ImageCache::Auto, cache.path())
     };
     let dataset = super::super::open(root.path(), &OPTIONS, &limits).unwrap();
     assert_eq!((dataset.bytes(), packs(cache.path()).len()), (0, 1));
     // What is no folder is told by name.
     let file = cache.path().join("file");
     fs::write(&file, "").unwrap();
-    let limits = with(ImageCache::Disk(file));
-    let error = super::super::open(root.path(), &OPTIONS, &limits).unwrap_err();
-    assert!(error.to_string().contains("file"), "{error}");
+    let no_folder = Limits {
+        image_folder: None,
+        ..with(ImageCache::Disk, &file)
+    };
+    for (limits, told) in [
+        (with(ImageCache::Disk, &file), "file"),
+        (no_folder, "no folder"),
+        (with(ImageCache::Memory, &file), ""),
+    ] {
+        let limits = Limits {
+            bytes: 99,
+            ..limits
+        };
+        let error = super::super::open(root.path(), &OPTIONS, &limits).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+        assert_eq!(matches!(error, DataError::TooLarge { .. }), told.is_empty());
+    }
 }

@@ -1,0 +1,54 @@
+//! Where decoded images are while a run goes on.
+
+use ftsurgery::runtime::locate;
+
+use crate::scene::*;
+use crate::support::*;
+
+const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 2 \
+                        --search-epochs 1 --batch-size 8 --strategies head,full --head linear \
+                        --lr 1e-2 --threads 1";
+
+#[test]
+fn a_run_is_the_same_wherever_decoded_images_are() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(6);
+    let library = locate::locate(None).unwrap().located.path;
+    let run = |name: &str, more: &str| {
+        let mut command = scene.tune(name, &format!("{SETTINGS} {more}"));
+        command
+            .env("ORT_DYLIB_PATH", &library)
+            .env("FTSURGERY_CACHE", scene.at("cache"))
+            .assert()
+            .success();
+    };
+    run("whole", "--image-cache memory");
+    assert!(!scene.at("cache").exists());
+    for name in ["none", "disk", "again"] {
+        let cache = if name == "none" { "none" } else { "disk" };
+        run(name, &format!("--image-cache {cache} --augment none"));
+        assert_same_outcome(&scene.at("whole"), &scene.at(name));
+    }
+    let packs = files(&scene.at("cache/images"));
+    assert_eq!(packs.len(), 1, "{packs:?}");
+}
+
+#[test]
+fn a_run_goes_on_with_images_in_another_place() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(6);
+    scene
+        .tune("run", &format!("{SETTINGS} --image-cache memory"))
+        .assert()
+        .success();
+    let mut again = process();
+    again
+        .arg("--resume")
+        .arg(scene.at("run"))
+        .args(["--image-cache", "none"]);
+    succeeds(again.spawn().unwrap());
+}
