@@ -26,7 +26,8 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Purpose; 6] = [
+    #[cfg(test)]
+    const ALL: [Purpose; 6] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,

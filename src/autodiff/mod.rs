@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use context::Context;
 pub use error::AutodiffError;
 pub use loss::{CrossEntropy, cross_entropy};
-pub use sweep::{dependents, gradients};
+pub(crate) use sweep::dependents;
+pub use sweep::gradients;
 
 /// What the nodes of a gradient may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +30,8 @@ pub enum Operators {
     #[default]
     Standard,
     /// Where there is one, a single node of the [kernels' domain](crate::kernels::dialect) instead of
-    /// several standard ones. Such a graph runs only after
-    /// [`channels_last`](crate::channels_last::channels_last).
+    /// several standard ones. Such a graph runs only once its maps are
+    /// channels-last, as [`training`](crate::training) makes it.
     Kernels,
 }
 

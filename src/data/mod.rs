@@ -1,9 +1,8 @@
 //! Image folders and arrays, splits, batches and the feature cache.
 //!
 //! [`Dataset::open`] reads a folder of images (one sub-folder per class) or an `.npz` file,
-//! [`Split`] shares it out, [`epoch_order`] and [`batches`] order it for training, [`Augmenter`]
-//! changes its images, and [`FeatureStore`] keeps values computed from it. Nothing here knows of
-//! graphs or of onnxruntime.
+//! [`Split`] shares it out, [`batches`] cuts it into batches, [`Augment`] changes its images, and
+//! [`FeatureStore`] keeps values computed from it. Nothing here knows of graphs or of onnxruntime.
 
 mod augment;
 mod batches;
@@ -27,8 +26,10 @@ mod split;
 mod split_file;
 
 pub use crate::layout::Layout;
-pub use augment::{Augment, Augmenter, View};
-pub use batches::{batches, epoch_order};
+pub use augment::Augment;
+pub(crate) use augment::{Augmenter, View};
+pub use batches::batches;
+pub(crate) use batches::epoch_order;
 pub use budget::MemoryBudget;
 pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;

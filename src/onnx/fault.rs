@@ -48,12 +48,20 @@ pub(crate) fn change(what: &str, path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     changes.seen.push(format!("{what} {name}"));
     match changes.fault {
-        Some((at, Fault::End)) if at == changes.seen.len() => signal_hook::low_level::exit(EXIT),
+        Some((at, Fault::End)) if at == changes.seen.len() => end(),
         Some((at, Fault::Fail)) if at == changes.seen.len() => {
             Err(io::Error::other("a test fails this"))
         }
         _ => Ok(()),
     }
+}
+
+fn end() -> ! {
+    #[cfg(feature = "cli")]
+    signal_hook::low_level::exit(EXIT);
+    // Only the command is ended so; a library without it has no tests that do.
+    #[cfg(not(feature = "cli"))]
+    std::process::exit(EXIT);
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Option<Changes>> {

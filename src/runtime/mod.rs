@@ -17,7 +17,7 @@
 
 mod binding;
 mod buffer;
-pub mod denormals;
+pub(crate) mod denormals;
 mod device;
 mod error;
 pub mod install;

@@ -68,7 +68,7 @@ impl Grafted {
 /// the output are removed; all others stay as they are, in the same order, and the head's nodes
 /// and initializers come last. The grafted model has one output: `probabilities`, [N, classes], in
 /// the element type of the features. Weights of the head are [inputs, outputs], drawn Glorot-uniform
-/// from a [stream](crate::random) of the seed; biases are zero.
+/// from a stream of the seed; biases are zero.
 ///
 /// # Errors
 /// When the model has fields that would be lost on writing, or the feature map, head or number of

@@ -26,12 +26,12 @@ mod graft_tests;
 #[cfg(test)]
 mod testing;
 
-pub use batch_norm::{
-    BatchNorm, TrainedNorms, lower_batch_norm, trained_batch_norms, use_batch_statistics,
+pub(crate) use batch_norm::{
+    BatchNorm, lower_batch_norm, trained_batch_norms, use_batch_statistics,
 };
 pub use cut::extract;
 pub use difference::{Difference, Part, What};
-pub use dropout::{OwnDropout, own_dropout};
+pub(crate) use dropout::own_dropout;
 pub use edit::{Edited, Editor, Manifest};
 pub use error::SurgeryError;
 pub use export::{METADATA_PREFIX, as_stored, export};

@@ -235,7 +235,7 @@ impl<'a> Lab<'a> {
     }
 
     /// The frozen features of `samples` as they are, for a trial that trains `trained` (not yet
-    /// computed where they are the input itself). Several trials share a [`FeatureBank`].
+    /// computed where they are the input itself). Several trials share a feature bank.
     ///
     /// # Errors
     /// When the observer asks to stop, neither memory nor disk has room, or the runtime fails.
