@@ -225,7 +225,10 @@ def save_pytorch(index, name, kind, model, module, x, y, loss):
 
 
 def weights(model):
-    """Float tensors of more than one element that a node multiplies, filters or adds with."""
+    """Float tensors of more than one element that a node multiplies, filters or adds with.
+
+    Ones and zeros in `Constant` nodes stand for the scale and shift that a normalisation has not.
+    """
     no_places = {"Clip", "Pad", "Resize", "Pow", "Dropout", "OneHot", "Where", "Max", "Min"}
     read, aliases = set(), {}
     scales = {n.input[2] for n in model.graph.node if n.op_type == "Resize" and len(n.input) > 2}
@@ -247,7 +250,8 @@ def weights(model):
     for node in model.graph.node:
         tensors = [a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"]
         for t in tensors:
-            if t.data_type in floats and len(t.dims) and np.prod(t.dims) > 1:
+            filler = set(numpy_helper.to_array(t).ravel()) in ({0.0}, {1.0})
+            if t.data_type in floats and len(t.dims) and np.prod(t.dims) > 1 and not filler:
                 stored.append(TensorProto(name=node.output[0], dims=t.dims))
     return [t.name for t in stored if t.name in read]
 

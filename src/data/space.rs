@@ -44,11 +44,10 @@ mod tests {
     fn writing_zeros_reserves_the_same_file_as_allocating() {
         let bytes = (1 << 20) + 17;
         let folder = tempfile::tempdir().unwrap();
-        let allocated = |file: &File, bytes| allocate(file, folder.path(), bytes);
-        let ways: [&dyn Fn(&File, u64) -> io::Result<()>; 2] = [&allocated, &write_zeros];
-        for reserve in ways {
-            let file = tempfile::tempfile_in(folder.path()).unwrap();
-            reserve(&file, bytes).unwrap();
+        let [allocated, zeros] = [(); 2].map(|()| tempfile::tempfile_in(folder.path()).unwrap());
+        allocate(&allocated, folder.path(), bytes).unwrap();
+        write_zeros(&zeros, bytes).unwrap();
+        for file in [allocated, zeros] {
             assert_eq!(file.metadata().unwrap().len(), bytes);
         }
     }

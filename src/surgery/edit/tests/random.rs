@@ -68,7 +68,7 @@ fn holds_alone(original: &Model, seed: u64) -> usize {
         mut proto,
         mut manifest,
     } = editor.finish().unwrap();
-    if random.next_u32() % 2 == 0 {
+    if random.next_u32().is_multiple_of(2) {
         let half = original.with_proto(proto);
         let mut editor = Editor::resume(original, &half, &manifest).unwrap();
         edit(&mut editor, random);
