@@ -112,7 +112,7 @@ impl Pack {
         start..start + self.size.bytes()
     }
 
-    /// Lets go of the pages of a slot, so that what was read once is not counted as memory of the process.
+    /// Lets go of pages, so that what was read or written once is not counted as memory of the process.
     #[allow(unsafe_code)]
     fn give_back(&self, range: Range<usize>) {
         #[cfg(target_os = "linux")]
@@ -178,11 +178,13 @@ impl Unfinished {
             }
         }
         self.map.flush()?;
-        Ok(Pack {
+        let pack = Pack {
             map: self.map.make_read_only()?,
             size: self.size,
             slots: self.slots,
-        })
+        };
+        pack.give_back(0..pack.map.len());
+        Ok(pack)
     }
 }
 
