@@ -62,6 +62,9 @@ impl FromStr for ImageCache {
 /// The SHA-256 of a file that was decoded, and what is remarkable about it.
 pub(super) type Content = ([u8; 32], Option<&'static str>);
 
+/// What each of some files is, or why it is no image, and their pixels, with a gap for each that is none.
+pub(super) type Decoded = (Vec<Result<Content, DataError>>, Pixels);
+
 /// The decoded images of some files, in their order.
 #[derive(Debug)]
 pub(super) enum Pixels {
@@ -89,15 +92,11 @@ pub(super) struct Decoding<'a> {
 }
 
 impl Decoding<'_> {
-    /// The content of each of `files`, or why it is none of an image, and their pixels, with a gap for
-    /// each that failed: see [`Pixels::keep`].
+    /// Decodes `files` to where they are to be kept; [`Pixels::keep`] closes the gaps.
     ///
     /// # Errors
     /// When they do not fit where they are to be kept, or the caller asks to stop.
-    pub fn run(
-        &self,
-        files: &[&Path],
-    ) -> Result<(Vec<Result<Content, DataError>>, Pixels), DataError> {
+    pub fn run(&self, files: &[&Path]) -> Result<Decoded, DataError> {
         let fits = self.limits.check(self.root, files.len(), self.size.bytes());
         match (self.limits.images, &self.limits.image_folder) {
             (ImageCache::None, _) => self.checked(files),
@@ -112,40 +111,28 @@ impl Decoding<'_> {
         }
     }
 
-    fn in_memory(
-        &self,
-        files: &[&Path],
-    ) -> Result<(Vec<Result<Content, DataError>>, Pixels), DataError> {
+    fn in_memory(&self, files: &[&Path]) -> Result<Decoded, DataError> {
         let each = self.size.bytes();
         let len = files.len().saturating_mul(each);
         let mut pixels = reserve(self.root, len)?;
         pixels.resize(len, 0);
         let places = pixels.par_chunks_exact_mut(each);
         let contents = self.each(files.par_iter().zip(places), files.len(), |(file, out)| {
-            self.decode(file, out)
+            decode(file, None, self.size, out)
         })?;
         Ok((contents, Pixels::Memory(pixels)))
     }
 
     /// Decodes each file to see whether it can be, and keeps none.
-    fn checked(
-        &self,
-        files: &[&Path],
-    ) -> Result<(Vec<Result<Content, DataError>>, Pixels), DataError> {
+    fn checked(&self, files: &[&Path]) -> Result<Decoded, DataError> {
         let contents = self.each(files.par_iter(), files.len(), |file| {
-            self.decode(file, &mut vec![0; self.size.bytes()])
+            decode(file, None, self.size, &mut vec![0; self.size.bytes()])
         })?;
         let digest = |content: &Result<Content, _>| content.as_ref().map_or([0; 32], |c| c.0);
         let paths = files.iter().map(|file| (*file).to_owned());
         let files = paths.zip(contents.iter().map(digest)).collect();
         let size = self.size;
         Ok((contents, Pixels::Files { size, files }))
-    }
-
-    fn decode(&self, file: &Path, out: &mut [u8]) -> Result<Content, DataError> {
-        let bytes = read_file(file)?;
-        let note = decode_into(file, &bytes, self.size, out)?;
-        Ok((Sha256::digest(&bytes).into(), note))
     }
 
     /// What `work` makes of each of `total` files, on the threads of the data set and with its progress.
@@ -180,6 +167,21 @@ impl Decoding<'_> {
             false => Ok(results),
         }
     }
+}
+
+/// Decodes `file` into `out`. With the SHA-256 that its content `had`, another content is refused.
+fn decode(
+    file: &Path,
+    had: Option<&[u8; 32]>,
+    size: Size,
+    out: &mut [u8],
+) -> Result<Content, DataError> {
+    let bytes = read_file(file)?;
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    if had.is_some_and(|had| *had != digest) {
+        return Err(DataError::changed(file));
+    }
+    Ok((digest, decode_into(file, &bytes, size, out)?))
 }
 
 impl Pixels {
@@ -226,13 +228,9 @@ impl Pixels {
                 return packs[pack].with(slot, work);
             }
             Pixels::Files { size, files } => {
-                let (path, digest) = &files[index];
-                let bytes = read_file(path)?;
-                if Sha256::digest(&bytes)[..] != digest[..] {
-                    return Err(DataError::changed(path));
-                }
+                let (file, digest) = &files[index];
                 let mut out = vec![0; each];
-                decode_into(path, &bytes, *size, &mut out)?;
+                decode(file, Some(digest), *size, &mut out)?;
                 Cow::from(out)
             }
         };

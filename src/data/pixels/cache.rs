@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::hex;
 
 use super::super::DataError;
-use super::super::image::{Size, decode_into, read_file};
+use super::super::image::{Size, read_file};
 use super::pack::{FORMAT, Pack, Place, Unfinished};
-use super::{Content, Decoding, Pixels};
+use super::{Content, Decoded, Decoding, Pixels};
 
 /// Images are decoded and kept in packs of about this many bytes, so that little is lost by a stop.
 const PACK_BYTES: usize = 256 << 20;
@@ -32,7 +32,7 @@ pub(super) fn decode(
     decoding: &Decoding<'_>,
     folder: &Path,
     files: &[&Path],
-) -> Result<(Vec<Result<Content, DataError>>, Pixels), DataError> {
+) -> Result<Decoded, DataError> {
     let size = decoding.size;
     fs::create_dir_all(folder).map_err(|e| DataError::write(folder, e))?;
     let mut packs = found(folder, size).map_err(|e| DataError::read(folder, e))?;
@@ -126,11 +126,7 @@ impl Progress<'_> {
         };
         let work = files.par_iter().zip(pack.slots());
         let contents = decoding.each(work, files.len(), |((file, digest), out)| {
-            let bytes = read_file(file)?;
-            if Sha256::digest(&bytes)[..] != digest[..] {
-                return Err(DataError::changed(file));
-            }
-            Ok((*digest, decode_into(file, &bytes, size, out)?))
+            super::decode(file, Some(digest), size, out)
         })?;
         self.done += files.len();
         let usable: Vec<Option<Content>> =
