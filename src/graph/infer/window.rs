@@ -19,7 +19,7 @@ impl Window {
     fn read(op: &Op, spatial: usize, kernel: Option<&[usize]>) -> Result<Self, GraphError> {
         let said = WindowAttributes::read(op.node, spatial).map_err(|error| match error {
             WindowError::Uncovered(given) => {
-                op.error(format!("{given} does not fit {spatial} spatial axes"))
+                op.error(format!("{given} is not usable over {spatial} spatial axes"))
             }
             WindowError::Graph(error) => error,
         })?;
@@ -87,8 +87,8 @@ impl Window {
     }
 }
 
-/// Input and weight of a convolution, with its groups.
-fn operands<'a>(op: &Op<'a>) -> Result<(&'a [usize], &'a [usize], usize), GraphError> {
+/// Input and weight of a convolution, with its window.
+fn operands<'a>(op: &Op<'a>) -> Result<(&'a [usize], &'a [usize], Window), GraphError> {
     let x = op.dims_at_least(0, 3)?;
     let w = op.dims(1)?;
     if w.len() != x.len() {
@@ -99,12 +99,8 @@ fn operands<'a>(op: &Op<'a>) -> Result<(&'a [usize], &'a [usize], usize), GraphE
     if op.dtype(0)? != op.dtype(1)? {
         return Err(op.error("input and weight differ in type"));
     }
-    let group = op.node.int("group", 1)?;
-    let group = usize::try_from(group)
-        .ok()
-        .filter(|&g| g > 0)
-        .ok_or_else(|| op.error(format!("group is {group}")))?;
-    Ok((x, w, group))
+    let window = Window::read(op, x.len() - 2, Some(&w[2..]))?;
+    Ok((x, w, window))
 }
 
 fn check_bias(op: &Op, channels: usize) -> Result<(), GraphError> {
@@ -119,14 +115,14 @@ fn check_bias(op: &Op, channels: usize) -> Result<(), GraphError> {
 
 /// `Conv`: X [N, C, …], W [M, C/group, …], B [M].
 pub(in crate::graph) fn conv(op: &Op) -> Inferred {
-    let (x, w, group) = operands(op)?;
+    let (x, w, window) = operands(op)?;
+    let group = window.said.group;
     if w[1].checked_mul(group) != Some(x[1]) || !w[0].is_multiple_of(group) {
         return Err(op.error(format!(
             "the weight {w:?} in {group} groups does not fit the input {x:?}"
         )));
     }
     check_bias(op, w[0])?;
-    let window = Window::read(op, x.len() - 2, Some(&w[2..]))?;
     let mut dims = vec![x[0], w[0]];
     dims.extend(window.positions(op, &x[2..])?);
     Op::one(op.dtype(0)?, dims)
@@ -134,7 +130,8 @@ pub(in crate::graph) fn conv(op: &Op) -> Inferred {
 
 /// `ConvTranspose`: X [N, C, …], W [C, M/group, …], B [M].
 pub(in crate::graph) fn conv_transpose(op: &Op) -> Inferred {
-    let (x, w, group) = operands(op)?;
+    let (x, w, window) = operands(op)?;
+    let group = window.said.group;
     if w[0] != x[1] || !x[1].is_multiple_of(group) {
         return Err(op.error(format!(
             "the weight {w:?} in {group} groups does not fit the input {x:?}"
@@ -143,11 +140,10 @@ pub(in crate::graph) fn conv_transpose(op: &Op) -> Inferred {
     let channels = op.size(w[1] as i128 * group as i128)?;
     check_bias(op, channels)?;
     let spatial = x.len() - 2;
-    let window = Window::read(op, spatial, Some(&w[2..]))?;
     let mut dims = vec![x[0], channels];
-    if op.node.ints("output_shape")?.is_some_and(|s| !s.is_empty()) {
+    let given = op.node.ints("output_shape")?.unwrap_or_default();
+    if !given.is_empty() {
         // Some writers give the batch and channel dimensions too.
-        let given = op.node.ints("output_shape")?.unwrap_or_default();
         let given = if given.len() == x.len() {
             &given[2..]
         } else {

@@ -3,7 +3,8 @@
 //! Whoever asks what kind of operator a node is, which of its inputs are weights, what it mixes or how it
 //! takes to channels-last maps asks [`Node::operator`]; no other file lists operators. What is *done* with
 //! an operator (its gradient, how its batch is freed) stands in the room that does it, keyed by a column
-//! here or, for gradients, by its name. `docs/adding-an-operator.md` adds one as an example.
+//! here or, where each has a formula of its own, by its name. `docs/adding-an-operator.md` adds one as an
+//! example.
 //!
 //! Sources: <https://onnx.ai/onnx/operators/> and
 //! <https://github.com/onnx/onnx/blob/main/docs/Changelog.md> for opsets.

@@ -6,7 +6,7 @@ use crate::graph::operators::Class;
 use super::Constant;
 
 /// Whether `constant`, which `node` reads at `place`, stands for a scale or shift that the module does not
-/// have: ones or zeros under a name that an exporter made up.
+/// have: ones or zeros in a `Constant` node or under a name that an exporter made up.
 ///
 /// PyTorch writes a normalisation without parameters (`InstanceNorm2d`, `LayerNorm(…,
 /// elementwise_affine=False)`), the one inside of a `GroupNorm`, and that of standardised filters with such
