@@ -98,7 +98,9 @@ pub fn only_tuned(original: &Model, emitted: &Model, tuned: &[String]) -> Result
         (Part::Tensor, What::Added { .. } | What::Changed { .. }) => {
             d.name.starts_with(HEAD_PREFIX) && is_tuned(&d.name)
         }
-        (Part::Node, What::Added { .. } | What::Changed { .. } | What::Moved) => of_head(&d.name),
+        (Part::Node, What::Added { .. } | What::Changed { .. } | What::Moved { .. }) => {
+            of_head(&d.name)
+        }
         (Part::Input, What::Added { .. }) => d.name.starts_with(HEAD_PREFIX),
         (Part::Input, What::Removed) => {
             let is_it = |t: &crate::onnx::messages::TensorProto| t.name() == d.name;

@@ -80,7 +80,10 @@ pub enum What {
     /// A tensor whose values lay in a file beside the model has them inside; they are the same.
     TakenIn,
     /// It stands behind what it stood before.
-    Moved,
+    Moved {
+        /// What stands before it now; empty at the beginning.
+        after: String,
+    },
     /// A value or node has another name, in all places that name it. Only a manifest says so: two
     /// models tell of something that is gone and something that is new.
     Renamed {
@@ -126,7 +129,10 @@ impl fmt::Display for Difference {
             What::Changed { .. } => f.write_str("is not what it was"),
             What::Set { .. } => f.write_str("has other values"),
             What::TakenIn => f.write_str("has its values inside instead of beside the model"),
-            What::Moved => f.write_str("has moved"),
+            What::Moved { after } if after.is_empty() => {
+                f.write_str("has moved to the first place")
+            }
+            What::Moved { after } => write!(f, "has moved behind `{after}`"),
             What::Renamed { to } => write!(f, "is now named `{to}`"),
         }
     }

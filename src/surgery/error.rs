@@ -222,11 +222,8 @@ fn not_as_claimed(unexplained: &[Difference], missing: &[Difference]) -> String 
         }
     };
     let parts = [
-        told(
-            "what was not to change is not as in the original:",
-            unexplained,
-        ),
-        told("what was to change is as before:", missing),
+        told("the manifest does not tell that", unexplained),
+        told("the manifest tells what is not so:", missing),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(". ")
 }

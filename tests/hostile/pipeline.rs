@@ -11,7 +11,9 @@ use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::layout::Layout;
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::report;
-use ftsurgery::surgery::{Editor, Features, Grafted, HeadKind, HeadSpec, export, graft, holds};
+use ftsurgery::surgery::{
+    Editor, Features, Grafted, HeadKind, HeadSpec, SurgeryError, export, graft, holds,
+};
 use ftsurgery::training::program::{
     Prepared, boundary, evaluation_program, prefix_graph, step_program,
 };
@@ -40,9 +42,10 @@ pub fn pass(bytes: Bytes) -> usize {
         return 0;
     };
     let _ = model.ensure_fully_known();
-    if let Ok(editor) = Editor::new(&model) {
-        let edited = export(editor, &[], &[("seed", "1".to_owned())]);
-        let _ = edited.map(|edited| encode(&edited.proto));
+    if let Ok(editor) = Editor::new(&model)
+        && let Ok(edited) = sound(export(editor, &[], &[("seed", "1".to_owned())]))
+    {
+        let _ = encode(&edited.proto);
     }
     let Ok(graph) = Graph::from_model(&model) else {
         return 1;
@@ -109,7 +112,7 @@ fn heads(model: &Model, analysis: Option<&Analysis>, sample: &[usize]) -> usize 
             hidden: (8, 4),
             ..HeadSpec::new(kind, 3, 1)
         };
-        stage = stage.min(match graft(model, features.as_ref(), &spec) {
+        stage = stage.min(match sound(graft(model, features.as_ref(), &spec)) {
             Ok(grafted) => trial(model, &grafted, sample),
             Err(_) => 5,
         });
@@ -117,11 +120,19 @@ fn heads(model: &Model, analysis: Option<&Analysis>, sample: &[usize]) -> usize 
     stage
 }
 
+/// That no editor changed what it was not to change, which would be a defect of its own.
+fn sound<T>(made: Result<T, SurgeryError>) -> Result<T, SurgeryError> {
+    if let Err(error @ SurgeryError::NotAsClaimed { .. }) = &made {
+        panic!("{error}");
+    }
+    made
+}
+
 /// What one trial makes before it asks for onnxruntime.
 fn trial(original: &Model, grafted: &Grafted, sample: &[usize]) -> usize {
     let tuned = tuned(grafted);
     let editor = grafted.editor(original).unwrap();
-    if let Ok(edited) = export(editor, &tuned, &[]) {
+    if let Ok(edited) = sound(export(editor, &tuned, &[])) {
         let bytes = encode(&edited.proto).unwrap();
         let emitted = Model::decode(bytes.into(), Path::new("emitted.onnx")).unwrap();
         holds(original, &emitted, &edited.manifest).unwrap();

@@ -34,7 +34,7 @@ use crate::onnx::{EMPTY_GRAPH, Model, set_metadata};
 
 use super::SurgeryError;
 use super::difference::{Difference, Part, What};
-use super::verify::{Named, differences};
+use super::verify::{Named, differences, unnumbered};
 
 pub use manifest::Manifest;
 use rename::lasting;
@@ -70,11 +70,16 @@ impl<'m> Editor<'m> {
     /// # Errors
     /// When the file has fields beyond the schema, which writing would lose.
     pub fn new(original: &'m Model) -> Result<Self, SurgeryError> {
+        Editor::on(original, original.proto.clone())
+    }
+
+    /// An editor of `proto`, which is made of `original`.
+    fn on(original: &'m Model, proto: ModelProto) -> Result<Self, SurgeryError> {
         original.ensure_fully_known()?;
         Ok(Editor {
             original,
             before: Cow::Borrowed(&original.proto),
-            proto: original.proto.clone(),
+            proto,
             renames: Vec::new(),
             touched: BTreeSet::new(),
             added: HashSet::new(),
@@ -92,8 +97,7 @@ impl<'m> Editor<'m> {
         edited: &Model,
         manifest: &Manifest,
     ) -> Result<Self, SurgeryError> {
-        let mut editor = Editor::new(original)?;
-        edited.proto.clone_into(&mut editor.proto);
+        let mut editor = Editor::on(original, edited.proto.clone())?;
         let (before, missing) = manifest.with_renames(original);
         if !missing.is_empty() {
             return Err(SurgeryError::NotAsClaimed {
@@ -222,7 +226,12 @@ impl<'m> Editor<'m> {
         };
         let told = |d: &&Difference| match d.what {
             What::TakenIn if self.taken_in => true,
-            _ => d.scope.is_empty() && self.touched.contains(&(d.part, d.name.clone())),
+            _ => {
+                // An operation names all parts of a name.
+                let names = [d.name.as_str(), unnumbered(&d.name)];
+                let touched = |name: &str| self.touched.contains(&(d.part, name.to_owned()));
+                d.scope.is_empty() && names.into_iter().any(touched)
+            }
         };
         let strays: Vec<Difference> = found.iter().filter(|d| !told(d)).cloned().collect();
         if !strays.is_empty() {

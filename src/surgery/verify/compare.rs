@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use crate::onnx::Model;
 use crate::onnx::messages::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto,
     StringStringEntryProto, TensorProto, TrainingInfoProto,
 };
+use crate::onnx::{EMPTY_GRAPH, Model};
 
 use super::super::SurgeryError;
 use super::super::difference::{Difference, Part, What};
@@ -80,15 +80,8 @@ impl Walk<'_> {
         let (old, new) = (&before.opset_import, &after.opset_import);
         self.plain(Part::OperatorSet, old, new)?;
         self.metadata(&before.metadata_props, &after.metadata_props)?;
-        let none = GraphProto::default();
-        let graph = |m: &ModelProto| m.graph.clone();
-        match (&before.graph, &after.graph) {
-            (Some(before), Some(after)) => self.graph(before, after)?,
-            _ => self.graph(
-                &graph(before).unwrap_or_else(|| none.clone()),
-                &graph(after).unwrap_or(none.clone()),
-            )?,
-        }
+        let [old, new] = [before, after].map(|m| m.graph.as_ref().unwrap_or(&EMPTY_GRAPH));
+        self.graph(old, new)?;
         let lists = (&before.functions[..], &after.functions[..]);
         self.list(Part::Function, lists, true, Self::function)?;
         self.training(&before.training_info, &after.training_info)
@@ -116,8 +109,13 @@ impl Walk<'_> {
             .encode_to_vec()
         };
         let (old, new) = (bare(before), bare(after));
-        self.field("training_info", &old, &new);
         if old != new {
+            let whole = ModelProto {
+                training_info: after.to_vec(),
+                ..ModelProto::default()
+            };
+            let content = digest(&[&whole.encode_to_vec()]);
+            self.note(Part::Header, "training_info", What::Changed { content });
             return Ok(());
         }
         for (i, (before, after)) in before.iter().zip(after).enumerate() {
@@ -251,7 +249,8 @@ impl Walk<'_> {
             match places.get(name.as_str()) {
                 Some(&place) => {
                     if ordered && furthest > Some(place) {
-                        self.note(part, name, What::Moved);
+                        let after = previous.to_owned();
+                        self.note(part, name, What::Moved { after });
                     }
                     furthest = furthest.max(Some(place));
                     pair(self, name, &before[place], message)?;
@@ -295,12 +294,10 @@ impl Walk<'_> {
             return Ok(());
         }
         let constant = is_constant(before);
-        let content = after.digest();
-        let changed = What::Changed {
-            content: content.clone(),
-        };
+        let content = || after.digest();
+        let changed = || What::Changed { content: content() };
         if parts::bare(before, constant) != parts::bare(after, constant) {
-            self.note(Part::Node, name, changed);
+            self.note(Part::Node, name, changed());
             return Ok(());
         }
         let mut tensors = Vec::new();
@@ -330,8 +327,8 @@ impl Walk<'_> {
                 tensors.extend(what.map(|what| (Part::SparseTensor, named.clone(), what)));
             }
             if parts::numbers(old) != parts::numbers(new) {
-                let content = content.clone();
-                tensors.push((Part::Tensor, named, What::Set { content }));
+                let what = What::Set { content: content() };
+                tensors.push((Part::Tensor, named, what));
             }
         }
         let told = |what: &What| match what {
@@ -340,7 +337,7 @@ impl Walk<'_> {
             _ => false,
         };
         if !tensors.iter().all(|(_, _, what)| told(what)) {
-            self.note(Part::Node, name, changed);
+            self.note(Part::Node, name, changed());
             return Ok(());
         }
         tensors.dedup();

@@ -1,6 +1,6 @@
 //! By what the parts of two models are matched, and by what their content is told apart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -118,16 +118,27 @@ pub(super) fn without_raw(tensor: &TensorProto) -> TensorProto {
     }
 }
 
-/// The names of a list's parts, the second of a name as `NAME #2`.
+/// The names of a list's parts, each once: the second of a name is `NAME #2`.
 pub(super) fn keys<M: Named>(list: &[M]) -> Vec<String> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut given: HashSet<String> = HashSet::new();
+    let mut counts: HashMap<String, usize> = HashMap::new();
     let mut numbered = |key: String| {
-        let count = seen.entry(key.clone()).or_insert(0);
-        *count += 1;
-        match *count {
-            1 => key,
-            n => format!("{key} #{n}"),
+        let count = counts.entry(key.clone()).or_insert(1);
+        let mut name = key.clone();
+        while !given.insert(name.clone()) {
+            *count += 1;
+            name = format!("{key} #{count}");
         }
+        name
     };
     list.iter().map(|m| numbered(m.key())).collect()
+}
+
+/// The name of a part without the number that [`keys`] gives to repeated ones.
+pub(in crate::surgery) fn unnumbered(name: &str) -> &str {
+    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match digits.strip_suffix(" #") {
+        Some(key) if digits.len() < name.len() => key,
+        _ => name,
+    }
 }

@@ -4,7 +4,7 @@ mod compare;
 mod keys;
 mod parts;
 
-pub(super) use keys::Named;
+pub(super) use keys::{Named, unnumbered};
 
 use std::collections::HashSet;
 

@@ -44,12 +44,12 @@ const CHANGES: [(Change, &str); 34] = [
     (|_, g| g.metadata_props.push(entry("a", "b")), "in the graph's metadata: metadata property `a` is new"),
     (|_, g| g.input[0].doc_string = Some("x".into()), "input `x` is not what it was"),
     (|_, g| drop(g.output.pop()), "output `side` is gone"),
-    (|_, g| g.value_info.swap(0, 1), "noted type of `map` has moved"),
+    (|_, g| g.value_info.swap(0, 1), "noted type of `map` has moved behind `flat`"),
     (|_, g| drop(g.quantization_annotation.pop()), "quantisation annotation of `map` is gone"),
     (|_, g| g.node[0].name = Some("other".into()), "node `conv` is not what it was"),
     (|_, g| at(g, "chosen").metadata_props.clear(), "node `chosen` is not what it was"),
     (|_, g| drop(g.node.pop()), "node `probabilities` is gone"),
-    (|_, g| g.node.swap(3, 4), "node `truth` has moved"),
+    (|_, g| g.node.swap(3, 4), "node `truth` has moved behind `chosen`"),
     (|_, g| g.node.insert(1, g.node[0].clone()), "node `conv #2` is new, behind `conv`"),
     (|_, g| at(g, "half").attribute[0].f = Some(0.75), "tensor `half` has other values"),
     (|_, g| branch(g).initializer[0].dims = vec![1, 1], "in `then_branch` of node `chosen`: tensor `then.weight` is not what it was"),
@@ -137,4 +137,23 @@ fn what_is_not_as_claimed_is_counted() {
         "{text}"
     );
     assert!(!error.is_bad_input());
+}
+
+#[test]
+fn an_order_is_not_held_by_the_manifest_of_another() {
+    let original = model(&classifier());
+    let ordered = |order: [usize; 3]| {
+        let mut proto = original.proto.clone();
+        let tensors = &mut proto.graph.as_mut().unwrap().initializer;
+        let first: Vec<_> = order.iter().map(|&i| tensors[i].clone()).collect();
+        tensors.splice(..3, first);
+        decode(&proto)
+    };
+    let (one, other) = (ordered([2, 0, 1]), ordered([2, 1, 0]));
+    let manifest = Manifest {
+        changes: differences(&original, &one).unwrap(),
+    };
+    assert_eq!(manifest.changes.len(), 2);
+    holds(&original, &one, &manifest).unwrap();
+    assert!(holds(&original, &other, &manifest).is_err());
 }

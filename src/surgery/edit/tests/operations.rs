@@ -5,9 +5,9 @@ use prost::Message;
 use super::super::super::testing::*;
 use super::super::super::{Difference, Edited, Editor, Part, SurgeryError, What, holds};
 use super::rich::{old, rich};
-use crate::graph::{Graph, Node, Value};
+use crate::graph::{Graph, Node, Value, value_to_proto};
 use crate::onnx::messages::{GraphProto, ModelProto, NodeProto};
-use crate::onnx::{DataType, Model, Tensor, encode};
+use crate::onnx::{DataType, Model, Tensor, encode, set_metadata};
 
 /// The result of some edits, written, read again and held against its manifest.
 pub fn done(editor: Editor<'_>, original: &Model) -> (Model, Vec<Difference>) {
@@ -47,6 +47,33 @@ fn without_edits_a_model_is_the_file_again() {
         assert_eq!(changes, []);
         assert_eq!(read.file_bytes(), original.file_bytes());
     }
+}
+
+#[test]
+fn what_has_a_name_twice_is_removed_and_set_by_it() {
+    let mut proto = model(&classifier()).proto;
+    set_metadata(&mut proto, "author", "one");
+    proto.metadata_props.push(proto.metadata_props[0].clone());
+    let graph = proto.graph.as_mut().unwrap();
+    let noted = ["side", "map", "side"];
+    graph.value_info = noted
+        .map(|name| value_to_proto(&value(name, &[0, 4])))
+        .to_vec();
+    let original = decode(&proto);
+    let mut editor = Editor::new(&original).unwrap();
+    editor.keep(&["probabilities"]).unwrap();
+    editor.set_metadata("author", "another");
+    let (kept, changes) = done(editor, &original);
+    let noted = kept.graph().value_info.iter();
+    assert_eq!(noted.map(|v| v.name()).collect::<Vec<_>>(), ["map"]);
+    let gone = told(&changes);
+    for name in ["side", "side #2"] {
+        assert!(
+            gone.contains(&format!("noted type of `{name}` is gone")),
+            "{gone:?}"
+        );
+    }
+    assert_eq!(kept.proto.metadata_props.len(), 1);
 }
 
 #[test]
