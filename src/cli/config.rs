@@ -18,7 +18,7 @@ const NO_KEYS: [&str; 3] = ["config", "resume", "help"];
 
 /// The flags of `subcommand` that the command line gives, with those of `file` that it does not. `idle`
 /// names a flag that does nothing beside the others: one of the file's that the command line has made
-/// idle is left out.
+/// idle is left out; one that is idle in the file alone stays, to be refused.
 ///
 /// # Errors
 /// When the file cannot be read, with the line and the name of a key that is no flag or has a value that
@@ -207,6 +207,21 @@ fn merged<A: FromArgMatches>(
     idle: impl Fn(&A) -> Option<&'static str>,
 ) -> Result<A, CliError> {
     let unfit = |e: clap::Error| CliError::usage(e.render().to_string().trim().to_owned());
+    let read = |file: &[Key], own: &[OsString]| -> Result<A, clap::Error> {
+        let of_file = file.iter().flat_map(|key| key.words.clone());
+        let all = of_file.chain(own.iter().cloned());
+        let (flags, places): (Vec<_>, Vec<_>) =
+            all.partition(|word| word.as_encoded_bytes().starts_with(b"--"));
+        // With --config nothing else has to be given: what is missing is told by who needs it.
+        let words = std::iter::once("--config=FILE".into()).chain(flags);
+        let words = words.chain(["--".into()]).chain(places);
+        let known = subcommand.clone().no_binary_name(true);
+        let mut args = known.try_get_matches_from(words)?;
+        args.remove_one::<PathBuf>("config");
+        A::from_arg_matches(&args)
+    };
+    let alone = read(&file, &[]).ok();
+    let alone = alone.and_then(|args| idle(&args));
     let now = parse(subcommand, line).map_err(unfit)?;
     let is_given = |id: &str| now.value_source(id) == Some(ValueSource::CommandLine);
     let given: Vec<&Arg> = subcommand
@@ -232,20 +247,10 @@ fn merged<A: FromArgMatches>(
         .flat_map(|arg| own_words(arg, &now))
         .collect();
     loop {
-        let all = file
-            .iter()
-            .flat_map(|key| key.words.clone())
-            .chain(own.clone());
-        let (flags, places): (Vec<_>, Vec<_>) =
-            all.partition(|word| word.as_encoded_bytes().starts_with(b"--"));
-        // With --config nothing else has to be given: what is missing is told by who needs it.
-        let words = std::iter::once("--config=FILE".into()).chain(flags);
-        let words = words.chain(["--".into()]).chain(places);
-        let known = subcommand.clone().no_binary_name(true);
-        let mut args = known.try_get_matches_from(words).map_err(unfit)?;
-        args.remove_one::<PathBuf>("config");
-        let args = A::from_arg_matches(&args).map_err(unfit)?;
-        let left = idle(&args).filter(|_| !own.is_empty());
+        let args = read(&file, &own).map_err(unfit)?;
+        let left = idle(&args).filter(|flag| alone != Some(flag));
+        // Behind its name a value may stand.
+        let left = left.and_then(|flag| flag.split(' ').next());
         let place = left.and_then(|flag| file.iter().position(|k| k.long.as_deref() == Some(flag)));
         match place {
             Some(place) => drop(file.remove(place)),

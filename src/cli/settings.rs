@@ -203,7 +203,8 @@ fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
 }
 
 impl SettingsArgs {
-    /// The first flag that is given and does nothing beside the others, with the reason.
+    /// The first flag that is given and does nothing beside the others, with its value where another would,
+    /// and the reason.
     pub fn idle(&self) -> Option<(&'static str, &'static str)> {
         let (choice, split, training) = (&self.choice, &self.split, &self.training);
         let default = Settings::default();
@@ -230,7 +231,18 @@ impl SettingsArgs {
         });
         let head = choice.head.unwrap_or(default.head);
         let optimizer = training.optimizer.unwrap_or(default.optimizer.kind);
+        let selects = strategies(choice).is_ok_and(|all| all.contains(&Strategy::Select));
         let others = [
+            (
+                "train",
+                !choice.train.is_empty() && !selects,
+                "it names the layers of strategy `select`, which is not among --strategies",
+            ),
+            (
+                "operators kernels",
+                training.compute.kernels_elsewhere(),
+                "the kernels run on the processor, and --device is another",
+            ),
             (
                 "search-apart",
                 split.search_apart && search_fraction == 0.0,
@@ -286,11 +298,6 @@ impl SettingsArgs {
         }
         let mut settings = Settings::default();
         self.apply(&mut settings)?;
-        if !settings.train.is_empty() && !settings.strategies.contains(&Strategy::Select) {
-            return Err(CliError::usage(
-                "--train names layers, but `select` is not among --strategies",
-            ));
-        }
         Ok(settings)
     }
 

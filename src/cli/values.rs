@@ -98,6 +98,11 @@ impl ComputeArgs {
         Ok(())
     }
 
+    /// Whether the kernels are asked for on a device that has none.
+    pub fn kernels_elsewhere(self) -> bool {
+        self.operators().is_err()
+    }
+
     /// See [`operators`].
     pub fn operators(self) -> Result<Operators, CliError> {
         operators(self.operators, self.device.device())

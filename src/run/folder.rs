@@ -211,7 +211,7 @@ impl RunDir {
         write_json(&self.path(RUN), run)
     }
 
-    /// Writes `config.toml`, unless it is there: what the run was made with, as a file for
+    /// Writes `config.toml`, unless it is there and says the same: what the run was made with, as a file for
     /// `tune --config`.
     ///
     /// # Errors

@@ -28,8 +28,8 @@ use super::RunError;
 /// settings.validate().unwrap();
 /// ```
 ///
-/// In JSON the fields have the names of the flags, those of the split and the seed among them; what
-/// is missing is as by default.
+/// In JSON the fields have their names, those of the split without a level of their own; what is missing
+/// is as by default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -191,7 +191,7 @@ impl Settings {
         let optimizer = &self.optimizer;
         let plateau = self.plateau.unwrap_or_default();
         let selects = self.strategies.contains(&Strategy::Select);
-        let (width, height) = self.image_size.unwrap_or((1, 1));
+        let (height, width) = self.image_size.unwrap_or((1, 1));
         let of_0_to_1 = "it is a share of the data, 0 to 1";
         let one = "it is at least 1";
         let checks = [

@@ -97,8 +97,8 @@ impl Opened<'_> {
             &self.input,
             &plan,
         );
-        let progress = self.begin(run, &record)?;
-        run.keep_config(&record)?;
+        let (began, progress) = self.begin(run, record)?;
+        run.keep_config(&began)?;
         run.keep_split(&SplitFile::new(&split, &self.dataset))?;
         Runner {
             lab: &lab,
@@ -147,24 +147,24 @@ impl Opened<'_> {
     }
 
     /// Writes what is run to its folder or, where that is resumed, compares it with what is there.
-    /// Returns what has ended.
-    fn begin(&self, run: &RunDir, record: &RunRecord) -> Result<Progress, SearchError> {
+    /// Returns the record that is there then, and what has ended.
+    fn begin(&self, run: &RunDir, record: RunRecord) -> Result<(RunRecord, Progress), SearchError> {
         let began = match self.job.begin {
             Begin::Resume => RunDir::read_run(run.root())?,
             // That of the earlier run is there until it is replaced.
             Begin::New | Begin::Replace => None,
         };
         let Some(began) = began else {
-            run.begin(record)?;
-            return Ok(Progress::default());
+            run.begin(&record)?;
+            return Ok((record, Progress::default()));
         };
-        unchanged(&began, record)?;
+        unchanged(&began, &record)?;
         let progress = Progress {
             trials: run.read_trials()?,
             strategies: run.read_results()?.strategies,
         };
         self.watcher.resumed(progress.trials.len());
-        Ok(progress)
+        Ok((began, progress))
     }
 
     /// What the tuned models say of themselves.

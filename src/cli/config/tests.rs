@@ -161,8 +161,32 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.preprocess, Some(Preprocess::RAW));
     assert_eq!(settings.plateau, None);
     // What does nothing in the file itself is refused, as on a command line.
-    let idle = refused("head = \"linear\"\ndropout = 0.25\n");
-    assert!(idle.contains("--dropout does nothing here"), "{idle}");
+    let text = "head = \"linear\"\ndropout = 0.25\n";
+    for idle in [
+        refused(text),
+        tuned(text, "--epochs 2").unwrap_err().to_string(),
+    ] {
+        assert!(idle.contains("--dropout does nothing here"), "{idle}");
+    }
+}
+
+#[test]
+fn what_a_run_wrote_serves_on_another_device_and_for_other_strategies() {
+    let began = Settings::default()
+        .strategies(vec![Strategy::Head, Strategy::Select])
+        .train(vec!["block5".to_owned()]);
+    let lines = flags(&began);
+    let lines = lines
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}\n"));
+    let settings = tuned(
+        &lines.collect::<String>(),
+        "--device cuda --strategies head",
+    )
+    .unwrap();
+    assert_eq!(settings.device, "cuda".parse().unwrap());
+    assert_eq!(settings.strategies, [Strategy::Head]);
+    assert!(settings.train.is_empty());
 }
 
 #[test]
