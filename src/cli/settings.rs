@@ -4,7 +4,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
-use ftsurgery::run::{Settings, flags};
+use ftsurgery::run::{FlagValue, Settings, flags};
 use ftsurgery::strategy::{Strategy, pattern};
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
@@ -376,17 +376,20 @@ fn set_some<T: Clone>(place: &mut Option<T>, given: &Option<T>) {
 
 /// The command with the defaults of [`Settings`] in the help of `tune` and `study`.
 pub fn with_defaults(command: Command) -> Command {
+    let defaults = flags(&Settings::default());
     let mut command = command;
     for subcommand in ["tune", "study"] {
-        command = command.mut_subcommand(subcommand, |command| command.mut_args(with_default));
+        command = command.mut_subcommand(subcommand, |command| {
+            command.mut_args(|arg| with_default(arg, &defaults))
+        });
     }
     command
 }
 
 /// The flag with its default at the end of its help, unless its help says what it is.
-fn with_default(arg: Arg) -> Arg {
-    let default = flags(&Settings::default())
-        .into_iter()
+fn with_default(arg: Arg, defaults: &[(&str, FlagValue)]) -> Arg {
+    let default = defaults
+        .iter()
         .find(|(name, _)| Some(*name) == arg.get_long());
     let Some(shown) = default.and_then(|(_, value)| value.shown()) else {
         return arg;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::report;
-use ftsurgery::run::{Begin, REPORT, RunDir, RunError, Study, path_of_bytes};
+use ftsurgery::run::{Begin, REPORT, RunDir, RunError, Study, absolute, path_of_bytes};
 use ftsurgery::search::{StudyJob, Subject, study};
 
 use super::progress::Progress;
@@ -177,10 +177,7 @@ fn subject(item: PathBuf) -> Result<Subject, CliError> {
 
 /// Fails where --models is given with --resume, and names other models than the study has.
 fn same_models(recorded: &[Subject], given: &[Subject]) -> Result<(), CliError> {
-    let absolute = |subject: &Subject| {
-        let path = std::path::absolute(&subject.path).unwrap_or_else(|_| subject.path.clone());
-        (path, subject.preprocess.clone())
-    };
+    let absolute = |subject: &Subject| (absolute(&subject.path), subject.preprocess.clone());
     if given.is_empty() || given.iter().map(absolute).eq(recorded.iter().map(absolute)) {
         return Ok(());
     }

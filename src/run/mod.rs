@@ -23,7 +23,7 @@ pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
 pub(crate) use folder::{file_sha256, lock, remove_left};
 pub(crate) use outside::outside;
-pub use paths::path_of_bytes;
+pub use paths::{absolute, path_of_bytes};
 pub(crate) use predictions::csv;
 pub use ranking::ranked;
 pub use read::{RunFiles, StepLoss, TrialMetrics};

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::RunError;
+use super::{RunError, absolute};
 
 /// Checks that a run's folder is none of the data's.
 ///
@@ -24,7 +24,7 @@ pub(crate) fn outside(out: &Path, data: &Path) -> Result<(), RunError> {
 
 /// The path without links, of which the last parts need not exist.
 fn real_path(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let absolute = absolute(path);
     for existing in absolute.ancestors() {
         let (Ok(mut real), Ok(rest)) = (existing.canonicalize(), absolute.strip_prefix(existing))
         else {

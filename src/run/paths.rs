@@ -9,6 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hex;
 
+/// The absolute path of a file, which need not exist; as it is where there is no folder to begin from.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written<'a> {

@@ -148,26 +148,29 @@ pub(super) fn read_numbered<T: DeserializeOwned>(path: &Path) -> Result<Option<T
     struct Numbered {
         format: Option<u32>,
     }
-    match read_json::<Numbered>(path)? {
-        None => Ok(None),
-        Some(Numbered { format }) if format == Some(FORMAT) => read_json(path),
-        Some(Numbered { format }) => Err(RunError::Format {
+    let Some(bytes) = read(path)? else {
+        return Ok(None);
+    };
+    match parsed::<Numbered>(path, &bytes)?.format {
+        Some(FORMAT) => parsed(path, &bytes).map(Some),
+        found => Err(RunError::Format {
             path: path.to_owned(),
-            found: format,
+            found,
             reads: FORMAT,
         }),
     }
 }
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
-    let Some(bytes) = read(path)? else {
-        return Ok(None);
-    };
-    let value = serde_json::from_slice(&bytes).map_err(|e| RunError::Damaged {
+    let bytes = read(path)?;
+    bytes.map(|bytes| parsed(path, &bytes)).transpose()
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, RunError> {
+    serde_json::from_slice(bytes).map_err(|e| RunError::Damaged {
         path: path.to_owned(),
         reason: e.to_string(),
-    })?;
-    Ok(Some(value))
+    })
 }
 
 /// One value per line; none if there is no such file. A last line without its end is left out

@@ -1,7 +1,5 @@
 //! The record of a run that is about to begin.
 
-use std::path::Path;
-
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{Analysis, Delimiters};
@@ -11,7 +9,7 @@ use crate::hex;
 use crate::onnx::Model;
 use crate::run::{
     Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
-    RunRecord, Settings, SkippedFile, Versions,
+    RunRecord, Settings, SkippedFile, Versions, absolute,
 };
 use crate::runtime::{self, Runtime};
 
@@ -29,7 +27,6 @@ pub(super) fn record(
     plan: &Plan,
 ) -> RunRecord {
     let digest = Sha256::digest(original.file_bytes());
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     RunRecord {
         format: FORMAT,
         command: job.command.clone(),

@@ -7,8 +7,8 @@ use crate::classifier::{ClassifierError, ModelCard};
 use crate::data::Preprocess;
 use crate::onnx::Model;
 use crate::run::{
-    self, Begin, FORMAT, Results, RunDir, RunError, Settings, Spread, Study, StudyModel, outside,
-    same_study,
+    self, Begin, FORMAT, Results, RunDir, RunError, Settings, Spread, Study, StudyModel, absolute,
+    outside, same_study,
 };
 use crate::runtime::Runtime;
 use crate::strategy::Strategy;
@@ -263,10 +263,6 @@ fn spread(study: &Study) -> Vec<Spread> {
     strategies
         .filter_map(|(place, &name)| Spread::of(name, &column(place)))
         .collect()
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]
