@@ -52,7 +52,7 @@
 //! use ftsurgery::run::Settings;
 //! use ftsurgery::runtime::{Runtime, locate};
 //! use ftsurgery::search::{Job, tune};
-//! use ftsurgery::strategy::Strategy;
+//! use ftsurgery::strategy::StrategyName;
 //! use ftsurgery::surgery::HeadKind;
 //!
 //! # use ftsurgery::graph::{Graph, Node, Value};
@@ -99,7 +99,7 @@
 //! # }
 //! let runtime = Runtime::load(&locate::locate(None)?.located)?;
 //! let settings = Settings::default()
-//!     .strategies(vec![Strategy::Head, Strategy::Full])
+//!     .strategies(vec![StrategyName::HEAD, StrategyName::FULL])
 //!     .head(HeadKind::Linear)
 //!     .epochs(2);
 //! let job = Job::new(&model, &data, &out).settings(settings);

@@ -1,16 +1,20 @@
 //! Flags of everything that trains: what is trained, on which part of the data, and how.
 
+mod strategies;
+
+use std::borrow::Cow;
+
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
 use ftsurgery::run::{FlagValue, Settings, flags};
-use ftsurgery::strategy::{Strategy, pattern};
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
 
 use super::CliError;
 use super::values::{self, Bytes, ComputeArgs, ImageArgs, set};
+use strategies::StrategyArgs;
 
 /// How to tune.
 #[derive(Args)]
@@ -28,28 +32,8 @@ pub struct SettingsArgs {
 #[derive(Args)]
 #[command(next_help_heading = "What to train")]
 struct ChoiceArgs {
-    /// What to try, separated by commas: `head` (the head alone), `full` (everything), `layers` (the
-    /// best layer), `top3`, `top5` (the best 3 or 5 layers together), `blocks` (the best block),
-    /// `windows` (the best 3 layers in a row), `random3` (3 layers drawn at random), `select` (those
-    /// of --train), or `all` of these (`select` if --train is given)
-    ///
-    /// Other numbers may stand in place of 3 and 5: `top4`, `windows5`, `random2`.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    strategies: Vec<String>,
-    /// Layers that strategy `select` trains: names or patterns of layers, parameters or blocks, as
-    /// `analyze` shows them (`*`, `**` across `/`, `?`, `[…]`, `{a,b}`); repeat it or separate them by
-    /// commas
-    #[arg(long, value_name = "GLOB")]
-    train: Vec<String>,
-    /// Number of layers of `top` where its name has none [default: 3]
-    #[arg(long, value_name = "K", value_parser = values::count)]
-    top: Option<usize>,
-    /// Number of layers of `windows` where its name has none [default: 3]
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    window: Option<usize>,
-    /// Number of layers of `random` where its name has none [default: 3]
-    #[arg(long, value_name = "K", value_parser = values::count)]
-    random: Option<usize>,
+    #[command(flatten)]
+    strategies: StrategyArgs,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD")]
@@ -181,39 +165,15 @@ struct TrainingArgs {
     log_steps: bool,
 }
 
-/// The strategies asked for, each once.
-fn strategies(choice: &ChoiceArgs) -> Result<Vec<Strategy>, CliError> {
-    const COUNT: usize = 3;
-    let mut list = Vec::new();
-    for name in &choice.strategies {
-        match name.trim() {
-            "all" => {
-                list.extend(Strategy::ALL);
-                list.extend((!choice.train.is_empty()).then_some(Strategy::Select));
-            }
-            "top" => list.push(Strategy::Top(choice.top.unwrap_or(COUNT))),
-            "windows" => list.push(Strategy::Windows(choice.window.unwrap_or(COUNT))),
-            "random" => list.push(Strategy::Random(choice.random.unwrap_or(COUNT))),
-            name => list.push(name.parse()?),
-        }
-    }
-    let mut seen = std::collections::HashSet::new();
-    list.retain(|strategy| seen.insert(*strategy));
-    Ok(list)
-}
-
 impl SettingsArgs {
     /// The first flag that is given and does nothing beside the others, with its value where another would,
     /// and the reason.
-    pub fn idle(&self) -> Option<(&'static str, &'static str)> {
+    pub fn idle(&self) -> Option<(&'static str, Cow<'static, str>)> {
         let (choice, split, training) = (&self.choice, &self.split, &self.training);
         let default = Settings::default();
         let search_fraction = split
             .search_fraction
             .unwrap_or(default.split.search_fraction);
-        let is_asked = |name: &str| choice.strategies.iter().any(|s| s.trim() == name);
-        let unnumbered =
-            |given: Option<usize>, strategy: &str| given.is_some() && !is_asked(strategy);
         let watches = [
             ("monitor", training.monitor.is_some()),
             ("early-stopping", training.early_stopping.is_some()),
@@ -231,11 +191,10 @@ impl SettingsArgs {
         });
         let head = choice.head.unwrap_or(default.head);
         let optimizer = training.optimizer.unwrap_or(default.optimizer.kind);
-        let selects = strategies(choice).is_ok_and(|all| all.contains(&Strategy::Select));
         let others = [
             (
                 "train",
-                !choice.train.is_empty() && !selects,
+                choice.strategies.has_idle_patterns(),
                 "it names the layers of strategy `select`, which is not among --strategies",
             ),
             (
@@ -263,26 +222,12 @@ impl SettingsArgs {
                 training.momentum.is_some() && optimizer != OptimizerKind::Sgd,
                 "only --optimizer sgd has one",
             ),
-            (
-                "top",
-                unnumbered(choice.top, "top"),
-                "it counts the layers of strategy `top`, which is not among --strategies",
-            ),
-            (
-                "window",
-                unnumbered(choice.window, "windows"),
-                "it counts the layers of strategy `windows`, which is not among --strategies",
-            ),
-            (
-                "random",
-                unnumbered(choice.random, "random"),
-                "it counts the layers of strategy `random`, which is not among --strategies",
-            ),
         ];
         let all = watches.into_iter().chain(others);
         all.into_iter()
             .find(|(_, idle, _)| *idle)
-            .map(|(flag, _, why)| (flag, why))
+            .map(|(flag, _, why)| (flag, Cow::Borrowed(why)))
+            .or_else(|| choice.strategies.idle_number())
     }
 
     /// The settings that these flags ask for: the defaults where they do not say.
@@ -307,13 +252,7 @@ impl SettingsArgs {
     /// When a value cannot be used.
     pub fn apply(&self, settings: &mut Settings) -> Result<(), CliError> {
         let (choice, data, training) = (&self.choice, &self.split, &self.training);
-        if !choice.strategies.is_empty() {
-            settings.strategies = strategies(choice)?;
-        }
-        if !choice.train.is_empty() {
-            let patterns = choice.train.iter().flat_map(|t| pattern::split(t));
-            settings.train = patterns.collect();
-        }
+        choice.strategies.apply(settings)?;
         set(&mut settings.head, &choice.head);
         set(&mut settings.dropout, &choice.dropout);
         set_some(&mut settings.features, &choice.features);

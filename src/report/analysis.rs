@@ -88,7 +88,10 @@ fn summary(analysis: &Analysis) -> String {
         }
         Err(_) => "not found".to_owned(),
     };
-    let c = CandidateCounts::of(analysis);
+    let candidates: Vec<String> = CandidateCounts::of(analysis)
+        .iter()
+        .map(|(strategy, count)| format!("{strategy} {count}"))
+        .collect();
     let rows = [
         ("Blocks end at", delimiters.join(", ")),
         ("Last feature map", features),
@@ -97,13 +100,7 @@ fn summary(analysis: &Analysis) -> String {
         ("Running statistics", thousands(totals.buffers)),
         ("MACs per image", number(totals.macs)),
         ("Activation bytes", number(totals.activation_bytes)),
-        (
-            "Candidates to tune",
-            format!(
-                "head {}, full {}, layers {}, top3 {}, top5 {}, blocks {}, windows {}, random3 {}",
-                c.head, c.full, c.layers, c.top3, c.top5, c.blocks, c.windows, c.random3
-            ),
-        ),
+        ("Candidates to tune", candidates.join(", ")),
     ];
     let mut text = String::new();
     for (label, value) in rows {

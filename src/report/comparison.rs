@@ -1,11 +1,14 @@
 //! A strategy against another by their held-out figures, in words.
 
 use crate::run::RunFiles;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::html::facts::Facts;
 use super::paired::{Paired, over_repetitions};
 use super::text::{percent, thousands};
+
+/// What the best strategy is compared with, and candidates in charts.
+pub const BASELINES: [StrategyName; 2] = [StrategyName::HEAD, StrategyName::FULL];
 
 /// Differences that chance brings about as often as this count as noise.
 const LEVEL: f64 = 0.05;
@@ -14,7 +17,7 @@ const LEVEL: f64 = 0.05;
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// The strategy that the other is compared with.
-    pub baseline: Strategy,
+    pub baseline: StrategyName,
     /// Its share, or the mean of its shares over repetitions.
     pub share: f64,
     difference: f64,
@@ -34,7 +37,7 @@ enum Basis {
 impl Comparison {
     /// `best` minus `baseline`: over all repetitions where there are several, else sample by sample;
     /// `None` where one of them has no held-out figure.
-    pub fn of(facts: &Facts<'_>, best: Strategy, baseline: Strategy) -> Option<Self> {
+    pub fn of(facts: &Facts<'_>, best: StrategyName, baseline: StrategyName) -> Option<Self> {
         let run = &facts.files.run;
         let (shares, differences): (Vec<f64>, Vec<f64>) =
             repetitions(facts.files, best, baseline).into_iter().unzip();
@@ -110,7 +113,7 @@ impl Comparison {
 }
 
 /// Of each repetition that has a held-out figure of both: that of `baseline`, and that of `best` less it.
-fn repetitions(files: &RunFiles, best: Strategy, baseline: Strategy) -> Vec<(f64, f64)> {
+fn repetitions(files: &RunFiles, best: StrategyName, baseline: StrategyName) -> Vec<(f64, f64)> {
     let repeats = files.results.iter().flat_map(|r| &r.repeats);
     let difference = |repeat: &crate::run::Repeat| {
         let of = |name| {
@@ -130,8 +133,7 @@ pub fn verdict(files: &RunFiles) -> String {
         return String::new();
     };
     let mut lines = vec![format!("best by {}: {}", facts.chosen_by(), best.name)];
-    let baselines = [Strategy::Head, Strategy::Full].into_iter();
-    for baseline in baselines.filter(|&b| b != best.name) {
+    for baseline in BASELINES.into_iter().filter(|&b| b != best.name) {
         if let Some(comparison) = Comparison::of(&facts, best.name, baseline) {
             let share = percent(comparison.share);
             lines.push(format!(

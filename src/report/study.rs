@@ -203,7 +203,7 @@ fn figure(study: &Study) -> Option<Section> {
 mod tests {
     use super::*;
     use crate::run::Spread;
-    use crate::strategy::Strategy;
+    use crate::strategy::StrategyName;
 
     fn two_models() -> Study {
         let model = |name: &str, accuracies: Vec<Option<f64>>| StudyModel {
@@ -219,14 +219,14 @@ mod tests {
             settings: crate::run::Settings::default(),
             command: vec!["ftsurgery".into(), "study".into()],
             data: "photos".into(),
-            strategies: vec![Strategy::Head, Strategy::Blocks],
+            strategies: vec![StrategyName::HEAD, StrategyName::BLOCKS],
             models: vec![
                 model("a|b", vec![Some(0.5), Some(0.75)]),
                 model("<b>", vec![Some(0.7), None]),
             ],
             spread: vec![
-                Spread::of(Strategy::Head, &[0.5]).unwrap(),
-                Spread::of(Strategy::Blocks, &[0.75]).unwrap(),
+                Spread::of(StrategyName::HEAD, &[0.5]).unwrap(),
+                Spread::of(StrategyName::BLOCKS, &[0.75]).unwrap(),
             ],
             interrupted: false,
         }

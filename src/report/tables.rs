@@ -149,12 +149,12 @@ fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
 mod tests {
     use super::*;
     use crate::run::{Repeat, Searched, StrategyResult};
-    use crate::strategy::Strategy;
+    use crate::strategy::StrategyName;
 
     #[test]
     fn every_strategy_has_its_line_failed_ones_their_reason() {
         let good = StrategyResult {
-            name: Strategy::Blocks,
+            name: StrategyName::BLOCKS,
             candidate: Some("block5".into()),
             layers: vec![],
             trial: None,
@@ -174,7 +174,7 @@ mod tests {
             }),
         };
         let bad = StrategyResult {
-            name: Strategy::Full,
+            name: StrategyName::FULL,
             candidate: None,
             validation_accuracy: None,
             trained_parameters: None,
@@ -222,8 +222,8 @@ mod tests {
             seed,
             folder: seed.to_string(),
             strategies: vec![
-                result(Strategy::Head, Some(held_out)),
-                result(Strategy::Full, (seed == 1).then_some(0.25)),
+                result(StrategyName::HEAD, Some(held_out)),
+                result(StrategyName::FULL, (seed == 1).then_some(0.25)),
             ],
         };
         let strategy = |name, held_out_accuracy| StrategyResult {
@@ -246,8 +246,8 @@ mod tests {
         let text = results(
             &Results {
                 strategies: vec![
-                    strategy(Strategy::Head, Some(0.5)),
-                    strategy(Strategy::Full, Some(0.25)),
+                    strategy(StrategyName::HEAD, Some(0.5)),
+                    strategy(StrategyName::FULL, Some(0.25)),
                 ],
                 repeats: vec![repeat(1, 0.5), repeat(2, 0.75), repeat(3, 1.0)],
                 ..Results::default()

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::data::SplitFile;
 use crate::hex;
 use crate::onnx::{TEMPORARY_PREFIX, append, create_folder, partial, write_atomic};
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 mod clean;
 mod lock;
@@ -194,12 +194,12 @@ impl RunDir {
     }
 
     /// Path of a strategy's model, relative to the folder.
-    pub fn winner(strategy: Strategy) -> String {
+    pub fn winner(strategy: StrategyName) -> String {
         format!("winners/{strategy}.onnx")
     }
 
     /// Path of what it makes of each held-out sample, relative to the folder.
-    pub fn predictions(strategy: Strategy) -> String {
+    pub fn predictions(strategy: StrategyName) -> String {
         format!("winners/{strategy}.predictions.csv")
     }
 

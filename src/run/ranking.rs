@@ -26,12 +26,12 @@ mod tests {
     use super::*;
     use crate::classifier::Score;
     use crate::run::Phase;
-    use crate::strategy::Strategy;
+    use crate::strategy::StrategyName;
 
     fn trial(accuracy: f64, loss: f64, parameters: usize) -> TrialRecord {
         TrialRecord {
             id: String::new(),
-            strategy: Strategy::Blocks,
+            strategy: StrategyName::BLOCKS,
             phase: Phase::Search,
             candidate: String::new(),
             layers: vec![],

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classifier::Origin;
 use crate::data::Layout;
-use crate::strategy::{Candidate, Strategy};
+use crate::strategy::{Candidate, StrategyName};
 
 use super::Settings;
 
@@ -124,7 +124,7 @@ pub struct Parts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     /// The strategy.
-    pub name: Strategy,
+    pub name: StrategyName,
     /// Its candidates.
     pub candidates: Vec<Candidate>,
     /// Those left out, with the reason.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::Score;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 /// What a trial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct TrialRecord {
     /// The trial's folder under `trials/`, unless it is the [same as](Self::same_as) another.
     pub id: String,
     /// The strategy it belongs to; of several, the first.
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     /// What it was for.
     pub phase: Phase,
     /// Label of the candidate.
@@ -84,7 +84,7 @@ pub struct Searched {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StrategyResult {
     /// Name of the strategy.
-    pub name: Strategy,
+    pub name: StrategyName,
     /// Label of the winning candidate.
     pub candidate: Option<String>,
     /// Names of the backbone layers that the winner trained.
@@ -173,7 +173,7 @@ pub struct Repeat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepeatResult {
     /// Name of the strategy.
-    pub name: Strategy,
+    pub name: StrategyName,
     /// See [`StrategyResult::validation_accuracy`].
     pub validation_accuracy: Option<f64>,
     /// See [`StrategyResult::monitored`].
@@ -187,7 +187,7 @@ pub struct RepeatResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Name of the strategy.
-    pub name: Strategy,
+    pub name: StrategyName,
     /// Accuracies that went in.
     pub count: usize,
     /// Their mean.
@@ -200,7 +200,7 @@ pub struct Spread {
 
 impl Spread {
     /// The spread of `accuracies`; `None` without any.
-    pub fn of(name: Strategy, accuracies: &[f64]) -> Option<Self> {
+    pub fn of(name: StrategyName, accuracies: &[f64]) -> Option<Self> {
         let count = accuracies.len();
         if count == 0 {
             return None;
@@ -246,11 +246,14 @@ mod tests {
 
     #[test]
     fn the_spread_of_three_accuracies() {
-        let spread = Spread::of(Strategy::Head, &[0.5, 0.75, 1.0]).unwrap();
+        let spread = Spread::of(StrategyName::HEAD, &[0.5, 0.75, 1.0]).unwrap();
         assert_eq!((spread.count, spread.mean), (3, 0.75));
         assert!((spread.variance - 0.0625).abs() < 1e-12);
         assert!((spread.standard_deviation - 0.25).abs() < 1e-12);
-        assert_eq!(Spread::of(Strategy::Head, &[0.5]).unwrap().variance, 0.0);
-        assert_eq!(Spread::of(Strategy::Head, &[]), None);
+        assert_eq!(
+            Spread::of(StrategyName::HEAD, &[0.5]).unwrap().variance,
+            0.0
+        );
+        assert_eq!(Spread::of(StrategyName::HEAD, &[]), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
 use crate::data::{Augment, FeaturePrecision, ImageCache, Preprocess, SplitOptions};
 use crate::runtime::Device;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
 
@@ -17,11 +17,11 @@ use super::RunError;
 ///
 /// ```
 /// use ftsurgery::run::Settings;
-/// use ftsurgery::strategy::Strategy;
+/// use ftsurgery::strategy::StrategyName;
 /// use ftsurgery::surgery::HeadKind;
 ///
 /// let settings = Settings::default()
-///     .strategies(vec![Strategy::Head, Strategy::Blocks])
+///     .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS])
 ///     .head(HeadKind::Linear)
 ///     .epochs(8);
 /// assert_eq!(settings.batch_size, 4);
@@ -35,7 +35,7 @@ use super::RunError;
 #[non_exhaustive]
 pub struct Settings {
     /// The strategies, in the order they are run.
-    pub strategies: Vec<Strategy>,
+    pub strategies: Vec<StrategyName>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
     /// The head.
@@ -105,7 +105,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            strategies: vec![Strategy::Head, Strategy::Full, Strategy::Blocks],
+            strategies: vec![StrategyName::HEAD, StrategyName::FULL, StrategyName::BLOCKS],
             train: Vec::new(),
             head: HeadKind::Paper,
             dropout: HeadSpec::DROPOUT,
@@ -141,7 +141,7 @@ impl Default for Settings {
 
 impl Settings {
     setters! {
-        strategies: Vec<Strategy>,
+        strategies: Vec<StrategyName>,
         train: Vec<String>,
         head: HeadKind,
         dropout: f32,
@@ -190,7 +190,7 @@ impl Settings {
         let split = &self.split;
         let optimizer = &self.optimizer;
         let plateau = self.plateau.unwrap_or_default();
-        let selects = self.strategies.contains(&Strategy::Select);
+        let selects = self.strategies.iter().any(|s| s.rule().takes_patterns());
         let (height, width) = self.image_size.unwrap_or((1, 1));
         let of_0_to_1 = "it is a share of the data, 0 to 1";
         let one = "it is at least 1";

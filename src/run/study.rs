@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Preprocess;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::folder::write_json;
 use super::read::read_numbered;
@@ -27,7 +27,7 @@ pub struct Study {
     #[serde(with = "super::paths")]
     pub data: PathBuf,
     /// The strategies: the columns of the table.
-    pub strategies: Vec<Strategy>,
+    pub strategies: Vec<StrategyName>,
     /// The models: its rows.
     pub models: Vec<StudyModel>,
     /// Mean and variance of each strategy over the models that have all strategies.

@@ -7,7 +7,7 @@ use crate::data::Dataset;
 use crate::onnx::{DataType, Model, create_folder, rename, save};
 use crate::run::{RunDir, RunError, file_sha256};
 use crate::runtime::{Device, Runtime};
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 use crate::surgery::{Edited, Grafted, Manifest, Scores, as_stored, export, holds};
 use crate::training::{BatchNormMode, Lab};
 
@@ -36,7 +36,7 @@ pub(super) struct Emitter<'a> {
 
 /// A winner.
 pub(super) struct Winner<'a> {
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     pub candidate: &'a str,
     /// Trained parameters and updated running statistics.
     pub parameters: &'a [(String, Vec<f32>)],

@@ -8,7 +8,7 @@ use crate::graph::GraphError;
 use crate::onnx::OnnxError;
 use crate::run::{Failure, RunError};
 use crate::runtime::RuntimeError;
-use crate::strategy::{Strategy, StrategyError};
+use crate::strategy::{StrategyError, StrategyName};
 use crate::surgery::SurgeryError;
 use crate::training::TrainingError;
 
@@ -48,7 +48,7 @@ pub enum SearchError {
     )]
     NoSearchData {
         /// The strategy.
-        strategy: Strategy,
+        strategy: StrategyName,
         /// Number of its candidates.
         candidates: usize,
     },
@@ -58,7 +58,7 @@ pub enum SearchError {
     )]
     NoGradient {
         /// The strategy.
-        strategy: Strategy,
+        strategy: StrategyName,
         /// What stands in the way of its first candidate.
         reason: AutodiffError,
         /// The strategies whose trained layers lie behind that, for people.
@@ -71,7 +71,7 @@ pub enum SearchError {
     #[error("the model emitted for strategy `{strategy}` failed its check: {reason}")]
     SelfCheck {
         /// The strategy.
-        strategy: Strategy,
+        strategy: StrategyName,
         /// What differs.
         reason: String,
     },

@@ -2,14 +2,14 @@
 
 use crate::classifier::{Predictions, softmax};
 use crate::run::{HeldOut, Mistake, Searched, StrategyResult};
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::SearchError;
 
 /// Of a strategy that made no model, because of `error`, after a search of `searched` candidates
 /// and so many seconds.
 pub(super) fn failed(
-    strategy: Strategy,
+    strategy: StrategyName,
     searched: Option<Searched>,
     seconds: f64,
     error: &SearchError,

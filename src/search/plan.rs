@@ -3,7 +3,7 @@
 use crate::autodiff::AutodiffError;
 use crate::data::Split;
 use crate::run::{Phase, Skipped};
-use crate::strategy::{Candidate, Network, Strategy};
+use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::TrainingError;
 
 use super::SearchError;
@@ -13,7 +13,7 @@ use super::trials::distinct;
 #[derive(Clone, Debug)]
 pub struct StrategyPlan {
     /// The strategy.
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     /// What it tries. A single candidate is trained without a search.
     pub candidates: Vec<Candidate>,
     /// Candidates that are left out because an operator has no gradient, with that reason.
@@ -40,7 +40,7 @@ impl Plan {
     /// When a strategy has nothing to train, none of its candidates can be differentiated, or it has
     /// to choose but there is no search part.
     pub fn new(
-        strategies: &[Strategy],
+        strategies: &[StrategyName],
         network: &Network<'_>,
         split: &Split,
         obstacles: &Obstacles<'_>,
@@ -79,7 +79,7 @@ impl Plan {
 
     /// The candidates that are tried on the search part, with those who ask for them: none where no
     /// strategy has to choose, else also the only candidates of the others, for comparison.
-    pub(super) fn searched(&self) -> impl Iterator<Item = (Strategy, Candidate)> {
+    pub(super) fn searched(&self) -> impl Iterator<Item = (StrategyName, Candidate)> {
         let any = self.strategies.iter().any(|p| p.candidates.len() > 1);
         let searched = self.strategies.iter().filter(move |_| any);
         searched.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())))
@@ -88,7 +88,7 @@ impl Plan {
     /// Number of trials, at most: one per set of parameters that is searched, and for each strategy
     /// one of its winner, or two of those that are made of several candidates.
     pub fn trials(&self) -> usize {
-        let is_made = |p: &&StrategyPlan| matches!(p.strategy, Strategy::Top(_));
+        let is_made = |p: &&StrategyPlan| p.strategy.rule().is_composed();
         let made = self.strategies.iter().filter(is_made).count();
         distinct(self.searched(), Phase::Search).len() + self.strategies.len() + made
     }
@@ -128,7 +128,7 @@ fn sort(all: Vec<Candidate>, obstacles: &Obstacles<'_>) -> Result<Sorted, Search
 /// The strategies that can be used on this network: `` `head`, `blocks` (2 of 3 candidates) ``.
 fn working(network: &Network<'_>, obstacles: &Obstacles<'_>) -> Result<String, SearchError> {
     let mut names = Vec::new();
-    for strategy in Strategy::ALL {
+    for strategy in StrategyName::all() {
         let Ok(all) = strategy.candidates(network) else {
             continue;
         };

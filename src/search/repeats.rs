@@ -56,11 +56,11 @@ fn spread(repeats: &[Repeat]) -> Vec<Spread> {
 mod tests {
     use super::*;
     use crate::run::StrategyResult;
-    use crate::strategy::Strategy;
+    use crate::strategy::StrategyName;
 
     fn came_to(held_out: Option<f64>, interrupted: bool) -> Results {
         let strategy = serde_json::json!({
-            "name": Strategy::Head, "candidate": null, "layers": [], "trial": null,
+            "name": StrategyName::HEAD, "candidate": null, "layers": [], "trial": null,
             "validation_accuracy": 0.25, "held_out_accuracy": held_out, "held_out": null,
             "trained_parameters": null, "seconds": 0.0, "model": null, "sha256": null
         });

@@ -6,7 +6,7 @@ use crate::classifier::{Inference, ModelCard};
 use crate::data::{Seen, Split, SplitFile};
 use crate::graph::Graph;
 use crate::run::{Begin, Results, RunDir, RunRecord, Settings, unchanged};
-use crate::strategy::{Network, Strategy};
+use crate::strategy::{Network, StrategyName};
 use crate::surgery::{Grafted, HeadKind, HeadSpec, graft, own_dropout};
 use crate::training::{Lab, LabOptions, Trained};
 
@@ -68,7 +68,7 @@ impl Opened<'_> {
             ..Network::new(&self.analysis, &grafted, settings.head)
         };
         let lab = self.lab(&settings, &grafted)?;
-        let several = |&strategy: &Strategy| {
+        let several = |&strategy: &StrategyName| {
             let candidates = strategy.candidates(&network);
             candidates.is_ok_and(|c| c.len() > 1)
         };

@@ -9,7 +9,7 @@ use crate::run::{
     HeldOut, Phase, Results, RunDir, RunError, Searched, Settings, StrategyResult, TrialRecord,
     csv, ranked,
 };
-use crate::strategy::{Candidate, Network, Strategy};
+use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, TrialOutcome};
 
 use super::emit::{Emitter, Winner};
@@ -33,7 +33,7 @@ pub(super) struct Runner<'a> {
 
 /// A strategy after its search.
 struct Chosen {
-    strategy: Strategy,
+    strategy: StrategyName,
     candidate: Candidate,
     searched: Option<Searched>,
     /// Seconds of its searches.
@@ -89,7 +89,7 @@ impl Runner<'_> {
         // What is made of several candidates has not been tried yet; for comparison alone.
         let made = chosen
             .iter()
-            .filter(|c| matches!(c.strategy, Strategy::Top(_)) && !trials.is_empty())
+            .filter(|c| c.strategy.rule().is_composed() && !trials.is_empty())
             .map(|c| (c.strategy, c.candidate.clone()));
         self.phase(&distinct(made, Phase::Search), state, &ended, &keep)?;
         self.retrain(&chosen, state, first_error)
@@ -347,7 +347,7 @@ impl Runner<'_> {
     /// without any.
     fn held_out(
         &self,
-        strategy: Strategy,
+        strategy: StrategyName,
         parameters: &[(String, Vec<f32>)],
         stop: &mut Stop<'_>,
     ) -> Result<Option<HeldOut>, SearchError> {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::run::{Results, RunDir, StrategyResult, TrialRecord};
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::SearchError;
 use super::plan::{Plan, trial_id};
@@ -58,7 +58,7 @@ impl<'a> State<'a> {
     }
 
     /// Whether a strategy has ended.
-    pub fn has_ended(&self, strategy: Strategy) -> bool {
+    pub fn has_ended(&self, strategy: StrategyName) -> bool {
         lock(&self.strategies).iter().any(|s| s.name == strategy)
     }
 
@@ -134,7 +134,7 @@ impl<'a> State<'a> {
     /// Writes `results.json`, the strategies in the order of the plan.
     pub fn write_results(&self, interrupted: bool) -> Result<Results, SearchError> {
         let ended = lock(&self.strategies);
-        let of = |strategy: Strategy| ended.iter().find(|s| s.name == strategy).cloned();
+        let of = |strategy: StrategyName| ended.iter().find(|s| s.name == strategy).cloned();
         let plan = self.plan.strategies.iter();
         let results = Results {
             strategies: plan.filter_map(|p| of(p.strategy)).collect(),

@@ -11,7 +11,7 @@ use crate::run::{
     outside, same_study,
 };
 use crate::runtime::Runtime;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::job::path_given;
 use super::tune::resolved;
@@ -238,8 +238,8 @@ fn named(models: &[Subject]) -> Vec<StudyModel> {
         .collect()
 }
 
-fn accuracies(results: &Results, strategies: &[Strategy]) -> Vec<Option<f64>> {
-    let of = |&strategy: &Strategy| {
+fn accuracies(results: &Results, strategies: &[StrategyName]) -> Vec<Option<f64>> {
+    let of = |&strategy: &StrategyName| {
         let spread = results.spread.iter().find(|s| s.name == strategy);
         let result = results.strategies.iter().find(|s| s.name == strategy);
         spread.map(|s| s.mean).or_else(|| {
@@ -290,7 +290,7 @@ mod tests {
             settings: Settings::default(),
             command: vec![],
             data: PathBuf::new(),
-            strategies: vec![Strategy::Head, Strategy::Full],
+            strategies: vec![StrategyName::HEAD, StrategyName::FULL],
             models: named(&["a", "b", "c"].map(subject)),
             spread: vec![],
             interrupted: false,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::run::Phase;
-use crate::strategy::{Candidate, Strategy};
+use crate::strategy::{Candidate, StrategyName};
 
 use super::plan::trial_id;
 
@@ -14,15 +14,15 @@ pub(super) struct Trial {
     pub id: String,
     pub phase: Phase,
     /// Who asked first.
-    pub strategy: Strategy,
+    pub strategy: StrategyName,
     pub candidate: Candidate,
     /// Other candidates that train the same parameters: blocks of a single layer, say.
-    pub twins: Vec<(Strategy, Candidate)>,
+    pub twins: Vec<(StrategyName, Candidate)>,
 }
 
 impl Trial {
     /// The strategies it serves.
-    pub fn strategies(&self) -> impl Iterator<Item = Strategy> {
+    pub fn strategies(&self) -> impl Iterator<Item = StrategyName> {
         std::iter::once(self.strategy).chain(self.twins.iter().map(|(s, _)| *s))
     }
 }
@@ -30,7 +30,7 @@ impl Trial {
 /// The trials that `wanted` come to: candidates that train the same parameters share one, since in
 /// one phase all else is the same for all.
 pub(super) fn distinct(
-    wanted: impl IntoIterator<Item = (Strategy, Candidate)>,
+    wanted: impl IntoIterator<Item = (StrategyName, Candidate)>,
     phase: Phase,
 ) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
@@ -80,11 +80,14 @@ mod tests {
     fn candidates_with_the_same_parameters_share_a_trial() {
         let trials = distinct(
             [
-                (Strategy::Layers, candidate("layers-02", &["b", "head"])),
-                (Strategy::Layers, candidate("layers-01", &["a", "head"])),
-                (Strategy::Top(3), candidate("layers-02", &["b", "head"])),
-                (Strategy::Blocks, candidate("blocks-x", &["head", "b"])),
-                (Strategy::Blocks, candidate("blocks-y", &["a", "b", "head"])),
+                (StrategyName::LAYERS, candidate("layers-02", &["b", "head"])),
+                (StrategyName::LAYERS, candidate("layers-01", &["a", "head"])),
+                (StrategyName::top(3), candidate("layers-02", &["b", "head"])),
+                (StrategyName::BLOCKS, candidate("blocks-x", &["head", "b"])),
+                (
+                    StrategyName::BLOCKS,
+                    candidate("blocks-y", &["a", "b", "head"]),
+                ),
             ],
             Phase::Search,
         );

@@ -2,25 +2,17 @@
 
 use crate::analysis::Analysis;
 
-use super::{Network, Strategy};
+use super::{Network, StrategyName};
 
-/// Candidates per strategy for a network with a new head, `windows` with the window that the analysis was
-/// asked for; 0 where a strategy finds nothing to choose from.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[allow(missing_docs)]
-pub struct CandidateCounts {
-    pub head: usize,
-    pub full: usize,
-    pub layers: usize,
-    pub top3: usize,
-    pub top5: usize,
-    pub blocks: usize,
-    pub windows: usize,
-    pub random3: usize,
-}
+/// Candidates of each strategy of the paper for a network with a new head; 0 where a strategy finds nothing
+/// to choose from. `windows` has the window that the analysis was asked for.
+///
+/// In JSON an object of numbers by the strategies' names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CandidateCounts(Vec<(StrategyName, usize)>);
 
 impl CandidateCounts {
-    /// Counts what [`Strategy::candidates`] gives; the best layers of a search are one candidate.
+    /// Counts what [`StrategyName::candidates`] gives; the best layers of a search are one candidate.
     pub fn of(analysis: &Analysis) -> Self {
         let network = Network {
             analysis,
@@ -28,16 +20,28 @@ impl CandidateCounts {
             seed: 0,
             selection: &[],
         };
-        let count = |strategy: Strategy| strategy.candidates(&network).map_or(0, |c| c.len());
-        CandidateCounts {
-            head: count(Strategy::Head),
-            full: count(Strategy::Full),
-            layers: count(Strategy::Layers),
-            top3: count(Strategy::Top(3)).min(1),
-            top5: count(Strategy::Top(5)).min(1),
-            blocks: count(Strategy::Blocks),
-            windows: count(Strategy::Windows(analysis.window)),
-            random3: count(Strategy::Random(3)),
-        }
+        let windows = StrategyName::windows(analysis.window);
+        let count = |name: StrategyName| {
+            let is_window = name.rule().word() == windows.rule().word();
+            let asked = if is_window { windows } else { name };
+            let candidates = asked.candidates(&network).map_or(0, |c| c.len());
+            match name.rule().is_composed() {
+                true => candidates.min(1),
+                false => candidates,
+            }
+        };
+        let all = StrategyName::all().into_iter();
+        CandidateCounts(all.map(|name| (name, count(name))).collect())
+    }
+
+    /// Each strategy with the number of its candidates, in the order of the paper.
+    pub fn iter(&self) -> impl Iterator<Item = (StrategyName, usize)> {
+        self.0.iter().copied()
+    }
+}
+
+impl serde::Serialize for CandidateCounts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }

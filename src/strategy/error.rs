@@ -1,6 +1,6 @@
 //! Errors of the strategy room.
 
-use super::Strategy;
+use super::{StrategyName, names};
 
 /// What can go wrong while candidates are made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,18 +8,19 @@ use super::Strategy;
 pub enum StrategyError {
     /// No strategy has this name.
     #[error(
-        "unknown strategy `{0}`{similar}; the strategies are {all}, `select` and `all`, with any number in \
-         place of 3 and 5",
+        "unknown strategy `{0}`{similar}; the strategies are {all} and `all`; another number may stand behind \
+         {numbered}",
         similar = similar(.0),
-        all = names()
+        all = listed(names().map(|name| name.to_string())),
+        numbered = listed(words_with_number()),
     )]
     Unknown(String),
     /// The model has nothing this strategy could choose from.
     #[error("strategy `{0}` finds nothing to choose from: the model has no backbone layers")]
-    NoCandidates(Strategy),
+    NoCandidates(StrategyName),
     /// A candidate has no parameters.
     #[error("strategy `{0}` finds no parameters to train in the model")]
-    NothingToTrain(Strategy),
+    NothingToTrain(StrategyName),
     /// `select` without layers.
     #[error("strategy `select` needs the layers to train")]
     NoSelection,
@@ -55,9 +56,11 @@ impl StrategyError {
 fn similar(name: &str) -> String {
     /// What clap asks for as well.
     const NEAR: f64 = 0.7;
-    let all = Strategy::ALL.map(|s| s.to_string());
-    let names = all.iter().map(String::as_str).chain(["select", "all"]);
-    let near = names.map(|n| (strsim::jaro(n, name), n));
+    let all = StrategyName::all().into_iter().chain(names());
+    let all = all.map(|name| name.to_string());
+    let near = all
+        .chain(["all".to_owned()])
+        .map(|n| (strsim::jaro(&n, name), n));
     let nearest = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
     match nearest {
         Some((likeness, name)) if likeness > NEAR => format!(" (did you mean `{name}`?)"),
@@ -65,7 +68,14 @@ fn similar(name: &str) -> String {
     }
 }
 
-fn names() -> String {
-    let names = Strategy::ALL.map(|s| format!("`{s}`"));
+/// The strategies behind whose name a number may stand: `top`.
+fn words_with_number() -> impl Iterator<Item = String> {
+    let numbered = names().filter(|name| name.number().is_some());
+    numbered.map(|name| name.rule().word().to_owned())
+}
+
+/// `` `head`, `full` ``.
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }

@@ -1,41 +1,146 @@
+use std::collections::HashSet;
+
 use super::*;
-use crate::analysis::AnalyzeOptions;
 use crate::analysis::nets::{self, Net};
+use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::graph::Graph;
 
 fn analyse(graph: &Graph) -> Analysis {
     Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
 }
 
+/// `conv1` and `conv2` in `block1`, `conv3` and `conv4` in a block each, each with weight `.w` and bias `.b`.
+pub(super) fn vgg() -> Analysis {
+    analyse(&nets::vgg())
+}
+
+/// With a head of one parameter, `head`.
+pub(super) fn network(analysis: &Analysis) -> Network<'_> {
+    Network {
+        analysis,
+        head: vec!["head".to_owned()],
+        seed: 0,
+        selection: &[],
+    }
+}
+
+pub(super) fn ids(candidates: &[Candidate]) -> Vec<&str> {
+    candidates.iter().map(|c| c.id.as_str()).collect()
+}
+
 #[test]
 fn strategies_are_known_by_name_and_no_others() {
-    for strategy in Strategy::ALL.into_iter().chain([
-        Strategy::Select,
-        Strategy::Top(4),
-        Strategy::Windows(5),
-        Strategy::Random(1),
+    for name in StrategyName::all().into_iter().chain(names()).chain([
+        StrategyName::SELECT,
+        StrategyName::top(4),
+        StrategyName::windows(5),
+        StrategyName::random(1),
+        StrategyName::last(2),
     ]) {
-        assert_eq!(strategy.to_string().parse(), Ok(strategy));
+        assert_eq!(name.to_string().parse(), Ok(name));
+        let json = serde_json::to_value(name).unwrap();
+        assert_eq!(json, name.to_string());
+        assert_eq!(serde_json::from_value::<StrategyName>(json).unwrap(), name);
     }
-    assert_eq!("windows3".parse(), Ok(Strategy::Windows(3)));
-    assert_eq!("top".parse(), Ok(Strategy::Top(3)));
-    for wrong in ["best", "top0", "head3", "top-1", "", "3", "full1"] {
-        assert!(wrong.parse::<Strategy>().is_err(), "{wrong}");
+    assert_eq!("windows3".parse(), Ok(StrategyName::windows(3)));
+    assert_eq!("top".parse(), Ok(StrategyName::top(3)));
+    assert_eq!("last".parse(), Ok(StrategyName::last(3)));
+    for wrong in ["best", "top0", "head3", "top-1", "", "3", "full1", "all"] {
+        assert!(wrong.parse::<StrategyName>().is_err(), "{wrong}");
     }
-    let error = "best".parse::<Strategy>().unwrap_err();
+    let error = "best".parse::<StrategyName>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown strategy `best`; the strategies are `head`, `full`, `layers`, `top3`, `top5`, \
-         `blocks`, `windows`, `random3`, `select` and `all`, with any number in place of 3 and 5"
+        "unknown strategy `best`; the strategies are `head`, `full`, `layers`, `top3`, `blocks`, `windows`, \
+         `random3`, `select`, `last3` and `all`; another number may stand behind `top`, `windows`, `random`, \
+         `last`"
     );
     assert!(error.is_bad_input());
 }
 
 #[test]
+fn all_are_the_strategies_of_the_paper() {
+    let names: Vec<String> = StrategyName::all().iter().map(|n| n.to_string()).collect();
+    assert_eq!(
+        names,
+        [
+            "head", "full", "layers", "top3", "top5", "blocks", "windows", "random3"
+        ]
+    );
+}
+
+#[test]
+fn no_two_strategies_have_the_same_word_flag_or_candidate() {
+    let words: HashSet<&str> = STRATEGIES.iter().map(|s| s.word()).collect();
+    assert_eq!(words.len(), STRATEGIES.len());
+    let flags: Vec<&str> = STRATEGIES
+        .iter()
+        .filter_map(|s| Some(s.number()?.flag))
+        .collect();
+    assert_eq!(flags.iter().collect::<HashSet<_>>().len(), flags.len());
+    let analysis = vgg();
+    let selection = ["conv2".to_owned()];
+    let network = Network {
+        selection: &selection,
+        ..network(&analysis)
+    };
+    let mut tried = HashSet::new();
+    for name in names() {
+        let word = name.rule().word();
+        assert!(
+            !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()),
+            "{word}"
+        );
+        let candidates = name.candidates(&network).unwrap();
+        assert!(name.rule().searches().is_some() || candidates.len() == 1);
+        if name.rule().is_composed() {
+            // What it searches may be another's; what it makes of that goes by its own name.
+            let winner = name.winner(&network, &candidates, &[0]);
+            assert_eq!(winner.id, name.to_string());
+            assert!(tried.insert(winner.id));
+            continue;
+        }
+        for candidate in candidates {
+            assert!(candidate.id.starts_with(word), "{candidate:?}");
+            assert_eq!(candidate.trainable.last().unwrap(), "head");
+            assert!(tried.insert(candidate.id), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_a_row_for_every_strategy() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    for name in names() {
+        let row = format!("| `{name}`");
+        assert!(readme.lines().any(|l| l.starts_with(&row)), "{row}");
+    }
+}
+
+#[test]
+fn the_guide_to_a_new_strategy_shows_the_code_as_it_is() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adding-a-strategy.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let (code, tests) = include_str!("last.rs")
+        .split_once("#[cfg(test)]\n")
+        .unwrap();
+    assert!(guide.contains(code.trim()), "the strategy");
+    assert!(guide.contains(tests.trim()), "its tests");
+}
+
+#[test]
 fn candidates_are_counted_as_strategies_give_them() {
-    let c = CandidateCounts::of(&analyse(&nets::vgg()));
-    assert_eq!((c.head, c.full, c.layers, c.top5), (1, 1, 4, 1));
-    assert_eq!((c.blocks, c.windows, c.random3), (3, 2, 1));
+    let counts = |analysis: &Analysis| serde_json::to_value(CandidateCounts::of(analysis)).unwrap();
+    assert_eq!(
+        counts(&vgg()),
+        serde_json::json!({
+            "head": 1, "full": 1, "layers": 4, "top3": 1, "top5": 1, "blocks": 3, "windows": 2, "random3": 1,
+        })
+    );
+    let mut wide = vgg();
+    wide.window = 4;
+    assert_eq!(counts(&wide)["windows"], 1);
     // Fewer layers than a window has are one window.
     let mut n = Net::new(["N", "3", "8", "8"]);
     let mut x = n.conv("first", "x", [4, 3, 3, 3]);
@@ -43,15 +148,21 @@ fn candidates_are_counted_as_strategies_give_them() {
     x = n.op("gap", "GlobalAveragePool", &[&x], &[]);
     x = n.op("flat", "Flatten", &[&x], &[]);
     x = n.gemm("fc", &x, 4, 5);
-    let two = CandidateCounts::of(&analyse(&n.output(&x)));
-    assert_eq!((two.layers, two.windows), (2, 1));
+    let two = counts(&analyse(&n.output(&x)));
+    assert_eq!((&two["layers"], &two["windows"]), (&2.into(), &1.into()));
     // Without layers there is nothing to choose from.
     let mut n = Net::new(["N", "3", "8", "8"]);
     let x = n.op("flat", "Flatten", &["x"], &[]);
     let x = n.gemm("fc", &x, 192, 5);
-    let none = CandidateCounts::of(&analyse(&n.output(&x)));
+    let analysis = analyse(&n.output(&x));
+    let none = counts(&analysis);
+    assert_eq!(none["head"], 1);
+    for name in ["layers", "windows", "top3", "random3"] {
+        assert_eq!(none[name], 0, "{name}");
+    }
+    let last = StrategyName::last(3);
     assert_eq!(
-        (none.head, none.layers, none.windows, none.top3),
-        (1, 0, 0, 0)
+        last.candidates(&network(&analysis)),
+        Err(StrategyError::NoCandidates(last))
     );
 }

@@ -6,7 +6,7 @@ use ftsurgery::analysis::{Analysis, AnalyzeOptions};
 use ftsurgery::data::Layout;
 use ftsurgery::graph::{Graph, normalise};
 use ftsurgery::runtime::testing::runtime;
-use ftsurgery::strategy::{Candidate, Network, Strategy};
+use ftsurgery::strategy::{Candidate, Network, StrategyName};
 use ftsurgery::surgery::HeadKind;
 
 use super::case::Case;
@@ -27,10 +27,10 @@ fn full(case: &Case) -> (Vec<String>, Analysis) {
         selection: &selection,
         ..Network::new(&analysis, &case.grafted(), HeadKind::Keep)
     };
-    let [full] = &Strategy::Full.candidates(&network).unwrap()[..] else {
+    let [full] = &StrategyName::FULL.candidates(&network).unwrap()[..] else {
         panic!("one candidate")
     };
-    let [all] = &Strategy::Select.candidates(&network).unwrap()[..] else {
+    let [all] = &StrategyName::SELECT.candidates(&network).unwrap()[..] else {
         panic!("one candidate")
     };
     assert_eq!(full.trainable, all.trainable);
@@ -156,7 +156,7 @@ fn what_no_layer_owns_trains_wherever_all_layers_of_its_block_do() {
     let case = Case::open(open("vision_transformer"), &entry, None);
     let (_, analysis) = full(&case);
     let network = Network::new(&analysis, &case.grafted(), HeadKind::Keep);
-    let with_token = |strategy: Strategy| {
+    let with_token = |strategy: StrategyName| {
         let candidates = strategy.candidates(&network).unwrap();
         let trains = |c: &&Candidate| {
             let all = ["token", "places", "relative"];
@@ -171,8 +171,8 @@ fn what_no_layer_owns_trains_wherever_all_layers_of_its_block_do() {
         some.map(|c| c.label.clone()).collect::<Vec<_>>()
     };
     // Patches, q k v, join and up are the first block; down is the second.
-    assert_eq!(with_token(Strategy::Blocks), ["block1"]);
-    assert_eq!(with_token(Strategy::Layers), [""; 0]);
-    assert_eq!(with_token(Strategy::Windows(4)), ["layers 1 to 4"]);
-    assert_eq!(with_token(Strategy::Head), [""; 0]);
+    assert_eq!(with_token(StrategyName::BLOCKS), ["block1"]);
+    assert_eq!(with_token(StrategyName::LAYERS), [""; 0]);
+    assert_eq!(with_token(StrategyName::windows(4)), ["layers 1 to 4"]);
+    assert_eq!(with_token(StrategyName::HEAD), [""; 0]);
 }

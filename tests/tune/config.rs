@@ -4,7 +4,7 @@ use ftsurgery::data::Preprocess;
 use ftsurgery::run::{Begin, RunError, Settings, Study};
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
-use ftsurgery::strategy::Strategy;
+use ftsurgery::strategy::StrategyName;
 use ftsurgery::surgery::HeadKind;
 
 use crate::scene::*;
@@ -50,7 +50,7 @@ fn the_file_that_a_run_writes_makes_it_again() {
 /// Of a run without a command line.
 fn settings() -> Settings {
     let mut settings = Settings::default()
-        .strategies(vec![Strategy::Head, Strategy::Blocks])
+        .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS])
         .head(HeadKind::Linear)
         .preprocess(Some(Preprocess::SIGNED))
         .epochs(2)
@@ -116,7 +116,7 @@ fn studies_that_the_library_began_are_resumed_by_it_and_by_the_command() {
         path: at(name),
         preprocess: None,
     });
-    let settings = settings().strategies(vec![Strategy::Head]);
+    let settings = settings().strategies(vec![StrategyName::HEAD]);
     let job = StudyJob::new(models.to_vec(), at("photos"), at("study")).settings(settings);
     let ended = |_: &Study, _: &std::path::Path| Ok::<(), SearchError>(());
     study(&runtime, &job, &(), &ended).unwrap();

@@ -9,7 +9,7 @@ use ftsurgery::report;
 use ftsurgery::run::Settings;
 use ftsurgery::runtime::{Runtime, locate};
 use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
-use ftsurgery::strategy::Strategy;
+use ftsurgery::strategy::StrategyName;
 use ftsurgery::surgery::HeadKind;
 
 use crate::scene::*;
@@ -23,7 +23,7 @@ const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fracti
 /// Of runs that the library begins, without a command line; the binary goes on with them.
 fn settings() -> Settings {
     let mut settings = Settings::default()
-        .strategies(vec![Strategy::Head, Strategy::Blocks])
+        .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS])
         .head(HeadKind::Linear)
         .preprocess(Some(Preprocess::SIGNED))
         .batch_size(16)

@@ -182,6 +182,7 @@ fn flags_that_do_nothing_are_refused_by_name() {
         ("--strategies top4 --top 4", "--top"),
         ("--strategies head --window 2", "--window"),
         ("--strategies random5 --random 2", "--random"),
+        ("--strategies all --last 2", "--last"),
         ("--device cuda --operators kernels", "--operators kernels"),
     ] {
         let arguments: Vec<&str> = arguments.split(' ').collect();
@@ -232,4 +233,21 @@ fn a_pattern_of_layers_may_have_commas_inside_of_braces() {
         results["strategies"][0]["layers"],
         json!(["conv1", "conv3"])
     );
+}
+
+#[test]
+fn the_last_layers_before_the_head_are_tuned() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    let settings = format!("{QUICK} --strategies last --last 2");
+    scene.tune("run", &settings).assert().success();
+    let results = json(&scene.at("run/results.json"));
+    assert_eq!(results["strategies"][0]["name"], "last2");
+    assert_eq!(
+        results["strategies"][0]["layers"],
+        json!(["conv2", "conv3"])
+    );
+    assert!(scene.at("run/winners/last2.onnx").is_file());
 }

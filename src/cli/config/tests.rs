@@ -5,7 +5,7 @@ use clap::Args;
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::Preprocess;
 use ftsurgery::run::{Settings, flags};
-use ftsurgery::strategy::Strategy;
+use ftsurgery::strategy::StrategyName;
 use ftsurgery::training::{Optimizer, OptimizerKind};
 
 use crate::cli::settings::SettingsArgs;
@@ -115,7 +115,7 @@ impl MapInto for Vec<String> {
 #[test]
 fn what_a_run_writes_gives_its_settings_back() {
     let mut first = Settings::default()
-        .strategies(vec![Strategy::Top(4), Strategy::Select])
+        .strategies(vec![StrategyName::top(4), StrategyName::SELECT])
         .train(vec!["**/c{1,2}".to_owned()])
         .preprocess(Some(
             Preprocess::custom([0.1, -0.2, 0.3], [0.7, 1.0, 2.5]).unwrap(),
@@ -173,7 +173,7 @@ fn flags_win_over_the_file() {
 #[test]
 fn what_a_run_wrote_serves_on_another_device_and_for_other_strategies() {
     let began = Settings::default()
-        .strategies(vec![Strategy::Head, Strategy::Select])
+        .strategies(vec![StrategyName::HEAD, StrategyName::SELECT])
         .train(vec!["block5".to_owned()]);
     let lines = flags(&began);
     let lines = lines
@@ -185,7 +185,7 @@ fn what_a_run_wrote_serves_on_another_device_and_for_other_strategies() {
     )
     .unwrap();
     assert_eq!(settings.device, "cuda".parse().unwrap());
-    assert_eq!(settings.strategies, [Strategy::Head]);
+    assert_eq!(settings.strategies, [StrategyName::HEAD]);
     assert!(settings.train.is_empty());
 }
 

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::report::Proportion;
+use crate::report::charts::SLOTS;
 use crate::report::text::thousands;
 use crate::run::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 use crate::training::Monitor;
 
 /// A run's files and what follows from them.
@@ -50,7 +51,7 @@ impl<'a> Facts<'a> {
         self.files.results.as_ref().map_or(&[], |r| &r.strategies)
     }
 
-    pub fn result(&self, strategy: Strategy) -> Option<&'a StrategyResult> {
+    pub fn result(&self, strategy: StrategyName) -> Option<&'a StrategyResult> {
         self.results().iter().find(|r| r.name == strategy)
     }
 
@@ -93,9 +94,9 @@ impl<'a> Facts<'a> {
     /// The best trial of a strategy in the search.
     pub fn best_searched(&self, planned: &Planned) -> Option<&'a TrialRecord> {
         // What `topK` searches are single layers; its own figure is that of the K together.
-        let ids = match planned.name {
-            Strategy::Top(_) => vec![planned.name.to_string()],
-            _ => planned.candidates.iter().map(|c| c.id.clone()).collect(),
+        let ids = match planned.name.rule().is_composed() {
+            true => vec![planned.name.to_string()],
+            false => planned.candidates.iter().map(|c| c.id.clone()).collect(),
         };
         let trials: Vec<&TrialRecord> = ids.iter().filter_map(|id| self.searched(id)).collect();
         let records: Vec<TrialRecord> = trials.iter().map(|t| (*t).clone()).collect();
@@ -204,19 +205,16 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The style of a strategy's marks, below [`SLOTS`](crate::report::charts::SLOTS).
-pub fn slot(strategy: Strategy) -> usize {
-    match strategy {
-        Strategy::Head => 0,
-        Strategy::Full => 1,
-        Strategy::Layers => 2,
-        Strategy::Top(..=3) => 3,
-        Strategy::Top(_) => 4,
-        Strategy::Blocks => 5,
-        Strategy::Windows(_) => 6,
-        Strategy::Random(_) => 7,
-        Strategy::Select => 8,
-    }
+/// The style of a strategy's marks, below [`SLOTS`]: each name of the paper has its own, which other numbers
+/// up to its own share, or beyond the last of them; strategies that the paper does not have share the last.
+pub fn slot(strategy: StrategyName) -> usize {
+    let word = |name: StrategyName| name.rule().word();
+    let mut paper: Vec<(usize, StrategyName)> =
+        StrategyName::all().into_iter().enumerate().collect();
+    paper.retain(|&(_, name)| word(name) == word(strategy));
+    let reaches = |&&(_, name): &&(usize, StrategyName)| name.number() >= strategy.number();
+    let nearest = paper.iter().find(reaches).or(paper.last());
+    nearest.map_or(SLOTS - 1, |&(slot, _)| slot)
 }
 
 /// A share for an axis or a table, in per cent with as many decimals as a distance of `step` needs.
@@ -248,6 +246,23 @@ pub fn interval((low, high): (f64, f64)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strategies_of_the_paper_have_a_style_each_and_all_others_one() {
+        let slots: Vec<usize> = StrategyName::all().into_iter().map(slot).collect();
+        assert_eq!(slots, Vec::from_iter(0..SLOTS - 1));
+        for (name, like) in [("top2", "top3"), ("top4", "top5"), ("top9", "top5")] {
+            let slot = |name: &str| slot(name.parse().unwrap());
+            assert_eq!(slot(name), slot(like), "{name}");
+        }
+        assert_eq!(
+            slot(StrategyName::windows(7)),
+            slot(StrategyName::windows(3))
+        );
+        for other in [StrategyName::SELECT, StrategyName::last(3)] {
+            assert_eq!(slot(other), SLOTS - 1);
+        }
+    }
 
     #[test]
     fn ticks_have_the_decimals_that_tell_them_apart() {

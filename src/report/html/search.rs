@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 
 use crate::report::charts::{Axis, Band, Kind, Place, Places, Reference};
+use crate::report::comparison::BASELINES;
 use crate::report::text::{none, percent, thousands};
 use crate::run::{LayerRecord, Planned, TrialRecord};
-use crate::strategy::{Candidate, Strategy};
+use crate::strategy::{Candidate, StrategyName, Unit};
 
 use super::facts::{Facts, count, share, slot};
 use super::page::{Figure, Section, Table};
@@ -21,10 +22,13 @@ pub fn section(facts: &Facts) -> Option<Section> {
     if run.layers.is_empty() {
         return None;
     }
-    let of = |wanted: fn(Strategy) -> bool| run.strategies.iter().filter(move |p| wanted(p.name));
-    let layers = of(|s| matches!(s, Strategy::Layers | Strategy::Top(_))).next();
-    let blocks = of(|s| s == Strategy::Blocks).next();
-    let windows = of(|s| matches!(s, Strategy::Windows(_)));
+    let of = |unit| {
+        let searches = move |p: &&Planned| p.name.rule().searches() == Some(unit);
+        run.strategies.iter().filter(searches)
+    };
+    let layers = of(Unit::Layer).next();
+    let blocks = of(Unit::Block).next();
+    let windows = of(Unit::Window);
     let epochs = run.configuration.settings.search_epochs;
     Some(Section {
         id: "search",
@@ -143,7 +147,7 @@ impl Shown {
             title: "Search accuracy per layer".to_owned(),
             axis: "trained layer, from input to output",
             table: "Layer",
-            slot: slot(Strategy::Layers),
+            slot: slot(StrategyName::LAYERS),
             layers: true,
         }
     }
@@ -154,16 +158,13 @@ impl Shown {
             title: "Search accuracy per block".to_owned(),
             axis: "trained block, from input to output",
             table: "Block",
-            slot: slot(Strategy::Blocks),
+            slot: slot(StrategyName::BLOCKS),
             layers: false,
         }
     }
 
-    fn windows(strategy: Strategy) -> Self {
-        let length = match strategy {
-            Strategy::Windows(length) => length,
-            _ => 0,
-        };
+    fn windows(strategy: StrategyName) -> Self {
+        let length = strategy.number().unwrap_or(0);
         Shown {
             id: format!("search-{strategy}"),
             title: format!("Search accuracy per window of {length} layers"),
@@ -194,10 +195,11 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
     if tried == 0 {
         return html! {};
     }
-    let winner = match planned.name {
+    let rule = planned.name.rule();
+    let winner = match rule.is_composed() {
         // The best layer, whether or not it is that strategy's own winner.
-        Strategy::Top(_) => None,
-        _ => facts.best_searched(planned),
+        true => None,
+        false => facts.best_searched(planned),
     };
     let is_best = |c: &Candidate| {
         let trial = facts.searched(&c.id);
@@ -205,8 +207,8 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
             .zip(trial)
             .is_some_and(|(winner, trial)| winner.id == trial.id)
     };
-    let name = |first: usize, last: usize, c: &Candidate| match planned.name {
-        Strategy::Blocks => c.label.clone(),
+    let name = |first: usize, last: usize, c: &Candidate| match rule.searches() {
+        Some(Unit::Block) => c.label.clone(),
         _ if first == last => (first + 1).to_string(),
         _ => format!("{}–{}", first + 1, last + 1),
     };
@@ -310,7 +312,7 @@ struct Baseline {
 /// `head` and `full`: as they were in the search, or where they were not searched (a single
 /// candidate needs no search) after training.
 fn references(facts: &Facts) -> Vec<Baseline> {
-    [Strategy::Head, Strategy::Full]
+    BASELINES
         .into_iter()
         .filter_map(|strategy| {
             let name = strategy.to_string();

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use crate::report::comparison::Comparison;
+use crate::report::comparison::{BASELINES, Comparison};
 use crate::report::tables::diverged;
 use crate::report::text::{none, percent, seconds, thousands};
 use crate::run::StrategyResult;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::facts::{Facts, count, interval};
 use super::page::{Section, Table};
@@ -80,7 +80,7 @@ fn verdict(facts: &Facts) -> Markup {
         }
         @if facts.held_out(best).is_some() {
             ul {
-                @for baseline in [Strategy::Head, Strategy::Full] {
+                @for baseline in BASELINES {
                     @if baseline != best.name { li { (against(facts, best, baseline)) } }
                 }
             }
@@ -95,7 +95,7 @@ fn verdict(facts: &Facts) -> Markup {
 }
 
 /// How the best strategy compares with a baseline on held-out data.
-fn against(facts: &Facts, best: &StrategyResult, baseline: Strategy) -> Markup {
+fn against(facts: &Facts, best: &StrategyResult, baseline: StrategyName) -> Markup {
     html! {
         "Against " strong { (baseline) }
         @match Comparison::of(facts, best.name, baseline) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::onnx::{self, TEMPORARY_PREFIX, partial};
 use crate::run::RunError;
-use crate::strategy::Strategy;
+use crate::strategy::StrategyName;
 
 use super::{
     CHECKPOINT, CONFIG, METRICS, REPEATS, REPORT, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD,
@@ -19,7 +19,7 @@ impl RunDir {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
             let endings = [".onnx", ".onnx.unchecked", ".predictions.csv"];
             let strategy = endings.iter().find_map(|e| name.strip_suffix(e));
-            strategy.is_some_and(|s| s.parse::<Strategy>().is_ok())
+            strategy.is_some_and(|s| s.parse::<StrategyName>().is_ok())
         };
         entries(&self.path("winners")).filter(is_winner).collect()
     }

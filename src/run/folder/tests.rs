@@ -138,7 +138,7 @@ fn a_pipe_in_place_of_a_file_is_an_error_and_no_wait() {
 fn trial(id: &str) -> TrialRecord {
     TrialRecord {
         id: id.to_owned(),
-        strategy: Strategy::Head,
+        strategy: StrategyName::HEAD,
         phase: crate::run::Phase::Search,
         candidate: "head".to_owned(),
         layers: vec![],

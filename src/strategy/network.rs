@@ -1,0 +1,100 @@
+//! The network that candidates are made of, and what a candidate is.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::analysis::{Analysis, Block, WeightedLayer};
+use crate::surgery::{Grafted, HeadKind};
+
+/// One choice of parameters to train.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Candidate {
+    /// Unique within a run, and fit for a file name: `head`, `layers-07`, `blocks-block5`.
+    pub id: String,
+    /// What is trained besides the head, for people: `block5`.
+    pub label: String,
+    /// Names of the backbone's weighted layers that are trained.
+    pub layers: Vec<String>,
+    /// Initializers (or constants, by their output) that are trained, the head's last.
+    pub trainable: Vec<String>,
+}
+
+/// The network that candidates are made of.
+#[derive(Clone, Debug)]
+pub struct Network<'a> {
+    /// Layers and blocks of the original model.
+    pub analysis: &'a Analysis,
+    /// The parameters of the head that is trained.
+    pub head: Vec<String>,
+    /// Decides what [`StrategyName::random`](super::StrategyName::random) draws.
+    pub seed: u64,
+    /// Patterns of the layers of [`StrategyName::SELECT`](super::StrategyName::SELECT).
+    pub selection: &'a [String],
+}
+
+impl<'a> Network<'a> {
+    /// The network that grafting gave, with seed 0 and no selection. Of a kept head, all layers of
+    /// the model's own classifier are trained.
+    pub fn new(analysis: &'a Analysis, grafted: &Grafted, head: HeadKind) -> Self {
+        let head = match head {
+            HeadKind::Keep => {
+                let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
+                let blocks = analysis.blocks.iter().filter(|b| b.is_classifier);
+                let owned = layers.flat_map(|w| &w.parameters);
+                distinct(owned.chain(blocks.flat_map(|b| &b.tensors)))
+            }
+            _ => grafted.head_parameters.clone(),
+        };
+        Network {
+            analysis,
+            head,
+            seed: 0,
+            selection: &[],
+        }
+    }
+
+    /// A candidate that trains these layers, given by their index, and the head. What belongs to a block
+    /// alone is trained where all layers of that block are.
+    pub(super) fn candidate(&self, id: String, label: &str, layers: &[usize]) -> Candidate {
+        let chosen: HashSet<usize> = layers.iter().copied().collect();
+        let of = |l: &usize| Some(self.analysis.weighted.get(*l)?.block);
+        let touched: BTreeSet<usize> = layers.iter().filter_map(of).collect();
+        let blocks = touched.iter().filter_map(|&b| self.analysis.blocks.get(b));
+        let whole = |b: &&Block| !b.is_classifier && b.layers.iter().all(|l| chosen.contains(l));
+        let tensors: Vec<&String> = blocks.filter(whole).flat_map(|b| &b.tensors).collect();
+        self.candidate_of(id, label, layers, &tensors)
+    }
+
+    /// A candidate that trains these layers, these parameters of no layer, and the head.
+    pub(super) fn candidate_of(
+        &self,
+        id: String,
+        label: &str,
+        layers: &[usize],
+        tensors: &[&String],
+    ) -> Candidate {
+        let layers: Vec<&WeightedLayer> = layers
+            .iter()
+            .filter_map(|&i| self.analysis.weighted.get(i))
+            .collect();
+        let owned = layers.iter().flat_map(|l| &l.parameters);
+        let loose = tensors.iter().copied();
+        Candidate {
+            id,
+            label: label.to_owned(),
+            layers: layers.iter().map(|l| l.name.clone()).collect(),
+            trainable: distinct(owned.chain(loose).chain(&self.head)),
+        }
+    }
+
+    /// The parameters before the classifier that no layer owns, with the name of their block.
+    pub(super) fn loose(&self) -> impl Iterator<Item = (&'a String, &'a str)> {
+        let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);
+        blocks.flat_map(|b| b.tensors.iter().map(|t| (t, b.name.as_str())))
+    }
+}
+
+/// Layers may share a parameter; it is trained once.
+fn distinct<'s>(names: impl Iterator<Item = &'s String>) -> Vec<String> {
+    let set: indexmap::IndexSet<&String> = names.collect();
+    set.into_iter().cloned().collect()
+}
