@@ -7,7 +7,7 @@
 //! before it is the classifier. A network without a map at the end, such as a vision transformer, ends
 //! with the vector that its last dense layer reads.
 
-use crate::graph::operators::{Data, Elements};
+use crate::graph::operators::{Class, Data, Elements};
 use crate::graph::{Attribute, Dim, Graph, Node, Value};
 use crate::layout::{Layout, TO_NCHW, TO_NHWC};
 use crate::onnx::DataType;
@@ -15,7 +15,7 @@ use crate::onnx::DataType;
 use super::BackboneError;
 use super::flow::Flow;
 use super::infer::{Inferred, is_nhwc};
-use super::kinds::{Index, is_copy, is_global_pool, is_weighted};
+use super::kinds::{Index, is_weighted};
 
 /// The image input of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,16 +153,21 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
     {
         features = before;
     }
-    features = index.before(features, is_copy);
+    features = index.before(features, copies);
     // The same map in the layout that the convolutions have.
     while let Some(node) = index.producer(features).map(|i| index.node(i))
         && node.is("Transpose")
         && permutation(node) == Some(&TO_NHWC)
         && let Some(input) = node.input(0)
     {
-        features = index.before(input, is_copy);
+        features = index.before(input, copies);
     }
     Ok(features)
+}
+
+/// Whether a node is a copy of its input, but for training.
+fn copies(node: &Node) -> bool {
+    node.elements().is_copy()
 }
 
 /// What the last dense layer on every path reads, if that is a vector per image.
@@ -172,7 +177,7 @@ fn vector<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<&'g s
         (node.is("Gemm") || node.is("MatMul")) && is_weighted(index, i)
     };
     let last = flow.chain.iter().copied().filter(dense).max()?;
-    let value = index.before(index.node(last).input(0)?, is_copy);
+    let value = index.before(index.node(last).input(0)?, copies);
     (shapes.rank(value) == Some(2)).then_some(value)
 }
 
@@ -180,7 +185,7 @@ fn vector<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<&'g s
 /// one: behind it nothing but ReLU, dropout and its bias.
 fn convolution_classifier<'g>(index: &Index<'g>, flow: &Flow, scores: &'g str) -> Option<&'g str> {
     let scores = index.before(scores, |node| {
-        node.is("Relu") || is_copy(node) || node.elements() == Elements::Permuted
+        node.is("Relu") || copies(node) || node.elements() == Elements::Permuted
     });
     let mut at = index.producer(scores)?;
     if index.node(at).is("Add") {
@@ -210,7 +215,7 @@ fn is_collapse(index: &Index, shapes: &Inferred, node: &Node) -> bool {
     let Some(input) = node.input(0) else {
         return false;
     };
-    if is_global_pool(node) {
+    if node.is_a(Class::GlobalPool) {
         return true;
     }
     if node.is("ReduceMean") || node.is("ReduceMax") {
@@ -249,7 +254,7 @@ fn flattening_follows(index: &Index, shapes: &Inferred, value: &str) -> bool {
     let mut value = value;
     while let Some([reader]) = index.consumers.get(value).map(Vec::as_slice) {
         let node = index.node(*reader);
-        if !is_copy(node) && node.elements() != Elements::Permuted {
+        if !copies(node) && node.elements() != Elements::Permuted {
             return is_flattening(shapes, node);
         }
         match node.output(0) {

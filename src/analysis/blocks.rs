@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::graph::operators::Class;
+
 use super::AnalysisError;
-use super::kinds::{Index, is_activation, is_norm, is_window_pool};
+use super::kinds::Index;
 use super::layers::{Layer, WeightedLayer};
 
 /// Pooling nodes that make a network one of pooling stages.
@@ -133,7 +135,7 @@ pub(super) fn choose(
 ) -> BTreeSet<Delimiter> {
     let stages = chain
         .iter()
-        .filter(|&&i| in_backbone[i] && is_window_pool(index.node(i)))
+        .filter(|&&i| in_backbone[i] && index.node(i).is_a(Class::WindowPool))
         .count();
     match wish {
         Delimiters::Kinds(kinds) => kinds.clone(),
@@ -155,9 +157,9 @@ pub(super) fn divide(
 ) -> Vec<Block> {
     let ends_block = |node: usize| {
         kinds.iter().any(|kind| match kind {
-            Delimiter::Pool => is_window_pool(index.node(node)) && chain.contains(&node),
-            Delimiter::Activation => is_activation(index.node(node)),
-            Delimiter::Norm => is_norm(index.node(node)),
+            Delimiter::Pool => index.node(node).is_a(Class::WindowPool) && chain.contains(&node),
+            Delimiter::Activation => index.node(node).is_a(Class::Activation),
+            Delimiter::Norm => index.node(node).is_a(Class::Norm),
         })
     };
     let is_operator = |layer: &Layer| {

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use crate::graph::{Dim, Graph, Shapes, normalise};
 
 use super::infer::{BATCH, Inferred, ValueShape, is_nhwc};
-use super::kinds::is_copy;
 
 /// Adds to `inferred` the shapes that it does not know. Where dimensions of the inputs other than
 /// the batch are open, or the graph does not fit our inference, it stays as it is; where nothing is
@@ -36,7 +35,7 @@ pub(super) fn fill(graph: &Graph, image_size: Option<(usize, usize)>, inferred: 
             if !open {
                 continue;
             }
-            let copied = is_copy(node) && i == 0;
+            let copied = node.elements().is_copy() && i == 0;
             let shape = between(&one, &two, name).or_else(|| {
                 let source = node.input(0).filter(|_| copied)?;
                 inferred.get(source).cloned()

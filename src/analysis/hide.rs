@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use tract_onnx::prelude::{Framework, TractResult};
 
-use crate::graph::operators::Elements;
+use crate::graph::operators::{Class, Elements};
 use crate::graph::{Attribute, Graph, Node};
 
 use super::infer::encode;
-use super::kinds::{is_activation, is_norm};
 
 /// tract takes the square of a node's inputs to order the graph; more than these it does not see.
 const MANY_INPUTS: usize = 1000;
@@ -16,7 +15,8 @@ const MANY_INPUTS: usize = 1000;
 pub(super) const UNKNOWN: &str = "ftsurgery_unknown";
 
 pub(super) fn keeps_shape(node: &Node) -> bool {
-    is_activation(node) || is_norm(node) || node.elements() == Elements::Dropped
+    let class = node.is_a(Class::Activation) || node.is_a(Class::Norm);
+    class || node.elements() == Elements::Dropped
 }
 
 /// Hides what tract must not see: the nodes that define `distrusted` values, those with inner graphs or

@@ -1,4 +1,4 @@
-//! What kind of thing a node is: weighted, pooling, activation, normalisation.
+//! A graph with what is looked up of it, and which nodes are layers or normalisations written out.
 
 use std::collections::HashMap;
 
@@ -137,29 +137,4 @@ pub(super) fn is_weighted(index: &Index, at: usize) -> bool {
         Some(Class::Layer(places)) => index.weights_at(at).any(|w| places.contains(&w.place)),
         _ => false,
     }
-}
-
-/// Whether a node is a copy of its input, but for training.
-pub(super) fn is_copy(node: &Node) -> bool {
-    node.elements().is_copy()
-}
-
-/// Whether a node normalises by statistics.
-pub(super) fn is_norm(node: &Node) -> bool {
-    node.is_a(Class::Norm)
-}
-
-/// Whether a node is an activation function.
-pub(super) fn is_activation(node: &Node) -> bool {
-    node.is_a(Class::Activation)
-}
-
-/// Whether a node pools over windows (not over the whole map).
-pub(super) fn is_window_pool(node: &Node) -> bool {
-    node.is_a(Class::WindowPool)
-}
-
-/// Whether a node pools over the whole map by its operator alone.
-pub(super) fn is_global_pool(node: &Node) -> bool {
-    node.is_a(Class::GlobalPool)
 }

@@ -8,7 +8,7 @@ use crate::onnx::Tensor;
 
 use super::count;
 use super::infer::Inferred;
-use super::kinds::{Index, buffers, is_norm, is_weighted, is_written_out_norm, per_channel};
+use super::kinds::{Index, buffers, is_weighted, is_written_out_norm, per_channel};
 
 /// One node of the dataflow. `Identity`, `Cast`, constants and what only computes shapes are left
 /// out.
@@ -171,7 +171,7 @@ fn count_once<'g>(list: &[(&'g str, &Tensor)], seen: &mut HashSet<&'g str>) -> u
 
 fn is_plumbing(node: &Node) -> bool {
     let passes = matches!(node.elements(), Elements::Same | Elements::Converted);
-    passes || node.gives_sizes() || node.is_a(Class::Constant)
+    passes || node.gives_sizes() || node.is("Constant")
 }
 
 /// For each node with constants to train the weighted layer it belongs to, and the node of each weighted
@@ -198,7 +198,7 @@ fn owners(index: &Index, data: &[bool], in_backbone: &[bool], reached: &HashSet<
         if !data[i] || of[i].is_some() || !trains(i) {
             continue;
         }
-        let is_norm = is_norm(node) || node.is("PRelu");
+        let is_norm = node.is_a(Class::Norm) || node.is("PRelu");
         let written_out = is_written_out_norm(index, i);
         let factor = per_channel(index, i);
         let operand = match factor {

@@ -12,7 +12,6 @@ use crate::onnx::Tensor;
 
 use super::hide::{as_activation, keeps_shape};
 use super::infer::is_nhwc;
-use super::kinds::is_copy;
 
 /// Elements that a value may have which tract computes from constants.
 const MAX_COMPUTED: usize = 1 << 16;
@@ -81,7 +80,7 @@ pub(super) fn distrusted(
                 || shapes
                     .dims(name)
                     .is_ok_and(|d| count(d).is_some_and(|n| n <= MAX_COMPUTED))
-                || is_copy(node)
+                || node.elements().is_copy()
         };
         if !node.present_outputs().all(is_small) {
             let outputs = node.present_outputs().map(str::to_owned);

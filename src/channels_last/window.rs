@@ -21,11 +21,7 @@ pub(super) fn of(
     }
     let kernel = &w.dims[2..];
     let window = covered(Window::of(node, kernel, &x.dims, &y.dims))?;
-    let ordinary = window.filter(|w| w.is_ordinary(kernel, &x.dims));
-    Ok(ordinary.and_then(|w| {
-        let (window, group) = (w.for_kernels(&y.dims[2..])?, w.group);
-        Some(ConvWindow { window, group })
-    }))
+    Ok(window.and_then(|w| w.conv_kernel(&x.dims, y.dims.get(2..)?)))
 }
 
 /// As [`of`], for the kernels' `MaxPool`.
@@ -42,11 +38,7 @@ pub(super) fn of_pool(
         return Ok(None);
     }
     let window = covered(Window::of_pool(node, &x.dims, &y.dims))?;
-    let ordinary = window.filter(|(w, kernel)| w.is_ordinary_pool(kernel, &x.dims));
-    Ok(ordinary.and_then(|(w, kernel)| {
-        let (window, kernel) = (w.for_kernels(&y.dims[2..])?, kernel.try_into().ok()?);
-        Some(PoolWindow { window, kernel })
-    }))
+    Ok(window.and_then(|w| w.pool_kernel(&x.dims, &y.dims)))
 }
 
 /// `None` for a window of a kind that no one here works with.

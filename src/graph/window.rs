@@ -46,6 +46,8 @@ pub struct WindowAttributes {
     pub padding: Padding,
     /// Rows that a transposed convolution adds at the end of each axis.
     pub output_padding: Vec<usize>,
+    /// Sizes of the output of a transposed convolution per axis, where they are said.
+    pub output_shape: Option<Vec<usize>>,
     /// Whether a last, partial window counts.
     pub ceil: bool,
     /// Groups of channels.
@@ -70,6 +72,14 @@ impl WindowAttributes {
             Some(_) => Some(sizes(node, "kernel_shape", axes, 1)?),
             None => None,
         };
+        let output_shape = match node.ints("output_shape")? {
+            None | Some([]) => None,
+            // Some writers give the batch and channel dimensions too.
+            Some(given) if given.len() == axes + 2 => {
+                Some(sizes_of("output_shape", &given[2..], axes, 1)?)
+            }
+            Some(given) => Some(sizes_of("output_shape", given, axes, 1)?),
+        };
         let group = node.int("group", 1)?;
         let groups = usize::try_from(group).ok().filter(|&g| g > 0);
         Ok(WindowAttributes {
@@ -78,6 +88,7 @@ impl WindowAttributes {
             dilations: sizes(node, "dilations", axes, 1)?,
             padding,
             output_padding: sizes(node, "output_padding", axes, 0)?,
+            output_shape,
             ceil: node.int("ceil_mode", 0)? != 0,
             group: groups.ok_or_else(|| WindowError::Uncovered(format!("group = {group}")))?,
         })
@@ -88,6 +99,8 @@ impl WindowAttributes {
 /// that makes its transpose come out at the input's size.
 #[derive(Clone, Debug)]
 pub struct Window {
+    /// Taps per axis.
+    pub kernel: Vec<usize>,
     /// Steps of the window, per axis.
     pub strides: Vec<usize>,
     /// Distances of its taps, per axis.
@@ -119,9 +132,32 @@ impl Window {
         x_dims: &[usize],
         y_dims: &[usize],
     ) -> Result<Self, WindowError> {
+        let said = WindowAttributes::read(node, kernel.len())?;
+        Window::said(node, said, kernel.to_vec(), x_dims, y_dims)
+    }
+
+    /// As [`Window::of`], of a pool: with the kernel that its attributes tell.
+    ///
+    /// # Errors
+    /// As for [`Window::of`], and without a kernel.
+    pub fn of_pool(node: &Node, x_dims: &[usize], y_dims: &[usize]) -> Result<Self, WindowError> {
+        let mut said = WindowAttributes::read(node, x_dims.len().saturating_sub(2))?;
+        match said.kernel.take() {
+            Some(kernel) => Window::said(node, said, kernel, x_dims, y_dims),
+            None => Err(WindowError::Uncovered("no kernel_shape".to_owned())),
+        }
+    }
+
+    fn said(
+        node: &Node,
+        said: WindowAttributes,
+        kernel: Vec<usize>,
+        x_dims: &[usize],
+        y_dims: &[usize],
+    ) -> Result<Self, WindowError> {
         let refuse = |reason: String| Err(WindowError::Uncovered(reason));
         let axes = kernel.len();
-        if [kernel, x_dims, y_dims].iter().any(|d| d.contains(&0)) {
+        if [&kernel[..], x_dims, y_dims].iter().any(|d| d.contains(&0)) {
             return refuse("an empty input, kernel or output".to_owned());
         }
         if x_dims.len() != axes + 2 || y_dims.len() != axes + 2 {
@@ -135,7 +171,7 @@ impl Window {
             padding,
             group,
             ..
-        } = WindowAttributes::read(node, axes)?;
+        } = said;
         let same = matches!(padding, Padding::Same { .. });
         // How far the windows reach over the padded input.
         let mut reaches = Vec::with_capacity(axes);
@@ -185,6 +221,7 @@ impl Window {
             pads[a + axes] += missing;
         }
         Ok(Window {
+            kernel,
             strides,
             dilations,
             pads,
@@ -193,22 +230,6 @@ impl Window {
             same,
             group,
         })
-    }
-
-    /// As [`Window::of`], of a pool: with the kernel that its attributes tell.
-    ///
-    /// # Errors
-    /// As for [`Window::of`], and without a kernel.
-    pub fn of_pool(
-        node: &Node,
-        x_dims: &[usize],
-        y_dims: &[usize],
-    ) -> Result<(Self, Vec<usize>), WindowError> {
-        let said = WindowAttributes::read(node, x_dims.len().saturating_sub(2))?;
-        match said.kernel {
-            Some(kernel) => Ok((Window::of(node, &kernel, x_dims, y_dims)?, kernel)),
-            None => Err(WindowError::Uncovered("no kernel_shape".to_owned())),
-        }
     }
 
     /// Attributes of the ConvTranspose that spreads an output gradient back over the input.
@@ -237,42 +258,60 @@ impl Window {
         self.strides.iter().all(|&s| s == 1)
     }
 
-    /// Whether a map of `x_dims` with its padding, and every step of the window, are of the size of the
-    /// map or of the kernel: kernels that copy padding and walk all taps then take no more than a small
-    /// multiple of their tensors' memory. `kernel` is that of [`Window::of`].
-    ///
-    /// What real networks have is: padding is there for the kernel, and dilations keep to the map.
-    pub fn is_ordinary(&self, kernel: &[usize], x_dims: &[usize]) -> bool {
-        let axes = kernel.len();
-        x_dims.len() == axes + 2
-            && (0..axes).all(|a| {
-                let x = x_dims[a + 2];
-                let limit = x.max(kernel[a]).saturating_add(1).saturating_mul(2);
-                let padded = x.saturating_add(self.pads[a]);
-                (1..=limit).contains(&self.strides[a])
-                    && (1..=limit).contains(&self.dilations[a])
-                    && padded.saturating_add(self.pads[a + axes]) <= limit
-            })
+    /// This window of a convolution over a map of `x_dims` as the kernels have it, where it makes something of
+    /// spatial dimensions `extent`; `None` where it is not for them: not over two axes, or not ordinary.
+    pub fn conv_kernel(&self, x_dims: &[usize], extent: &[usize]) -> Option<dialect::ConvWindow> {
+        let window = self
+            .kernel_window(extent)
+            .filter(|_| self.is_ordinary(x_dims))?;
+        let group = self.group;
+        Some(dialect::ConvWindow { window, group })
     }
 
-    /// As [`Window::is_ordinary`], for a pool, whose kernel has no weights that could justify its size
-    /// and no more taps than a float counts exactly.
-    pub fn is_ordinary_pool(&self, kernel: &[usize], x_dims: &[usize]) -> bool {
-        let mut sides = kernel.iter().zip(x_dims.iter().skip(2));
-        self.is_ordinary(kernel, x_dims)
-            && sides.all(|(&k, &x)| k <= x.saturating_add(1).saturating_mul(2))
-            && element_count(kernel).is_some_and(|taps| taps <= 1 << f32::MANTISSA_DIGITS)
+    /// As [`Window::conv_kernel`], of a pool to `y_dims`, whose kernel has no weights that could justify its
+    /// size; it has no more taps than a float counts exactly.
+    pub fn pool_kernel(&self, x_dims: &[usize], y_dims: &[usize]) -> Option<dialect::PoolWindow> {
+        let is_ordinary = self.is_ordinary(x_dims)
+            && self.has_small_kernel(x_dims)
+            && element_count(&self.kernel).is_some_and(|taps| taps <= 1 << f32::MANTISSA_DIGITS);
+        let window = self
+            .kernel_window(y_dims.get(2..)?)
+            .filter(|_| is_ordinary)?;
+        let kernel = self.kernel.as_slice().try_into().ok()?;
+        Some(dialect::PoolWindow { window, kernel })
     }
 
-    /// This window as the kernels have it, where it makes something of spatial dimensions `extent`; `None`
-    /// where it is not over two axes.
-    pub fn for_kernels(&self, extent: &[usize]) -> Option<dialect::Window> {
+    /// Whether no side of the kernel is much larger than that of a map of `x_dims`.
+    pub fn has_small_kernel(&self, x_dims: &[usize]) -> bool {
+        let mut sides = self.kernel.iter().zip(x_dims.iter().skip(2));
+        sides.all(|(&k, &x)| k <= x.saturating_add(1).saturating_mul(2))
+    }
+
+    fn kernel_window(&self, extent: &[usize]) -> Option<dialect::Window> {
         Some(dialect::Window {
             strides: self.strides.as_slice().try_into().ok()?,
             pads: self.pads.get(..2)?.try_into().ok()?,
             dilations: self.dilations.as_slice().try_into().ok()?,
             extent: extent.try_into().ok()?,
         })
+    }
+
+    /// Whether a map of `x_dims` with its padding, and every step of the window, are of the size of the
+    /// map or of the kernel: kernels that copy padding and walk all taps then take no more than a small
+    /// multiple of their tensors' memory.
+    ///
+    /// What real networks have is: padding is there for the kernel, and dilations keep to the map.
+    fn is_ordinary(&self, x_dims: &[usize]) -> bool {
+        let axes = self.kernel.len();
+        x_dims.len() == axes + 2
+            && (0..axes).all(|a| {
+                let x = x_dims[a + 2];
+                let limit = x.max(self.kernel[a]).saturating_add(1).saturating_mul(2);
+                let padded = x.saturating_add(self.pads[a]);
+                (1..=limit).contains(&self.strides[a])
+                    && (1..=limit).contains(&self.dilations[a])
+                    && padded.saturating_add(self.pads[a + axes]) <= limit
+            })
     }
 
     /// Whether nothing is padded.
@@ -286,9 +325,19 @@ impl Window {
 /// # Errors
 /// When it is of another type, or its numbers are not so many or not so large.
 fn sizes(node: &Node, name: &str, count: usize, least: usize) -> Result<Vec<usize>, WindowError> {
-    let Some(values) = node.ints(name)? else {
-        return Ok(vec![least; count]);
-    };
+    match node.ints(name)? {
+        None => Ok(vec![least; count]),
+        Some(values) => sizes_of(name, values, count, least),
+    }
+}
+
+/// `count` sizes of `least` or more.
+fn sizes_of(
+    name: &str,
+    values: &[i64],
+    count: usize,
+    least: usize,
+) -> Result<Vec<usize>, WindowError> {
     let sizes: Vec<usize> = values
         .iter()
         .filter_map(|&v| usize::try_from(v).ok().filter(|&v| v >= least))
@@ -321,6 +370,7 @@ mod tests {
             dilations: vec![1, 1],
             padding: Padding::Explicit(vec![0; 4]),
             output_padding: vec![0, 0],
+            output_shape: None,
             ceil: false,
             group: 1,
         };
@@ -347,6 +397,7 @@ mod tests {
             ("pads", vec![0i64, 0, -1, 0].into()),
             ("kernel_shape", vec![3i64, 0].into()),
             ("output_padding", vec![-1i64, 0].into()),
+            ("output_shape", vec![5i64, 0].into()),
             ("group", 0i64.into()),
             ("auto_pad", Attribute::from("SAME")),
         ] {

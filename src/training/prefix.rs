@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::channels_last::channels_last;
 use crate::graph::{Graph, Node, Shapes, Window, infer_shapes, macs};
-use crate::kernels::dialect::{ConvWindow, Kernel};
+use crate::kernels::dialect::Kernel;
 use crate::kernels::{ConvShape, beats_vectors};
 use crate::surgery::fold_batch_norm;
 
@@ -59,10 +59,8 @@ fn conv_shape(node: &Node, shapes: &Shapes) -> Option<ConvShape> {
     let w = dims(node.input(1))?;
     let y = dims(node.output(0))?;
     let window = Window::of(node, &w[2..], &x, &y).ok()?;
-    let ordinary = window.is_ordinary(&w[2..], &x);
-    let group = window.group;
-    let window = window.for_kernels(&y[2..]).filter(|_| ordinary)?;
+    let window = window.conv_kernel(&x, &y[2..])?;
     let ([n, c, h, width], [_, o, to_h, to_width]) = (x, y);
     let x = [n, h, width, c];
-    Some(ConvWindow { window, group }.shape(x, [to_h, to_width, o], [w[2], w[3]]))
+    Some(window.shape(x, [to_h, to_width, o], [w[2], w[3]]))
 }

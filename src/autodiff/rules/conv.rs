@@ -31,12 +31,10 @@ fn conv(c: &mut Context) -> Contributions {
         return Err(c.node.error("group does not fit").into());
     }
     let dy = c.gradient()?;
-    let covered = c.has_kernels() && window.is_ordinary(&w_dims[2..], &x_dims);
-    let to = |extent: &[usize]| {
-        let window = window.for_kernels(extent).filter(|_| covered)?;
-        Some(ConvWindow { window, group })
-    };
-    if let (Some(to_x), Some(to_w)) = (to(&x_dims[2..]), to(&w_dims[2..])) {
+    if c.has_kernels()
+        && let Some(to_x) = window.conv_kernel(&x_dims, &x_dims[2..])
+        && let Some(to_w) = window.conv_kernel(&x_dims, &w_dims[2..])
+    {
         return kernels(c, &dy, to_x, to_w);
     }
     let dx = match c.wants(0) {

@@ -68,6 +68,7 @@ impl Spread {
             dilations,
             padding,
             output_padding: extra,
+            output_shape,
             group,
             ..
         } = WindowAttributes::read(c.node, axes)?;
@@ -93,9 +94,8 @@ impl Spread {
                 None => return c.refuse(format!("strides = {strides:?}")),
             }
         }
-        let shaped = c.node.ints("output_shape")?.is_some_and(|s| !s.is_empty());
         let pads = match padding {
-            Padding::Explicit(pads) if !shaped => pads,
+            Padding::Explicit(pads) if output_shape.is_none() => pads,
             padding => {
                 let upper = padding == Padding::Same { upper: true };
                 let mut pads = vec![0; 2 * axes];

@@ -1,7 +1,7 @@
 //! Pooling.
 
 use crate::graph::Window;
-use crate::kernels::dialect::{Kernel, PoolWindow};
+use crate::kernels::dialect::Kernel;
 use crate::onnx::{Tensor, element_count};
 
 use super::super::context::{Context, Contributions, Refusal};
@@ -47,14 +47,12 @@ fn max_pool(c: &mut Context) -> Contributions {
     let dims = c.input_dims(0)?;
     let dy = c.gradient()?;
     let y_dims = c.output_dims()?;
-    let (window, kernel) = Window::of_pool(c.node, &dims, &y_dims)?;
-    let covered = c.has_kernels() && window.is_ordinary_pool(&kernel, &dims);
-    if covered
+    let window = Window::of_pool(c.node, &dims, &y_dims)?;
+    if c.has_kernels()
         && c.node.output(1).is_none()
-        && let Some(window) = window.for_kernels(&y_dims[2..])
-        && let Ok(kernel) = kernel.as_slice().try_into()
+        && let Some(window) = window.pool_kernel(&dims, &y_dims)
     {
-        let pool = Kernel::MaxPoolGradient(PoolWindow { window, kernel });
+        let pool = Kernel::MaxPoolGradient(window);
         let dx = c.kernel(&pool, &[c.input(0)?, &dy], 1);
         return Ok(dx.into_iter().map(Some).collect());
     }
@@ -80,9 +78,10 @@ fn max_pool(c: &mut Context) -> Contributions {
 fn average_pool(c: &mut Context) -> Contributions {
     let x_dims = c.input_dims(0)?;
     let y_dims = c.output_dims()?;
-    let (window, kernel) = Window::of_pool(c.node, &x_dims, &y_dims)?;
+    let window = Window::of_pool(c.node, &x_dims, &y_dims)?;
+    let kernel = &window.kernel;
     let channels = x_dims[1];
-    let volume = element_count(&kernel).filter(|&v| v > 0);
+    let volume = element_count(kernel).filter(|&v| v > 0);
     let fits = |volume: &usize| {
         let sizes = [element_count(&y_dims[2..]), Some(channels)];
         sizes.iter().all(|size| {
@@ -91,8 +90,7 @@ fn average_pool(c: &mut Context) -> Contributions {
         })
     };
     // The kernel of ones is to be no larger than a small multiple of the map.
-    let mut sides = kernel.iter().zip(&x_dims[2..]);
-    let small = sides.all(|(&k, &x)| k <= x.saturating_add(1).saturating_mul(2));
+    let small = window.has_small_kernel(&x_dims);
     let Some(volume) = volume.filter(fits).filter(|_| small) else {
         return c.refuse(format!("a window of {kernel:?} over {x_dims:?}"));
     };
@@ -105,9 +103,9 @@ fn average_pool(c: &mut Context) -> Contributions {
     if window.same && window.unreached.iter().any(|&r| r > 0) {
         return c.refuse("auto_pad = SAME_… with a stride beyond the kernel");
     }
-    let counts = match include_pad || window.pads.iter().all(|&p| p == 0) {
+    let counts = match include_pad || window.is_unpadded() {
         true => None,
-        false => Some(window_counts(&window, &kernel, &x_dims, &y_dims)),
+        false => Some(window_counts(&window, &x_dims, &y_dims)),
     };
     let share = match counts {
         None => c.scale(&dy, 1.0 / volume as f32),
@@ -120,7 +118,7 @@ fn average_pool(c: &mut Context) -> Contributions {
         }
     };
     let mut kernel_dims = vec![channels, 1];
-    kernel_dims.extend(&kernel);
+    kernel_dims.extend(kernel);
     let ones = c.constant(Tensor::f32(&kernel_dims, &vec![1.0; channels * volume]));
     let attributes = window.transposed_attributes(channels);
     Ok(vec![Some(c.op(
@@ -131,12 +129,8 @@ fn average_pool(c: &mut Context) -> Contributions {
 }
 
 /// For each output position: how many elements of its window lie inside the input.
-fn window_counts(
-    window: &Window,
-    kernel: &[usize],
-    x_dims: &[usize],
-    y_dims: &[usize],
-) -> Vec<usize> {
+fn window_counts(window: &Window, x_dims: &[usize], y_dims: &[usize]) -> Vec<usize> {
+    let kernel = &window.kernel;
     let along = |axis: usize, position: usize| {
         let start = position * window.strides[axis];
         (0..kernel[axis])

@@ -139,20 +139,9 @@ pub(in crate::graph) fn conv_transpose(op: &Op) -> Inferred {
     }
     let channels = op.size(w[1] as i128 * group as i128)?;
     check_bias(op, channels)?;
-    let spatial = x.len() - 2;
     let mut dims = vec![x[0], channels];
-    let given = op.node.ints("output_shape")?.unwrap_or_default();
-    if !given.is_empty() {
-        // Some writers give the batch and channel dimensions too.
-        let given = if given.len() == x.len() {
-            &given[2..]
-        } else {
-            given
-        };
-        if given.len() != spatial || given.iter().any(|&d| d <= 0) {
-            return Err(op.error(format!("output_shape {given:?} is not usable")));
-        }
-        dims.extend(given.iter().map(|&d| d as usize));
+    if let Some(given) = &window.said.output_shape {
+        dims.extend(given);
         return Op::one(op.dtype(0)?, dims);
     }
     for (i, &length) in x[2..].iter().enumerate() {

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::operators::{Class, Elements, Operator};
+use crate::graph::operators::{Class, Elements, Mixing, Operator};
 use crate::graph::weights::takes_batch_statistics;
 use crate::graph::{Attribute, Builder, Graph, GraphError, Node};
 use crate::onnx::{DataType, Tensor};
@@ -95,7 +95,7 @@ impl Raise<'_> {
         };
         match operator.name {
             "Squeeze" | "Unsqueeze" => self.ints_to_input(&mut node, "axes", 1)?,
-            _ if operator.class == Class::Reduction => {
+            _ if operator.mixing == Mixing::Reduction => {
                 self.ints_to_input(&mut node, "axes", 1)?;
             }
             "Split" => {

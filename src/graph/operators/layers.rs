@@ -56,7 +56,6 @@ const fn global_pool(name: &'static str) -> Operator {
 const fn reduction(name: &'static str) -> Operator {
     operator(name, 1)
         .shapes(reduce::reduce)
-        .class(Class::Reduction)
         .mixing(Mixing::Reduction)
         .channels_last(ChannelsLast::Reduction)
         .adapted(18, "axes were an attribute")

@@ -90,10 +90,6 @@ pub(crate) enum Class {
     WindowPool,
     /// Pools over the whole map.
     GlobalPool,
-    /// Reduces over the axes of its input 1.
-    Reduction,
-    /// A constant.
-    Constant,
     /// Runs graphs of its own.
     ControlFlow,
     /// Works on quantised numbers.

@@ -3,9 +3,7 @@
 use crate::graph::infer::{gather, layout, parts, resize, source};
 
 use super::row::operator;
-use super::{
-    Axes, ChannelsLast, Class, Data, Elements, Gives, Inputs, Mixing, Operator, Own, Parameters,
-};
+use super::{Axes, ChannelsLast, Data, Elements, Gives, Inputs, Mixing, Operator, Own, Parameters};
 
 /// The same elements in the same order.
 const fn reshaping(name: &'static str) -> Operator {
@@ -112,7 +110,7 @@ pub(super) const ROWS: &[Operator] = &[
         .shapes(gather::one_hot)
         .mixing(Mixing::Own(Own::OneHot)),
     // Constants and sizes.
-    operator("Constant", 1).class(Class::Constant),
+    operator("Constant", 1),
     operator("ConstantOfShape", 9)
         .shapes(source::constant_of_shape)
         .mixing(Mixing::Own(Own::Repeated)),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::kernels::Activation;
 
 impl Attributes for HashMap<&'static str, Value> {
     fn int(&self, name: &str) -> Option<i64> {
