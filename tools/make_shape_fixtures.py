@@ -4,7 +4,8 @@ models.json: type and dimensions of every value of the shared models, by running
 cases.json: single-node models of random attributes over opsets 9 to 22, one per line, with the
 outputs that onnxruntime gives. Cases it refuses are left out.
 
-Usage: python tools/make_shape_fixtures.py SHARED_FOLDER   (needs numpy, onnx, onnxruntime)
+Usage: python tools/make_shape_fixtures.py [SHARED_FOLDER]   (needs numpy, onnx, onnxruntime; without the
+folder of the shared models models.json stays as it is)
 """
 import collections
 import json
@@ -269,6 +270,50 @@ def generate():
     yield "ConvTranspose", 11, {"output_shape": [9, 9], "strides": [2, 2]}, [[1, 2, 4, 4], [2, 3, 3, 3]]
     for auto in ["SAME_UPPER", "SAME_LOWER"]:
         yield "ConvTranspose", 11, {"auto_pad": auto, "strides": [2, 2]}, [[1, 2, 4, 5], [2, 3, 3, 3]]
+    yield from elementwise()
+
+
+def elementwise():
+    """Functions of each element that have no case above, in the opset that brought their present form."""
+    for opset, ops in {
+        6: ["Elu", "HardSigmoid", "Selu"],
+        7: ["Acos", "Asin", "Atan", "Cos", "Sin", "Tan"],
+        9: ["Acosh", "Asinh", "Atanh", "Cosh", "Shrink", "Sinh"],
+        12: ["Celu"],
+        13: ["Ceil", "Erf", "Exp", "Floor", "Identity", "Log", "Reciprocal", "Relu", "Sigmoid", "Sign", "Sqrt",
+             "Tanh"],
+        14: ["HardSwish"],
+        16: ["LeakyRelu"],
+        18: ["Mish"],
+        20: ["Gelu"],
+    }.items():
+        for op in ops:
+            yield op, opset, {}, [[2, 3]]
+    for op, opset in [("Round", 11), ("Softplus", 1), ("Softsign", 1), ("ThresholdedRelu", 10), ("IsInf", 10),
+                      ("IsNaN", 13), ("Dropout", 13), ("MeanVarianceNormalization", 13)]:
+        yield op, opset, {}, [[2, 3, 1, 2]]
+    yield "CastLike", 15, {}, [[2, 3], ints([1])]
+    yield "Mod", 13, {"fmod": 1}, [[2, 3], [3]]
+    for op in ["Mean", "Sum"]:
+        yield op, 13, {}, [[2, 1], [3], [1, 1, 1]]
+    for op in ["GreaterOrEqual", "LessOrEqual"]:
+        yield op, 16, {}, [[2, 1], [3]]
+    truths = np.array([True, False, True])
+    for op in ["Or", "Xor"]:
+        yield op, 7, {}, [truths, truths[:1]]
+    whole = np.array([[1], [6]], np.uint8)
+    yield "BitShift", 11, {"direction": "LEFT"}, [whole, np.array([1, 2, 3], np.uint8)]
+    for op in ["BitwiseAnd", "BitwiseOr", "BitwiseXor"]:
+        yield op, 18, {}, [whole, np.array([3, 5, 1], np.uint8)]
+    yield "BitwiseNot", 18, {}, [whole]
+    for op in ["ReduceL1", "ReduceLogSum"]:
+        yield op, 13, {"axes": [1], "keepdims": 0}, [[2, 3, 4]]
+        yield op, 18, {}, [[2, 3, 4], ints([0, -1])]
+    yield "ArgMin", 13, {"axis": -1, "keepdims": 0}, [[2, 3, 4]]
+
+
+# Whose values are not computed, of constants either.
+UNCOMPUTED = {"OneHot", "Xor", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot"}
 
 
 def case(op, opset, attributes, inputs, outputs=1):
@@ -297,7 +342,7 @@ def case(op, opset, attributes, inputs, outputs=1):
             return {"type": helper.np_dtype_to_tensor_dtype(value.dtype), "dims": list(value.shape),
                     "values": value.flatten().tolist()}
         return value
-    computed = op in ("Shape", "Size") or not graph_inputs and op != "OneHot"
+    computed = op in ("Shape", "Size") or not graph_inputs and op not in UNCOMPUTED
     known = values["o0"].flatten().tolist() if computed else None
     return {"op": op, "opset": opset, "attributes": attributes,
             "inputs": [stored(v) for v in inputs],
@@ -319,4 +364,5 @@ def cases():
 
 OUT.mkdir(parents=True, exist_ok=True)
 cases()
-models(pathlib.Path(sys.argv[1]))
+if len(sys.argv) > 1:
+    models(pathlib.Path(sys.argv[1]))

@@ -88,7 +88,12 @@ pub(super) fn case_graph(case: &Json) -> Graph {
                 let data = values.iter().map(|v| u8::from(v.as_bool().unwrap()));
                 let data = data.collect();
                 Tensor { dtype, dims, data }
+            } else if dtype == DataType::Uint8 {
+                let data = values.iter().map(|v| v.as_u64().unwrap() as u8);
+                let data = data.collect();
+                Tensor { dtype, dims, data }
             } else {
+                assert_eq!(dtype, DataType::Int64, "{case}");
                 let values: Vec<i64> = values.iter().map(|v| v.as_i64().unwrap()).collect();
                 Tensor {
                     dims,

@@ -1,7 +1,7 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::graph::cases::{case_graph, fixture, sizes};
-use crate::graph::{Attribute, Dim, Graph, Node, Value, normalise};
+use crate::graph::{Attribute, Dim, Graph, Node, Value, normalise, operators};
 use crate::onnx::{DataType, Model, Tensor};
 
 use super::*;
@@ -78,6 +78,22 @@ fn single_nodes_of_all_opsets_get_the_shapes_that_onnxruntime_gives() {
         wrong.len(),
         cases.as_array().unwrap().len(),
         wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_operator_whose_shapes_are_known_has_a_case() {
+    let cases = fixture("cases.json");
+    let of = |case: &serde_json::Value| case["op"].as_str().unwrap().to_owned();
+    let held: HashSet<String> = cases.as_array().unwrap().iter().map(of).collect();
+    let known = operators::all().filter(|row| row.knows_shapes());
+    let without: Vec<&str> = known
+        .map(|row| row.name)
+        .filter(|name| !held.contains(*name))
+        .collect();
+    assert!(
+        without.is_empty(),
+        "give tools/make_shape_fixtures.py a case of {without:?}"
     );
 }
 
