@@ -27,8 +27,8 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use crate::onnx::messages::{
-    DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TensorType, TypeProto, TypeValue, ValueInfoProto,
+    AttributeProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
 };
 use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
 
@@ -135,10 +135,7 @@ fn read_values(graph: &GraphProto) -> HashSet<&str> {
         read.extend(outputs);
         for node in &graph.node {
             read.extend(node.input.iter().map(String::as_str));
-            for attribute in &node.attribute {
-                open.extend(attribute.g.as_deref());
-                open.extend(&attribute.graphs);
-            }
+            open.extend(node.attribute.iter().flat_map(AttributeProto::subgraphs));
         }
     }
     read

@@ -184,10 +184,11 @@ impl Node {
 
     /// The graphs in this node's attributes (control flow).
     pub fn subgraphs(&self) -> impl Iterator<Item = &GraphProto> {
-        self.attributes.values().flat_map(|a| match a {
-            Attribute::Other(proto) => proto.g.iter().map(|g| &**g).chain(&proto.graphs).collect(),
-            _ => Vec::new(),
-        })
+        let others = self.attributes.values().filter_map(|a| match a {
+            Attribute::Other(proto) => Some(proto),
+            _ => None,
+        });
+        others.flat_map(|proto| proto.subgraphs())
     }
 
     pub(super) fn from_proto(proto: &NodeProto, index: usize) -> Result<Self, GraphError> {

@@ -165,7 +165,7 @@ pub(crate) fn captured_names<'a>(graph: &'a GraphProto, into: &mut Vec<&'a str>,
     for node in &graph.node {
         read.extend(node.input.iter().map(String::as_str));
         for attribute in &node.attribute {
-            for inner in attribute.g.iter().map(|g| &**g).chain(&attribute.graphs) {
+            for inner in attribute.subgraphs() {
                 captured_names(inner, &mut read, depth + 1);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::messages::{FunctionProto, GraphProto, ModelProto, NodeProto};
+use super::messages::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 
 /// Nodes beyond which a model is refused whose functions call one another.
 pub(super) const MOST_NODES: u64 = 1 << 17;
@@ -33,10 +33,7 @@ pub(super) fn all_nodes(model: &ModelProto) -> Vec<&NodeProto> {
     loop {
         for node in std::mem::take(&mut nodes) {
             all.push(node);
-            for attribute in &node.attribute {
-                graphs.extend(attribute.g.as_deref());
-                graphs.extend(&attribute.graphs);
-            }
+            graphs.extend(node.attribute.iter().flat_map(AttributeProto::subgraphs));
         }
         match graphs.pop() {
             Some(graph) => nodes.extend(&graph.node),
@@ -68,7 +65,7 @@ impl<'a> Count<'a> {
         for node in nodes {
             sum = sum.saturating_add(1);
             for attribute in &node.attribute {
-                for graph in attribute.g.as_deref().into_iter().chain(&attribute.graphs) {
+                for graph in attribute.subgraphs() {
                     sum = sum.saturating_add(self.graph(graph, depth)?);
                 }
             }

@@ -9,6 +9,7 @@ mod functions;
 #[allow(missing_docs)]
 pub mod messages;
 mod source;
+mod subgraphs;
 mod tensor;
 mod wire;
 mod write;

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::graph::{Names, Value, value_to_proto};
-use crate::onnx::messages::{GraphProto, ModelProto, NodeProto};
+use crate::onnx::messages::{AttributeProto, GraphProto, ModelProto, NodeProto};
 use crate::onnx::{EMPTY_GRAPH, Model, set_metadata};
 
 use super::SurgeryError;
@@ -281,8 +281,7 @@ fn defined(graph: &GraphProto) -> HashSet<&str> {
 
 /// The graphs in the attributes of a node.
 fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    let attributes = node.attribute.iter();
-    attributes.flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs))
+    node.attribute.iter().flat_map(AttributeProto::subgraphs)
 }
 
 /// `graph` and the graphs inside of its nodes, at any depth.

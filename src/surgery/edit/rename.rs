@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::onnx::messages::{GraphProto, NodeProto};
+use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto};
 
 use super::super::SurgeryError;
 use super::super::difference::{Difference, Part, What};
@@ -178,11 +178,12 @@ pub(super) fn rename_value(graph: &mut GraphProto, from: &str, to: &str) {
         let devices = node.device_configurations.iter_mut();
         let sharded = devices.flat_map(|d| &mut d.sharding_spec);
         sharded.flat_map(|s| &mut s.tensor_name).for_each(set);
-        for attribute in &mut node.attribute {
-            let inner = attribute.g.as_deref_mut();
-            for graph in inner.into_iter().chain(&mut attribute.graphs) {
-                rename_value(graph, from, to);
-            }
+        for graph in node
+            .attribute
+            .iter_mut()
+            .flat_map(AttributeProto::subgraphs_mut)
+        {
+            rename_value(graph, from, to);
         }
     }
 }

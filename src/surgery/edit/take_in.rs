@@ -57,8 +57,7 @@ fn of_nodes(files: &Model, nodes: &mut [NodeProto]) -> Result<(), SurgeryError> 
         for sparse in sparse.chain(&mut attribute.sparse_tensors) {
             of_sparse(files, sparse)?;
         }
-        let inner = attribute.g.as_deref_mut();
-        for graph in inner.into_iter().chain(&mut attribute.graphs) {
+        for graph in attribute.subgraphs_mut() {
             of_graph(files, graph)?;
         }
     }

@@ -53,29 +53,78 @@ impl Walk<'_> {
     }
 
     fn model(&mut self, before: &ModelProto, after: &ModelProto) -> Walked {
-        let bare = |name: &str, m: &ModelProto| {
-            let mut bare = ModelProto::default();
-            match name {
-                "ir_version" => bare.ir_version = m.ir_version,
-                "producer_name" => bare.producer_name = m.producer_name.clone(),
-                "producer_version" => bare.producer_version = m.producer_version.clone(),
-                "domain" => bare.domain = m.domain.clone(),
-                "model_version" => bare.model_version = m.model_version,
-                "doc_string" => bare.doc_string = m.doc_string.clone(),
-                _ => bare.configuration = m.configuration.clone(),
-            }
-            bare.encode_to_vec()
+        let fields = |model: &ModelProto| {
+            // Without `..`, so that a new field of the schema has to be named.
+            let ModelProto {
+                ir_version,
+                producer_name,
+                producer_version,
+                domain,
+                model_version,
+                doc_string,
+                configuration,
+                opset_import: _,
+                metadata_props: _,
+                graph: _,
+                functions: _,
+                training_info: _,
+            } = model;
+            let none = ModelProto::default;
+            let field = |name: &'static str, alone: ModelProto| (name, alone.encode_to_vec());
+            [
+                field(
+                    "ir_version",
+                    ModelProto {
+                        ir_version: *ir_version,
+                        ..none()
+                    },
+                ),
+                field(
+                    "producer_name",
+                    ModelProto {
+                        producer_name: producer_name.clone(),
+                        ..none()
+                    },
+                ),
+                field(
+                    "producer_version",
+                    ModelProto {
+                        producer_version: producer_version.clone(),
+                        ..none()
+                    },
+                ),
+                field(
+                    "domain",
+                    ModelProto {
+                        domain: domain.clone(),
+                        ..none()
+                    },
+                ),
+                field(
+                    "model_version",
+                    ModelProto {
+                        model_version: *model_version,
+                        ..none()
+                    },
+                ),
+                field(
+                    "doc_string",
+                    ModelProto {
+                        doc_string: doc_string.clone(),
+                        ..none()
+                    },
+                ),
+                field(
+                    "configuration",
+                    ModelProto {
+                        configuration: configuration.clone(),
+                        ..none()
+                    },
+                ),
+            ]
         };
-        for name in [
-            "ir_version",
-            "producer_name",
-            "producer_version",
-            "domain",
-            "model_version",
-            "doc_string",
-            "configuration",
-        ] {
-            self.field(name, &bare(name, before), &bare(name, after));
+        for ((name, before), (_, after)) in fields(before).iter().zip(fields(after)) {
+            self.field(name, before, &after);
         }
         let (old, new) = (&before.opset_import, &after.opset_import);
         self.plain(Part::OperatorSet, old, new)?;
@@ -148,7 +197,11 @@ impl Walk<'_> {
                 opset_import: function.opset_import.clone(),
                 domain: function.domain.clone(),
                 overload: function.overload.clone(),
-                ..FunctionProto::default()
+                // What is looked into below; without `..`, so that a new field of the schema has to be named.
+                attribute_proto: Vec::new(),
+                node: Vec::new(),
+                value_info: Vec::new(),
+                metadata_props: Vec::new(),
             }
             .encode_to_vec()
         };
@@ -173,35 +226,41 @@ impl Walk<'_> {
     }
 
     fn graph(&mut self, before: &GraphProto, after: &GraphProto) -> Walked {
+        // Without `..`, so that a new field of the schema has to be named.
+        let GraphProto {
+            node,
+            name,
+            initializer,
+            sparse_initializer,
+            doc_string,
+            input,
+            output,
+            value_info,
+            quantization_annotation,
+            metadata_props,
+        } = before;
         let text = |text: &Option<String>| {
             let given = text.as_ref().map_or(0, |_| 1);
             [&[given], text.as_deref().unwrap_or_default().as_bytes()].concat()
         };
-        self.field("graph.name", &text(&before.name), &text(&after.name));
-        let (old, new) = (text(&before.doc_string), text(&after.doc_string));
+        self.field("graph.name", &text(name), &text(&after.name));
+        let (old, new) = (text(doc_string), text(&after.doc_string));
         self.field("graph.doc_string", &old, &new);
-        if before.metadata_props != after.metadata_props {
+        if *metadata_props != after.metadata_props {
             let scope = "the graph's metadata".to_owned();
             self.within(scope, |walk| {
-                walk.metadata(&before.metadata_props, &after.metadata_props)
+                walk.metadata(metadata_props, &after.metadata_props)
             })?;
         }
-        let lists = (&before.node[..], &after.node[..]);
-        self.list(Part::Node, lists, true, Self::node)?;
-        let lists = (&before.initializer[..], &after.initializer[..]);
+        self.list(Part::Node, (node, &after.node), true, Self::node)?;
+        let lists = (&initializer[..], &after.initializer[..]);
         self.list(Part::Tensor, lists, true, Self::initializer)?;
-        let lists = (
-            &before.sparse_initializer[..],
-            &after.sparse_initializer[..],
-        );
+        let lists = (&sparse_initializer[..], &after.sparse_initializer[..]);
         self.list(Part::SparseTensor, lists, true, Self::sparse)?;
-        self.plain(Part::Input, &before.input, &after.input)?;
-        self.plain(Part::Output, &before.output, &after.output)?;
-        self.plain(Part::ValueInfo, &before.value_info, &after.value_info)?;
-        let (old, new) = (
-            &before.quantization_annotation,
-            &after.quantization_annotation,
-        );
+        self.plain(Part::Input, input, &after.input)?;
+        self.plain(Part::Output, output, &after.output)?;
+        self.plain(Part::ValueInfo, value_info, &after.value_info)?;
+        let (old, new) = (quantization_annotation, &after.quantization_annotation);
         self.plain(Part::Annotation, old, new)
     }
 
@@ -345,7 +404,7 @@ impl Walk<'_> {
             self.note(part, &name, what);
         }
         for (old, new) in before.attribute.iter().zip(&after.attribute) {
-            let graphs = |a| parts::graphs_of(a).collect::<Vec<&GraphProto>>();
+            let graphs = |a| AttributeProto::subgraphs(a).collect::<Vec<&GraphProto>>();
             for (i, (inner, after)) in graphs(old).into_iter().zip(graphs(new)).enumerate() {
                 let attribute = old.name.as_deref().unwrap_or_default();
                 let scope = match i {

@@ -58,11 +58,14 @@ pub(super) fn sparse_tensor(
     if before.encode_to_vec() == after.encode_to_vec() {
         return Ok(None);
     }
-    let mut taken_in = before.dims == after.dims;
-    let pairs = [
-        (&before.values, &after.values),
-        (&before.indices, &after.indices),
-    ];
+    // Without `..`, so that a new field of the schema has to be named.
+    let SparseTensorProto {
+        values,
+        indices,
+        dims,
+    } = before;
+    let mut taken_in = *dims == after.dims;
+    let pairs = [(values, &after.values), (indices, &after.indices)];
     for pair in pairs {
         let what = match pair {
             (Some(before), Some(after)) => tensor(files, before, after)?,
@@ -77,10 +80,6 @@ pub(super) fn sparse_tensor(
             content: after.digest(),
         },
     }))
-}
-
-pub(super) fn graphs_of(attribute: &AttributeProto) -> impl Iterator<Item = &GraphProto> {
-    attribute.g.as_deref().into_iter().chain(&attribute.graphs)
 }
 
 /// The numbers of a constant's attribute, floats by their bits.
@@ -147,7 +146,15 @@ fn declared(tensor: &TensorProto) -> Vec<u8> {
         name: tensor.name.clone(),
         doc_string: tensor.doc_string.clone(),
         metadata_props: tensor.metadata_props.clone(),
-        ..TensorProto::default()
+        float_data: Vec::new(),
+        int32_data: Vec::new(),
+        string_data: Vec::new(),
+        int64_data: Vec::new(),
+        raw_data: None,
+        external_data: Vec::new(),
+        data_location: None,
+        double_data: Vec::new(),
+        uint64_data: Vec::new(),
     }
     .encode_to_vec()
 }
