@@ -3,7 +3,7 @@
 use crate::analysis::image_input;
 use crate::graph::Graph;
 use crate::onnx::Model;
-use crate::onnx::messages::{DimensionValue, TypeValue};
+use crate::surgery::Editor;
 
 use super::ClassifierError;
 
@@ -20,57 +20,26 @@ pub fn parse_image_size(text: &str) -> Result<(usize, usize), String> {
     size.ok_or_else(|| format!("`{text}` is no image size; expected `224` or `HEIGHTxWIDTH`"))
 }
 
-/// The model made for the image size asked for, where it declares another.
+/// The model made for the image size asked for, where it declares another; a size that is left open stays
+/// open.
+///
+/// Convolutions do not mind the size of an image; where a model does (a dense layer behind a flattened
+/// map), shape inference will tell.
 ///
 /// # Errors
-/// When its graph is malformed.
+/// When its graph is malformed, or its file has fields beyond the schema, which the new model would lose.
 pub fn at_image_size(
     model: &Model,
     size: Option<(usize, usize)>,
 ) -> Result<Model, ClassifierError> {
     let input = image_input(&Graph::from_model(model)?);
-    Ok(match (size, input) {
-        (Some((height, width)), Some(input)) => {
-            let [_, h, w] = input.layout.axes();
-            with_input_size(model, &input.name, [h, w], [height, width])
-        }
-        _ => model.with_proto(model.proto.clone()),
-    })
-}
-
-/// The model with its input `input` declared to have `size[i]` elements along `axes[i]`.
-///
-/// Convolutions do not mind the size of an image; where a model does (a dense layer behind a
-/// flattened map), shape inference will tell. Noted shapes of inner values are dropped, since they
-/// hold for the old size only. A size that is left open stays open.
-fn with_input_size(model: &Model, input: &str, axes: [usize; 2], size: [usize; 2]) -> Model {
-    let mut proto = model.proto.clone();
-    let mut changed = false;
-    if let Some(graph) = &mut proto.graph {
-        let declared = graph
-            .input
-            .iter_mut()
-            .filter(|v| v.name.as_deref() == Some(input))
-            .filter_map(|v| match v.r#type.as_mut()?.value.as_mut()? {
-                TypeValue::Tensor(tensor) => tensor.shape.as_mut(),
-                _ => None,
-            });
-        for shape in declared {
-            for (axis, size) in axes.into_iter().zip(size) {
-                if let Some(dim) = shape.dim.get_mut(axis)
-                    && let Some(DimensionValue::DimValue(value)) = &mut dim.value
-                    && *value != size as i64
-                {
-                    *value = size as i64;
-                    changed = true;
-                }
-            }
-        }
-        if changed {
-            graph.value_info.clear();
-        }
-    }
-    model.with_proto(proto)
+    let (Some((height, width)), Some(input)) = (size, input) else {
+        return Ok(model.with_proto(model.proto.clone()));
+    };
+    let [_, h, w] = input.layout.axes();
+    let mut editor = Editor::new(model)?;
+    editor.set_input_size(&input.name, &[(h, height), (w, width)])?;
+    Ok(model.with_proto(editor.finish()?.proto))
 }
 
 #[cfg(test)]

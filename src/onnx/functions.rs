@@ -12,7 +12,7 @@ const DEEPEST: usize = 100;
 /// Whether the model has no more than [`MOST_NODES`] nodes once every call of a local function is
 /// replaced by its nodes, as runtimes do. A few kilobytes of functions that call each other twice can
 /// come to more than any memory holds.
-pub(super) fn stay_few(model: &ModelProto) -> bool {
+pub(crate) fn stay_few(model: &ModelProto) -> bool {
     let Some(graph) = model.graph.as_ref().filter(|_| !model.functions.is_empty()) else {
         return true;
     };

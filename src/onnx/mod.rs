@@ -17,6 +17,7 @@ mod write;
 pub use error::OnnxError;
 pub(crate) use file::EMPTY_GRAPH;
 pub use file::{Model, encode, save, set_metadata};
+pub(crate) use functions::stay_few as functions_stay_few;
 pub use tensor::{DataType, Tensor, element_count, is_external};
 pub use write::{
     TEMPORARY_PREFIX, append, create_folder, partial, remove, rename, write_atomic,

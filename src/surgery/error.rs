@@ -192,6 +192,14 @@ pub enum SurgeryError {
         /// The value to be renamed.
         value: String,
     },
+    /// The calls of a function that the model carries cannot be written out.
+    #[error("the calls of function `{function}` cannot be written out: {reason}")]
+    Function {
+        /// The function, `DOMAIN:NAME`.
+        function: String,
+        /// Why.
+        reason: String,
+    },
     /// An edited model is not its original with the changes of its manifest.
     #[error("{}", not_as_claimed(unexplained, missing))]
     NotAsClaimed {

@@ -3,6 +3,7 @@
 
 mod case;
 mod full;
+mod functions;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -47,6 +47,11 @@ pub fn pass(bytes: Bytes) -> usize {
     {
         let _ = encode(&edited.proto);
     }
+    if let Ok(mut editor) = Editor::new(&model)
+        && editor.inline().is_ok()
+    {
+        let _ = sound(editor.finish());
+    }
     let Ok(graph) = Graph::from_model(&model) else {
         return 1;
     };

@@ -13,10 +13,14 @@
 //! | [`rename`](Editor::rename), [`rename_node`](Editor::rename_node) | a value in all places and graphs that name it; a node |
 //! | [`set_tensor`](Editor::set_tensor), [`set_values`](Editor::set_values) | the values of an initializer or `Constant` |
 //! | [`set_outputs`](Editor::set_outputs) | what the graph declares as outputs |
+//! | [`set_input_size`](Editor::set_input_size) | sizes that an input declares; noted types of inner values go |
 //! | [`take_in`](Editor::take_in) | external data, everywhere in the model, moves inside |
+//! | [`inline`](Editor::inline) | calls of the model's own functions become their nodes, and the functions go |
 //! | [`set_metadata`](Editor::set_metadata) | a metadata property of the model |
 
 mod add;
+mod declare;
+mod inline;
 mod keep;
 mod manifest;
 mod rename;
@@ -53,6 +57,7 @@ pub struct Editor<'m> {
     /// Values that the original does not have.
     added: HashSet<String>,
     taken_in: bool,
+    inlined: bool,
 }
 
 /// What an [`Editor`] made.
@@ -84,6 +89,7 @@ impl<'m> Editor<'m> {
             touched: BTreeSet::new(),
             added: HashSet::new(),
             taken_in: false,
+            inlined: false,
         })
     }
 
@@ -130,6 +136,7 @@ impl<'m> Editor<'m> {
                         .extend(node.into_iter().flat_map(|n| n.output.clone()));
                 }
                 (_, What::TakenIn) => editor.taken_in = true,
+                (Part::Function, What::Removed) => editor.inlined = true,
                 _ => {}
             }
         }
@@ -226,6 +233,8 @@ impl<'m> Editor<'m> {
         };
         let told = |d: &&Difference| match d.what {
             What::TakenIn if self.taken_in => true,
+            // In graphs inside of nodes calls become nodes, too.
+            _ if self.inlined && !d.scope.is_empty() => d.part == Part::Node,
             _ => {
                 // An operation names all parts of a name.
                 let names = [d.name.as_str(), unnumbered(&d.name)];

@@ -410,3 +410,57 @@ fn proto_of_half() -> ModelProto {
     graph.outputs = vec![Value::fixed("z", DataType::Float, &[1, 3])];
     proto(&graph)
 }
+
+#[test]
+fn an_input_declares_another_size_and_what_was_noted_of_the_old_one_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = rich(folder.path());
+    let mut editor = Editor::new(&original).unwrap();
+    assert!(editor.set_input_size("x", &[(2, 16), (3, 8)]).unwrap());
+    let (read, changes) = done(editor, &original);
+    assert_eq!(
+        told(&changes),
+        [
+            "input `x` is not what it was",
+            "noted type of `map` is gone",
+            "noted type of `flat` is gone",
+        ]
+    );
+    let graph = Graph::from_model(&read).unwrap();
+    let expected = value("x", &[0, 3, 16, 8]);
+    assert_eq!(graph.inputs[0].dims, expected.dims);
+
+    // What is so already, or left open, stays; and then the notes are true.
+    let mut editor = Editor::new(&original).unwrap();
+    assert!(!editor.set_input_size("x", &[(0, 5), (2, 8)]).unwrap());
+    assert_eq!(done(editor, &original).1, []);
+    let mut editor = Editor::new(&original).unwrap();
+    let error = editor.set_input_size("map", &[(2, 16)]).unwrap_err();
+    assert!(matches!(error, SurgeryError::NoValue { value } if value == "map"));
+}
+
+#[test]
+fn functions_are_written_out_and_nothing_else_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = rich(folder.path());
+    let mut editor = Editor::new(&original).unwrap();
+    editor.inline().unwrap();
+    // A value that came can be renamed like any other.
+    editor.rename("call/two", "two").unwrap();
+    let (read, changes) = done(editor, &original);
+    let told = told(&changes);
+    assert_eq!(read.proto.functions, []);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with("node `two` is new, behind `"),
+        "{told:?}"
+    );
+    assert_eq!(
+        told[1..],
+        [
+            "node `doubled` is not what it was",
+            "function `local:Double` is gone"
+        ]
+    );
+    assert_eq!(node(&read.proto, "doubled").input, ["chosen", "two"]);
+}
