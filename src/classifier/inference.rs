@@ -223,7 +223,7 @@ impl Outputs {
     /// As predictions with these labels, one per sample. Probabilities become their logarithms, those of a
     /// sigmoid their log-odds, the softmax of which is the probability of each class where exactly one
     /// applies.
-    pub fn predictions(&self, labels: Vec<i64>) -> Predictions {
+    pub fn predictions(&self, labels: &[i64]) -> Predictions {
         let values = self.values.iter();
         // `max` would make a number of what is none.
         let log = |p: f32| match p.is_nan() {
@@ -237,11 +237,7 @@ impl Outputs {
                 values.map(|&p| log(p) - log(1.0 - p)).collect()
             }
         };
-        Predictions {
-            logits,
-            labels,
-            classes: self.classes,
-        }
+        Predictions::of(&logits, labels, self.classes)
     }
 
     /// The samples whose outputs are no probabilities, or make none: they are not finite.

@@ -18,5 +18,5 @@ pub use error::ClassifierError;
 pub use image_size::{at_image_size, parse_image_size};
 pub use inference::{Fill, Inference, Outputs};
 pub use input::{DEFAULT_PREPROCESS, InputSpec, ModelInput, Origin, image_folder};
-pub use predictions::{ClassScore, Predictions, Score, log_softmax, softmax};
+pub use predictions::{ClassScore, Prediction, Predictions, Score, log_softmax, softmax};
 pub(crate) use untried::{may_be_optimized, room};

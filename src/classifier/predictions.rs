@@ -23,13 +23,55 @@ pub struct Score {
     pub count: usize,
 }
 
-/// The logits of a set of samples, with their labels.
-#[derive(Clone, Debug)]
+/// What a model makes of one sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// Its class.
+    pub label: i64,
+    /// The class with the highest logit; the first of equal ones. Not a number is never the highest.
+    pub predicted: usize,
+    /// Whether all logits are numbers, infinite ones included.
+    pub is_decided: bool,
+    /// Logarithm of the softmax at the label; minus infinity for a label that is no class.
+    pub log_probability: f64,
+    /// Softmax at the predicted class, 0 to 1.
+    pub probability: f64,
+}
+
+impl Prediction {
+    /// Of a sample of class `label` with these logits, one per class.
+    pub fn of(logits: &[f32], label: i64) -> Self {
+        let total = log_sum_exp(logits);
+        let log_probability = |class: usize| Some(f64::from(*logits.get(class)?) - total);
+        let predicted = argmax(logits);
+        Prediction {
+            label,
+            predicted,
+            is_decided: !logits.iter().any(|z| z.is_nan()),
+            log_probability: usize::try_from(label)
+                .ok()
+                .and_then(log_probability)
+                .unwrap_or(f64::NEG_INFINITY),
+            probability: log_probability(predicted).map_or(0.0, f64::exp),
+        }
+    }
+
+    /// Whether it is taken for what it is; one of whose logits some are not a number is not.
+    pub fn is_right(&self) -> bool {
+        self.is_decided && usize::try_from(self.label) == Ok(self.predicted)
+    }
+
+    /// The class it belongs to, if it is one of `classes`.
+    fn class(&self, classes: usize) -> Option<usize> {
+        usize::try_from(self.label).ok().filter(|&l| l < classes)
+    }
+}
+
+/// What a model makes of a set of samples: a few numbers each, however many classes there are.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// Row-major [samples, classes].
-    pub logits: Vec<f32>,
-    /// One label per sample.
-    pub labels: Vec<i64>,
+    /// One per sample.
+    pub samples: Vec<Prediction>,
     /// Number of classes.
     pub classes: usize,
 }
@@ -50,38 +92,30 @@ pub struct ClassScore {
 }
 
 impl Predictions {
-    /// The class with the highest logit of each sample; the first of equal ones. Not a number is
-    /// never the highest.
-    pub fn classes(&self) -> Vec<usize> {
-        self.logits
-            .chunks(self.classes.max(1))
-            .map(argmax)
-            .collect()
-    }
-
-    /// Whether each sample is taken for what it is; one of whose logits some are not a number is not.
-    fn right(&self) -> impl Iterator<Item = bool> {
-        let rows = self.logits.chunks(self.classes.max(1));
-        rows.zip(&self.labels).map(|(row, &label)| {
-            usize::try_from(label) == Ok(argmax(row)) && !row.iter().any(|z| z.is_nan())
-        })
+    /// Of samples with these labels; `logits` are row-major [samples, classes].
+    pub fn of(logits: &[f32], labels: &[i64], classes: usize) -> Self {
+        let rows = logits.chunks(classes.max(1)).zip(labels);
+        Predictions {
+            samples: rows.map(|(row, &l)| Prediction::of(row, l)).collect(),
+            classes,
+        }
     }
 
     /// The samples that are not right, by their place.
     pub fn wrong(&self) -> Vec<usize> {
-        let places = self.right().enumerate();
-        places.filter(|(_, right)| !right).map(|(i, _)| i).collect()
+        let places = self.samples.iter().enumerate();
+        places
+            .filter(|(_, p)| !p.is_right())
+            .map(|(i, _)| i)
+            .collect()
     }
 
     /// The figures of all samples together.
     pub fn score(&self) -> Score {
-        let count = self.labels.len();
+        let count = self.samples.len();
         let mut loss = 0f64;
-        for (row, &label) in self.logits.chunks(self.classes.max(1)).zip(&self.labels) {
-            let label = usize::try_from(label).unwrap_or(usize::MAX);
-            loss -= row
-                .get(label)
-                .map_or(f64::NEG_INFINITY, |&z| f64::from(z) - log_sum_exp(row));
+        for sample in &self.samples {
+            loss -= sample.log_probability;
         }
         // Of either sign; with this one `total_cmp` puts it behind all numbers.
         if loss.is_nan() {
@@ -94,7 +128,7 @@ impl Predictions {
             values.iter().sum::<f64>() / values.len().max(1) as f64
         };
         Score {
-            accuracy: self.right().filter(|&right| right).count() as f64 / n,
+            accuracy: self.samples.iter().filter(|p| p.is_right()).count() as f64 / n,
             balanced_accuracy: mean(&|c| (c.support > 0).then_some(c.recall)),
             macro_f1: mean(&|c| (c.support + c.predicted > 0).then_some(c.f1)),
             loss: loss / n,
@@ -108,13 +142,9 @@ impl Predictions {
     /// are taken for nothing, and are in no pair.
     pub fn confusion(&self) -> Vec<[usize; 3]> {
         let mut counts = BTreeMap::new();
-        let rows = self.logits.chunks(self.classes.max(1));
-        let predicted = self.classes().into_iter().zip(&self.labels).zip(rows);
-        for ((predicted, &label), row) in predicted {
-            let label = usize::try_from(label).ok().filter(|&l| l < self.classes);
-            let decided = !row.iter().any(|z| z.is_nan());
-            if let Some(label) = label.filter(|_| decided) {
-                *counts.entry([label, predicted]).or_insert(0) += 1;
+        for sample in self.samples.iter().filter(|p| p.is_decided) {
+            if let Some(label) = sample.class(self.classes) {
+                *counts.entry([label, sample.predicted]).or_insert(0) += 1;
             }
         }
         counts.into_iter().map(|([t, p], n)| [t, p, n]).collect()
@@ -123,11 +153,8 @@ impl Predictions {
     /// Precision, recall and F1 of every class.
     pub fn class_scores(&self) -> Vec<ClassScore> {
         let mut counts = vec![[0usize; 3]; self.classes];
-        for &label in &self.labels {
-            let count = usize::try_from(label).ok().and_then(|l| counts.get_mut(l));
-            if let Some(count) = count {
-                count[1] += 1;
-            }
+        for label in self.samples.iter().filter_map(|p| p.class(self.classes)) {
+            counts[label][1] += 1;
         }
         for [label, predicted, samples] in self.confusion() {
             counts[predicted][2] += samples;
@@ -202,27 +229,31 @@ mod tests {
     #[test]
     fn logits_that_are_not_numbers_are_wrong_and_sort_last() {
         for bad in [f32::NAN, -f32::NAN, f32::INFINITY] {
-            let predictions = Predictions {
-                logits: vec![bad, 0.0, 1.0, 0.0],
-                labels: vec![0, 0],
-                classes: 2,
-            };
+            let predictions = Predictions::of(&[bad, 0.0, 1.0, 0.0], &[0, 0], 2);
             let score = predictions.score();
             let infinite = bad.is_infinite();
             assert_eq!(score.accuracy, if infinite { 1.0 } else { 0.5 });
             assert!(score.loss.is_nan());
             assert!(score.loss.total_cmp(&f64::INFINITY).is_gt());
-            assert_eq!(predictions.classes(), [usize::from(!infinite), 0]);
+            let [first, second] = [0, 1].map(|i| predictions.samples[i].predicted);
+            assert_eq!((first, second), (usize::from(!infinite), 0));
+        }
+    }
+
+    #[test]
+    fn a_label_that_is_no_class_is_wrong_and_in_no_pair() {
+        for label in [-1, 2, i64::MAX] {
+            let predictions = Predictions::of(&[1.0, 0.0], &[label], 2);
+            assert_eq!(predictions.wrong(), [0]);
+            assert!(predictions.confusion().is_empty());
+            assert_eq!(predictions.score().loss, f64::INFINITY);
         }
     }
 
     #[test]
     fn scores_of_a_small_confusion_matrix() {
-        let predictions = Predictions {
-            logits: vec![2.0, 0.0, 2.0, 0.0, 0.0, 2.0, 2.0, 0.0],
-            labels: vec![0, 0, 1, 1],
-            classes: 2,
-        };
+        let logits = [2.0, 0.0, 2.0, 0.0, 0.0, 2.0, 2.0, 0.0];
+        let predictions = Predictions::of(&logits, &[0, 0, 1, 1], 2);
         assert_eq!(predictions.confusion(), [[0, 0, 2], [1, 0, 1], [1, 1, 1]]);
         let scores = predictions.class_scores();
         assert!((scores[0].precision - 2.0 / 3.0).abs() < 1e-12);
@@ -236,21 +267,28 @@ mod tests {
     }
 
     #[test]
+    fn the_probabilities_of_a_sample_are_those_of_the_softmax() {
+        let logits = [0.5, -3.0, 2.0, 2.0];
+        let all = softmax(&logits);
+        let prediction = Prediction::of(&logits, 1);
+        assert_eq!((prediction.predicted, prediction.is_right()), (2, false));
+        assert_eq!(prediction.probability, all[2]);
+        assert_eq!(prediction.log_probability.exp(), all[1]);
+    }
+
+    #[test]
     fn sixty_thousand_classes_take_no_more_room_than_their_samples() {
         let classes = 60_000;
         let mut logits = vec![0.0; 3 * classes];
         logits[7] = 1.0;
         logits[classes + 7] = 1.0;
         logits[3 * classes - 1] = 1.0;
-        let predictions = Predictions {
-            logits,
-            labels: vec![7, 59_999, 59_999],
-            classes,
-        };
+        let predictions = Predictions::of(&logits, &[7, 59_999, 59_999], classes);
         let pairs = [[7, 7, 1], [59_999, 7, 1], [59_999, 59_999, 1]];
         assert_eq!(predictions.confusion(), pairs);
         // Of the two classes that have a sample, and no other.
         assert_eq!(predictions.score().balanced_accuracy, 0.75);
         assert!((predictions.score().macro_f1 - 2.0 / 3.0).abs() < 1e-12);
+        assert!(size_of::<Prediction>() <= 48);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser};
 use ftsurgery::run::REPORT;
 
-use super::tune::{self, TuneArgs};
+use super::tune::{self, JobArgs};
 use super::{CliError, Context};
 
 const MODEL: &str = "onnx-models/fashion_mobilenet.onnx";
@@ -35,7 +35,7 @@ pub struct DemoArgs {
 #[command(no_binary_name = true)]
 struct Tune {
     #[command(flatten)]
-    args: TuneArgs,
+    args: JobArgs,
 }
 
 pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
@@ -53,7 +53,7 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
     context.note(&format!("$ ftsurgery tune {}", words.join(" ")));
     let tune = Tune::try_parse_from(&words).map_err(|e| CliError::new(e, false))?;
     let command = ["ftsurgery", "tune"].map(str::to_owned).into_iter();
-    let job = tune::job(&tune.args, command.chain(words).collect())?;
+    let job = tune::job("tune", &tune.args, command.chain(words).collect())?;
     tune::run_job(&job, false, context)?;
 
     let winner = args.out.join("winners/blocks.onnx");

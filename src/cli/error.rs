@@ -28,8 +28,13 @@ use ftsurgery::{
 pub struct CliError {
     error: Box<dyn Error>,
     hint: Option<String>,
-    bad_input: bool,
+    code: u8,
 }
+
+/// Exit code of a failure.
+const FAILURE: u8 = 1;
+/// Exit code of bad usage or input.
+const BAD_INPUT: u8 = 2;
 
 impl CliError {
     /// An error of some room; `bad_input` when the user's file or flag is at fault.
@@ -37,7 +42,7 @@ impl CliError {
         Self {
             error: Box::new(error),
             hint: None,
-            bad_input,
+            code: if bad_input { BAD_INPUT } else { FAILURE },
         }
     }
 
@@ -46,7 +51,7 @@ impl CliError {
         Self {
             error: message.into().into(),
             hint: None,
-            bad_input: true,
+            code: BAD_INPUT,
         }
     }
 
@@ -55,7 +60,7 @@ impl CliError {
         Self {
             error: message.into().into(),
             hint: None,
-            bad_input: false,
+            code: FAILURE,
         }
     }
 
@@ -82,6 +87,13 @@ impl CliError {
         self
     }
 
+    /// Gives it an exit code of its own.
+    #[must_use]
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
     /// True when the reader of our output went away: an end, not a failure.
     fn is_broken_pipe(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self.error.as_ref());
@@ -101,8 +113,7 @@ impl CliError {
             return ExitCode::SUCCESS;
         }
         let _ = write!(io::stderr(), "{self}");
-        let own = if self.bad_input { 2 } else { 1 };
-        ExitCode::from(signals::exit_code().unwrap_or(own))
+        ExitCode::from(signals::exit_code().unwrap_or(self.code))
     }
 }
 

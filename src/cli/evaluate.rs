@@ -118,7 +118,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
             })
         })
         .collect::<Result<Vec<i64>, _>>()?;
-    let predictions = outputs.predictions(labels);
+    let predictions = outputs.predictions(&labels);
 
     let mut out = context.stdout();
     if args.json {

@@ -9,6 +9,7 @@
 mod analyze;
 mod bench;
 mod classifier;
+mod collect;
 mod config;
 mod context;
 mod demo;
@@ -17,6 +18,7 @@ mod error;
 mod evaluate;
 mod gradients;
 mod memory;
+mod plan;
 mod predict;
 mod progress;
 mod report;
@@ -24,6 +26,7 @@ mod runtime;
 mod settings;
 mod signals;
 mod study;
+mod trial;
 mod tune;
 mod values;
 
@@ -43,8 +46,8 @@ Examples:
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
-Exit codes: 0 done, 1 failure, 2 bad usage or input; 130, 143 or 129 when stopped by Ctrl-C,
-SIGTERM or SIGHUP.";
+Exit codes: 0 done, 1 failure, 2 bad usage or input, 75 (of `trial`) in use by another process; 130, 143,
+129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
 
 /// Fine-tunes chosen parts of pretrained networks as ONNX files.
 #[derive(Parser)]
@@ -86,6 +89,12 @@ enum Command {
     Differentiate(differentiate::DifferentiateArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
     Tune(Box<tune::TuneArgs>),
+    /// Begin a run whose trials other processes carry out, on a cluster say
+    Plan(Box<plan::PlanArgs>),
+    /// Carry out trials of such a run
+    Trial(trial::TrialArgs),
+    /// Take over what they came to, and say what is wanted next
+    Collect(collect::CollectArgs),
     /// Tune several models by the same strategies, and compare
     Study(Box<study::StudyArgs>),
     /// Measure a classifier on a data set
@@ -106,6 +115,9 @@ impl Command {
             Self::Gradients(args) => gradients::run(args, context),
             Self::Differentiate(args) => differentiate::run(args, context),
             Self::Tune(args) => tune::run(args, context),
+            Self::Plan(args) => plan::run(args, context),
+            Self::Trial(args) => trial::run(args, context),
+            Self::Collect(args) => collect::run(args, context),
             Self::Study(args) => study::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),

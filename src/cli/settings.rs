@@ -8,7 +8,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
-use ftsurgery::run::{FlagValue, Settings, flags};
+use ftsurgery::run::{FlagValue, SearchMethod, Settings, flags};
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
 
@@ -34,6 +34,11 @@ pub struct SettingsArgs {
 struct ChoiceArgs {
     #[command(flatten)]
     strategies: StrategyArgs,
+    /// How the candidates of a strategy are tried: `exhaustive` (each for --search-epochs), or `halving` (all
+    /// for a few epochs, then the best third for three times as many, until --search-epochs is reached;
+    /// `halving:N` for another number than three)
+    #[arg(long, value_name = "METHOD")]
+    search: Option<SearchMethod>,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD")]
@@ -253,6 +258,7 @@ impl SettingsArgs {
     pub fn apply(&self, settings: &mut Settings) -> Result<(), CliError> {
         let (choice, data, training) = (&self.choice, &self.split, &self.training);
         choice.strategies.apply(settings)?;
+        set(&mut settings.search, &choice.search);
         set(&mut settings.head, &choice.head);
         set(&mut settings.dropout, &choice.dropout);
         set_some(&mut settings.features, &choice.features);
@@ -313,11 +319,11 @@ fn set_some<T: Clone>(place: &mut Option<T>, given: &Option<T>) {
     }
 }
 
-/// The command with the defaults of [`Settings`] in the help of `tune` and `study`.
+/// The command with the defaults of [`Settings`] in the help of `tune`, `plan` and `study`.
 pub fn with_defaults(command: Command) -> Command {
     let defaults = flags(&Settings::default());
     let mut command = command;
-    for subcommand in ["tune", "study"] {
+    for subcommand in ["tune", "plan", "study"] {
         command = command.mut_subcommand(subcommand, |command| {
             command.mut_args(|arg| with_default(arg, &defaults))
         });

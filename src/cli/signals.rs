@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin: SIGINT, SIGTERM and, where there is one, SIGHUP.
+//! Ctrl-C and its kin: SIGINT, SIGTERM and, where there are such, SIGHUP and SIGUSR1.
 //!
 //! The first asks for a stop, which the work hears at the end of a step or a batch. A second ends the
 //! process at once, by `_exit`: no destructor may take away what a thread is still working with, whose
@@ -64,7 +64,7 @@ pub fn end_at_once() {
     STATE.at_once.store(true, Ordering::SeqCst);
 }
 
-/// The exit code of a command that a signal has stopped: 130, 143 or 129.
+/// The exit code of a command that a signal has stopped: 130, 143, 129 or 138.
 pub fn exit_code() -> Option<u8> {
     let signal = STATE.number.load(Ordering::SeqCst);
     let signal = i32::try_from(signal).ok().filter(|&s| s > 0)?;
@@ -83,9 +83,10 @@ fn heard() -> Vec<i32> {
 
 #[cfg(unix)]
 fn heard() -> Vec<i32> {
-    use signal_hook::consts::SIGHUP;
+    use signal_hook::consts::{SIGHUP, SIGUSR1};
 
-    let mut signals = vec![SIGINT, SIGTERM];
+    // SIGUSR1 is how batch systems are asked to announce the end of a job.
+    let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
     // `nohup` begins a process that is not to hear when its terminal is closed.
     if !is_ignored(SIGHUP) {
         signals.push(SIGHUP);

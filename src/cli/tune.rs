@@ -31,11 +31,22 @@ Examples:
   ftsurgery tune model.onnx --data photos --out run --strategies all --repeats 3
   ftsurgery tune model.onnx --data photos --out run --strategies select --train 'block5,**/fc1'
   ftsurgery tune --config run/config.toml --out again --epochs 8
-  ftsurgery tune --resume run";
+  ftsurgery tune --resume run
+  ftsurgery tune --resume run --strategies layers,windows --repeats 3";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct TuneArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to tune, on what, and how.
+#[derive(Args)]
+pub struct JobArgs {
     /// The ONNX model
     #[arg(required_unless_present_any = ["resume", "config"])]
     model: Option<PathBuf>,
@@ -50,30 +61,30 @@ pub struct TuneArgs {
     #[arg(long)]
     force: bool,
     /// Go on with the run in this folder where it was interrupted, with the model, the data and the
-    /// settings that it has recorded
+    /// settings that it has recorded; with other --strategies or more --repeats also of a finished run,
+    /// which then does these as well
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force"])]
     resume: Option<PathBuf>,
     /// Take the flags that are not given from this TOML file, by their long names, the model as `model`;
     /// RUN/config.toml is such a file
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Print the results as JSON
-    #[arg(long)]
-    json: bool,
 
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
 pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
-    run_job(&job(args, super::command_line())?, args.json, context)
+    let job = job("tune", &args.job, super::command_line())?;
+    run_job(&job, args.json, context)
 }
 
-/// The job that these flags ask for; `command`: the words that parse to them.
-pub fn job(args: &TuneArgs, command: Vec<String>) -> Result<Job, CliError> {
+/// The job that these flags of a subcommand ask for; `command`: the words that parse to them.
+pub fn job(subcommand: &str, args: &JobArgs, command: Vec<String>) -> Result<Job, CliError> {
     if let Some(file) = &args.config {
-        let idle = |args: &TuneArgs| Some(args.settings.idle()?.0);
-        return job(&config::with("tune", file, idle)?, command);
+        let idle = |args: &JobArgs| Some(args.settings.idle()?.0);
+        let args = config::with(subcommand, file, idle)?;
+        return job(subcommand, &args, command);
     }
     if let Some(root) = &args.resume {
         let mut job = Job::resume(root)?;
@@ -109,24 +120,29 @@ pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError>
         context.note(&format!("warning: {lack}"));
     }
 
-    let mut out = context.stdout();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &results)?;
-        writeln!(out)?;
-    } else if !results.strategies.is_empty() {
-        writeln!(out, "{}", report::results(&results, context.is_terminal()))?;
-        let verdict = report::verdict(&RunFiles::read(&job.out)?);
-        if !verdict.is_empty() {
-            writeln!(out, "{verdict}")?;
-        }
-        writeln!(out, "report in {}", job.out.join(REPORT).display())?;
-    }
-    out.flush()?;
+    show(&results, &job.out, json, context)?;
     outcome(&results, &job.out)
 }
 
+/// Prints what a run came to.
+fn show(results: &Results, root: &Path, json: bool, context: &Context) -> Result<(), CliError> {
+    let mut out = context.stdout();
+    if json {
+        serde_json::to_writer_pretty(&mut out, results)?;
+        writeln!(out)?;
+    } else if !results.strategies.is_empty() {
+        writeln!(out, "{}", report::results(results, context.is_terminal()))?;
+        let verdict = report::verdict(&RunFiles::read(root)?);
+        if !verdict.is_empty() {
+            writeln!(out, "{verdict}")?;
+        }
+        writeln!(out, "report in {}", root.join(REPORT).display())?;
+    }
+    Ok(out.flush()?)
+}
+
 /// An error for what the results lack.
-fn outcome(results: &Results, root: &Path) -> Result<(), CliError> {
+pub fn outcome(results: &Results, root: &Path) -> Result<(), CliError> {
     if results.interrupted {
         let text = format!("stopped; {} holds what was finished", root.display());
         let hint = format!("go on with `ftsurgery tune --resume {}`", root.display());

@@ -81,6 +81,7 @@ pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
             "strategies",
             Some(Texts(s.strategies.iter().map(word).collect())),
         ),
+        ("search", Some(Text(word(&s.search)))),
         (
             "train",
             (!s.train.is_empty()).then(|| Texts(s.train.clone())),

@@ -23,7 +23,7 @@ pub enum RunError {
         name: &'static str,
     },
     /// Another process works on the run.
-    #[error("another process works on the run in {path}")]
+    #[error("another process works on {path}")]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -82,6 +82,14 @@ pub enum RunError {
         /// The number that is read.
         reads: u32,
     },
+    /// A trial that nobody asked for.
+    #[error("no trial `{id}` is asked for in {path}")]
+    NotAsked {
+        /// The folder of the run, or of a repetition.
+        path: PathBuf,
+        /// Its identity.
+        id: String,
+    },
     /// A setting with which nothing can be done.
     #[error("the setting `{field}` cannot be used: {reason}")]
     Setting {
@@ -135,6 +143,9 @@ impl RunError {
             ),
             RunError::Changed { .. } => {
                 Some("put it back as it was, or begin a new run in another folder with --out")
+            }
+            RunError::NotAsked { .. } => {
+                Some("`ftsurgery collect RUN` prints the trials that are asked for")
             }
             RunError::Format { .. } => Some(
                 "use the version that its `versions` name, or make the run anew in another folder",

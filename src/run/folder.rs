@@ -1,7 +1,6 @@
 //! The folder of a run. Every write is atomic or appends whole lines.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,17 +10,20 @@ use sha2::{Digest, Sha256};
 
 use crate::data::SplitFile;
 use crate::hex;
-use crate::onnx::{TEMPORARY_PREFIX, append, create_folder, partial, write_atomic};
+use crate::onnx::{append, create_folder, partial, write_atomic};
 use crate::strategy::StrategyName;
 
 mod clean;
 mod lock;
 mod metrics;
+mod replies;
+mod take;
 
 use clean::remove;
 pub(crate) use clean::remove_left;
 pub(crate) use lock::lock;
 pub use metrics::MetricsFile;
+pub(crate) use replies::Parameters;
 
 use super::RunError;
 use super::config::config;
@@ -34,16 +36,22 @@ const SPLIT: &str = "split.json";
 const CONFIG: &str = "config.toml";
 pub(super) const RESULTS: &str = "results.json";
 pub(super) const TRIALS: &str = "trials.jsonl";
+const REQUESTS: &str = "requests.jsonl";
 const LOCK: &str = ".lock";
+/// Shared by the processes that carry out trials for another.
+const TRIALS_LOCK: &str = ".trials.lock";
 const REPEATS: &str = "repeats";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+const REPLY: &str = "reply.json";
+const PARAMETERS: &str = "parameters.safetensors";
 /// What a run makes in its folder besides `run.json` and what it keeps to itself.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     SPLIT,
     CONFIG,
     RESULTS,
     TRIALS,
+    REQUESTS,
     REPORT,
     TABLE,
     TENSORBOARD,
@@ -58,21 +66,24 @@ const OWN: [&str; 10] = [
 /// run.json                  configuration, versions, hashes; the first that is there
 /// config.toml               what `tune --config` takes to make the run again
 /// split.json                which sample is in which part
+/// requests.jsonl            the trials that were asked for, one a line
 /// trials.jsonl              one finished trial a line
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
 /// trials/ID/checkpoint.safetensors   of a trial that has not ended
+/// trials/ID/reply.json, trials/ID/parameters.safetensors   of a trial that another process has carried
+///                           out, until the run has taken it over
 /// winners/STRATEGY.onnx     the tuned models
 /// winners/STRATEGY.predictions.csv   what they make of each held-out sample
 /// results.json              what each strategy came to
 /// repeats/N/                repetitions with other seeds, each such a folder
 /// report.html, trials.csv, tensorboard/   made from the above for people
-/// .lock                     locked while a process works on the run
+/// .lock                     locked while a process works on the run; in trials/ID/, on that trial for another
 /// ```
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
-    /// Holds the lock; a repetition is under that of its run.
-    _lock: Option<File>,
+    /// What keeps other processes away; a repetition is under the locks of its run.
+    _locks: Vec<File>,
 }
 
 /// The report for people, in a run's folder.
@@ -96,91 +107,42 @@ pub enum Begin {
 }
 
 impl RunDir {
-    /// Fails if `root` may not become the folder of a run that begins in this way. Changes nothing.
-    ///
-    /// # Errors
-    /// When it is not a folder; not empty, for a new run; without a run, to resume.
-    pub fn check(root: &Path, begin: Begin) -> Result<(), RunError> {
-        if begin == Begin::Resume {
-            return match root.join(RUN).is_file() {
-                true => Ok(()),
-                false => Err(RunError::NotARun {
-                    path: root.to_owned(),
-                }),
-            };
-        }
-        let entries: Vec<_> = match fs::read_dir(root) {
-            Ok(entries) => entries.flatten().map(|e| e.file_name()).collect(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(RunError::NotAFolder {
-                    path: root.to_owned(),
-                });
-            }
-            Err(e) => return Err(RunError::write(root, e)),
-        };
-        let has = |name: &str| entries.iter().any(|e| e == name);
-        // What a process leaves that was killed before the run began.
-        let is_left = |name: &OsString| {
-            name == LOCK
-                || name.to_string_lossy().starts_with(TEMPORARY_PREFIX)
-                || name == SPLIT && has(LOCK) && !has(RUN)
-        };
-        let mut used = entries.iter().filter(|name| !is_left(name));
-        match begin {
-            Begin::Replace if has(RUN) => match is_record(&root.join(RUN)) {
-                true => Ok(()),
-                false => Err(not_a_runs(root, RUN)),
-            },
-            // To be replaced, a file has to be of a run.
-            Begin::Replace => match used.find_map(|name| OWN.into_iter().find(|own| name == own)) {
-                Some(name) => Err(not_a_runs(root, name)),
-                None => Ok(()),
-            },
-            _ if used.next().is_some() => Err(RunError::NotEmpty {
-                path: root.to_owned(),
-                resumable: root.join(RUN).is_file(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes possession of the folder, which is made where it is not there. To replace, the files
-    /// of the earlier run in it are removed, and nothing else.
-    ///
-    /// # Errors
-    /// As [`RunDir::check`]; when another process works on it; when it cannot be made.
-    pub fn take(root: &Path, begin: Begin) -> Result<Self, RunError> {
-        Self::check(root, begin)?;
-        let file = lock(root)?;
-        let run = RunDir {
-            root: root.to_owned(),
-            _lock: Some(file),
-        };
-        // Another process may have been faster.
-        Self::check(root, begin)?;
-        run.remove_left()?;
-        if begin == Begin::Replace {
-            run.remove_earlier()?;
-        }
-        Ok(run)
-    }
-
-    /// The folder of repetition `number`, from 2 on, which is made where it is not there.
+    /// The folder of repetition `number`, from 2 on, which is made where it is not there; whether `others` may
+    /// be carrying out trials for it.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn repetition(&self, number: usize) -> Result<Self, RunError> {
+    pub fn repetition(&self, number: usize, others: bool) -> Result<Self, RunError> {
         let root = self.path(&Self::repetition_name(number));
         create_folder(&root).map_err(|e| RunError::write(&root, e))?;
-        let run = RunDir { root, _lock: None };
-        run.remove_left()?;
+        let run = RunDir {
+            root,
+            _locks: Vec::new(),
+        };
+        run.remove_left(!others)?;
         Ok(run)
     }
 
     /// The folder of a repetition, relative to the run's.
     pub fn repetition_name(number: usize) -> String {
         format!("{REPEATS}/{number}")
+    }
+
+    /// The number of the repetition, and the identity in it, of a trial by its identity in the whole run:
+    /// `repeats/2/head-train`, or of the first `head-train`.
+    pub(crate) fn repetition_of(id: &str) -> (usize, &str) {
+        let parts = id.strip_prefix(REPEATS).and_then(|id| id.strip_prefix('/'));
+        let parts = parts.and_then(|id| id.split_once('/'));
+        let parts = parts.and_then(|(number, id)| Some((number.parse().ok()?, id)));
+        parts.filter(|&(number, _)| number > 1).unwrap_or((1, id))
+    }
+
+    /// The identity of one of this folder's trials in the whole run.
+    pub(crate) fn id_in_run(&self, number: usize, id: &str) -> String {
+        match number {
+            1 => id.to_owned(),
+            number => format!("{}/{id}", Self::repetition_name(number)),
+        }
     }
 
     /// The folder itself.
@@ -265,7 +227,7 @@ impl RunDir {
 
     /// The trials that have ended, by their identity. A last line that is not whole is taken off
     /// the file: the process was killed while it wrote. So are trials that have not
-    /// [ended](TrialRecord::failure).
+    /// [ended](TrialRecord::failure). Of a trial that went on, the last line counts.
     ///
     /// # Errors
     /// When the file cannot be read, or another line is not a trial.
@@ -282,9 +244,8 @@ impl RunDir {
         let count = trials.len();
         trials.retain(|t| t.error.is_none() || t.failure.is_some());
         if trials.len() < count {
-            let lines = trials.iter().map(line).collect::<Result<Vec<_>, _>>();
-            lines
-                .and_then(|lines| write_atomic(&path, &lines.concat()))
+            lines(&trials)
+                .and_then(|text| write_atomic(&path, &text))
                 .map_err(|e| RunError::write(&path, e))?;
         }
         Ok(trials.into_iter().map(|t| (t.id.clone(), t)).collect())
@@ -304,7 +265,7 @@ impl RunDir {
     /// When it cannot be written.
     pub fn append_trial(&self, trial: &TrialRecord) -> Result<(), RunError> {
         let path = self.path(TRIALS);
-        line(trial)
+        lines(std::slice::from_ref(trial))
             .and_then(|line| append(&path, &line))
             .map_err(|e| RunError::write(&path, e))
     }
@@ -352,10 +313,14 @@ fn text<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn line(trial: &TrialRecord) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(trial)?;
-    line.push(b'\n');
-    Ok(line)
+/// One line of JSON for each value.
+fn lines<T: Serialize>(values: &[T]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut text, value)?;
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 /// Fails where something other than a file has that name: to open a pipe waits for its other end.
@@ -363,19 +328,6 @@ fn regular(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
         _ => Ok(()),
-    }
-}
-
-/// Whether this is a `run.json` of this program, of whatever version.
-fn is_record(path: &Path) -> bool {
-    let record: Option<serde_json::Value> = read_json(path).ok().flatten();
-    record.is_some_and(|r| r["versions"]["ftsurgery"].is_string())
-}
-
-fn not_a_runs(root: &Path, name: &'static str) -> RunError {
-    RunError::NotOurs {
-        path: root.to_owned(),
-        name,
     }
 }
 

@@ -7,12 +7,14 @@
 mod config;
 mod error;
 mod folder;
+mod method;
 mod outside;
 pub(crate) mod paths;
 mod predictions;
 mod ranking;
 mod read;
 mod record;
+mod request;
 mod results;
 mod settings;
 mod study;
@@ -21,7 +23,8 @@ mod unchanged;
 pub use config::{FlagValue, flags};
 pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
-pub(crate) use folder::{file_sha256, lock, remove_left};
+pub(crate) use folder::{Parameters, file_sha256, lock, remove_left};
+pub use method::SearchMethod;
 pub(crate) use outside::outside;
 pub use paths::{absolute, path_of_bytes};
 pub(crate) use predictions::csv;
@@ -31,10 +34,11 @@ pub use record::{
     Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
     RunRecord, Skipped, SkippedFile, Versions,
 };
+pub use request::{TrialReply, TrialRequest};
 pub use results::{
     Failure, HeldOut, Mistake, Phase, Repeat, RepeatResult, Results, Searched, Spread,
     StrategyResult, TrialRecord,
 };
 pub use settings::Settings;
 pub use study::{Study, StudyModel};
-pub(crate) use unchanged::{same_settings, same_study, unchanged};
+pub(crate) use unchanged::{extended, same_input, same_settings, same_study, unchanged};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::classifier::{Predictions, softmax};
+use crate::classifier::Predictions;
 
 const COLUMNS: [&str; 5] = [
     "image",
@@ -28,25 +28,18 @@ pub(crate) fn csv(
         Some(class) => class.clone(),
         None => index.to_string(),
     };
-    let rows = predictions.logits.chunks(predictions.classes.max(1));
-    let taken_for = predictions.classes();
-    for (place, (row, (predicted, &label))) in rows
-        .zip(taken_for.into_iter().zip(&predictions.labels))
-        .enumerate()
-    {
-        let label = usize::try_from(label).unwrap_or(usize::MAX);
-        let probabilities = softmax(row);
-        let probability = |class: usize| {
-            probabilities
-                .get(class)
-                .map_or(String::new(), f64::to_string)
+    for (place, sample) in predictions.samples.iter().enumerate() {
+        let label = usize::try_from(sample.label).unwrap_or(usize::MAX);
+        let of_label = match label < predictions.classes {
+            true => sample.log_probability.exp().to_string(),
+            false => String::new(),
         };
         writer.write_record([
             name(place),
             class(label),
-            class(predicted),
-            probability(label),
-            probability(predicted),
+            class(sample.predicted),
+            of_label,
+            sample.probability.to_string(),
         ])?;
     }
     writer.into_inner().map_err(|e| e.into_error())
@@ -58,11 +51,8 @@ mod tests {
 
     #[test]
     fn every_sample_has_its_line_with_both_probabilities() {
-        let predictions = Predictions {
-            logits: vec![0.0, 3f32.ln(), 1.0, 1.0],
-            labels: vec![0, 1],
-            classes: 2,
-        };
+        let logits = [0.0, 3f32.ln(), 1.0, 1.0];
+        let predictions = Predictions::of(&logits, &[0, 1], 2);
         let classes = ["a, b".to_owned(), "c".to_owned()];
         let bytes = csv(&predictions, &classes, &|i| format!("{i}.png")).unwrap();
         let mut reader = csv::Reader::from_reader(bytes.as_slice());

@@ -4,8 +4,9 @@ use crate::training::Monitor;
 
 use super::results::TrialRecord;
 
-/// The places of the trials that succeeded, the best first: by the validation score as `monitor`
-/// compares it (none is the worst); of equal ones fewer trained parameters, then the earlier.
+/// The places of the trials that succeeded, the best first: those that were asked to go on further; then
+/// by the validation score as `monitor` compares it (none is the worst); of equal ones fewer trained
+/// parameters, then the earlier.
 pub fn ranked(trials: &[TrialRecord], monitor: Monitor) -> Vec<usize> {
     let mut order: Vec<usize> = (0..trials.len())
         .filter(|&i| trials[i].error.is_none())
@@ -16,7 +17,10 @@ pub fn ranked(trials: &[TrialRecord], monitor: Monitor) -> Vec<usize> {
             (Some(a), Some(b)) => monitor.compare(b, a),
             (a, b) => b.is_some().cmp(&a.is_some()),
         };
-        by_score.then(a.trained_parameters.cmp(&b.trained_parameters))
+        let by_rung = b.rung.cmp(&a.rung);
+        by_rung
+            .then(by_score)
+            .then(a.trained_parameters.cmp(&b.trained_parameters))
     });
     order
 }
@@ -48,6 +52,7 @@ mod tests {
             seconds: 0.0,
             same_as: None,
             error: None,
+            rung: 0,
             failure: None,
         }
     }

@@ -1,6 +1,6 @@
 //! Reading a run's folder back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct RunFiles {
     pub run: RunRecord,
     /// `results.json`; `None` while no strategy has ended.
     pub results: Option<Results>,
-    /// `trials.jsonl`, in the order in which the trials ended.
+    /// `trials.jsonl`, in the order in which the trials ended, each once.
     pub trials: Vec<TrialRecord>,
     /// `trials/ID/metrics.jsonl` by the ID of the trial. A trial that is the
     /// [same as](TrialRecord::same_as) another has none.
@@ -69,7 +69,7 @@ impl RunFiles {
                 path: root.to_owned(),
             });
         };
-        let trials: Vec<TrialRecord> = read_lines(&root.join(TRIALS))?;
+        let trials = last_of_each(read_lines(&root.join(TRIALS))?);
         let mut metrics = BTreeMap::new();
         for trial in &trials {
             // The ID becomes part of paths, here and in what is made of the run.
@@ -109,7 +109,15 @@ impl RunFiles {
     }
 }
 
-fn is_file_name(id: &str) -> bool {
+/// The trials in the order in which they ended: of one that went on, where it ended last.
+fn last_of_each(trials: Vec<TrialRecord>) -> Vec<TrialRecord> {
+    let last: HashMap<String, usize> = (0..).zip(&trials).map(|(i, t)| (t.id.clone(), i)).collect();
+    let all = trials.into_iter().enumerate();
+    let ended = all.filter(|(place, trial)| last.get(&trial.id) == Some(place));
+    ended.map(|(_, trial)| trial).collect()
+}
+
+pub(super) fn is_file_name(id: &str) -> bool {
     let mut parts = Path::new(id).components();
     matches!(parts.next(), Some(Component::Normal(_)))
         && parts.next().is_none()

@@ -59,6 +59,14 @@ pub struct TrialRecord {
     /// the run is resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// See [`TrialRequest::rung`](super::TrialRequest::rung).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rung: usize,
+}
+
+/// Whether a number says nothing.
+pub(super) fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// How a trial or a strategy failed where the same command would come to the same again.

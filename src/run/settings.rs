@@ -10,7 +10,7 @@ use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
 
-use super::RunError;
+use super::{RunError, SearchMethod};
 
 /// How to tune. [`Settings::default`] has the defaults of the command; each field has a method of its name that
 /// sets it:
@@ -36,6 +36,8 @@ use super::RunError;
 pub struct Settings {
     /// The strategies, in the order they are run.
     pub strategies: Vec<StrategyName>,
+    /// How candidates are searched.
+    pub search: SearchMethod,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
     /// The head.
@@ -106,6 +108,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             strategies: vec![StrategyName::HEAD, StrategyName::FULL, StrategyName::BLOCKS],
+            search: SearchMethod::Exhaustive,
             train: Vec::new(),
             head: HeadKind::Paper,
             dropout: HeadSpec::DROPOUT,
@@ -142,6 +145,7 @@ impl Default for Settings {
 impl Settings {
     setters! {
         strategies: Vec<StrategyName>,
+        search: SearchMethod,
         train: Vec<String>,
         head: HeadKind,
         dropout: f32,

@@ -13,6 +13,18 @@ use super::{RunError, Settings};
 /// # Errors
 /// [`RunError::Changed`], with the name of the first thing that differs.
 pub(crate) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), RunError> {
+    same_input(began, now)?;
+    // What follows from all of these; a run that is resumed may be asked for more.
+    let first = now.strategies.len().min(began.strategies.len());
+    let of_began = now.strategies[..first].to_vec();
+    differing("the list of candidates", &began.strategies, &of_began)
+}
+
+/// Compares all but the candidates.
+///
+/// # Errors
+/// As [`unchanged`].
+pub(crate) fn same_input(began: &RunRecord, now: &RunRecord) -> Result<(), RunError> {
     differing(
         "the version of ftsurgery",
         &began.versions.ftsurgery,
@@ -48,9 +60,22 @@ pub(crate) fn unchanged(began: &RunRecord, now: &RunRecord) -> Result<(), RunErr
         &began.data.fingerprint,
         &now.data.fingerprint,
     )?;
-    same_configuration(&began.configuration, &now.configuration)?;
-    // What follows from all of these.
-    differing("the list of candidates", &began.strategies, &now.strategies)
+    same_configuration(&began.configuration, &now.configuration)
+}
+
+/// The record of a run that is resumed with more strategies or repetitions than it began with; `None` where
+/// it is asked for no more. `now` passes [`unchanged`].
+pub(crate) fn extended(began: &RunRecord, now: &RunRecord) -> Option<RunRecord> {
+    let mut extended = began.clone();
+    extended.strategies.clone_from(&now.strategies);
+    let (into, from) = (
+        &mut extended.configuration.settings,
+        &now.configuration.settings,
+    );
+    into.strategies.clone_from(&from.strategies);
+    into.train.clone_from(&from.train);
+    into.repeats = from.repeats;
+    (extended != *began).then_some(extended)
 }
 
 /// Compares settings alone, before model and data are opened.
@@ -70,7 +95,19 @@ pub(crate) fn same_study(began: &Settings, now: &Settings) -> Result<(), RunErro
 }
 
 fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), RunError> {
-    same_fields(&value(began), &value(now))
+    let mut now = now.clone();
+    let (was, is) = (&began.settings, &mut now.settings);
+    // What a run that is resumed may have more of.
+    if is.strategies.starts_with(&was.strategies) {
+        if !was.strategies.iter().any(|s| s.rule().takes_patterns()) {
+            is.train.clone_from(&was.train);
+        }
+        is.strategies.clone_from(&was.strategies);
+    }
+    if is.repeats > was.repeats {
+        is.repeats = was.repeats;
+    }
+    same_fields(&value(began), &value(&now))
 }
 
 /// What may differ: who said how images are scaled, how often the state is written and where images are

@@ -118,18 +118,18 @@ impl Emitter<'_> {
         };
         holds(self.original, written, manifest).map_err(|e| fail(e.to_string()))?;
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
-        let trained = lab.predict(winner.parameters, samples)?;
+        let trained = lab.logits(winner.parameters, samples)?;
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
         let outputs = inference.run_dataset(self.dataset, samples, self.input, &mut |_| {})?;
-        if outputs.classes != trained.classes || outputs.values.len() != trained.logits.len() {
+        if outputs.classes != trained.classes || outputs.values.len() != trained.values.len() {
             return Err(fail(format!(
                 "it has {} classes instead of {}",
                 outputs.classes, trained.classes
             )));
         }
         let half = has_float16(written);
-        let expected = expected(outputs.scores, &trained.logits, trained.classes);
-        let (unit, tolerance) = (unit(outputs.scores, &trained.logits, half), tolerance(half));
+        let expected = expected(outputs.scores, &trained.values, trained.classes);
+        let (unit, tolerance) = (unit(outputs.scores, &trained.values, half), tolerance(half));
         let least = least(outputs.scores, half);
         let difference = expected
             .iter()

@@ -60,7 +60,7 @@ pub enum SearchError {
         /// The strategy.
         strategy: StrategyName,
         /// What stands in the way of its first candidate.
-        reason: AutodiffError,
+        reason: Box<AutodiffError>,
         /// The strategies whose trained layers lie behind that, for people.
         working: String,
     },

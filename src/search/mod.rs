@@ -4,8 +4,10 @@
 //! data and ranked on the validation part, the best is trained on the search and the training part,
 //! and its model is written and checked.
 
+mod chooser;
 mod emit;
 mod error;
+mod executor;
 mod head;
 mod job;
 mod opened;
@@ -15,17 +17,18 @@ mod pool;
 mod recorded;
 mod repeats;
 mod repetition;
+mod round;
 mod runner;
 mod state;
 mod study;
 mod trial;
-mod trials;
 mod tune;
 mod watch;
 
 pub use error::SearchError;
 pub use job::Job;
 pub use plan::{Obstacles, Plan, StrategyPlan, trial_id};
+pub use round::AskedTrial;
 pub use study::{StudyJob, Subject, study};
-pub use tune::tune;
+pub use tune::{Collected, carry_out, collect, tune};
 pub use watch::{TrialStart, Watcher};

@@ -1,18 +1,18 @@
 //! What a strategy came to, for the run's records.
 
-use crate::classifier::{Predictions, softmax};
-use crate::run::{HeldOut, Mistake, Searched, StrategyResult};
+use crate::classifier::Predictions;
+use crate::run::{Failure, HeldOut, Mistake, Searched, StrategyResult};
 use crate::strategy::StrategyName;
 
 use super::SearchError;
 
-/// Of a strategy that made no model, because of `error`, after a search of `searched` candidates
-/// and so many seconds.
+/// Of a strategy that made no model, for this reason, after a search of `searched` candidates and so many
+/// seconds.
 pub(super) fn failed(
     strategy: StrategyName,
     searched: Option<Searched>,
     seconds: f64,
-    error: &SearchError,
+    (error, failure): (String, Option<Failure>),
 ) -> StrategyResult {
     StrategyResult {
         name: strategy,
@@ -28,8 +28,8 @@ pub(super) fn failed(
         seconds,
         model: None,
         sha256: None,
-        error: Some(error.to_string()),
-        failure: error.failure(),
+        error: Some(error),
+        failure,
     }
 }
 
@@ -45,17 +45,15 @@ pub(super) fn held_out(
     if !score.loss.is_finite() {
         return Err(SearchError::NotFinite { loss: score.loss });
     }
-    let rows = predictions.logits.chunks(predictions.classes.max(1));
-    let mut mistakes: Vec<(usize, Mistake)> = rows
-        .zip(predictions.classes().into_iter().zip(&predictions.labels))
-        .enumerate()
-        .filter_map(|(row, (logits, (predicted, &label)))| {
-            let label = usize::try_from(label).ok().filter(|&l| l != predicted)?;
+    let samples = predictions.samples.iter().enumerate();
+    let mut mistakes: Vec<(usize, Mistake)> = samples
+        .filter_map(|(row, sample)| {
+            let label = usize::try_from(sample.label).ok();
             let mistake = Mistake {
                 sample: String::new(),
-                label,
-                predicted,
-                probability: softmax(logits)[predicted],
+                label: label.filter(|&l| l != sample.predicted)?,
+                predicted: sample.predicted,
+                probability: sample.probability,
             };
             Some((row, mistake))
         })
@@ -80,15 +78,11 @@ pub(super) fn held_out(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Failure;
 
     #[test]
     fn the_surest_mistakes_come_first() {
-        let predictions = Predictions {
-            logits: vec![2.0, 0.0, 5.0, 0.0, 0.0, 9.0, 1.0, 0.0],
-            labels: vec![1, 1, 1, 0],
-            classes: 2,
-        };
+        let logits = [2.0, 0.0, 5.0, 0.0, 0.0, 9.0, 1.0, 0.0];
+        let predictions = Predictions::of(&logits, &[1, 1, 1, 0], 2);
         let figures = held_out(&predictions, &|row| format!("photo {row}")).unwrap();
         assert_eq!(figures.confusion, [[0, 0, 1], [1, 0, 2], [1, 1, 1]]);
         assert_eq!(
@@ -105,11 +99,7 @@ mod tests {
     #[test]
     fn outputs_that_are_not_finite_are_no_figures() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let predictions = Predictions {
-                logits: vec![1.0, 0.0, bad, 0.0],
-                labels: vec![0, 0],
-                classes: 2,
-            };
+            let predictions = Predictions::of(&[1.0, 0.0, bad, 0.0], &[0, 0], 2);
             let error = held_out(&predictions, &|_| String::new()).unwrap_err();
             assert!(matches!(error, SearchError::NotFinite { .. }), "{bad}");
             assert_eq!(error.failure(), Some(Failure::Diverged));

@@ -7,7 +7,7 @@ use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::TrainingError;
 
 use super::SearchError;
-use super::trials::distinct;
+use super::chooser::distinct;
 
 /// The trials of one strategy.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Plan {
             if let (true, Some(reason)) = (candidates.is_empty(), first) {
                 return Err(SearchError::NoGradient {
                     strategy,
-                    reason,
+                    reason: Box::new(reason),
                     working: working(network, obstacles)?,
                 });
             }
@@ -88,9 +88,14 @@ impl Plan {
     /// Number of trials, at most: one per set of parameters that is searched, and for each strategy
     /// one of its winner, or two of those that are made of several candidates.
     pub fn trials(&self) -> usize {
-        let is_made = |p: &&StrategyPlan| p.strategy.rule().is_composed();
-        let made = self.strategies.iter().filter(is_made).count();
-        distinct(self.searched(), Phase::Search).len() + self.strategies.len() + made
+        distinct(Vec::new(), self.searched()).len() + self.after_search()
+    }
+
+    /// Number of trials behind the search, at most.
+    pub(super) fn after_search(&self) -> usize {
+        let composed = |p: &&StrategyPlan| p.strategy.composed_of().is_some();
+        let composed = self.strategies.iter().filter(composed).count();
+        self.strategies.len() + composed
     }
 }
 

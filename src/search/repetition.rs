@@ -1,125 +1,240 @@
 //! One repetition of a run: graft, split, plan, take possession of the folder, train.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::classifier::{Inference, ModelCard};
 use crate::data::{Seen, Split, SplitFile};
 use crate::graph::Graph;
-use crate::run::{Begin, Results, RunDir, RunRecord, Settings, unchanged};
+use crate::run::{
+    Begin, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended, same_input,
+    unchanged,
+};
 use crate::strategy::{Network, StrategyName};
 use crate::surgery::{Grafted, HeadKind, HeadSpec, graft, own_dropout};
 use crate::training::{Lab, LabOptions, Trained};
 
 use super::emit::Emitter;
+use super::executor::Executor;
 use super::opened::Opened;
 use super::plan::Plan;
 use super::recorded::record;
+use super::round::{Round, Site};
 use super::runner::Runner;
 use super::state::Progress;
+use super::trial::Done;
 use super::watch::go_on;
 use super::{Job, SearchError};
 
+/// What the trials of a repetition are made of.
+pub(super) struct Ready {
+    pub settings: Settings,
+    pub grafted: Grafted,
+    pub split: Split,
+}
+
 impl Opened<'_> {
-    /// One repetition, from 1; the first takes possession of the run's folder.
-    pub(super) fn run(
-        &self,
-        seed: u64,
-        number: usize,
-        root: &mut Option<RunDir>,
-    ) -> Result<Results, SearchError> {
-        let Job { out, begin, .. } = self.job;
+    /// Settings, network and split of a repetition, from 1.
+    pub(super) fn ready(&self, number: usize) -> Result<Ready, SearchError> {
         let mut settings = self.settings.clone();
-        settings.split.seed = seed;
+        settings.split.seed = self.seed(number);
         if number > 1 {
             settings.repeats = 1;
         }
         let head = HeadSpec {
             dropout: settings.dropout,
-            ..HeadSpec::new(settings.head, self.classes.len(), seed)
+            ..HeadSpec::new(settings.head, self.classes.len(), settings.split.seed)
         };
-        let grafted = graft(&self.original, self.features.as_ref(), &head)?;
+        Ok(Ready {
+            grafted: graft(&self.original, self.features.as_ref(), &head)?,
+            split: Split::of(&self.dataset, &settings.split)?,
+            settings,
+        })
+    }
+
+    /// The seed of a repetition, from 1.
+    pub(super) fn seed(&self, number: usize) -> u64 {
+        let first = self.settings.split.seed;
+        first.wrapping_add(number as u64).wrapping_sub(1)
+    }
+
+    /// One repetition, from 1; the first takes possession of the run's folder. `false` where it was stopped, or
+    /// others have to end their trials first.
+    pub(super) fn run(
+        &self,
+        number: usize,
+        root: &mut Option<RunDir>,
+        executor: &dyn Executor,
+    ) -> Result<Results, SearchError> {
+        let Job { out, begin, .. } = self.job;
+        let Ready {
+            settings,
+            grafted,
+            split,
+        } = &self.ready(number)?;
         if number == 1 {
             // What onnxruntime cannot load and run now, it could not as a winner.
             let (runtime, device) = (self.runtime, settings.device);
             let mut untrained = Inference::new(runtime, &grafted.model, device, settings.threads)?;
             untrained.run_dataset(&self.dataset, &[0], &self.input.spec, &mut |_| {})?;
         }
-        let split = Split::of(&self.dataset, &settings.split)?;
         if settings.early_stopping.is_some() && split.validation.is_empty() {
             return Err(SearchError::Setting(
                 "early stopping watches the validation part, which is empty".to_owned(),
             ));
         }
         if number == 1 {
-            self.watcher.begin(&self.described(&split));
-            if let Some(known) = self.card.overlap(&self.dataset, &split.held_out)
-                && known.seen > 0
-            {
-                self.watcher.warning(&format!(
-                    "{} of the {} held-out samples were trained on when the model itself was tuned: the \
-                     held-out figures will be better than what new ones would show",
-                    known.seen, known.of
-                ));
-            }
+            self.tell(split);
         }
         let network = Network {
-            seed,
+            seed: settings.split.seed,
             selection: &settings.train,
-            ..Network::new(&self.analysis, &grafted, settings.head)
+            ..Network::new(&self.analysis, grafted, settings.head)
         };
-        let lab = self.lab(&settings, &grafted)?;
+        let lab = self.lab(settings, grafted)?;
         let several = |&strategy: &StrategyName| {
             let candidates = strategy.candidates(&network);
             candidates.is_ok_and(|c| c.len() > 1)
         };
         let searches = settings.strategies.iter().any(several);
-        let batches = batches(&split, settings.batch_size, searches);
+        let batches = batches(split, settings.batch_size, searches);
         let go_on = || go_on(self.watcher);
-        let plan = Plan::new(&settings.strategies, &network, &split, &|sets| {
+        let plan = Plan::new(&settings.strategies, &network, split, &|sets| {
             lab.obstacles(&batches, settings.bn, sets, &go_on)
         })?;
         if number == 1 {
-            self.warn(&plan, &lab, &grafted)?;
+            self.warn(&plan, &lab, grafted)?;
             for note in split.notes(&self.dataset) {
                 self.watcher.warning(&note);
             }
         }
+        let others = executor.has_others();
         let run = match root {
+            None if others => root.insert(RunDir::take_beside(out, *begin)?),
             None => root.insert(RunDir::take(out, *begin)?),
-            Some(root) => &mut root.repetition(number)?,
+            Some(root) => &mut root.repetition(number, others)?,
         };
-        let record = record(
-            (self.job, &settings),
-            self.runtime,
-            &self.file,
-            &self.analysis,
-            (&self.dataset, &split),
-            &self.input,
-            &plan,
-        );
-        let (began, progress) = self.begin(run, record)?;
+        let (began, progress) = self.begin(run, self.record(settings, split, &plan))?;
         run.keep_config(&began)?;
-        run.keep_split(&SplitFile::new(&split, &self.dataset))?;
+        run.keep_split(&SplitFile::new(split, &self.dataset))?;
         Runner {
-            lab: &lab,
+            site: Site {
+                lab: &lab,
+                original: &self.original,
+                split,
+                settings,
+                run,
+                repetition: number,
+                watcher: self.watcher,
+            },
             network: &network,
-            split: &split,
-            settings: &settings,
-            run,
             emitter: Emitter {
                 runtime: self.runtime,
                 device: settings.device,
                 threads: settings.threads,
                 original: &self.original,
-                grafted: &grafted,
+                grafted,
                 dataset: &self.dataset,
                 input: &self.input.spec,
                 batch_norm: settings.bn,
-                card: self.card_of(&split),
+                card: self.card_of(split),
             },
-            watcher: self.watcher,
+            executor,
         }
         .run(&plan, progress)
+    }
+
+    /// Carries out trials of one repetition for another process, which reads what they came to in its folder.
+    pub(super) fn carry_out(
+        &self,
+        number: usize,
+        run: &RunDir,
+        ids: &[String],
+    ) -> Result<(), SearchError> {
+        let Ready {
+            settings,
+            grafted,
+            split,
+        } = &self.ready(number)?;
+        let began = RunDir::read_run(run.root())?.ok_or_else(|| RunError::NotARun {
+            path: run.root().to_owned(),
+        })?;
+        let no_plan = Plan {
+            strategies: Vec::new(),
+        };
+        same_input(&began, &self.record(settings, split, &no_plan))?;
+        let asked = run.read_requests()?;
+        // Of a trial that is asked to go on, the last request counts.
+        let request = |id: &String| {
+            let request = asked.iter().rfind(|r| r.id == *id);
+            request.ok_or_else(|| RunError::NotAsked {
+                path: run.root().to_owned(),
+                id: id.clone(),
+            })
+        };
+        let wanted = ids.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+        let mut open: BTreeMap<usize, Vec<TrialRequest>> = BTreeMap::new();
+        let mut locks = Vec::new();
+        for request in wanted {
+            locks.push(run.lock_trial(&request.id)?);
+            let of_round = open.entry(request.round).or_default();
+            if !of_round.contains(request) && run.read_reply(request)?.is_none() {
+                of_round.push(request.clone());
+            }
+        }
+        let lab = self.lab(settings, grafted)?;
+        let site = Site {
+            lab: &lab,
+            original: &self.original,
+            split,
+            settings,
+            run,
+            repetition: number,
+            watcher: self.watcher,
+        };
+        let total: usize = open.values().map(Vec::len).sum();
+        let begun = AtomicUsize::new(0);
+        let begin = || (begun.fetch_add(1, Ordering::Relaxed) + 1, total);
+        let end = |request: &TrialRequest, Done { record, parameters }: Done| {
+            go_on(self.watcher)?;
+            run.write_reply(request, &record, parameters.as_ref())?;
+            self.watcher.trial_end(&record);
+            Ok(())
+        };
+        for (number, requests) in open
+            .into_iter()
+            .filter(|(_, requests)| !requests.is_empty())
+        {
+            Round::new(site, &asked, number)?.carry_out(&requests, &begin, &end)?;
+        }
+        Ok(())
+    }
+
+    /// What is run on what, and what the user should know of it.
+    fn tell(&self, split: &Split) {
+        self.watcher.begin(&self.described(split));
+        if let Some(known) = self.card.overlap(&self.dataset, &split.held_out)
+            && known.seen > 0
+        {
+            self.watcher.warning(&format!(
+                "{} of the {} held-out samples were trained on when the model itself was tuned: the \
+                 held-out figures will be better than what new ones would show",
+                known.seen, known.of
+            ));
+        }
+    }
+
+    fn record(&self, settings: &Settings, split: &Split, plan: &Plan) -> RunRecord {
+        record(
+            (self.job, settings),
+            self.runtime,
+            &self.file,
+            &self.analysis,
+            (&self.dataset, split),
+            &self.input,
+            plan,
+        )
     }
 
     /// Where the trials of a repetition with these settings run.
@@ -159,7 +274,15 @@ impl Opened<'_> {
             return Ok((record, Progress::default()));
         };
         unchanged(&began, &record)?;
+        let began = match extended(&began, &record) {
+            None => began,
+            Some(extended) => {
+                run.begin(&extended)?;
+                extended
+            }
+        };
         let progress = Progress {
+            requests: run.read_requests()?,
             trials: run.read_trials()?,
             strategies: run.read_results()?.strategies,
         };

@@ -1,60 +1,42 @@
 //! Carrying out a plan: all searches, then the winners.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use crate::data::Split;
 use crate::onnx::{create_folder, write_atomic};
 use crate::run::{
-    HeldOut, Phase, Results, RunDir, RunError, Searched, Settings, StrategyResult, TrialRecord,
-    csv, ranked,
+    Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult, TrialRecord,
+    TrialRequest, csv,
 };
-use crate::strategy::{Candidate, Network, StrategyName};
-use crate::training::{BankOptions, FeatureBank, Lab, Trained, TrainingError, TrialOutcome};
+use crate::strategy::{Network, StrategyName};
+use crate::training::TrainingError;
 
+use super::chooser::{Choice, Scene, Verdict, chooser};
 use super::emit::{Emitter, Winner};
-use super::plan::{Plan, StrategyPlan, trial_id};
-use super::pool::{self, Share, lock};
+use super::executor::Executor;
+use super::plan::Plan;
+use super::pool::lock;
+use super::round::{Round, Site};
 use super::state::{Progress, State};
-use super::trial::{Bench, Done};
-use super::trials::{Trial, distinct};
-use super::watch::{Stop, Watcher};
+use super::trial::Done;
+use super::watch::Stop;
 use super::{SearchError, outcome};
 
 pub(super) struct Runner<'a> {
-    pub lab: &'a Lab<'a>,
+    pub site: Site<'a>,
     pub network: &'a Network<'a>,
-    pub split: &'a Split,
-    pub settings: &'a Settings,
-    pub run: &'a RunDir,
     pub emitter: Emitter<'a>,
-    pub watcher: &'a dyn Watcher,
-}
-
-/// A strategy after its search.
-struct Chosen {
-    strategy: StrategyName,
-    candidate: Candidate,
-    searched: Option<Searched>,
-    /// Seconds of its searches.
-    seconds: f64,
-}
-
-impl Chosen {
-    fn failed(&self, seconds: f64, error: &SearchError) -> StrategyResult {
-        outcome::failed(self.strategy, self.searched, seconds, error)
-    }
+    pub executor: &'a dyn Executor,
 }
 
 impl Runner<'_> {
     /// Runs what `progress` does not have yet. `results.json` is up to date whenever a strategy
     /// has ended.
     pub fn run(&self, plan: &Plan, progress: Progress) -> Result<Results, SearchError> {
-        let state = State::new(plan, self.run, self.watcher, progress);
+        let state = State::new(plan, self.site.run, self.site.watcher, progress);
         let mut first_error = None;
-        let outcome = self.phases(plan, &state, &mut first_error);
-        let interrupted = match outcome {
-            Ok(()) => false,
+        let interrupted = match self.rounds(plan, &state, &mut first_error) {
+            Ok(is_done) => !is_done,
             Err(SearchError::Training(TrainingError::Stopped)) => true,
             Err(error) => return Err(error),
         };
@@ -70,237 +52,226 @@ impl Runner<'_> {
         }
     }
 
-    fn phases(
+    /// Has all that is asked for carried out, and asks for more, until nothing is left; `false` where others
+    /// have to end their trials first.
+    fn rounds(
         &self,
         plan: &Plan,
         state: &State<'_>,
         first_error: &mut Option<SearchError>,
-    ) -> Result<(), SearchError> {
-        let ended = |trial: &Trial| state.trial(&trial.id).is_some();
-        let keep = |trial: &Trial, done: Done| state.keep(trial, done.record).map(drop);
-        let trials = distinct(plan.searched(), Phase::Search);
-        self.phase(&trials, state, &ended, &keep)?;
-        let mut chosen = Vec::new();
-        for plan in &plan.strategies {
-            // Also of a strategy that failed in an earlier process: what is trained beside it, and
-            // from which frozen values, must not depend on that.
-            chosen.extend(self.choose(plan, state)?);
-        }
-        // What is made of several candidates has not been tried yet; for comparison alone.
-        let made = chosen
-            .iter()
-            .filter(|c| c.strategy.rule().is_composed() && !trials.is_empty())
-            .map(|c| (c.strategy, c.candidate.clone()));
-        self.phase(&distinct(made, Phase::Search), state, &ended, &keep)?;
-        self.retrain(&chosen, state, first_error)
-    }
-
-    /// The candidate that a strategy trains in the end; `None`, which is written down, where all of
-    /// them diverged.
-    fn choose(
-        &self,
-        plan: &StrategyPlan,
-        state: &State<'_>,
-    ) -> Result<Option<Chosen>, SearchError> {
-        let candidates = &plan.candidates;
-        if candidates.len() == 1 {
-            return Ok(Some(Chosen {
-                strategy: plan.strategy,
-                candidate: plan.strategy.winner(self.network, candidates, &[0]),
-                searched: None,
-                seconds: 0.0,
-            }));
-        }
-        let record = |candidate: &Candidate| {
-            let id = trial_id(candidate, Phase::Search);
-            state.trial(&id).ok_or(SearchError::NotTried { id })
-        };
-        let records: Vec<TrialRecord> = candidates.iter().map(record).collect::<Result<_, _>>()?;
-        let ranking = ranked(&records, self.settings.watched());
-        let searched = Searched {
-            candidates: records.len(),
-            diverged: records.len() - ranking.len(),
-        };
-        let seconds = records.iter().map(|r| r.seconds).sum();
-        if ranking.is_empty() {
-            let reason = records.into_iter().find_map(|r| r.error);
-            let error = SearchError::Diverged {
-                candidates: searched.candidates,
-                reason: reason.unwrap_or_default(),
-            };
-            if !state.has_ended(plan.strategy) {
-                let (strategy, searched) = (plan.strategy, Some(searched));
-                state.end(outcome::failed(strategy, searched, seconds, &error))?;
-            }
-            return Ok(None);
-        }
-        if searched.diverged > 0 && !state.has_ended(plan.strategy) {
-            self.watcher.warning(&format!(
-                "{} of {} candidates of `{}` diverged and are not ranked",
-                searched.diverged, searched.candidates, plan.strategy
-            ));
-        }
-        Ok(Some(Chosen {
-            strategy: plan.strategy,
-            candidate: plan.strategy.winner(self.network, candidates, &ranking),
-            searched: Some(searched),
-            seconds,
-        }))
-    }
-
-    /// Trains the winners on the training part and writes their models. Strategies with the same
-    /// winner share its training.
-    fn retrain(
-        &self,
-        chosen: &[Chosen],
-        state: &State<'_>,
-        first_error: &mut Option<SearchError>,
-    ) -> Result<(), SearchError> {
-        let wanted = chosen.iter().map(|c| (c.strategy, c.candidate.clone()));
-        let trials = distinct(wanted, Phase::Train);
-        state.expect(trials.len());
-        let first = Mutex::new(None);
-        let ended = |trial: &Trial| trial.strategies().all(|s| state.has_ended(s));
-        self.phase(
-            &trials,
-            state,
-            &ended,
-            &|trial, Done { record, outcome }| {
-                let record = state.keep(trial, record)?;
-                for strategy in trial.strategies().filter(|&s| !state.has_ended(s)) {
-                    let Some(choice) = chosen.iter().find(|c| c.strategy == strategy) else {
-                        continue;
-                    };
-                    let seconds = choice.seconds + record.seconds;
-                    let result = match &outcome {
-                        Err(error) => choice.failed(seconds, error),
-                        Ok(outcome) => match self.emit(choice, &record, outcome, state) {
-                            Ok(result) => result,
-                            Err(error) if error.failure().is_none() => return Err(error),
-                            Err(error) => {
-                                let result = choice.failed(seconds, &error);
-                                lock(&first).get_or_insert(error);
-                                result
-                            }
-                        },
-                    };
-                    state.end(result)?;
+    ) -> Result<bool, SearchError> {
+        let chooser = chooser(self.site.settings.search);
+        self.clear(state, false)?;
+        loop {
+            let asked = state.requests();
+            let last = asked.iter().map(|r| r.round).max().unwrap_or(0);
+            for number in 1..=last {
+                if !self.round(plan, state, number, first_error)? {
+                    return Ok(false);
                 }
-                Ok(())
-            },
-        )?;
-        *first_error = lock(&first).take();
+            }
+            let record = |id: &str| state.trial(id);
+            let scene = self.scene(plan, &asked, &record);
+            // Of a strategy that was added since, or whose trial ended just before the process was killed.
+            for request in asked.iter().filter(|r| r.phase == Phase::Search) {
+                state.twins(request, &scene.twins(request))?;
+            }
+            let next = chooser.next(&scene)?;
+            if next.is_empty() {
+                self.settle(&scene, state)?;
+                return Ok(true);
+            }
+            state.ask(next)?;
+            self.clear(state, true)?;
+        }
+    }
+
+    fn scene<'s>(
+        &'s self,
+        plan: &'s Plan,
+        asked: &'s [TrialRequest],
+        record: &'s (dyn Fn(&str) -> Option<TrialRecord> + Sync),
+    ) -> Scene<'s> {
+        Scene {
+            plan,
+            network: self.network,
+            settings: self.site.settings,
+            asked,
+            record,
+        }
+    }
+
+    /// Removes the checkpoints of trials of the search that have come as far as is asked, and are not asked to
+    /// go on; `all`: also of those that could have been.
+    fn clear(&self, state: &State<'_>, all: bool) -> Result<(), SearchError> {
+        let asked = state.requests();
+        for (place, request) in asked.iter().enumerate() {
+            let goes_on = asked[place + 1..].iter().any(|r| r.id == request.id);
+            let is_over = !goes_on && (all || !request.goes_on);
+            if request.phase == Phase::Search && is_over && state.is_met(request) {
+                self.site.run.remove_checkpoint(&request.id)?;
+            }
+        }
         Ok(())
     }
 
-    /// Runs those trials that have not ended yet, several at a time, from the input end of the
-    /// network to its output: the longest first, and each behind the frozen layers of the one before.
-    fn phase(
+    /// Has what is left of a round carried out. `false` where some of it is still with others.
+    fn round(
         &self,
-        trials: &[Trial],
+        plan: &Plan,
         state: &State<'_>,
-        has_ended: &dyn Fn(&Trial) -> bool,
-        end: &(dyn Fn(&Trial, Done) -> Result<(), SearchError> + Sync),
-    ) -> Result<(), SearchError> {
-        let Some(phase) = trials.first().map(|t| t.phase) else {
-            return Ok(());
-        };
-        let train = match phase {
-            Phase::Search => &self.split.search,
-            Phase::Train => &self.split.retraining(),
-        };
-        let validation = &self.split.validation;
-        let trained: Vec<Trained<'_>> = trials.iter().map(|t| self.trained(t)).collect();
-        let batch = self.settings.batch_size.clamp(1, train.len().max(1));
-        let cost = |&trained: &Trained<'_>| {
-            state.go_on()?;
-            Ok(self.lab.step_cost(trained, batch)?)
-        };
-        let costs = trained
-            .iter()
-            .map(cost)
-            .collect::<Result<Vec<_>, SearchError>>()?;
-        // Of all trials, so that a trial has the same threads when others have ended before.
-        let shares: Vec<Share> =
-            pool::shares(self.settings.threads, self.lab.memory_budget(), &costs);
-        let options = BankOptions {
-            seed: self.settings.split.seed,
-            threads: shares.iter().map(|s| s.threads).min().unwrap_or(1),
-        };
-        let bank = FeatureBank::new(self.lab, &trained, train, validation, options)?;
-        if let Some(note) = bank.note() {
-            self.watcher.warning(&note);
+        number: usize,
+        first_error: &mut Option<SearchError>,
+    ) -> Result<bool, SearchError> {
+        let asked = state.requests();
+        let record = |id: &str| state.trial(id);
+        let scene = self.scene(plan, &asked, &record);
+        let of_round = asked.iter().filter(|r| r.round == number);
+        let (search, train): (Vec<_>, Vec<_>) = of_round.partition(|r| r.phase == Phase::Search);
+        if !search.is_empty() {
+            let end = |request: &TrialRequest, done: Done| {
+                state.keep(done.record)?;
+                state.twins(request, &scene.twins(request))
+            };
+            let met = |request: &TrialRequest| state.is_met(request);
+            let left = plan.after_search();
+            return self.requests(number, (&search, left), state, &met, &end);
         }
-        let mut order = Vec::new();
-        for (place, trial) in trials.iter().enumerate() {
-            if has_ended(trial) {
-                state.pass(trial)?;
-                // There is one if the process was killed when the trial's record had been written.
-                self.run.remove_checkpoint(&trial.id)?;
-            } else {
-                order.push((bank.stage_of(place).unwrap_or(0), place));
+        self.settle(&scene, state)?;
+        let choices = scene.choices();
+        let first = Mutex::new(None);
+        let served = |request: &TrialRequest| -> Vec<&Choice> {
+            let same = |c: &&Choice| c.candidate.trains_the_same(&request.candidate);
+            choices.iter().filter(same).collect()
+        };
+        let met = |request: &TrialRequest| {
+            let mut served = served(request).into_iter();
+            served.all(|choice| state.has_ended(choice.strategy))
+        };
+        let end = |request: &TrialRequest, done: Done| {
+            let record = state.keep(done.record)?;
+            let open = served(request).into_iter();
+            for choice in open.filter(|c| !state.has_ended(c.strategy)) {
+                let failed = |error: (String, Option<Failure>)| {
+                    let seconds = choice.seconds + record.seconds;
+                    outcome::failed(choice.strategy, choice.searched, seconds, error)
+                };
+                let result = match &done.parameters {
+                    None => failed((record.error.clone().unwrap_or_default(), record.failure)),
+                    Some(parameters) => match self.emit(choice, &record, parameters, state) {
+                        Ok(result) => result,
+                        Err(error) if error.failure().is_none() => return Err(error),
+                        Err(error) => {
+                            let result = failed((error.to_string(), error.failure()));
+                            lock(&first).get_or_insert(error);
+                            result
+                        }
+                    },
+                };
+                state.end(result)?;
             }
-        }
-        order.sort_unstable();
-        let abandoned = AtomicBool::new(false);
-        let first_error = Mutex::new(None);
-        let bench = Bench {
-            lab: self.lab,
-            bank: &bank,
-            train,
-            validation,
-            settings: self.settings,
-            run: self.run,
-            stop: Stop {
-                watcher: self.watcher,
-                abandoned: &abandoned,
-            },
+            Ok(())
         };
-        let open: Vec<Share> = order.iter().map(|&(_, place)| shares[place]).collect();
-        pool::run(&open, &|turn| {
-            let (stage, place) = order[turn];
-            let trial = &trials[place];
-            let unchanged = self.emitter.original.ensure_unchanged();
-            let ended = unchanged
-                .map_err(SearchError::from)
-                .and_then(|()| bench.run(trial, stage, shares[place].threads, state.begin()))
-                .and_then(|done| end(trial, done))
-                .and_then(|()| Ok(self.run.remove_checkpoint(&trial.id)?));
-            ended.map_err(|error| {
-                // Before the others are stopped, whose errors are then no news.
-                lock(&first_error).get_or_insert(error);
-                abandoned.store(true, Ordering::Relaxed);
-            })
-        })
-        .map_err(|()| {
-            lock(&first_error)
-                .take()
-                .unwrap_or(TrainingError::Stopped.into())
-        })
+        let done = self.requests(number, (&train, 0), state, &met, &end);
+        if let Some(error) = lock(&first).take() {
+            first_error.get_or_insert(error);
+        }
+        done
     }
 
-    fn trained<'t>(&self, trial: &'t Trial) -> Trained<'t> {
-        Trained {
-            parameters: &trial.candidate.trainable,
-            batch_norm: self.settings.bn,
+    /// Has those of a round's requests carried out that are not met; `later`: how many trials will follow
+    /// them.
+    fn requests(
+        &self,
+        number: usize,
+        (requests, later): (&[&TrialRequest], usize),
+        state: &State<'_>,
+        is_met: &dyn Fn(&TrialRequest) -> bool,
+        end: &(dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync),
+    ) -> Result<bool, SearchError> {
+        let run = self.site.run;
+        // Once others have replied, the trial's files serve for nothing more.
+        let end = |request: &TrialRequest, done: Done| {
+            end(request, done)?;
+            Ok(run.remove_reply(&request.id)?)
+        };
+        let is_open = |request: &&&TrialRequest| !is_met(request);
+        for request in requests.iter().filter(is_open) {
+            if let Some((record, parameters)) = run.read_reply(request)? {
+                state.go_on()?;
+                end(request, Done { record, parameters })?;
+            }
         }
+        let open: Vec<TrialRequest> = requests
+            .iter()
+            .filter(is_open)
+            .map(|&r| r.clone())
+            .collect();
+        if open.is_empty() {
+            return Ok(true);
+        }
+        state.expect(open.len() + later);
+        let round = Round::new(self.site, &state.requests(), number)?;
+        self.executor.run(&round, &open, &|| state.begin(), &end)?;
+        Ok(open.iter().all(is_met))
+    }
+
+    /// Writes down which strategies came to nothing, and says of which a part did.
+    fn settle(&self, scene: &Scene<'_>, state: &State<'_>) -> Result<(), SearchError> {
+        for verdict in scene.verdicts() {
+            match verdict {
+                Verdict::Diverged {
+                    strategy,
+                    searched,
+                    seconds,
+                    reason,
+                } if !state.has_ended(strategy) => {
+                    let error = SearchError::Diverged {
+                        candidates: searched.candidates,
+                        reason,
+                    };
+                    let error = (error.to_string(), error.failure());
+                    state.end(outcome::failed(strategy, Some(searched), seconds, error))?;
+                }
+                Verdict::Chosen(Choice {
+                    strategy,
+                    searched: Some(searched),
+                    ..
+                }) if searched.diverged > 0 && !state.has_ended(strategy) => {
+                    self.site.watcher.warning(&format!(
+                        "{} of {} candidates of `{strategy}` diverged and are not ranked",
+                        searched.diverged, searched.candidates
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Writes a winner's model and says what it is worth.
     fn emit(
         &self,
-        choice: &Chosen,
+        choice: &Choice,
         record: &TrialRecord,
-        outcome: &TrialOutcome,
+        parameters: &Parameters,
         state: &State<'_>,
     ) -> Result<StrategyResult, SearchError> {
         let abandoned = AtomicBool::new(false);
+        let Site {
+            lab,
+            split,
+            settings,
+            run,
+            watcher,
+            ..
+        } = self.site;
         let mut stop = Stop {
-            watcher: self.watcher,
+            watcher,
             abandoned: &abandoned,
         };
         // What is measured from here on is what is written: of a float16 model, rounded values.
-        let parameters = self.emitter.as_stored(&outcome.parameters)?;
+        let parameters = self.emitter.as_stored(parameters)?;
         let held_out = self.held_out(choice.strategy, &parameters, &mut stop)?;
         let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
         let validation = record.validation.map(|v| v.accuracy);
@@ -311,17 +282,17 @@ impl Runner<'_> {
             held_out_accuracy,
             validation_accuracy: validation,
         };
-        let samples = match self.split.held_out.as_slice() {
-            [] => &self.split.retraining(),
+        let samples = match split.held_out.as_slice() {
+            [] => &split.retraining(),
             samples => samples,
         };
         let may_be_kept = || state.go_on();
         let emitted = self
             .emitter
-            .emit(self.run, &winner, (self.lab, samples), &may_be_kept);
+            .emit(run, &winner, (lab, samples), &may_be_kept);
         if emitted.is_err() {
             // There is no model whose predictions they were. That they may stay is the lesser evil.
-            let _ = std::fs::remove_file(self.run.path(&RunDir::predictions(choice.strategy)));
+            let _ = std::fs::remove_file(run.path(&RunDir::predictions(choice.strategy)));
         }
         let (model, sha256) = emitted?;
         Ok(StrategyResult {
@@ -330,7 +301,7 @@ impl Runner<'_> {
             layers: choice.candidate.layers.clone(),
             trial: Some(record.id.clone()),
             validation_accuracy: validation,
-            monitored: record.validation.map(|v| self.settings.watched().of(&v)),
+            monitored: record.validation.map(|v| settings.watched().of(&v)),
             held_out_accuracy,
             held_out,
             trained_parameters: record.trained_parameters,
@@ -351,15 +322,18 @@ impl Runner<'_> {
         parameters: &[(String, Vec<f32>)],
         stop: &mut Stop<'_>,
     ) -> Result<Option<HeldOut>, SearchError> {
-        let samples = self.split.held_out.as_slice();
+        let Site {
+            lab, split, run, ..
+        } = self.site;
+        let samples = split.held_out.as_slice();
         if samples.is_empty() {
             return Ok(None);
         }
-        let predictions = self.lab.predict_watched(parameters, samples, stop)?;
+        let predictions = lab.predict_watched(parameters, samples, stop)?;
         let name = |row: usize| self.emitter.dataset.name(samples[row]);
         let held_out = outcome::held_out(&predictions, &name)?;
         let classes = self.emitter.card.classes.as_deref().unwrap_or_default();
-        let path = self.run.path(&RunDir::predictions(strategy));
+        let path = run.path(&RunDir::predictions(strategy));
         let bytes = csv(&predictions, classes, &name);
         bytes
             .and_then(|bytes| {

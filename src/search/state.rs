@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::run::{Results, RunDir, StrategyResult, TrialRecord};
-use crate::strategy::StrategyName;
+use crate::run::{Results, RunDir, StrategyResult, TrialRecord, TrialRequest};
+use crate::strategy::{Candidate, StrategyName};
 
 use super::SearchError;
 use super::plan::{Plan, trial_id};
 use super::pool::lock;
-use super::trials::Trial;
 use super::watch::{Watcher, go_on};
 
 /// What a run has come to so far.
 #[derive(Default)]
 pub(super) struct Progress {
+    /// What was asked for.
+    pub requests: Vec<TrialRequest>,
     /// Trials that have ended, by their identity.
     pub trials: HashMap<String, TrialRecord>,
     /// Strategies that have.
@@ -27,6 +28,7 @@ pub(super) struct State<'a> {
     plan: &'a Plan,
     run: &'a RunDir,
     watcher: &'a dyn Watcher,
+    requests: Mutex<Vec<TrialRequest>>,
     trials: Mutex<HashMap<String, TrialRecord>>,
     strategies: Mutex<Vec<StrategyResult>>,
     /// Trials begun by this process or ended by an earlier one, and those there are.
@@ -41,20 +43,44 @@ impl<'a> State<'a> {
         watcher: &'a dyn Watcher,
         progress: Progress,
     ) -> Self {
+        let ended = progress.requests.iter().filter(|request| {
+            let record = progress.trials.get(&request.id);
+            record.is_some_and(|record| request.is_met_by(record))
+        });
         State {
+            begun: AtomicUsize::new(ended.count()),
+            total: AtomicUsize::new(plan.trials()),
             plan,
             run,
             watcher,
+            requests: Mutex::new(progress.requests),
             trials: Mutex::new(progress.trials),
             strategies: Mutex::new(progress.strategies),
-            begun: AtomicUsize::new(0),
-            total: AtomicUsize::new(plan.trials()),
         }
+    }
+
+    /// All that was asked for, in its order.
+    pub fn requests(&self) -> Vec<TrialRequest> {
+        lock(&self.requests).clone()
+    }
+
+    /// Asks for more.
+    pub fn ask(&self, more: Vec<TrialRequest>) -> Result<(), SearchError> {
+        let mut requests = lock(&self.requests);
+        requests.extend(more);
+        Ok(self.run.write_requests(&requests)?)
     }
 
     /// The record of a trial that has ended.
     pub fn trial(&self, id: &str) -> Option<TrialRecord> {
         lock(&self.trials).get(id).cloned()
+    }
+
+    /// Whether a trial has ended and came as far as is asked.
+    pub fn is_met(&self, request: &TrialRequest) -> bool {
+        let trials = lock(&self.trials);
+        let record = trials.get(&request.id);
+        record.is_some_and(|record| request.is_met_by(record))
     }
 
     /// Whether a strategy has ended.
@@ -68,41 +94,31 @@ impl<'a> State<'a> {
         (number, self.total.load(Ordering::Relaxed))
     }
 
-    /// Counts a trial that an earlier process ended, and writes the records of its twins that are
-    /// still missing.
-    pub fn pass(&self, trial: &Trial) -> Result<(), SearchError> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.twins(trial)
-    }
-
     /// Sets how many trials are left.
     pub fn expect(&self, trials: usize) {
         let begun = self.begun.load(Ordering::Relaxed);
         self.total.store(begun + trials, Ordering::Relaxed);
     }
 
-    /// Writes the records of a trial and its twins, unless an earlier process has; gives the record
-    /// that stands.
-    pub fn keep(&self, trial: &Trial, record: TrialRecord) -> Result<TrialRecord, SearchError> {
+    /// Writes the record of a trial, unless an earlier process has; gives the record that stands.
+    pub fn keep(&self, record: TrialRecord) -> Result<TrialRecord, SearchError> {
         self.append(record.clone())?;
-        self.twins(trial)?;
         self.watcher.trial_end(&record);
-        Ok(self.trial(&trial.id).unwrap_or(record))
+        Ok(self.trial(&record.id).unwrap_or(record))
     }
 
-    /// Fails once a stop was asked for. From then on nothing that ends is written down as a result,
-    /// whichever thread it ends on: the process may be going down round it.
-    pub fn go_on(&self) -> Result<(), SearchError> {
-        Ok(go_on(self.watcher)?)
-    }
-
-    fn twins(&self, trial: &Trial) -> Result<(), SearchError> {
-        let Some(record) = self.trial(&trial.id) else {
+    /// Writes the records of candidates whose figures a trial that has ended gives, where they are missing.
+    pub fn twins(
+        &self,
+        request: &TrialRequest,
+        twins: &[(StrategyName, Candidate)],
+    ) -> Result<(), SearchError> {
+        let Some(record) = self.trial(&request.id) else {
             return Ok(());
         };
-        for (strategy, candidate) in &trial.twins {
+        for (strategy, candidate) in twins {
             self.append(TrialRecord {
-                id: trial_id(candidate, trial.phase),
+                id: trial_id(candidate, request.phase),
                 strategy: *strategy,
                 candidate: candidate.label.clone(),
                 same_as: Some(record.id.clone()),
@@ -112,10 +128,17 @@ impl<'a> State<'a> {
         Ok(())
     }
 
+    /// Fails once a stop was asked for. From then on nothing that ends is written down as a result,
+    /// whichever thread it ends on: the process may be going down round it.
+    pub fn go_on(&self) -> Result<(), SearchError> {
+        Ok(go_on(self.watcher)?)
+    }
+
     fn append(&self, record: TrialRecord) -> Result<(), SearchError> {
         let mut trials = lock(&self.trials);
         self.go_on()?;
-        if !trials.contains_key(&record.id) {
+        let known = trials.get(&record.id);
+        if known.is_none_or(|known| known.rung < record.rung) {
             self.run.append_trial(&record)?;
             trials.insert(record.id.clone(), record);
         }

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::run::{MetricsFile, Phase, RunDir, Settings, StepLoss, TrialRecord};
+use crate::run::{
+    MetricsFile, Parameters, Phase, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
+};
 use crate::training::{
     Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use super::SearchError;
-use super::trials::Trial;
 use super::watch::{Stop, TrialStart};
 
 /// What the trials of a phase have in common.
@@ -25,15 +26,16 @@ pub(super) struct Bench<'a> {
 /// A trial that has ended by itself, well or badly.
 pub(super) struct Done {
     pub record: TrialRecord,
-    pub outcome: Result<TrialOutcome, SearchError>,
+    /// What a winner has trained; `None` of a trial of the search, and of one that failed.
+    pub parameters: Option<Parameters>,
 }
 
 impl Bench<'_> {
     /// Runs a trial, from its checkpoint if it has one. An error ends the run; that of a trial which
-    /// [failed](SearchError::failure) is in its outcome.
+    /// [failed](SearchError::failure) is in its record.
     pub fn run(
         &self,
-        trial: &Trial,
+        trial: &TrialRequest,
         stage: usize,
         threads: usize,
         place: (usize, usize),
@@ -92,13 +94,18 @@ impl Bench<'_> {
             same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
             failure,
+            rung: trial.rung,
         };
-        Ok(Done { record, outcome })
+        let parameters = outcome.ok().map(|outcome| outcome.parameters);
+        Ok(Done {
+            record,
+            parameters: parameters.filter(|_| trial.phase == Phase::Train),
+        })
     }
 
     fn train(
         &self,
-        trial: &Trial,
+        trial: &TrialRequest,
         stage: usize,
         spec: &TrialSpec,
         recorder: &mut Recorder<'_>,
@@ -107,6 +114,7 @@ impl Bench<'_> {
         let checkpoint = Checkpointing {
             path: self.run.checkpoint(&trial.id),
             every: Duration::from_secs_f64(self.settings.checkpoint_every),
+            at_end: trial.goes_on,
         };
         self.lab.run(
             spec,
@@ -118,15 +126,12 @@ impl Bench<'_> {
         )
     }
 
-    fn spec(&self, trial: &Trial, threads: usize) -> TrialSpec {
+    fn spec(&self, trial: &TrialRequest, threads: usize) -> TrialSpec {
         let settings = self.settings;
         TrialSpec {
             trainable: trial.candidate.trainable.clone(),
             batch_norm: settings.bn,
-            epochs: match trial.phase {
-                Phase::Search => settings.search_epochs,
-                Phase::Train => settings.epochs,
-            },
+            epochs: trial.epochs,
             batch_size: settings.batch_size,
             optimizer: settings.optimizer,
             monitor: settings.watched(),

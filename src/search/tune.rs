@@ -1,13 +1,20 @@
 //! A whole run: from a model and data to tuned models.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
+
+use indexmap::IndexSet;
 
 use crate::data::default_memory_budget;
-use crate::run::{Begin, Results, RunDir, Settings, outside, same_settings};
+use crate::run::{Begin, Results, RunDir, RunRecord, Settings, outside, same_settings};
 use crate::runtime::{self, Runtime};
+use crate::strategy::StrategyName;
 
+use super::executor::{Elsewhere, Executor, Local};
 use super::opened::Opened;
 use super::repeats;
+use super::round::AskedTrial;
 use super::watch::Watcher;
 use super::{Job, SearchError};
 
@@ -21,6 +28,113 @@ use super::{Job, SearchError};
 /// When model, data and settings do not fit, or are not those of the run that is resumed; the run's
 /// folder cannot be written or is in use; or no strategy works for this input.
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
+    tune_by(runtime, job, watcher, &Local)
+}
+
+/// What there is of a run whose trials other processes carry out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Collected {
+    /// What it has come to so far.
+    pub results: Results,
+    /// The trials that can be carried out now, and have not ended; none at the end.
+    pub asked: Vec<AskedTrial>,
+}
+
+/// Begins a run whose trials are carried out by other processes, each with [`carry_out`], on this machine or
+/// others that share the run's folder, and says which are wanted first.
+///
+/// A run that is [resumed](Job::resume) goes on: what has ended meanwhile is taken over, and the trials are
+/// given that are wanted next. When none are wanted any more, the run has ended, and its models are there.
+///
+/// # Errors
+/// As [`tune`].
+pub fn collect(
+    runtime: &Runtime,
+    job: &Job,
+    watcher: &dyn Watcher,
+) -> Result<Collected, SearchError> {
+    let others = Elsewhere::default();
+    let results = tune_by(runtime, job, watcher, &others)?;
+    Ok(Collected {
+        results,
+        asked: others.asked(),
+    })
+}
+
+/// Carries out some of the trials that [`collect`] wants, and leaves what they came to in the run's folder.
+///
+/// What has a reply already is passed over, and what was interrupted goes on where it was, so that the same
+/// call may be made again. A trial comes to the same wherever it is carried out, and beside whichever others.
+///
+/// # Errors
+/// [`RunError::InUse`] when another process carries out one of them; as [`tune`].
+pub fn carry_out(
+    runtime: &Runtime,
+    root: &Path,
+    ids: &[String],
+    watcher: &dyn Watcher,
+) -> Result<(), SearchError> {
+    let job = Job::resume(root)?;
+    let (settings, began) = begin(runtime, &job, watcher)?;
+    let origin = began.and_then(|began| began.configuration.preprocess_from);
+    let opened = Opened::new(runtime, &job, &settings, origin, watcher)?;
+    let mut of_repetitions: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for id in ids {
+        let (number, id) = RunDir::repetition_of(id);
+        of_repetitions
+            .entry(number)
+            .or_default()
+            .push(id.to_owned());
+    }
+    for (number, ids) in of_repetitions {
+        let run = RunDir::take_part(root, number)?;
+        opened.carry_out(number, &run, &ids)?;
+    }
+    Ok(())
+}
+
+fn tune_by(
+    runtime: &Runtime,
+    job: &Job,
+    watcher: &dyn Watcher,
+    executor: &dyn Executor,
+) -> Result<Results, SearchError> {
+    let (settings, began) = begin(runtime, job, watcher)?;
+    let origin = began.and_then(|began| began.configuration.preprocess_from);
+    let opened = Opened::new(runtime, job, &settings, origin, watcher)?;
+    let mut root: Option<RunDir> = None;
+    let mut results = Results::default();
+    for number in 1..=settings.repeats.max(1) {
+        let seed = opened.seed(number);
+        if settings.repeats > 1 {
+            watcher.repetition(number, settings.repeats, seed);
+        }
+        let came_to = opened.run(number, &mut root, executor)?;
+        let interrupted = came_to.interrupted;
+        if settings.repeats > 1 {
+            repeats::add(&mut results, came_to, seed, number);
+            if let Some(root) = &root {
+                root.write_results(&results)?;
+            }
+        } else {
+            results = came_to;
+        }
+        // Others can carry out all repetitions at once.
+        if interrupted && (watcher.stopped() || !executor.has_others()) {
+            break;
+        }
+    }
+    Ok(results)
+}
+
+/// Looks at what is asked, before model and data are opened. Gives the settings in force, and the record of
+/// the run if it is resumed.
+fn begin(
+    runtime: &Runtime,
+    job: &Job,
+    watcher: &dyn Watcher,
+) -> Result<(Settings, Option<RunRecord>), SearchError> {
     job.validate()?;
     outside(&job.out, &job.data)?;
     RunDir::check(&job.out, job.begin)?;
@@ -28,12 +142,10 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         Begin::Resume => RunDir::read_run(&job.out)?,
         Begin::New | Begin::Replace => None,
     };
-    let settings = &resolved(
-        &job.settings,
-        began.as_ref().map(|b| &b.configuration.settings),
-    );
+    let recorded = began.as_ref().map(|b| &b.configuration.settings);
+    let settings = resolved(&job.settings, recorded);
     if let Some(began) = &began {
-        same_settings(&began.configuration, settings)?;
+        same_settings(&began.configuration, &settings)?;
         let now = runtime::instructions();
         let was = &began.versions.instructions;
         if was != now {
@@ -45,39 +157,22 @@ pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Resul
         }
     }
     settings.device.check(runtime)?;
-    let origin = began.and_then(|began| began.configuration.preprocess_from);
-    let opened = Opened::new(runtime, job, settings, origin, watcher)?;
-    let mut root: Option<RunDir> = None;
-    let mut results = Results::default();
-    for number in 1..=settings.repeats.max(1) {
-        let seed = settings.split.seed.wrapping_add(number as u64 - 1);
-        if settings.repeats > 1 {
-            watcher.repetition(number, settings.repeats, seed);
-        }
-        let came_to = opened.run(seed, number, &mut root)?;
-        let interrupted = came_to.interrupted;
-        if settings.repeats > 1 {
-            repeats::add(&mut results, came_to, seed, number);
-            if let Some(root) = &root {
-                root.write_results(&results)?;
-            }
-        } else {
-            results = came_to;
-        }
-        if interrupted {
-            break;
-        }
-    }
-    Ok(results)
+    Ok((settings, began))
 }
 
 /// Settings with what the machine decides where they do not say: as it `began`, else all cores and the
-/// default memory. More threads than there are cores only take longer; another number would change
+/// default memory; and with the strategies that it began with before those asked for. More threads than there are cores only take longer; another number would change
 /// the last bits.
 pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let began_with = began.and_then(|began| began.memory_budget);
     let memory_budget = asked.memory_budget.or(began_with);
+    let began_with = began.map_or(&[][..], |began| &began.strategies);
+    let strategies: IndexSet<StrategyName> = began_with
+        .iter()
+        .chain(&asked.strategies)
+        .copied()
+        .collect();
     Settings {
         threads: match asked.threads {
             0 => began.map_or_else(cores, |began| began.threads),
@@ -85,6 +180,7 @@ pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
         },
         memory_budget: Some(memory_budget.unwrap_or_else(default_memory_budget)),
         monitor: Some(asked.watched()),
+        strategies: strategies.into_iter().collect(),
         ..asked.clone()
     }
 }

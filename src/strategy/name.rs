@@ -58,6 +58,11 @@ impl StrategyName {
         self.rule.number().map(|_| self.count)
     }
 
+    /// Of how many of the best candidates the winner is made; `None` where it is one of them.
+    pub fn composed_of(self) -> Option<usize> {
+        self.rule.is_composed().then_some(self.count)
+    }
+
     /// What the strategy tries, from the output end of the network to its input. A single candidate needs no
     /// search.
     ///

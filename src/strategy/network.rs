@@ -18,6 +18,20 @@ pub struct Candidate {
     pub trainable: Vec<String>,
 }
 
+impl Candidate {
+    /// Whether the other trains the same parameters, in whatever order: then all else is the same, too.
+    pub fn trains_the_same(&self, other: &Candidate) -> bool {
+        let sorted = |names: &'_ [String]| {
+            let mut names = names.to_vec();
+            names.sort_unstable();
+            names
+        };
+        self.trainable == other.trainable
+            || self.trainable.len() == other.trainable.len()
+                && sorted(&self.trainable) == sorted(&other.trainable)
+    }
+}
+
 /// The network that candidates are made of.
 #[derive(Clone, Debug)]
 pub struct Network<'a> {

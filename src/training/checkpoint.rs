@@ -32,8 +32,8 @@ use reader::{Reader, Refused, damaged};
 /// Where a trial keeps its state, so that it can go on after an interruption.
 ///
 /// The file is replaced as a whole, so that after a crash at any moment it is one of the trial. It
-/// is written after a step or an epoch when the last writing was long enough ago, and whenever the
-/// observer asks to stop.
+/// is written after a step or an epoch when the last writing was long enough ago, whenever the
+/// observer asks to stop, and at the end if that is asked for.
 #[derive(Clone, Debug)]
 pub struct Checkpointing {
     /// The file. No other trial may have it.
@@ -41,6 +41,8 @@ pub struct Checkpointing {
     /// The least time between two writings that nobody asked for; longer where writing takes long.
     /// Zero writes after every step.
     pub every: Duration,
+    /// Whether it is also written when the trial has ended, so that one of more epochs can go on from there.
+    pub at_end: bool,
 }
 
 /// Number of the format; another is refused.

@@ -41,10 +41,12 @@ impl Identity {
         names: &[String],
         buffers: &[Buffer],
     ) -> Result<Self, TrainingError> {
-        let spec = match serde_json::to_value(spec) {
+        let mut spec = match serde_json::to_value(spec) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
+        // No step depends on how many there will be.
+        spec.remove("epochs");
         let options = &lab.options;
         let input = Map::from_iter([
             ("augment".to_owned(), options.augment.to_string().into()),

@@ -17,6 +17,7 @@ use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
 use crate::surgery::{Grafted, trained_batch_norms};
 
+pub use predict::Logits;
 pub(super) use predict::{EVALUATION_BATCH, refuse_probabilities};
 
 use super::apart;

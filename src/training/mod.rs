@@ -39,7 +39,7 @@ pub use differentiate::{Differentiated, differentiate};
 pub use error::{Divergence, TrainingError};
 pub use features::{Features, Pass};
 pub(crate) use gradient::{GradientOutput, GradientValues};
-pub use lab::{Gradient, Lab, LabOptions};
+pub use lab::{Gradient, Lab, LabOptions, Logits};
 pub use monitor::Monitor;
 pub(crate) use optimizer::Moments;
 pub use optimizer::{Optimizer, OptimizerKind};

@@ -111,11 +111,7 @@ mod tests {
 
     /// 95 samples of class 0 and 5 of class 1, of which so many are right.
     fn score([majority, minority]: [usize; 2], certainty: f32) -> Score {
-        let mut predictions = Predictions {
-            logits: vec![],
-            labels: vec![],
-            classes: 2,
-        };
+        let (mut logits, mut labels) = (vec![], vec![]);
         for (label, of, right) in [(0, 95, majority), (1, 5, minority)] {
             for i in 0..of {
                 let predicted = if i < right { label } else { 1 - label };
@@ -123,11 +119,11 @@ mod tests {
                     certainty * (1 - predicted) as f32,
                     certainty * predicted as f32,
                 ];
-                predictions.logits.extend(row);
-                predictions.labels.push(label);
+                logits.extend(row);
+                labels.push(label);
             }
         }
-        predictions.score()
+        Predictions::of(&logits, &labels, 2).score()
     }
 
     #[test]

@@ -22,8 +22,8 @@ impl Lab<'_> {
     /// [`Lab::features`] for what the trial trains.
     ///
     /// With a checkpoint, an interrupted trial goes on where that was written and comes to the same
-    /// outcome as an unbroken one, bit by bit (but for seconds). The file is left where it is when
-    /// the trial ends.
+    /// outcome as an unbroken one, bit by bit (but for seconds); so does one of more epochs than that which
+    /// wrote it. The file is left where it is when the trial ends.
     ///
     /// # Errors
     /// When there is nothing to train on, a gradient is missing, the training diverges, the observer
@@ -48,6 +48,9 @@ impl Lab<'_> {
                 saver.save(&mut trial, observer)?;
             }
             ended?;
+        }
+        if let (Some(saver), Some(Checkpointing { at_end: true, .. })) = (&mut saver, checkpoint) {
+            saver.save(&mut trial, observer)?;
         }
         trial.outcome()
     }

@@ -125,8 +125,7 @@ impl Case {
         let mut inference = Inference::new(runtime, model, Device::Cpu, 1)?;
         let outputs =
             inference.run_dataset(&self.dataset, &self.rows(), &self.input, &mut |_| {})?;
-        let labels = self.dataset.labels().to_vec();
-        Ok(outputs.predictions(labels).score().loss)
+        Ok(outputs.predictions(self.dataset.labels()).score().loss)
     }
 
     /// How far the slope of the loss along the gradients is from a central difference on emitted

@@ -188,9 +188,9 @@ impl Bench<'_> {
             .iter()
             .map(|name| (name.clone(), self.stored(name)))
             .collect();
-        let predictions = kernels.predict(&values, &rows)?;
-        let classes = predictions.classes;
-        let scores = predictions.logits.chunks(classes).zip(self.y);
+        let logits = kernels.logits(&values, &rows)?;
+        let classes = logits.classes;
+        let scores = logits.values.chunks(classes).zip(self.y);
         let entropy = |(row, label): (&[f32], &i64)| {
             let row: Vec<f64> = row.iter().map(|&v| v.into()).collect();
             let most = row.iter().copied().fold(f64::MIN, f64::max);

@@ -15,6 +15,7 @@ fn checkpoint(path: PathBuf) -> Checkpointing {
     Checkpointing {
         path,
         every: Duration::MAX,
+        at_end: false,
     }
 }
 
@@ -167,6 +168,7 @@ fn checkpoints_are_written_by_time_after_steps_and_after_epochs_that_are_not_the
         let to = Checkpointing {
             path: path.clone(),
             every,
+            at_end: false,
         };
         let mut observer = Written {
             path: &path,

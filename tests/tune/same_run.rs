@@ -24,10 +24,7 @@ fn what_has_changed_is_refused_by_name() {
     };
     succeeds(scene.resume("run", &["--lr", "1e-3"]));
     refused(&["--lr", "1e-4"], &["--lr", "1e-3", "1e-4"]);
-    refused(
-        &["--strategies", "head,full"],
-        &["--strategies", "head,full"],
-    );
+    refused(&["--head", "linear"], &["--head", "paper", "linear"]);
     refused(&["--bn", "batch"], &["--bn", "frozen", "batch"]);
 
     let photo = scene.at("photos/red/00.png");

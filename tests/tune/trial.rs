@@ -181,9 +181,9 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
         .features(spec.trained(), &(0..30).collect::<Vec<_>>(), &mut ())
         .unwrap();
     let still = lab.run(&spec, &train, &[], &features, None, &mut ());
-    let logits = lab.predict(&still.unwrap().parameters, &train).unwrap();
+    let logits = lab.logits(&still.unwrap().parameters, &train).unwrap();
     let loss = |weights: [f64; 3]| {
-        let rows = logits.logits.chunks(logits.classes).zip(labels);
+        let rows = logits.values.chunks(logits.classes).zip(labels);
         let losses = rows.map(|(row, label)| {
             let p = ftsurgery::classifier::softmax(row)[label as usize];
             -p.ln() * weights[label as usize]
@@ -250,5 +250,5 @@ fn predicting_many_samples_can_be_stopped_after_any_batch() {
     let stopped = lab.predict_watched(&[], &all, &mut first);
     assert!(matches!(stopped, Err(TrainingError::Stopped)));
     assert!((1..30).contains(&first.0), "{}", first.0);
-    assert_eq!(lab.predict(&[], &all).unwrap().labels.len(), 30);
+    assert_eq!(lab.predict(&[], &all).unwrap().samples.len(), 30);
 }

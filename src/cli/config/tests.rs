@@ -9,7 +9,7 @@ use ftsurgery::strategy::StrategyName;
 use ftsurgery::training::{Optimizer, OptimizerKind};
 
 use crate::cli::settings::SettingsArgs;
-use crate::cli::tune::TuneArgs;
+use crate::cli::tune::JobArgs;
 
 /// What a file makes of `tune --config FILE` with these words behind it.
 fn tuned(text: &str, words: &str) -> Result<Settings, CliError> {
@@ -36,6 +36,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "delimiters" => (r#"["pool", "norm"]"#, vec!["pool,norm"]),
         "image-size" => ("224", vec!["224"]),
         "memory-budget" => (r#""1GiB""#, vec!["1GiB"]),
+        "search" => (r#""halving:2""#, vec!["halving:2"]),
         "head" => (r#""keep""#, vec!["keep"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
         "augment" => (r#""flip""#, vec!["flip"]),
@@ -231,8 +232,8 @@ fn a_path_that_nobody_gives_is_missing_by_name() {
     let line = ["ftsurgery", "tune", "--config", "f.toml", "--out", "r"];
     let line = line.map(OsString::from).to_vec();
     let text = "model = \"m.onnx\"\n";
-    let args: TuneArgs = flags_of("tune", (Path::new("f.toml"), text), line, |_| None).unwrap();
-    let error = crate::cli::tune::job(&args, vec![]).unwrap_err();
+    let args: JobArgs = flags_of("tune", (Path::new("f.toml"), text), line, |_| None).unwrap();
+    let error = crate::cli::tune::job("tune", &args, vec![]).unwrap_err();
     assert!(error.to_string().contains("--data is missing"), "{error}");
 }
 

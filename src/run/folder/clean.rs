@@ -8,8 +8,8 @@ use crate::run::RunError;
 use crate::strategy::StrategyName;
 
 use super::{
-    CHECKPOINT, CONFIG, METRICS, REPEATS, REPORT, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD,
-    TRIALS,
+    CHECKPOINT, CONFIG, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT, REQUESTS, RESULTS, RUN,
+    RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
 };
 
 impl RunDir {
@@ -24,11 +24,13 @@ impl RunDir {
         entries(&self.path("winners")).filter(is_winner).collect()
     }
 
-    /// Removes the half-written files that a killed process left, except those of repetitions.
-    pub(super) fn remove_left(&self) -> Result<(), RunError> {
+    /// Removes the half-written files that a killed process left, except those of repetitions, and those of
+    /// `trials` only if it says so.
+    pub(super) fn remove_left(&self, trials: bool) -> Result<(), RunError> {
         let folders = ["", "winners"].map(|name| self.path(name));
-        let of_trials = ["trials", TENSORBOARD].map(|name| self.path(name));
-        let of_trials = of_trials.iter().flat_map(|folder| entries(folder));
+        let mut parents = vec![self.path(TENSORBOARD)];
+        parents.extend(trials.then(|| self.path("trials")));
+        let of_trials = parents.iter().flat_map(|folder| entries(folder));
         folders
             .into_iter()
             .chain(of_trials)
@@ -39,17 +41,20 @@ impl RunDir {
     /// for the new run to replace: until it does, the folder is that of the earlier run, which has
     /// come to nothing yet.
     pub(super) fn remove_earlier(&self) -> Result<(), RunError> {
-        for name in [RESULTS, TRIALS] {
+        for name in [RESULTS, TRIALS, REQUESTS] {
             remove(&self.path(name))?;
         }
         for file in self.winners() {
             remove(&file)?;
         }
         for folder in entries(&self.path("trials")) {
-            remove(&folder.join(METRICS))?;
-            let checkpoint = folder.join(CHECKPOINT);
-            remove(&partial(&checkpoint))?;
-            remove(&checkpoint)?;
+            for name in [METRICS, REPLY, LOCK] {
+                remove(&folder.join(name))?;
+            }
+            for file in [CHECKPOINT, PARAMETERS].map(|name| folder.join(name)) {
+                remove(&partial(&file))?;
+                remove(&file)?;
+            }
             // A folder that holds anything else stays.
             let _ = fs::remove_dir(folder);
         }
@@ -65,8 +70,11 @@ impl RunDir {
         }
         let _ = fs::remove_dir(self.path(TENSORBOARD));
         for root in entries(&self.path(REPEATS)) {
-            let repetition = RunDir { root, _lock: None };
-            repetition.remove_left()?;
+            let repetition = RunDir {
+                root,
+                _locks: Vec::new(),
+            };
+            repetition.remove_left(true)?;
             repetition.remove_earlier()?;
             for name in [RUN, SPLIT] {
                 remove(&repetition.path(name))?;

@@ -41,7 +41,7 @@ fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
         fs::write(run.path(name), "mine").unwrap();
     }
     fs::write(run.path("winners/full.onnx"), "old").unwrap();
-    let repetition = run.repetition(2).unwrap();
+    let repetition = run.repetition(2, false).unwrap();
     fs::create_dir(repetition.path("winners")).unwrap();
     fs::write(repetition.path("winners/.ftsurgery-Ab12"), "half").unwrap();
     drop(run);
@@ -123,7 +123,7 @@ fn a_pipe_in_place_of_a_file_is_an_error_and_no_wait() {
         }
         let run = RunDir {
             root: folder.path().to_owned(),
-            _lock: None,
+            _locks: Vec::new(),
         };
         let error = match name {
             RUN => RunDir::read_run(folder.path()).unwrap_err(),
@@ -150,6 +150,7 @@ fn trial(id: &str) -> TrialRecord {
         same_as: None,
         error: None,
         failure: None,
+        rung: 0,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a network gives for samples: predictions, and whether its output can be logits.
 
-use crate::classifier::Predictions;
+use crate::classifier::{Prediction, Predictions};
 use crate::graph::Graph;
 use crate::surgery::{Scores, ending};
 
@@ -36,9 +36,52 @@ pub(in crate::training) fn refuse_probabilities(
     }
 }
 
+/// The logits of some samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logits {
+    /// Row-major [samples, classes].
+    pub values: Vec<f32>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// Gets a batch of samples, their logits, row by row, and the number of classes.
+type Rows<'r> = &'r mut dyn FnMut(&[usize], &[f32], usize);
+
+/// Keeps of each sample what its logits say.
+struct Judge<'a> {
+    labels: &'a [i64],
+    predictions: Predictions,
+}
+
+impl<'a> Judge<'a> {
+    fn new(lab: &Lab<'a>) -> Self {
+        Judge {
+            labels: lab.dataset.labels(),
+            predictions: Predictions {
+                samples: Vec::new(),
+                classes: 0,
+            },
+        }
+    }
+
+    fn rows(&mut self) -> impl FnMut(&[usize], &[f32], usize) + '_ {
+        |batch, logits, classes| {
+            self.predictions.classes = classes;
+            let rows = logits.chunks(classes.max(1)).zip(batch);
+            let judged = rows.map(|(row, &sample)| Prediction::of(row, self.labels[sample]));
+            self.predictions.samples.extend(judged);
+        }
+    }
+
+    fn end(self) -> Predictions {
+        self.predictions
+    }
+}
+
 impl Lab<'_> {
-    /// The logits of `samples` with the given values of some parameters and running statistics, the
-    /// network's own for the others.
+    /// What the network makes of `samples` with the given values of some parameters and running statistics,
+    /// its own for the others.
     ///
     /// # Errors
     /// When a parameter is unknown or the runtime fails.
@@ -60,6 +103,39 @@ impl Lab<'_> {
         samples: &[usize],
         observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
+        let mut predictions = Judge::new(self);
+        self.run_with(parameters, samples, &mut predictions.rows(), observer)?;
+        Ok(predictions.end())
+    }
+
+    /// The logits behind [`Lab::predict`], all of them: for a few samples.
+    ///
+    /// # Errors
+    /// As [`Lab::predict`].
+    pub fn logits(
+        &self,
+        parameters: &[(String, Vec<f32>)],
+        samples: &[usize],
+    ) -> Result<Logits, TrainingError> {
+        let mut logits = Logits {
+            values: Vec::new(),
+            classes: 0,
+        };
+        let mut rows = |_: &[usize], values: &[f32], classes| {
+            logits.values.extend_from_slice(values);
+            logits.classes = classes;
+        };
+        self.run_with(parameters, samples, &mut rows, &mut ())?;
+        Ok(logits)
+    }
+
+    fn run_with(
+        &self,
+        parameters: &[(String, Vec<f32>)],
+        samples: &[usize],
+        rows: Rows<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
         let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
         let buffers = self.initial_parameters(&names)?;
         for ((name, values), buffer) in parameters.iter().zip(&buffers) {
@@ -80,9 +156,11 @@ impl Lab<'_> {
         // Each sample is read once: nothing is kept.
         let features = self.live_features(given)?;
         let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
-        self.evaluate(&features, samples, &mut Sessions::default(), bind, observer)
+        let mut sessions = Sessions::default();
+        self.each_batch(&features, samples, (&mut sessions, &bind), rows, observer)
     }
 
+    /// What the network makes of `samples`, in sessions that `bind` makes for so many samples.
     pub(in crate::training) fn evaluate(
         &self,
         features: &Features,
@@ -91,22 +169,35 @@ impl Lab<'_> {
         bind: impl Fn(usize) -> Result<Bound, TrainingError>,
         observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
-        let mut logits = Vec::new();
-        let (mut classes, mut done) = (0, 0);
-        for rows in samples.chunks(EVALUATION_BATCH) {
-            let bound = sessions.get(rows.len(), || bind(rows.len()))?;
-            features.gather(self, rows, &bound.features, Pass::Plain)?;
+        let mut judge = Judge::new(self);
+        let sessions = (sessions, &bind as &dyn Fn(usize) -> _);
+        self.each_batch(features, samples, sessions, &mut judge.rows(), observer)?;
+        Ok(judge.end())
+    }
+
+    /// Gives `rows` the logits of each batch of samples.
+    fn each_batch(
+        &self,
+        features: &Features,
+        samples: &[usize],
+        (sessions, bind): (
+            &mut Sessions<Bound>,
+            &dyn Fn(usize) -> Result<Bound, TrainingError>,
+        ),
+        rows: Rows<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let mut done = 0;
+        for batch in samples.chunks(EVALUATION_BATCH) {
+            let bound = sessions.get(batch.len(), || bind(batch.len()))?;
+            features.gather(self, batch, &bound.features, Pass::Plain)?;
             bound.session.run_bound(&mut bound.binding)?;
-            logits.extend_from_slice(&bound.logits.as_f32()?);
-            classes = bound.program.logits.dims[1];
-            done += rows.len();
+            let classes = bound.program.logits.dims[1];
+            rows(batch, &bound.logits.as_f32()?, classes);
+            done += batch.len();
             observer.scored(done, samples.len())?;
         }
-        Ok(Predictions {
-            logits,
-            labels: samples.iter().map(|&i| self.dataset.labels()[i]).collect(),
-            classes,
-        })
+        Ok(())
     }
 
     /// Refuses a network whose output, in which no softmax was found, gives probabilities for some samples.
@@ -117,8 +208,8 @@ impl Lab<'_> {
         }
         let stride = self.dataset.len().div_ceil(LOOKED_AT).max(1);
         let samples: Vec<usize> = (0..self.dataset.len()).step_by(stride).collect();
-        let outputs = self.predict(&[], &samples)?;
-        refuse_probabilities(&self.network.output, &outputs.logits, outputs.classes)
+        let Logits { values, classes } = self.logits(&[], &samples)?;
+        refuse_probabilities(&self.network.output, &values, classes)
     }
 
     /// Frozen features of any samples, computed when they are asked for.

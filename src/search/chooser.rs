@@ -1,0 +1,249 @@
+//! Which trials a run wants next.
+
+mod exhaustive;
+mod halving;
+
+use std::collections::HashSet;
+
+use crate::run::{Phase, SearchMethod, Searched, Settings, TrialRecord, TrialRequest, ranked};
+use crate::strategy::{Candidate, Network, StrategyName};
+
+use super::SearchError;
+use super::plan::{Plan, StrategyPlan, trial_id};
+
+use exhaustive::Exhaustive;
+use halving::Halving;
+
+/// Decides by what has ended which trials are wanted next.
+pub(super) trait Chooser {
+    /// The next trials, once all that were asked for have ended; none where the run is at its end.
+    ///
+    /// What it gives follows from `scene` alone, so that a run which is resumed, or collected by another
+    /// process, goes on as it would have.
+    ///
+    /// # Errors
+    /// When the records contradict what was asked for.
+    fn next(&self, scene: &Scene<'_>) -> Result<Vec<TrialRequest>, SearchError>;
+}
+
+/// The chooser of a method.
+pub(super) fn chooser(method: SearchMethod) -> Box<dyn Chooser> {
+    match method {
+        SearchMethod::Exhaustive => Box::new(Exhaustive),
+        SearchMethod::Halving { rate } => Box::new(Halving { rate }),
+    }
+}
+
+/// A run between two trials.
+pub(super) struct Scene<'a> {
+    pub plan: &'a Plan,
+    pub network: &'a Network<'a>,
+    pub settings: &'a Settings,
+    /// All that was asked for, in its order.
+    pub asked: &'a [TrialRequest],
+    /// The record of a trial that has ended.
+    pub record: &'a (dyn Fn(&str) -> Option<TrialRecord> + Sync),
+}
+
+/// What the search of a strategy has come to.
+pub(super) enum Verdict {
+    /// Some of its candidates have not been tried yet.
+    Open,
+    /// It trains this in the end.
+    Chosen(Choice),
+    /// All of its candidates diverged.
+    Diverged {
+        strategy: StrategyName,
+        searched: Searched,
+        /// Seconds of its trials.
+        seconds: f64,
+        /// That of the first.
+        reason: String,
+    },
+}
+
+/// A strategy after its search.
+pub(super) struct Choice {
+    pub strategy: StrategyName,
+    pub candidate: Candidate,
+    /// `None` where there was nothing to choose.
+    pub searched: Option<Searched>,
+    /// Seconds of its searches.
+    pub seconds: f64,
+}
+
+/// How far trials are asked to go.
+#[derive(Clone, Copy)]
+struct Budget {
+    epochs: usize,
+    rung: usize,
+    goes_on: bool,
+}
+
+impl Budget {
+    /// Once, and for so many epochs.
+    fn once(epochs: usize) -> Self {
+        Budget {
+            epochs,
+            rung: 0,
+            goes_on: false,
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// The last request for the trial that trains what `candidate` does.
+    fn request_for(&self, candidate: &Candidate, phase: Phase) -> Option<&TrialRequest> {
+        let mut asked = self.asked.iter().rev();
+        asked.find(|r| r.phase == phase && r.candidate.trains_the_same(candidate))
+    }
+
+    /// What the candidate's search came to.
+    fn tried(&self, candidate: &Candidate) -> Option<TrialRecord> {
+        let request = self.request_for(candidate, Phase::Search)?;
+        let record = (self.record)(&request.id)?;
+        request.is_met_by(&record).then_some(record)
+    }
+
+    /// What the search of each strategy has come to, in the order of the plan.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let strategies = self.plan.strategies.iter();
+        strategies.map(|plan| self.verdict(plan)).collect()
+    }
+
+    fn verdict(&self, plan: &StrategyPlan) -> Verdict {
+        let StrategyPlan {
+            strategy,
+            candidates,
+            ..
+        } = plan;
+        let chosen = |ranking: &[usize], searched, seconds| {
+            Verdict::Chosen(Choice {
+                strategy: *strategy,
+                candidate: strategy.winner(self.network, candidates, ranking),
+                searched,
+                seconds,
+            })
+        };
+        if candidates.len() == 1 {
+            return chosen(&[0], None, 0.0);
+        }
+        let records: Option<Vec<TrialRecord>> = candidates.iter().map(|c| self.tried(c)).collect();
+        let Some(records) = records else {
+            return Verdict::Open;
+        };
+        let ranking = ranked(&records, self.settings.watched());
+        let searched = Searched {
+            candidates: records.len(),
+            diverged: records.iter().filter(|r| r.error.is_some()).count(),
+        };
+        let seconds = records.iter().map(|r| r.seconds).sum();
+        if ranking.is_empty() {
+            let reason = records.into_iter().find_map(|r| r.error);
+            return Verdict::Diverged {
+                strategy: *strategy,
+                searched,
+                seconds,
+                reason: reason.unwrap_or_default(),
+            };
+        }
+        chosen(&ranking, Some(searched), seconds)
+    }
+
+    /// The choices that stand.
+    pub fn choices(&self) -> Vec<Choice> {
+        let choice = |verdict| match verdict {
+            Verdict::Chosen(choice) => Some(choice),
+            _ => None,
+        };
+        self.verdicts().into_iter().filter_map(choice).collect()
+    }
+
+    /// Other candidates whose figures a trial of the search gives: they train the same parameters.
+    pub fn twins(&self, request: &TrialRequest) -> Vec<(StrategyName, Candidate)> {
+        let asked = &request.candidate;
+        let all = self.plan.searched().chain(self.composed());
+        let mut known = HashSet::from([asked.id.clone()]);
+        all.filter(|(_, c)| c.trains_the_same(asked) && known.insert(c.id.clone()))
+            .collect()
+    }
+
+    /// What is made of several candidates and was not among those that were searched.
+    fn composed(&self) -> impl Iterator<Item = (StrategyName, Candidate)> {
+        let searches = self.plan.searched().next().is_some();
+        let choices = if searches { self.choices() } else { Vec::new() };
+        let composed = choices.into_iter();
+        composed
+            .filter(|c| c.strategy.composed_of().is_some())
+            .map(|c| (c.strategy, c.candidate))
+    }
+
+    /// What stands behind every search: a trial of each winner that was made of several candidates, for
+    /// comparison alone, then the training of all winners.
+    fn after_search(&self) -> Result<Vec<TrialRequest>, SearchError> {
+        let open = |verdict: &Verdict| matches!(verdict, Verdict::Open);
+        if let Some(place) = self.verdicts().iter().position(open) {
+            let candidates = self.plan.strategies[place].candidates.iter();
+            let mut untried = candidates.filter(|c| self.tried(c).is_none());
+            return Err(SearchError::NotTried {
+                id: untried
+                    .next()
+                    .map(|c| trial_id(c, Phase::Search))
+                    .unwrap_or_default(),
+            });
+        }
+        let epochs = Budget::once(self.settings.search_epochs);
+        let made = self.requests(self.composed(), Phase::Search, epochs);
+        if !made.is_empty() {
+            return Ok(made);
+        }
+        let choices = self.choices().into_iter();
+        let winners = choices.map(|c| (c.strategy, c.candidate));
+        let epochs = Budget::once(self.settings.epochs);
+        Ok(self.requests(winners, Phase::Train, epochs))
+    }
+
+    /// A round of requests for what of `wanted` has not been asked for: candidates that train the same
+    /// parameters share a trial, since in one phase all else is the same for all.
+    fn requests(
+        &self,
+        wanted: impl IntoIterator<Item = (StrategyName, Candidate)>,
+        phase: Phase,
+        budget: Budget,
+    ) -> Vec<TrialRequest> {
+        let round = self.asked.iter().map(|r| r.round).max().unwrap_or(0) + 1;
+        let asked = self.asked.iter().filter(|r| r.phase == phase);
+        let asked = asked.map(|r| r.candidate.clone()).collect();
+        distinct(asked, wanted)
+            .into_iter()
+            .map(|(strategy, candidate)| TrialRequest {
+                id: trial_id(&candidate, phase),
+                round,
+                phase,
+                strategy,
+                candidate,
+                epochs: budget.epochs,
+                rung: budget.rung,
+                goes_on: budget.goes_on,
+            })
+            .collect()
+    }
+}
+
+/// Those of `wanted` that train what neither one of `known` nor one before them does.
+pub(super) fn distinct(
+    mut known: Vec<Candidate>,
+    wanted: impl IntoIterator<Item = (StrategyName, Candidate)>,
+) -> Vec<(StrategyName, Candidate)> {
+    let mut new = Vec::new();
+    for (strategy, candidate) in wanted {
+        if !known.iter().any(|k| k.trains_the_same(&candidate)) {
+            known.push(candidate.clone());
+            new.push((strategy, candidate));
+        }
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! Every candidate is trained for all epochs of the search.
+
+use crate::run::{Phase, TrialRequest};
+use crate::search::SearchError;
+
+use super::{Budget, Chooser, Scene};
+
+pub(super) struct Exhaustive;
+
+impl Chooser for Exhaustive {
+    fn next(&self, scene: &Scene<'_>) -> Result<Vec<TrialRequest>, SearchError> {
+        let epochs = Budget::once(scene.settings.search_epochs);
+        let search = scene.requests(scene.plan.searched(), Phase::Search, epochs);
+        match search.is_empty() {
+            false => Ok(search),
+            true => scene.after_search(),
+        }
+    }
+}

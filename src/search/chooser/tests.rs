@@ -1,0 +1,226 @@
+//! Choosers on made-up records: what is asked for, in which order, to which end.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::analysis::nets;
+use crate::analysis::{Analysis, AnalyzeOptions};
+use crate::classifier::Score;
+
+/// A run whose trials come to made-up figures.
+struct Made {
+    analysis: Analysis,
+    settings: Settings,
+    asked: Vec<TrialRequest>,
+    records: HashMap<String, TrialRecord>,
+    /// The accuracy of the trial of a candidate's layers after so many epochs; it diverges below 0.
+    accuracy: fn(&[String], usize) -> f64,
+}
+
+impl Made {
+    fn new(search: SearchMethod, accuracy: fn(&[String], usize) -> f64) -> Self {
+        let options = AnalyzeOptions::default();
+        Made {
+            analysis: Analysis::of_graph(&nets::vgg(), &[], &options).unwrap(),
+            settings: Settings::default().search(search).search_epochs(9),
+            asked: Vec::new(),
+            records: HashMap::new(),
+            accuracy,
+        }
+    }
+
+    /// What is asked for next, by a run of these strategies.
+    fn next(&self, strategies: &[StrategyName]) -> (Vec<TrialRequest>, Vec<Verdict>) {
+        let network = Network {
+            analysis: &self.analysis,
+            head: vec!["head".to_owned()],
+            seed: 0,
+            selection: &[],
+        };
+        let strategies = strategies.iter().map(|&strategy| StrategyPlan {
+            strategy,
+            candidates: strategy.candidates(&network).unwrap(),
+            skipped: Vec::new(),
+        });
+        let plan = Plan {
+            strategies: strategies.collect(),
+        };
+        let record = |id: &str| self.records.get(id).cloned();
+        let scene = Scene {
+            plan: &plan,
+            network: &network,
+            settings: &self.settings,
+            asked: &self.asked,
+            record: &record,
+        };
+        let next = chooser(self.settings.search).next(&scene).unwrap();
+        (next, scene.verdicts())
+    }
+
+    fn carry_out(&mut self, requests: Vec<TrialRequest>) {
+        for request in &requests {
+            let accuracy = (self.accuracy)(&request.candidate.layers, request.epochs);
+            let record = TrialRecord {
+                id: request.id.clone(),
+                strategy: request.strategy,
+                phase: request.phase,
+                candidate: request.candidate.label.clone(),
+                layers: request.candidate.layers.clone(),
+                trained_parameters: Some(1),
+                validation: Some(Score {
+                    accuracy,
+                    balanced_accuracy: accuracy,
+                    macro_f1: accuracy,
+                    loss: 1.0,
+                    count: 100,
+                }),
+                best_epoch: request.epochs,
+                epochs: request.epochs,
+                seconds: 1.0,
+                same_as: None,
+                error: (accuracy < 0.0).then(|| "diverged".to_owned()),
+                failure: None,
+                rung: request.rung,
+            };
+            self.records.insert(request.id.clone(), record);
+        }
+        self.asked.extend(requests);
+    }
+
+    /// Carries out whatever is asked for: of each time the round, the phase, the epochs and how many.
+    fn run_to_the_end(&mut self, strategies: &[StrategyName]) -> Vec<(usize, Phase, usize, usize)> {
+        let mut told = Vec::new();
+        loop {
+            let next = self.next(strategies).0;
+            let Some(first) = next.first() else {
+                return told;
+            };
+            told.push((first.round, first.phase, first.epochs, next.len()));
+            self.carry_out(next);
+        }
+    }
+
+    fn chosen(&self, strategies: &[StrategyName]) -> Vec<String> {
+        let label = |verdict| match verdict {
+            Verdict::Chosen(choice) => choice.candidate.id,
+            Verdict::Diverged { .. } => "diverged".to_owned(),
+            Verdict::Open => "open".to_owned(),
+        };
+        self.next(strategies).1.into_iter().map(label).collect()
+    }
+}
+
+/// Fewer layers are better.
+fn few(layers: &[String], _: usize) -> f64 {
+    1.0 / (1.0 + layers.len() as f64)
+}
+
+#[test]
+fn an_exhaustive_search_is_three_rounds_and_more_strategies_are_rounds_of_their_own() {
+    let mut made = Made::new(SearchMethod::Exhaustive, few);
+    let strategies = [
+        StrategyName::HEAD,
+        StrategyName::LAYERS,
+        StrategyName::top(2),
+    ];
+    // The head and four layers; the best two together; then three winners.
+    assert_eq!(
+        made.run_to_the_end(&strategies),
+        [
+            (1, Phase::Search, 9, 5),
+            (2, Phase::Search, 9, 1),
+            (3, Phase::Train, 20, 3)
+        ]
+    );
+    let chosen = made.chosen(&strategies);
+    assert_eq!((&*chosen[0], &*chosen[2]), ("head", "top2"));
+    let more = [&strategies[..], &[StrategyName::FULL, StrategyName::BLOCKS]].concat();
+    let before = made.asked.len();
+    let told = made.run_to_the_end(&more);
+    assert_eq!((told[0].0, told[0].1), (4, Phase::Search));
+    assert_eq!(told.last().unwrap().1, Phase::Train);
+    assert_eq!(made.chosen(&more)[..3], chosen);
+    let new = &made.asked[before..];
+    let known = |r: &TrialRequest| {
+        let old = made.asked[..before].iter();
+        let mut old = old.filter(|o| o.phase == r.phase);
+        old.any(|o| o.candidate.trains_the_same(&r.candidate))
+    };
+    assert!(!new.iter().any(known), "nothing is trained twice");
+}
+
+#[test]
+fn of_a_strategy_alone_nothing_is_searched() {
+    let mut made = Made::new(SearchMethod::Exhaustive, few);
+    let strategies = [StrategyName::HEAD, StrategyName::FULL];
+    assert_eq!(made.run_to_the_end(&strategies), [(1, Phase::Train, 20, 2)]);
+}
+
+#[test]
+fn what_diverged_everywhere_trains_no_winner() {
+    let mut made = Made::new(SearchMethod::Exhaustive, |layers, _| match layers.len() {
+        1 => -1.0,
+        n => n as f64,
+    });
+    let strategies = [StrategyName::LAYERS, StrategyName::windows(2)];
+    made.run_to_the_end(&strategies);
+    let chosen = made.chosen(&strategies);
+    assert_eq!(chosen[0], "diverged");
+    assert!(chosen[1].starts_with("windows"), "{chosen:?}");
+    let trained = made.asked.iter().filter(|r| r.phase == Phase::Train);
+    assert_eq!(trained.count(), 1);
+}
+
+#[test]
+fn of_four_candidates_two_go_on_and_then_one() {
+    // The last layer is the best at first, and the first in the end.
+    let mut made = Made::new(SearchMethod::Halving { rate: 2 }, |layers, epochs| {
+        let last = layers.iter().any(|l| l.contains('4'));
+        if last { 0.5 } else { 0.1 * epochs as f64 }
+    });
+    made.settings.search_epochs = 8;
+    let told = made.run_to_the_end(&[StrategyName::LAYERS]);
+    let search: Vec<_> = told.iter().filter(|t| t.1 == Phase::Search).collect();
+    let sizes: Vec<_> = search.iter().map(|t| (t.0, t.2, t.3)).collect();
+    // All rungs are of the round that was planned for all.
+    assert_eq!(sizes, [(1, 1, 4), (1, 2, 2), (1, 4, 1), (1, 8, 1)]);
+    let last = made.asked.iter().rfind(|r| r.rung > 0).unwrap();
+    assert!(!last.goes_on && last.rung == 4);
+    assert!(
+        made.asked
+            .iter()
+            .filter(|r| (1..4).contains(&r.rung))
+            .all(|r| r.goes_on)
+    );
+}
+
+#[test]
+fn as_many_go_on_as_the_winner_is_made_of() {
+    let mut made = Made::new(SearchMethod::Halving { rate: 4 }, few);
+    made.settings.search_epochs = 4;
+    let told = made.run_to_the_end(&[StrategyName::top(3)]);
+    let sizes: Vec<_> = told.iter().map(|t| (t.1, t.2, t.3)).collect();
+    assert_eq!(
+        sizes,
+        [
+            (Phase::Search, 1, 4),
+            (Phase::Search, 4, 3),
+            (Phase::Search, 4, 1),
+            (Phase::Train, 20, 1)
+        ]
+    );
+}
+
+#[test]
+fn a_strategy_added_to_a_halved_search_halves_what_is_new() {
+    let mut made = Made::new(SearchMethod::Halving { rate: 3 }, few);
+    made.run_to_the_end(&[StrategyName::LAYERS]);
+    let told = made.run_to_the_end(&[StrategyName::LAYERS, StrategyName::windows(2)]);
+    let search: Vec<_> = told.iter().filter(|t| t.1 == Phase::Search).collect();
+    assert!(
+        search.len() > 1 && search.iter().all(|t| t.0 == search[0].0),
+        "{told:?}"
+    );
+    assert!(search[0].3 > search[1].3, "{told:?}");
+    assert_eq!(told.last().unwrap().1, Phase::Train);
+}
