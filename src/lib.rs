@@ -30,8 +30,9 @@
 //! let shapes = infer_shapes(&graph, &inputs)?;
 //! let mut builder = Builder::new(&mut graph);
 //! let one = builder.scalar(1.0);
-//! let seed = ("loss", one.as_str());
-//! let of_w = gradients(&mut builder, &shapes, seed, &["w".to_owned()], Operators::Standard)?;
+//! let seeds = [("loss", one.as_str())];
+//! let wrt = ["w".to_owned()];
+//! let of_w = gradients(&mut builder, &shapes, &seeds, &wrt, &[], Operators::Standard)?;
 //!
 //! graph.outputs.push(Value::fixed(&of_w[0], DataType::Float, &[3, 1]));
 //! let (model, _) = graph.to_model(usize::MAX);

@@ -12,8 +12,14 @@ use super::rules::find_rule;
 use super::{AutodiffError, Operators};
 
 /// For each float value that depends on one of `sources`: the first source it depends on.
-/// The sources themselves are included.
-pub fn dependents(graph: &Graph, shapes: &Shapes, sources: &[String]) -> HashMap<String, String> {
+/// The sources themselves are included; the values `constants` depend on nothing.
+pub fn dependents(
+    graph: &Graph,
+    shapes: &Shapes,
+    sources: &[String],
+    constants: &[String],
+) -> HashMap<String, String> {
+    let constants: HashSet<&str> = constants.iter().map(String::as_str).collect();
     let mut origin: HashMap<String, String> =
         sources.iter().map(|s| (s.clone(), s.clone())).collect();
     for node in &graph.nodes {
@@ -22,7 +28,8 @@ pub fn dependents(graph: &Graph, shapes: &Shapes, sources: &[String]) -> HashMap
         };
         for output in node.present_outputs() {
             // Integer and boolean values (shapes, indices, masks) carry no gradient.
-            if shapes.info(output).is_ok_and(|i| i.dtype.is_float()) {
+            let carries = shapes.info(output).is_ok_and(|i| i.dtype.is_float());
+            if carries && !constants.contains(output) {
                 origin.insert(output.to_owned(), source.clone());
             }
         }
@@ -31,23 +38,31 @@ pub fn dependents(graph: &Graph, shapes: &Shapes, sources: &[String]) -> HashMap
 }
 
 /// Appends the gradients of a scalar with respect to `wrt` and returns their value names, in the
-/// order of `wrt`, each name once. `seed` is a value of the graph and the name of the scalar's gradient with
-/// respect to it. A gradient has the shape of its value.
+/// order of `wrt`, each name once. Each of `seeds` is a value of the graph and the name of the scalar's gradient
+/// with respect to it. A gradient has the shape of its value.
+///
+/// The values `constants` count as constants though they may depend on `wrt` (`stop_gradient`, `detach`): no
+/// gradient goes on behind them. With `d = step(s) − s` among them, `s + d` is `step(s)` with the gradient of
+/// `s`: the straight-through estimator (Bengio et al. 2013).
 ///
 /// # Errors
 /// When an operator on the way has no rule or its rule does not cover its attributes, or when a
-/// value of `wrt` does not influence the seed.
+/// value of `wrt` does not influence a seed.
 pub fn gradients(
     builder: &mut Builder,
     shapes: &Shapes,
-    seed: (&str, &str),
+    seeds: &[(&str, &str)],
     wrt: &[String],
+    constants: &[String],
     operators: Operators,
 ) -> Result<Vec<String>, AutodiffError> {
-    let origin = dependents(builder.graph(), shapes, wrt);
+    let origin = dependents(builder.graph(), shapes, wrt, constants);
     let forward = builder.graph().nodes.clone();
     let mut pending: HashMap<String, Vec<String>> = HashMap::new();
-    pending.insert(seed.0.to_owned(), vec![seed.1.to_owned()]);
+    for (value, gradient) in seeds {
+        let terms = pending.entry((*value).to_owned()).or_default();
+        terms.push((*gradient).to_owned());
+    }
     let keep: HashSet<&str> = wrt.iter().map(String::as_str).collect();
 
     for (index, node) in forward.iter().enumerate().rev() {
@@ -134,7 +149,7 @@ pub fn gradients(
             .ok_or_else(|| AutodiffError::Unused(name.clone()))?;
         let mut gradient = sum(builder, name, terms);
         // A graph's outputs have distinct names, which the gradients of two addends do not.
-        if gradient == seed.1 || results.contains(&gradient) {
+        if seeds.iter().any(|s| s.1 == gradient) || results.contains(&gradient) {
             gradient = builder.op(&format!("grad/{name}"), "Identity", &[&gradient], vec![]);
         }
         results.push(gradient);

@@ -179,8 +179,9 @@ fn differentiated(
         LABELS,
         prepared.class_weights.as_deref(),
     )?;
-    let seed = (program.logits.name.as_str(), loss.gradient.as_str());
-    let gradients = gradients(&mut builder, &prepared.shapes, seed, trainable, operators)?;
+    let seeds = [(program.logits.name.as_str(), loss.gradient.as_str())];
+    let shapes = &prepared.shapes;
+    let gradients = gradients(&mut builder, shapes, &seeds, trainable, &[], operators)?;
     lower_batch_norm(&mut builder, &prepared.shapes)?;
     program.graph.sort()?;
     let value = |name: &str, dims: &[usize]| Value::fixed(name, DataType::Float, dims);

@@ -78,8 +78,9 @@ fn check(runtime: &Runtime, mut graph: Graph, expected: &Expected) -> Result<(),
     let names = gradients(
         &mut builder,
         &shapes,
-        (&output, &seed),
+        &[(&output, &seed)],
         &wrt,
+        &[],
         Operators::Standard,
     )
     .map_err(|e| e.to_string())?;

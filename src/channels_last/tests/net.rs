@@ -89,7 +89,8 @@ impl Net {
         wrt.push("x".to_owned());
         let mut builder = Builder::new(&mut graph);
         let seed = builder.constant(Tensor::f32(&dims, &seed));
-        let names = gradients(&mut builder, &shapes, (output, &seed), &wrt, operators).unwrap();
+        let seeds = [(output, seed.as_str())];
+        let names = gradients(&mut builder, &shapes, &seeds, &wrt, &[], operators).unwrap();
         graph.outputs = vec![Value::fixed(output, DataType::Float, &dims)];
         for (name, of) in names.iter().zip(&wrt) {
             let dims = shapes.dims(of).unwrap();

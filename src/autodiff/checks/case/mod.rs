@@ -306,8 +306,9 @@ fn differentiate(
     let output = graph.outputs[0].name.clone();
     let mut builder = Builder::new(&mut graph);
     let seed = builder.constant(seed.clone());
-    let names = gradients(&mut builder, shapes, (&output, &seed), wrt, operators)
-        .map_err(|e| e.to_string())?;
+    let seeds = [(output.as_str(), seed.as_str())];
+    let names =
+        gradients(&mut builder, shapes, &seeds, wrt, &[], operators).map_err(|e| e.to_string())?;
     graph.outputs = names
         .iter()
         .zip(wrt)
