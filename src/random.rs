@@ -22,18 +22,21 @@ pub enum Purpose {
     Augmentation,
     /// The layers of strategy `randomK`.
     RandomLayers,
+    /// First values of an update of low rank.
+    LowRank,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 6] = [
+    const ALL: [Purpose; 7] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
         Purpose::Dropout,
         Purpose::Augmentation,
         Purpose::RandomLayers,
+        Purpose::LowRank,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -45,6 +48,7 @@ impl Purpose {
             Purpose::Dropout => "dropout",
             Purpose::Augmentation => "augment",
             Purpose::RandomLayers => "random layers",
+            Purpose::LowRank => "low rank",
         }
     }
 }

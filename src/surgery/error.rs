@@ -200,6 +200,14 @@ pub enum SurgeryError {
         /// Why.
         reason: String,
     },
+    /// A model cannot be rewritten at a value.
+    #[error("the model cannot be rewritten at `{value}`: {reason}")]
+    Rewrite {
+        /// The value.
+        value: String,
+        /// What stands in the way.
+        reason: String,
+    },
     /// An edited model is not its original with the changes of its manifest.
     #[error("{}", not_as_claimed(unexplained, missing))]
     NotAsClaimed {

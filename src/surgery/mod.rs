@@ -17,6 +17,7 @@ mod graft;
 mod head;
 mod keep;
 mod logits;
+pub mod rewrite;
 mod verify;
 
 #[cfg(test)]
@@ -39,4 +40,5 @@ pub use fold::fold_batch_norm;
 pub use graft::{Dropout, Features, Grafted, graft};
 pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};
 pub use logits::{Ending, Scores, ending, logits};
+pub use rewrite::{Rewrite, Rewritten};
 pub use verify::{differences, holds};

@@ -15,9 +15,22 @@ impl Editor<'_> {
     /// When it has no operator or no output, an output or its name is taken, or it reads a value that
     /// the graph does not have.
     pub fn add_node(&mut self, node: NodeProto) -> Result<(), SurgeryError> {
+        self.check_new(&node, &[])?;
+        self.added.extend(node.output.iter().cloned());
+        self.touch(Part::Node, node_key(&node));
+        self.graph_mut().node.push(node);
+        Ok(())
+    }
+
+    /// Checks a node that is to be added; it may read what `others` make, which are added with it.
+    pub(super) fn check_new(
+        &self,
+        node: &NodeProto,
+        others: &[NodeProto],
+    ) -> Result<(), SurgeryError> {
         let shown = format!(
             "`{}` ({})",
-            node.name.clone().unwrap_or_else(|| node_key(&node)),
+            node.name.clone().unwrap_or_else(|| node_key(node)),
             node.op_type.as_deref().unwrap_or_default()
         );
         let refuse = |reason: &str| GraphError::Node {
@@ -31,7 +44,8 @@ impl Editor<'_> {
         if outputs().next().is_none() {
             return Err(refuse("it has no output").into());
         }
-        let known = self.defined();
+        let mut known = self.defined();
+        known.extend(others.iter().flat_map(|n| &n.output).map(String::as_str));
         let unknown = |name: &&String| !name.is_empty() && !known.contains(name.as_str());
         if let Some(value) = node.input.iter().find(unknown) {
             return Err(GraphError::Undefined {
@@ -52,9 +66,6 @@ impl Editor<'_> {
                 name: name.unwrap_or_default().to_owned(),
             });
         }
-        self.added.extend(node.output.iter().cloned());
-        self.touch(Part::Node, node_key(&node));
-        self.graph_mut().node.push(node);
         Ok(())
     }
 

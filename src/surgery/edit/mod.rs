@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | [`keep`](Editor::keep) | nodes, tensors, declarations and outputs that do not serve some values go |
 //! | [`add_node`](Editor::add_node), [`add_tensor`](Editor::add_tensor) | a node, an initializer, behind all others |
+//! | [`splice`](Editor::splice) | nodes come behind a value, and what read it reads another |
 //! | [`rename`](Editor::rename), [`rename_node`](Editor::rename_node) | a value in all places and graphs that name it; a node |
 //! | [`set_tensor`](Editor::set_tensor), [`set_values`](Editor::set_values) | the values of an initializer or `Constant` |
 //! | [`set_outputs`](Editor::set_outputs) | what the graph declares as outputs |
@@ -24,6 +25,7 @@ mod inline;
 mod keep;
 mod manifest;
 mod rename;
+mod splice;
 mod take_in;
 mod tensors;
 #[cfg(test)]

@@ -4,3 +4,4 @@ mod differences;
 mod operations;
 mod random;
 mod rich;
+mod splice;

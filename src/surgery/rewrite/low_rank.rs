@@ -1,0 +1,270 @@
+//! Updates of low rank (LoRA; Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models").
+//!
+//! A layer of weight W gives `W x + (α / r) B A x`, with W frozen: A brings x down to r values, B up again. A
+//! convolution of k × k is followed by A of k × k with the same window to r channels, and B of 1 × 1. B begins
+//! at zero, so that the network is at first what it was. After training `W + (α / r) B A` takes the place of
+//! W, and the emitted model has the nodes of the original.
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Graph, Node};
+use crate::random::{Purpose, stream};
+
+use super::super::SurgeryError;
+use super::Values;
+use super::changes::{Changes, Splice};
+use super::layer::{Layer, refuse};
+
+/// Updates of low rank of some layers: `Conv` without groups, `Gemm`, and `MatMul` with a matrix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LowRank {
+    /// Names of the layers' weights (initializers, or constants by their output).
+    pub weights: Vec<String>,
+    /// The rank r of an update, at least 1 and at most that which a weight can have.
+    pub rank: usize,
+    /// α: an update counts α / r.
+    pub alpha: usize,
+    /// Decides the first values of A.
+    pub seed: u64,
+}
+
+/// How a layer's weight lies, as the matrix that brings `inputs` values to `outputs`.
+enum Lies {
+    /// `[outputs, channels, kernel…]`; inputs are channels times kernel.
+    Conv,
+    /// `[inputs, outputs]`.
+    Straight,
+    /// `[outputs, inputs]`.
+    Turned,
+}
+
+/// An update of one layer.
+struct Update<'g> {
+    layer: Layer<'g>,
+    lies: Lies,
+    inputs: usize,
+    outputs: usize,
+    /// α / r, and the factor that the layer itself has.
+    scale: f32,
+}
+
+impl LowRank {
+    /// The names of A and B of a weight.
+    pub fn parameters_of(weight: &str) -> [String; 2] {
+        ["a", "b"].map(|part| format!("ftsurgery/low_rank/{weight}/{part}"))
+    }
+
+    fn update<'g>(&self, graph: &'g Graph, weight: &str) -> Result<Update<'g>, SurgeryError> {
+        let layer = Layer::of(graph, weight, &["Conv", "Gemm", "MatMul"])?;
+        let node = layer.node;
+        let (lies, outputs, inputs) = match layer.weight.dims.as_slice() {
+            [outputs, rest @ ..] if node.is("Conv") && !rest.is_empty() => {
+                if node.int("group", 1)? != 1 {
+                    return refuse(weight, format!("node {node} has groups"));
+                }
+                (Lies::Conv, *outputs, rest.iter().product())
+            }
+            &[first, second] if !node.is("Conv") => {
+                let gemm = node.is("Gemm");
+                if gemm && node.int("transA", 0)? != 0 {
+                    return refuse(weight, format!("node {node} turns its input over"));
+                }
+                match gemm && node.int("transB", 0)? != 0 {
+                    true => (Lies::Turned, first, second),
+                    false => (Lies::Straight, second, first),
+                }
+            }
+            dims => return refuse(weight, format!("it has dimensions {dims:?}")),
+        };
+        if self.rank == 0 || self.rank > inputs.min(outputs) {
+            return refuse(
+                weight,
+                format!(
+                    "an update of rank {} of {outputs} × {inputs} values; the rank is 1 to {}",
+                    self.rank,
+                    inputs.min(outputs)
+                ),
+            );
+        }
+        let own = match node.is("Gemm") {
+            true => node.float("alpha", 1.0)?,
+            false => 1.0,
+        };
+        Ok(Update {
+            layer,
+            lies,
+            inputs,
+            outputs,
+            scale: self.scale() * own,
+        })
+    }
+
+    fn scale(&self) -> f32 {
+        self.alpha as f32 / self.rank as f32
+    }
+
+    pub(super) fn changes(&self, graph: &Graph) -> Result<Changes, SurgeryError> {
+        let mut changes = Changes::default();
+        for weight in &self.weights {
+            let update = self.update(graph, weight)?;
+            let Layer {
+                node,
+                input,
+                output,
+                ..
+            } = update.layer;
+            let (dtype, dims) = (update.layer.weight.dtype, &update.layer.weight.dims);
+            let rank = self.rank;
+            let (down, up) = match update.lies {
+                Lies::Conv => {
+                    let kernel = [&[rank][..], &dims[1..]].concat();
+                    let pointwise = vec![1; dims.len() - 2];
+                    (kernel, [&[update.outputs, rank][..], &pointwise].concat())
+                }
+                Lies::Straight | Lies::Turned => {
+                    (vec![update.inputs, rank], vec![rank, update.outputs])
+                }
+            };
+            let [a, b] = Self::parameters_of(weight);
+            let first = gaussian(update.inputs, rank, self.seed, weight);
+            let a = changes.parameter(a, dtype, &down, &first)?;
+            let zeros = vec![0.0; rank * update.outputs];
+            let b = changes.parameter(b, dtype, &up, &zeros)?;
+            let name = |part: &str| format!("ftsurgery/low_rank/{weight}/{part}");
+            let scale = changes.tensor(name("scale"), dtype, &[], &[update.scale])?;
+            let [low, scaled, high, sum] = ["low", "scaled", "high", "sum"].map(name);
+            let op = |op: &str, inputs: [&str; 2], output: &str| {
+                Node::new(output, op, &inputs, &[output])
+            };
+            let (lower, raise) = match update.lies {
+                Lies::Conv => {
+                    let mut lower = op("Conv", [input, &a], &low);
+                    lower.attributes.clone_from(&node.attributes);
+                    (lower, op("Conv", [&scaled, &b], &high))
+                }
+                Lies::Straight | Lies::Turned => (
+                    op("MatMul", [input, &a], &low),
+                    op("MatMul", [&scaled, &b], &high),
+                ),
+            };
+            changes.splices.push(Splice {
+                value: output.to_owned(),
+                nodes: vec![
+                    lower,
+                    op("Mul", [&low, &scale], &scaled),
+                    raise,
+                    op("Add", [output, &high], &sum),
+                ],
+                instead: sum,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// `tuned` without A and B, but with the weights into which they are merged.
+    pub(super) fn merged(
+        &self,
+        graph: &Graph,
+        tuned: &Values,
+    ) -> Result<Vec<(String, Vec<f32>)>, SurgeryError> {
+        let given = |name: &str| tuned.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        let mut merged: Vec<(String, Vec<f32>)> = Vec::new();
+        let mut parts = Vec::new();
+        for weight in &self.weights {
+            let names = Self::parameters_of(weight);
+            let update = self.update(graph, weight)?;
+            parts.extend(names.clone());
+            let [a, b] = &names;
+            // A B that is not trained is zero.
+            let Some(b) = given(b) else { continue };
+            let drawn;
+            let a = match given(a) {
+                Some(a) => a,
+                None => {
+                    drawn = gaussian(update.inputs, self.rank, self.seed, weight);
+                    &drawn
+                }
+            };
+            let of_model = || update.layer.weight.to_f32().unwrap_or_default();
+            let mut values = given(weight).cloned().unwrap_or_else(of_model);
+            update.add(self, weight, [a, b], &mut values)?;
+            merged.push((weight.clone(), values));
+        }
+        let stays = |name: &String| !parts.contains(name) && merged.iter().all(|(n, _)| n != name);
+        let others = tuned.iter().filter(|(name, _)| stays(name)).cloned();
+        let others: Vec<_> = others.collect();
+        merged.extend(others);
+        Ok(merged)
+    }
+}
+
+impl Update<'_> {
+    /// Adds (α / r) B A to the values of a weight.
+    fn add(
+        &self,
+        of: &LowRank,
+        weight: &str,
+        [a, b]: [&[f32]; 2],
+        values: &mut [f32],
+    ) -> Result<(), SurgeryError> {
+        let (inputs, outputs, rank) = (self.inputs, self.outputs, of.rank);
+        for (tensor, expected, given) in [
+            (weight.to_owned(), inputs * outputs, values.len()),
+            (
+                LowRank::parameters_of(weight)[0].clone(),
+                inputs * rank,
+                a.len(),
+            ),
+            (
+                LowRank::parameters_of(weight)[1].clone(),
+                outputs * rank,
+                b.len(),
+            ),
+        ] {
+            if expected != given {
+                return Err(SurgeryError::Length {
+                    tensor,
+                    expected,
+                    given,
+                });
+            }
+        }
+        // The factor of a Gemm's own is that of its weight, too.
+        let scale = f64::from(of.scale());
+        // The steps from one input, one output and one rank to the next, in A, B and the weight.
+        let (a_steps, b_steps, steps) = match self.lies {
+            Lies::Conv => ([1, inputs], [rank, 1], [1, inputs]),
+            Lies::Straight => ([rank, 1], [1, outputs], [outputs, 1]),
+            Lies::Turned => ([rank, 1], [1, outputs], [1, inputs]),
+        };
+        for i in 0..inputs {
+            for o in 0..outputs {
+                let product = |r: usize| {
+                    f64::from(a[i * a_steps[0] + r * a_steps[1]])
+                        * f64::from(b[o * b_steps[0] + r * b_steps[1]])
+                };
+                let sum: f64 = (0..rank).map(product).sum();
+                let value = &mut values[i * steps[0] + o * steps[1]];
+                *value = (f64::from(*value) + scale * sum) as f32;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first values of A: normally distributed with variance 1 / inputs, in the order of the layer's form. (The
+/// paper says Gaussian and no more; with this variance A keeps the size of what it is given.)
+pub(super) fn gaussian(inputs: usize, rank: usize, seed: u64, weight: &str) -> Vec<f32> {
+    let mut rng = stream(Purpose::LowRank, seed, &[weight.as_bytes()]);
+    let deviation = (1.0 / inputs.max(1) as f64).sqrt();
+    (0..inputs * rank)
+        .map(|_| (normal(&mut rng) * deviation) as f32)
+        .collect()
+}
+
+/// A standard normal number, by Box and Muller.
+fn normal(rng: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+}

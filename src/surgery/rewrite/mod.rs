@@ -1,0 +1,146 @@
+//! Rewrites: what a candidate changes in the graph, besides which tensors it trains.
+//!
+//! A [`Rewrite`] is a description, small, comparable and stored with a run. From it and a grafted model
+//! [`Rewrite::apply`] makes the model that is trained, and [`Rewrite::emit`] what leaves: the original with the
+//! same changes in their inference form, or with tensors into which the changes are merged.
+//!
+//! To add a kind: write a file with a struct and its [`Changes`], then its variant of [`Rewrite`] and its arms
+//! below.
+//!
+//! A rewrite adds tensors and nodes, and has readers of a value read another one instead
+//! ([`Editor::splice`]). No value gets another name or another meaning: what does not follow from an added
+//! value is what it is in the model without the rewrite, so that trials of several rewrites share it.
+
+mod changes;
+mod gated;
+mod layer;
+mod low_rank;
+mod number;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Graph;
+use crate::onnx::Model;
+
+use super::edit::{Edited, Editor};
+use super::{Dropout, Grafted, SurgeryError};
+
+use changes::Changes;
+pub use changes::{Distribution, Noise, Penalty};
+pub use gated::Gated;
+pub use low_rank::LowRank;
+pub use number::Number;
+
+/// Values of tensors by name.
+type Values = [(String, Vec<f32>)];
+
+/// What a candidate changes in the grafted model before it is trained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Rewrite {
+    /// Nothing.
+    #[default]
+    None,
+    /// Layers get an update of low rank beside their frozen weight.
+    LowRank(LowRank),
+    /// Convolutions get a tuned copy, and a gate per channel that chooses between the two.
+    Gated(Gated),
+}
+
+/// The form in which a model's changes are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// With noise and penalties, to be trained.
+    Training,
+    /// Without them, to be emitted.
+    Inference,
+}
+
+/// A grafted model after a rewrite.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// The model to be trained, as it is evaluated: noise is in it as initializers that hold its
+    /// [value at rest](Noise::rest).
+    pub model: Model,
+    /// Where training applies dropout.
+    pub dropout: Vec<Dropout>,
+    /// The added initializers that can be trained.
+    pub parameters: Vec<String>,
+    /// The noise.
+    pub noise: Vec<Noise>,
+    /// What is added to the loss.
+    pub penalties: Vec<Penalty>,
+    /// Values that count as constants for [gradients](crate::autodiff::gradients).
+    pub constants: Vec<String>,
+    /// All values that the model has and the grafted one has not: added initializers, and what added nodes
+    /// make.
+    pub added: Vec<String>,
+}
+
+impl Rewrite {
+    /// Whether nothing is changed.
+    pub fn is_none(&self) -> bool {
+        *self == Rewrite::None
+    }
+
+    fn changes(&self, graph: &Graph, form: Form) -> Result<Changes, SurgeryError> {
+        match self {
+            Rewrite::None => Ok(Changes::default()),
+            Rewrite::LowRank(low_rank) => low_rank.changes(graph),
+            Rewrite::Gated(gated) => gated.changes(graph, form),
+        }
+    }
+
+    /// The model that is trained.
+    ///
+    /// # Errors
+    /// When the rewrite does not fit the model: a layer that it names is not there or of another kind, or a
+    /// name that it gives is taken.
+    pub fn apply(&self, grafted: &Grafted) -> Result<Rewritten, SurgeryError> {
+        let changes = self.changes(&Graph::from_model(&grafted.model)?, Form::Training)?;
+        let mut editor = Editor::new(&grafted.model)?;
+        changes.make(&mut editor)?;
+        let Edited { proto, .. } = editor.finish()?;
+        let dropout = grafted.dropout.iter().map(|dropout| Dropout {
+            value: changes.instead_of(&dropout.value),
+            ..*dropout
+        });
+        Ok(Rewritten {
+            model: grafted.model.with_proto(proto),
+            dropout: dropout.collect(),
+            added: changes.added(),
+            parameters: changes.parameters,
+            noise: changes.noise,
+            penalties: changes.penalties,
+            constants: changes.constants,
+        })
+    }
+
+    /// Makes the changes in what is to be emitted, with an editor that goes on where [grafting
+    /// ended](Grafted::editor), and gives the values for [`export`](super::export) to write: those of `tuned`,
+    /// where the changes are merged with the merged ones in their place.
+    ///
+    /// # Errors
+    /// As [`Rewrite::apply`], and when tuned values are not as many as their tensor has.
+    pub fn emit(
+        &self,
+        grafted: &Grafted,
+        editor: &mut Editor<'_>,
+        tuned: &Values,
+    ) -> Result<Vec<(String, Vec<f32>)>, SurgeryError> {
+        match self {
+            Rewrite::None => Ok(tuned.to_vec()),
+            Rewrite::LowRank(low_rank) => {
+                low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)
+            }
+            Rewrite::Gated(_) => {
+                let graph = Graph::from_model(&grafted.model)?;
+                self.changes(&graph, Form::Inference)?.make(editor)?;
+                Ok(tuned.to_vec())
+            }
+        }
+    }
+}
