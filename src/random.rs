@@ -22,6 +22,8 @@ pub enum Purpose {
     Augmentation,
     /// The layers of strategy `randomK`.
     RandomLayers,
+    /// The noise that a step of a rewritten model reads.
+    Noise,
     /// First values of an update of low rank.
     LowRank,
 }
@@ -29,13 +31,14 @@ pub enum Purpose {
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 7] = [
+    const ALL: [Purpose; 8] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
         Purpose::Dropout,
         Purpose::Augmentation,
         Purpose::RandomLayers,
+        Purpose::Noise,
         Purpose::LowRank,
     ];
 
@@ -48,6 +51,7 @@ impl Purpose {
             Purpose::Dropout => "dropout",
             Purpose::Augmentation => "augment",
             Purpose::RandomLayers => "random layers",
+            Purpose::Noise => "noise",
             Purpose::LowRank => "low rank",
         }
     }

@@ -9,7 +9,7 @@ use ftsurgery::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
-use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
+use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Gradient, Lab, LabOptions, Parameters, Trained, TrainingError, differentiable,
 };
@@ -99,6 +99,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     let trained = Trained {
         parameters: &names,
         batch_norm: args.bn,
+        rewrite: &Rewrite::None,
     };
     if let Some(note) = lab.batch_norm_note(trained)? {
         context.note(&format!("warning: {note}"));

@@ -8,7 +8,7 @@ use crate::onnx::{DataType, Model, create_folder, rename, save};
 use crate::run::{RunDir, RunError, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::StrategyName;
-use crate::surgery::{Edited, Grafted, Manifest, Scores, as_stored, export, holds};
+use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, as_stored, export, holds};
 use crate::training::{BatchNormMode, Lab};
 
 use super::SearchError;
@@ -38,6 +38,8 @@ pub(super) struct Emitter<'a> {
 pub(super) struct Winner<'a> {
     pub strategy: StrategyName,
     pub candidate: &'a str,
+    /// What was changed in the network before it was trained.
+    pub rewrite: &'a Rewrite,
     /// Trained parameters and updated running statistics.
     pub parameters: &'a [(String, Vec<f32>)],
     /// The share of held-out samples it gets right; `None` where nothing is held out.
@@ -76,8 +78,10 @@ impl Emitter<'_> {
         ] {
             metadata.extend(accuracy.map(|share| (key, share.to_string())));
         }
-        let editor = self.grafted.editor(self.original)?;
-        let Edited { proto, manifest } = export(editor, winner.parameters, &metadata)?;
+        let mut editor = self.grafted.editor(self.original)?;
+        let rewrite = winner.rewrite;
+        let values = rewrite.emit(self.grafted, &mut editor, winner.parameters)?;
+        let Edited { proto, manifest } = export(editor, &values, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
@@ -118,7 +122,7 @@ impl Emitter<'_> {
         };
         holds(self.original, written, manifest).map_err(|e| fail(e.to_string()))?;
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
-        let trained = lab.logits(winner.parameters, samples)?;
+        let trained = lab.logits(winner.rewrite, winner.parameters, samples)?;
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
         let outputs = inference.run_dataset(self.dataset, samples, self.input, &mut |_| {})?;
         if outputs.classes != trained.classes || outputs.values.len() != trained.values.len() {

@@ -23,7 +23,7 @@ pub struct StrategyPlan {
 /// Why each of some candidates cannot be trained, `None` where it can: see
 /// [`Lab::obstacles`](crate::training::Lab::obstacles).
 pub type Obstacles<'a> =
-    dyn Fn(&[&[String]]) -> Result<Vec<Option<AutodiffError>>, TrainingError> + 'a;
+    dyn Fn(&[Candidate]) -> Result<Vec<Option<AutodiffError>>, TrainingError> + 'a;
 
 /// The trials of a run.
 #[derive(Clone, Debug)]
@@ -108,8 +108,7 @@ struct Sorted {
 }
 
 fn sort(all: Vec<Candidate>, obstacles: &Obstacles<'_>) -> Result<Sorted, SearchError> {
-    let sets: Vec<&[String]> = all.iter().map(|c| c.trainable.as_slice()).collect();
-    let reasons = obstacles(&sets)?;
+    let reasons = obstacles(&all)?;
     let mut sorted = Sorted {
         candidates: Vec::new(),
         skipped: Vec::new(),

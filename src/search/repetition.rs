@@ -12,7 +12,7 @@ use crate::run::{
     unchanged,
 };
 use crate::strategy::{Network, StrategyName};
-use crate::surgery::{Grafted, HeadKind, HeadSpec, graft, own_dropout};
+use crate::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft, own_dropout};
 use crate::training::{Lab, LabOptions, Trained};
 
 use super::emit::Emitter;
@@ -100,8 +100,13 @@ impl Opened<'_> {
         let searches = settings.strategies.iter().any(several);
         let batches = batches(split, settings.batch_size, searches);
         let go_on = || go_on(self.watcher);
-        let plan = Plan::new(&settings.strategies, &network, split, &|sets| {
-            lab.obstacles(&batches, settings.bn, sets, &go_on)
+        let plan = Plan::new(&settings.strategies, &network, split, &|candidates| {
+            let of = candidates.iter().map(|candidate| Trained {
+                parameters: &candidate.trainable,
+                batch_norm: settings.bn,
+                rewrite: &candidate.rewrite,
+            });
+            lab.obstacles(&batches, &of.collect::<Vec<_>>(), &go_on)
         })?;
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
@@ -320,6 +325,7 @@ impl Opened<'_> {
         let trained = Trained {
             parameters: &all,
             batch_norm: self.job.settings.bn,
+            rewrite: &Rewrite::None,
         };
         if let Some(note) = lab.batch_norm_note(trained)? {
             self.watcher.warning(&note);

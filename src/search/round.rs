@@ -91,6 +91,7 @@ impl<'a> Round<'a> {
             .map(|request| Trained {
                 parameters: &request.candidate.trainable,
                 batch_norm: settings.bn,
+                rewrite: &request.candidate.rewrite,
             })
             .collect();
         let batch = settings.batch_size.clamp(1, train.len().max(1));

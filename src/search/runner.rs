@@ -8,7 +8,7 @@ use crate::run::{
     Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult, TrialRecord,
     TrialRequest, csv,
 };
-use crate::strategy::{Network, StrategyName};
+use crate::strategy::Network;
 use crate::training::TrainingError;
 
 use super::chooser::{Choice, Scene, Verdict, chooser};
@@ -272,12 +272,13 @@ impl Runner<'_> {
         };
         // What is measured from here on is what is written: of a float16 model, rounded values.
         let parameters = self.emitter.as_stored(parameters)?;
-        let held_out = self.held_out(choice.strategy, &parameters, &mut stop)?;
+        let held_out = self.held_out(choice, &parameters, &mut stop)?;
         let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
         let validation = record.validation.map(|v| v.accuracy);
         let winner = Winner {
             strategy: choice.strategy,
             candidate: &choice.candidate.label,
+            rewrite: &choice.candidate.rewrite,
             parameters: &parameters,
             held_out_accuracy,
             validation_accuracy: validation,
@@ -318,7 +319,7 @@ impl Runner<'_> {
     /// without any.
     fn held_out(
         &self,
-        strategy: StrategyName,
+        choice: &Choice,
         parameters: &[(String, Vec<f32>)],
         stop: &mut Stop<'_>,
     ) -> Result<Option<HeldOut>, SearchError> {
@@ -329,11 +330,12 @@ impl Runner<'_> {
         if samples.is_empty() {
             return Ok(None);
         }
-        let predictions = lab.predict_watched(parameters, samples, stop)?;
+        let rewrite = &choice.candidate.rewrite;
+        let predictions = lab.predict_watched(rewrite, parameters, samples, stop)?;
         let name = |row: usize| self.emitter.dataset.name(samples[row]);
         let held_out = outcome::held_out(&predictions, &name)?;
         let classes = self.emitter.card.classes.as_deref().unwrap_or_default();
-        let path = run.path(&RunDir::predictions(strategy));
+        let path = run.path(&RunDir::predictions(choice.strategy));
         let bytes = csv(&predictions, classes, &name);
         bytes
             .and_then(|bytes| {

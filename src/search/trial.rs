@@ -130,6 +130,7 @@ impl Bench<'_> {
         let settings = self.settings;
         TrialSpec {
             trainable: trial.candidate.trainable.clone(),
+            rewrite: trial.candidate.rewrite.clone(),
             batch_norm: settings.bn,
             epochs: trial.epochs,
             batch_size: settings.batch_size,

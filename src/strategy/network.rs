@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::analysis::{Analysis, Block, WeightedLayer};
-use crate::surgery::{Grafted, HeadKind};
+use crate::surgery::{Grafted, HeadKind, Rewrite};
 
 /// One choice of parameters to train.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,19 +16,24 @@ pub struct Candidate {
     pub layers: Vec<String>,
     /// Initializers (or constants, by their output) that are trained, the head's last.
     pub trainable: Vec<String>,
+    /// What is changed in the network before; what that adds may be among `trainable`.
+    #[serde(default, skip_serializing_if = "Rewrite::is_none")]
+    pub rewrite: Rewrite,
 }
 
 impl Candidate {
-    /// Whether the other trains the same parameters, in whatever order: then all else is the same, too.
+    /// Whether the other trains the same parameters, in whatever order, of the network after the same rewrite:
+    /// then all else is the same, too.
     pub fn trains_the_same(&self, other: &Candidate) -> bool {
         let sorted = |names: &'_ [String]| {
             let mut names = names.to_vec();
             names.sort_unstable();
             names
         };
-        self.trainable == other.trainable
-            || self.trainable.len() == other.trainable.len()
-                && sorted(&self.trainable) == sorted(&other.trainable)
+        self.rewrite == other.rewrite
+            && self.trainable.len() == other.trainable.len()
+            && (self.trainable == other.trainable
+                || sorted(&self.trainable) == sorted(&other.trainable))
     }
 }
 
@@ -97,6 +102,7 @@ impl<'a> Network<'a> {
             label: label.to_owned(),
             layers: layers.iter().map(|l| l.name.clone()).collect(),
             trainable: distinct(owned.chain(loose).chain(&self.head)),
+            rewrite: Rewrite::None,
         }
     }
 

@@ -264,6 +264,8 @@ impl<'a> FeatureBank<'a> {
 }
 
 #[cfg(test)]
-mod scene;
+mod rewritten;
+#[cfg(test)]
+pub(super) mod scene;
 #[cfg(test)]
 mod tests;

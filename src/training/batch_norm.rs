@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::Buffer;
-use crate::surgery::{BatchNorm, trained_batch_norms, use_batch_statistics};
+use crate::surgery::{BatchNorm, Rewrite, trained_batch_norms, use_batch_statistics};
 
 use super::TrainingError;
 use super::program::Prepared;
@@ -44,13 +44,15 @@ impl FromStr for BatchNormMode {
     }
 }
 
-/// The parameters that are trained, and how their BatchNormalizations are.
+/// The parameters that are trained, how their BatchNormalizations are, and in which network.
 #[derive(Clone, Copy, Debug)]
 pub struct Trained<'a> {
     /// Names of the initializers.
     pub parameters: &'a [String],
     /// Whose statistics BatchNormalization takes.
     pub batch_norm: BatchNormMode,
+    /// What is changed in the network before.
+    pub rewrite: &'a Rewrite,
 }
 
 /// A BatchNormalization of a step that takes the statistics of its batch.

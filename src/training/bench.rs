@@ -209,7 +209,7 @@ fn flops(prepared: &Prepared, trainable: &[String]) -> Result<Option<Flops>, Tra
     let mut prepared = prepared.clone();
     prepared.fold()?;
     let Prepared { graph, shapes, .. } = &prepared;
-    let trained = dependents(graph, shapes, trainable, &[]);
+    let trained = dependents(graph, shapes, trainable, &prepared.constants);
     let mut flops = Flops {
         forward: 0,
         backward: 0,

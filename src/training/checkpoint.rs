@@ -77,6 +77,9 @@ pub(super) struct Progress {
     /// Sum over the samples of those steps of the epoch that are done.
     #[serde(with = "bits")]
     pub loss_sum: f64,
+    /// The same of what penalties added to the loss.
+    #[serde(with = "bits", default, skip_serializing_if = "bits::is_zero")]
+    pub penalty_sum: f64,
     pub rate: f32,
     pub plateau: PlateauState,
     pub epochs: Vec<EpochMetrics>,
@@ -93,6 +96,7 @@ impl Progress {
             done: 0,
             step: 0,
             loss_sum: 0.0,
+            penalty_sum: 0.0,
             rate: spec.optimizer.learning_rate,
             plateau: PlateauState::default(),
             epochs: Vec::new(),
@@ -317,6 +321,10 @@ pub(super) mod bits {
 
     pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
         value.to_bits().serialize(to)
+    }
+
+    pub fn is_zero(value: &f64) -> bool {
+        value.to_bits() == 0
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {

@@ -37,7 +37,7 @@ impl Lab<'_> {
         let mut prepared = self.prepare_for(trained, batch)?;
         prepared.fold()?;
         let (graph, shapes) = (&prepared.graph, &prepared.shapes);
-        let dependent = dependents(graph, shapes, trained.parameters, &[]);
+        let dependent = dependents(graph, shapes, trained.parameters, &prepared.constants);
         let elements = |value: &str| {
             let dims = shapes.dims(value).ok()?;
             Some(dims.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64)))

@@ -2,6 +2,7 @@
 
 mod predict;
 
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use crate::data::{
 };
 use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
-use crate::surgery::{Grafted, trained_batch_norms};
+use crate::surgery::{Dropout, Grafted, Rewrite, Rewritten, trained_batch_norms};
 
 pub use predict::Logits;
 pub(super) use predict::{EVALUATION_BATCH, refuse_probabilities};
@@ -86,7 +87,8 @@ impl LabOptions {
 
 /// A grafted network with its data, on which trials are run.
 ///
-/// It may be shared between threads that run trials side by side.
+/// Trials may have different [rewrites](Rewrite) of the network; they share the data, the memory budget,
+/// weights and the outputs of frozen layers. It may be shared between threads that run trials side by side.
 pub struct Lab<'a> {
     pub(super) network: &'a Grafted,
     pub(super) dataset: &'a Dataset,
@@ -96,8 +98,10 @@ pub struct Lab<'a> {
     /// What all features of the lab share.
     pub(super) budget: MemoryBudget,
     sample_dims: Vec<usize>,
-    /// Whether a network freed from a batch size was seen to keep samples apart.
-    apart: Mutex<bool>,
+    /// The network after the rewrites of trials so far.
+    rewritten: Mutex<HashMap<Rewrite, Arc<Rewritten>>>,
+    /// The rewrites after which a network freed from a batch size was seen to keep samples apart.
+    apart: Mutex<HashSet<Rewrite>>,
 }
 
 impl<'a> Lab<'a> {
@@ -124,9 +128,10 @@ impl<'a> Lab<'a> {
             budget: MemoryBudget::new(options.memory_budget),
             options,
             sample_dims,
-            apart: Mutex::new(false),
+            rewritten: Mutex::default(),
+            apart: Mutex::default(),
         };
-        let classes = lab.prepare(1)?.classes;
+        let classes = lab.prepare(&Rewrite::None, 1)?.classes;
         let wrong =
             |&(_, &label): &(usize, &i64)| usize::try_from(label).is_ok_and(|l| l >= classes);
         if let Some((i, &label)) = dataset.labels().iter().enumerate().find(wrong) {
@@ -150,16 +155,51 @@ impl<'a> Lab<'a> {
         &self.input
     }
 
-    /// The network in normal form for `batch` samples. One that is freed from the batch size of its
-    /// export is run on random samples, together and apart, when it is first asked for.
-    pub(super) fn prepare(&self, batch: usize) -> Result<Prepared, TrainingError> {
-        let (model, sample) = (&self.network.model, &self.sample_dims);
-        let prepared = Prepared::new(model, batch, sample)?;
+    /// The network after a rewrite, made when it is first asked for; `None` for the grafted network itself.
+    fn rewritten(&self, rewrite: &Rewrite) -> Result<Option<Arc<Rewritten>>, TrainingError> {
+        if rewrite.is_none() {
+            return Ok(None);
+        }
+        let mut made = self.rewritten.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(known) = made.get(rewrite) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let new = Arc::new(rewrite.apply(self.network)?);
+        made.insert(rewrite.clone(), Arc::clone(&new));
+        Ok(Some(new))
+    }
+
+    /// Where a trial of this rewrite applies dropout.
+    pub(super) fn dropout(&self, rewrite: &Rewrite) -> Result<Vec<Dropout>, TrainingError> {
+        let rewritten = self.rewritten(rewrite)?;
+        let dropout = rewritten.as_ref().map(|r| &r.dropout);
+        Ok(dropout.unwrap_or(&self.network.dropout).clone())
+    }
+
+    /// The network after a rewrite in normal form for `batch` samples. One that is freed from the batch size
+    /// of its export is run on random samples, together and apart, when it is first asked for.
+    pub(super) fn prepare(
+        &self,
+        rewrite: &Rewrite,
+        batch: usize,
+    ) -> Result<Prepared, TrainingError> {
+        let sample = &self.sample_dims;
+        let rewritten = self.rewritten(rewrite)?;
+        let (model, prepared) = match &rewritten {
+            None => {
+                let model = &self.network.model;
+                (model, Prepared::new(model, batch, sample)?)
+            }
+            Some(rewritten) => {
+                let prepared = Prepared::rewritten(rewritten, batch, sample)?;
+                (&rewritten.model, prepared)
+            }
+        };
         if prepared.freed.is_some() {
             let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
-            if !*apart {
+            if !apart.contains(rewrite) {
                 apart::compare(&self.sessions, model, sample, self.options.threads)?;
-                *apart = true;
+                apart.insert(rewrite.clone());
             }
         }
         Ok(prepared)
@@ -170,10 +210,11 @@ impl<'a> Lab<'a> {
         trained: Trained<'_>,
         batch: usize,
     ) -> Result<Prepared, TrainingError> {
-        self.prepare(batch)?.for_training(trained)
+        self.prepare(trained.rewrite, batch)?.for_training(trained)
     }
 
-    /// Loss (mean cross-entropy) and gradients of one batch, as parameters stand in the model.
+    /// Loss (mean cross-entropy, and the penalties of a rewritten network) and gradients of one batch, as
+    /// parameters stand in the model. Nothing is drawn: dropout does not run, and noise is at rest.
     ///
     /// # Errors
     /// When there is no gradient for a parameter or the runtime fails.
@@ -186,7 +227,7 @@ impl<'a> Lab<'a> {
             return Err(TrainingError::NoSamples);
         }
         let features = self.features(trained, samples, &mut ())?;
-        let parameters = self.initial_parameters(trained.parameters)?;
+        let parameters = self.initial_parameters(trained.rewrite, trained.parameters)?;
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
         let mut bound =
@@ -208,7 +249,8 @@ impl<'a> Lab<'a> {
                 })
             })
             .collect::<Result<_, TrainingError>>()?;
-        Ok((bound.loss()?, gradients))
+        let loss = bound.loss()?;
+        Ok((bound.penalty()?.map_or(loss, |p| loss + p), gradients))
     }
 
     /// What the user should know of training `trained`: that no BatchNormalization takes the
@@ -220,7 +262,8 @@ impl<'a> Lab<'a> {
         if trained.batch_norm == BatchNormMode::Frozen {
             return Ok(None);
         }
-        let norms = trained_batch_norms(&self.prepare(1)?.graph, trained.parameters)?;
+        let norms =
+            trained_batch_norms(&self.prepare(trained.rewrite, 1)?.graph, trained.parameters)?;
         Ok(match norms.shared.first() {
             None if norms.own.is_empty() => {
                 Some("no BatchNormalization is trained: --bn batch changes nothing".to_owned())
@@ -288,8 +331,8 @@ impl<'a> Lab<'a> {
     ) -> Result<Bound, TrainingError> {
         let mut prepared = self.prepare_for(spec.trained(), batch)?;
         prepared.class_weights = class_weights.map(<[f32]>::to_vec);
-        let dropout = &self.network.dropout;
-        let program = step_program(&prepared, &spec.trainable, dropout, self.operators())?;
+        let dropout = self.dropout(&spec.rewrite)?;
+        let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions
             .bind(program, "training step", parameters, spec.threads)
     }
@@ -309,9 +352,10 @@ impl<'a> Lab<'a> {
 
     pub(super) fn initial_parameters(
         &self,
+        rewrite: &Rewrite,
         names: &[String],
     ) -> Result<Vec<Buffer>, TrainingError> {
-        let buffers = parameter_buffers(&self.prepare(1)?, names)?;
+        let buffers = parameter_buffers(&self.prepare(rewrite, 1)?, names)?;
         self.network.model.release();
         Ok(buffers)
     }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use crate::data::{Augmenter, View};
 use crate::runtime::{Buffer, Session};
+use crate::surgery::Rewrite;
 
 use super::TrainingError;
 use super::lab::Lab;
@@ -91,7 +92,7 @@ impl Live {
     }
 
     fn start(&self, lab: &Lab<'_>, batch: usize) -> Result<Run, TrainingError> {
-        let prepared = lab.prepare(batch)?;
+        let prepared = lab.prepare(&Rewrite::None, batch)?;
         let computed = self.values.iter().filter(|&name| *name != prepared.input);
         let ports = computed.map(|name| {
             let dims = prepared.shapes.dims(name)?.to_vec();

@@ -16,6 +16,7 @@ mod identity;
 mod lab;
 mod live;
 mod monitor;
+mod noise;
 mod optimizer;
 mod parameters;
 mod prefix;

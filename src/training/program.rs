@@ -5,6 +5,8 @@
 //! gradients from that, and the *evaluation* computes the logits from that.
 
 mod prepared;
+#[cfg(test)]
+mod rewritten;
 
 use std::collections::HashSet;
 
@@ -12,6 +14,7 @@ use crate::autodiff::{AutodiffError, Operators, cross_entropy, gradients};
 use crate::channels_last::channels_last;
 use crate::graph::{Builder, Graph, Value, following};
 use crate::onnx::{DataType, Tensor};
+use crate::surgery::rewrite::{Noise, Penalty};
 use crate::surgery::{Dropout, extract, lower_batch_norm};
 
 pub use prepared::{Mask, Prepared, SampleDims};
@@ -47,13 +50,14 @@ pub fn boundary(prepared: &Prepared, trainable: &[String]) -> Result<Vec<Port>, 
             dims: shapes.dims(&prepared.input)?.to_vec(),
         }]);
     }
-    // What dropout masks touch differs in every step, too.
+    // What dropout masks touch differs in every step, too, and what a rewrite touches from other trials.
     let masks = graph
         .inputs
         .iter()
         .map(|v| &v.name)
         .filter(|name| **name != prepared.input);
-    let trained = following(graph, trainable.iter().chain(masks).map(String::as_str));
+    let sources = trainable.iter().chain(masks).chain(&prepared.added);
+    let trained = following(graph, sources.map(String::as_str));
     // What depends on parameters alone is recomputed inside the step.
     let from_data = following(graph, [prepared.input.as_str()]);
     let producers = graph.producers();
@@ -96,10 +100,14 @@ pub struct Program {
     pub parameters: Vec<Port>,
     /// Dropout masks, inputs too.
     pub masks: Vec<Mask>,
+    /// Noise, inputs of a step.
+    pub noise: Vec<Noise>,
     /// For a step: the BatchNormalizations whose batch's statistics are outputs.
     pub norms: Vec<StepNorm>,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
     pub loss: Option<(String, Vec<GradientOutput>)>,
+    /// For a step: the scalar sum of what is added to the loss, each times its weight; `None` where nothing is.
+    pub penalty: Option<String>,
     /// The logits.
     pub logits: Port,
 }
@@ -116,6 +124,8 @@ pub fn evaluation_program(
 ) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     prepared.fold()?;
+    // The logits alone: penalties are a step's.
+    prepared.graph.outputs.truncate(1);
     let mut inputs = trainable.to_vec();
     inputs.extend(prepared.running_statistics());
     let mut program = forward(&prepared, &inputs, Vec::new(), Start::Boundary)?;
@@ -168,6 +178,7 @@ fn differentiated(
     prepared.fold()?;
     let norms = prepared.use_batch_statistics()?;
     let masks = prepared.insert_dropout(dropout, batch)?;
+    prepared.read_noise(batch)?;
     let mut program = forward(&prepared, trainable, masks, start)?;
     let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
     program.graph.inputs.push(labels);
@@ -179,14 +190,27 @@ fn differentiated(
         LABELS,
         prepared.class_weights.as_deref(),
     )?;
-    let seeds = [(program.logits.name.as_str(), loss.gradient.as_str())];
-    let shapes = &prepared.shapes;
-    let gradients = gradients(&mut builder, shapes, &seeds, trainable, &[], operators)?;
+    let Penalties {
+        sum: penalty,
+        mut seeds,
+    } = penalties(&mut builder, &prepared)?;
+    seeds.push((program.logits.name.clone(), loss.gradient.clone()));
+    let seeds: Vec<(&str, &str)> = seeds.iter().map(|(v, s)| (&**v, &**s)).collect();
+    let gradients = gradients(
+        &mut builder,
+        &prepared.shapes,
+        &seeds,
+        trainable,
+        &prepared.constants,
+        operators,
+    )?;
     lower_batch_norm(&mut builder, &prepared.shapes)?;
     program.graph.sort()?;
     let value = |name: &str, dims: &[usize]| Value::fixed(name, DataType::Float, dims);
     let outputs = &mut program.graph.outputs;
+    outputs.truncate(1);
     outputs.push(value(&loss.loss, &[]));
+    outputs.extend(penalty.iter().map(|penalty| value(penalty, &[])));
     let of = gradients.iter().zip(&program.parameters);
     outputs.extend(of.map(|(gradient, p)| value(gradient, &p.dims)));
     let statistics = |n: &StepNorm| n.statistics.clone().map(|s| value(&s, &[n.channels]));
@@ -199,9 +223,40 @@ fn differentiated(
     let graph = &mut program.graph;
     let gradients = of.map(|(gradient, p)| GradientOutput::of(graph, gradient, &p.dims));
     program.loss = Some((loss.loss, gradients.collect()));
+    program.penalty = penalty;
     program.graph.leaves_last();
     program.norms = norms;
     Ok(program)
+}
+
+/// The penalties of a step.
+#[derive(Default)]
+struct Penalties {
+    /// Their sum, each times its weight; `None` without any.
+    sum: Option<String>,
+    /// Each, with the gradient of the sum with respect to it.
+    seeds: Vec<(String, String)>,
+}
+
+/// Appends the sum of the penalties and its gradients.
+fn penalties(builder: &mut Builder, prepared: &Prepared) -> Result<Penalties, TrainingError> {
+    let Penalties { mut sum, mut seeds } = Penalties::default();
+    for Penalty { value, weight } in &prepared.penalties {
+        let dims = prepared.shapes.dims(value)?;
+        let seed = builder.constant(Tensor::f32(dims, &[*weight]));
+        let weighted = builder.op("penalty/weighted", "Mul", &[value, &seed], vec![]);
+        let flat = vec![("keepdims", 0.into())];
+        let scalar = match dims {
+            [] => weighted,
+            _ => builder.op("penalty/one", "ReduceSum", &[&weighted], flat),
+        };
+        sum = Some(match sum {
+            Some(sum) => builder.op("penalty", "Add", &[&sum, &scalar], vec![]),
+            None => scalar,
+        });
+        seeds.push((value.clone(), seed));
+    }
+    Ok(Penalties { sum, seeds })
 }
 
 /// The graph that computes `features` from the model's input; `None` when the only feature is that
@@ -264,10 +319,18 @@ fn forward(
             prepared.shapes.dims(name)?,
         ))
     };
+    let is_input = |name: &String| prepared.graph.inputs.iter().any(|v| v.name == *name);
+    let noise: Vec<Noise> = prepared
+        .noise
+        .iter()
+        .filter(|n| is_input(&n.name))
+        .cloned()
+        .collect();
     let inputs = features
         .iter()
         .map(|p| &p.name)
         .chain(masks.iter().map(|m| &m.name))
+        .chain(noise.iter().map(|n| &n.name))
         .map(|name| value(name))
         .collect::<Result<Vec<_>, _>>()?;
     let mut graph = extract(&prepared.graph, &inputs, &prepared.graph.outputs)?;
@@ -282,8 +345,10 @@ fn forward(
         features,
         parameters,
         masks,
+        noise,
         norms: Vec::new(),
         loss: None,
+        penalty: None,
         logits: Port {
             name: prepared.logits.clone(),
             dims: prepared.shapes.dims(&prepared.logits)?.to_vec(),

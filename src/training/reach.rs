@@ -10,9 +10,9 @@ use super::program::{Prepared, step_program};
 use super::{BatchNormMode, Lab, Trained, TrainingError};
 
 impl Lab<'_> {
-    /// For each of these sets of parameters: why it cannot be trained in steps of `batches[0]`
-    /// samples, if it cannot. The other numbers of samples are those of further batches, such as what
-    /// is left over at the end of an epoch. `go_on` is asked before each set.
+    /// For each of these sets of parameters, in the network that it is for: why it cannot be trained in steps
+    /// of `batches[0]` samples, if it cannot. The other numbers of samples are those of further batches, such
+    /// as what is left over at the end of an epoch. `go_on` is asked before each set.
     ///
     /// # Errors
     /// When the network cannot be brought to normal form for those batch sizes, the graph of a step
@@ -21,36 +21,41 @@ impl Lab<'_> {
     pub fn obstacles(
         &self,
         batches: &[usize],
-        batch_norm: BatchNormMode,
-        sets: &[&[String]],
+        sets: &[Trained<'_>],
         go_on: &dyn Fn() -> Result<(), TrainingError>,
     ) -> Result<Vec<Option<AutodiffError>>, TrainingError> {
-        let [first, others @ ..] = batches else {
+        let Some(first) = batches.first() else {
             return Err(TrainingError::NoSamples);
         };
-        // With stored statistics, a batch of another size has no other nodes.
-        let others = match batch_norm {
-            BatchNormMode::Frozen => &[],
-            BatchNormMode::Batch => others,
-        };
-        let mut prepared = self.prepare(*first)?;
-        let others = others.iter().map(|&batch| self.prepare(batch));
-        let mut others = others.collect::<Result<Vec<_>, _>>()?;
         let mut obstacles = Vec::with_capacity(sets.len());
-        for parameters in sets {
+        // The network of the set before, which mostly is that of the next.
+        let mut of = None;
+        let mut networks: Vec<Prepared> = Vec::new();
+        for &trained in sets {
             go_on()?;
-            let trained = Trained {
-                parameters,
-                batch_norm,
+            let now = Some((trained.rewrite, trained.batch_norm));
+            if of != now {
+                of = now;
+                // With stored statistics, a batch of another size has no other nodes.
+                let sizes = match trained.batch_norm {
+                    BatchNormMode::Frozen => std::slice::from_ref(first),
+                    BatchNormMode::Batch => batches,
+                };
+                let made = sizes.iter().map(|&n| self.prepare(trained.rewrite, n));
+                networks = made.collect::<Result<_, _>>()?;
+            }
+            for network in &mut networks {
+                network.train(trained)?;
+            }
+            let [prepared, others @ ..] = networks.as_slice() else {
+                return Err(TrainingError::NoSamples);
             };
-            for other in &mut others {
-                other.train(trained)?;
+            for other in others {
                 other.values_per_channel()?;
             }
-            prepared.train(trained)?;
-            let dropout = &self.network.dropout;
+            let dropout = self.dropout(trained.rewrite)?;
             obstacles.push(
-                match step_program(&prepared, parameters, dropout, Operators::Standard) {
+                match step_program(prepared, trained.parameters, &dropout, Operators::Standard) {
                     Ok(_) => None,
                     Err(TrainingError::Autodiff(error)) => Some(error),
                     Err(error) => return Err(error),

@@ -9,6 +9,7 @@ use crate::data::Dataset;
 use crate::graph::{Dim, Graph, Value};
 use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
+use crate::surgery::rewrite::Noise;
 
 use super::TrainingError;
 use super::gradient::GradientBuffers;
@@ -43,8 +44,11 @@ pub(super) struct Bound {
     pub binding: Binding,
     pub features: Vec<Buffer>,
     pub masks: Vec<Buffer>,
+    /// Noise, at rest until it is filled.
+    pub noise: Vec<Buffer>,
     pub labels: Option<Buffer>,
     pub loss: Option<Buffer>,
+    pub penalty: Option<Buffer>,
     pub gradients: Vec<GradientBuffers>,
     /// Of each BatchNormalization of a step, the batch's mean and variance.
     pub statistics: Vec<Buffer>,
@@ -88,6 +92,15 @@ impl<'a> SessionMaker<'a> {
             .iter()
             .map(|m| zeros(&[batch, m.width]))
             .collect::<Result<Vec<_>, _>>()?;
+        let rest = |noise: &Noise| {
+            let dims: Vec<usize> = std::iter::once(batch).chain(noise.dims.clone()).collect();
+            Buffer::from_f32(&dims, &vec![noise.rest; dims.iter().product()])
+        };
+        let noise = program
+            .noise
+            .iter()
+            .map(rest)
+            .collect::<Result<Vec<_>, _>>()?;
         let logits = zeros(&program.logits.dims)?;
         let mut inputs: Vec<(&str, &Buffer)> = Vec::new();
         let feature_names = program.features.iter().map(|p| p.name.as_str());
@@ -100,6 +113,7 @@ impl<'a> SessionMaker<'a> {
                 .zip(parameters),
         );
         inputs.extend(program.masks.iter().map(|m| m.name.as_str()).zip(&masks));
+        inputs.extend(program.noise.iter().map(|n| n.name.as_str()).zip(&noise));
         let mut outputs = vec![(program.logits.name.as_str(), &logits)];
         let mut labels = None;
         let mut loss = None;
@@ -112,6 +126,10 @@ impl<'a> SessionMaker<'a> {
                 gradients.push(output.buffers()?);
             }
             outputs.extend(given.iter().zip(&gradients).flat_map(|(g, b)| g.bound(b)));
+        }
+        let mut penalty = None;
+        if let Some(name) = &program.penalty {
+            outputs.push((name, penalty.insert(zeros(&[])?)));
         }
         let mut statistics = Vec::new();
         for norm in &program.norms {
@@ -127,8 +145,10 @@ impl<'a> SessionMaker<'a> {
             binding,
             features,
             masks,
+            noise,
             labels,
             loss,
+            penalty,
             gradients,
             statistics,
             logits,
@@ -292,12 +312,20 @@ impl Bound {
         Ok(())
     }
 
-    /// The loss of the last run.
+    /// The loss of the last run, without penalties.
     pub fn loss(&self) -> Result<f32, TrainingError> {
         let Some(buffer) = &self.loss else {
             return Ok(f32::NAN);
         };
         Ok(buffer.as_f32()?.first().copied().unwrap_or(f32::NAN))
+    }
+
+    /// What the last run adds to the loss; `None` where the network has no penalty.
+    pub fn penalty(&self) -> Result<Option<f32>, TrainingError> {
+        let Some(buffer) = &self.penalty else {
+            return Ok(None);
+        };
+        Ok(buffer.as_f32()?.first().copied())
     }
 }
 

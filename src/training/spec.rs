@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::Score;
+use crate::surgery::Rewrite;
 
 use super::{BatchNormMode, Monitor, Optimizer, Plateau, Trained, TrainingError};
 
@@ -76,6 +77,9 @@ impl FromStr for ClassWeights {
 pub struct TrialSpec {
     /// Names of the initializers that are trained, the head's included.
     pub trainable: Vec<String>,
+    /// What is changed in the network before.
+    #[serde(default, skip_serializing_if = "Rewrite::is_none")]
+    pub rewrite: Rewrite,
     /// Which statistics the BatchNormalizations among them take.
     pub batch_norm: BatchNormMode,
     /// Passes over the training samples.
@@ -107,6 +111,7 @@ impl TrialSpec {
         Trained {
             parameters: &self.trainable,
             batch_norm: self.batch_norm,
+            rewrite: &self.rewrite,
         }
     }
 }
@@ -116,8 +121,11 @@ impl TrialSpec {
 pub struct EpochMetrics {
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Mean training loss over the epoch's samples, each at its step.
+    /// Mean training loss over the epoch's samples, each at its step, without penalties.
     pub loss: f64,
+    /// Mean of what a rewritten network added to that; `None` where it adds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<f64>,
     /// On the validation samples after the epoch; `None` without any.
     pub validation: Option<Score>,
     /// Learning rate during the epoch.
@@ -181,7 +189,7 @@ pub trait Observer {
         let _ = seconds;
     }
 
-    /// Step `step` (from 1) is done; it had this loss before its update. `total` is the number of
+    /// Step `step` (from 1) is done; it had this loss, without penalties, before its update. `total` is the number of
     /// steps of all epochs, which early stopping may not reach.
     ///
     /// # Errors

@@ -8,7 +8,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::data::FeaturePrecision;
-use crate::graph::{Graph, Shapes, macs};
+use crate::graph::{Graph, Node, Shapes, macs};
+use crate::surgery::Rewrite;
 
 use super::lab::Lab;
 use super::program::{Prepared, boundary};
@@ -93,13 +94,13 @@ impl Stages {
         batch: usize,
         room: &Room,
     ) -> Result<Self, TrainingError> {
-        let prepared = lab.prepare(batch)?;
+        let prepared = lab.prepare(&Rewrite::None, batch)?;
         let mut found: Vec<(usize, Vec<String>)> = Vec::new();
         let mut of_set = Vec::with_capacity(sets.len());
         {
             let walk = Walk::new(&prepared.graph, &prepared.shapes);
             let input = HashSet::from([prepared.input.as_str()]);
-            for values in boundaries(&prepared, sets)? {
+            for values in boundaries(lab, &prepared, sets, batch)? {
                 let known = found.iter().position(|(_, v)| *v == values);
                 of_set.push(known.unwrap_or(found.len()));
                 if known.is_none() {
@@ -133,30 +134,72 @@ impl Stages {
 /// The names of the boundary's values, for each set.
 ///
 /// They are found with batch normalisation folded, as in the step: values between a convolution and
-/// its normalisation are then none, unless that normalisation takes the statistics of the batch.
+/// its normalisation are then none, unless that normalisation takes the statistics of the batch. Those of a set
+/// in a rewritten network are values of `plain`, the network without the rewrite.
 fn boundaries(
-    prepared: &Prepared,
+    lab: &Lab<'_>,
+    plain: &Prepared,
     sets: &[Trained<'_>],
+    batch: usize,
 ) -> Result<Vec<Vec<String>>, TrainingError> {
-    let mut folded = prepared.clone();
-    folded.fold()?;
-    let of = |folded: &Prepared, set: &Trained<'_>| {
-        let ports = boundary(folded, set.parameters)?;
-        Ok(ports.into_iter().map(|p| p.name).collect())
-    };
-    sets.iter()
-        .map(|set| match set.batch_norm {
-            BatchNormMode::Frozen => of(&folded, set),
-            BatchNormMode::Batch => {
-                let mut own = prepared.clone().for_training(*set)?;
-                if own.batch_norms.is_empty() {
-                    return of(&folded, set);
+    let mut boundaries: Vec<Vec<String>> = vec![Vec::new(); sets.len()];
+    let rewrites: HashSet<&Rewrite> = sets.iter().map(|set| set.rewrite).collect();
+    for rewrite in rewrites {
+        let prepared = match rewrite {
+            Rewrite::None => plain.clone(),
+            rewrite => lab.prepare(rewrite, batch)?,
+        };
+        let mut folded = prepared.clone();
+        folded.fold()?;
+        let of = |folded: &Prepared, set: &Trained<'_>| -> Result<Vec<String>, TrainingError> {
+            let ports = boundary(folded, set.parameters)?;
+            Ok(ports.into_iter().map(|p| p.name).collect())
+        };
+        let places = sets.iter().zip(&mut boundaries);
+        for (set, place) in places.filter(|(set, _)| set.rewrite == rewrite) {
+            *place = match set.batch_norm {
+                BatchNormMode::Frozen => of(&folded, set)?,
+                BatchNormMode::Batch => {
+                    let mut own = prepared.clone().for_training(*set)?;
+                    if own.batch_norms.is_empty() {
+                        of(&folded, set)?
+                    } else {
+                        own.fold()?;
+                        of(&own, set)?
+                    }
                 }
-                own.fold()?;
-                of(&own, set)
+            };
+            if !rewrite.is_none() {
+                ensure_same(plain, &prepared, place)?;
             }
-        })
-        .collect()
+        }
+    }
+    Ok(boundaries)
+}
+
+/// Fails unless `values` are computed by the same nodes in both networks. They are, for what a rewrite touches is
+/// behind no boundary and it renames nothing; if not, a trial would go on from wrong values.
+fn ensure_same(a: &Prepared, b: &Prepared, values: &[String]) -> Result<(), TrainingError> {
+    let [first, second] = [a, b].map(|p| (p.graph.producers(), &p.graph.nodes));
+    let mut seen = HashSet::new();
+    let mut open: Vec<&str> = values.iter().map(String::as_str).collect();
+    while let Some(name) = open.pop() {
+        if !seen.insert(name) {
+            continue;
+        }
+        let [one, other] = [&first, &second].map(|(producers, nodes)| {
+            let at = producers.get(name)?;
+            nodes.get(*at)
+        });
+        let known = a.graph.initializers.get(name) == b.graph.initializers.get(name);
+        if one != other || !known {
+            return Err(TrainingError::Mismatch(format!(
+                "the frozen value `{name}` is not the same in the network and after the rewrite"
+            )));
+        }
+        open.extend(one.into_iter().flat_map(Node::present_inputs));
+    }
+    Ok(())
 }
 
 /// Finds how each stage is computed; `values` are those of the stages in order.
@@ -170,7 +213,7 @@ fn describe(
     let walk = Walk::new(&prepared.graph, &prepared.shapes);
     let input = HashSet::from([prepared.input.as_str()]);
     // What has no row per sample shows itself by how its dimensions follow the batch.
-    let other = lab.prepare(batch + 1).ok();
+    let other = lab.prepare(&Rewrite::None, batch + 1).ok();
     let by_sample = |name: &String| {
         let (Ok([n, row @ ..]), Some(Ok([m, other @ ..]))) = (
             prepared.shapes.dims(name),

@@ -11,6 +11,7 @@ use super::checkpoint::{self, Identity, Progress, State};
 use super::dropout::fill_mask;
 use super::features::Pass;
 use super::gradient::GradientBuffers;
+use super::noise::fill_noise;
 use super::sessions::{Bound, Sessions};
 use super::{
     Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer,
@@ -64,6 +65,8 @@ struct Trial<'a> {
     validation: &'a [usize],
     features: &'a Features,
     class_weights: Option<Vec<f32>>,
+    /// Whether the network adds to the loss.
+    has_penalty: bool,
     /// Of the parameters, and behind them of the running statistics.
     names: Vec<String>,
     buffers: Vec<Buffer>,
@@ -105,7 +108,8 @@ impl<'a> Trial<'a> {
             validation,
             features,
             class_weights: spec.class_weights.of(labels, prepared.classes),
-            buffers: lab.initial_parameters(&names)?,
+            has_penalty: !prepared.penalties.is_empty(),
+            buffers: lab.initial_parameters(&spec.rewrite, &names)?,
             names,
             steps: Sessions::default(),
             evaluations: Sessions::default(),
@@ -222,13 +226,18 @@ impl<'a> Trial<'a> {
             let mut values = buffer.as_f32_mut()?;
             fill_mask(&mut values, mask.ratio, spec.seed, step as u64, &mask.name);
         }
+        for (noise, buffer) in bound.program.noise.iter().zip(&bound.noise) {
+            let mut values = buffer.as_f32_mut()?;
+            fill_noise(&mut values, noise, spec.seed, step as u64, rows);
+        }
         bound.session.run_bound(&mut bound.binding)?;
         let loss = bound.loss()?;
-        if !loss.is_finite() {
+        let penalty = bound.penalty()?.unwrap_or_default();
+        if !(loss + penalty).is_finite() {
             return Err(TrainingError::Diverged {
                 step,
                 epoch: progress.epoch,
-                what: Divergence::Loss(loss),
+                what: Divergence::Loss(loss + penalty),
             });
         }
         update(
@@ -243,6 +252,7 @@ impl<'a> Trial<'a> {
         progress.step = step;
         progress.done += 1;
         progress.loss_sum += f64::from(loss) * rows.len() as f64;
+        progress.penalty_sum += f64::from(penalty) * rows.len() as f64;
         Ok(loss)
     }
 
@@ -255,6 +265,9 @@ impl<'a> Trial<'a> {
         let metrics = EpochMetrics {
             epoch: progress.epoch,
             loss: progress.loss_sum / self.train.len() as f64,
+            penalty: self
+                .has_penalty
+                .then(|| progress.penalty_sum / self.train.len() as f64),
             validation,
             learning_rate: progress.rate,
             seconds,
@@ -274,6 +287,7 @@ impl<'a> Trial<'a> {
         progress.epoch += 1;
         progress.done = 0;
         progress.loss_sum = 0.0;
+        progress.penalty_sum = 0.0;
         Ok(metrics)
     }
 

@@ -6,7 +6,7 @@ use ftsurgery::classifier::{ClassifierError, Inference, InputSpec};
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Device, Runtime};
-use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, export, graft, holds};
+use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, export, graft, holds};
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
     BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
@@ -100,6 +100,7 @@ impl Case {
         let trained = Trained {
             parameters: names,
             batch_norm: BatchNormMode::Frozen,
+            rewrite: &Rewrite::None,
         };
         lab.gradients(trained, rows).unwrap()
     }

@@ -8,7 +8,7 @@ use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Array, Runtime, Session, SessionOptions, testing::runtime};
-use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
+use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{BatchNormMode, Lab, LabOptions, Trained, trainable_parameters};
 
 use crate::cases::batch;
@@ -48,6 +48,7 @@ fn attempt(
     let trained = |batch_norm| Trained {
         parameters: &names,
         batch_norm,
+        rewrite: &Rewrite::None,
     };
     // It may fail, but not panic.
     let _ = lab.gradients(trained(BatchNormMode::Batch), &[0, 1]);

@@ -7,7 +7,7 @@ use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
-use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, graft};
+use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
 };
@@ -182,13 +182,14 @@ impl Bench<'_> {
         let of = Trained {
             parameters: trained,
             batch_norm: BatchNormMode::Frozen,
+            rewrite: &Rewrite::None,
         };
         let kernels = lab(Operators::Kernels)?;
         let values: Vec<(String, Vec<f32>)> = trained
             .iter()
             .map(|name| (name.clone(), self.stored(name)))
             .collect();
-        let logits = kernels.logits(&values, &rows)?;
+        let logits = kernels.logits(&Rewrite::None, &values, &rows)?;
         let classes = logits.classes;
         let scores = logits.values.chunks(classes).zip(self.y);
         let entropy = |(row, label): (&[f32], &i64)| {

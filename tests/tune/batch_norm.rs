@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Model, Tensor, save};
-use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
+use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
     BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, TrialSpec, trainable_parameters,
@@ -108,6 +108,7 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
     let (train, validation): (Vec<usize>, Vec<usize>) = (0..30).partition(|i| i % 3 > 0);
     let mut spec = TrialSpec {
         trainable: trainable_parameters(&model, &[3, 16, 16]).unwrap(),
+        rewrite: Rewrite::None,
         batch_norm: BatchNormMode::Batch,
         epochs: 4,
         batch_size: 4,

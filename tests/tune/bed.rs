@@ -5,7 +5,7 @@ use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
 use ftsurgery::runtime::testing::runtime;
-use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, graft};
+use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, Lab, LabOptions, Monitor, Observer, Optimizer,
     OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
@@ -95,6 +95,7 @@ impl Bed {
         let head = self.network.head_parameters.iter().cloned();
         TrialSpec {
             trainable: layer.into_iter().chain(head).collect(),
+            rewrite: Rewrite::None,
             batch_norm: BatchNormMode::Batch,
             epochs: 9,
             batch_size: 8,

@@ -29,4 +29,5 @@ mod study;
 mod support;
 mod trial;
 mod use_model;
+mod variants;
 mod wrong;

@@ -1,7 +1,7 @@
 //! One trial: side by side with another, weighted, stopped early, diverged.
 
 use ftsurgery::onnx::Model;
-use ftsurgery::surgery::{HeadKind, HeadSpec, graft};
+use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, ClassWeights, Divergence, EpochMetrics, Monitor, Observer, OptimizerKind,
     Plateau, TrainingError, TrialSpec,
@@ -181,7 +181,9 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
         .features(spec.trained(), &(0..30).collect::<Vec<_>>(), &mut ())
         .unwrap();
     let still = lab.run(&spec, &train, &[], &features, None, &mut ());
-    let logits = lab.logits(&still.unwrap().parameters, &train).unwrap();
+    let logits = lab
+        .logits(&Rewrite::None, &still.unwrap().parameters, &train)
+        .unwrap();
     let loss = |weights: [f64; 3]| {
         let rows = logits.values.chunks(logits.classes).zip(labels);
         let losses = rows.map(|(row, label)| {
@@ -247,7 +249,7 @@ fn predicting_many_samples_can_be_stopped_after_any_batch() {
     let lab = bed.lab();
     let all: Vec<usize> = (0..30).collect();
     let mut first = First(0);
-    let stopped = lab.predict_watched(&[], &all, &mut first);
+    let stopped = lab.predict_watched(&Rewrite::None, &[], &all, &mut first);
     assert!(matches!(stopped, Err(TrainingError::Stopped)));
     assert!((1..30).contains(&first.0), "{}", first.0);
     assert_eq!(lab.predict(&[], &all).unwrap().samples.len(), 30);

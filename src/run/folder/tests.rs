@@ -189,6 +189,7 @@ fn metrics_go_on_behind_the_checkpoint() {
     let epoch = |epoch| EpochMetrics {
         epoch,
         loss: 0.5,
+        penalty: None,
         validation: None,
         learning_rate: 0.1,
         seconds: 1.0,

@@ -6,6 +6,8 @@ use super::*;
 use crate::analysis::nets;
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::classifier::Score;
+use crate::surgery::Rewrite;
+use crate::surgery::rewrite::LowRank;
 
 /// A run whose trials come to made-up figures.
 struct Made {
@@ -223,4 +225,34 @@ fn a_strategy_added_to_a_halved_search_halves_what_is_new() {
     );
     assert!(search[0].3 > search[1].3, "{told:?}");
     assert_eq!(told.last().unwrap().1, Phase::Train);
+}
+
+#[test]
+fn the_same_parameters_of_another_network_are_another_trial() {
+    let rewritten = |id: &str, rank: Option<usize>| Candidate {
+        id: id.to_owned(),
+        label: id.to_owned(),
+        layers: vec![],
+        trainable: vec![id[..1].to_owned(), "head".to_owned()],
+        rewrite: match rank {
+            None => Rewrite::None,
+            Some(rank) => Rewrite::LowRank(LowRank {
+                weights: vec!["w".to_owned()],
+                rank,
+                alpha: 1,
+                seed: 0,
+            }),
+        },
+    };
+    let wanted = [
+        rewritten("a plain", None),
+        rewritten("a one", Some(1)),
+        rewritten("a two", Some(2)),
+        rewritten("a again", Some(1)),
+        rewritten("b plain", None),
+    ];
+    let wanted = wanted.map(|candidate| (StrategyName::LAYERS, candidate));
+    let new = distinct(Vec::new(), wanted);
+    let ids: Vec<&str> = new.iter().map(|(_, c)| c.id.as_str()).collect();
+    assert_eq!(ids, ["a plain", "a one", "a two", "b plain"]);
 }

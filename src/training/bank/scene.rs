@@ -12,7 +12,7 @@ use crate::graph::{Builder, Graph, Value, weights};
 use crate::onnx::{Model, Tensor, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Buffer, Device, Runtime};
-use crate::surgery::Grafted;
+use crate::surgery::{Grafted, Rewrite};
 use crate::training::{BatchNormMode, LabOptions};
 
 /// Numbers that look random and are always the same.
@@ -181,6 +181,7 @@ impl Scene {
         let set = |parameters| Trained {
             parameters,
             batch_norm,
+            rewrite: &Rewrite::None,
         };
         self.sets.iter().map(|s| set(s.as_slice())).collect()
     }
@@ -198,7 +199,7 @@ impl FeatureBank<'_> {
     }
 
     fn zeros(&self, stage: usize, count: usize) -> Vec<Buffer> {
-        let prepared = self.lab.prepare(count).unwrap();
+        let prepared = self.lab.prepare(&Rewrite::None, count).unwrap();
         let zeros = |n: &String| Buffer::zeros_f32(prepared.shapes.dims(n).unwrap()).unwrap();
         self.names(stage).iter().map(zeros).collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::classifier::{Prediction, Predictions};
 use crate::graph::Graph;
-use crate::surgery::{Scores, ending};
+use crate::surgery::{Rewrite, Scores, ending};
 
 use crate::training::features::{Features, Pass, Versions};
 use crate::training::live::Live;
@@ -81,7 +81,7 @@ impl<'a> Judge<'a> {
 
 impl Lab<'_> {
     /// What the network makes of `samples` with the given values of some parameters and running statistics,
-    /// its own for the others.
+    /// its own for the others; [`Lab::predict_watched`] takes a rewritten network.
     ///
     /// # Errors
     /// When a parameter is unknown or the runtime fails.
@@ -90,30 +90,34 @@ impl Lab<'_> {
         parameters: &[(String, Vec<f32>)],
         samples: &[usize],
     ) -> Result<Predictions, TrainingError> {
-        self.predict_watched(parameters, samples, &mut ())
+        self.predict_watched(&Rewrite::None, parameters, samples, &mut ())
     }
 
-    /// As [`Lab::predict`], and the observer hears of every batch that is [scored](Observer::scored).
+    /// As [`Lab::predict`], of the network after a rewrite, and the observer hears of every batch that is
+    /// [scored](Observer::scored).
     ///
     /// # Errors
     /// As [`Lab::predict`], and when the observer asks to stop.
     pub fn predict_watched(
         &self,
+        rewrite: &Rewrite,
         parameters: &[(String, Vec<f32>)],
         samples: &[usize],
         observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
         let mut predictions = Judge::new(self);
-        self.run_with(parameters, samples, &mut predictions.rows(), observer)?;
+        let of = (parameters, samples);
+        self.run_with(rewrite, of, &mut predictions.rows(), observer)?;
         Ok(predictions.end())
     }
 
-    /// The logits behind [`Lab::predict`], all of them: for a few samples.
+    /// The logits behind [`Lab::predict_watched`], all of them: for a few samples.
     ///
     /// # Errors
     /// As [`Lab::predict`].
     pub fn logits(
         &self,
+        rewrite: &Rewrite,
         parameters: &[(String, Vec<f32>)],
         samples: &[usize],
     ) -> Result<Logits, TrainingError> {
@@ -125,19 +129,19 @@ impl Lab<'_> {
             logits.values.extend_from_slice(values);
             logits.classes = classes;
         };
-        self.run_with(parameters, samples, &mut rows, &mut ())?;
+        self.run_with(rewrite, (parameters, samples), &mut rows, &mut ())?;
         Ok(logits)
     }
 
     fn run_with(
         &self,
-        parameters: &[(String, Vec<f32>)],
-        samples: &[usize],
+        rewrite: &Rewrite,
+        (parameters, samples): (&[(String, Vec<f32>)], &[usize]),
         rows: Rows<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
-        let buffers = self.initial_parameters(&names)?;
+        let buffers = self.initial_parameters(rewrite, &names)?;
         for ((name, values), buffer) in parameters.iter().zip(&buffers) {
             let mut target = buffer.as_f32_mut()?;
             if target.len() != values.len() {
@@ -152,6 +156,7 @@ impl Lab<'_> {
         let given = Trained {
             parameters: &names,
             batch_norm: BatchNormMode::Frozen,
+            rewrite,
         };
         // Each sample is read once: nothing is kept.
         let features = self.live_features(given)?;
@@ -208,7 +213,7 @@ impl Lab<'_> {
         }
         let stride = self.dataset.len().div_ceil(LOOKED_AT).max(1);
         let samples: Vec<usize> = (0..self.dataset.len()).step_by(stride).collect();
-        let Logits { values, classes } = self.logits(&[], &samples)?;
+        let Logits { values, classes } = self.logits(&Rewrite::None, &[], &samples)?;
         refuse_probabilities(&self.network.output, &values, classes)
     }
 

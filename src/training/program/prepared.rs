@@ -1,15 +1,16 @@
 //! A model in normal form at fixed dimensions, from which the graphs of a trial are cut.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::batch::{batch_of_export, free_batch};
 use crate::classifier::room;
 use crate::graph::{
-    Graph, Node, Shapes, Value, fold_constants, infer_shapes, normalise, part_cubic_resizes,
-    refuse_untrainable, to_float32, write_overhangs_as_pads,
+    Graph, Node, Shapes, Value, fold_constants, following, infer_shapes, normalise,
+    part_cubic_resizes, refuse_untrainable, to_float32, write_overhangs_as_pads,
 };
 use crate::onnx::{DataType, Model};
-use crate::surgery::{BatchNorm, Dropout, fold_batch_norm, logits};
+use crate::surgery::rewrite::{Noise, Penalty};
+use crate::surgery::{BatchNorm, Dropout, Rewritten, fold_batch_norm, logits};
 
 use crate::training::TrainingError;
 
@@ -33,6 +34,15 @@ pub struct Prepared {
     /// How much a sample of each class counts in a step's loss, see
     /// [`cross_entropy`](crate::autodiff::cross_entropy); `None` counts each 1.
     pub class_weights: Option<Vec<f32>>,
+    /// Values that count as constants for gradients.
+    pub constants: Vec<String>,
+    /// Noise that a step reads; elsewhere these are initializers.
+    pub noise: Vec<Noise>,
+    /// What a step adds to the loss.
+    pub penalties: Vec<Penalty>,
+    /// What a rewrite added: neither these values nor what follows from them are those of the network
+    /// without it.
+    pub added: Vec<String>,
 }
 
 /// Dimensions of one sample as the model's input wants it: the input's dimensions behind the batch.
@@ -45,6 +55,67 @@ impl Prepared {
     /// When the model has operators that cannot be trained through, several inputs, or its shapes
     /// do not work out at these dimensions.
     pub fn new(model: &Model, batch: usize, sample: &[usize]) -> Result<Self, TrainingError> {
+        Self::with(model, batch, sample, &[])
+    }
+
+    /// As [`Prepared::new`], for a model that was rewritten.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`], and when the normal form does not have what training is to know of.
+    pub fn rewritten(
+        of: &Rewritten,
+        batch: usize,
+        sample: &[usize],
+    ) -> Result<Self, TrainingError> {
+        let penalties: Vec<&str> = of.penalties.iter().map(|p| p.value.as_str()).collect();
+        let mut prepared = Self::with(&of.model, batch, sample, &penalties)?;
+        let Prepared { graph, shapes, .. } = &prepared;
+        let noise = of.noise.iter().map(|n| &n.name);
+        let changing: Vec<&str> = noise.chain(&of.parameters).map(String::as_str).collect();
+        let unused = |name: &&&str| !graph.initializers.contains_key(**name);
+        if let Some(name) = changing.iter().find(unused) {
+            return Err(TrainingError::Mismatch(format!(
+                "the network does not depend on the added `{name}` in a way that can be trained"
+            )));
+        }
+        // What is known before the graph runs was computed: a comparison of few numbers, say.
+        let written = Graph::from_model(&of.model)?;
+        let mut behind = following(&written, changing.iter().copied());
+        behind.retain(|name| !changing.contains(name));
+        if let Some(name) = behind.iter().find(|n| graph.initializers.contains_key(**n)) {
+            return Err(TrainingError::Mismatch(format!(
+                "`{name}` would keep its first value although it depends on what is trained or drawn"
+            )));
+        }
+        let made: HashSet<&str> = graph.nodes.iter().flat_map(Node::present_outputs).collect();
+        if let Some(name) = of.constants.iter().find(|c| !made.contains(c.as_str())) {
+            return Err(TrainingError::Mismatch(format!(
+                "no node computes `{name}`, which is to be constant for gradients"
+            )));
+        }
+        for Penalty { value, .. } in &of.penalties {
+            let info = shapes.info(value)?;
+            if info.dims.iter().any(|&d| d != 1) || info.dtype != DataType::Float {
+                return Err(TrainingError::Mismatch(format!(
+                    "the penalty `{value}` is {:?} {:?}; it must be one float",
+                    info.dtype, info.dims
+                )));
+            }
+        }
+        prepared.constants.clone_from(&of.constants);
+        prepared.noise.clone_from(&of.noise);
+        prepared.penalties.clone_from(&of.penalties);
+        prepared.added.clone_from(&of.added);
+        Ok(prepared)
+    }
+
+    /// The model for `batch` samples, with these values among its outputs, behind the logits.
+    fn with(
+        model: &Model,
+        batch: usize,
+        sample: &[usize],
+        further: &[&str],
+    ) -> Result<Self, TrainingError> {
         let mut graph = Graph::from_model(model)?;
         refuse_untrainable(&graph)?;
         normalise(&mut graph)?;
@@ -71,11 +142,13 @@ impl Prepared {
             free_batch(&mut graph)?;
         }
         let logits = logits(&graph)?;
-        graph.outputs = vec![Value {
-            name: logits.clone(),
+        let output = |name: &str| Value {
+            name: name.to_owned(),
             dtype: DataType::Float,
             dims: None,
-        }];
+        };
+        let outputs = std::iter::once(logits.as_str()).chain(further.iter().copied());
+        graph.outputs = outputs.map(output).collect();
         graph.prune();
         let mut dims = vec![batch];
         dims.extend(sample);
@@ -95,7 +168,10 @@ impl Prepared {
                 )));
             }
         };
-        graph.outputs = vec![Value::fixed(&logits, DataType::Float, &logit_dims)];
+        for output in &mut graph.outputs {
+            let dims = shapes.dims(&output.name)?;
+            *output = Value::fixed(&output.name, DataType::Float, dims);
+        }
         Ok(Prepared {
             graph,
             shapes,
@@ -105,6 +181,10 @@ impl Prepared {
             batch_norms: Vec::new(),
             freed,
             class_weights: None,
+            constants: Vec::new(),
+            noise: Vec::new(),
+            penalties: Vec::new(),
+            added: Vec::new(),
         })
     }
 
@@ -127,6 +207,21 @@ impl Prepared {
             .map(|v| Ok((v.name.clone(), self.shapes.dims(&v.name)?.to_vec())))
             .collect::<Result<HashMap<_, _>, TrainingError>>()?;
         self.shapes = infer_shapes(&self.graph, &inputs)?;
+        Ok(())
+    }
+
+    /// Makes the noise an input, `[batch, dims…]`.
+    pub(super) fn read_noise(&mut self, batch: usize) -> Result<(), TrainingError> {
+        for Noise { name, dims, .. } in &self.noise {
+            let dims: Vec<usize> = std::iter::once(batch).chain(dims.clone()).collect();
+            self.graph.initializers.shift_remove(name);
+            let input = Value::fixed(name, DataType::Float, &dims);
+            self.graph.inputs.push(input);
+            self.shapes.insert(name, DataType::Float, &dims);
+        }
+        if !self.noise.is_empty() {
+            self.refresh_shapes()?;
+        }
         Ok(())
     }
 
