@@ -274,11 +274,11 @@ def generate():
 
 
 def elementwise():
-    """Functions of each element that have no case above, in the opset that brought their present form."""
+    """Functions of each element and others that have no case above, in the opset that brought their present
+    form, or 9."""
     for opset, ops in {
-        6: ["Elu", "HardSigmoid", "Selu"],
-        7: ["Acos", "Asin", "Atan", "Cos", "Sin", "Tan"],
-        9: ["Acosh", "Asinh", "Atanh", "Cosh", "Shrink", "Sinh"],
+        9: ["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Elu", "HardSigmoid", "Selu",
+            "Shrink", "Sin", "Sinh", "Softplus", "Softsign", "Tan"],
         12: ["Celu"],
         13: ["Ceil", "Erf", "Exp", "Floor", "Identity", "Log", "Reciprocal", "Relu", "Sigmoid", "Sign", "Sqrt",
              "Tanh"],
@@ -289,8 +289,8 @@ def elementwise():
     }.items():
         for op in ops:
             yield op, opset, {}, [[2, 3]]
-    for op, opset in [("Round", 11), ("Softplus", 1), ("Softsign", 1), ("ThresholdedRelu", 10), ("IsInf", 10),
-                      ("IsNaN", 13), ("Dropout", 13), ("MeanVarianceNormalization", 13)]:
+    for op, opset in [("Round", 11), ("ThresholdedRelu", 10), ("IsInf", 10), ("IsNaN", 13), ("Dropout", 13),
+                      ("MeanVarianceNormalization", 13)]:
         yield op, opset, {}, [[2, 3, 1, 2]]
     yield "CastLike", 15, {}, [[2, 3], ints([1])]
     yield "Mod", 13, {"fmod": 1}, [[2, 3], [3]]
@@ -300,7 +300,7 @@ def elementwise():
         yield op, 16, {}, [[2, 1], [3]]
     truths = np.array([True, False, True])
     for op in ["Or", "Xor"]:
-        yield op, 7, {}, [truths, truths[:1]]
+        yield op, 9, {}, [truths, truths[:1]]
     whole = np.array([[1], [6]], np.uint8)
     yield "BitShift", 11, {"direction": "LEFT"}, [whole, np.array([1, 2, 3], np.uint8)]
     for op in ["BitwiseAnd", "BitwiseOr", "BitwiseXor"]:

@@ -4,7 +4,7 @@
 //! [`Rewrite::apply`] makes the model that is trained, and [`Rewrite::emit`] what leaves: the original with the
 //! same changes in their inference form, or with tensors into which the changes are merged.
 //!
-//! To add a kind: write a file with a struct and its [`Changes`], then its variant of [`Rewrite`] and its arms
+//! To add a kind: write a file with a struct and its `Changes`, then its variant of [`Rewrite`] and its arms
 //! below.
 //!
 //! A rewrite adds tensors and nodes, and has readers of a value read another one instead

@@ -426,9 +426,8 @@ fn an_input_declares_another_size_and_what_was_noted_of_the_old_one_goes() {
             "noted type of `flat` is gone",
         ]
     );
-    let graph = Graph::from_model(&read).unwrap();
-    let expected = value("x", &[0, 3, 16, 8]);
-    assert_eq!(graph.inputs[0].dims, expected.dims);
+    let expected = value_to_proto(&value("x", &[0, 3, 16, 8]));
+    assert_eq!(read.graph().input, [expected]);
 
     // What is so already, or left open, stays; and then the notes are true.
     let mut editor = Editor::new(&original).unwrap();
