@@ -142,6 +142,7 @@ pub mod autodiff;
 pub mod batch;
 pub(crate) mod channels_last;
 pub mod classifier;
+pub mod cluster;
 pub mod data;
 pub mod graph;
 #[doc(hidden)]

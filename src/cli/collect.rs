@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use ftsurgery::cluster::Slurm;
 use ftsurgery::report;
 use ftsurgery::search::{Collected, Job, collect};
 use serde_json::json;
 
 use super::progress::Progress;
-use super::{CliError, Context, signals, tune};
+use super::{CliError, Context, signals, trial, tune};
 
 const EXAMPLES: &str = "\
 Reads what `trial` has left in RUN, and prints the trials that are wanted and have not ended, as `plan` \
@@ -26,6 +27,10 @@ Examples:
 pub struct CollectArgs {
     /// The folder of the run
     run: PathBuf,
+    /// Submit these trials to Slurm, as `tune --executor slurm` has submitted those before: for the job that
+    /// it puts behind them
+    #[arg(long)]
+    submit: bool,
 }
 
 pub fn run(args: &CollectArgs, context: &Context) -> Result<(), CliError> {
@@ -34,12 +39,15 @@ pub fn run(args: &CollectArgs, context: &Context) -> Result<(), CliError> {
     let progress = Progress::stoppable(context);
     let collected = collect(&runtime, &job, &progress);
     progress.finish();
-    let collected = collected?;
+    let collected = collected.map_err(trial::in_use)?;
     signals::end_at_once();
     if let Some(lack) = report::write(&args.run)? {
         context.note(&format!("warning: {lack}"));
     }
     show(&collected, context)?;
+    if args.submit {
+        Slurm::go_on(&args.run, &collected.asked, &progress)?;
+    }
     match collected.asked.is_empty() {
         true => tune::outcome(&collected.results, &args.run),
         false => Ok(()),

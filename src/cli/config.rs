@@ -13,8 +13,17 @@ use toml::de::{DeTable, DeValue};
 
 use super::{CliError, command};
 
-/// Flags that say where flags come from.
-const NO_KEYS: [&str; 3] = ["config", "resume", "help"];
+/// Flags that a file does not give: those that say where flags come from, and where the run goes on.
+const NO_KEYS: [&str; 7] = [
+    "config",
+    "resume",
+    "help",
+    // Where trials are carried out is no part of what is run.
+    "executor",
+    "slurm-tasks",
+    "slurm-options",
+    "ray-address",
+];
 
 /// The flags of `subcommand` that the command line gives, with those of `file` that it does not. `idle`
 /// names a flag that does nothing beside the others: one of the file's that the command line has made

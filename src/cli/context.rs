@@ -1,4 +1,5 @@
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 use ftsurgery::report::{Plain, plain_message};
 use ftsurgery::runtime::{Runtime, RuntimeError, install, locate, locate::Found};
@@ -34,6 +35,11 @@ impl Context {
             }
             found => Ok(found?),
         }
+    }
+
+    /// The onnxruntime library that the flags name.
+    pub fn explicit_runtime(&self) -> Option<PathBuf> {
+        self.global.runtime.clone()
     }
 
     /// Where results go. Write with `writeln!(…)?`, not `println!`, which panics when the reader

@@ -11,6 +11,7 @@ use ftsurgery::{
     analysis::AnalysisError,
     autodiff::AutodiffError,
     classifier::ClassifierError,
+    cluster::ClusterError,
     data::DataError,
     graph::GraphError,
     onnx::OnnxError,
@@ -200,7 +201,13 @@ macro_rules! hinted_rooms {
         }
     )*};
 }
-hinted_rooms![ClassifierError, RunError, RuntimeError, SearchError];
+hinted_rooms![
+    ClassifierError,
+    ClusterError,
+    RunError,
+    RuntimeError,
+    SearchError
+];
 
 #[cfg(test)]
 mod tests {

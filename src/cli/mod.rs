@@ -16,6 +16,7 @@ mod demo;
 mod differentiate;
 mod error;
 mod evaluate;
+mod executor;
 mod gradients;
 mod memory;
 mod plan;
@@ -46,7 +47,7 @@ Examples:
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
-Exit codes: 0 done, 1 failure, 2 bad usage or input, 75 (of `trial`) in use by another process; 130, 143,
+Exit codes: 0 done, 1 failure, 2 bad usage or input, 75 (of `trial` and `collect`) in use by another process; 130, 143,
 129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
 
 /// Fine-tunes chosen parts of pretrained networks as ONNX files.

@@ -43,9 +43,16 @@ pub fn run(args: &TrialArgs, context: &Context) -> Result<(), CliError> {
             let text = "stopped; what had begun is in its checkpoint";
             Err(CliError::failure(text).with_hint("the same command goes on from there"))
         }
-        Err(error @ SearchError::Run(RunError::InUse { .. })) => {
-            Err(CliError::from(error).with_code(TRY_AGAIN))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(in_use(error)),
+    }
+}
+
+/// The error, with the exit code of its own if it is that another process is at work.
+pub fn in_use(error: SearchError) -> CliError {
+    let later = matches!(error, SearchError::Run(RunError::InUse { .. }));
+    let error = CliError::from(error);
+    match later {
+        true => error.with_code(TRY_AGAIN),
+        false => error,
     }
 }

@@ -8,6 +8,7 @@ use ftsurgery::report;
 use ftsurgery::run::{Begin, REPORT, Results, RunFiles};
 use ftsurgery::search::{Job, tune};
 
+use super::executor::{Cluster, ExecutorArgs};
 use super::progress::Progress;
 use super::settings::SettingsArgs;
 use super::values::set;
@@ -31,6 +32,7 @@ Examples:
   ftsurgery tune model.onnx --data photos --out run --strategies all --repeats 3
   ftsurgery tune model.onnx --data photos --out run --strategies select --train 'block5,**/fc1'
   ftsurgery tune --config run/config.toml --out again --epochs 8
+  ftsurgery tune model.onnx --data photos --out run --executor slurm --slurm-options '--partition=cpu'
   ftsurgery tune --resume run
   ftsurgery tune --resume run --strategies layers,windows --repeats 3";
 
@@ -39,6 +41,8 @@ Examples:
 pub struct TuneArgs {
     #[command(flatten)]
     pub job: JobArgs,
+    #[command(flatten)]
+    executor: ExecutorArgs,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -75,8 +79,12 @@ pub struct JobArgs {
 }
 
 pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
+    let cluster = args.executor.cluster(context)?;
     let job = job("tune", &args.job, super::command_line())?;
-    run_job(&job, args.json, context)
+    match cluster {
+        None => run_job(&job, args.json, context),
+        Some(cluster) => run_on(cluster, &job, args.json, context),
+    }
 }
 
 /// The job that these flags of a subcommand ask for; `command`: the words that parse to them.
@@ -114,14 +122,32 @@ pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError>
     let progress = Progress::stoppable(context);
     let results = tune(&runtime, job, &progress);
     progress.finish();
-    let results = results?;
+    end(&results?, job, json, context)
+}
+
+/// Has a cluster do the job, and prints what it came to.
+fn run_on(cluster: Cluster, job: &Job, json: bool, context: &Context) -> Result<(), CliError> {
+    let runtime = context.runtime()?;
+    let progress = Progress::stoppable(context);
+    let ended = match cluster {
+        Cluster::Slurm(slurm) => slurm.tune(&runtime, job, &progress),
+        Cluster::Ray(ray) => ray.tune(&runtime, job, &progress),
+    };
+    progress.finish();
+    ended?;
+    let results = RunFiles::read(&job.out)?.results;
+    end(&results.unwrap_or_default(), job, json, context)
+}
+
+/// Writes the report, and prints what a run came to.
+fn end(results: &Results, job: &Job, json: bool, context: &Context) -> Result<(), CliError> {
     signals::end_at_once();
     if let Some(lack) = report::write(&job.out)? {
         context.note(&format!("warning: {lack}"));
     }
 
-    show(&results, &job.out, json, context)?;
-    outcome(&results, &job.out)
+    show(results, &job.out, json, context)?;
+    outcome(results, &job.out)
 }
 
 /// Prints what a run came to.

@@ -41,12 +41,14 @@ const LOCK: &str = ".lock";
 /// Shared by the processes that carry out trials for another.
 const TRIALS_LOCK: &str = ".trials.lock";
 const REPEATS: &str = "repeats";
+/// What was handed to a cluster, and what its jobs have said: the room `cluster`'s.
+pub(crate) const CLUSTER: &str = "cluster";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const REPLY: &str = "reply.json";
 const PARAMETERS: &str = "parameters.safetensors";
 /// What a run makes in its folder besides `run.json` and what it keeps to itself.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     SPLIT,
     CONFIG,
     RESULTS,
@@ -56,6 +58,7 @@ const OWN: [&str; 11] = [
     TABLE,
     TENSORBOARD,
     REPEATS,
+    CLUSTER,
     "trials",
     "winners",
 ];
@@ -76,6 +79,7 @@ const OWN: [&str; 11] = [
 /// winners/STRATEGY.predictions.csv   what they make of each held-out sample
 /// results.json              what each strategy came to
 /// repeats/N/                repetitions with other seeds, each such a folder
+/// cluster/                  what was handed to a cluster, and what its jobs have said
 /// report.html, trials.csv, tensorboard/   made from the above for people
 /// .lock                     locked while a process works on the run; in trials/ID/, on that trial for another
 /// ```

@@ -23,7 +23,7 @@ mod unchanged;
 pub use config::{FlagValue, flags};
 pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
-pub(crate) use folder::{Parameters, file_sha256, lock, remove_left};
+pub(crate) use folder::{CLUSTER, Parameters, file_sha256, lock, remove_left};
 pub use method::SearchMethod;
 pub(crate) use outside::outside;
 pub use paths::{absolute, path_of_bytes};

@@ -251,3 +251,37 @@ fn the_last_layers_before_the_head_are_tuned() {
     );
     assert!(scene.at("run/winners/last2.onnx").is_file());
 }
+
+#[test]
+fn flags_of_a_cluster_that_is_not_asked_for_are_refused() {
+    let all = [
+        (&["--slurm-tasks", "3"][..], "without --executor slurm"),
+        (
+            &["--slurm-options=--qos=x", "--executor=ray"],
+            "without --executor slurm",
+        ),
+        (
+            &["--executor", "slurm", "--ray-address", "auto"],
+            "without --executor ray",
+        ),
+        (
+            &["--executor", "slurm", "--slurm-options", "'a"],
+            "not closed",
+        ),
+        (
+            &["--executor", "pbs"],
+            "[possible values: local, slurm, ray]",
+        ),
+        (
+            &["--executor", "slurm", "--slurm-tasks", "0"],
+            "invalid value '0'",
+        ),
+    ];
+    for (flags, reason) in all {
+        let nowhere = Path::new("nowhere");
+        let mut command = tune(nowhere, nowhere, nowhere, flags);
+        command.assert().code(2);
+        let text = said(&mut command);
+        assert!(text.contains(reason), "{flags:?}: {text}");
+    }
+}

@@ -8,8 +8,8 @@ use crate::run::RunError;
 use crate::strategy::StrategyName;
 
 use super::{
-    CHECKPOINT, CONFIG, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT, REQUESTS, RESULTS, RUN,
-    RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
+    CHECKPOINT, CLUSTER, CONFIG, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT, REQUESTS,
+    RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
 };
 
 impl RunDir {
@@ -69,6 +69,16 @@ impl RunDir {
             let _ = fs::remove_dir(folder);
         }
         let _ = fs::remove_dir(self.path(TENSORBOARD));
+        // Those of a submission begin with its number.
+        let is_ours = |p: &PathBuf| {
+            let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            ["settings.json", "task.sh", "collect.sh", "on_ray.py"].contains(&name)
+                || name.starts_with(|c: char| c.is_ascii_digit())
+        };
+        for file in entries(&self.path(CLUSTER)).filter(is_ours) {
+            remove(&file)?;
+        }
+        let _ = fs::remove_dir(self.path(CLUSTER));
         for root in entries(&self.path(REPEATS)) {
             let repetition = RunDir {
                 root,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, serialize_to_file};
 
@@ -55,6 +56,16 @@ impl RunDir {
     /// [`RunError::InUse`] when another process has it.
     pub(crate) fn lock_trial(&self, id: &str) -> Result<File, RunError> {
         lock(&self.path("trials").join(id))
+    }
+
+    /// Whether a trial, by its identity in the whole run, has a reply that the run has not taken over.
+    pub(crate) fn has_reply(root: &Path, id: &str) -> bool {
+        let (number, id) = Self::repetition_of(id);
+        let root = match number {
+            1 => root.to_owned(),
+            number => root.join(Self::repetition_name(number)),
+        };
+        root.join("trials").join(id).join(REPLY).is_file()
     }
 
     /// Writes what a trial came to. The reply is the last of its files that is written.

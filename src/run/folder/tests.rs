@@ -34,9 +34,13 @@ fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
     let mine = [
         "winners/mine.onnx",
         "trials/head-train/notes.txt",
+        "cluster/notes.txt",
         "notes.txt",
     ];
-    fs::create_dir(run.path("winners")).unwrap();
+    for folder in ["winners", "cluster"] {
+        fs::create_dir(run.path(folder)).unwrap();
+    }
+    fs::write(run.path("cluster/1-0.out"), "old").unwrap();
     for name in mine {
         fs::write(run.path(name), "mine").unwrap();
     }
@@ -50,7 +54,12 @@ fn force_removes_the_files_of_an_earlier_run_and_nothing_else() {
     for name in mine {
         assert_eq!(fs::read_to_string(run.path(name)).unwrap(), "mine");
     }
-    for name in ["results.json", "winners/full.onnx", "trials/full-train"] {
+    for name in [
+        "results.json",
+        "winners/full.onnx",
+        "trials/full-train",
+        "cluster/1-0.out",
+    ] {
         assert!(!run.path(name).exists(), "{name}");
     }
 }

@@ -1,0 +1,154 @@
+//! A model, data, runs of the binary on them, and what such runs must have in common.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{json, save_backbone, save_photos};
+
+/// The binary.
+pub const FTSURGERY: &str = env!("CARGO_BIN_EXE_ftsurgery");
+/// A few trials, of which each takes some seconds and one has a node to itself.
+const SETTINGS: &str = "--preprocess signed --head linear --lr 1e-3 --batch-size 4 --strategies head,blocks \
+                        --search-fraction 0.4 --train-fraction 0.4 --epochs 400 \
+                        --threads 2 --memory-budget 1GiB --checkpoint-every 1";
+
+/// A folder for runs, and the right to put work on the processors: a cluster and its trials take all of
+/// them, so that tests go one by one.
+pub struct Scene {
+    folder: TempDir,
+    /// `--search-epochs`: a hundred take about a second.
+    epochs: u32,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Scene {
+    /// With trials of some seconds. `None` where there is no onnxruntime.
+    pub fn new() -> Option<Self> {
+        Self::of(400)
+    }
+
+    /// With trials of so many epochs.
+    pub fn of(epochs: u32) -> Option<Self> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        if !ftsurgery::runtime::testing::has_runtime() {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        save_backbone(&folder.path().join("model.onnx"));
+        save_photos(&folder.path().join("photos"), 40);
+        Some(Self {
+            folder,
+            epochs,
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `ftsurgery COMMAND` on the model and the photos, into `run`.
+    pub fn begin(&self, command: &str, run: &str) -> Command {
+        let mut begin = Command::new(FTSURGERY);
+        begin.args(["--quiet", command]).arg(self.at("model.onnx"));
+        begin.arg("--data").arg(self.at("photos"));
+        begin.arg("--out").arg(self.at(run));
+        begin.args(SETTINGS.split_whitespace());
+        begin.args(["--search-epochs", &self.epochs.to_string()]);
+        begin
+    }
+
+    /// Checks that `run` has come to what the same run comes to on this machine alone, which is done now.
+    pub fn assert_as_here(&self, run: &str) {
+        succeeds(&mut self.begin("tune", "here"));
+        let [here, there] = [self.at("here"), self.at(run)];
+        let mut models = 0;
+        for entry in std::fs::read_dir(here.join("winners")).unwrap() {
+            let name = entry.unwrap().file_name();
+            let read = |run: &Path| std::fs::read(run.join("winners").join(&name)).unwrap();
+            assert!(read(&here) == read(&there), "{name:?} differs");
+            models += usize::from(Path::new(&name).extension().is_some_and(|e| e == "onnx"));
+        }
+        assert_eq!(models, 2, "a model for each strategy");
+        let results = |run: &Path| timeless(json(&run.join("results.json")))["strategies"].take();
+        assert_eq!(results(&here), results(&there));
+    }
+
+    /// The processes of `ftsurgery trial` of a run.
+    pub fn trials(&self, run: &str) -> Vec<u32> {
+        let pattern = format!("^[^ ]*ftsurgery trial {} ", self.at(run).display());
+        let found = Command::new("pgrep").args(["--full", &pattern]).output();
+        let text = String::from_utf8(found.unwrap().stdout).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
+    /// Waits until `count` processes are in the middle of a trial's epochs.
+    pub fn await_trials(&self, run: &str, count: usize) {
+        let is_under_way = |process: &u32| {
+            let words = std::fs::read_to_string(format!("/proc/{process}/cmdline"));
+            let words = words.unwrap_or_default();
+            let ids = words.split('\0').skip(3).filter(|id| !id.is_empty());
+            let mut folders = ids.map(|id| self.at(run).join("trials").join(id));
+            folders.any(|folder| {
+                let metrics = folder.join("metrics.jsonl").metadata();
+                metrics.is_ok_and(|m| m.len() > 0) && !folder.join("reply.json").exists()
+            })
+        };
+        await_that("trials under way", || {
+            let processes = self.trials(run);
+            processes.iter().filter(|p| is_under_way(p)).count() >= count
+        });
+    }
+}
+
+/// A command that goes on beside the test; its stderr is kept for [`end`].
+pub fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for a process; its exit code and what it said.
+pub fn end(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
+}
+
+pub fn succeeds(command: &mut Command) {
+    let (code, text) = end(start(command));
+    assert_eq!(code, Some(0), "{command:?}: {text}");
+}
+
+/// Sends a signal to a process, which may have ended by itself.
+pub fn send(signal: &str, process: u32) {
+    let _ = Command::new("kill")
+        .args([signal, &process.to_string()])
+        .output();
+}
+
+/// Waits until `there` says so.
+pub fn await_that(what: &str, there: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !there() {
+        assert!(Instant::now() < deadline, "no {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A value without what the clock says.
+fn timeless(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(map) => {
+            map.remove("seconds");
+            map.values_mut().for_each(|v| *v = timeless(v.take()));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|v| *v = timeless(v.take())),
+        _ => {}
+    }
+    value
+}
