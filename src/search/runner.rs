@@ -196,6 +196,12 @@ impl Runner<'_> {
             Ok(run.remove_reply(&request.id)?)
         };
         let is_open = |request: &&&TrialRequest| !is_met(request);
+        for request in requests.iter().filter(|r| !is_open(r)) {
+            // There is one if the process was killed when the trial's record had been written.
+            if request.phase == Phase::Train {
+                run.remove_checkpoint(&request.id)?;
+            }
+        }
         for request in requests.iter().filter(is_open) {
             if let Some((record, parameters)) = run.read_reply(request)? {
                 state.go_on()?;

@@ -25,6 +25,10 @@ const DONE_WITH_EACH: &[(&str, &str)] = &[
         "surgery/logits/bounded.rs",
         "has a formula for the range of each",
     ),
+    (
+        "surgery/rewrite/low_rank.rs",
+        "writes the update of each in a form of its own",
+    ),
 ];
 
 #[test]
