@@ -68,7 +68,7 @@ pub fn collect(
 /// call may be made again. A trial comes to the same wherever it is carried out, and beside whichever others.
 ///
 /// # Errors
-/// [`RunError::InUse`] when another process carries out one of them; as [`tune`].
+/// [`RunError::InUse`](crate::run::RunError::InUse) when another process carries out one of them; as [`tune`].
 pub fn carry_out(
     runtime: &Runtime,
     root: &Path,
