@@ -15,6 +15,10 @@ import sys
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+# Ray prints what it does, too; stdout is for the answers.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
 import ray
 from ray.cluster_utils import Cluster
 from ray.util.state import list_tasks
@@ -28,7 +32,7 @@ def main() -> None:
     added = [cluster.add_node(num_cpus=2) for _ in range(2)]
     nodes = {node.node_id: node for node in added}
     ray.init(cluster.address, log_to_driver=False)
-    print(cluster.address, flush=True)
+    print(cluster.address, file=ANSWERS, flush=True)
     for line in sys.stdin:
         word, *rest = line.split()
         if word == "running":
@@ -37,7 +41,7 @@ def main() -> None:
         else:
             cluster.remove_node(nodes[rest[0]], allow_graceful=False)
             answer = True
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=ANSWERS, flush=True)
     ray.shutdown()
     cluster.shutdown()
 
