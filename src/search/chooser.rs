@@ -159,13 +159,23 @@ impl Scene<'_> {
         self.verdicts().into_iter().filter_map(choice).collect()
     }
 
-    /// Other candidates whose figures a trial of the search gives: they train the same parameters.
+    /// Other candidates of its phase whose figures a trial gives: they train the same parameters.
     pub fn twins(&self, request: &TrialRequest) -> Vec<(StrategyName, Candidate)> {
         let asked = &request.candidate;
-        let all = self.plan.searched().chain(self.composed());
+        let all: Vec<(StrategyName, Candidate)> = match request.phase {
+            Phase::Search => self.plan.searched().chain(self.composed()).collect(),
+            Phase::Train => self.winners().collect(),
+        };
         let mut known = HashSet::from([asked.id.clone()]);
-        all.filter(|(_, c)| c.trains_the_same(asked) && known.insert(c.id.clone()))
+        all.into_iter()
+            .filter(|(_, c)| c.trains_the_same(asked) && known.insert(c.id.clone()))
             .collect()
+    }
+
+    /// What each strategy trains in the end, as far as that stands.
+    fn winners(&self) -> impl Iterator<Item = (StrategyName, Candidate)> {
+        let choices = self.choices().into_iter();
+        choices.map(|c| (c.strategy, c.candidate))
     }
 
     /// What is made of several candidates and was not among those that were searched.
@@ -197,10 +207,8 @@ impl Scene<'_> {
         if !made.is_empty() {
             return Ok(made);
         }
-        let choices = self.choices().into_iter();
-        let winners = choices.map(|c| (c.strategy, c.candidate));
         let epochs = Budget::once(self.settings.epochs);
-        Ok(self.requests(winners, Phase::Train, epochs))
+        Ok(self.requests(self.winners(), Phase::Train, epochs))
     }
 
     /// A round of requests for what of `wanted` has not been asked for: candidates that train the same

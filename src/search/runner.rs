@@ -73,7 +73,7 @@ impl Runner<'_> {
             let record = |id: &str| state.trial(id);
             let scene = self.scene(plan, &asked, &record);
             // Of a strategy that was added since, or whose trial ended just before the process was killed.
-            for request in asked.iter().filter(|r| r.phase == Phase::Search) {
+            for request in &asked {
                 state.twins(request, &scene.twins(request))?;
             }
             let next = chooser.next(&scene)?;
@@ -150,6 +150,7 @@ impl Runner<'_> {
         };
         let end = |request: &TrialRequest, done: Done| {
             let record = state.keep(done.record)?;
+            state.twins(request, &scene.twins(request))?;
             let open = served(request).into_iter();
             for choice in open.filter(|c| !state.has_ended(c.strategy)) {
                 let failed = |error: (String, Option<Failure>)| {

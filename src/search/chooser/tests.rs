@@ -33,6 +33,13 @@ impl Made {
 
     /// What is asked for next, by a run of these strategies.
     fn next(&self, strategies: &[StrategyName]) -> (Vec<TrialRequest>, Vec<Verdict>) {
+        self.with(strategies, |scene| {
+            let next = chooser(self.settings.search).next(scene).unwrap();
+            (next, scene.verdicts())
+        })
+    }
+
+    fn with<T>(&self, strategies: &[StrategyName], ask: impl FnOnce(&Scene<'_>) -> T) -> T {
         let network = Network {
             analysis: &self.analysis,
             head: vec!["head".to_owned()],
@@ -55,8 +62,7 @@ impl Made {
             asked: &self.asked,
             record: &record,
         };
-        let next = chooser(self.settings.search).next(&scene).unwrap();
-        (next, scene.verdicts())
+        ask(&scene)
     }
 
     fn carry_out(&mut self, requests: Vec<TrialRequest>) {
@@ -255,4 +261,17 @@ fn the_same_parameters_of_another_network_are_another_trial() {
     let new = distinct(Vec::new(), wanted);
     let ids: Vec<&str> = new.iter().map(|(_, c)| c.id.as_str()).collect();
     assert_eq!(ids, ["a plain", "a one", "a two", "b plain"]);
+}
+
+#[test]
+fn a_winner_that_two_strategies_share_stands_for_both() {
+    let mut made = Made::new(SearchMethod::Exhaustive, few);
+    let strategies = [StrategyName::LAYERS, StrategyName::top(1)];
+    made.run_to_the_end(&strategies);
+    let mut trained = made.asked.iter().filter(|r| r.phase == Phase::Train);
+    let request = trained.next().unwrap();
+    assert!(trained.next().is_none());
+    let twins = made.with(&strategies, |scene| scene.twins(request));
+    let ids: Vec<&str> = twins.iter().map(|(_, c)| c.id.as_str()).collect();
+    assert_eq!(ids, ["top1"]);
 }
