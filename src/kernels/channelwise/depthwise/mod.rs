@@ -1,8 +1,10 @@
 //! Depthwise convolution and its gradients: every output channel reads one input channel.
 
 mod finish;
+mod gather;
 mod multiplied;
 mod rows;
+mod scatter;
 #[cfg(test)]
 mod tests;
 mod weights;
