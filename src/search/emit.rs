@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use crate::classifier::{Inference, InputSpec, ModelCard, log_softmax, softmax};
+use crate::classifier::{Inference, InputSpec, ModelCard, Outputs, log_softmax, softmax};
 use crate::data::Dataset;
 use crate::onnx::{DataType, Model, create_folder, rename, save};
 use crate::run::{RunDir, RunError, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::StrategyName;
-use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, as_stored, export, holds};
-use crate::training::{BatchNormMode, Lab};
+use crate::surgery::rewrite::Merged;
+use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, export, holds};
+use crate::training::{BatchNormMode, Lab, Logits};
 
 use super::SearchError;
 
@@ -42,6 +43,8 @@ pub(super) struct Winner<'a> {
     pub rewrite: &'a Rewrite,
     /// Trained parameters and updated running statistics.
     pub parameters: &'a [(String, Vec<f32>)],
+    /// What both come to in the file.
+    pub merged: &'a Merged,
     /// The share of held-out samples it gets right; `None` where nothing is held out.
     pub held_out_accuracy: Option<f64>,
     /// The same of the validation samples, by which its epoch was chosen.
@@ -49,14 +52,6 @@ pub(super) struct Winner<'a> {
 }
 
 impl Emitter<'_> {
-    /// Trained values as the model's own types hold them.
-    pub fn as_stored(
-        &self,
-        parameters: &[(String, Vec<f32>)],
-    ) -> Result<Vec<(String, Vec<f32>)>, SearchError> {
-        Ok(as_stored(&self.grafted.model, parameters)?)
-    }
-
     /// Writes `winners/STRATEGY.onnx` and returns its path relative to the run's folder, and its
     /// SHA-256. The file gets its name only after it has been checked against the lab on some of the
     /// samples, and `may_be_kept` has agreed.
@@ -79,9 +74,9 @@ impl Emitter<'_> {
             metadata.extend(accuracy.map(|share| (key, share.to_string())));
         }
         let mut editor = self.grafted.editor(self.original)?;
-        let rewrite = winner.rewrite;
-        let values = rewrite.emit(self.grafted, &mut editor, winner.parameters)?;
-        let Edited { proto, manifest } = export(editor, &values, &metadata)?;
+        let Merged { rewrite, values } = winner.merged;
+        rewrite.emit(self.grafted, &mut editor)?;
+        let Edited { proto, manifest } = export(editor, values, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
@@ -122,39 +117,51 @@ impl Emitter<'_> {
         };
         holds(self.original, written, manifest).map_err(|e| fail(e.to_string()))?;
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
-        let trained = lab.logits(winner.rewrite, winner.parameters, samples)?;
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
         let outputs = inference.run_dataset(self.dataset, samples, self.input, &mut |_| {})?;
-        if outputs.classes != trained.classes || outputs.values.len() != trained.values.len() {
-            return Err(fail(format!(
-                "it has {} classes instead of {}",
-                outputs.classes, trained.classes
-            )));
-        }
         let half = has_float16(written);
-        let expected = expected(outputs.scores, &trained.values, trained.classes);
-        let (unit, tolerance) = (unit(outputs.scores, &trained.values, half), tolerance(half));
-        let least = least(outputs.scores, half);
-        let difference = expected
-            .iter()
-            .zip(&outputs.values)
-            .map(|(e, &o)| (e.max(least) - f64::from(o).max(least)).abs() / unit)
-            // `max` would pass over a difference that is not a number.
-            .fold(
-                0.0,
-                |top: f64, d| if d > top || d.is_nan() { d } else { top },
-            );
-        if difference.is_nan() || difference > tolerance {
-            return Err(fail(format!(
-                "on {} samples its output differs from that in training by {:.2e}; \
-                 {:.0e} is allowed",
-                samples.len(),
-                difference * unit,
-                tolerance * unit
-            )));
+        let Merged { rewrite, values } = winner.merged;
+        let measured = lab.logits(rewrite, values, samples)?;
+        compare(&outputs, &measured, half).map_err(fail)?;
+        if rewrite != winner.rewrite {
+            // What was merged must also be what was trained.
+            let trained = lab.logits(winner.rewrite, winner.parameters, samples)?;
+            compare(&outputs, &trained, half).map_err(fail)?;
         }
         Ok(())
     }
+}
+
+/// Holds what a written model gives for some samples against their logits in training; `half`: of a model that
+/// computes in float16. The error says what differs.
+fn compare(outputs: &Outputs, trained: &Logits, half: bool) -> Result<(), String> {
+    if outputs.classes != trained.classes || outputs.values.len() != trained.values.len() {
+        return Err(format!(
+            "it has {} classes instead of {}",
+            outputs.classes, trained.classes
+        ));
+    }
+    let expected = expected(outputs.scores, &trained.values, trained.classes);
+    let (unit, tolerance) = (unit(outputs.scores, &trained.values, half), tolerance(half));
+    let least = least(outputs.scores, half);
+    let difference = expected
+        .iter()
+        .zip(&outputs.values)
+        .map(|(e, &o)| (e.max(least) - f64::from(o).max(least)).abs() / unit)
+        // `max` would pass over a difference that is not a number.
+        .fold(
+            0.0,
+            |top: f64, d| if d > top || d.is_nan() { d } else { top },
+        );
+    if difference.is_nan() || difference > tolerance {
+        return Err(format!(
+            "on {} samples its output differs from that in training by {:.2e}; {:.0e} is allowed",
+            expected.len() / trained.classes.max(1),
+            difference * unit,
+            tolerance * unit
+        ));
+    }
+    Ok(())
 }
 
 /// What a model gives whose logits are `logits`, rows of `classes`, if its output is of this kind.

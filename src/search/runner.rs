@@ -8,7 +8,8 @@ use crate::run::{
     Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult, TrialRecord,
     TrialRequest, csv,
 };
-use crate::strategy::Network;
+use crate::strategy::{Network, StrategyName};
+use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
 use super::chooser::{Choice, Scene, Verdict, chooser};
@@ -277,16 +278,18 @@ impl Runner<'_> {
             watcher,
             abandoned: &abandoned,
         };
-        // What is measured from here on is what is written: of a float16 model, rounded values.
-        let parameters = self.emitter.as_stored(parameters)?;
-        let held_out = self.held_out(choice, &parameters, &mut stop)?;
+        // What is measured from here on is what is written: merged weights, of a float16 model rounded ones.
+        let rewrite = &choice.candidate.rewrite;
+        let merged = rewrite.merge(self.emitter.grafted, parameters)?;
+        let held_out = self.held_out(choice.strategy, &merged, &mut stop)?;
         let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
         let validation = record.validation.map(|v| v.accuracy);
         let winner = Winner {
             strategy: choice.strategy,
             candidate: &choice.candidate.label,
-            rewrite: &choice.candidate.rewrite,
-            parameters: &parameters,
+            rewrite,
+            parameters,
+            merged: &merged,
             held_out_accuracy,
             validation_accuracy: validation,
         };
@@ -326,8 +329,8 @@ impl Runner<'_> {
     /// without any.
     fn held_out(
         &self,
-        choice: &Choice,
-        parameters: &[(String, Vec<f32>)],
+        strategy: StrategyName,
+        Merged { rewrite, values }: &Merged,
         stop: &mut Stop<'_>,
     ) -> Result<Option<HeldOut>, SearchError> {
         let Site {
@@ -337,12 +340,11 @@ impl Runner<'_> {
         if samples.is_empty() {
             return Ok(None);
         }
-        let rewrite = &choice.candidate.rewrite;
-        let predictions = lab.predict_watched(rewrite, parameters, samples, stop)?;
+        let predictions = lab.predict_watched(rewrite, values, samples, stop)?;
         let name = |row: usize| self.emitter.dataset.name(samples[row]);
         let held_out = outcome::held_out(&predictions, &name)?;
         let classes = self.emitter.card.classes.as_deref().unwrap_or_default();
-        let path = run.path(&RunDir::predictions(choice.strategy));
+        let path = run.path(&RunDir::predictions(strategy));
         let bytes = csv(&predictions, classes, &name);
         bytes
             .and_then(|bytes| {

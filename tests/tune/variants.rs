@@ -7,7 +7,7 @@ use ftsurgery::classifier::{Inference, InputSpec, softmax};
 use ftsurgery::data::{Layout, Preprocess};
 use ftsurgery::onnx::{Model, save};
 use ftsurgery::runtime::Device;
-use ftsurgery::surgery::rewrite::{Gated, LowRank, Number};
+use ftsurgery::surgery::rewrite::{Gated, LowRank, Merged, Number};
 use ftsurgery::surgery::{
     Edited, Editor, Grafted, HeadKind, HeadSpec, Rewrite, export, graft, holds,
 };
@@ -71,7 +71,8 @@ fn original(bed: &Bed) -> Model {
 fn emit(bed: &Bed, original: &Model, rewrite: &Rewrite, outcome: &TrialOutcome) -> Model {
     let mut editor = bed.network.editor(original).unwrap();
     let tuned = &outcome.parameters;
-    let values = rewrite.emit(&bed.network, &mut editor, tuned).unwrap();
+    let Merged { rewrite, values } = rewrite.merge(&bed.network, tuned).unwrap();
+    rewrite.emit(&bed.network, &mut editor).unwrap();
     let Edited { proto, manifest } = export(editor, &values, &[]).unwrap();
     let path = bed.folder.path().join("tuned.onnx");
     save(&proto, &path).unwrap();
@@ -154,9 +155,9 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
                 (parameters[0].clone(), a.clone()),
                 (parameters[1].clone(), b.clone()),
             ];
-            let mut editor = Editor::new(&bed.network.model).unwrap();
-            let merged = rewrite.emit(&bed.network, &mut editor, &tuned).unwrap();
-            let proto = export(editor, &merged, &[]).unwrap().proto;
+            let editor = Editor::new(&bed.network.model).unwrap();
+            let merged = rewrite.merge(&bed.network, &tuned).unwrap();
+            let proto = export(editor, &merged.values, &[]).unwrap().proto;
             let network = Grafted {
                 model: bed.network.model.with_proto(proto),
                 manifest: Default::default(),
@@ -342,17 +343,29 @@ fn a_checkpoint_of_another_rewrite_is_refused() {
         };
         bed.run(&lab, &spec, Some(&to), &mut stop)
     };
-    assert!(matches!(
-        run(&gated(0.25), Some(2)),
-        Err(TrainingError::Stopped)
-    ));
-    // All parameters have the same names and first values.
-    let refused = run(&gated(0.5), None).unwrap_err().to_string();
-    assert!(
-        refused.contains("rewrite was") && refused.contains("0.5"),
-        "{refused}"
-    );
-    assert!(run(&gated(0.25), None).is_ok());
+    // The parameters of the two have the same names, and the same first values but for a rank.
+    for (first, second, word) in [
+        (gated(0.25), gated(0.5), "0.5"),
+        (
+            low_rank(&["c2.w"], 2, 2),
+            low_rank(&["c2.w"], 4, 4),
+            "\"rank\":4",
+        ),
+        (
+            low_rank(&["c2.w"], 2, 2),
+            low_rank(&["c2.w"], 2, 4),
+            "\"alpha\":4",
+        ),
+    ] {
+        assert!(matches!(run(&first, Some(2)), Err(TrainingError::Stopped)));
+        let refused = run(&second, None).unwrap_err().to_string();
+        assert!(
+            refused.contains("rewrite was") && refused.contains(word),
+            "{refused}"
+        );
+        assert!(run(&first, None).is_ok());
+        std::fs::remove_file(&to.path).unwrap();
+    }
 }
 
 #[test]

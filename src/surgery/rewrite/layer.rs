@@ -1,6 +1,6 @@
 //! The layer that a weight belongs to.
 
-use crate::graph::{Attribute, Graph, Node};
+use crate::graph::{Attribute, Graph, Node, captured_names};
 use crate::onnx::Tensor;
 
 use super::super::SurgeryError;
@@ -63,6 +63,16 @@ impl<'g> Layer<'g> {
         }
         if graph.outputs.iter().any(|o| o.name == output) {
             return refuse(weight, format!("node {node} makes the model's output"));
+        }
+        let mut inside = Vec::new();
+        for inner in graph.nodes.iter().flat_map(Node::subgraphs) {
+            captured_names(inner, &mut inside, 0);
+        }
+        if inside.iter().any(|name| [weight, output].contains(name)) {
+            return refuse(
+                weight,
+                format!("a graph inside of a node reads it, or what node {node} makes"),
+            );
         }
         Ok(Layer {
             node,

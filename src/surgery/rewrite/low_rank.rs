@@ -9,6 +9,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Graph, Node};
+use crate::onnx::Model;
 use crate::random::{Purpose, stream};
 
 use super::super::SurgeryError;
@@ -39,23 +40,27 @@ enum Lies {
     Turned,
 }
 
-/// An update of one layer.
-struct Update<'g> {
+/// A weight beside which an update of low rank can be trained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updatable {
+    /// Its name.
+    pub weight: String,
+    /// The highest rank that an update of it can have.
+    pub highest_rank: usize,
+}
+
+/// A layer that can have an update, with its weight as a matrix.
+struct Target<'g> {
     layer: Layer<'g>,
     lies: Lies,
     inputs: usize,
     outputs: usize,
-    /// α / r, and the factor that the layer itself has.
-    scale: f32,
+    /// What the layer itself multiplies its product by.
+    factor: f32,
 }
 
-impl LowRank {
-    /// The names of A and B of a weight.
-    pub fn parameters_of(weight: &str) -> [String; 2] {
-        ["a", "b"].map(|part| format!("ftsurgery/low_rank/{weight}/{part}"))
-    }
-
-    fn update<'g>(&self, graph: &'g Graph, weight: &str) -> Result<Update<'g>, SurgeryError> {
+impl<'g> Target<'g> {
+    fn of(graph: &'g Graph, weight: &str) -> Result<Self, SurgeryError> {
         let layer = Layer::of(graph, weight, &["Conv", "Gemm", "MatMul"])?;
         let node = layer.node;
         let (lies, outputs, inputs) = match layer.weight.dims.as_slice() {
@@ -77,27 +82,62 @@ impl LowRank {
             }
             dims => return refuse(weight, format!("it has dimensions {dims:?}")),
         };
-        if self.rank == 0 || self.rank > inputs.min(outputs) {
-            return refuse(
-                weight,
-                format!(
-                    "an update of rank {} of {outputs} × {inputs} values; the rank is 1 to {}",
-                    self.rank,
-                    inputs.min(outputs)
-                ),
-            );
-        }
-        let own = match node.is("Gemm") {
+        let factor = match node.is("Gemm") {
             true => node.float("alpha", 1.0)?,
             false => 1.0,
         };
-        Ok(Update {
+        Ok(Target {
             layer,
             lies,
             inputs,
             outputs,
-            scale: self.scale() * own,
+            factor,
         })
+    }
+
+    fn highest_rank(&self) -> usize {
+        self.inputs.min(self.outputs)
+    }
+}
+
+impl LowRank {
+    /// The names of A and B of a weight.
+    pub fn parameters_of(weight: &str) -> [String; 2] {
+        ["a", "b"].map(|part| format!("ftsurgery/low_rank/{weight}/{part}"))
+    }
+
+    /// The weights of a model that can have an update.
+    ///
+    /// # Errors
+    /// When the model's graph is malformed.
+    pub fn updatable(model: &Model) -> Result<Vec<Updatable>, SurgeryError> {
+        let graph = Graph::from_model(model)?;
+        let weights = graph.nodes.iter().filter_map(|node| node.input(1));
+        let updatable = weights.filter_map(|weight| {
+            let target = Target::of(&graph, weight).ok()?;
+            Some(Updatable {
+                weight: weight.to_owned(),
+                highest_rank: target.highest_rank(),
+            })
+        });
+        Ok(updatable.filter(|u| u.highest_rank > 0).collect())
+    }
+
+    /// The layer of a weight, if it can have an update of this rank.
+    fn target<'g>(&self, graph: &'g Graph, weight: &str) -> Result<Target<'g>, SurgeryError> {
+        let target = Target::of(graph, weight)?;
+        let highest = target.highest_rank();
+        if self.rank == 0 || self.rank > highest {
+            let (outputs, inputs) = (target.outputs, target.inputs);
+            return refuse(
+                weight,
+                format!(
+                    "an update of rank {} of {outputs} × {inputs} values; the rank is 1 to {highest}",
+                    self.rank
+                ),
+            );
+        }
+        Ok(target)
     }
 
     fn scale(&self) -> f32 {
@@ -107,37 +147,38 @@ impl LowRank {
     pub(super) fn changes(&self, graph: &Graph) -> Result<Changes, SurgeryError> {
         let mut changes = Changes::default();
         for weight in &self.weights {
-            let update = self.update(graph, weight)?;
+            let target = self.target(graph, weight)?;
             let Layer {
                 node,
                 input,
                 output,
                 ..
-            } = update.layer;
-            let (dtype, dims) = (update.layer.weight.dtype, &update.layer.weight.dims);
+            } = target.layer;
+            let (dtype, dims) = (target.layer.weight.dtype, &target.layer.weight.dims);
             let rank = self.rank;
-            let (down, up) = match update.lies {
+            let (down, up) = match target.lies {
                 Lies::Conv => {
                     let kernel = [&[rank][..], &dims[1..]].concat();
                     let pointwise = vec![1; dims.len() - 2];
-                    (kernel, [&[update.outputs, rank][..], &pointwise].concat())
+                    (kernel, [&[target.outputs, rank][..], &pointwise].concat())
                 }
                 Lies::Straight | Lies::Turned => {
-                    (vec![update.inputs, rank], vec![rank, update.outputs])
+                    (vec![target.inputs, rank], vec![rank, target.outputs])
                 }
             };
             let [a, b] = Self::parameters_of(weight);
-            let first = gaussian(update.inputs, rank, self.seed, weight);
+            let first = gaussian(target.inputs, rank, self.seed, weight);
             let a = changes.parameter(a, dtype, &down, &first)?;
-            let zeros = vec![0.0; rank * update.outputs];
+            let zeros = vec![0.0; rank * target.outputs];
             let b = changes.parameter(b, dtype, &up, &zeros)?;
             let name = |part: &str| format!("ftsurgery/low_rank/{weight}/{part}");
-            let scale = changes.tensor(name("scale"), dtype, &[], &[update.scale])?;
+            let scale =
+                changes.tensor(name("scale"), dtype, &[], &[self.scale() * target.factor])?;
             let [low, scaled, high, sum] = ["low", "scaled", "high", "sum"].map(name);
             let op = |op: &str, inputs: [&str; 2], output: &str| {
                 Node::new(output, op, &inputs, &[output])
             };
-            let (lower, raise) = match update.lies {
+            let (lower, raise) = match target.lies {
                 Lies::Conv => {
                     let mut lower = op("Conv", [input, &a], &low);
                     lower.attributes.clone_from(&node.attributes);
@@ -173,7 +214,7 @@ impl LowRank {
         let mut parts = Vec::new();
         for weight in &self.weights {
             let names = Self::parameters_of(weight);
-            let update = self.update(graph, weight)?;
+            let target = self.target(graph, weight)?;
             parts.extend(names.clone());
             let [a, b] = &names;
             // A B that is not trained is zero.
@@ -182,13 +223,13 @@ impl LowRank {
             let a = match given(a) {
                 Some(a) => a,
                 None => {
-                    drawn = gaussian(update.inputs, self.rank, self.seed, weight);
+                    drawn = gaussian(target.inputs, self.rank, self.seed, weight);
                     &drawn
                 }
             };
-            let of_model = || update.layer.weight.to_f32().unwrap_or_default();
+            let of_model = || target.layer.weight.to_f32().unwrap_or_default();
             let mut values = given(weight).cloned().unwrap_or_else(of_model);
-            update.add(self, weight, [a, b], &mut values)?;
+            target.add(self, weight, [a, b], &mut values)?;
             merged.push((weight.clone(), values));
         }
         let stays = |name: &String| !parts.contains(name) && merged.iter().all(|(n, _)| n != name);
@@ -199,7 +240,7 @@ impl LowRank {
     }
 }
 
-impl Update<'_> {
+impl Target<'_> {
     /// Adds (α / r) B A to the values of a weight.
     fn add(
         &self,

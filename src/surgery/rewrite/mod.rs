@@ -1,8 +1,8 @@
 //! Rewrites: what a candidate changes in the graph, besides which tensors it trains.
 //!
 //! A [`Rewrite`] is a description, small, comparable and stored with a run. From it and a grafted model
-//! [`Rewrite::apply`] makes the model that is trained, and [`Rewrite::emit`] what leaves: the original with the
-//! same changes in their inference form, or with tensors into which the changes are merged.
+//! [`Rewrite::apply`] makes the model that is trained. What leaves is first [merged](Rewrite::merge) into the
+//! model's own tensors where that can be; what is left of the changes [`Rewrite::emit`] makes in the original.
 //!
 //! To add a kind: write a file with a struct and its `Changes`, then its variant of [`Rewrite`] and its arms
 //! below.
@@ -25,12 +25,12 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 
 use super::edit::{Edited, Editor};
-use super::{Dropout, Grafted, SurgeryError};
+use super::{Dropout, Grafted, SurgeryError, as_stored};
 
 use changes::Changes;
 pub use changes::{Distribution, Noise, Penalty};
 pub use gated::Gated;
-pub use low_rank::LowRank;
+pub use low_rank::{LowRank, Updatable};
 pub use number::Number;
 
 /// Values of tensors by name.
@@ -80,6 +80,15 @@ pub struct Rewritten {
     pub added: Vec<String>,
 }
 
+/// A tuned network as it leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    /// What is left of the rewrite.
+    pub rewrite: Rewrite,
+    /// The tuned values after it, as [`export`](super::export) stores them.
+    pub values: Vec<(String, Vec<f32>)>,
+}
+
 impl Rewrite {
     /// Whether nothing is changed.
     pub fn is_none(&self) -> bool {
@@ -119,28 +128,38 @@ impl Rewrite {
         })
     }
 
-    /// Makes the changes in what is to be emitted, with an editor that goes on where [grafting
-    /// ended](Grafted::editor), and gives the values for [`export`](super::export) to write: those of `tuned`,
-    /// where the changes are merged with the merged ones in their place.
+    /// A tuned network as it leaves: what can be merged into the model's own tensors is, and values are what the
+    /// file will hold.
     ///
     /// # Errors
-    /// As [`Rewrite::apply`], and when tuned values are not as many as their tensor has.
-    pub fn emit(
-        &self,
-        grafted: &Grafted,
-        editor: &mut Editor<'_>,
-        tuned: &Values,
-    ) -> Result<Vec<(String, Vec<f32>)>, SurgeryError> {
-        match self {
-            Rewrite::None => Ok(tuned.to_vec()),
+    /// As [`Rewrite::apply`], and as [`as_stored`]: when values are not as many as their tensor has, or are not
+    /// finite in its type.
+    pub fn merge(&self, grafted: &Grafted, tuned: &Values) -> Result<Merged, SurgeryError> {
+        let values = match self {
+            Rewrite::None => as_stored(&grafted.model, tuned)?,
             Rewrite::LowRank(low_rank) => {
-                low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)
+                let merged = low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)?;
+                as_stored(&grafted.model, &merged)?
             }
-            Rewrite::Gated(_) => {
-                let graph = Graph::from_model(&grafted.model)?;
-                self.changes(&graph, Form::Inference)?.make(editor)?;
-                Ok(tuned.to_vec())
-            }
+            Rewrite::Gated(_) => as_stored(&self.apply(grafted)?.model, tuned)?,
+        };
+        let rewrite = match self {
+            Rewrite::None | Rewrite::LowRank(_) => Rewrite::None,
+            Rewrite::Gated(_) => self.clone(),
+        };
+        Ok(Merged { rewrite, values })
+    }
+
+    /// Makes the changes, without what only training needs, in what is to be emitted, with an editor that goes
+    /// on where [grafting ended](Grafted::editor).
+    ///
+    /// # Errors
+    /// As [`Rewrite::apply`].
+    pub fn emit(&self, grafted: &Grafted, editor: &mut Editor<'_>) -> Result<(), SurgeryError> {
+        if self.is_none() {
+            return Ok(());
         }
+        let graph = Graph::from_model(&grafted.model)?;
+        self.changes(&graph, Form::Inference)?.make(editor)
     }
 }

@@ -1,6 +1,7 @@
 use super::super::testing::*;
 use super::*;
-use crate::graph::{Dim, Node};
+use crate::graph::{Attribute, Dim, Node};
+use crate::onnx::messages::{AttributeProto, GraphProto, ValueInfoProto};
 use crate::onnx::{DataType, Tensor};
 
 fn grafted(graph: &Graph) -> Grafted {
@@ -62,7 +63,8 @@ fn others(model: &Model, names: &[String], seed: usize) -> Vec<(String, Vec<f32>
 fn emitted(rewrite: &Rewrite, grafted: &Grafted, tuned: &Values) -> Model {
     let original = &grafted.model;
     let mut editor = grafted.editor(original).unwrap();
-    let values = rewrite.emit(grafted, &mut editor, tuned).unwrap();
+    let Merged { rewrite, values } = rewrite.merge(grafted, tuned).unwrap();
+    rewrite.emit(grafted, &mut editor).unwrap();
     let Edited { proto, manifest } = super::super::export(editor, &values, &[]).unwrap();
     let written = decode(&proto);
     super::super::holds(original, &written, &manifest).unwrap();
@@ -267,9 +269,8 @@ fn dropout_follows_a_value_to_what_is_read_in_its_place() {
     assert_eq!(rewritten.dropout, [dropout(sum), dropout("relu")]);
 }
 
-#[test]
-fn what_is_added_to_a_model_in_float16_is_float16() {
-    let mut graph = plain();
+/// A graph in float16.
+fn as_float16(mut graph: Graph) -> Graph {
     for tensor in graph.initializers.values_mut() {
         let like = Tensor {
             dtype: DataType::Float16,
@@ -281,7 +282,12 @@ fn what_is_added_to_a_model_in_float16_is_float16() {
     for value in graph.inputs.iter_mut().chain(&mut graph.outputs) {
         value.dtype = DataType::Float16;
     }
-    let grafted = grafted(&graph);
+    graph
+}
+
+#[test]
+fn what_is_added_to_a_model_in_float16_is_float16() {
+    let grafted = grafted(&as_float16(plain()));
     for rewrite in [
         Rewrite::LowRank(low_rank(&["conv.weight", "fc.weight"], 2, 3)),
         gated(&["conv.weight"]),
@@ -296,6 +302,104 @@ fn what_is_added_to_a_model_in_float16_is_float16() {
             assert_eq!(cast.int("to", 0).unwrap(), DataType::Float16 as i64);
         }
     }
+}
+
+#[test]
+fn what_is_merged_is_what_the_file_holds_in_float16_as_well() {
+    let rounded = |values: &[f32]| -> Vec<f32> {
+        let halves = values.iter().map(|&v| half::f16::from_f32(v).to_f32());
+        halves.collect()
+    };
+    for graph in [plain(), as_float16(plain())] {
+        let is_half = graph.initializers["fc.weight"].dtype == DataType::Float16;
+        let grafted = grafted(&graph);
+        for (rewrite, left) in [
+            (Rewrite::None, Rewrite::None),
+            (
+                Rewrite::LowRank(low_rank(&["conv.weight", "fc.weight"], 2, 3)),
+                Rewrite::None,
+            ),
+            (gated(&["conv.weight"]), gated(&["conv.weight"])),
+        ] {
+            let rewritten = rewrite.apply(&grafted).unwrap();
+            let names = [rewritten.parameters.clone(), vec!["fc.bias".to_owned()]].concat();
+            let tuned = others(&rewritten.model, &names, 3);
+            let merged = rewrite.merge(&grafted, &tuned).unwrap();
+            assert_eq!(merged.rewrite, left);
+            let written = Graph::from_model(&emitted(&rewrite, &grafted, &tuned)).unwrap();
+            for (name, values) in &merged.values {
+                assert_eq!(
+                    written.initializers[name].to_f32().unwrap(),
+                    *values,
+                    "{name}"
+                );
+                if is_half {
+                    assert_eq!(rounded(values), *values, "{name}");
+                }
+            }
+            if left.is_none() {
+                let names: Vec<&str> = merged.values.iter().map(|(n, _)| n.as_str()).collect();
+                let own = ["conv.weight", "fc.weight", "fc.bias"];
+                assert_eq!(names, own[3 - names.len()..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_weights_that_can_have_an_update_are_known_with_their_highest_rank() {
+    let updatable = |graph: &Graph| -> Vec<(String, usize)> {
+        let found = LowRank::updatable(&model(graph)).unwrap();
+        found
+            .into_iter()
+            .map(|u| (u.weight, u.highest_rank))
+            .collect()
+    };
+    let of = |name: &str, rank: usize| (name.to_owned(), rank);
+    assert_eq!(
+        updatable(&plain()),
+        [of("conv.weight", 4), of("fc.weight", 3)]
+    );
+    for (weight, rank) in updatable(&plain()) {
+        let apply =
+            |rank| Rewrite::LowRank(low_rank(&[&weight], rank, 1)).apply(&grafted(&plain()));
+        assert!(apply(rank).is_ok() && apply(rank + 1).is_err());
+    }
+    // The side branch is the model's output.
+    assert_eq!(
+        updatable(&classifier()),
+        [of("conv.weight", 4), of("fc.weight", 3)]
+    );
+    let mut grouped = plain();
+    let conv = grouped.nodes.iter_mut().find(|n| n.name == "conv").unwrap();
+    *conv = conv.clone().with("group", 2);
+    assert_eq!(updatable(&grouped), [of("fc.weight", 3)]);
+    let mut inside = plain();
+    inside.nodes.push(reading_inside("fc.weight"));
+    assert_eq!(updatable(&inside), [of("conv.weight", 4)]);
+}
+
+/// A node with a graph inside of it that reads `value`.
+fn reading_inside(value: &str) -> Node {
+    let read = Node::new("read", "Identity", &[value], &["read"]).to_proto();
+    let branch = GraphProto {
+        node: vec![read],
+        output: vec![ValueInfoProto {
+            name: Some("read".to_owned()),
+            ..ValueInfoProto::default()
+        }],
+        ..GraphProto::default()
+    };
+    let attribute = AttributeProto {
+        name: Some("then_branch".to_owned()),
+        r#type: Some(5),
+        g: Some(Box::new(branch)),
+        ..AttributeProto::default()
+    };
+    let mut node = Node::new("choice", "If", &["flat"], &["chosen"]);
+    let of = Attribute::Other(Box::new(attribute));
+    node.attributes.insert("then_branch".to_owned(), of);
+    node
 }
 
 #[test]
@@ -333,6 +437,9 @@ fn what_does_not_fit_the_model_is_refused_by_the_weight() {
     let conv = grouped.nodes.iter_mut().find(|n| n.name == "conv").unwrap();
     *conv = conv.clone().with("group", 2);
     assert!(refused(&grouped, low("conv.weight", 1)).contains("groups"));
+    let mut inside = plain();
+    inside.nodes.push(reading_inside("fc.weight"));
+    assert!(refused(&inside, low("fc.weight", 1)).contains("a graph inside of a node reads it"));
     let mut shared = plain();
     shared.nodes.push(Node::new(
         "again",

@@ -1,12 +1,14 @@
 //! Tests of the graphs of rewritten networks.
 
+use std::path::Path;
+
 use crate::autodiff::{AutodiffError, Operators};
-use crate::graph::Node;
-use crate::onnx::Tensor;
+use crate::graph::{Graph, Node, Value};
+use crate::onnx::{Model, Tensor, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Buffer, Device};
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{Distribution, Gated, Noise, Number};
+use crate::surgery::rewrite::{Distribution, Gated, LowRank, Noise, Number};
 use crate::training::TrainingError;
 use crate::training::bank::scene::{grafted, network, noise};
 use crate::training::noise::fill_noise;
@@ -59,7 +61,7 @@ impl Step {
         let gradients = self.bound.gradients.iter();
         let gradients = gradients.map(|g| g.read(|values| values.to_vec()).unwrap());
         let loss = f64::from(self.bound.loss().unwrap());
-        let penalty = f64::from(self.bound.penalty().unwrap().unwrap());
+        let penalty = self.bound.penalty().unwrap().map_or(0.0, f64::from);
         (loss + penalty, gradients.collect())
     }
 }
@@ -120,6 +122,64 @@ fn gradients_through_a_gate_are_those_of_the_graph_with_the_jumps_numbers_in_pla
         assert!(
             (slope - found).abs() < 2e-4 + 0.01 * found.abs(),
             "{slope} {found}"
+        );
+    }
+}
+
+#[test]
+fn gradients_of_an_update_of_low_rank_are_those_of_finite_differences() {
+    let Some(runtime) = runtime() else { return };
+    // Of 3 × 3 behind batch normalisation, of 1 × 1, and dense.
+    let weights = own(&["c2.w", "c4.w", "fc.w"]);
+    let trainable: Vec<String> = weights
+        .iter()
+        .flat_map(|weight| LowRank::parameters_of(weight))
+        .collect();
+    let rewrite = Rewrite::LowRank(LowRank {
+        weights,
+        rank: 2,
+        alpha: 3,
+        seed: 1,
+    });
+    // A dense layer that makes the output itself could not be rewritten.
+    let mut graph = Graph::from_model(&network()).unwrap();
+    graph
+        .nodes
+        .push(Node::new("softmax", "Softmax", &["scores"], &["shares"]));
+    graph.outputs = vec![Value::batched("shares", &[3])];
+    let bytes = encode(&graph.to_model(usize::MAX).0).unwrap();
+    let model = Model::decode(bytes.into(), Path::new("test.onnx")).unwrap();
+    let rewritten = rewrite.apply(&grafted(model)).unwrap();
+    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE).unwrap();
+    let sessions = SessionMaker::new(&runtime, Device::Cpu, Operators::Standard);
+    let mut step = Step::new(&sessions, &prepared, &trainable);
+    let gradients = step.run().1;
+    for (place, (name, gradient)) in trainable.iter().zip(&gradients).enumerate() {
+        // Along the gradient itself, where the loss changes most.
+        let length = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+        let length = length.sqrt();
+        assert!(length > 1e-3, "{name}: {length}");
+        let start = step.parameters[place].as_f32().unwrap().to_vec();
+        let mut loss_at = |by: f64| {
+            let moved = start.iter().zip(gradient);
+            let moved = moved.map(|(&s, &g)| (f64::from(s) + by * f64::from(g) / length) as f32);
+            let moved: Vec<f32> = moved.collect();
+            let put = |step: &Step, values: &[f32]| {
+                step.parameters[place]
+                    .as_f32_mut()
+                    .unwrap()
+                    .copy_from_slice(values);
+            };
+            put(&step, &moved);
+            let loss = step.run().0;
+            put(&step, &start);
+            loss
+        };
+        let by = 3e-3;
+        let slope = (loss_at(by) - loss_at(-by)) / (2.0 * by);
+        assert!(
+            (slope - length).abs() < 1e-4 + 0.01 * length,
+            "{name}: {slope} {length}"
         );
     }
 }
