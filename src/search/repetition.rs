@@ -90,7 +90,7 @@ impl Opened<'_> {
         let network = Network {
             seed: settings.split.seed,
             selection: &settings.train,
-            ..Network::new(&self.analysis, grafted, settings.head)
+            ..Network::new(&self.analysis, grafted, settings.head)?
         };
         let lab = self.lab(settings, grafted)?;
         let several = |&strategy: &StrategyName| {

@@ -19,6 +19,7 @@ impl CandidateCounts {
             head: vec!["head".to_owned()],
             seed: 0,
             selection: &[],
+            updatable: Vec::new(),
         };
         let windows = StrategyName::windows(analysis.window);
         let count = |name: StrategyName| {

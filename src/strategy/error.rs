@@ -16,7 +16,9 @@ pub enum StrategyError {
     )]
     Unknown(String),
     /// The model has nothing this strategy could choose from.
-    #[error("strategy `{0}` finds nothing to choose from: the model has no backbone layers")]
+    #[error(
+        "strategy `{0}` finds nothing to choose from: the model has no backbone layers that it could train"
+    )]
     NoCandidates(StrategyName),
     /// A candidate has no parameters.
     #[error("strategy `{0}` finds no parameters to train in the model")]

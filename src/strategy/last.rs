@@ -27,6 +27,7 @@ impl Strategy for Last {
             default: 3,
             is_written: true,
             flag: "last",
+            means: "Number of layers",
         })
     }
 

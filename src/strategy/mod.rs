@@ -10,6 +10,7 @@ mod full;
 mod head;
 mod last;
 mod layers;
+mod lora;
 mod name;
 mod network;
 pub mod pattern;
@@ -37,6 +38,7 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &random::Random,
     &select::Select,
     &last::Last,
+    &lora::Lora,
 ];
 
 /// A rule by which parts of the backbone are chosen for training. Each trains the head, too.
@@ -114,6 +116,8 @@ pub struct Number {
     pub is_written: bool,
     /// The flag that gives it to a name without one: `window`.
     pub flag: &'static str,
+    /// What it is, for the flag's help: `Number of layers`.
+    pub means: &'static str,
 }
 
 /// What a search chooses among.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::analysis::{Analysis, Block, WeightedLayer};
-use crate::surgery::{Grafted, HeadKind, Rewrite};
+use crate::surgery::rewrite::{LowRank, Updatable};
+use crate::surgery::{Grafted, HeadKind, Rewrite, SurgeryError};
 
 /// One choice of parameters to train.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,16 +45,26 @@ pub struct Network<'a> {
     pub analysis: &'a Analysis,
     /// The parameters of the head that is trained.
     pub head: Vec<String>,
-    /// Decides what [`StrategyName::random`](super::StrategyName::random) draws.
+    /// Decides what strategies draw: layers ([`StrategyName::random`](super::StrategyName::random)), first values
+    /// ([`StrategyName::lora`](super::StrategyName::lora)).
     pub seed: u64,
     /// Patterns of the layers of [`StrategyName::SELECT`](super::StrategyName::SELECT).
     pub selection: &'a [String],
+    /// The weights that can have an update of low rank.
+    pub updatable: Vec<Updatable>,
 }
 
 impl<'a> Network<'a> {
     /// The network that grafting gave, with seed 0 and no selection. Of a kept head, all layers of
     /// the model's own classifier are trained.
-    pub fn new(analysis: &'a Analysis, grafted: &Grafted, head: HeadKind) -> Self {
+    ///
+    /// # Errors
+    /// When the grafted model's graph is malformed.
+    pub fn new(
+        analysis: &'a Analysis,
+        grafted: &Grafted,
+        head: HeadKind,
+    ) -> Result<Self, SurgeryError> {
         let head = match head {
             HeadKind::Keep => {
                 let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
@@ -63,12 +74,13 @@ impl<'a> Network<'a> {
             }
             _ => grafted.head_parameters.clone(),
         };
-        Network {
+        Ok(Network {
             analysis,
             head,
             seed: 0,
             selection: &[],
-        }
+            updatable: LowRank::updatable(&grafted.model)?,
+        })
     }
 
     /// A candidate that trains these layers, given by their index, and the head. What belongs to a block

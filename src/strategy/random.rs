@@ -30,6 +30,7 @@ impl Strategy for Random {
             default: 3,
             is_written: true,
             flag: "random",
+            means: "Number of layers",
         })
     }
 

@@ -1,9 +1,12 @@
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::*;
 use crate::analysis::nets::{self, Net};
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::graph::Graph;
+use crate::onnx::{Model, encode};
+use crate::surgery::rewrite::LowRank;
 
 fn analyse(graph: &Graph) -> Analysis {
     Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
@@ -14,13 +17,16 @@ pub(super) fn vgg() -> Analysis {
     analyse(&nets::vgg())
 }
 
-/// With a head of one parameter, `head`.
+/// With a head of one parameter, `head`, and what can be updated of [`vgg`].
 pub(super) fn network(analysis: &Analysis) -> Network<'_> {
+    let bytes = encode(&nets::vgg().to_model(usize::MAX).0).unwrap();
+    let model = Model::decode(bytes.into(), Path::new("vgg.onnx")).unwrap();
     Network {
         analysis,
         head: vec!["head".to_owned()],
         seed: 0,
         selection: &[],
+        updatable: LowRank::updatable(&model).unwrap(),
     }
 }
 
@@ -36,6 +42,7 @@ fn strategies_are_known_by_name_and_no_others() {
         StrategyName::windows(5),
         StrategyName::random(1),
         StrategyName::last(2),
+        StrategyName::lora(8),
     ]) {
         assert_eq!(name.to_string().parse(), Ok(name));
         let json = serde_json::to_value(name).unwrap();
@@ -45,6 +52,7 @@ fn strategies_are_known_by_name_and_no_others() {
     assert_eq!("windows3".parse(), Ok(StrategyName::windows(3)));
     assert_eq!("top".parse(), Ok(StrategyName::top(3)));
     assert_eq!("last".parse(), Ok(StrategyName::last(3)));
+    assert_eq!("lora".parse(), Ok(StrategyName::lora(4)));
     for wrong in ["best", "top0", "head3", "top-1", "", "3", "full1", "all"] {
         assert!(wrong.parse::<StrategyName>().is_err(), "{wrong}");
     }
@@ -52,8 +60,8 @@ fn strategies_are_known_by_name_and_no_others() {
     assert_eq!(
         error.to_string(),
         "unknown strategy `best`; the strategies are `head`, `full`, `layers`, `top3`, `blocks`, `windows`, \
-         `random3`, `select`, `last3` and `all`; another number may stand behind `top`, `windows`, `random`, \
-         `last`"
+         `random3`, `select`, `last3`, `lora4` and `all`; another number may stand behind `top`, `windows`, \
+         `random`, `last`, `lora`"
     );
     assert!(error.is_bad_input());
 }
@@ -110,7 +118,7 @@ fn no_two_strategies_have_the_same_word_flag_or_candidate() {
 
 #[test]
 fn the_readme_has_a_row_for_every_strategy() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(path).unwrap();
     for name in names() {
         let row = format!("| `{name}`");
@@ -120,7 +128,7 @@ fn the_readme_has_a_row_for_every_strategy() {
 
 #[test]
 fn the_guide_to_a_new_strategy_shows_the_code_as_it_is() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adding-a-strategy.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adding-a-strategy.md");
     let guide = std::fs::read_to_string(path).unwrap();
     let (code, tests) = include_str!("last.rs")
         .split_once("#[cfg(test)]\n")

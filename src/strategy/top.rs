@@ -27,6 +27,7 @@ impl Strategy for Top {
             default: 3,
             is_written: true,
             flag: "top",
+            means: "Number of layers",
         })
     }
 

@@ -26,6 +26,7 @@ impl Strategy for Windows {
             default: 3,
             is_written: false,
             flag: "window",
+            means: "Number of layers",
         })
     }
 

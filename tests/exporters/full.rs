@@ -25,7 +25,7 @@ fn full(case: &Case) -> (Vec<String>, Analysis) {
     let selection = ["*".to_owned()];
     let network = Network {
         selection: &selection,
-        ..Network::new(&analysis, &case.grafted(), HeadKind::Keep)
+        ..Network::new(&analysis, &case.grafted(), HeadKind::Keep).unwrap()
     };
     let [full] = &StrategyName::FULL.candidates(&network).unwrap()[..] else {
         panic!("one candidate")
@@ -155,7 +155,7 @@ fn what_no_layer_owns_trains_wherever_all_layers_of_its_block_do() {
         .unwrap();
     let case = Case::open(open("vision_transformer"), &entry, None);
     let (_, analysis) = full(&case);
-    let network = Network::new(&analysis, &case.grafted(), HeadKind::Keep);
+    let network = Network::new(&analysis, &case.grafted(), HeadKind::Keep).unwrap();
     let with_token = |strategy: StrategyName| {
         let candidates = strategy.candidates(&network).unwrap();
         let trains = |c: &&Candidate| {

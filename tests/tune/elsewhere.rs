@@ -114,6 +114,24 @@ fn trials_in_processes_of_their_own_come_to_the_bytes_of_a_run_in_one() {
 }
 
 #[test]
+fn trials_of_a_rewritten_network_in_processes_of_their_own_come_to_the_same_bytes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = SETTINGS.replace("layers,top2", "lora2,lora3");
+    scene.whole(&settings);
+    let lines = plan(&scene, "run", &settings);
+    assert!(lines.iter().any(|line| id(line) == "lora2-search"));
+    to_the_end(&scene, "run", lines);
+    for run in ["", "/repeats/2"] {
+        let [whole, run] = ["whole", "run"].map(|root| scene.at(&format!("{root}{run}")));
+        assert_same_results(&whole, &run);
+        assert!(run.join("winners/lora3.onnx").is_file());
+    }
+}
+
+#[test]
 fn a_run_begun_for_others_may_be_ended_alone_and_several_trials_may_share_a_process() {
     if !has_runtime() {
         return;

@@ -16,6 +16,7 @@ mod halving;
 mod images;
 mod killed;
 mod known;
+mod lora;
 mod obstacles;
 mod out_of_memory;
 mod precision;

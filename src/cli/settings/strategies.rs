@@ -52,8 +52,7 @@ impl StrategyArgs {
     pub fn idle_number(&self) -> Option<(&'static str, Cow<'static, str>)> {
         let is_idle = |given: &&Given| !self.strategies.iter().any(|s| s.trim() == given.word);
         let Given { flag, word, .. } = self.numbers.0.iter().find(is_idle)?;
-        let why =
-            format!("it counts the layers of strategy `{word}`, which is not among --strategies");
+        let why = format!("it is for strategy `{word}`, which is not among --strategies");
         Some((flag, why.into()))
     }
 
@@ -96,7 +95,8 @@ impl Args for Numbers {
         let flag = |name: StrategyName| {
             let number = name.rule().number()?;
             let help = format!(
-                "Number of layers of `{}` where its name has none [default: {}]",
+                "{} of `{}` where its name has none [default: {}]",
+                number.means,
                 name.rule().word(),
                 number.default
             );

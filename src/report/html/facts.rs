@@ -189,6 +189,13 @@ impl<'a> Facts<'a> {
         Proportion::of(result.held_out_accuracy?, count)
     }
 
+    /// Whether the network was rewritten for a trial.
+    fn is_rewritten(&self, trial: &TrialRecord) -> bool {
+        let mut candidates = self.files.run.strategies.iter().flat_map(|p| &p.candidates);
+        let is_of = |id: &str| trial.id == format!("{id}-{}", trial.phase.name());
+        candidates.any(|c| !c.rewrite.is_none() && is_of(&c.id))
+    }
+
     /// Number of all parameters of the network with its head; `None` where no trial tells the size
     /// of the head.
     pub fn parameters(&self) -> Option<usize> {
@@ -198,6 +205,10 @@ impl<'a> Facts<'a> {
         };
         let all: usize = self.files.run.layers.iter().map(|l| l.parameters).sum();
         self.files.trials.iter().find_map(|trial| {
+            // What was added to the network is none of its parameters.
+            if self.is_rewritten(trial) {
+                return None;
+            }
             let trained = trial.trained_parameters?;
             let backbone: Option<usize> = trial.layers.iter().map(of_layer).sum();
             Some(all + trained.checked_sub(backbone?)?)

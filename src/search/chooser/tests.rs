@@ -45,6 +45,7 @@ impl Made {
             head: vec!["head".to_owned()],
             seed: 0,
             selection: &[],
+            updatable: Vec::new(),
         };
         let strategies = strategies.iter().map(|&strategy| StrategyPlan {
             strategy,
