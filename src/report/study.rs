@@ -26,7 +26,7 @@ pub fn study(study: &Study, fit: bool) -> String {
     for row in &cells[1..] {
         table.row(row);
     }
-    table.align_right(1..study.strategies.len() + 1);
+    table.align_right(1..study.strategies().len() + 1);
     table.to_string()
 }
 
@@ -50,12 +50,12 @@ pub fn write_study(root: &Path, study: &Study) -> Result<(), ReportError> {
 /// The table as in the paper: models, then variance and mean; strategies from left to right.
 fn cells(study: &Study) -> Vec<Vec<String>> {
     let mut header = vec!["model".to_owned()];
-    header.extend(study.strategies.iter().map(ToString::to_string));
+    header.extend(study.strategies().iter().map(ToString::to_string));
     let mut rows = vec![header];
     for model in &study.models {
         let mut row = vec![model.name.clone()];
         row.extend(
-            (0..study.strategies.len()).map(|i| accuracy(model, i).map_or_else(none, percent)),
+            (0..study.strategies().len()).map(|i| accuracy(model, i).map_or_else(none, percent)),
         );
         rows.push(row);
     }
@@ -85,7 +85,7 @@ fn csv(study: &Study) -> std::io::Result<Vec<u8>> {
     writer.write_record(&cells(study)[0])?;
     let text = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
     for model in &study.models {
-        let figures = (0..study.strategies.len()).map(|i| text(accuracy(model, i)));
+        let figures = (0..study.strategies().len()).map(|i| text(accuracy(model, i)));
         writer.write_record(std::iter::once(model.name.clone()).chain(figures))?;
     }
     if !study.spread.is_empty() {
@@ -107,7 +107,7 @@ fn markdown(study: &Study) -> String {
     let mut text = line(&cells[0]);
     text.push_str(&format!(
         "| --- |{}\n",
-        " ---: |".repeat(study.strategies.len())
+        " ---: |".repeat(study.strategies().len())
     ));
     for row in &cells[1..] {
         text.push_str(&line(row));
@@ -202,7 +202,7 @@ fn figure(study: &Study) -> Option<Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Spread;
+    use crate::run::{Settings, Spread};
     use crate::strategy::StrategyName;
 
     fn two_models() -> Study {
@@ -216,10 +216,10 @@ mod tests {
         };
         Study {
             format: crate::run::FORMAT,
-            settings: crate::run::Settings::default(),
+            settings: Settings::default()
+                .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS]),
             command: vec!["ftsurgery".into(), "study".into()],
             data: "photos".into(),
-            strategies: vec![StrategyName::HEAD, StrategyName::BLOCKS],
             models: vec![
                 model("a|b", vec![Some(0.5), Some(0.75)]),
                 model("<b>", vec![Some(0.7), None]),

@@ -26,8 +26,6 @@ pub struct Study {
     /// Absolute path of the data.
     #[serde(with = "super::paths")]
     pub data: PathBuf,
-    /// The strategies: the columns of the table.
-    pub strategies: Vec<StrategyName>,
     /// The models: its rows.
     pub models: Vec<StudyModel>,
     /// Mean and variance of each strategy over the models that have all strategies.
@@ -58,6 +56,11 @@ pub struct StudyModel {
 }
 
 impl Study {
+    /// The strategies: the columns of the table.
+    pub fn strategies(&self) -> &[StrategyName] {
+        &self.settings.strategies
+    }
+
     /// The record in the folder of a study; `None` if there is none.
     ///
     /// # Errors

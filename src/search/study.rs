@@ -105,7 +105,6 @@ pub fn study<E: From<SearchError>>(
         settings,
         command: job.command.clone(),
         data: absolute(&job.data),
-        strategies: job.settings.strategies.clone(),
         models: named(&job.models),
         spread: Vec::new(),
         interrupted: true,
@@ -132,7 +131,9 @@ pub fn study<E: From<SearchError>>(
             Err(error) if interrupted && error.is_stop() => {}
             Err(error) if error.ends_a_study() || error.is_change() => return Err(error.into()),
             Err(error) => study.models[place].error = Some(error.to_string()),
-            Ok(results) => study.models[place].accuracies = accuracies(&results, &study.strategies),
+            Ok(results) => {
+                study.models[place].accuracies = accuracies(&results, study.strategies());
+            }
         }
         study.spread = spread(&study);
         study.interrupted = interrupted || place + 1 < study.models.len();
@@ -252,14 +253,15 @@ fn accuracies(results: &Results, strategies: &[StrategyName]) -> Vec<Option<f64>
 
 /// Over the models that have all strategies, so that the columns can be compared.
 fn spread(study: &Study) -> Vec<Spread> {
+    let strategies = study.strategies();
     let complete: Vec<Vec<f64>> = study
         .models
         .iter()
-        .filter(|m| m.accuracies.len() == study.strategies.len())
+        .filter(|m| m.accuracies.len() == strategies.len())
         .filter_map(|m| m.accuracies.iter().copied().collect())
         .collect();
     let column = |place: usize| complete.iter().map(|row| row[place]).collect::<Vec<_>>();
-    let strategies = study.strategies.iter().enumerate();
+    let strategies = strategies.iter().enumerate();
     strategies
         .filter_map(|(place, &name)| Spread::of(name, &column(place)))
         .collect()
@@ -287,10 +289,9 @@ mod tests {
     fn mean_and_variance_are_over_models_that_have_all_strategies() {
         let mut study = Study {
             format: FORMAT,
-            settings: Settings::default(),
+            settings: Settings::default().strategies(vec![StrategyName::HEAD, StrategyName::FULL]),
             command: vec![],
             data: PathBuf::new(),
-            strategies: vec![StrategyName::HEAD, StrategyName::FULL],
             models: named(&["a", "b", "c"].map(subject)),
             spread: vec![],
             interrupted: false,
