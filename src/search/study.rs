@@ -85,6 +85,19 @@ impl StudyJob {
         command: Vec<String>,
         settings: Settings,
     }
+
+    /// Looks at what is given, before any file is opened.
+    ///
+    /// # Errors
+    /// [`RunError::Setting`], with the name of the first field that nothing can be done with.
+    pub fn validate(&self) -> Result<(), RunError> {
+        path_given("data", &self.data)?;
+        path_given("out", &self.out)?;
+        for subject in &self.models {
+            path_given("models", &subject.path)?;
+        }
+        self.settings.validate()
+    }
 }
 
 /// Tunes one model after the other, each in a run of its own below the study's folder.
@@ -175,9 +188,7 @@ fn of_model(settings: &Settings, subject: &Subject, watcher: &dyn Watcher) -> Se
 
 /// Takes possession of the study's folder. Gives its lock, and the settings in force.
 fn begin(job: &StudyJob) -> Result<(std::fs::File, Settings), RunError> {
-    path_given("data", &job.data)?;
-    path_given("out", &job.out)?;
-    job.settings.validate()?;
+    job.validate()?;
     outside(&job.out, &job.data)?;
     let (begun, is_there) = match Study::read(&job.out) {
         // What another version wrote can be replaced.
@@ -302,5 +313,23 @@ mod tests {
         let spread = spread(&study);
         assert_eq!((spread[0].mean, spread[0].variance), (0.625, 0.03125));
         assert_eq!((spread[1].count, spread[1].variance), (2, 0.0));
+    }
+
+    #[test]
+    fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
+        let job = |model: &str, data: &str, out: &str| {
+            StudyJob::new(vec![subject("a.onnx"), subject(model)], data, out)
+        };
+        job("b.onnx", "photos", "study").validate().unwrap();
+        let wrong = job("b.onnx", "photos", "study").settings(Settings::default().epochs(0));
+        for (job, field) in [
+            (job("", "photos", "study"), "`models`"),
+            (job("b.onnx", "", "study"), "`data`"),
+            (job("b.onnx", "photos", ""), "`out`"),
+            (wrong, "`epochs`"),
+        ] {
+            let error = job.validate().unwrap_err().to_string();
+            assert!(error.contains(field), "{field}: {error}");
+        }
     }
 }
