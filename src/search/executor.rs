@@ -6,14 +6,12 @@ use crate::run::TrialRequest;
 
 use super::SearchError;
 use super::pool::lock;
-use super::round::{AskedTrial, Round};
-use super::trial::Done;
+use super::round::{AskedTrial, OnBegin, OnEnd, Round};
 
 /// Carries out trials, or has them carried out.
 pub(super) trait Executor: Sync {
-    /// Has `requests`, trials of `round`, carried out. `begin` is called when one begins in this process, and
-    /// gives its number and how many there are; `end` gets what it came to. Those that did not end are with
-    /// others when this returns.
+    /// Has `requests`, trials of `round`, carried out. `begin` is called when one begins in this process. Those
+    /// that did not end are with others when this returns.
     ///
     /// # Errors
     /// The first error; those of `end`.
@@ -21,8 +19,8 @@ pub(super) trait Executor: Sync {
         &self,
         round: &Round<'_>,
         requests: &[TrialRequest],
-        begin: &(dyn Fn() -> (usize, usize) + Sync),
-        end: &(dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync),
+        begin: &OnBegin<'_>,
+        end: &OnEnd<'_>,
     ) -> Result<(), SearchError>;
 
     /// Whether other processes may be carrying out trials of the run.
@@ -37,8 +35,8 @@ impl Executor for Local {
         &self,
         round: &Round<'_>,
         requests: &[TrialRequest],
-        begin: &(dyn Fn() -> (usize, usize) + Sync),
-        end: &(dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync),
+        begin: &OnBegin<'_>,
+        end: &OnEnd<'_>,
     ) -> Result<(), SearchError> {
         round.carry_out(requests, begin, end)
     }
@@ -67,8 +65,8 @@ impl Executor for Elsewhere {
         &self,
         round: &Round<'_>,
         requests: &[TrialRequest],
-        _: &(dyn Fn() -> (usize, usize) + Sync),
-        _: &(dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync),
+        _: &OnBegin<'_>,
+        _: &OnEnd<'_>,
     ) -> Result<(), SearchError> {
         let asked = requests.iter().filter_map(|r| round.describe(r));
         lock(&self.asked).extend(asked);

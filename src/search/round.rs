@@ -15,6 +15,12 @@ use super::pool::{self, Share, lock};
 use super::trial::{Bench, Done};
 use super::watch::{Stop, Watcher, go_on};
 
+/// Is called when a trial begins, and gives its number and how many there are.
+pub(super) type OnBegin<'a> = dyn Fn() -> (usize, usize) + Sync + 'a;
+
+/// Gets what a trial has come to.
+pub(super) type OnEnd<'a> = dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync + 'a;
+
 /// What all rounds of a run are carried out with.
 #[derive(Clone, Copy)]
 pub(super) struct Site<'a> {
@@ -148,16 +154,15 @@ impl<'a> Round<'a> {
     }
 
     /// Carries out some of the round's trials in this process, several at a time, from the input end of the
-    /// network to its output: the longest first, and each behind the frozen layers of the one before. `begin`
-    /// gives the number of one that begins, and how many there are; `end` gets what it came to.
+    /// network to its output: the longest first, and each behind the frozen layers of the one before.
     ///
     /// # Errors
     /// The first error, when all that had begun has ended.
     pub fn carry_out(
         &self,
         requests: &[TrialRequest],
-        begin: &(dyn Fn() -> (usize, usize) + Sync),
-        end: &(dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync),
+        begin: &OnBegin<'_>,
+        end: &OnEnd<'_>,
     ) -> Result<(), SearchError> {
         let Site {
             lab,

@@ -17,7 +17,7 @@ use super::emit::{Emitter, Winner};
 use super::executor::Executor;
 use super::plan::Plan;
 use super::pool::lock;
-use super::round::{Round, Site};
+use super::round::{OnEnd, Round, Site};
 use super::state::{Progress, State};
 use super::trial::Done;
 use super::watch::Stop;
@@ -189,7 +189,7 @@ impl Runner<'_> {
         (requests, later): (&[&TrialRequest], usize),
         state: &State<'_>,
         is_met: &dyn Fn(&TrialRequest) -> bool,
-        end: &(dyn Fn(&TrialRequest, Done) -> Result<(), SearchError> + Sync),
+        end: &OnEnd<'_>,
     ) -> Result<bool, SearchError> {
         let run = self.site.run;
         // Once others have replied, the trial's files serve for nothing more.
