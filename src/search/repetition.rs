@@ -68,11 +68,12 @@ impl Opened<'_> {
         executor: &dyn Executor,
     ) -> Result<Results, SearchError> {
         let Job { out, begin, .. } = self.job;
+        let ready = &self.ready(number)?;
         let Ready {
             settings,
             grafted,
             split,
-        } = &self.ready(number)?;
+        } = ready;
         if number == 1 {
             // What onnxruntime cannot load and run now, it could not as a winner.
             let (runtime, device) = (self.runtime, settings.device);
@@ -124,15 +125,7 @@ impl Opened<'_> {
         run.keep_config(&began)?;
         run.keep_split(&SplitFile::new(split, &self.dataset))?;
         Runner {
-            site: Site {
-                lab: &lab,
-                original: &self.original,
-                split,
-                settings,
-                run,
-                repetition: number,
-                watcher: self.watcher,
-            },
+            site: self.site(&lab, ready, run, number),
             network: &network,
             emitter: Emitter {
                 runtime: self.runtime,
@@ -157,11 +150,12 @@ impl Opened<'_> {
         run: &RunDir,
         ids: &[String],
     ) -> Result<(), SearchError> {
+        let ready = &self.ready(number)?;
         let Ready {
             settings,
             grafted,
             split,
-        } = &self.ready(number)?;
+        } = ready;
         let began = RunDir::read_run(run.root())?.ok_or_else(|| RunError::NotARun {
             path: run.root().to_owned(),
         })?;
@@ -189,15 +183,7 @@ impl Opened<'_> {
             }
         }
         let lab = self.lab(settings, grafted)?;
-        let site = Site {
-            lab: &lab,
-            original: &self.original,
-            split,
-            settings,
-            run,
-            repetition: number,
-            watcher: self.watcher,
-        };
+        let site = self.site(&lab, ready, run, number);
         let total: usize = open.values().map(Vec::len).sum();
         let begun = AtomicUsize::new(0);
         let begin = || (begun.fetch_add(1, Ordering::Relaxed) + 1, total);
@@ -214,6 +200,27 @@ impl Opened<'_> {
             Round::new(site, &asked, number)?.carry_out(&requests, &begin, &end)?;
         }
         Ok(())
+    }
+
+    /// What the rounds of a repetition, from 1, are carried out with.
+    fn site<'s>(
+        &'s self,
+        lab: &'s Lab<'s>,
+        Ready {
+            settings, split, ..
+        }: &'s Ready,
+        run: &'s RunDir,
+        repetition: usize,
+    ) -> Site<'s> {
+        Site {
+            lab,
+            original: &self.original,
+            split,
+            settings,
+            run,
+            repetition,
+            watcher: self.watcher,
+        }
     }
 
     /// What is run on what, and what the user should know of it.
