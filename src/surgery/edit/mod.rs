@@ -162,7 +162,6 @@ impl<'m> Editor<'m> {
     pub(crate) fn names(&self) -> Names {
         let mut names = value_names(self.graph());
         for graph in all_graphs(self.graph()) {
-            names.extend(graph.output.iter().filter_map(|v| v.name.clone()));
             names.extend(graph.node.iter().filter_map(|n| n.name.clone()));
         }
         names.into_iter().collect()
@@ -306,12 +305,25 @@ fn all_graphs(graph: &GraphProto) -> Vec<&GraphProto> {
     all
 }
 
-/// The names of values, those of inner graphs and those that are but noted included.
+/// The values that `graph` and the graphs inside of its nodes name, wherever [`rename`](rename::rename_value)
+/// looks.
 fn value_names(graph: &GraphProto) -> HashSet<String> {
     let mut names = HashSet::new();
     for graph in all_graphs(graph) {
         names.extend(defined(graph).into_iter().map(str::to_owned));
-        names.extend(graph.value_info.iter().filter_map(|v| v.name.clone()));
+        let noted = graph.output.iter().chain(&graph.value_info);
+        names.extend(noted.filter_map(|v| v.name.clone()));
+        for annotation in &graph.quantization_annotation {
+            names.extend(annotation.tensor_name.clone());
+            let tensors = annotation.quant_parameter_tensor_names.iter();
+            names.extend(tensors.filter_map(|t| t.value.clone()));
+        }
+        for node in &graph.node {
+            names.extend(node.input.iter().cloned());
+            let devices = node.device_configurations.iter();
+            let sharded = devices.flat_map(|d| &d.sharding_spec);
+            names.extend(sharded.filter_map(|s| s.tensor_name.clone()));
+        }
     }
     names
 }

@@ -6,7 +6,7 @@ use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto};
 
 use super::super::SurgeryError;
 use super::super::difference::{Difference, Part, What};
-use super::{Editor, all_graphs, defined, ensure_free, inner_graphs, node_key};
+use super::{Editor, all_graphs, defined, ensure_free, inner_graphs, node_key, value_names};
 
 impl Editor<'_> {
     /// Gives the value `from` of the main graph the name `to`, wherever it is named: where it is made or
@@ -96,7 +96,7 @@ impl Editor<'_> {
 
 /// Those of `renames` whose values and nodes `graph` still has under their new names.
 pub(super) fn lasting(renames: Vec<Difference>, graph: &GraphProto) -> Vec<Difference> {
-    let mut values = mentioned(graph);
+    let mut values = value_names(graph);
     let mut nodes: HashSet<String> = graph.node.iter().filter_map(|n| n.name.clone()).collect();
     let mut lasting: Vec<Difference> = Vec::new();
     for rename in renames.into_iter().rev() {
@@ -113,28 +113,6 @@ pub(super) fn lasting(renames: Vec<Difference>, graph: &GraphProto) -> Vec<Diffe
     }
     lasting.reverse();
     lasting
-}
-
-/// The values that `graph` and the graphs inside of its nodes name, wherever [`rename_value`] looks.
-fn mentioned(graph: &GraphProto) -> HashSet<String> {
-    let mut names = HashSet::new();
-    for graph in all_graphs(graph) {
-        names.extend(defined(graph).into_iter().map(str::to_owned));
-        let noted = graph.output.iter().chain(&graph.value_info);
-        names.extend(noted.filter_map(|v| v.name.clone()));
-        for annotation in &graph.quantization_annotation {
-            names.extend(annotation.tensor_name.clone());
-            let tensors = annotation.quant_parameter_tensor_names.iter();
-            names.extend(tensors.filter_map(|t| t.value.clone()));
-        }
-        for node in &graph.node {
-            names.extend(node.input.iter().cloned());
-            let devices = node.device_configurations.iter();
-            let sharded = devices.flat_map(|d| &d.sharding_spec);
-            names.extend(sharded.filter_map(|s| s.tensor_name.clone()));
-        }
-    }
-    names
 }
 
 /// Whether a graph inside of `node` makes a value of one of these names.
