@@ -60,14 +60,34 @@ impl fmt::Display for FlagValue {
 /// What is left open, and what does nothing beside the others, is not among them; nor is a
 /// preprocessing that no flag can name.
 pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
+    let mut flags = all_flags(settings);
+    flags.retain(|(name, _)| !is_idle(name, settings));
+    flags
+}
+
+/// Whether a flag is open, or does nothing beside the others.
+fn is_idle(flag: &str, s: &Settings) -> bool {
+    let split = &s.split;
+    let validated = split.validation_fraction.unwrap_or(split.search_fraction) > 0.0;
+    match flag {
+        "train" => s.train.is_empty(),
+        "dropout" => s.head != HeadKind::Paper,
+        "min-per-class" => s.min_per_class == 0,
+        "momentum" => s.optimizer.kind != OptimizerKind::Sgd,
+        "monitor" | "plateau-patience" | "plateau-factor" | "early-stopping" => !validated,
+        "threads" => s.threads == 0,
+        "operators" => s.device != Device::Cpu && s.operators != Operators::Standard,
+        _ => false,
+    }
+}
+
+/// As [`flags`], with those that do nothing beside the others.
+pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     use FlagValue::{Given, Number, Numbers, Text, Texts};
     let number = |n: &dyn fmt::Display| Number(n.to_string());
-    let some = |n: &dyn fmt::Display, given: bool| given.then(|| number(n));
     let count = |n: Option<usize>| n.map(|n| number(&n));
     let s = settings;
     let split = &s.split;
-    let validated = split.validation_fraction.unwrap_or(split.search_fraction) > 0.0;
-    let plateau = s.plateau.filter(|_| validated);
     let preset = s.preprocess.as_ref().map(ToString::to_string);
     let preset = preset.filter(|name| Preprocess::PRESETS.contains(&name.as_str()));
     let custom = s.preprocess.as_ref().filter(|p| {
@@ -75,19 +95,15 @@ pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         preset.is_none() && made.is_ok_and(|made| made == **p)
     });
     let triple = |values: [f32; 3]| Numbers(values.iter().map(f32::to_string).collect());
-    let has_kernels = s.device == Device::Cpu || s.operators == Operators::Standard;
     let all = [
         (
             "strategies",
             Some(Texts(s.strategies.iter().map(word).collect())),
         ),
         ("search", Some(Text(word(&s.search)))),
-        (
-            "train",
-            (!s.train.is_empty()).then(|| Texts(s.train.clone())),
-        ),
+        ("train", Some(Texts(s.train.clone()))),
         ("head", Some(Text(word(&s.head)))),
-        ("dropout", some(&s.dropout, s.head == HeadKind::Paper)),
+        ("dropout", Some(number(&s.dropout))),
         ("features", s.features.clone().map(Text)),
         ("delimiters", Some(Text(delimiters(&s.delimiters)))),
         ("preprocess", preset.clone().map(Text)),
@@ -107,7 +123,7 @@ pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
             "search-apart",
             Some(Given(split.search_apart && split.search_fraction > 0.0)),
         ),
-        ("min-per-class", some(&s.min_per_class, s.min_per_class > 0)),
+        ("min-per-class", Some(number(&s.min_per_class))),
         ("seed", Some(number(&split.seed))),
         ("repeats", Some(number(&s.repeats))),
         ("augment", Some(Text(word(&s.augment)))),
@@ -116,32 +132,20 @@ pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("optimizer", Some(Text(word(&s.optimizer.kind)))),
         ("lr", Some(number(&s.optimizer.learning_rate))),
         ("weight-decay", Some(number(&s.optimizer.weight_decay))),
-        (
-            "momentum",
-            some(
-                &s.optimizer.momentum,
-                s.optimizer.kind == OptimizerKind::Sgd,
-            ),
-        ),
+        ("momentum", Some(number(&s.optimizer.momentum))),
         ("bn", Some(Text(word(&s.bn)))),
         ("batch-size", Some(number(&s.batch_size))),
         ("epochs", Some(number(&s.epochs))),
         ("search-epochs", Some(number(&s.search_epochs))),
-        (
-            "monitor",
-            s.monitor.filter(|_| validated).map(|m| Text(word(&m))),
-        ),
-        ("plateau-patience", plateau.map(|p| number(&p.patience))),
-        ("plateau-factor", plateau.map(|p| number(&p.factor))),
+        ("monitor", s.monitor.map(|m| Text(word(&m)))),
+        ("plateau-patience", s.plateau.map(|p| number(&p.patience))),
+        ("plateau-factor", s.plateau.map(|p| number(&p.factor))),
         ("no-plateau", Some(Given(s.plateau.is_none()))),
-        (
-            "early-stopping",
-            count(s.early_stopping.filter(|_| validated)),
-        ),
+        ("early-stopping", count(s.early_stopping)),
         ("class-weights", Some(Text(word(&s.class_weights)))),
-        ("threads", some(&s.threads, s.threads > 0)),
+        ("threads", Some(number(&s.threads))),
         ("device", Some(Text(word(&s.device)))),
-        ("operators", has_kernels.then(|| Text(word(&s.operators)))),
+        ("operators", Some(Text(word(&s.operators)))),
         ("image-cache", Some(Text(word(&s.image_cache)))),
         ("memory-budget", s.memory_budget.map(|bytes| number(&bytes))),
         ("feature-precision", Some(Text(word(&s.feature_precision)))),

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::data::Preprocess;
-
+use super::config::{FlagValue, all_flags};
 use super::record::{Configuration, RunRecord};
 use super::{RunError, Settings};
 
@@ -91,12 +90,11 @@ pub(crate) fn same_settings(began: &Configuration, settings: &Settings) -> Resul
 /// # Errors
 /// [`RunError::Changed`], with the name of the first flag that differs.
 pub(crate) fn same_study(began: &Settings, now: &Settings) -> Result<(), RunError> {
-    same_fields(&value(began), &value(now))
+    same_flags(began, now)
 }
 
 fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), RunError> {
-    let mut now = now.clone();
-    let (was, is) = (&began.settings, &mut now.settings);
+    let (was, mut is) = (&began.settings, now.settings.clone());
     // What a run that is resumed may have more of.
     if is.strategies.starts_with(&was.strategies) {
         if !was.strategies.iter().any(|s| s.rule().takes_patterns()) {
@@ -107,140 +105,123 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
     if is.repeats > was.repeats {
         is.repeats = was.repeats;
     }
-    same_fields(&value(began), &value(&now))
+    same_flags(was, &is)?;
+    let axes = "the axis order of the model's input";
+    differing(axes, &began.layout, &now.layout)
 }
 
-/// What may differ: who said how images are scaled, how often the state is written and where images are
-/// kept show in no result.
-const FREE: [&str; 3] = ["preprocess_from", "checkpoint_every", "image_cache"];
+/// Flags that may differ: how often the state is written and where images are kept show in no result.
+const FREE: [&str; 2] = ["checkpoint-every", "image-cache"];
 
-fn same_fields(was: &Value, is: &Value) -> Result<(), RunError> {
-    let (Value::Object(was), Value::Object(is)) = (was, is) else {
-        return Ok(());
+fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
+    let (before, after) = (all_flags(was), all_flags(is));
+    let mut names = before.iter().chain(&after).map(|(name, _)| *name);
+    let of = |all: &[(&str, FlagValue)], name: &str| {
+        let (_, value) = all.iter().find(|(n, _)| *n == name)?;
+        Some(value.clone())
     };
-    let compared = was
-        .iter()
-        .filter(|(name, _)| !FREE.contains(&name.as_str()));
-    for (name, was) in compared {
-        let is = is.get(name).unwrap_or(&Value::Null);
-        if was != is {
-            return Err(match differing_field(name, was, is) {
-                Some(field) => changed(&flag(name, &field), &was[&field], &is[&field]),
-                None => changed(&flag(name, ""), &given(name, was), &given(name, is)),
-            });
-        }
+    let differs = |name: &&str| !FREE.contains(name) && of(&before, name) != of(&after, name);
+    if let Some(name) = names.find(differs) {
+        let shown = |value: Option<FlagValue>| {
+            let value = value.map(|v| v.shown().unwrap_or_else(|| v.to_string()));
+            let value = value.filter(|text| !text.is_empty());
+            value.unwrap_or_else(|| "none".to_owned())
+        };
+        return Err(RunError::Changed {
+            what: format!("--{name}"),
+            was: shown(of(&before, name)),
+            is: shown(of(&after, name)),
+        });
     }
-    Ok(())
-}
-
-/// A setting as its flag takes it, where that is not how it is noted.
-fn given(setting: &str, noted: &Value) -> Value {
-    match (setting, noted) {
-        ("preprocess", noted) => serde_json::from_value::<Preprocess>(noted.clone())
-            .map_or_else(|_| noted.clone(), |p| p.to_string().into()),
-        ("image_size", Value::Array(sides)) => {
-            let sides: Vec<String> = sides.iter().map(text).collect();
-            sides.join("x").into()
-        }
-        _ => noted.clone(),
-    }
-}
-
-/// What differs of a setting: of an optimizer one of its fields, else the whole.
-fn differing_field(setting: &str, was: &Value, is: &Value) -> Option<String> {
-    let fields = was.as_object().filter(|_| setting == "optimizer")?;
-    let mut names = fields.keys();
-    names.find(|&name| was.get(name) != is.get(name)).cloned()
+    // Not every preprocessing can be given by a flag.
+    differing("--preprocess", &was.preprocess, &is.preprocess)
 }
 
 fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), RunError> {
     match was == is {
         true => Ok(()),
-        false => Err(changed(what, &value(was), &value(is))),
+        false => Err(RunError::Changed {
+            what: what.to_owned(),
+            was: text(was),
+            is: text(is),
+        }),
     }
 }
 
-fn changed(what: &str, was: &Value, is: &Value) -> RunError {
-    RunError::Changed {
-        what: what.to_owned(),
-        was: text(was),
-        is: text(is),
-    }
-}
-
-/// A value as one would give it to a flag.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "none".to_owned(),
-        Value::Array(values) if values.iter().all(|v| !v.is_object()) => {
-            values.iter().map(text).collect::<Vec<_>>().join(",")
-        }
-        Value::Number(number) if number.is_f64() => {
-            let number = number.as_f64().unwrap_or_default();
-            // Of a float32, as few digits as tell it apart.
-            let short = number as f32;
-            match f64::from(short) == number {
-                true if short != 0.0 && short.abs() < 0.01 => format!("{short:e}"),
-                true => short.to_string(),
-                false => number.to_string(),
-            }
-        }
-        value => value.to_string(),
-    }
-}
-
-fn value<T: Serialize>(of: &T) -> Value {
+/// A value of a record, for people.
+fn text<T: Serialize>(of: &T) -> String {
     // Whatever cannot be written as JSON could not be read from the run's file either.
-    serde_json::to_value(of).unwrap_or_default()
-}
-
-/// The flag behind a setting, or a field of it.
-fn flag(setting: &str, field: &str) -> String {
-    match (setting, field) {
-        (_, "kind") => "--optimizer".to_owned(),
-        (_, "learning_rate") => "--lr".to_owned(),
-        ("optimizer", field) => format!("--{}", field.replace('_', "-")),
-        ("plateau", _) => "the plateau schedule (--plateau-patience, --plateau-factor)".to_owned(),
-        ("shuffle", _) => "--no-shuffle".to_owned(),
-        ("layout", _) => "the axis order of the model's input".to_owned(),
-        (name, _) => format!("--{}", name.replace('_', "-")),
+    match serde_json::to_value(of).unwrap_or_default() {
+        Value::String(text) => text,
+        Value::Null => "none".to_owned(),
+        value => value.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::data::Preprocess;
+    use crate::strategy::StrategyName;
 
-    #[test]
-    fn values_are_told_as_flags_are_given() {
-        for (value, said) in [
-            (json!(1e-3_f32), "1e-3"),
-            (json!(0.5_f32), "0.5"),
-            (json!(0.1_f64), "0.1"),
-            (json!(["head", "full"]), "head,full"),
-            (json!(null), "none"),
-            (json!(3), "3"),
-            (json!([224, 160]), "224,160"),
-        ] {
-            assert_eq!(text(&value), said);
+    /// What is said to differ of settings, with both values.
+    fn told(change: impl FnOnce(&mut Settings)) -> Option<[String; 3]> {
+        let was = Settings::default().preprocess(Some(Preprocess::SIGNED));
+        let mut is = was.clone();
+        change(&mut is);
+        match same_study(&was, &is) {
+            Ok(()) => None,
+            Err(RunError::Changed { what, was, is }) => Some([what, was, is]),
+            Err(error) => panic!("{error}"),
         }
     }
 
     #[test]
-    fn pixels_and_sizes_are_told_as_flags_are_given() {
-        let preset = value(&Preprocess::SIGNED);
-        assert_eq!(given("preprocess", &preset), json!("signed"));
-        assert_eq!(given("image_size", &json!([224, 160])), json!("224x160"));
+    fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
+        type Change = fn(&mut Settings);
+        let changes: [(Change, [&str; 3]); 11] = [
+            (
+                |s| s.optimizer.learning_rate = 3e-3,
+                ["--lr", "0.0001", "0.003"],
+            ),
+            (
+                |s| s.optimizer.weight_decay = 0.5,
+                ["--weight-decay", "0", "0.5"],
+            ),
+            (|s| s.search_epochs = 7, ["--search-epochs", "5", "7"]),
+            (
+                |s| s.split.shuffle = false,
+                ["--no-shuffle", "false", "true"],
+            ),
+            (|s| s.plateau = None, ["--plateau-patience", "3", "none"]),
+            (|s| s.views = Some(3), ["--views", "none", "3"]),
+            (
+                |s| s.train = vec!["c1".to_owned()],
+                ["--train", "none", "c1"],
+            ),
+            // Though Adam has none.
+            (|s| s.optimizer.momentum = 0.5, ["--momentum", "0.9", "0.5"]),
+            (
+                |s| s.image_size = Some((224, 160)),
+                ["--image-size", "none", "224x160"],
+            ),
+            (
+                |s| s.preprocess = Some(Preprocess::CAFFE),
+                ["--preprocess", "signed", "caffe"],
+            ),
+            (
+                |s| s.strategies = vec![StrategyName::HEAD, StrategyName::top(4)],
+                ["--strategies", "head,full,blocks", "head,top4"],
+            ),
+        ];
+        for (change, expected) in changes {
+            assert_eq!(told(change), Some(expected.map(str::to_owned)));
+        }
     }
 
     #[test]
-    fn of_an_optimizer_the_flag_that_differs_is_named() {
-        let optimizer = |lr: f64| json!({"kind": "adam", "learning_rate": lr});
-        let field = differing_field("optimizer", &optimizer(0.1), &optimizer(0.2));
-        assert_eq!(flag("optimizer", &field.unwrap()), "--lr");
-        assert_eq!(flag("optimizer", "weight_decay"), "--weight-decay");
-        assert_eq!(flag("search_epochs", ""), "--search-epochs");
+    fn what_shows_in_no_result_may_differ() {
+        assert_eq!(told(|_| {}), None);
+        assert_eq!(told(|s| s.checkpoint_every = 1.0), None);
     }
 }
