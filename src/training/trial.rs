@@ -1,6 +1,8 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
-use std::time::{Duration, Instant};
+mod saver;
+
+use std::time::Instant;
 
 use crate::classifier::Score;
 use crate::data::epoch_order;
@@ -17,6 +19,8 @@ use super::{
     Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer,
     TrainingError, TrialOutcome, TrialSpec,
 };
+
+use saver::Saver;
 
 impl Lab<'_> {
     /// Runs a trial on the samples `train`, watched on the samples `validation`, from their
@@ -165,12 +169,7 @@ impl<'a> Trial<'a> {
             observer.resumed(state.progress.step, &state.progress.epochs)?;
             self.state = state;
         }
-        Ok(Saver {
-            to,
-            identity,
-            written: self.start,
-            took: Duration::ZERO,
-        })
+        Ok(Saver::new(to, identity, self.start))
     }
 
     /// Runs what is left of the present epoch, and goes on to the next. A checkpoint is written when
@@ -343,49 +342,6 @@ impl<'a> Trial<'a> {
             epochs: progress.epochs,
             seconds,
         })
-    }
-}
-
-/// Writes a trial's checkpoints.
-struct Saver<'a> {
-    to: &'a Checkpointing,
-    identity: Identity,
-    written: Instant,
-    /// How long that took.
-    took: Duration,
-}
-
-/// Of its time, a trial spends no more than one part in this many on checkpoints that nobody asked for.
-const SHARE: u32 = 20;
-
-impl Saver<'_> {
-    fn is_due(&self) -> bool {
-        let every = self.to.every;
-        let rest = if every.is_zero() {
-            every
-        } else {
-            self.took * SHARE
-        };
-        self.written.elapsed() >= every.max(rest)
-    }
-
-    fn save(
-        &mut self,
-        trial: &mut Trial<'_>,
-        observer: &mut dyn Observer,
-    ) -> Result<(), TrainingError> {
-        observer.saving()?;
-        let start = Instant::now();
-        trial.state.progress.seconds = trial.seconds();
-        checkpoint::write(
-            &self.to.path,
-            &self.identity,
-            &trial.state,
-            (&trial.names, &trial.buffers),
-        )?;
-        self.written = Instant::now();
-        self.took = start.elapsed();
-        Ok(())
     }
 }
 

@@ -5,3 +5,4 @@ mod operations;
 mod random;
 mod rich;
 mod splice;
+mod tensors;
