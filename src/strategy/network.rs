@@ -13,7 +13,7 @@ pub struct Candidate {
     pub id: String,
     /// What is trained besides the head, for people: `block5`.
     pub label: String,
-    /// Names of the backbone's weighted layers that are trained.
+    /// Names of the backbone's weighted layers that are trained, or have an update that is.
     pub layers: Vec<String>,
     /// Initializers (or constants, by their output) that are trained, the head's last.
     pub trainable: Vec<String>,

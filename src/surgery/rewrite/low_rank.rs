@@ -30,6 +30,9 @@ pub struct LowRank {
     pub seed: u64,
 }
 
+/// Operators of layers that can have an update.
+const OPERATORS: [&str; 3] = ["Conv", "Gemm", "MatMul"];
+
 /// How a layer's weight lies, as the matrix that brings `inputs` values to `outputs`.
 enum Lies {
     /// `[outputs, channels, kernel…]`; inputs are channels times kernel.
@@ -61,7 +64,7 @@ struct Target<'g> {
 
 impl<'g> Target<'g> {
     fn of(graph: &'g Graph, weight: &str) -> Result<Self, SurgeryError> {
-        let layer = Layer::of(graph, weight, &["Conv", "Gemm", "MatMul"])?;
+        let layer = Layer::of(graph, weight, &OPERATORS)?;
         let node = layer.node;
         let (lies, outputs, inputs) = match layer.weight.dims.as_slice() {
             [outputs, rest @ ..] if node.is("Conv") && !rest.is_empty() => {
@@ -112,7 +115,11 @@ impl LowRank {
     /// When the model's graph is malformed.
     pub fn updatable(model: &Model) -> Result<Vec<Updatable>, SurgeryError> {
         let graph = Graph::from_model(model)?;
-        let weights = graph.nodes.iter().filter_map(|node| node.input(1));
+        let layers = graph
+            .nodes
+            .iter()
+            .filter(|n| OPERATORS.iter().any(|o| n.is(o)));
+        let weights = layers.filter_map(|node| node.input(1));
         let updatable = weights.filter_map(|weight| {
             let target = Target::of(&graph, weight).ok()?;
             Some(Updatable {
