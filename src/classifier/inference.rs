@@ -10,7 +10,7 @@ use crate::onnx::{DataType, Model, encode, is_external};
 use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
 use crate::surgery::{Scores, ending};
 
-use super::{ClassifierError, InputSpec, Predictions, softmax, untried};
+use super::{ClassifierError, InputSpec, softmax, untried};
 
 /// Samples per run where the model leaves the batch size open.
 const BATCH: usize = 16;
@@ -30,7 +30,10 @@ pub struct Inference {
 /// Writes the samples of a range, one after the other.
 pub type Fill<'f> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), ClassifierError> + 'f;
 
-/// What a classifier says of a number of samples.
+/// Gets the outputs of the samples of a range, row by row, and the number of classes.
+pub type Rows<'r, E> = dyn FnMut(Range<usize>, &[f32], usize) -> Result<(), E> + 'r;
+
+/// What a classifier says of a few samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
     /// Row-major [samples, classes], as the model gives them.
@@ -118,7 +121,13 @@ impl Inference {
         })
     }
 
-    /// Runs `count` samples of dimensions `sample`, which `fill` writes. Models of a fixed batch size are run at that size.
+    /// What its outputs are, by the nodes that make them.
+    pub fn scores(&self) -> Scores {
+        self.scores
+    }
+
+    /// Runs `count` samples of dimensions `sample`, which `fill` writes, and keeps all that the model says:
+    /// for a few samples. Models of a fixed batch size are run at that size.
     ///
     /// # Errors
     /// When the samples do not fit the model, `fill` fails, or onnxruntime does.
@@ -128,45 +137,20 @@ impl Inference {
         count: usize,
         fill: &mut Fill<'_>,
     ) -> Result<Outputs, ClassifierError> {
-        let length: usize = sample.iter().product();
         let mut outputs = Outputs {
             values: Vec::new(),
             classes: 0,
             scores: self.scores,
         };
-        let mut start = 0;
-        while start < count {
-            let range = start..count.min(start + self.batch.unwrap_or(BATCH));
-            let rows = self.batch.unwrap_or(range.len());
-            let mut values = self.room(rows, length)?;
-            fill(range.clone(), &mut values[..range.len() * length])?;
-            let mut dims = vec![rows];
-            dims.extend(sample);
-            let input = self.array(&dims, values)?;
-            let results = self.session.run(&[(&self.input, &input)])?;
-            let scores = results.first().ok_or_else(|| unfit(&[]))?;
-            outputs.classes = match scores.dims() {
-                [n, classes, rest @ ..] if *n == rows && rest.iter().all(|&d| d == 1) => *classes,
-                dims => return Err(unfit(dims)),
-            };
-            if outputs.classes == 1 {
-                return Err(ClassifierError::Mismatch(
-                    "the model has one score per sample; a classifier has one for each of its classes, \
-                     two or more"
-                        .to_owned(),
-                ));
-            }
-            let scores = floats(scores).ok_or_else(|| {
-                ClassifierError::Mismatch("the model's output is not float".to_owned())
-            })?;
-            let wanted = range.len() * outputs.classes;
-            outputs.values.extend(scores.into_iter().take(wanted));
-            start = range.end;
-        }
+        self.batches(sample, count, fill, &mut |_, values, classes| {
+            outputs.values.extend_from_slice(values);
+            outputs.classes = classes;
+            Ok::<(), ClassifierError>(())
+        })?;
         Ok(outputs)
     }
 
-    /// Runs the samples `indices` of a data set, which must fit the model.
+    /// As [`Inference::run`], of the samples `indices` of a data set, which must fit the model.
     ///
     /// # Errors
     /// As [`Inference::run`].
@@ -175,14 +159,77 @@ impl Inference {
         dataset: &Dataset,
         indices: &[usize],
         input: &InputSpec,
-        progress: &mut dyn FnMut(usize),
     ) -> Result<Outputs, ClassifierError> {
         let sample = input.sample_dims(dataset.sample_shape());
-        self.run(&sample, indices.len(), &mut |range, values| {
-            progress(range.start);
-            let rows = &indices[range];
-            Ok(dataset.write_batch(rows, &input.preprocess, input.layout, values)?)
-        })
+        self.run(&sample, indices.len(), &mut writer(dataset, indices, input))
+    }
+
+    /// Runs the samples `indices` of a data set, which must fit the model, and gives `rows` the outputs of
+    /// each batch; nothing is kept of them here.
+    ///
+    /// # Errors
+    /// As [`Inference::run`], and those of `rows`.
+    pub fn each_batch<E: From<ClassifierError>>(
+        &mut self,
+        dataset: &Dataset,
+        indices: &[usize],
+        input: &InputSpec,
+        rows: &mut Rows<'_, E>,
+    ) -> Result<(), E> {
+        let sample = input.sample_dims(dataset.sample_shape());
+        let mut fill = writer(dataset, indices, input);
+        self.batches(&sample, indices.len(), &mut fill, rows)
+    }
+
+    fn batches<E: From<ClassifierError>>(
+        &mut self,
+        sample: &[usize],
+        count: usize,
+        fill: &mut Fill<'_>,
+        rows: &mut Rows<'_, E>,
+    ) -> Result<(), E> {
+        let mut start = 0;
+        while start < count {
+            let range = start..count.min(start + self.batch.unwrap_or(BATCH));
+            start = range.end;
+            let (values, classes) = self.batch(sample, &range, fill)?;
+            rows(range, &values, classes)?;
+        }
+        Ok(())
+    }
+
+    /// The outputs of the samples of a range, row by row, and the number of classes.
+    fn batch(
+        &mut self,
+        sample: &[usize],
+        range: &Range<usize>,
+        fill: &mut Fill<'_>,
+    ) -> Result<(Vec<f32>, usize), ClassifierError> {
+        let length: usize = sample.iter().product();
+        let rows = self.batch.unwrap_or(range.len());
+        let mut values = self.room(rows, length)?;
+        fill(range.clone(), &mut values[..range.len() * length])?;
+        let mut dims = vec![rows];
+        dims.extend(sample);
+        let input = self.array(&dims, values)?;
+        let results = self.session.run(&[(&self.input, &input)])?;
+        let scores = results.first().ok_or_else(|| unfit(&[]))?;
+        let classes = match scores.dims() {
+            [n, classes, rest @ ..] if *n == rows && rest.iter().all(|&d| d == 1) => *classes,
+            dims => return Err(unfit(dims)),
+        };
+        if classes == 1 {
+            return Err(ClassifierError::Mismatch(
+                "the model has one score per sample; a classifier has one for each of its classes, \
+                 two or more"
+                    .to_owned(),
+            ));
+        }
+        let mut scores = floats(scores).ok_or_else(|| {
+            ClassifierError::Mismatch("the model's output is not float".to_owned())
+        })?;
+        scores.truncate(range.len() * classes);
+        Ok((scores, classes))
     }
 
     /// Zeros for `rows` samples of `length` values.
@@ -220,26 +267,6 @@ impl Inference {
 }
 
 impl Outputs {
-    /// As predictions with these labels, one per sample. Probabilities become their logarithms, those of a
-    /// sigmoid their log-odds, the softmax of which is the probability of each class where exactly one
-    /// applies.
-    pub fn predictions(&self, labels: &[i64]) -> Predictions {
-        let values = self.values.iter();
-        // `max` would make a number of what is none.
-        let log = |p: f32| match p.is_nan() {
-            true => p,
-            false => p.max(f32::MIN_POSITIVE).ln(),
-        };
-        let logits = match self.reading() {
-            Scores::Logits | Scores::LogProbabilities => self.values.clone(),
-            Scores::Probabilities => values.map(|&p| log(p)).collect(),
-            Scores::Independent | Scores::Bounded => {
-                values.map(|&p| log(p) - log(1.0 - p)).collect()
-            }
-        };
-        Predictions::of(&logits, labels, self.classes)
-    }
-
     /// The samples whose outputs are no probabilities, or make none: they are not finite.
     pub fn not_finite(&self) -> Vec<usize> {
         let rows = self.probabilities().enumerate();
@@ -250,20 +277,32 @@ impl Outputs {
 
     /// The probabilities of each sample; those of a sigmoid are each by themselves.
     pub fn probabilities(&self) -> impl Iterator<Item = Vec<f64>> {
-        let reading = self.reading();
+        let reading = self.scores.of_values(&self.values, self.classes);
         self.values
             .chunks(self.classes.max(1))
-            .map(move |row| match reading {
-                Scores::Probabilities | Scores::Independent | Scores::Bounded => {
-                    row.iter().map(|&p| f64::from(p)).collect()
-                }
-                Scores::Logits | Scores::LogProbabilities => softmax(row),
-            })
+            .map(move |row| probabilities(reading, row))
     }
+}
 
-    /// What the values are, by themselves as well.
-    fn reading(&self) -> Scores {
-        self.scores.of_values(&self.values, self.classes)
+/// The probabilities that a row of such scores says.
+pub(super) fn probabilities(scores: Scores, row: &[f32]) -> Vec<f64> {
+    match scores {
+        Scores::Probabilities | Scores::Independent | Scores::Bounded => {
+            row.iter().map(|&p| f64::from(p)).collect()
+        }
+        Scores::Logits | Scores::LogProbabilities => softmax(row),
+    }
+}
+
+/// Writes the samples `indices` of a data set as the model's input.
+fn writer<'f>(
+    dataset: &'f Dataset,
+    indices: &'f [usize],
+    input: &'f InputSpec,
+) -> impl FnMut(Range<usize>, &mut [f32]) -> Result<(), ClassifierError> + 'f {
+    |range, values| {
+        let rows = &indices[range];
+        Ok(dataset.write_batch(rows, &input.preprocess, input.layout, values)?)
     }
 }
 

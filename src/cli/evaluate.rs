@@ -1,10 +1,11 @@
 //! `ftsurgery evaluate`: how good a classifier is on a data set.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::classifier::{ModelCard, image_folder};
+use ftsurgery::classifier::{Judge, ModelCard, image_folder};
 use ftsurgery::data::{Dataset, Limits, SplitFile};
 use ftsurgery::report;
 use ftsurgery::search::Watcher;
@@ -86,7 +87,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     if images && card.classes.is_none() {
         progress.warning(&format!(
             "the model does not name its classes: its outputs are taken for the data's, in this order: {}",
-            dataset.classes().join(", ")
+            listed(dataset.classes())
         ));
     }
     let known = card.overlap(&dataset, &samples);
@@ -100,25 +101,36 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         ));
     }
     let mut inference = classifier.load(&runtime, &args.classifier)?;
-    let outputs = inference.run_dataset(&dataset, &samples, &input.spec, &mut |done| {
-        progress.count("classifying", done, samples.len());
-    });
+    let mut judge = Judge::new(inference.scores());
+    let mut matched = None;
+    let judged = inference.each_batch(
+        &dataset,
+        &samples,
+        &input.spec,
+        &mut |range, rows, classes| {
+            // How many classes the model has, its first outputs tell.
+            let (_, of_data) = match &mut matched {
+                Some(matched) => matched,
+                none => none.insert(match_classes(card, &dataset, classes)?),
+            };
+            progress.count("classifying", range.end, samples.len());
+            let labels = samples[range].iter().map(|&i| {
+                let label = usize::try_from(dataset.labels()[i]).unwrap_or(usize::MAX);
+                of_data.get(label).copied().ok_or(TrainingError::Label {
+                    name: dataset.name(i),
+                    label: dataset.labels()[i],
+                    classes,
+                })
+            });
+            judge.take(rows, classes, &labels.collect::<Result<Vec<i64>, _>>()?);
+            Ok::<(), CliError>(())
+        },
+    );
     progress.finish();
-    let outputs = outputs?;
-    let not_finite = outputs.not_finite();
-    let (names, of_data) = match_classes(card, &dataset, outputs.classes)?;
-    let labels = samples
-        .iter()
-        .map(|&i| {
-            let label = usize::try_from(dataset.labels()[i]).unwrap_or(usize::MAX);
-            of_data.get(label).copied().ok_or(TrainingError::Label {
-                name: dataset.name(i),
-                label: dataset.labels()[i],
-                classes: outputs.classes,
-            })
-        })
-        .collect::<Result<Vec<i64>, _>>()?;
-    let predictions = outputs.predictions(&labels);
+    judged?;
+    let not_finite = judge.not_finite().to_vec();
+    let predictions = judge.end();
+    let (names, _) = matched.unwrap_or_default();
 
     let mut out = context.stdout();
     if args.json {
@@ -203,6 +215,16 @@ fn samples(args: &EvaluateArgs, dataset: &Dataset) -> Result<Vec<usize>, CliErro
     Ok(samples)
 }
 
+/// Names in a sentence: of many, the first.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 100;
+    let first = names[..names.len().min(SHOWN)].join(", ");
+    match names.len() - names.len().min(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} others"),
+    }
+}
+
 /// Names of the model's classes, and for each class of the data its place among them.
 fn match_classes(
     card: &ModelCard,
@@ -221,12 +243,15 @@ fn match_classes(
     let by_place = (0..).take(of_data.len()).collect();
     match &card.classes {
         Some(names) if dataset.is_images() => {
+            let mut known = HashMap::new();
+            for (name, place) in names.iter().zip(0..) {
+                known.entry(name).or_insert(place);
+            }
             let places = of_data.iter().map(|class| {
-                let place = names.iter().position(|name| name == class);
-                place.map(|p| p as i64).ok_or_else(|| {
+                known.get(class).copied().ok_or_else(|| {
                     CliError::usage(format!(
                         "the data has a class {class:?}, which is none of the model's: {}",
-                        names.join(", ")
+                        listed(names)
                     ))
                 })
             });

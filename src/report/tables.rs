@@ -81,19 +81,30 @@ fn mean(spread: &Spread) -> String {
 
 /// Up to so many classes, a confusion matrix is printed in full.
 const FEW: usize = 20;
-/// Confusions that are listed of more classes.
+/// Classes beyond which those that are told apart worst have a line, and no others.
+const MANY: usize = 200;
+/// Confusions, and classes, that are listed of more.
 const LISTED: usize = 15;
 
-/// The figures of all samples and of each class, and the confusion matrix (of many classes, the
-/// commonest confusions). `names`: the classes, in the order of the labels.
+/// The figures of all samples and of each class, and the confusion matrix (of many classes, those of the
+/// lowest F1, and the commonest confusions). `names`: the classes, in the order of the labels.
 pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> String {
     let score = predictions.score();
     let mut classes = TextTable::fitted(fit);
-    classes.header(["class", "precision", "recall", "F1", "samples"]);
     let scores = predictions.class_scores();
-    for (name, s) in names.iter().zip(&scores) {
+    let mut shown: Vec<usize> = (0..names.len().min(scores.len())).collect();
+    let mut first = "class".to_owned();
+    if shown.len() > MANY {
+        shown.retain(|&class| scores[class].support > 0);
+        shown.sort_by(|&a, &b| scores[a].f1.total_cmp(&scores[b].f1));
+        shown.truncate(LISTED);
+        first = format!("the lowest F1 of {} classes", thousands(names.len()));
+    }
+    classes.header([&*first, "precision", "recall", "F1", "samples"]);
+    for class in shown {
+        let s = scores[class];
         classes.row([
-            name.clone(),
+            names[class].clone(),
             format!("{:.4}", s.precision),
             format!("{:.4}", s.recall),
             format!("{:.4}", s.f1),
@@ -148,8 +159,36 @@ fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classifier::Prediction;
     use crate::run::{Repeat, Searched, StrategyResult};
     use crate::strategy::StrategyName;
+
+    #[test]
+    fn of_thousands_of_classes_the_worst_are_shown_and_no_matrix() {
+        let classes = 10_000;
+        let names: Vec<String> = (0..classes).map(|i| format!("class{i}")).collect();
+        let of = |label: usize, predicted: usize| Prediction {
+            label: label as i64,
+            predicted,
+            is_decided: true,
+            log_probability: -1.0,
+            probability: 0.5,
+        };
+        let mut samples: Vec<Prediction> = (0..classes - 1).map(|i| of(i, i)).collect();
+        samples[4321].predicted = 7;
+        let text = evaluation(&Predictions { samples, classes }, &names, false);
+        assert!(text.lines().count() < 30, "{text}");
+        let first = text.lines().find(|line| line.contains("class4321"));
+        assert!(first.is_some_and(|l| l.contains("0.0000")), "{text}");
+        // Nothing is known of a class without samples.
+        assert!(!text.contains("class9999"), "{text}");
+        assert!(text.contains("the lowest F1 of 10,000 classes"), "{text}");
+        let pair = text.lines().last().unwrap_or_default();
+        assert!(
+            pair.contains("class4321") && pair.contains("class7"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn every_strategy_has_its_line_failed_ones_their_reason() {

@@ -118,7 +118,7 @@ impl Emitter<'_> {
         holds(self.original, written, manifest).map_err(|e| fail(e.to_string()))?;
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
-        let outputs = inference.run_dataset(self.dataset, samples, self.input, &mut |_| {})?;
+        let outputs = inference.run_dataset(self.dataset, samples, self.input)?;
         let half = has_float16(written);
         let Merged { rewrite, values } = winner.merged;
         let measured = lab.logits(rewrite, values, samples)?;

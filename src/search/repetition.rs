@@ -78,7 +78,7 @@ impl Opened<'_> {
             // What onnxruntime cannot load and run now, it could not as a winner.
             let (runtime, device) = (self.runtime, settings.device);
             let mut untrained = Inference::new(runtime, &grafted.model, device, settings.threads)?;
-            untrained.run_dataset(&self.dataset, &[0], &self.input.spec, &mut |_| {})?;
+            untrained.run_dataset(&self.dataset, &[0], &self.input.spec)?;
         }
         if settings.early_stopping.is_some() && split.validation.is_empty() {
             return Err(SearchError::Setting(

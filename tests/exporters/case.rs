@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ftsurgery::classifier::{ClassifierError, Inference, InputSpec};
+use ftsurgery::classifier::{ClassifierError, Inference, InputSpec, Judge};
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Device, Runtime};
@@ -124,9 +124,11 @@ impl Case {
 
     pub fn try_loss(&self, runtime: &Runtime, model: &Model) -> Result<f64, ClassifierError> {
         let mut inference = Inference::new(runtime, model, Device::Cpu, 1)?;
-        let outputs =
-            inference.run_dataset(&self.dataset, &self.rows(), &self.input, &mut |_| {})?;
-        Ok(outputs.predictions(self.dataset.labels()).score().loss)
+        let rows = self.rows();
+        let outputs = inference.run_dataset(&self.dataset, &rows, &self.input)?;
+        let mut judge = Judge::new(outputs.scores);
+        judge.take(&outputs.values, outputs.classes, self.dataset.labels());
+        Ok(judge.end().score().loss)
     }
 
     /// How far the slope of the loss along the gradients is from a central difference on emitted

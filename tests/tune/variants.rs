@@ -85,7 +85,7 @@ fn emit(bed: &Bed, original: &Model, rewrite: &Rewrite, outcome: &TrialOutcome) 
 fn assert_gives(bed: &Bed, written: &Model, logits: &[f32], classes: usize) {
     let all: Vec<usize> = (0..bed.dataset.len()).collect();
     let mut inference = Inference::new(&bed.runtime, written, Device::Cpu, 1).unwrap();
-    let outputs = inference.run_dataset(&bed.dataset, &all, &INPUT, &mut |_| {});
+    let outputs = inference.run_dataset(&bed.dataset, &all, &INPUT);
     let expected: Vec<f64> = logits.chunks(classes).flat_map(softmax).collect();
     let given = outputs.unwrap().values;
     assert_eq!(given.len(), expected.len());
