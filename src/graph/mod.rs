@@ -30,7 +30,7 @@ use crate::onnx::messages::{
     AttributeProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
 };
-use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external};
+use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external, set_external};
 
 pub use build::Builder;
 pub(crate) use build::Names;
@@ -280,18 +280,7 @@ impl Graph {
             .map(|(name, tensor)| {
                 let mut proto = tensor.to_proto(name);
                 if tensor.data.len() >= external_from {
-                    proto.raw_data = None;
-                    proto.data_location = Some(1);
-                    let entry =
-                        |key: &str, value: String| crate::onnx::messages::StringStringEntryProto {
-                            key: Some(key.to_owned()),
-                            value: Some(value),
-                        };
-                    proto.external_data = vec![
-                        entry("location", "in-memory".to_owned()),
-                        entry("offset", "0".to_owned()),
-                        entry("length", tensor.data.len().to_string()),
-                    ];
+                    set_external(&mut proto, "in-memory", 0, tensor.data.len());
                     external.push((name.clone(), tensor.clone()));
                 }
                 proto

@@ -9,7 +9,7 @@ use memmap2::MmapMut;
 
 use super::OnnxError;
 use super::messages::TensorProto;
-use super::source::{LARGE_WEIGHT, Source, Stamp};
+use super::source::{Copied, LARGE_WEIGHT, Source, Stamp, release};
 use super::tensor::{Tensor, declaration};
 
 /// What has been read of the files beside a model.
@@ -26,7 +26,7 @@ struct Read {
     location: String,
     stamp: Stamp,
     /// By offset and length.
-    parts: BTreeMap<(u64, u64), Bytes>,
+    parts: BTreeMap<(u64, u64), Copied>,
 }
 
 impl Externals {
@@ -91,14 +91,18 @@ impl Externals {
             return Err(OnnxError::Changed { path });
         }
         let part = match read.parts.get(&(offset, length)) {
-            Some(part) => part.clone(),
+            Some(part) => part.bytes.clone(),
             None => {
                 let part = match self.outline && length >= LARGE_WEIGHT {
-                    true => zeros(length).map_err(|source| OnnxError::Read { path, source })?,
-                    false => source.copy(offset..end)?.bytes,
+                    true => Copied {
+                        bytes: zeros(length).map_err(|source| OnnxError::Read { path, source })?,
+                        map: None,
+                    },
+                    false => source.copy(offset..end)?,
                 };
-                read.parts.insert((offset, length), part.clone());
-                part
+                let bytes = part.bytes.clone();
+                read.parts.insert((offset, length), part);
+                bytes
             }
         };
         Tensor::checked(name, dtype, dims, part)
@@ -116,7 +120,7 @@ impl Externals {
                 continue;
             }
             for ((offset, length), part) in &read.parts {
-                if !now.holds(*offset..offset + length, part)? {
+                if !now.holds(*offset..offset + length, &part.bytes)? {
                     return Err(OnnxError::Changed { path: path.clone() });
                 }
             }
@@ -124,10 +128,19 @@ impl Externals {
         Ok(())
     }
 
+    /// Lets the operating system take what is mapped out of memory until it is read again.
+    pub(super) fn release(&self) {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = files.values().flat_map(|read| read.parts.values());
+        parts
+            .filter_map(|part| part.map.as_deref())
+            .for_each(release);
+    }
+
     /// The locations that were read, with the parts of each in the order of the file.
     pub(super) fn read(&self) -> Vec<(String, Vec<Bytes>)> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let parts = |read: &Read| read.parts.values().cloned().collect();
+        let parts = |read: &Read| read.parts.values().map(|p| p.bytes.clone()).collect();
         files
             .values()
             .map(|read| (read.location.clone(), parts(read)))

@@ -7,16 +7,14 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use prost::Message;
 
+use super::beside::LARGEST_FILE;
 use super::external::Externals;
 use super::functions;
 use super::messages::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
-use super::source::{Source, Stamp};
+use super::source::{Source, Stamp, release};
 use super::tensor::{Tensor, is_external};
 use super::wire::Survey;
 use super::{OnnxError, write_atomic};
-
-/// Protobuf's limit for one message.
-const MAX_ENCODED: usize = i32::MAX as usize;
 
 /// A graph with nothing in it.
 pub(crate) static EMPTY_GRAPH: GraphProto = GraphProto {
@@ -165,16 +163,14 @@ impl Model {
         self.externals.ensure_unchanged()
     }
 
-    /// Lets the operating system take the mapped copy out of memory until it is read again, as it
-    /// would by itself when memory runs short. For when what was needed of it has been copied.
-    #[allow(unsafe_code)]
+    /// Lets the operating system take the mapped copies, that of external data included, out of memory
+    /// until they are read again, as it would by itself when memory runs short. For when what was needed
+    /// of them has been copied.
     pub fn release(&self) {
-        #[cfg(unix)]
         if let Some(map) = &self.map {
-            // SAFETY: the map is of a file and never written, so that what is taken out of memory is
-            // read from the file again. An error means that nothing was taken out.
-            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            release(map);
         }
+        self.externals.release();
     }
 
     /// The main graph.
@@ -259,7 +255,7 @@ pub fn set_metadata(model: &mut ModelProto, key: &str, value: &str) {
 /// [`OnnxError::TooLarge`] beyond protobuf's 2 GiB.
 pub fn encode(model: &ModelProto) -> Result<Vec<u8>, OnnxError> {
     let bytes = model.encoded_len();
-    if bytes > MAX_ENCODED {
+    if bytes > LARGEST_FILE {
         return Err(OnnxError::TooLarge { bytes });
     }
     Ok(model.encode_to_vec())
@@ -278,7 +274,7 @@ pub fn save(model: &ModelProto, path: &Path) -> Result<(), OnnxError> {
 
 /// Refuses a file that is larger than a message may be, before it is read.
 fn ensure_encodable(source: &Source, path: &Path) -> Result<(), OnnxError> {
-    match source.len() <= MAX_ENCODED as u64 {
+    match source.len() <= LARGEST_FILE as u64 {
         true => Ok(()),
         false => Err(OnnxError::Decode {
             path: path.to_owned(),

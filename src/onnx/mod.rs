@@ -1,5 +1,6 @@
 //! The ONNX file format: messages, tensors, reading and atomic writing.
 
+mod beside;
 mod error;
 mod external;
 #[doc(hidden)]
@@ -14,11 +15,12 @@ mod tensor;
 mod wire;
 mod write;
 
+pub use beside::{LARGEST_FILE, save_within};
 pub use error::OnnxError;
 pub(crate) use file::EMPTY_GRAPH;
 pub use file::{Model, encode, save, set_metadata};
 pub(crate) use functions::stay_few as functions_stay_few;
-pub use tensor::{DataType, Tensor, element_count, is_external};
+pub use tensor::{DataType, Tensor, element_count, is_external, set_external};
 pub use write::{
     TEMPORARY_PREFIX, append, create_folder, partial, remove, rename, write_atomic,
     write_atomic_with,

@@ -64,6 +64,17 @@ pub(super) struct Copied {
     pub map: Option<Arc<Mmap>>,
 }
 
+/// Lets the operating system take what is mapped out of memory until it is read again.
+#[allow(unsafe_code)]
+pub(super) fn release(map: &Mmap) {
+    #[cfg(unix)]
+    // SAFETY: the map is of a file and never written, so that what is taken out of memory is read from
+    // the file again. An error means that nothing was taken out.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    #[cfg(not(unix))]
+    let _ = map;
+}
+
 /// A map among whose owners is the memory borrowed from it.
 struct Shared(Arc<Mmap>);
 

@@ -205,6 +205,7 @@ mod tests {
             seconds: 61.2,
             model: Some("winners/blocks.onnx".into()),
             sha256: None,
+            external: None,
             error: None,
             failure: None,
             searched: Some(Searched {
@@ -278,6 +279,7 @@ mod tests {
             seconds: 1.0,
             model: None,
             sha256: None,
+            external: None,
             error: None,
             failure: None,
             searched: None,

@@ -76,6 +76,7 @@ const OWN: [&str; 12] = [
 /// trials/ID/reply.json, trials/ID/parameters.safetensors   of a trial that another process has carried
 ///                           out, until the run has taken it over
 /// winners/STRATEGY.onnx     the tuned models
+/// winners/STRATEGY.onnx.data   weights of a model that one file cannot hold
 /// winners/STRATEGY.predictions.csv   what they make of each held-out sample
 /// results.json              what each strategy came to
 /// repeats/N/                repetitions with other seeds, each such a folder
@@ -164,6 +165,11 @@ impl RunDir {
         format!("winners/{strategy}.onnx")
     }
 
+    /// Name of the file beside a strategy's model that holds its weights where one file cannot.
+    pub fn winner_data(strategy: StrategyName) -> String {
+        format!("{strategy}.onnx.data")
+    }
+
     /// Path of what it makes of each held-out sample, relative to the folder.
     pub fn predictions(strategy: StrategyName) -> String {
         format!("winners/{strategy}.predictions.csv")
@@ -226,7 +232,11 @@ impl RunDir {
         let (Some(model), Some(sha256)) = (&result.model, &result.sha256) else {
             return result.failure.is_some();
         };
-        file_sha256(&self.path(model)).is_ok_and(|found| found == *sha256)
+        let path = self.path(model);
+        let is = |path: &Path, hash: &str| file_sha256(path).is_ok_and(|found| found == hash);
+        let external = result.external.as_ref();
+        is(&path, sha256)
+            && external.is_none_or(|e| is(&path.with_file_name(&e.location), &e.sha256))
     }
 
     /// The trials that have ended, by their identity. A last line that is not whole is taken off

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::strategy::StrategyName;
 
+use super::ExternalFile;
+
 /// What a trial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,6 +123,9 @@ pub struct StrategyResult {
     pub model: Option<String>,
     /// SHA-256 of that file, in hexadecimal.
     pub sha256: Option<String>,
+    /// The file beside it that holds its weights, where one file cannot hold all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalFile>,
     /// Why there is no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -21,6 +21,9 @@ pub struct SessionOptions {
     /// Where the session keeps the copies of its external initializers that kernels rearrange for
     /// speed; `None` keeps them in the session.
     pub packing: Option<Packing>,
+    /// Bytes of external initializers up to which kernels may keep copies of them that are rearranged for
+    /// speed; more are read as they lie, so that a large model is not in memory twice.
+    pub most_packed: usize,
     /// Whether the graph may use the operators of [`crate::kernels`] (on the processor alone).
     pub kernels: bool,
     /// How long an unbound run may take; it is ended then.
@@ -39,6 +42,7 @@ impl Default for SessionOptions {
             threads: 0,
             optimize: true,
             packing: None,
+            most_packed: 1 << 31,
             kernels: false,
             limit: None,
             profile: None,

@@ -308,6 +308,10 @@ fn build(
     if let Some(prefix) = &options.profile {
         builder = builder.with_profiling(prefix)?;
     }
+    let bytes: usize = externals.iter().map(|(_, tensor)| tensor.byte_len()).sum();
+    if bytes > options.most_packed {
+        builder = builder.with_prepacking(false)?;
+    }
     for (name, tensor) in externals {
         let value: Arc<DynValue> = Arc::new(tensor.as_value(runtime)?);
         // As an external initializer alone, onnxruntime copies the tensor into the session; as a

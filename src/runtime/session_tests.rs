@@ -180,6 +180,23 @@ fn sessions_share_packed_weights() {
 }
 
 #[test]
+fn weights_beyond_what_may_be_packed_are_read_as_they_lie() {
+    let Some(runtime) = runtime() else { return };
+    let tensor = SharedTensor::from_f32("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let externals = [("w".to_owned(), tensor)];
+    for most_packed in [0, 23, 24] {
+        let options = SessionOptions {
+            most_packed,
+            ..options("packed", 1)
+        };
+        let mut session = Session::new(&runtime, EXTERNAL, &externals, &options).unwrap();
+        let x = arr2(&[[1.0_f32, 1.0]]).into();
+        let expected = [Array::from(arr2(&[[5.0_f32, 7.0, 9.0]]))];
+        assert_eq!(session.run(&[("x", &x)]).unwrap(), expected);
+    }
+}
+
+#[test]
 fn a_missing_or_misshapen_external_initializer_is_an_error() {
     let Some(runtime) = runtime() else { return };
     assert!(Session::new(&runtime, EXTERNAL, &[], &options("test", 1)).is_err());

@@ -1,15 +1,16 @@
 //! Writing a winner's model, and proving the file.
 
 use std::fs;
+use std::path::Path;
 
 use crate::classifier::{Inference, InputSpec, ModelCard, Outputs, log_softmax, softmax};
 use crate::data::Dataset;
-use crate::onnx::{DataType, Model, create_folder, rename, save};
-use crate::run::{RunDir, RunError, file_sha256};
+use crate::onnx::{DataType, Model, create_folder, rename, save_within};
+use crate::run::{ExternalFile, RunDir, RunError, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::StrategyName;
 use crate::surgery::rewrite::Merged;
-use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, export, holds};
+use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, export, holds, taken_in};
 use crate::training::{BatchNormMode, Lab, Logits};
 
 use super::SearchError;
@@ -33,6 +34,18 @@ pub(super) struct Emitter<'a> {
     pub input: &'a InputSpec,
     pub batch_norm: BatchNormMode,
     pub card: ModelCard,
+    /// Bytes that one file may have.
+    pub largest_file: usize,
+}
+
+/// A winner's model as it was written.
+pub(super) struct Emitted {
+    /// Its path, relative to the run's folder.
+    pub model: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// The file beside it, if there is one.
+    pub external: Option<ExternalFile>,
 }
 
 /// A winner.
@@ -52,16 +65,16 @@ pub(super) struct Winner<'a> {
 }
 
 impl Emitter<'_> {
-    /// Writes `winners/STRATEGY.onnx` and returns its path relative to the run's folder, and its
-    /// SHA-256. The file gets its name only after it has been checked against the lab on some of the
-    /// samples, and `may_be_kept` has agreed.
+    /// Writes `winners/STRATEGY.onnx`, and the file of weights beside it where one cannot hold all. The
+    /// model gets its name only after it has been checked against the lab on some of the samples, and
+    /// `may_be_kept` has agreed.
     pub fn emit(
         &self,
         run: &RunDir,
         winner: &Winner<'_>,
         (lab, samples): (&Lab<'_>, &[usize]),
         may_be_kept: &dyn Fn() -> Result<(), SearchError>,
-    ) -> Result<(String, String), SearchError> {
+    ) -> Result<Emitted, SearchError> {
         let mut metadata = self.card.entries()?;
         metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
         metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
@@ -83,25 +96,38 @@ impl Emitter<'_> {
             create_folder(folder).map_err(|e| RunError::write(folder, e))?;
         }
         let unchecked = run.path(&format!("{relative}.unchecked"));
-        save(&proto, &unchecked)?;
-        drop(proto);
+        let location = RunDir::winner_data(winner.strategy);
+        let beside = path.with_file_name(&location);
+        let has_more = save_within(self.largest_file, proto, &unchecked, &location)?;
         let checked = Model::open(&unchecked)
             .map_err(SearchError::from)
             .and_then(|written| self.check((&written, &manifest), winner, lab, samples))
-            .and_then(|()| may_be_kept());
+            .and_then(|()| may_be_kept())
+            // `run.json` names a file: what is made of another is not its result.
+            .and_then(|()| Ok(self.original.ensure_unchanged()?));
         if let Err(error) = checked {
-            // It is not a result; that it may stay behind is the lesser evil.
+            // They are not a result; that they may stay behind is the lesser evil.
             let _ = fs::remove_file(&unchecked);
+            if has_more {
+                let _ = fs::remove_file(&beside);
+            }
             return Err(error);
         }
-        // `run.json` names a file: what is made of another is not its result.
-        if let Err(error) = self.original.ensure_unchanged() {
-            let _ = fs::remove_file(&unchecked);
-            return Err(error.into());
-        }
-        let sha256 = file_sha256(&unchecked).map_err(|e| RunError::write(&unchecked, e))?;
+        let hash = |file: &Path| file_sha256(file).map_err(|e| RunError::write(file, e));
+        let sha256 = hash(&unchecked)?;
+        let external = match has_more {
+            false => None,
+            true => Some(ExternalFile {
+                location,
+                sha256: hash(&beside)?,
+            }),
+        };
         rename(&unchecked, &path).map_err(|e| RunError::write(&path, e))?;
-        Ok((relative, sha256))
+        Ok(Emitted {
+            model: relative,
+            sha256,
+            external,
+        })
     }
 
     fn check(
@@ -115,7 +141,11 @@ impl Emitter<'_> {
             strategy: winner.strategy,
             reason,
         };
-        holds(self.original, written, manifest).map_err(|e| fail(e.to_string()))?;
+        let whole = taken_in(written).map_err(|e| fail(e.to_string()))?;
+        holds(self.original, &whole, manifest).map_err(|e| fail(e.to_string()))?;
+        // What follows reads one of the two at a time.
+        self.original.release();
+        whole.release();
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
         let outputs = inference.run_dataset(self.dataset, samples, self.input)?;

@@ -24,6 +24,9 @@ pub struct Job {
     pub begin: Begin,
     /// The command line, for the record; empty where there was none.
     pub command: Vec<String>,
+    /// Bytes that a winner's file may have: what is more lies in a file beside it. Protobuf's limit where
+    /// nothing is said.
+    pub largest_file: Option<usize>,
     /// How.
     pub settings: Settings,
 }
@@ -58,6 +61,7 @@ impl Job {
             out: root.to_owned(),
             begin: Begin::Resume,
             command: record.command,
+            largest_file: None,
             settings: record.configuration.settings,
         })
     }
@@ -65,6 +69,7 @@ impl Job {
     setters! {
         begin: Begin,
         command: Vec<String>,
+        largest_file: Option<usize>,
         settings: Settings,
     }
 

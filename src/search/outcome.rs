@@ -28,6 +28,7 @@ pub(super) fn failed(
         seconds,
         model: None,
         sha256: None,
+        external: None,
         error: Some(error),
         failure,
     }

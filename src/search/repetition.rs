@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::classifier::{Inference, ModelCard};
 use crate::data::{Seen, Split, SplitFile};
 use crate::graph::Graph;
+use crate::onnx::LARGEST_FILE;
 use crate::run::{
     Begin, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended, same_input,
     unchanged,
@@ -137,6 +138,7 @@ impl Opened<'_> {
                 input: &self.input.spec,
                 batch_norm: settings.bn,
                 card: self.card_of(split),
+                largest_file: self.job.largest_file.unwrap_or(LARGEST_FILE),
             },
             executor,
         }

@@ -13,7 +13,7 @@ use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
 use super::chooser::{Choice, Scene, Verdict, chooser};
-use super::emit::{Emitter, Winner};
+use super::emit::{Emitted, Emitter, Winner};
 use super::executor::Executor;
 use super::plan::Plan;
 use super::pool::lock;
@@ -305,7 +305,11 @@ impl Runner<'_> {
             // There is no model whose predictions they were. That they may stay is the lesser evil.
             let _ = std::fs::remove_file(run.path(&RunDir::predictions(choice.strategy)));
         }
-        let (model, sha256) = emitted?;
+        let Emitted {
+            model,
+            sha256,
+            external,
+        } = emitted?;
         Ok(StrategyResult {
             name: choice.strategy,
             candidate: Some(choice.candidate.label.clone()),
@@ -320,6 +324,7 @@ impl Runner<'_> {
             seconds: choice.seconds + record.seconds,
             model: Some(model),
             sha256: Some(sha256),
+            external,
             error: None,
             failure: None,
         })

@@ -136,6 +136,7 @@ pub fn study<E: From<SearchError>>(
             },
             out,
             command: job.command.clone(),
+            largest_file: None,
             settings: of_model(&study.settings, &job.models[place], watcher),
         };
         let outcome = tune(runtime, &model, watcher);

@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use prost::Message;
-
 use crate::graph::{Attribute, Graph};
-use crate::onnx::{Model, OnnxError};
+use crate::onnx::Model;
 
 use super::SurgeryError;
 use super::edit::{Edited, Editor, converted};
@@ -18,12 +16,13 @@ pub const METADATA_PREFIX: &str = "ftsurgery.";
 ///
 /// A weight is found as an initializer or as the output of a `Constant` node. Metadata keys get the
 /// prefix `ftsurgery.` unless they have it. External data is taken into the model, which then stands
-/// alone. A tensor whose values do not change keeps its message, byte for byte.
+/// alone; one of more than 2 GiB has to be written with [`save_within`](crate::onnx::save_within), and is
+/// held against the manifest [`taken_in`](super::taken_in) again. A tensor whose values do not change keeps
+/// its message, byte for byte.
 ///
 /// # Errors
 /// When a tuned tensor does not exist, is no float tensor, or has another number of elements, a tuned
-/// value is not finite in the tensor's type, external data cannot be read, or the model would be larger
-/// than 2 GiB.
+/// value is not finite in the tensor's type, or external data cannot be read.
 pub fn export(
     mut editor: Editor<'_>,
     tuned: &[(String, Vec<f32>)],
@@ -46,12 +45,7 @@ pub fn export(
             editor.set_metadata(&format!("{METADATA_PREFIX}{key}"), value);
         }
     }
-    let edited = editor.finish()?;
-    let bytes = edited.proto.encoded_len();
-    if bytes > i32::MAX as usize {
-        return Err(OnnxError::TooLarge { bytes }.into());
-    }
-    Ok(edited)
+    editor.finish()
 }
 
 /// `tuned` as [`export`] stores it: rounded to the type of each tensor, to the nearest, ties to even.

@@ -33,7 +33,7 @@ pub(crate) use batch_norm::{
 pub use cut::extract;
 pub use difference::{Difference, Part, What};
 pub(crate) use dropout::own_dropout;
-pub use edit::{Edited, Editor, Manifest};
+pub use edit::{Edited, Editor, Manifest, taken_in};
 pub use error::SurgeryError;
 pub use export::{METADATA_PREFIX, as_stored, export};
 pub use fold::fold_batch_norm;

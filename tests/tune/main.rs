@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod bed;
+mod beside;
 mod changed;
 mod channels_last;
 mod checkpoint;

@@ -17,7 +17,13 @@ impl RunDir {
     fn winners(&self) -> Vec<PathBuf> {
         let is_winner = |path: &PathBuf| {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            let endings = [".onnx", ".onnx.unchecked", ".predictions.csv"];
+            let endings = [
+                ".onnx",
+                ".onnx.unchecked",
+                ".onnx.data",
+                ".onnx.data.partial",
+                ".predictions.csv",
+            ];
             let strategy = endings.iter().find_map(|e| name.strip_suffix(e));
             strategy.is_some_and(|s| s.parse::<StrategyName>().is_ok())
         };

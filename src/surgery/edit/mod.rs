@@ -44,6 +44,7 @@ use super::verify::{Named, differences, unnumbered};
 
 pub use manifest::Manifest;
 use rename::lasting;
+pub use take_in::taken_in;
 pub(super) use tensors::{converted, is_constant};
 
 /// A model under the knife.

@@ -1,6 +1,6 @@
 //! External data moves inside.
 
-use crate::onnx::messages::{GraphProto, NodeProto, SparseTensorProto, TensorProto};
+use crate::onnx::messages::{GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 use crate::onnx::{Model, is_external};
 
 use super::super::SurgeryError;
@@ -14,27 +14,40 @@ impl Editor<'_> {
     /// # Errors
     /// When it cannot be read, does not fit its declaration or leaves the model's folder.
     pub fn take_in(&mut self) -> Result<(), SurgeryError> {
-        let files = self.original;
         self.taken_in = true;
-        if let Some(graph) = &mut self.proto.graph {
+        of_model(self.original, &mut self.proto)
+    }
+}
+
+/// A model with all its external data inside; in memory it may be of any size.
+///
+/// # Errors
+/// As [`Editor::take_in`].
+pub fn taken_in(model: &Model) -> Result<Model, SurgeryError> {
+    let mut proto = model.proto.clone();
+    of_model(model, &mut proto)?;
+    Ok(model.with_proto(proto))
+}
+
+fn of_model(files: &Model, model: &mut ModelProto) -> Result<(), SurgeryError> {
+    if let Some(graph) = &mut model.graph {
+        of_graph(files, graph)?;
+    }
+    for function in &mut model.functions {
+        of_nodes(files, &mut function.node)?;
+        for attribute in &mut function.attribute_proto {
+            if let Some(tensor) = &mut attribute.t {
+                of_tensor(files, tensor)?;
+            }
+        }
+    }
+    for training in &mut model.training_info {
+        let graphs = training.initialization.iter_mut();
+        for graph in graphs.chain(&mut training.algorithm) {
             of_graph(files, graph)?;
         }
-        for function in &mut self.proto.functions {
-            of_nodes(files, &mut function.node)?;
-            for attribute in &mut function.attribute_proto {
-                if let Some(tensor) = &mut attribute.t {
-                    of_tensor(files, tensor)?;
-                }
-            }
-        }
-        for training in &mut self.proto.training_info {
-            let graphs = training.initialization.iter_mut();
-            for graph in graphs.chain(&mut training.algorithm) {
-                of_graph(files, graph)?;
-            }
-        }
-        Ok(())
     }
+    Ok(())
 }
 
 // Decoding refuses messages that nest so deeply that this could not.

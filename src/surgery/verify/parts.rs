@@ -33,7 +33,7 @@ pub(super) fn tensor(
     }
     if is_external(before)
         && !is_external(after)
-        && files.0.tensor(before)?.data == files.1.tensor(after)?.data
+        && files.0.tensor(before)? == files.1.tensor(after)?
     {
         return Ok(Some(What::TakenIn));
     }
