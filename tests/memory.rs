@@ -5,6 +5,8 @@
 use std::sync::Mutex;
 
 use ftsurgery::data::{FeaturePrecision, FeatureStore, MemoryBudget};
+use ftsurgery::graph::{Graph, Node, Value};
+use ftsurgery::onnx::{Tensor, encode};
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Session, SessionOptions, SharedTensor};
 
@@ -43,6 +45,41 @@ fn sessions_do_not_duplicate_an_external_initializer() {
         "{growth} bytes for {} sessions",
         sessions.len()
     );
+}
+
+#[test]
+fn a_large_model_is_not_packed_a_second_time() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let Some(runtime) = runtime() else { return };
+    let side = 4096;
+    let mut graph = Graph {
+        nodes: vec![Node::new("y", "MatMul", &["x", "w"], &["y"])],
+        inputs: vec![Value::batched("x", &[side])],
+        outputs: vec![Value::batched("y", &[side])],
+        ..Graph::new(17)
+    };
+    let weight = Tensor::f32(&[side, side], &vec![0.5; side * side]);
+    graph.initializers.insert("w".to_owned(), weight.clone());
+    let model = encode(&graph.to_model(1).0).unwrap();
+    let tensor = SharedTensor::new("w", weight.dtype as i32, &weight.dims, weight.data).unwrap();
+    let bytes = tensor.byte_len();
+    let externals = [("w".to_owned(), tensor)];
+    for (most_packed, copies) in [(bytes, 1), (bytes - 1, 0)] {
+        let options = SessionOptions {
+            threads: 1,
+            most_packed,
+            ..SessionOptions::default()
+        };
+        let before = resident(&["RssAnon:"]);
+        let session = Session::new(&runtime, &model, &externals, &options).unwrap();
+        let growth = resident(&["RssAnon:"]).saturating_sub(before) as f64 / bytes as f64;
+        let copies = f64::from(copies);
+        assert!(
+            (growth - copies).abs() < 0.5,
+            "{growth} copies instead of {copies}"
+        );
+        drop(session);
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Default for SessionOptions {
             threads: 0,
             optimize: true,
             packing: None,
-            most_packed: 1 << 31,
+            most_packed: 1 << 30,
             kernels: false,
             limit: None,
             profile: None,

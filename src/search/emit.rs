@@ -143,20 +143,21 @@ impl Emitter<'_> {
         };
         let whole = taken_in(written).map_err(|e| fail(e.to_string()))?;
         holds(self.original, &whole, manifest).map_err(|e| fail(e.to_string()))?;
-        // What follows reads one of the two at a time.
-        self.original.release();
+        // What follows reads the weights of one of the two at a time.
         whole.release();
         let samples = &samples[..samples.len().min(CHECKED_SAMPLES)];
+        let Merged { rewrite, values } = winner.merged;
+        let mut logits = vec![lab.logits(rewrite, values, samples)?];
+        if rewrite != winner.rewrite {
+            // What was merged must also be what was trained.
+            logits.push(lab.logits(winner.rewrite, winner.parameters, samples)?);
+        }
+        self.original.release();
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
         let outputs = inference.run_dataset(self.dataset, samples, self.input)?;
         let half = has_float16(written);
-        let Merged { rewrite, values } = winner.merged;
-        let measured = lab.logits(rewrite, values, samples)?;
-        compare(&outputs, &measured, half).map_err(fail)?;
-        if rewrite != winner.rewrite {
-            // What was merged must also be what was trained.
-            let trained = lab.logits(winner.rewrite, winner.parameters, samples)?;
-            compare(&outputs, &trained, half).map_err(fail)?;
+        for logits in &logits {
+            compare(&outputs, logits, half).map_err(fail)?;
         }
         Ok(())
     }

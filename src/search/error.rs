@@ -3,7 +3,7 @@
 use crate::analysis::{AnalysisError, BackboneError};
 use crate::autodiff::AutodiffError;
 use crate::classifier::ClassifierError;
-use crate::data::DataError;
+use crate::data::{DataError, show_bytes};
 use crate::graph::GraphError;
 use crate::onnx::OnnxError;
 use crate::run::{Failure, RunError};
@@ -64,6 +64,25 @@ pub enum SearchError {
         /// The strategies whose trained layers lie behind that, for people.
         working: String,
     },
+    /// There is not memory enough for what a candidate trains.
+    #[error(
+        "strategy `{strategy}` trains {values} values (`{candidate}`), which take {} with the best ones and the \
+         optimizer's moments, and there is memory for {}",
+        show_bytes(*bytes),
+        show_bytes(*limit)
+    )]
+    NoRoom {
+        /// The strategy.
+        strategy: StrategyName,
+        /// Label of the candidate.
+        candidate: String,
+        /// Number of its trained values.
+        values: u64,
+        /// What they take at least, in bytes.
+        bytes: u64,
+        /// What this process may use, in bytes.
+        limit: u64,
+    },
     /// A setting does not fit the model or the data.
     #[error("{0}")]
     Setting(String),
@@ -116,6 +135,7 @@ impl SearchError {
         match self {
             SearchError::NoSearchData { .. }
             | SearchError::NoGradient { .. }
+            | SearchError::NoRoom { .. }
             | SearchError::Setting(_) => true,
             SearchError::SelfCheck { .. }
             | SearchError::Diverged { .. }
@@ -141,6 +161,9 @@ impl SearchError {
             SearchError::Onnx(OnnxError::Changed { .. }) => {
                 Some("put it back as it was, or begin a new run in another folder with --out")
             }
+            SearchError::NoRoom { .. } => Some(
+                "train less, as `--strategies head,last1` does, or with `--optimizer sgd`, which remembers less",
+            ),
             SearchError::NoSearchData { .. } => Some(
                 "give --search-fraction above 0 (and --validation-fraction, if given), or leave the strategy out",
             ),

@@ -17,6 +17,7 @@ mod pool;
 mod recorded;
 mod repeats;
 mod repetition;
+mod room;
 mod round;
 mod runner;
 mod state;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::classifier::{Inference, ModelCard};
-use crate::data::{Seen, Split, SplitFile};
+use crate::data::{Seen, Split, SplitFile, memory_limit};
 use crate::graph::Graph;
 use crate::onnx::LARGEST_FILE;
 use crate::run::{
@@ -21,6 +21,7 @@ use super::executor::Executor;
 use super::opened::Opened;
 use super::plan::Plan;
 use super::recorded::record;
+use super::room::ensure_room;
 use super::round::{Round, Site};
 use super::runner::Runner;
 use super::state::Progress;
@@ -110,6 +111,9 @@ impl Opened<'_> {
             });
             lab.obstacles(&batches, &of.collect::<Vec<_>>(), &go_on)
         })?;
+        if let Some(limit) = memory_limit() {
+            ensure_room(&plan, &grafted.model, &settings.optimizer, limit)?;
+        }
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
             for note in split.notes(&self.dataset) {

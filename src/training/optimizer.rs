@@ -104,6 +104,11 @@ impl Optimizer {
         }
     }
 
+    /// How many values it remembers of each that is trained.
+    pub fn moments(&self) -> usize {
+        self.kept_moments().into_iter().filter(|&kept| kept).count()
+    }
+
     /// Updates `parameter` in place by its `gradient`, a large one on `threads` threads (0 for all
     /// cores). `step` counts from 1; `learning_rate` is the schedule's present one.
     pub fn update(

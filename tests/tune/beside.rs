@@ -8,9 +8,9 @@ use ftsurgery::onnx::{Model, Tensor, save_within};
 use ftsurgery::run::{Begin, Results, Settings};
 use ftsurgery::runtime::Runtime;
 use ftsurgery::runtime::testing::runtime;
-use ftsurgery::search::{Job, tune};
+use ftsurgery::search::{self, Job};
 use ftsurgery::strategy::StrategyName;
-use ftsurgery::surgery::{HEAD_PREFIX, HeadKind, taken_in};
+use ftsurgery::surgery::{HEAD_PREFIX, HeadKind, What, differences, taken_in};
 use ftsurgery::testing::{only_tuned, python, skip};
 
 use crate::support::*;
@@ -82,7 +82,7 @@ impl Scene {
             .begin(begin)
             .largest_file(largest)
             .settings(settings);
-        tune(&self.runtime, &job, &()).unwrap()
+        search::tune(&self.runtime, &job, &()).unwrap()
     }
 
     fn winner(&self, out: &str, name: &str) -> std::path::PathBuf {
@@ -152,6 +152,51 @@ fn what_one_file_cannot_hold_lies_beside_it_with_every_value_the_same() {
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_the_tool_for_large_models_makes_is_tuned() {
+    if !has_runtime() {
+        return;
+    }
+    let Some(python) = python(&["onnx", "numpy"]) else {
+        return skip("python", "one with onnx and NumPy (FTSURGERY_PYTHON)");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    save_photos(&at("photos"), 12);
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/make_large_model.py");
+    for name in ["model.onnx", "again.onnx"] {
+        let mut command = std::process::Command::new(&python);
+        command
+            .arg(tool)
+            .arg(at(name))
+            .args(["--bytes", "2e6", "--layers", "2", "--classes", "3"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let weights =
+        ["model.onnx.data", "again.onnx.data"].map(|name| std::fs::read(at(name)).unwrap());
+    assert!(
+        (1_800_000..2_200_000).contains(&weights[0].len()),
+        "{}",
+        weights[0].len()
+    );
+    assert!(weights[0] == weights[1], "drawn from a seed");
+    let settings = "--strategies head,select --train /dense1 --features dense1.relu --head linear \
+                    --preprocess unit --epochs 1 --threads 1 --search-fraction 0.4 --train-fraction 0.4";
+    let settings: Vec<&str> = settings.split_whitespace().collect();
+    let mut command = tune(&at("model.onnx"), &at("photos"), &at("run"), &settings);
+    command.assert().success();
+    let original = Model::open(&at("model.onnx")).unwrap();
+    let tuned = Model::open(&at("run/winners/select.onnx")).unwrap();
+    let changed: Vec<String> = differences(&original, &tuned)
+        .unwrap()
+        .into_iter()
+        .filter(|d| matches!(d.what, What::Set { .. }))
+        .map(|d| d.name)
+        .collect();
+    assert_eq!(changed, ["dense1.weight", "dense1.bias"]);
 }
 
 #[test]
