@@ -11,7 +11,7 @@ use super::file::encode;
 use super::messages::ModelProto;
 use super::source::LARGE_WEIGHT;
 use super::tensor::set_external;
-use super::{OnnxError, save, write_atomic, write_atomic_with};
+use super::{OnnxError, write_atomic, write_atomic_with};
 
 /// Bytes that one file may have: protobuf's limit.
 pub const LARGEST_FILE: usize = i32::MAX as usize;
@@ -19,7 +19,7 @@ pub const LARGEST_FILE: usize = i32::MAX as usize;
 /// Writes a model to `path`: all of it, where that takes at most `most` bytes, else with the data of
 /// initializers of 64 KiB and more in the file `data` of the same folder. Gives whether that was written.
 ///
-/// Each file is written atomically, the data first. Each tensor's data begin at a multiple of 64 KiB, so that
+/// Each file is written atomically, the data first, in place of what has that name. Each tensor's data begin at a multiple of 64 KiB, so that
 /// every system can map them (`onnx.proto`, at `external_data`).
 ///
 /// # Errors
@@ -31,20 +31,21 @@ pub fn save_within(
     path: &Path,
     data: &str,
 ) -> Result<bool, OnnxError> {
-    if model.encoded_len() <= most {
-        save(&model, path)?;
-        return Ok(false);
-    }
-    let parts = put_beside(&mut model, data);
+    let parts = match model.encoded_len() > most {
+        true => put_beside(&mut model, data),
+        false => Vec::new(),
+    };
     let messages = encode(&model)?;
-    let beside = path.with_file_name(data);
     let failed = |path: &Path| {
         let path = path.to_owned();
         |source| OnnxError::Write { path, source }
     };
-    write_atomic_with(&beside, |to| write(to, &parts)).map_err(failed(&beside))?;
+    if !parts.is_empty() {
+        let beside = path.with_file_name(data);
+        write_atomic_with(&beside, |to| write(to, &parts)).map_err(failed(&beside))?;
+    }
     write_atomic(path, &messages).map_err(failed(path))?;
-    Ok(true)
+    Ok(!parts.is_empty())
 }
 
 /// Moves the data of large initializers out of a model; gives each with its place in the file `location`.
@@ -78,7 +79,7 @@ fn write(path: &Path, parts: &[(u64, Bytes)]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::onnx::messages::{GraphProto, NodeProto, TensorProto};
-    use crate::onnx::{Model, Tensor};
+    use crate::onnx::{Model, Tensor, save};
 
     /// Two large tensors, one whose message says that it is inside, and a small one.
     fn model() -> ModelProto {
@@ -115,6 +116,11 @@ mod tests {
         let whole = model().encoded_len();
         assert!(!save_within(whole, model(), &path, "model.onnx.data").unwrap());
         assert_eq!(Model::open(&path).unwrap().proto, model());
+        assert!(!folder.path().join("model.onnx.data").exists());
+
+        let mut small = model();
+        small.graph.as_mut().unwrap().initializer.drain(..2);
+        assert!(!save_within(0, small, &path, "model.onnx.data").unwrap());
         assert!(!folder.path().join("model.onnx.data").exists());
 
         assert!(save_within(whole - 1, model(), &path, "model.onnx.data").unwrap());
