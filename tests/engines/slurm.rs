@@ -15,7 +15,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engines/slurm.s
 struct Slurm(TempDir);
 
 impl Slurm {
-    /// `None` where it is not installed.
+    /// `None` where it is not installed, or does not start.
     fn new() -> Option<Self> {
         let found = |program: &str| {
             let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
@@ -27,17 +27,22 @@ impl Slurm {
             return None;
         }
         let slurm = Self(tempfile::tempdir().unwrap());
-        slurm.engine("start", &[]);
+        if let Err(why) = slurm.engine("start", &[]) {
+            testing::skip("slurm", format_args!("it does not start: {why}"));
+            return None;
+        }
         Some(slurm)
     }
 
-    /// `slurm.sh COMMAND`.
-    fn engine(&self, command: &str, arguments: &[&str]) {
+    /// `slurm.sh COMMAND`; the error is what it says.
+    fn engine(&self, command: &str, arguments: &[&str]) -> Result<(), String> {
         let mut script = Command::new(SCRIPT);
         script.arg(command).arg(self.0.path()).args(arguments);
         let output = script.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command}: {text}");
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     /// `command`, where this Slurm is the one it finds.
@@ -157,7 +162,7 @@ fn a_run_on_slurm_outlives_its_front_and_a_node() {
     scene.await_trials("run", 2);
     front.kill().unwrap();
     front.wait().unwrap();
-    slurm.engine("kill", &["n1"]);
+    slurm.engine("kill", &["n1"]).unwrap();
     let (code, text) = end(start(&mut resume(&scene, &slurm, "run")));
     let said = said(&scene.at("run"));
     assert_eq!(code, Some(0), "{text}\n{said}");
