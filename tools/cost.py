@@ -150,13 +150,13 @@ def by_tasks(args):
             more = ["--executor", "slurm", "--slurm-tasks", str(tasks)]
             run = tasks <= args.processors and Run(args, "run", images, "blocks", *more, environment=environment)
             longest = max(sum(seconds[i] for i in group) for group in divided(here.asked, tasks))
-            if around is None:  # of the first: to start Slurm's jobs, and the processes in them
+            if around is None and run:  # of the first: to start Slurm's jobs, and the processes in them
                 around = run.seconds - longest - winner
             row(
                 str(tasks),
                 f"{run.seconds:.1f} s" if run else "not run",
                 f"{sum(t['seconds'] for t in run.trials):.1f} s" if run else "",
-                f"{around + longest + winner:.1f} s",
+                f"{around + longest + winner:.1f} s" if around is not None else "",
                 f"{winner:.1f} s",
             )
     finally:

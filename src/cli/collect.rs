@@ -45,11 +45,14 @@ pub fn run(args: &CollectArgs, context: &Context) -> Result<(), CliError> {
         context.note(&format!("warning: {lack}"));
     }
     show(&collected, context)?;
+    let (asked, results) = (collected.asked.clone(), collected.results.clone());
+    // The jobs that are submitted now collect this run.
+    drop(collected);
     if args.submit {
-        Slurm::go_on(&args.run, &collected.asked, &progress)?;
+        Slurm::go_on(&args.run, &asked, &progress)?;
     }
-    match collected.asked.is_empty() {
-        true => tune::outcome(&collected.results, &args.run),
+    match asked.is_empty() {
+        true => tune::outcome(&results, &args.run),
         false => Ok(()),
     }
 }

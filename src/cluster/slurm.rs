@@ -112,14 +112,14 @@ impl Slurm {
                 }
             }
         }
-        let collected = collect(runtime, job, watcher)?;
-        if collected.asked.is_empty() {
+        let asked = collect(runtime, job, watcher)?.asked;
+        if asked.is_empty() {
             return Ok(());
         }
         folder.write("task.sh", TASK.as_bytes())?;
         folder.write("collect.sh", COLLECT.as_bytes())?;
         folder.write_json(SETTINGS, &self)?;
-        self.submit(&folder, &collected.asked, true, watcher)?;
+        self.submit(&folder, &asked, true, watcher)?;
         watch::to_the_end(&folder, watcher)
     }
 

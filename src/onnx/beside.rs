@@ -1,6 +1,6 @@
 //! Writing models that one file cannot hold: the data of large tensors lie in a file beside it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -19,12 +19,12 @@ pub const LARGEST_FILE: usize = i32::MAX as usize;
 /// Writes a model to `path`: all of it, where that takes at most `most` bytes, else with the data of
 /// initializers of 64 KiB and more in the file `data` of the same folder. Gives whether that was written.
 ///
-/// Each file is written atomically, the data first, in place of what has that name. Each tensor's data begin at a multiple of 64 KiB, so that
-/// every system can map them (`onnx.proto`, at `external_data`).
+/// Each file is written atomically, the data first, in place of what has that name. Each tensor's data begin at a
+/// multiple of 64 KiB, so that every system can map them (`onnx.proto`, at `external_data`).
 ///
 /// # Errors
-/// When what is left is beyond protobuf's limit, or a file cannot be written; a model that was there is
-/// then untouched.
+/// When what is left is beyond protobuf's limit, or a file cannot be written. The model that was there is then
+/// untouched; data that were there under this name are not, if it was the model that could not be written.
 pub fn save_within(
     most: usize,
     mut model: ModelProto,
@@ -40,11 +40,17 @@ pub fn save_within(
         let path = path.to_owned();
         |source| OnnxError::Write { path, source }
     };
+    let beside = path.with_file_name(data);
     if !parts.is_empty() {
-        let beside = path.with_file_name(data);
         write_atomic_with(&beside, |to| write(to, &parts)).map_err(failed(&beside))?;
     }
-    write_atomic(path, &messages).map_err(failed(path))?;
+    if let Err(error) = write_atomic(path, &messages) {
+        if !parts.is_empty() {
+            // On a full disk the room is needed, and no model reads it.
+            let _ = fs::remove_file(&beside);
+        }
+        return Err(failed(path)(error));
+    }
     Ok(!parts.is_empty())
 }
 
@@ -143,7 +149,18 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_cannot_be_written_leaves_the_one_that_was_there() {
+    fn data_of_a_model_that_cannot_be_written_are_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder stands where the model should go.
+        let path = folder.path().join("model.onnx");
+        std::fs::create_dir(&path).unwrap();
+        let error = save_within(0, model(), &path, "model.onnx.data").unwrap_err();
+        assert!(error.to_string().contains("model.onnx"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_model_whose_data_cannot_be_written_leaves_the_one_that_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
         save(&model(), &path).unwrap();

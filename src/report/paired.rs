@@ -109,10 +109,13 @@ pub fn over_repetitions(
     }
     let mean = differences.iter().sum::<f64>() / n as f64;
     let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
-    let variance = squares / (n - 1) as f64;
+    // Differences are whole samples: that some are equal does not show that they are equal to less than half a
+    // sample, in which a value is spread with variance 1/12.
+    let sample = 1.0 / tested.max(1) as f64;
+    let variance = (squares / (n - 1) as f64).max(sample * sample / 12.0);
     let shared = tested as f64 / trained.max(1) as f64;
     let half = t_quantile(n - 1) * (variance * (1.0 / n as f64 + shared)).sqrt();
-    Some((mean, (mean - half, mean + half)))
+    Some((mean, ((mean - half).max(-1.0), (mean + half).min(1.0))))
 }
 
 /// The 97.5 % quantile of Student's t distribution with so many degrees of freedom, at least 1.
@@ -239,6 +242,15 @@ mod tests {
         // t = 4.3027, s = 0.01, √(1/3 + 2/7)
         let half = 4.302_653 * 0.01 * (1.0f64 / 3.0 + 2.0 / 7.0).sqrt();
         assert!((high - mean - half).abs() < 1e-6 && (mean - low - half).abs() < 1e-6);
+        // Twice the same difference of 10 images says little.
+        let (mean, (low, high)) = over_repetitions(&[0.3, 0.3], 10, 10).unwrap();
+        assert!((mean - 0.3).abs() < 1e-12);
+        assert!(
+            (low + 0.149).abs() < 1e-3 && (high - 0.749).abs() < 1e-3,
+            "{low} {high}"
+        );
+        let (_, bounds) = over_repetitions(&[-0.5, 0.5], 10, 10).unwrap();
+        assert_eq!(bounds, (-1.0, 1.0));
         assert_eq!(over_repetitions(&[0.1], 700, 200), None);
     }
 }

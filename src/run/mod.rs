@@ -37,7 +37,7 @@ pub use record::{
 pub use request::{TrialReply, TrialRequest};
 pub use results::{
     Failure, HeldOut, Mistake, Phase, Repeat, RepeatResult, Results, Searched, Spread,
-    StrategyResult, TrialRecord,
+    StrategyResult, TrialRecord, WeightsFile,
 };
 pub use settings::Settings;
 pub use study::{Study, StudyModel};

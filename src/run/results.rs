@@ -5,7 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::strategy::StrategyName;
 
-use super::ExternalFile;
+/// The file beside a winner's model that holds its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightsFile {
+    /// Its name, as the model says.
+    pub location: String,
+    /// SHA-256 of the whole file, in hexadecimal.
+    pub sha256: String,
+}
 
 /// What a trial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +132,7 @@ pub struct StrategyResult {
     pub sha256: Option<String>,
     /// The file beside it that holds its weights, where one file cannot hold all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external: Option<ExternalFile>,
+    pub external: Option<WeightsFile>,
     /// Why there is no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

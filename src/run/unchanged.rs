@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::data::Preprocess;
+
 use super::config::{FlagValue, all_flags};
 use super::record::{Configuration, RunRecord};
 use super::{RunError, Settings};
@@ -114,6 +116,12 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
 const FREE: [&str; 2] = ["checkpoint-every", "image-cache"];
 
 fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
+    // What several flags give is told by the one that names it.
+    let named = |p: &Option<Preprocess>| p.as_ref().map(ToString::to_string);
+    let [before, after] = [was, is].map(|s| named(&s.preprocess));
+    differing("--preprocess", &before, &after)?;
+    let [before, after] = [was, is].map(|s| s.plateau.is_none());
+    differing("--no-plateau", &before, &after)?;
     let (before, after) = (all_flags(was), all_flags(is));
     let mut names = before.iter().chain(&after).map(|(name, _)| *name);
     let of = |all: &[(&str, FlagValue)], name: &str| {
@@ -133,8 +141,18 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
             is: shown(of(&after, name)),
         });
     }
-    // Not every preprocessing can be given by a flag.
-    differing("--preprocess", &was.preprocess, &is.preprocess)
+    // What no flag gives.
+    differing(
+        "the schedule of the learning rate",
+        &was.plateau,
+        &is.plateau,
+    )?;
+    let is = Settings {
+        checkpoint_every: was.checkpoint_every,
+        image_cache: was.image_cache,
+        ..is.clone()
+    };
+    differing("a setting", was, &is)
 }
 
 fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), RunError> {
@@ -161,7 +179,6 @@ fn text<T: Serialize>(of: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Preprocess;
     use crate::strategy::StrategyName;
 
     /// What is said to differ of settings, with both values.
@@ -193,7 +210,7 @@ mod tests {
                 |s| s.split.shuffle = false,
                 ["--no-shuffle", "false", "true"],
             ),
-            (|s| s.plateau = None, ["--plateau-patience", "3", "none"]),
+            (|s| s.plateau = None, ["--no-plateau", "false", "true"]),
             (|s| s.views = Some(3), ["--views", "none", "3"]),
             (
                 |s| s.train = vec!["c1".to_owned()],
@@ -217,6 +234,18 @@ mod tests {
         for (change, expected) in changes {
             assert_eq!(told(change), Some(expected.map(str::to_owned)));
         }
+    }
+
+    #[test]
+    fn what_no_flag_gives_differs_too() {
+        let minimum = told(|s| s.plateau.as_mut().unwrap().minimum = 1e-3).unwrap();
+        assert_eq!(minimum[0], "the schedule of the learning rate");
+        let numbers = |s: &mut Settings| {
+            s.preprocess.as_mut().unwrap().mean[0] = 0.25;
+        };
+        let [what, was, is] = told(numbers).unwrap();
+        assert_eq!((what.as_str(), was.as_str()), ("--preprocess", "signed"));
+        assert!(is.contains("0.25"), "{is}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::classifier::{Inference, InputSpec, ModelCard, Outputs, log_softmax, softmax};
 use crate::data::Dataset;
 use crate::onnx::{DataType, Model, create_folder, rename, save_within};
-use crate::run::{ExternalFile, RunDir, RunError, file_sha256};
+use crate::run::{RunDir, RunError, WeightsFile, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::StrategyName;
 use crate::surgery::rewrite::Merged;
@@ -45,7 +45,7 @@ pub(super) struct Emitted {
     /// SHA-256 of the file.
     pub sha256: String,
     /// The file beside it, if there is one.
-    pub external: Option<ExternalFile>,
+    pub external: Option<WeightsFile>,
 }
 
 /// A winner.
@@ -117,12 +117,16 @@ impl Emitter<'_> {
         let sha256 = hash(&unchecked)?;
         let external = match has_more {
             false => None,
-            true => Some(ExternalFile {
+            true => Some(WeightsFile {
                 location,
                 sha256: hash(&beside)?,
             }),
         };
         rename(&unchecked, &path).map_err(|e| RunError::write(&path, e))?;
+        if !has_more {
+            // Of a run that went on with another limit; nothing reads it any more.
+            let _ = fs::remove_file(&beside);
+        }
         Ok(Emitted {
             model: relative,
             sha256,
@@ -141,7 +145,7 @@ impl Emitter<'_> {
             strategy: winner.strategy,
             reason,
         };
-        let whole = taken_in(written).map_err(|e| fail(e.to_string()))?;
+        let whole = taken_in(written)?;
         holds(self.original, &whole, manifest).map_err(|e| fail(e.to_string()))?;
         // What follows reads the weights of one of the two at a time.
         whole.release();

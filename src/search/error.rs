@@ -201,9 +201,16 @@ impl SearchError {
             SearchError::Training(TrainingError::Diverged { .. })
             | SearchError::Diverged { .. }
             | SearchError::NotFinite { .. } => Some(Failure::Diverged),
+            SearchError::Onnx(e)
+            | SearchError::Surgery(
+                SurgeryError::Onnx(e) | SurgeryError::Graph(GraphError::Onnx(e)),
+            ) => match e {
+                OnnxError::Write { .. } | OnnxError::Changed { .. } => None,
+                // Disk or memory, not the file.
+                OnnxError::Read { .. } if !e.is_bad_input() => None,
+                _ => Some(Failure::NoModel),
+            },
             SearchError::SelfCheck { .. } | SearchError::Surgery(_) => Some(Failure::NoModel),
-            SearchError::Onnx(OnnxError::Write { .. } | OnnxError::Changed { .. }) => None,
-            SearchError::Onnx(_) => Some(Failure::NoModel),
             _ => None,
         }
     }
@@ -267,6 +274,20 @@ mod tests {
         ] {
             let text = error.to_string();
             assert_eq!(failure(error), None, "{text}");
+        }
+        // Reading weights, wherever that is, of a file that was changed or cannot be read for now.
+        let changed = || OnnxError::Changed { path: "x".into() };
+        let no_memory = || OnnxError::Read {
+            path: "x".into(),
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        };
+        for error in [
+            SearchError::Onnx(changed()),
+            SearchError::Onnx(no_memory()),
+            SearchError::Surgery(SurgeryError::Onnx(no_memory())),
+            SearchError::Surgery(GraphError::Onnx(changed()).into()),
+        ] {
+            assert_eq!(error.failure(), None, "{error}");
         }
         let full = OnnxError::Write {
             path: "x".into(),

@@ -111,8 +111,11 @@ impl Opened<'_> {
             });
             lab.obstacles(&batches, &of.collect::<Vec<_>>(), &go_on)
         })?;
-        if let Some(limit) = memory_limit() {
-            ensure_room(&plan, &grafted.model, &settings.optimizer, limit)?;
+        let others = executor.has_others();
+        if let Some(limit) = memory_limit().filter(|_| !others) {
+            let planned = plan.strategies.iter();
+            let trials = planned.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c)));
+            ensure_room(trials, grafted, &settings.optimizer, limit)?;
         }
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
@@ -120,7 +123,6 @@ impl Opened<'_> {
                 self.watcher.warning(&note);
             }
         }
-        let others = executor.has_others();
         let run = match root {
             None if others => root.insert(RunDir::take_beside(out, *begin)?),
             None => root.insert(RunDir::take(out, *begin)?),
@@ -187,6 +189,10 @@ impl Opened<'_> {
             if !of_round.contains(request) && run.read_reply(request)?.is_none() {
                 of_round.push(request.clone());
             }
+        }
+        if let Some(limit) = memory_limit() {
+            let trials = open.values().flatten().map(|r| (r.strategy, &r.candidate));
+            ensure_room(trials, grafted, &settings.optimizer, limit)?;
         }
         let lab = self.lab(settings, grafted)?;
         let site = self.site(&lab, ready, run, number);

@@ -2,108 +2,140 @@
 
 use std::collections::HashMap;
 
-use crate::onnx::Model;
+use crate::strategy::{Candidate, StrategyName};
+use crate::surgery::Grafted;
 use crate::training::Optimizer;
 
 use super::SearchError;
-use super::plan::Plan;
 
-/// Refuses a plan with a candidate whose trained values alone take more than `limit` bytes. Each is held as it
+/// Refuses trials of which one trains values that alone take more than `limit` bytes. Each is held as it
 /// stands, at the best epoch and with what the optimizer remembers of it, 4 bytes each; what a step computes,
 /// and weights that are mapped from a file, come on top.
 ///
 /// # Errors
 /// [`SearchError::NoRoom`] names the first such candidate.
-pub(super) fn ensure_room(
-    plan: &Plan,
-    model: &Model,
+pub(super) fn ensure_room<'c>(
+    trials: impl IntoIterator<Item = (StrategyName, &'c Candidate)>,
+    grafted: &Grafted,
     optimizer: &Optimizer,
     limit: u64,
 ) -> Result<(), SearchError> {
-    let count = |dims: &[i64]| {
-        dims.iter()
-            .fold(1, |n: u64, &d| n.saturating_mul(d.unsigned_abs()))
-    };
-    let tensors = model.graph().initializer.iter();
-    let elements: HashMap<&str, u64> = tensors.map(|t| (t.name(), count(&t.dims))).collect();
     let held = 2 + optimizer.moments() as u64;
-    for planned in &plan.strategies {
-        for candidate in &planned.candidates {
-            let of = |name: &String| elements.get(name.as_str()).copied().unwrap_or(0);
-            let values = candidate.trainable.iter().map(of).sum::<u64>();
-            let bytes = values.saturating_mul(4 * held);
-            if bytes > limit {
-                return Err(SearchError::NoRoom {
-                    strategy: planned.strategy,
-                    candidate: candidate.label.clone(),
-                    values,
-                    bytes,
-                    limit,
-                });
+    for (strategy, candidate) in trials {
+        let rewritten;
+        let model = match candidate.rewrite.is_none() {
+            true => &grafted.model,
+            false => {
+                rewritten = candidate.rewrite.apply(grafted)?.model;
+                &rewritten
             }
+        };
+        let tensors = model.graph().initializer.iter();
+        let elements: HashMap<&str, u64> = tensors.map(|t| (t.name(), count(&t.dims))).collect();
+        let of = |name: &String| elements.get(name.as_str()).copied().unwrap_or(0);
+        let values = candidate.trainable.iter().map(of).sum::<u64>();
+        let bytes = values.saturating_mul(4 * held);
+        if bytes > limit {
+            return Err(SearchError::NoRoom {
+                strategy,
+                candidate: candidate.label.clone(),
+                values,
+                bytes,
+                limit,
+            });
         }
     }
     Ok(())
 }
 
+fn count(dims: &[i64]) -> u64 {
+    let dims = dims.iter().map(|d| d.unsigned_abs());
+    dims.fold(1, u64::saturating_mul)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::messages::{GraphProto, ModelProto, NodeProto};
-    use crate::onnx::{Tensor, encode};
-    use crate::search::plan::StrategyPlan;
-    use crate::strategy::{Candidate, StrategyName};
+    use crate::graph::{Graph, Node, Value};
+    use crate::onnx::{Model, Tensor, encode};
     use crate::surgery::Rewrite;
+    use crate::surgery::rewrite::LowRank;
     use crate::training::OptimizerKind;
+
+    /// A dense layer of 100 inputs and 10 outputs.
+    fn grafted() -> Grafted {
+        let mut graph = Graph::new(17);
+        graph.inputs = vec![Value::batched("x", &[100])];
+        graph.outputs = vec![Value::batched("scores", &[10])];
+        for (name, dims) in [("w", &[100, 10][..]), ("b", &[10])] {
+            let zeros = vec![0.0; dims.iter().product()];
+            let tensor = Tensor::f32(dims, &zeros);
+            graph.initializers.insert(name.to_owned(), tensor);
+        }
+        let product = Node::new("product", "MatMul", &["x", "w"], &["product"]);
+        let sum = Node::new("sum", "Add", &["product", "b"], &["scores"]);
+        graph.nodes = vec![product, sum];
+        let bytes = encode(&graph.to_model(usize::MAX).0).unwrap();
+        Grafted {
+            model: Model::decode(bytes.into(), "model.onnx".as_ref()).unwrap(),
+            manifest: Default::default(),
+            head_parameters: Vec::new(),
+            dropout: Vec::new(),
+            output: "scores".to_owned(),
+        }
+    }
+
+    fn candidate(trainable: &[&str], rewrite: Rewrite) -> Candidate {
+        Candidate {
+            id: "candidate".to_owned(),
+            label: "all layers".to_owned(),
+            layers: Vec::new(),
+            trainable: trainable.iter().map(|&name| name.to_owned()).collect(),
+            rewrite,
+        }
+    }
 
     #[test]
     fn what_does_not_fit_in_memory_is_refused_with_its_size_before_it_is_run() {
-        let proto = ModelProto {
-            graph: Some(GraphProto {
-                node: vec![NodeProto::default()],
-                initializer: vec![
-                    Tensor::f32(&[10, 100], &[0.0; 1000]).to_proto("w"),
-                    Tensor::f32(&[10], &[0.0; 10]).to_proto("b"),
-                ],
-                ..GraphProto::default()
-            }),
-            ..ModelProto::default()
-        };
-        let bytes = encode(&proto).unwrap();
-        let model = Model::decode(bytes.into(), "model.onnx".as_ref()).unwrap();
-        let candidate = Candidate {
-            id: "full".to_owned(),
-            label: "all layers".to_owned(),
-            layers: Vec::new(),
-            trainable: vec!["w".to_owned(), "b".to_owned()],
-            rewrite: Rewrite::None,
-        };
-        let plan = Plan {
-            strategies: vec![StrategyPlan {
-                strategy: StrategyName::FULL,
-                candidates: vec![candidate],
-                skipped: Vec::new(),
-            }],
-        };
-        for (kind, momentum, held) in [
-            (OptimizerKind::Adam, 0.9, 4),
-            (OptimizerKind::Sgd, 0.9, 3),
-            (OptimizerKind::Sgd, 0.0, 2),
-        ] {
-            let optimizer = Optimizer {
-                kind,
-                momentum,
-                ..Optimizer::default()
-            };
-            let least = 1010 * 4 * held;
-            ensure_room(&plan, &model, &optimizer, least).unwrap();
-            let error = ensure_room(&plan, &model, &optimizer, least - 1).unwrap_err();
-            let text = error.to_string();
-            assert!(
-                error.is_bad_input() && text.contains("all layers"),
-                "{text}"
-            );
-            assert!(text.contains("1010 values"), "{text}");
+        let grafted = grafted();
+        let [a, b] = LowRank::parameters_of("w");
+        let low_rank = Rewrite::LowRank(LowRank {
+            weights: vec!["w".to_owned()],
+            rank: 2,
+            alpha: 2,
+            seed: 0,
+        });
+        let full = candidate(&["w", "b"], Rewrite::None);
+        let lora = candidate(&[&a, &b], low_rank);
+        for (candidate, values) in [(&full, 1010), (&lora, 220)] {
+            for (kind, momentum, held) in [
+                (OptimizerKind::Adam, 0.9, 4),
+                (OptimizerKind::Sgd, 0.9, 3),
+                (OptimizerKind::Sgd, 0.0, 2),
+            ] {
+                let optimizer = Optimizer {
+                    kind,
+                    momentum,
+                    ..Optimizer::default()
+                };
+                let of = |limit| {
+                    ensure_room(
+                        [(StrategyName::FULL, candidate)],
+                        &grafted,
+                        &optimizer,
+                        limit,
+                    )
+                };
+                let least = values * 4 * held;
+                of(least).unwrap();
+                let error = of(least - 1).unwrap_err();
+                let text = error.to_string();
+                assert!(error.is_bad_input(), "{text}");
+                assert!(
+                    text.contains(&format!("{values} values (`all layers`)")),
+                    "{text}"
+                );
+            }
         }
     }
 }

@@ -28,17 +28,19 @@ use super::{Job, SearchError};
 /// When model, data and settings do not fit, or are not those of the run that is resumed; the run's
 /// folder cannot be written or is in use; or no strategy works for this input.
 pub fn tune(runtime: &Runtime, job: &Job, watcher: &dyn Watcher) -> Result<Results, SearchError> {
-    tune_by(runtime, job, watcher, &Local)
+    tune_by(runtime, job, watcher, &Local).map(|(results, _)| results)
 }
 
-/// What there is of a run whose trials other processes carry out.
-#[derive(Clone, Debug)]
+/// What there is of a run whose trials other processes carry out. No other process collects the run before this
+/// is dropped.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Collected {
     /// What it has come to so far.
     pub results: Results,
     /// The trials that can be carried out now, and have not ended; none at the end.
     pub asked: Vec<AskedTrial>,
+    _lock: Option<RunDir>,
 }
 
 /// Begins a run whose trials are carried out by other processes, each with [`carry_out`], on this machine or
@@ -55,10 +57,11 @@ pub fn collect(
     watcher: &dyn Watcher,
 ) -> Result<Collected, SearchError> {
     let others = Elsewhere::default();
-    let results = tune_by(runtime, job, watcher, &others)?;
+    let (results, lock) = tune_by(runtime, job, watcher, &others)?;
     Ok(Collected {
         results,
         asked: others.asked(),
+        _lock: lock,
     })
 }
 
@@ -94,12 +97,13 @@ pub fn carry_out(
     Ok(())
 }
 
+/// Gives the run's folder, too, which is this process's until it is dropped.
 fn tune_by(
     runtime: &Runtime,
     job: &Job,
     watcher: &dyn Watcher,
     executor: &dyn Executor,
-) -> Result<Results, SearchError> {
+) -> Result<(Results, Option<RunDir>), SearchError> {
     let (settings, began) = begin(runtime, job, watcher)?;
     let origin = began.and_then(|began| began.configuration.preprocess_from);
     let opened = Opened::new(runtime, job, &settings, origin, watcher)?;
@@ -125,7 +129,7 @@ fn tune_by(
             break;
         }
     }
-    Ok(results)
+    Ok((results, root))
 }
 
 /// Looks at what is asked, before model and data are opened. Gives the settings in force, and the record of

@@ -8,8 +8,8 @@ use super::{StrategyName, names};
 pub enum StrategyError {
     /// No strategy has this name.
     #[error(
-        "unknown strategy `{0}`{similar}; the strategies are {all} and `all`; another number may stand behind \
-         {numbered}",
+        "unknown strategy `{0}`{similar}; the strategies are {all} and `all`; another number, \
+         1 or more, may stand behind {numbered}",
         similar = similar(.0),
         all = listed(names().map(|name| name.to_string())),
         numbered = listed(words_with_number()),
@@ -17,7 +17,7 @@ pub enum StrategyError {
     Unknown(String),
     /// The model has nothing this strategy could choose from.
     #[error(
-        "strategy `{0}` finds nothing to choose from: the model has no backbone layers that it could train"
+        "strategy `{0}` finds nothing to choose from: the model has no backbone layer that this strategy can train"
     )]
     NoCandidates(StrategyName),
     /// A candidate has no parameters.

@@ -54,7 +54,7 @@ pub fn export(
 /// As [`export`].
 pub fn as_stored(
     template: &Model,
-    tuned: &[(String, Vec<f32>)],
+    tuned: Vec<(String, Vec<f32>)>,
 ) -> Result<Vec<(String, Vec<f32>)>, SurgeryError> {
     let graph = Graph::from_model(template)?;
     let constants = |name: &String| {
@@ -64,14 +64,12 @@ pub fn as_stored(
             _ => None,
         }
     };
-    tuned
-        .iter()
-        .map(|(name, values)| {
-            let stored = match graph.initializers.get(name).or_else(|| constants(name)) {
-                Some(old) => converted(name, old, values)?.to_f32(),
-                None => None,
-            };
-            Ok((name.clone(), stored.unwrap_or_else(|| values.clone())))
-        })
-        .collect()
+    let stored = |(name, values): (String, Vec<f32>)| {
+        let stored = match graph.initializers.get(&name).or_else(|| constants(&name)) {
+            Some(old) => converted(&name, old, &values)?.to_f32(),
+            None => None,
+        };
+        Ok((name, stored.unwrap_or(values)))
+    };
+    tuned.into_iter().map(stored).collect()
 }

@@ -91,7 +91,8 @@ fn a_run_on_ray_survives_a_node_and_shows_its_trials_by_name() {
 
 #[test]
 fn trials_on_ray_save_themselves_at_ctrl_c_and_go_on_after_a_kill() {
-    let Some(scene) = Scene::new() else { return };
+    // Ray takes its time to cancel a task.
+    let Some(scene) = Scene::of(1500) else { return };
     let Some(ray) = Ray::new() else { return };
     succeeds(&mut scene.begin("plan", "run"));
     let module = || {

@@ -204,7 +204,7 @@ fn float16_weights_are_trained_in_float32_and_stored_rounded_to_the_nearest() {
         let model = open(name);
         let values = vec![1.0 + 0.4 / 1024.0, 1.0 + 0.5 / 1024.0, 1.0 + 1.5 / 1024.0];
         let tuned = [("fc.bias".to_owned(), values)];
-        let stored = as_stored(&model, &tuned).unwrap();
+        let stored = as_stored(&model, tuned.to_vec()).unwrap();
         // The second and third are ties, which go to the even neighbour.
         assert_eq!(stored[0].1, [1.0, 1.0, 1.0 + 2.0 / 1024.0]);
         let editor = Editor::new(&model).unwrap();

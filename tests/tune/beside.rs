@@ -16,7 +16,7 @@ use ftsurgery::testing::{only_tuned, python, skip};
 use crate::support::*;
 
 /// Saves a convolution and two wide dense layers, with its weights beside it.
-fn save_wide(path: &Path) {
+pub fn save_wide(path: &Path) {
     let mut graph = Graph {
         inputs: vec![Value::batched("image", &[3, 16, 16])],
         ..Graph::new(17)

@@ -1,5 +1,7 @@
 //! A process that ends, or a disk that fails, at each change that a run makes to a file.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,6 +14,7 @@ use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
 use ftsurgery::strategy::StrategyName;
 use ftsurgery::surgery::HeadKind;
 
+use crate::beside::save_wide;
 use crate::scene::*;
 use crate::support::*;
 
@@ -72,7 +75,15 @@ fn child() {
         })
         .map(drop)
     } else {
-        let job = Job::new(model, data, out.clone()).settings(settings());
+        let mut job = Job::new(model, data, out.clone()).settings(settings());
+        if kind.starts_with("beside") {
+            if out.join("run.json").is_file() {
+                job = Job::resume(&out).unwrap();
+            } else {
+                job.settings.features = Some("second".to_owned());
+            }
+            job = job.largest_file(Some(1 << 16));
+        }
         tune(&runtime, &job, &()).map(|_| drop(report::write(&out)))
     };
     std::fs::write(root.join("changes"), seen().join("\n")).unwrap();
@@ -129,6 +140,43 @@ fn a_run_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
             std::fs::remove_dir_all(scene.at(&run)).unwrap();
         }
     }
+}
+
+#[test]
+fn a_winner_in_two_files_that_ends_at_any_change_of_them_comes_out_whole() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    save_wide(&scene.at("model.onnx"));
+    assert_eq!(run_child(&scene, "beside", "end", usize::MAX), 0);
+    let winners = |run: &str| {
+        let files = std::fs::read_dir(scene.at(run).join("winners")).unwrap();
+        let named = files.map(|file| {
+            let file = file.unwrap();
+            (file.file_name(), std::fs::read(file.path()).unwrap())
+        });
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let whole = winners("beside");
+    assert!(whole.contains_key(OsStr::new("head.onnx.data")));
+    let all = changes(&scene);
+    let of_winners = all
+        .iter()
+        .enumerate()
+        .filter(|(_, what)| what.contains("winners"));
+    let mut tried = 0;
+    for (at, what) in of_winners {
+        for fault in ["end", "fail"] {
+            let run = format!("beside-{fault}{at}");
+            assert_ne!(run_child(&scene, &run, fault, at + 1), 0, "{what}");
+            assert_eq!(run_child(&scene, &run, "end", usize::MAX), 0, "{what}");
+            assert!(winners(&run) == whole, "{fault} at {at}: {what}");
+            std::fs::remove_dir_all(scene.at(&run)).unwrap();
+            tried += 1;
+        }
+    }
+    assert!(tried >= 16, "{tried} of {all:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Nodes in the middle of a graph.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::graph::GraphError;
 use crate::onnx::messages::{GraphProto, NodeProto};
@@ -16,7 +16,8 @@ impl Editor<'_> {
     /// # Errors
     /// When the graph has no such value, it is an output of the graph, or a graph inside of a node reads it;
     /// when an added node has no operator or no output, an output or its name is taken, or it reads a value
-    /// that is not made before it; and when the added nodes do not make `instead`.
+    /// that is not made before it (in a graph whose own nodes are in order: in another its readers sort it); and
+    /// when the added nodes do not make `instead`.
     pub fn splice(
         &mut self,
         value: &str,
@@ -98,7 +99,13 @@ impl Editor<'_> {
                 });
             }
         }
-        let later = graph.node[at..].iter().flat_map(|n| &n.output);
+        // In a file whose nodes stand in any order, so may these.
+        let behind = if in_order(graph) {
+            &graph.node[at..]
+        } else {
+            &[]
+        };
+        let later = behind.iter().flat_map(|n| &n.output);
         let mut missing: Vec<&String> = later.chain(nodes.iter().flat_map(|n| &n.output)).collect();
         for node in nodes {
             let early = |i: &&String| !i.is_empty() && missing.contains(i);
@@ -113,6 +120,18 @@ impl Editor<'_> {
         }
         Ok(at)
     }
+}
+
+/// Whether every node stands behind those that make what it reads.
+fn in_order(graph: &GraphProto) -> bool {
+    let nodes = graph.node.iter().enumerate();
+    let made = nodes.flat_map(|(at, node)| node.output.iter().map(move |o| (o.as_str(), at)));
+    let made: HashMap<&str, usize> = made.filter(|(name, _)| !name.is_empty()).collect();
+    let is_behind = |(at, node): (usize, &NodeProto)| {
+        let mut makers = node.input.iter().filter_map(|i| made.get(i.as_str()));
+        makers.all(|&maker| maker < at)
+    };
+    graph.node.iter().enumerate().all(is_behind)
 }
 
 /// Whether a node of `graph`, or one of its outputs, names `value`, which is not its own.

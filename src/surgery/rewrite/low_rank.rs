@@ -286,8 +286,20 @@ impl Target<'_> {
             Lies::Straight => ([rank, 1], [1, outputs], [outputs, 1]),
             Lies::Turned => ([rank, 1], [1, outputs], [1, inputs]),
         };
-        for i in 0..inputs {
-            for o in 0..outputs {
+        // Along the weight as it lies.
+        let turned = steps[0] == 1;
+        let (outer, inner) = if turned {
+            (outputs, inputs)
+        } else {
+            (inputs, outputs)
+        };
+        for first in 0..outer {
+            for second in 0..inner {
+                let (i, o) = if turned {
+                    (second, first)
+                } else {
+                    (first, second)
+                };
                 let product = |r: usize| {
                     f64::from(a[i * a_steps[0] + r * a_steps[1]])
                         * f64::from(b[o * b_steps[0] + r * b_steps[1]])

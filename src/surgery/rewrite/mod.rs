@@ -136,12 +136,12 @@ impl Rewrite {
     /// finite in its type.
     pub fn merge(&self, grafted: &Grafted, tuned: &Values) -> Result<Merged, SurgeryError> {
         let values = match self {
-            Rewrite::None => as_stored(&grafted.model, tuned)?,
+            Rewrite::None => as_stored(&grafted.model, tuned.to_vec())?,
             Rewrite::LowRank(low_rank) => {
                 let merged = low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)?;
-                as_stored(&grafted.model, &merged)?
+                as_stored(&grafted.model, merged)?
             }
-            Rewrite::Gated(_) => as_stored(&self.apply(grafted)?.model, tuned)?,
+            Rewrite::Gated(_) => as_stored(&self.apply(grafted)?.model, tuned.to_vec())?,
         };
         let rewrite = match self {
             Rewrite::None | Rewrite::LowRank(_) => Rewrite::None,

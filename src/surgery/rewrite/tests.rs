@@ -72,6 +72,31 @@ fn emitted(rewrite: &Rewrite, grafted: &Grafted, tuned: &Values) -> Model {
 }
 
 #[test]
+fn nodes_may_stand_in_any_order() {
+    let sorted = grafted(&plain());
+    let mut proto = sorted.model.proto.clone();
+    proto.graph.as_mut().unwrap().node.reverse();
+    let reversed = Grafted {
+        model: decode(&proto),
+        ..grafted(&plain())
+    };
+    let rewrites = [
+        Rewrite::LowRank(low_rank(&["conv.weight"], 2, 2)),
+        gated(&["conv.weight"]),
+    ];
+    for rewrite in rewrites {
+        let nodes = |grafted: &Grafted| {
+            let rewritten = rewrite.apply(grafted).unwrap();
+            let graph = Graph::from_model(&rewritten.model).unwrap();
+            let mut names: Vec<_> = graph.nodes.iter().map(|n| format!("{n:?}")).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(nodes(&reversed), nodes(&sorted));
+    }
+}
+
+#[test]
 fn a_description_is_stored_and_compared() {
     let list = [
         Rewrite::None,

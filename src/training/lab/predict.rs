@@ -49,14 +49,14 @@ pub struct Logits {
 type Rows<'r> = &'r mut dyn FnMut(&[usize], &[f32], usize);
 
 /// Keeps of each sample what its logits say.
-struct Judge<'a> {
+struct Scoring<'a> {
     labels: &'a [i64],
     predictions: Predictions,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Scoring<'a> {
     fn new(lab: &Lab<'a>) -> Self {
-        Judge {
+        Scoring {
             labels: lab.dataset.labels(),
             predictions: Predictions {
                 samples: Vec::new(),
@@ -105,7 +105,7 @@ impl Lab<'_> {
         samples: &[usize],
         observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
-        let mut predictions = Judge::new(self);
+        let mut predictions = Scoring::new(self);
         let of = (parameters, samples);
         self.run_with(rewrite, of, &mut predictions.rows(), observer)?;
         Ok(predictions.end())
@@ -174,7 +174,7 @@ impl Lab<'_> {
         bind: impl Fn(usize) -> Result<Bound, TrainingError>,
         observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
-        let mut judge = Judge::new(self);
+        let mut judge = Scoring::new(self);
         let sessions = (sessions, &bind as &dyn Fn(usize) -> _);
         self.each_batch(features, samples, sessions, &mut judge.rows(), observer)?;
         Ok(judge.end())
