@@ -38,6 +38,7 @@ impl Ray {
         let stdin = process.stdin.take();
         let mut answers = BufReader::new(process.stdout.take().unwrap()).lines();
         let Some(address) = answers.next() else {
+            let _ = process.wait();
             testing::skip("ray", "the cluster does not start");
             return None;
         };

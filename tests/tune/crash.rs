@@ -13,6 +13,7 @@ use ftsurgery::runtime::{Runtime, locate};
 use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
 use ftsurgery::strategy::StrategyName;
 use ftsurgery::surgery::HeadKind;
+use rayon::prelude::*;
 
 use crate::beside::save_wide;
 use crate::scene::*;
@@ -118,28 +119,31 @@ fn a_run_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
     assert_same_outcome(&scene.at("whole"), &scene.at("unbroken"));
     let all = changes(&scene);
     println!("{} changes", all.len());
-    for (fault, every) in [("end", 1), ("fail", 2)] {
-        for at in (1..=all.len()).step_by(every) {
-            let run = format!("{fault}{at}");
-            let what = &all[at - 1];
-            let code = run_child(&scene, &run, fault, at);
-            match fault {
-                "end" => assert_eq!(code, EXIT, "{at}: {what}"),
-                _ => assert!(code == 0 || code == 1, "{at}: {what}: {code}"),
-            }
-            let begun = scene.at(&run).join("run.json").is_file();
-            let (code, text) = said(scene.resume(&run, &[]));
-            if !begun {
-                assert_eq!(code, Some(2), "{at}: {what}: {text}");
-                assert!(text.contains("begin"), "{at}: {what}: {text}");
-                succeeds(scene.start(&run, SETTINGS));
-            } else {
-                assert_eq!(code, Some(0), "{at}: {what}: {text}");
-            }
-            assert_same_outcome(&scene.at("whole"), &scene.at(&run));
-            std::fs::remove_dir_all(scene.at(&run)).unwrap();
+    let every = |fault: &'static str, step| {
+        let places = (1..=all.len()).step_by(step);
+        places.map(move |at| (fault, at))
+    };
+    let points: Vec<_> = every("end", 1).chain(every("fail", 2)).collect();
+    points.into_par_iter().for_each(|(fault, at)| {
+        let run = format!("{fault}{at}");
+        let what = &all[at - 1];
+        let code = run_child(&scene, &run, fault, at);
+        match fault {
+            "end" => assert_eq!(code, EXIT, "{at}: {what}"),
+            _ => assert!(code == 0 || code == 1, "{at}: {what}: {code}"),
         }
-    }
+        let begun = scene.at(&run).join("run.json").is_file();
+        let (code, text) = said(scene.resume(&run, &[]));
+        if !begun {
+            assert_eq!(code, Some(2), "{at}: {what}: {text}");
+            assert!(text.contains("begin"), "{at}: {what}: {text}");
+            succeeds(scene.start(&run, SETTINGS));
+        } else {
+            assert_eq!(code, Some(0), "{at}: {what}: {text}");
+        }
+        assert_same_outcome(&scene.at("whole"), &scene.at(&run));
+        std::fs::remove_dir_all(scene.at(&run)).unwrap();
+    });
 }
 
 #[test]
@@ -201,11 +205,11 @@ fn a_study_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
     let all = changes(&scene);
     let of_second = all.iter().rposition(|what| what == "write run.json");
     // What a study does of its own, and where its runs begin: at every change; else here and there.
-    for at in 1..=all.len() {
+    let places = (1..=all.len()).filter(|&at| {
         let near = at < 16 || of_second.is_some_and(|second| at.abs_diff(second) < 10);
-        if !near && at % 17 != 0 {
-            continue;
-        }
+        near || at % 17 == 0
+    });
+    places.collect::<Vec<_>>().into_par_iter().for_each(|at| {
         let run = format!("study{at}");
         let what = &all[at - 1];
         assert_eq!(run_child(&scene, &run, "end", at), EXIT, "{at}: {what}");
@@ -216,7 +220,7 @@ fn a_study_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
         for model in ["model", "other"] {
             assert_same_outcome(&scene.at("whole").join(model), &scene.at(&run).join(model));
         }
-    }
+    });
 }
 
 /// A power cut must not leave a trial that has ended without its curve, or a model's record without
