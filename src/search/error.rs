@@ -205,9 +205,10 @@ impl SearchError {
             | SearchError::Surgery(
                 SurgeryError::Onnx(e) | SurgeryError::Graph(GraphError::Onnx(e)),
             ) => match e {
-                OnnxError::Write { .. } | OnnxError::Changed { .. } => None,
-                // Disk or memory, not the file.
-                OnnxError::Read { .. } if !e.is_bad_input() => None,
+                // The model was read before: disk, memory, or what others do to its files.
+                OnnxError::Write { .. } | OnnxError::Changed { .. } | OnnxError::Read { .. } => {
+                    None
+                }
                 _ => Some(Failure::NoModel),
             },
             SearchError::SelfCheck { .. } | SearchError::Surgery(_) => Some(Failure::NoModel),
@@ -281,7 +282,12 @@ mod tests {
             path: "x".into(),
             source: std::io::ErrorKind::OutOfMemory.into(),
         };
+        let gone = OnnxError::Read {
+            path: "x".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
         for error in [
+            SearchError::Onnx(gone),
             SearchError::Onnx(changed()),
             SearchError::Onnx(no_memory()),
             SearchError::Surgery(SurgeryError::Onnx(no_memory())),
