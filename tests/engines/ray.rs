@@ -93,7 +93,7 @@ fn a_run_on_ray_survives_a_node_and_shows_its_trials_by_name() {
 #[test]
 fn trials_on_ray_save_themselves_at_ctrl_c_and_go_on_after_a_kill() {
     // Ray takes its time to cancel a task.
-    let Some(scene) = Scene::of(1500) else { return };
+    let Some(scene) = Scene::of(12.0) else { return };
     let Some(ray) = Ray::new() else { return };
     succeeds(&mut scene.begin("plan", "run"));
     let module = || {
@@ -104,7 +104,7 @@ fn trials_on_ray_save_themselves_at_ctrl_c_and_go_on_after_a_kill() {
         module
     };
     let front = start(&mut module());
-    scene.await_trials("run", 2);
+    scene.await_trials("run", 1);
     send("-INT", front.id());
     let (code, text) = end(front);
     assert_eq!(code, Some(130), "{text}");
@@ -114,7 +114,7 @@ fn trials_on_ray_save_themselves_at_ctrl_c_and_go_on_after_a_kill() {
     assert!(saved.any(|name| name == "checkpoint.safetensors"), "{text}");
 
     let front = start(&mut module());
-    scene.await_trials("run", 2);
+    scene.await_trials("run", 1);
     send("-KILL", scene.trials("run")[0]);
     let (code, text) = end(front);
     assert_eq!(code, Some(0), "{text}");

@@ -21,19 +21,20 @@ const SETTINGS: &str = "--preprocess signed --head linear --lr 1e-3 --batch-size
 /// them, so that tests go one by one.
 pub struct Scene {
     folder: TempDir,
-    /// `--search-epochs`: a hundred take about a second.
+    /// `--search-epochs`.
     epochs: u32,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Scene {
-    /// With trials of some seconds. `None` where there is no onnxruntime.
+    /// With trials of some seconds, so that several are under way at once however slowly a cluster starts them.
+    /// `None` where there is no onnxruntime.
     pub fn new() -> Option<Self> {
-        Self::of(400)
+        Self::of(6.0)
     }
 
-    /// With trials of so many epochs.
-    pub fn of(epochs: u32) -> Option<Self> {
+    /// With trials of which the longest takes about so many seconds on this machine.
+    pub fn of(seconds: f64) -> Option<Self> {
         static ALONE: Mutex<()> = Mutex::new(());
         if !ftsurgery::runtime::testing::has_runtime() {
             return None;
@@ -41,11 +42,21 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         save_backbone(&folder.path().join("model.onnx"));
         save_photos(&folder.path().join("photos"), 40);
-        Some(Self {
+        let mut scene = Self {
             folder,
-            epochs,
+            epochs: 200,
             _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
-        })
+        };
+        succeeds(&mut scene.begin("tune", "probe"));
+        let trials = std::fs::read_to_string(scene.at("probe").join("trials.jsonl")).unwrap();
+        let trials = trials
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let searched = trials.filter(|trial: &Value| trial["phase"] == "search");
+        let took = searched.map(|trial| trial["seconds"].as_f64().unwrap());
+        let longest = took.fold(0.01, f64::max);
+        scene.epochs = (f64::from(scene.epochs) * seconds / longest) as u32;
+        Some(scene)
     }
 
     pub fn at(&self, name: &str) -> PathBuf {

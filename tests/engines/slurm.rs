@@ -122,7 +122,7 @@ fn a_trial_that_is_killed_on_slurm_is_submitted_again() {
 #[test]
 fn tasks_that_slurm_preempts_or_whose_time_is_up_go_on_from_where_they_were() {
     // Preemption takes its time.
-    let Some(scene) = Scene::of(1500) else { return };
+    let Some(scene) = Scene::of(15.0) else { return };
     let Some(slurm) = Slurm::new() else { return };
     let front = start(&mut tune(&scene, &slurm, "run"));
     scene.await_trials("run", 2);
