@@ -150,7 +150,8 @@ struct TrainingArgs {
     #[command(flatten)]
     compute: ComputeArgs,
     /// Where decoded images are: in `memory`, on the `disk` (where later runs find them, too), `none` to
-    /// decode them whenever they are used, or `auto`, in memory where they fit and else on the disk
+    /// decode them whenever they are used, or `auto`, in memory where the memory budget holds them and
+    /// else on the disk
     #[arg(long, value_name = "PLACE")]
     image_cache: Option<ImageCache>,
     /// Memory for the images and the outputs of frozen layers; outputs beyond it are kept in files in

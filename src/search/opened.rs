@@ -4,7 +4,7 @@ use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::classifier::{
     ClassifierError, ModelCard, ModelInput, Origin, at_image_size, image_folder,
 };
-use crate::data::{DataError, Dataset, Limits, Split, memory_limit, show_bytes};
+use crate::data::{DataError, Dataset, ImageCache, Limits, Split, memory_limit, show_bytes};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::run::Settings;
@@ -74,8 +74,11 @@ impl<'a> Opened<'a> {
         let memory_budget = settings.memory_budget.unwrap_or_default();
         let limits = Limits {
             threads: settings.threads,
-            // Half of the memory, or more where more is asked for; a smaller budget is for features.
-            bytes: memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
+            // What cannot be elsewhere may take half of the memory, also beyond a smaller budget.
+            bytes: match settings.image_cache {
+                ImageCache::Auto if job.data.is_dir() => memory_budget,
+                _ => memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
+            },
             images: settings.image_cache,
             image_folder: image_folder(),
             min_per_class: settings.min_per_class,

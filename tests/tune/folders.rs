@@ -186,7 +186,10 @@ fn small_parts_and_images_beyond_the_budget_are_told_with_figures() {
         return;
     }
     let scene = Scene::of(5);
-    let (code, said) = said(scene.path(), "--out run --memory-budget 1KiB");
+    let (code, said) = said(
+        scene.path(),
+        "--out run --memory-budget 1KiB --image-cache memory",
+    );
     assert_eq!(code, Some(0), "{said}");
     assert!(
         said.contains("the held-out part is small to judge by: 3 samples"),

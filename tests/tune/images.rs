@@ -36,6 +36,32 @@ fn a_run_is_the_same_wherever_decoded_images_are() {
 }
 
 #[test]
+fn images_are_in_memory_within_the_budget_and_else_on_the_disk() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(6);
+    let library = locate::locate(None).unwrap().located.path;
+    let packs = |name: &str, budget: &str| {
+        let cache = scene.at(&format!("cache of {name}"));
+        let mut command = scene.tune(name, &format!("{SETTINGS} --memory-budget {budget}"));
+        command
+            .env("ORT_DYLIB_PATH", &library)
+            .env("FTSURGERY_CACHE", &cache)
+            .assert()
+            .success();
+        match cache.exists() {
+            true => files(&cache.join("images")).len(),
+            false => 0,
+        }
+    };
+    // 18 images of 16 × 16 × 3 bytes.
+    assert_eq!(packs("within", "13824"), 0);
+    assert_eq!(packs("beyond", "13823"), 1);
+    assert_same_outcome(&scene.at("within"), &scene.at("beyond"));
+}
+
+#[test]
 fn a_run_goes_on_with_images_in_another_place() {
     if !has_runtime() {
         return;

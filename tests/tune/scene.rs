@@ -117,6 +117,14 @@ pub fn wait(what: &str, there: impl Fn() -> bool) {
     }
 }
 
+/// Sends a signal (`-STOP`) to a process, which may have ended by itself.
+#[cfg(unix)]
+pub fn send(child: &Child, signal: &str) {
+    let id = child.id().to_string();
+    // It may have ended by itself.
+    let _ = Command::new("kill").args([signal, &id]).output();
+}
+
 /// Random numbers from 0 to 1, the same in every test.
 pub fn shares() -> impl FnMut() -> f64 {
     let mut random = ChaCha8Rng::seed_from_u64(1);

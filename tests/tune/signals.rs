@@ -18,12 +18,6 @@ const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fracti
 /// Double stops of the test with the most of them.
 const STOPS: u32 = 50;
 
-fn send(child: &Child, signal: &str) {
-    let id = child.id().to_string();
-    // It may have ended by itself.
-    let _ = Command::new("kill").args([signal, &id]).output();
-}
-
 /// A set of signals of a process, signal 1 in the lowest bit; none where Linux does not tell.
 fn mask(process: &str, which: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
