@@ -92,30 +92,38 @@ fn a_run_on_ray_survives_a_node_and_shows_its_trials_by_name() {
 
 #[test]
 fn trials_on_ray_save_themselves_at_ctrl_c_and_go_on_after_a_kill() {
-    // Ray takes its time to cancel a task.
-    let Some(scene) = Scene::of(12.0) else { return };
+    let Some(scene) = Scene::new() else { return };
     let Some(ray) = Ray::new() else { return };
-    succeeds(&mut scene.begin("plan", "run"));
-    let module = || {
+    let module = |run: &str| {
         let mut module = Command::new(&ray.python);
-        module.arg(MODULE).arg(scene.at("run"));
+        module.arg(MODULE).arg(scene.at(run));
         module.args(["--ftsurgery", FTSURGERY, "--trials-per-task", "2"]);
         ray.here(&mut module);
         module
     };
-    let front = start(&mut module());
-    scene.await_trials("run", 1);
-    send("-INT", front.id());
-    let (code, text) = end(front);
-    assert_eq!(code, Some(130), "{text}");
-    assert!(scene.trials("run").is_empty(), "{text}");
-    let saved = walkdir::WalkDir::new(scene.at("run").join("trials"));
+    let stop = |run: &str| {
+        let front = start(&mut module(run));
+        scene.await_trials(run, 1);
+        send("-INT", front.id());
+        let (code, text) = end(front);
+        assert_eq!(code, Some(130), "{text}");
+        assert!(scene.trials(run).is_empty(), "{text}");
+        text
+    };
+    // Ray takes as long as it likes to cancel a task.
+    succeeds(&mut scene.begin_endless("plan", "endless"));
+    let text = stop("endless");
+    let saved = walkdir::WalkDir::new(scene.at("endless").join("trials"));
     let mut saved = saved.into_iter().map(|e| e.unwrap().file_name().to_owned());
     assert!(saved.any(|name| name == "checkpoint.safetensors"), "{text}");
 
-    let front = start(&mut module());
+    succeeds(&mut scene.begin("plan", "run"));
+    stop("run");
+    let front = start(&mut module("run"));
     scene.await_trials("run", 1);
-    send("-KILL", scene.trials("run")[0]);
+    if let Some(&trial) = scene.trials("run").first() {
+        send("-KILL", trial);
+    }
     let (code, text) = end(front);
     assert_eq!(code, Some(0), "{text}");
     scene.assert_as_here("run");

@@ -65,12 +65,21 @@ impl Scene {
 
     /// `ftsurgery COMMAND` on the model and the photos, into `run`.
     pub fn begin(&self, command: &str, run: &str) -> Command {
+        self.begin_for(self.epochs, command, run)
+    }
+
+    /// The same, with trials that do not end before somebody ends them.
+    pub fn begin_endless(&self, command: &str, run: &str) -> Command {
+        self.begin_for(10_000_000, command, run)
+    }
+
+    fn begin_for(&self, epochs: u32, command: &str, run: &str) -> Command {
         let mut begin = Command::new(FTSURGERY);
         begin.args(["--quiet", command]).arg(self.at("model.onnx"));
         begin.arg("--data").arg(self.at("photos"));
         begin.arg("--out").arg(self.at(run));
         begin.args(SETTINGS.split_whitespace());
-        begin.args(["--search-epochs", &self.epochs.to_string()]);
+        begin.args(["--search-epochs", &epochs.to_string()]);
         begin
     }
 
