@@ -198,16 +198,19 @@ impl Watcher for Progress<'_> {
         if self.context.shows_progress() || recent {
             return;
         }
-        let validation = match metrics.validation {
-            Some(v) => format!(
-                ", validation accuracy {:.4}, loss {:.4}",
-                v.accuracy, v.loss
-            ),
-            None => String::new(),
-        };
+        let loss = metrics.loss.map(|loss| format!("loss {loss:.4}"));
+        let validation = metrics.validation.map(|v| {
+            let (accuracy, loss) = (v.accuracy, v.loss);
+            format!("validation accuracy {accuracy:.4}, loss {loss:.4}")
+        });
+        let figures: Vec<String> = loss.into_iter().chain(validation).collect();
         let text = format!(
-            "{}: epoch {}/{}: loss {:.4}{validation} ({:.1} s)",
-            running.name, metrics.epoch, running.epochs, metrics.loss, metrics.seconds
+            "{}: epoch {}/{}: {} ({:.1} s)",
+            running.name,
+            metrics.epoch,
+            running.epochs,
+            figures.join(", "),
+            metrics.seconds
         );
         state.told = Some(Instant::now());
         self.line(&text);

@@ -89,7 +89,7 @@ impl Bench<'_> {
             trained_parameters: done.map(|o| o.trained_parameters),
             validation: done.and_then(TrialOutcome::validation),
             best_epoch: done.map_or(0, |o| o.best_epoch),
-            epochs: done.map_or(0, |o| o.epochs.len()),
+            epochs: done.map_or(0, TrialOutcome::trained_epochs),
             seconds: recorder.earlier + start.elapsed().as_secs_f64(),
             same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
@@ -142,6 +142,7 @@ impl Bench<'_> {
             seed: settings.split.seed,
             shuffle: settings.split.shuffle,
             threads,
+            score_start: false,
         }
     }
 }

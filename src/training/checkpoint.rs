@@ -61,7 +61,7 @@ pub(super) struct State {
     pub progress: Progress,
     /// Of each parameter.
     pub moments: Vec<Moments>,
-    /// Parameters and running statistics after the best epoch; empty before the first has ended.
+    /// Parameters and running statistics after the best epoch; empty before any is scored.
     pub best: Vec<Vec<f32>>,
 }
 
@@ -82,7 +82,9 @@ pub(super) struct Progress {
     pub penalty_sum: f64,
     pub rate: f32,
     pub plateau: PlateauState,
+    /// The first is epoch 0 where that was scored.
     pub epochs: Vec<EpochMetrics>,
+    /// Also 0 where there is none yet.
     pub best_epoch: usize,
     /// Seconds that the trial has taken.
     pub seconds: f64,
@@ -107,25 +109,26 @@ impl Progress {
 
     /// The score of the best epoch.
     pub fn best(&self) -> Option<Score> {
-        let index = self.best_epoch.checked_sub(1)?;
-        self.epochs.get(index)?.validation
+        let best = self.epochs.iter().find(|e| e.epoch == self.best_epoch);
+        best?.validation
     }
 
     /// Whether a trial of so many steps per epoch can have come here.
     fn is_possible(&self, spec: &TrialSpec, per_epoch: usize) -> bool {
-        let ended = self.epochs.len();
+        let first = self.epochs.first().map_or(1, |e| e.epoch);
+        let ended = self.epochs.last().map_or(0, |e| e.epoch);
         let steps = ended
             .checked_mul(per_epoch)
             .and_then(|s| s.checked_add(self.done));
-        let numbered = self.epochs.iter().zip(1..).all(|(e, n)| e.epoch == n);
+        let numbered = self.epochs.iter().zip(first..).all(|(e, n)| e.epoch == n);
+        let best = self.epochs.iter().any(|e| e.epoch == self.best_epoch);
         self.epoch.checked_sub(1) == Some(ended)
             && ended <= spec.epochs
             && self.done <= per_epoch
             && steps == Some(self.step)
-            && self.step > 0
+            && (first == 1 || (first == 0 && spec.score_start))
             && numbered
-            && self.best_epoch <= ended
-            && (self.best_epoch > 0) == (ended > 0)
+            && (best || (self.epochs.is_empty() && self.best_epoch == 0))
     }
 }
 
@@ -273,13 +276,14 @@ pub(super) fn load(
                 ("second", second, &mut moments.second),
             ];
             for (part, kept, into) in parts {
-                if kept {
+                // Before the first step there are none.
+                if kept && state.progress.step > 0 {
                     into.resize(length, 0.0);
                     read(part, into)?;
                 }
             }
         }
-        if state.progress.best_epoch > 0 {
+        if !state.progress.epochs.is_empty() {
             let mut best = vec![0.0; length];
             read("best", &mut best)?;
             state.best.push(best);

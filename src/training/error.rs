@@ -17,9 +17,9 @@ pub enum TrainingError {
     /// A number that training goes on from or is judged by is not a number or infinite.
     #[error("{what} at step {step} (epoch {epoch}); training has diverged")]
     Diverged {
-        /// Step in the trial, from 1.
+        /// Step in the trial, from 1; 0 before the first.
         step: usize,
-        /// Epoch, from 1.
+        /// Epoch, from 1; 0 before the first step.
         epoch: usize,
         /// Which number.
         what: Divergence,

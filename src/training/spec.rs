@@ -82,7 +82,7 @@ pub struct TrialSpec {
     pub rewrite: Rewrite,
     /// Which statistics the BatchNormalizations among them take.
     pub batch_norm: BatchNormMode,
-    /// Passes over the training samples.
+    /// Passes over the training samples; with 0 nothing is trained.
     pub epochs: usize,
     /// Samples per step; the last step of an epoch takes what is left.
     pub batch_size: usize,
@@ -103,6 +103,32 @@ pub struct TrialSpec {
     pub shuffle: bool,
     /// Threads of each session of the trial; 0 for all cores.
     pub threads: usize,
+    /// Whether the parameters are scored as they stand before the first step, as epoch 0, which may then be
+    /// the best one. Without validation samples there is nothing to score.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub score_start: bool,
+}
+
+impl Default for TrialSpec {
+    /// With the defaults of the command for a winner, but for what is trained: nothing.
+    fn default() -> Self {
+        TrialSpec {
+            trainable: Vec::new(),
+            rewrite: Rewrite::None,
+            batch_norm: BatchNormMode::Frozen,
+            epochs: 20,
+            batch_size: 4,
+            optimizer: Optimizer::default(),
+            monitor: Monitor::Accuracy,
+            plateau: Some(Plateau::default()),
+            early_stopping: None,
+            class_weights: ClassWeights::None,
+            seed: 0,
+            shuffle: true,
+            threads: 0,
+            score_start: false,
+        }
+    }
 }
 
 impl TrialSpec {
@@ -119,10 +145,11 @@ impl TrialSpec {
 /// The figures of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
-    /// Epoch, from 1.
+    /// Epoch, from 1; 0 for what stands before the first step ([`TrialSpec::score_start`]).
     pub epoch: usize,
-    /// Mean training loss over the epoch's samples, each at its step, without penalties.
-    pub loss: f64,
+    /// Mean training loss over the epoch's samples, each at its step, without penalties; `None` of epoch 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
     /// Mean of what a rewritten network added to that; `None` where it adds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
@@ -141,9 +168,9 @@ pub struct TrialOutcome {
     /// after the best epoch by [`TrialSpec::monitor`] (ties: the earlier), or after the last one
     /// without validation samples.
     pub parameters: Vec<(String, Vec<f32>)>,
-    /// The epoch they were taken after, from 1; 0 if nothing was trained.
+    /// The epoch they were taken after, from 1; 0 where they are as they were before the first step.
     pub best_epoch: usize,
-    /// The figures of every epoch.
+    /// The figures of every epoch, of epoch 0 too where it was scored.
     pub epochs: Vec<EpochMetrics>,
     /// Number of trained values.
     pub trained_parameters: usize,
@@ -153,6 +180,11 @@ pub struct TrialOutcome {
 }
 
 impl TrialOutcome {
+    /// Number of epochs that were trained.
+    pub fn trained_epochs(&self) -> usize {
+        self.epochs.last().map_or(0, |e| e.epoch)
+    }
+
     /// The validation score of the best epoch.
     pub fn validation(&self) -> Option<Score> {
         self.epochs
@@ -200,7 +232,7 @@ pub trait Observer {
         Ok(())
     }
 
-    /// The steps of an epoch are done, and `done` of `total` validation samples are scored.
+    /// The steps of an epoch are done (of epoch 0: there are none), and `done` of `total` validation samples are scored.
     ///
     /// # Errors
     /// As [`Observer::step`].

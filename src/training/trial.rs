@@ -30,6 +30,9 @@ impl Lab<'_> {
     /// outcome as an unbroken one, bit by bit (but for seconds); so does one of more epochs than that which
     /// wrote it. The file is left where it is when the trial ends.
     ///
+    /// A trial of no epochs gives the parameters as they stand, and with [`TrialSpec::score_start`] what they
+    /// are worth.
+    ///
     /// # Errors
     /// When there is nothing to train on, a gradient is missing, the training diverges, the observer
     /// asks to stop, the checkpoint is of another trial or cannot be written, or the runtime fails.
@@ -47,8 +50,14 @@ impl Lab<'_> {
             Some(to) => Some(trial.resume(to, observer)?),
             None => None,
         };
-        while trial.goes_on() {
-            let ended = trial.epoch(observer, &mut saver);
+        loop {
+            let ended = if trial.is_to_be_scored() {
+                trial.score_start(observer)
+            } else if trial.goes_on() {
+                trial.epoch(observer, &mut saver)
+            } else {
+                break;
+            };
             if let (Err(TrainingError::Stopped), Some(saver)) = (&ended, &mut saver) {
                 saver.save(&mut trial, observer)?;
             }
@@ -138,9 +147,16 @@ impl<'a> Trial<'a> {
 
     fn goes_on(&self) -> bool {
         let progress = &self.state.progress;
-        let waited = progress.epochs.len() - progress.best_epoch;
+        let waited = (progress.epoch - 1).saturating_sub(progress.best_epoch);
         let stops = |patience: usize| waited >= patience.max(1);
         progress.epoch <= self.spec.epochs && !self.spec.early_stopping.is_some_and(stops)
+    }
+
+    /// Whether epoch 0 is asked for and still to come.
+    fn is_to_be_scored(&self) -> bool {
+        let Progress { step, epochs, .. } = &self.state.progress;
+        let possible = self.spec.score_start && !self.validation.is_empty();
+        possible && *step == 0 && epochs.is_empty()
     }
 
     /// Loads the checkpoint if there is one.
@@ -205,6 +221,23 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
+    /// Scores the parameters as they stand before the first step.
+    fn score_start(&mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
+        let validation = self.score(observer)?;
+        self.check_finite(validation, 0)?;
+        let metrics = EpochMetrics {
+            epoch: 0,
+            loss: None,
+            penalty: None,
+            validation,
+            learning_rate: self.state.progress.rate,
+            seconds: self.seconds(),
+        };
+        self.state.best = snapshot(&self.buffers)?;
+        self.state.progress.epochs.push(metrics);
+        observer.epoch(&metrics)
+    }
+
     /// One step; gives the loss before its update.
     fn step(&mut self, rows: &[usize]) -> Result<f32, TrainingError> {
         let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
@@ -258,12 +291,12 @@ impl<'a> Trial<'a> {
     /// Scores the epoch and makes ready for the next.
     fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochMetrics, TrainingError> {
         let validation = self.score(observer)?;
-        self.check_finite(validation)?;
+        self.check_finite(validation, self.state.progress.epoch)?;
         let seconds = self.seconds();
         let progress = &mut self.state.progress;
         let metrics = EpochMetrics {
             epoch: progress.epoch,
-            loss: progress.loss_sum / self.train.len() as f64,
+            loss: Some(progress.loss_sum / self.train.len() as f64),
             penalty: self
                 .has_penalty
                 .then(|| progress.penalty_sum / self.train.len() as f64),
@@ -303,11 +336,11 @@ impl<'a> Trial<'a> {
 
     /// Refuses an epoch after which a parameter or the validation loss is not finite. (A finite loss
     /// does not tell: an activation may swallow what is not a number.)
-    fn check_finite(&self, validation: Option<Score>) -> Result<(), TrainingError> {
+    fn check_finite(&self, validation: Option<Score>, epoch: usize) -> Result<(), TrainingError> {
         let diverged = |what| {
             Err(TrainingError::Diverged {
                 step: self.state.progress.step,
-                epoch: self.state.progress.epoch,
+                epoch,
                 what,
             })
         };
@@ -328,9 +361,9 @@ impl<'a> Trial<'a> {
         let seconds = self.seconds();
         let count = |b: &Buffer| b.dims().iter().product::<usize>();
         let State { progress, best, .. } = self.state;
-        let best = match progress.best_epoch {
-            0 => snapshot(&self.buffers)?,
-            _ => best,
+        let best = match progress.epochs.is_empty() {
+            true => snapshot(&self.buffers)?,
+            false => best,
         };
         Ok(TrialOutcome {
             trained_parameters: self.buffers[..self.spec.trainable.len()]

@@ -125,6 +125,7 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
         seed: 1,
         shuffle: true,
         threads: 1,
+        ..TrialSpec::default()
     };
     let run = |spec: &TrialSpec| {
         let all: Vec<usize> = (0..30).collect();

@@ -120,6 +120,7 @@ impl Bed {
             seed: 3,
             shuffle: true,
             threads: 1,
+            ..TrialSpec::default()
         }
     }
 
@@ -149,8 +150,9 @@ pub fn bits(outcome: &TrialOutcome) -> impl PartialEq + std::fmt::Debug + use<> 
         .iter()
         .map(|e| {
             let score = e.validation.unwrap();
-            let figures = [e.loss, score.accuracy, score.loss].map(f64::to_bits);
-            (e.epoch, figures, e.learning_rate.to_bits())
+            let figures = [score.accuracy, score.loss].map(f64::to_bits);
+            let loss = e.loss.map(f64::to_bits);
+            (e.epoch, loss, figures, e.learning_rate.to_bits())
         })
         .collect();
     let numbers = (outcome.best_epoch, outcome.trained_parameters);

@@ -27,6 +27,7 @@ mod run;
 mod same_run;
 mod scene;
 mod signals;
+mod start;
 mod study;
 mod support;
 mod trial;

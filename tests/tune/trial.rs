@@ -201,7 +201,7 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
         let outcome = lab
             .run(&spec, &train, &bed.validation, &features, None, &mut ())
             .unwrap();
-        let (found, expected) = (outcome.epochs[0].loss, loss(weights));
+        let (found, expected) = (outcome.epochs[0].loss.unwrap(), loss(weights));
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         validations.push(outcome.validation().unwrap().loss.to_bits());
     }

@@ -200,7 +200,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
             assert!(moved(found, expected) < 1e-4 * largest, "{weight} {name}");
         }
         for (epoch, loss) in outcome.epochs.iter().zip(&losses) {
-            assert!((epoch.loss - loss).abs() < 1e-5);
+            assert!((epoch.loss.unwrap() - loss).abs() < 1e-5);
             assert_eq!(epoch.penalty, None);
         }
         assert!(losses[3] < losses[0]);

@@ -46,7 +46,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
         return None;
     }
     let loss = Lines {
-        series: curves.iter().map(|c| c.series(|e| Some(e.loss))).collect(),
+        series: curves.iter().map(|c| c.series(|e| e.loss)).collect(),
         title: "epoch",
         axis: Axis {
             title: "training loss",
@@ -92,11 +92,12 @@ pub fn section(facts: &Facts) -> Option<Section> {
     for curve in &curves {
         let best = curve.epochs.iter().find(|e| Some(e.epoch) == curve.best);
         let score = best.and_then(|e| e.validation);
+        let loss = best.and_then(|e| e.loss);
         table.row([
             curve.name.clone(),
             curve.best.map_or_else(none, |e| e.to_string()),
-            curve.epochs.len().to_string(),
-            best.map_or_else(none, |e| format!("{:.4}", e.loss)),
+            curve.trained().to_string(),
+            loss.map_or_else(none, |loss| format!("{loss:.4}")),
             score.map_or_else(none, |s| format!("{:.4}", s.loss)),
             score.map_or_else(none, |s| percent(s.accuracy)),
         ]);
@@ -148,6 +149,11 @@ struct Curve<'a> {
 }
 
 impl Curve<'_> {
+    /// Number of epochs that were trained.
+    fn trained(&self) -> usize {
+        self.epochs.last().map_or(0, |e| e.epoch)
+    }
+
     fn series(&self, value: impl Fn(&EpochMetrics) -> Option<f64>) -> Series {
         Series {
             name: self.name.clone(),
