@@ -1,5 +1,6 @@
 //! Flags of everything that trains: what is trained, on which part of the data, and how.
 
+mod recipe;
 mod strategies;
 
 use std::borrow::Cow;
@@ -10,10 +11,11 @@ use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
 use ftsurgery::run::{FlagValue, SearchMethod, Settings, flags};
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
+use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor};
 
 use super::CliError;
 use super::values::{self, Bytes, ComputeArgs, ImageArgs, set};
+use recipe::RecipeArgs;
 use strategies::StrategyArgs;
 
 /// How to tune.
@@ -99,18 +101,8 @@ struct SplitArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
-    /// `adam`, `adamw` or `sgd`
-    #[arg(long, value_name = "NAME")]
-    optimizer: Option<OptimizerKind>,
-    /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
-    #[arg(long, value_name = "RATE", value_parser = values::above_0)]
-    lr: Option<f32>,
-    /// Weight decay
-    #[arg(long, value_name = "RATE", value_parser = values::at_least_0)]
-    weight_decay: Option<f32>,
-    /// Momentum of sgd [default: 0.9]
-    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
-    momentum: Option<f32>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
     /// batch (`batch`): the stored ones then follow them and are written to the tuned model
     #[arg(long, value_name = "MODE")]
@@ -130,16 +122,6 @@ struct TrainingArgs {
     /// accuracy; balanced-accuracy with --class-weights balanced]
     #[arg(long, value_name = "FIGURE")]
     monitor: Option<Monitor>,
-    /// Epochs in a row without a better validation score (--monitor) that are let pass: after one more,
-    /// the learning rate falls (as in PyTorch; Keras counts one less)
-    #[arg(long, value_name = "N")]
-    plateau_patience: Option<usize>,
-    /// The learning rate is multiplied by this then
-    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
-    plateau_factor: Option<f32>,
-    /// Keep the learning rate as it is
-    #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
-    no_plateau: bool,
     /// End a trial after N epochs in a row without a better validation score (--monitor)
     #[arg(long, value_name = "N", value_parser = values::count)]
     early_stopping: Option<usize>,
@@ -183,9 +165,8 @@ impl SettingsArgs {
         let watches = [
             ("monitor", training.monitor.is_some()),
             ("early-stopping", training.early_stopping.is_some()),
-            ("plateau-patience", training.plateau_patience.is_some()),
-            ("plateau-factor", training.plateau_factor.is_some()),
         ];
+        let watches = watches.into_iter().chain(training.recipe.watches());
         let watches = watches.map(|(flag, given)| {
             let validated = split.validation_fraction.unwrap_or(search_fraction);
             let idle = given && validated == 0.0;
@@ -196,7 +177,6 @@ impl SettingsArgs {
             )
         });
         let head = choice.head.unwrap_or(default.head);
-        let optimizer = training.optimizer.unwrap_or(default.optimizer.kind);
         let others = [
             (
                 "train",
@@ -223,15 +203,9 @@ impl SettingsArgs {
                 choice.dropout.is_some() && head != HeadKind::Paper,
                 "only the head `paper` has it",
             ),
-            (
-                "momentum",
-                training.momentum.is_some() && optimizer != OptimizerKind::Sgd,
-                "only --optimizer sgd has one",
-            ),
         ];
-        let all = watches.into_iter().chain(others);
-        all.into_iter()
-            .find(|(_, idle, _)| *idle)
+        let mut all = watches.chain(others).chain(training.recipe.idle());
+        all.find(|(_, idle, _)| *idle)
             .map(|(flag, _, why)| (flag, Cow::Borrowed(why)))
             .or_else(|| choice.strategies.idle_number())
     }
@@ -279,26 +253,12 @@ impl SettingsArgs {
         set(&mut settings.augment, &data.augment);
         set_some(&mut settings.views, &data.views);
 
-        let optimizer = &mut settings.optimizer;
-        if let Some(kind) = training.optimizer.filter(|&kind| kind != optimizer.kind) {
-            *optimizer = Optimizer::new(kind);
-        }
-        set(&mut optimizer.learning_rate, &training.lr);
-        set(&mut optimizer.weight_decay, &training.weight_decay);
-        set(&mut optimizer.momentum, &training.momentum);
+        training.recipe.apply(settings);
         set(&mut settings.bn, &training.bn);
         set(&mut settings.batch_size, &training.batch_size);
         set(&mut settings.epochs, &training.epochs);
         set(&mut settings.search_epochs, &training.search_epochs);
         set_some(&mut settings.monitor, &training.monitor);
-        if training.no_plateau {
-            settings.plateau = None;
-        }
-        if training.plateau_patience.is_some() || training.plateau_factor.is_some() {
-            let plateau = settings.plateau.get_or_insert_default();
-            set(&mut plateau.patience, &training.plateau_patience);
-            set(&mut plateau.factor, &training.plateau_factor);
-        }
         set_some(&mut settings.early_stopping, &training.early_stopping);
         set(&mut settings.class_weights, &training.class_weights);
         training.compute.apply(settings)?;

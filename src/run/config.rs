@@ -10,7 +10,7 @@ use crate::autodiff::Operators;
 use crate::data::Preprocess;
 use crate::runtime::Device;
 use crate::surgery::HeadKind;
-use crate::training::OptimizerKind;
+use crate::training::{OptimizerKind, Plateau, Schedule};
 
 use super::{RunRecord, Settings};
 
@@ -75,6 +75,7 @@ fn is_idle(flag: &str, s: &Settings) -> bool {
         "min-per-class" => s.min_per_class == 0,
         "momentum" => s.optimizer.kind != OptimizerKind::Sgd,
         "monitor" | "plateau-patience" | "plateau-factor" | "early-stopping" => !validated,
+        "schedule" => !validated && plateau(s).is_some(),
         "threads" => s.threads == 0,
         "operators" => s.device != Device::Cpu && s.operators != Operators::Standard,
         _ => false,
@@ -94,6 +95,10 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         let made = Preprocess::custom(p.mean, p.std);
         preset.is_none() && made.is_ok_and(|made| made == **p)
     });
+    let floor = match s.schedule {
+        Schedule::Cosine(cosine) => Some(cosine.floor),
+        _ => None,
+    };
     let triple = |values: [f32; 3]| Numbers(values.iter().map(f32::to_string).collect());
     let all = [
         (
@@ -138,9 +143,11 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("epochs", Some(number(&s.epochs))),
         ("search-epochs", Some(number(&s.search_epochs))),
         ("monitor", s.monitor.map(|m| Text(word(&m)))),
-        ("plateau-patience", s.plateau.map(|p| number(&p.patience))),
-        ("plateau-factor", s.plateau.map(|p| number(&p.factor))),
-        ("no-plateau", Some(Given(s.plateau.is_none()))),
+        ("schedule", Some(Text(s.schedule.to_string()))),
+        ("plateau-patience", plateau(s).map(|p| number(&p.patience))),
+        ("plateau-factor", plateau(s).map(|p| number(&p.factor))),
+        ("cosine-floor", floor.map(|floor| number(&floor))),
+        ("warmup", Some(number(&s.warmup))),
         ("early-stopping", count(s.early_stopping)),
         ("class-weights", Some(Text(word(&s.class_weights)))),
         ("threads", Some(number(&s.threads))),
@@ -155,6 +162,13 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     all.into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
+}
+
+fn plateau(s: &Settings) -> Option<Plateau> {
+    match s.schedule {
+        Schedule::Plateau(plateau) => Some(plateau),
+        _ => None,
+    }
 }
 
 /// The name of a variant in files, which is that of its flag.

@@ -12,7 +12,7 @@ use super::Settings;
 
 /// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
 /// files of the old form cannot be read any more.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What was run, on what, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

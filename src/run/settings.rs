@@ -8,7 +8,7 @@ use crate::data::{Augment, FeaturePrecision, ImageCache, Preprocess, SplitOption
 use crate::runtime::Device;
 use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
-use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
+use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Schedule};
 
 use super::{RunError, SearchMethod};
 
@@ -72,8 +72,10 @@ pub struct Settings {
     /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
     /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
     pub monitor: Option<Monitor>,
-    /// The learning-rate schedule.
-    pub plateau: Option<Plateau>,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Epochs, or a part of one, in which the learning rate rises; 0 for none.
+    pub warmup: f32,
     /// A trial ends after so many epochs in a row without a better validation score; `None` trains all.
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count in the loss.
@@ -124,7 +126,8 @@ impl Default for Settings {
             bn: BatchNormMode::Frozen,
             optimizer: Optimizer::default(),
             monitor: None,
-            plateau: Some(Plateau::default()),
+            schedule: Schedule::default(),
+            warmup: 0.0,
             early_stopping: None,
             class_weights: ClassWeights::None,
             batch_size: 4,
@@ -161,7 +164,8 @@ impl Settings {
         bn: BatchNormMode,
         optimizer: Optimizer,
         monitor: Option<Monitor>,
-        plateau: Option<Plateau>,
+        schedule: Schedule,
+        warmup: f32,
         early_stopping: Option<usize>,
         class_weights: ClassWeights,
         batch_size: usize,
@@ -193,7 +197,12 @@ impl Settings {
         let positive = |value: f32| value.is_finite() && value > 0.0;
         let split = &self.split;
         let optimizer = &self.optimizer;
-        let plateau = self.plateau.unwrap_or_default();
+        let not_negative = |value: f32| value.is_finite() && value >= 0.0;
+        let (factor, floor) = match self.schedule {
+            Schedule::Plateau(plateau) => (plateau.factor, 0.0),
+            Schedule::Cosine(cosine) => (0.0, cosine.floor),
+            _ => (0.0, 0.0),
+        };
         let selects = self.strategies.iter().any(|s| s.rule().takes_patterns());
         let (height, width) = self.image_size.unwrap_or((1, 1));
         let of_0_to_1 = "it is a share of the data, 0 to 1";
@@ -233,7 +242,7 @@ impl Settings {
             ),
             (
                 "optimizer.weight_decay",
-                optimizer.weight_decay.is_finite() && optimizer.weight_decay >= 0.0,
+                not_negative(optimizer.weight_decay),
                 "it is 0 or more",
             ),
             (
@@ -242,10 +251,12 @@ impl Settings {
                 "it is 0 or more, below 1",
             ),
             (
-                "plateau.factor",
-                below_1(plateau.factor),
+                "schedule.factor",
+                below_1(factor),
                 "it is 0 or more, below 1",
             ),
+            ("schedule.floor", below_1(floor), "it is 0 or more, below 1"),
+            ("warmup", not_negative(self.warmup), "it is 0 or more"),
             ("early_stopping", self.early_stopping != Some(0), one),
             ("batch_size", self.batch_size > 0, one),
             ("epochs", self.epochs > 0, one),
@@ -273,63 +284,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
-        let mut settings = Settings::default()
-            .preprocess(Some(Preprocess::CAFFE))
-            .delimiters("pool,norm".parse().unwrap())
-            .device("cuda:1".parse().unwrap())
-            .image_size(Some((160, 224)));
-        settings.split.seed = u64::MAX;
-        settings.optimizer.learning_rate = 3e-5;
-        let text = serde_json::to_string(&settings).unwrap();
-        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
-        let few: Settings = serde_json::from_str(r#"{"epochs": 3, "seed": 7}"#).unwrap();
-        let mut expected = Settings::default().epochs(3);
-        expected.split.seed = 7;
-        assert_eq!(few, expected);
-    }
-
-    #[test]
-    fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
-        Settings::default().validate().unwrap();
-        type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 15] = [
-            ("strategies", |s| s.strategies.clear()),
-            ("train", |s| s.train.push("block5".to_owned())),
-            ("dropout", |s| s.dropout = 1.0),
-            ("image_size", |s| s.image_size = Some((0, 3))),
-            ("views", |s| s.views = Some(2)),
-            ("repeats", |s| s.repeats = 0),
-            ("search_fraction", |s| s.split.search_fraction = f64::NAN),
-            ("train_fraction", |s| s.split.train_fraction = 0.0),
-            ("validation_fraction", |s| {
-                s.split.validation_fraction = Some(1.5);
-            }),
-            ("optimizer.learning_rate", |s| {
-                s.optimizer.learning_rate = 0.0;
-            }),
-            ("optimizer.momentum", |s| s.optimizer.momentum = 1.0),
-            ("plateau.factor", |s| {
-                s.plateau = Some(Plateau {
-                    factor: 2.0,
-                    ..Plateau::default()
-                });
-            }),
-            ("batch_size", |s| s.batch_size = 0),
-            ("search_epochs", |s| s.search_epochs = 0),
-            ("checkpoint_every", |s| s.checkpoint_every = -1.0),
-        ];
-        for (name, change) in changes {
-            let mut settings = Settings::default();
-            change(&mut settings);
-            let error = settings.validate().unwrap_err();
-            assert!(error.is_bad_input());
-            let text = error.to_string();
-            assert!(text.contains(&format!("`{name}`")), "{name}: {text}");
-        }
-    }
-}
+mod tests;

@@ -120,8 +120,6 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
     let named = |p: &Option<Preprocess>| p.as_ref().map(ToString::to_string);
     let [before, after] = [was, is].map(|s| named(&s.preprocess));
     differing("--preprocess", &before, &after)?;
-    let [before, after] = [was, is].map(|s| s.plateau.is_none());
-    differing("--no-plateau", &before, &after)?;
     let (before, after) = (all_flags(was), all_flags(is));
     let mut names = before.iter().chain(&after).map(|(name, _)| *name);
     let of = |all: &[(&str, FlagValue)], name: &str| {
@@ -144,8 +142,8 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
     // What no flag gives.
     differing(
         "the schedule of the learning rate",
-        &was.plateau,
-        &is.plateau,
+        &was.schedule,
+        &is.schedule,
     )?;
     let is = Settings {
         checkpoint_every: was.checkpoint_every,
@@ -180,6 +178,7 @@ fn text<T: Serialize>(of: &T) -> String {
 mod tests {
     use super::*;
     use crate::strategy::StrategyName;
+    use crate::training::{Plateau, Schedule};
 
     /// What is said to differ of settings, with both values.
     fn told(change: impl FnOnce(&mut Settings)) -> Option<[String; 3]> {
@@ -196,7 +195,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 11] = [
+        let changes: [(Change, [&str; 3]); 12] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3,
                 ["--lr", "0.0001", "0.003"],
@@ -210,7 +209,11 @@ mod tests {
                 |s| s.split.shuffle = false,
                 ["--no-shuffle", "false", "true"],
             ),
-            (|s| s.plateau = None, ["--no-plateau", "false", "true"]),
+            (
+                |s| s.schedule = Schedule::Constant,
+                ["--schedule", "plateau", "constant"],
+            ),
+            (|s| s.warmup = 0.5, ["--warmup", "0", "0.5"]),
             (|s| s.views = Some(3), ["--views", "none", "3"]),
             (
                 |s| s.train = vec!["c1".to_owned()],
@@ -238,7 +241,11 @@ mod tests {
 
     #[test]
     fn what_no_flag_gives_differs_too() {
-        let minimum = told(|s| s.plateau.as_mut().unwrap().minimum = 1e-3).unwrap();
+        let lower = Schedule::Plateau(Plateau {
+            minimum: 1e-3,
+            ..Plateau::default()
+        });
+        let minimum = told(|s| s.schedule = lower).unwrap();
         assert_eq!(minimum[0], "the schedule of the learning rate");
         let numbers = |s: &mut Settings| {
             s.preprocess.as_mut().unwrap().mean[0] = 0.25;

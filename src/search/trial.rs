@@ -136,7 +136,13 @@ impl Bench<'_> {
             batch_size: settings.batch_size,
             optimizer: settings.optimizer,
             monitor: settings.watched(),
-            plateau: settings.plateau,
+            schedule: settings.schedule,
+            warmup: settings.warmup,
+            // Those of the last rung, where trials go on and on.
+            horizon: Some(match trial.phase {
+                Phase::Search => settings.search_epochs,
+                Phase::Train => settings.epochs,
+            }),
             early_stopping: settings.early_stopping,
             class_weights: settings.class_weights,
             seed: settings.split.seed,

@@ -80,6 +80,7 @@ pub(super) struct Progress {
     /// The same of what penalties added to the loss.
     #[serde(with = "bits", default, skip_serializing_if = "bits::is_zero")]
     pub penalty_sum: f64,
+    /// The learning rate that the schedule begins from; what a plateau has made of it.
     pub rate: f32,
     pub plateau: PlateauState,
     /// The first is epoch 0 where that was scored.

@@ -46,5 +46,5 @@ pub(crate) use optimizer::Moments;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Parameters, trainable_parameters};
 pub use reach::differentiable;
-pub use schedule::{Plateau, PlateauState};
+pub use schedule::{Cosine, Place, Plateau, PlateauState, Schedule};
 pub use spec::{ClassWeights, EpochMetrics, Observer, TrialOutcome, TrialSpec};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::surgery::Rewrite;
 
-use super::{BatchNormMode, Monitor, Optimizer, Plateau, Trained, TrainingError};
+use super::{BatchNormMode, Monitor, Optimizer, Place, Schedule, Trained, TrainingError};
 
 /// How much the samples of each class count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +90,13 @@ pub struct TrialSpec {
     pub optimizer: Optimizer,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
-    /// The learning-rate schedule; `None` keeps the rate.
-    pub plateau: Option<Plateau>,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Epochs, or a part of one, in which the learning rate rises; 0 for none. See [`Schedule`].
+    pub warmup: f32,
+    /// The epochs that the schedule is made for, where the trial may go on later for more than `epochs`; `None`
+    /// for `epochs`.
+    pub horizon: Option<usize>,
     /// The trial ends after so many epochs in a row of which none has the best validation score so
     /// far (as `patience` of Keras' `EarlyStopping`); `None` trains all epochs.
     pub early_stopping: Option<usize>,
@@ -120,7 +125,9 @@ impl Default for TrialSpec {
             batch_size: 4,
             optimizer: Optimizer::default(),
             monitor: Monitor::Accuracy,
-            plateau: Some(Plateau::default()),
+            schedule: Schedule::default(),
+            warmup: 0.0,
+            horizon: None,
             early_stopping: None,
             class_weights: ClassWeights::None,
             seed: 0,
@@ -140,6 +147,16 @@ impl TrialSpec {
             rewrite: &self.rewrite,
         }
     }
+
+    /// The place of the step behind `done` others, of which there are `per_epoch` in an epoch.
+    pub(super) fn place(&self, done: usize, per_epoch: usize) -> Place {
+        let epochs = self.horizon.unwrap_or(self.epochs);
+        Place {
+            done,
+            total: epochs.saturating_mul(per_epoch),
+            warmup: (f64::from(self.warmup) * per_epoch as f64).round() as usize,
+        }
+    }
 }
 
 /// The figures of one epoch.
@@ -155,7 +172,7 @@ pub struct EpochMetrics {
     pub penalty: Option<f64>,
     /// On the validation samples after the epoch; `None` without any.
     pub validation: Option<Score>,
-    /// Learning rate during the epoch.
+    /// Learning rate of the epoch's last step; of epoch 0 that of the first.
     pub learning_rate: f32,
     /// Seconds since the trial began; of a resumed one, those of all its sessions together.
     pub seconds: f64,

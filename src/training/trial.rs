@@ -1,10 +1,10 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
 mod saver;
+mod scoring;
 
 use std::time::Instant;
 
-use crate::classifier::Score;
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
 
@@ -16,8 +16,8 @@ use super::gradient::GradientBuffers;
 use super::noise::fill_noise;
 use super::sessions::{Bound, Sessions};
 use super::{
-    Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer,
-    TrainingError, TrialOutcome, TrialSpec,
+    Checkpointing, Divergence, Features, Lab, Moments, Observer, Optimizer, TrainingError,
+    TrialOutcome, TrialSpec,
 };
 
 use saver::Saver;
@@ -141,6 +141,12 @@ impl<'a> Trial<'a> {
         self.train.len().div_ceil(batch)
     }
 
+    /// The learning rate of the step behind `done` others.
+    fn rate(&self, done: usize) -> f32 {
+        let place = self.spec.place(done, self.per_epoch());
+        self.spec.schedule.rate(self.state.progress.rate, place)
+    }
+
     fn seconds(&self) -> f64 {
         self.earlier + self.start.elapsed().as_secs_f64()
     }
@@ -150,13 +156,6 @@ impl<'a> Trial<'a> {
         let waited = (progress.epoch - 1).saturating_sub(progress.best_epoch);
         let stops = |patience: usize| waited >= patience.max(1);
         progress.epoch <= self.spec.epochs && !self.spec.early_stopping.is_some_and(stops)
-    }
-
-    /// Whether epoch 0 is asked for and still to come.
-    fn is_to_be_scored(&self) -> bool {
-        let Progress { step, epochs, .. } = &self.state.progress;
-        let possible = self.spec.score_start && !self.validation.is_empty();
-        possible && *step == 0 && epochs.is_empty()
     }
 
     /// Loads the checkpoint if there is one.
@@ -221,25 +220,9 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// Scores the parameters as they stand before the first step.
-    fn score_start(&mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
-        let validation = self.score(observer)?;
-        self.check_finite(validation, 0)?;
-        let metrics = EpochMetrics {
-            epoch: 0,
-            loss: None,
-            penalty: None,
-            validation,
-            learning_rate: self.state.progress.rate,
-            seconds: self.seconds(),
-        };
-        self.state.best = snapshot(&self.buffers)?;
-        self.state.progress.epochs.push(metrics);
-        observer.epoch(&metrics)
-    }
-
     /// One step; gives the loss before its update.
     fn step(&mut self, rows: &[usize]) -> Result<f32, TrainingError> {
+        let rate = self.rate(self.state.progress.step);
         let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
         let State {
             progress, moments, ..
@@ -274,7 +257,7 @@ impl<'a> Trial<'a> {
         }
         update(
             &spec.optimizer,
-            (step as u64, progress.rate),
+            (step as u64, rate),
             parameters,
             &bound.gradients,
             moments,
@@ -286,75 +269,6 @@ impl<'a> Trial<'a> {
         progress.loss_sum += f64::from(loss) * rows.len() as f64;
         progress.penalty_sum += f64::from(penalty) * rows.len() as f64;
         Ok(loss)
-    }
-
-    /// Scores the epoch and makes ready for the next.
-    fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochMetrics, TrainingError> {
-        let validation = self.score(observer)?;
-        self.check_finite(validation, self.state.progress.epoch)?;
-        let seconds = self.seconds();
-        let progress = &mut self.state.progress;
-        let metrics = EpochMetrics {
-            epoch: progress.epoch,
-            loss: Some(progress.loss_sum / self.train.len() as f64),
-            penalty: self
-                .has_penalty
-                .then(|| progress.penalty_sum / self.train.len() as f64),
-            validation,
-            learning_rate: progress.rate,
-            seconds,
-        };
-        let better = match (progress.best(), validation) {
-            (Some(old), Some(new)) => self.spec.monitor.compare(&new, &old).is_gt(),
-            _ => true,
-        };
-        if better {
-            progress.best_epoch = progress.epoch;
-            self.state.best = snapshot(&self.buffers)?;
-        }
-        if let (Some(schedule), Some(_)) = (&self.spec.plateau, validation) {
-            progress.rate = progress.plateau.next(schedule, better, progress.rate);
-        }
-        progress.epochs.push(metrics);
-        progress.epoch += 1;
-        progress.done = 0;
-        progress.loss_sum = 0.0;
-        progress.penalty_sum = 0.0;
-        Ok(metrics)
-    }
-
-    fn score(&mut self, observer: &mut dyn Observer) -> Result<Option<Score>, TrainingError> {
-        if self.validation.is_empty() {
-            return Ok(None);
-        }
-        let (lab, spec, buffers) = (self.lab, self.spec, &self.buffers);
-        let bind = |n| lab.bind_evaluation(spec.trained(), n, buffers, spec.threads);
-        let sessions = &mut self.evaluations;
-        let predictions = lab.evaluate(self.features, self.validation, sessions, bind, observer)?;
-        Ok(Some(predictions.score()))
-    }
-
-    /// Refuses an epoch after which a parameter or the validation loss is not finite. (A finite loss
-    /// does not tell: an activation may swallow what is not a number.)
-    fn check_finite(&self, validation: Option<Score>, epoch: usize) -> Result<(), TrainingError> {
-        let diverged = |what| {
-            Err(TrainingError::Diverged {
-                step: self.state.progress.step,
-                epoch,
-                what,
-            })
-        };
-        if let Some(score) = validation
-            && !score.loss.is_finite()
-        {
-            return diverged(Divergence::Validation(score.loss));
-        }
-        for (name, buffer) in self.names.iter().zip(&self.buffers) {
-            if !buffer.as_f32()?.iter().all(|v| v.is_finite()) {
-                return diverged(Divergence::Parameter(name.clone()));
-            }
-        }
-        Ok(())
     }
 
     fn outcome(self) -> Result<TrialOutcome, TrainingError> {

@@ -8,7 +8,7 @@ use ftsurgery::runtime::testing::runtime;
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, Lab, LabOptions, Monitor, Observer, Optimizer,
-    OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
+    OptimizerKind, Plateau, Schedule, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::support::*;
@@ -110,7 +110,7 @@ impl Bed {
                 momentum: 0.9,
             },
             monitor: Monitor::Accuracy,
-            plateau: Some(Plateau {
+            schedule: Schedule::Plateau(Plateau {
                 factor: 0.5,
                 patience: 0,
                 minimum: 1e-6,

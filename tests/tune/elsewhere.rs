@@ -159,7 +159,7 @@ fn a_trial_that_is_stopped_goes_on_and_one_at_work_is_left_alone() {
     }
     let scene = Scene::new();
     let settings = "--preprocess signed --search-fraction 0 --train-fraction 0.8 --epochs 400 \
-                    --validation-fraction 0.1 --strategies full --threads 1 --lr 1e-3 --no-plateau";
+                    --validation-fraction 0.1 --strategies full --threads 1 --lr 1e-3 --schedule constant";
     let lines = plan(&scene, "run", settings);
     assert_eq!(lines.len(), 1);
     let metrics = scene.at("run/trials/full-train/metrics.jsonl");

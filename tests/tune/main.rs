@@ -21,6 +21,7 @@ mod lora;
 mod obstacles;
 mod out_of_memory;
 mod precision;
+mod recipe;
 mod reference;
 mod resume;
 mod run;

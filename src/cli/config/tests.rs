@@ -6,7 +6,7 @@ use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::Preprocess;
 use ftsurgery::run::{Settings, flags};
 use ftsurgery::strategy::StrategyName;
-use ftsurgery::training::{Optimizer, OptimizerKind};
+use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Schedule};
 
 use crate::cli::settings::SettingsArgs;
 use crate::cli::tune::JobArgs;
@@ -41,6 +41,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),
+        "schedule" => (r#""cosine""#, vec!["cosine"]),
         "bn" => (r#""batch""#, vec!["batch"]),
         "monitor" => (r#""macro-f1""#, vec!["macro-f1"]),
         "class-weights" => (r#""balanced""#, vec!["balanced"]),
@@ -128,7 +129,8 @@ fn what_a_run_writes_gives_its_settings_back() {
             momentum: 0.85,
             ..Optimizer::new(OptimizerKind::Sgd)
         })
-        .plateau(None)
+        .schedule(Schedule::Cosine(Cosine { floor: 0.01 }))
+        .warmup(1.5)
         .threads(3)
         .memory_budget(Some(123_456_789_012))
         .checkpoint_every(0.0)
@@ -155,12 +157,12 @@ fn flags_win_over_the_file() {
                 plateau-patience = 9\n";
     let settings = tuned(
         file,
-        "--epochs 2 --preprocess raw --head linear --no-plateau",
+        "--epochs 2 --preprocess raw --head linear --schedule constant",
     )
     .unwrap();
     assert_eq!((settings.epochs, settings.split.seed), (2, 3));
     assert_eq!(settings.preprocess, Some(Preprocess::RAW));
-    assert_eq!(settings.plateau, None);
+    assert_eq!(settings.schedule, Schedule::Constant);
     // What does nothing in the file itself is refused, as on a command line.
     let text = "head = \"linear\"\ndropout = 0.25\n";
     for idle in [

@@ -1,0 +1,131 @@
+//! The recipe of a trial: rates from step to step.
+
+use std::f64::consts::PI;
+use std::time::Duration;
+
+use ftsurgery::training::{
+    Checkpointing, Cosine, Observer, OptimizerKind, Schedule, TrainingError, TrialOutcome,
+    TrialSpec,
+};
+
+use crate::bed::{Bed, bits};
+
+/// Stops after a step.
+struct At(usize);
+
+impl Observer for At {
+    fn step(&mut self, step: usize, _: usize, _: f32) -> Result<(), TrainingError> {
+        match step == self.0 {
+            true => Err(TrainingError::Stopped),
+            false => Ok(()),
+        }
+    }
+}
+
+fn checkpoint(bed: &Bed) -> Checkpointing {
+    Checkpointing {
+        path: bed.folder.path().join("checkpoint.safetensors"),
+        every: Duration::MAX,
+        at_end: true,
+    }
+}
+
+/// Runs a trial as a whole, and stopped after each of some steps and resumed, to the same bits.
+fn resumed(bed: &Bed, spec: &TrialSpec) -> TrialOutcome {
+    let (lab, to) = (bed.lab(), checkpoint(bed));
+    let whole = bed.run(&lab, spec, None, &mut ()).unwrap();
+    for step in [1, 3, 7] {
+        let stopped = bed.run(&lab, spec, Some(&to), &mut At(step));
+        assert!(matches!(stopped, Err(TrainingError::Stopped)));
+        let outcome = bed.run(&lab, spec, Some(&to), &mut ()).unwrap();
+        std::fs::remove_file(&to.path).unwrap();
+        assert_eq!(bits(&outcome), bits(&whole), "step {step}");
+    }
+    whole
+}
+
+/// Three steps an epoch, all epochs.
+fn spec(bed: &Bed, epochs: usize) -> TrialSpec {
+    TrialSpec {
+        epochs,
+        early_stopping: None,
+        schedule: Schedule::Constant,
+        ..bed.spec(OptimizerKind::Adam)
+    }
+}
+
+#[test]
+fn a_cosine_falls_from_step_to_step_behind_its_warm_up() {
+    let Some(bed) = Bed::new() else { return };
+    let spec = TrialSpec {
+        schedule: Schedule::Cosine(Cosine { floor: 0.1 }),
+        // Four steps.
+        warmup: 4.0 / 3.0,
+        ..spec(&bed, 5)
+    };
+    let whole = resumed(&bed, &spec);
+    let rate = |t: f64| {
+        let cosine = (1.0 + (PI * (t - 4.0) / 11.0).cos()) / 2.0;
+        let share = if t < 4.0 {
+            (t + 1.0) / 4.0
+        } else {
+            0.1 + 0.9 * cosine
+        };
+        0.02 * share
+    };
+    for (epoch, last) in whole.epochs.iter().zip([2.0, 5.0, 8.0, 11.0, 14.0]) {
+        let found = f64::from(epoch.learning_rate);
+        assert!((found - rate(last)).abs() < 1e-8, "{found} {}", rate(last));
+    }
+    let constant = TrialSpec {
+        schedule: Schedule::Constant,
+        warmup: 0.0,
+        ..spec
+    };
+    let constant = bed.run(&bed.lab(), &constant, None, &mut ()).unwrap();
+    assert_ne!(bits(&constant), bits(&whole));
+}
+
+#[test]
+fn a_trial_that_goes_on_for_more_epochs_has_the_schedule_of_its_horizon() {
+    let Some(bed) = Bed::new() else { return };
+    let (lab, to) = (bed.lab(), checkpoint(&bed));
+    for schedule in [
+        Schedule::Cosine(Cosine::default()),
+        Schedule::OneCycle,
+        Schedule::Constant,
+    ] {
+        let whole = TrialSpec {
+            schedule,
+            warmup: 1.0,
+            ..spec(&bed, 4)
+        };
+        let unbroken = bed.run(&lab, &whole, None, &mut ()).unwrap();
+        let first = TrialSpec {
+            epochs: 2,
+            horizon: Some(4),
+            ..whole.clone()
+        };
+        bed.run(&lab, &first, Some(&to), &mut ()).unwrap();
+        let went_on = bed.run(&lab, &whole, Some(&to), &mut ()).unwrap();
+        assert_eq!(bits(&went_on), bits(&unbroken));
+        // Of another length it is another trial, where the length shows.
+        std::fs::remove_file(&to.path).unwrap();
+        bed.run(&lab, &first, Some(&to), &mut ()).unwrap();
+        let longer = TrialSpec {
+            epochs: 3,
+            horizon: Some(5),
+            ..whole.clone()
+        };
+        let result = bed.run(&lab, &longer, Some(&to), &mut ());
+        std::fs::remove_file(&to.path).unwrap();
+        match result {
+            Err(error) => {
+                assert!(schedule.has_length());
+                let said = error.to_string();
+                assert!(said.contains("schedule's epochs was 4 and is 5"), "{said}");
+            }
+            Ok(_) => assert_eq!(schedule, Schedule::Constant),
+        }
+    }
+}
