@@ -138,6 +138,8 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("lr", Some(number(&s.optimizer.learning_rate))),
         ("weight-decay", Some(number(&s.optimizer.weight_decay))),
         ("momentum", Some(number(&s.optimizer.momentum))),
+        ("head-lr", s.head_lr.map(|rate| number(&rate))),
+        ("layer-decay", Some(number(&s.layer_decay))),
         ("bn", Some(Text(word(&s.bn)))),
         ("batch-size", Some(number(&s.batch_size))),
         ("epochs", Some(number(&s.epochs))),

@@ -69,6 +69,11 @@ pub struct Settings {
     pub bn: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// Learning rate of the head; `None` for that of the optimizer.
+    pub head_lr: Option<f32>,
+    /// The learning rate of a backbone's parameter is multiplied by this for every block between it and the head;
+    /// above 0, at most 1. See [`Depths`](crate::strategy::Depths).
+    pub layer_decay: f32,
     /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
     /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
     pub monitor: Option<Monitor>,
@@ -125,6 +130,8 @@ impl Default for Settings {
             split: SplitOptions::default(),
             bn: BatchNormMode::Frozen,
             optimizer: Optimizer::default(),
+            head_lr: None,
+            layer_decay: 1.0,
             monitor: None,
             schedule: Schedule::default(),
             warmup: 0.0,
@@ -163,6 +170,8 @@ impl Settings {
         split: SplitOptions,
         bn: BatchNormMode,
         optimizer: Optimizer,
+        head_lr: Option<f32>,
+        layer_decay: f32,
         monitor: Option<Monitor>,
         schedule: Schedule,
         warmup: f32,
@@ -185,6 +194,12 @@ impl Settings {
     pub fn watched(&self) -> Monitor {
         let default = Monitor::default_for(self.class_weights);
         self.monitor.unwrap_or(default)
+    }
+
+    /// What the learning rate of the head is multiplied by.
+    pub fn head_factor(&self) -> f32 {
+        let rate = self.optimizer.learning_rate;
+        self.head_lr.map_or(1.0, |head| head / rate)
     }
 
     /// Looks at each field by itself, and at those that go together.
@@ -249,6 +264,16 @@ impl Settings {
                 "optimizer.momentum",
                 below_1(optimizer.momentum),
                 "it is 0 or more, below 1",
+            ),
+            (
+                "head_lr",
+                self.head_lr.is_none_or(positive),
+                "it is above 0",
+            ),
+            (
+                "layer_decay",
+                positive(self.layer_decay) && self.layer_decay <= 1.0,
+                "it is above 0, at most 1",
             ),
             (
                 "schedule.factor",

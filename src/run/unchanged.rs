@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 12] = [
+        let changes: [(Change, [&str; 3]); 14] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3,
                 ["--lr", "0.0001", "0.003"],
@@ -214,6 +214,8 @@ mod tests {
                 ["--schedule", "plateau", "constant"],
             ),
             (|s| s.warmup = 0.5, ["--warmup", "0", "0.5"]),
+            (|s| s.head_lr = Some(0.5), ["--head-lr", "none", "0.5"]),
+            (|s| s.layer_decay = 0.5, ["--layer-decay", "1", "0.5"]),
             (|s| s.views = Some(3), ["--views", "none", "3"]),
             (
                 |s| s.train = vec!["c1".to_owned()],

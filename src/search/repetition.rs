@@ -12,7 +12,7 @@ use crate::run::{
     Begin, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended, same_input,
     unchanged,
 };
-use crate::strategy::{Network, StrategyName};
+use crate::strategy::{Depths, Network, StrategyName};
 use crate::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft, own_dropout};
 use crate::training::{Lab, LabOptions, Trained};
 
@@ -33,6 +33,7 @@ use super::{Job, SearchError};
 pub(super) struct Ready {
     pub settings: Settings,
     pub grafted: Grafted,
+    pub depths: Depths,
     pub split: Split,
 }
 
@@ -48,8 +49,10 @@ impl Opened<'_> {
             dropout: settings.dropout,
             ..HeadSpec::new(settings.head, self.classes.len(), settings.split.seed)
         };
+        let grafted = graft(&self.original, self.features.as_ref(), &head)?;
         Ok(Ready {
-            grafted: graft(&self.original, self.features.as_ref(), &head)?,
+            depths: Depths::of(&self.analysis, &grafted, settings.head),
+            grafted,
             split: Split::of(&self.dataset, &settings.split)?,
             settings,
         })
@@ -75,6 +78,7 @@ impl Opened<'_> {
             settings,
             grafted,
             split,
+            ..
         } = ready;
         if number == 1 {
             // What onnxruntime cannot load and run now, it could not as a winner.
@@ -163,6 +167,7 @@ impl Opened<'_> {
             settings,
             grafted,
             split,
+            ..
         } = ready;
         let began = RunDir::read_run(run.root())?.ok_or_else(|| RunError::NotARun {
             path: run.root().to_owned(),
@@ -219,7 +224,10 @@ impl Opened<'_> {
         &'s self,
         lab: &'s Lab<'s>,
         Ready {
-            settings, split, ..
+            settings,
+            depths,
+            split,
+            ..
         }: &'s Ready,
         run: &'s RunDir,
         repetition: usize,
@@ -229,6 +237,7 @@ impl Opened<'_> {
             original: &self.original,
             split,
             settings,
+            depths,
             run,
             repetition,
             watcher: self.watcher,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::data::Split;
 use crate::onnx::Model;
 use crate::run::{Phase, RunDir, Settings, TrialRequest};
+use crate::strategy::Depths;
 use crate::training::{BankOptions, FeatureBank, Lab, StepCost, Trained, TrainingError};
 
 use super::SearchError;
@@ -28,6 +29,7 @@ pub(super) struct Site<'a> {
     pub original: &'a Model,
     pub split: &'a Split,
     pub settings: &'a Settings,
+    pub depths: &'a Depths,
     pub run: &'a RunDir,
     /// The number of the repetition, from 1.
     pub repetition: usize,
@@ -169,6 +171,7 @@ impl<'a> Round<'a> {
             original,
             split,
             settings,
+            depths,
             run,
             watcher,
             ..
@@ -189,6 +192,7 @@ impl<'a> Round<'a> {
             train: &self.train,
             validation: &split.validation,
             settings,
+            depths,
             run,
             stop: Stop {
                 watcher,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::run::{
     MetricsFile, Parameters, Phase, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
 };
+use crate::strategy::Depths;
 use crate::training::{
     Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
 };
@@ -19,6 +20,7 @@ pub(super) struct Bench<'a> {
     pub train: &'a [usize],
     pub validation: &'a [usize],
     pub settings: &'a Settings,
+    pub depths: &'a Depths,
     pub run: &'a RunDir,
     pub stop: Stop<'a>,
 }
@@ -135,6 +137,11 @@ impl Bench<'_> {
             epochs: trial.epochs,
             batch_size: settings.batch_size,
             optimizer: settings.optimizer,
+            rates: self.depths.rates(
+                &trial.candidate.trainable,
+                settings.head_factor(),
+                settings.layer_decay,
+            ),
             monitor: settings.watched(),
             schedule: settings.schedule,
             warmup: settings.warmup,

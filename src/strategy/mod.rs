@@ -5,6 +5,7 @@
 
 mod blocks;
 mod count;
+mod depth;
 mod error;
 mod full;
 mod head;
@@ -23,6 +24,7 @@ mod windows;
 mod tests;
 
 pub use count::CandidateCounts;
+pub use depth::Depths;
 pub use error::StrategyError;
 pub use name::{StrategyName, names};
 pub use network::{Candidate, Network};

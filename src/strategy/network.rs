@@ -65,18 +65,9 @@ impl<'a> Network<'a> {
         grafted: &Grafted,
         head: HeadKind,
     ) -> Result<Self, SurgeryError> {
-        let head = match head {
-            HeadKind::Keep => {
-                let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
-                let blocks = analysis.blocks.iter().filter(|b| b.is_classifier);
-                let owned = layers.flat_map(|w| &w.parameters);
-                distinct(owned.chain(blocks.flat_map(|b| &b.tensors)))
-            }
-            _ => grafted.head_parameters.clone(),
-        };
         Ok(Network {
             analysis,
-            head,
+            head: head_parameters(analysis, grafted, head),
             seed: 0,
             selection: &[],
             updatable: LowRank::updatable(&grafted.model)?,
@@ -123,6 +114,21 @@ impl<'a> Network<'a> {
         let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);
         blocks.flat_map(|b| b.tensors.iter().map(|t| (t, b.name.as_str())))
     }
+}
+
+/// The parameters of the head that is trained: of a kept one, all layers of the model's own classifier.
+pub(super) fn head_parameters(
+    analysis: &Analysis,
+    grafted: &Grafted,
+    head: HeadKind,
+) -> Vec<String> {
+    if head != HeadKind::Keep {
+        return grafted.head_parameters.clone();
+    }
+    let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
+    let blocks = analysis.blocks.iter().filter(|b| b.is_classifier);
+    let owned = layers.flat_map(|w| &w.parameters);
+    distinct(owned.chain(blocks.flat_map(|b| &b.tensors)))
 }
 
 /// Layers may share a parameter; it is trained once.

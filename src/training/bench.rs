@@ -177,7 +177,7 @@ impl Bench {
         }
         update(
             &self.optimizer,
-            (self.steps, self.optimizer.learning_rate),
+            (self.steps, self.optimizer.learning_rate, &[]),
             &self.parameters,
             &self.step.gradients,
             &mut self.moments,

@@ -88,6 +88,9 @@ pub struct TrialSpec {
     pub batch_size: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// What the learning rate of each of `trainable` is multiplied by; empty where that is 1 of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<f32>,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
     /// How the learning rate changes.
@@ -124,6 +127,7 @@ impl Default for TrialSpec {
             epochs: 20,
             batch_size: 4,
             optimizer: Optimizer::default(),
+            rates: Vec::new(),
             monitor: Monitor::Accuracy,
             schedule: Schedule::default(),
             warmup: 0.0,
@@ -172,7 +176,8 @@ pub struct EpochMetrics {
     pub penalty: Option<f64>,
     /// On the validation samples after the epoch; `None` without any.
     pub validation: Option<Score>,
-    /// Learning rate of the epoch's last step; of epoch 0 that of the first.
+    /// Learning rate of the epoch's last step, of epoch 0 that of the first; before it is multiplied by
+    /// [`TrialSpec::rates`].
     pub learning_rate: f32,
     /// Seconds since the trial began; of a resumed one, those of all its sessions together.
     pub seconds: f64,

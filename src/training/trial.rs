@@ -101,6 +101,13 @@ impl<'a> Trial<'a> {
         if train.is_empty() || spec.batch_size == 0 {
             return Err(TrainingError::NoSamples);
         }
+        if !spec.rates.is_empty() && spec.rates.len() != spec.trainable.len() {
+            return Err(TrainingError::Mismatch(format!(
+                "there are {} learning rates for {} parameters",
+                spec.rates.len(),
+                spec.trainable.len()
+            )));
+        }
         let start = Instant::now();
         // Told before any work is done.
         let batch = spec.batch_size.min(train.len());
@@ -257,7 +264,7 @@ impl<'a> Trial<'a> {
         }
         update(
             &spec.optimizer,
-            (step as u64, rate),
+            (step as u64, rate, &spec.rates),
             parameters,
             &bound.gradients,
             moments,
@@ -293,16 +300,18 @@ impl<'a> Trial<'a> {
 }
 
 /// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `step` counts
-/// from 1.
+/// from 1, and `rates` multiply the learning rate of each parameter, none by 1.
 pub(super) fn update(
     optimizer: &Optimizer,
-    at: (u64, f32),
+    (step, learning_rate, rates): (u64, f32, &[f32]),
     parameters: &[Buffer],
     gradients: &[GradientBuffers],
     moments: &mut [Moments],
     threads: usize,
 ) -> Result<(), TrainingError> {
-    for ((parameter, gradient), state) in parameters.iter().zip(gradients).zip(moments) {
+    let all = parameters.iter().zip(gradients).zip(moments);
+    for (i, ((parameter, gradient), state)) in all.enumerate() {
+        let at = (step, learning_rate * rates.get(i).unwrap_or(&1.0));
         let mut values = parameter.as_f32_mut()?;
         gradient.read(|gradient| optimizer.update(at, &mut values, gradient, state, threads))?;
     }

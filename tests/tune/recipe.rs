@@ -3,12 +3,16 @@
 use std::f64::consts::PI;
 use std::time::Duration;
 
+use ftsurgery::graph::Graph;
+use ftsurgery::onnx::Model;
 use ftsurgery::training::{
     Checkpointing, Cosine, Observer, OptimizerKind, Schedule, TrainingError, TrialOutcome,
     TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
+use crate::scene::*;
+use crate::support::*;
 
 /// Stops after a step.
 struct At(usize);
@@ -128,4 +132,88 @@ fn a_trial_that_goes_on_for_more_epochs_has_the_schedule_of_its_horizon() {
             Ok(_) => assert_eq!(schedule, Schedule::Constant),
         }
     }
+}
+
+#[test]
+fn each_parameter_has_its_own_rate() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    for kind in [OptimizerKind::Sgd, OptimizerKind::Adamw] {
+        let mut spec = TrialSpec {
+            schedule: Schedule::Constant,
+            early_stopping: None,
+            epochs: 1,
+            // One step.
+            batch_size: 20,
+            ..bed.spec(kind)
+        };
+        let step = |spec: &TrialSpec| bed.run(&lab, spec, None, &mut ()).unwrap().parameters;
+        let start = TrialSpec {
+            epochs: 0,
+            ..spec.clone()
+        };
+        let start = step(&start);
+        let whole = step(&spec);
+        let rates: Vec<f32> = (0..spec.trainable.len()).map(|i| 0.25 * i as f32).collect();
+        spec.rates = rates.clone();
+        let scaled = step(&spec);
+        for (i, &rate) in rates.iter().enumerate() {
+            let mut moved = false;
+            for ((&a, &b), &c) in start[i].1.iter().zip(&whole[i].1).zip(&scaled[i].1) {
+                assert!((c - a - rate * (b - a)).abs() < 1e-5, "{}", start[i].0);
+                moved |= b != a;
+            }
+            assert!(moved, "{}", start[i].0);
+        }
+        resumed(
+            &bed,
+            &TrialSpec {
+                epochs: 4,
+                batch_size: 8,
+                ..spec.clone()
+            },
+        );
+        spec.rates.pop();
+        let error = bed.run(&lab, &spec, None, &mut ()).unwrap_err();
+        assert!(error.to_string().contains("learning rates"), "{error}");
+    }
+}
+
+#[test]
+fn a_run_has_a_rate_for_the_head_and_one_that_falls_with_the_distance_from_it() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    let run = |name: &str, flags: &str| {
+        let settings = format!("{QUICK} --strategies full {flags}");
+        scene.tune(name, &settings).assert().success();
+        Model::open(&scene.at(name).join("winners/full.onnx")).unwrap()
+    };
+    let original = Model::open(&scene.at("model.onnx")).unwrap();
+    let graph = |model: &Model| Graph::from_model(model).unwrap();
+    let original = graph(&original);
+    let moved = |model: &Graph, name: &str| {
+        let values = |g: &Graph| g.initializers[name].to_f32().unwrap();
+        let (before, after) = (values(&original), values(model));
+        let moved = before
+            .iter()
+            .zip(&after)
+            .map(|(a, b)| f64::from((a - b).abs()));
+        moved.fold(0.0, f64::max)
+    };
+    let plain = graph(&run("plain", "--lr 1e-3"));
+    let decayed = graph(&run(
+        "decayed",
+        "--lr 1e-3 --head-lr 1e-2 --layer-decay 0.01",
+    ));
+    // The last block learns, those before it next to nothing.
+    assert!(moved(&plain, "c1.w") > 1e-4, "{}", moved(&plain, "c1.w"));
+    assert!(moved(&decayed, "c1.w") < 1e-6);
+    assert!(moved(&decayed, "c2.w") < 1e-4);
+    assert!(moved(&decayed, "c3.w") > 1e-4);
+    let record = json(&scene.at("decayed/run.json"));
+    let settings = &record["configuration"];
+    assert_eq!(settings["layer_decay"].as_f64(), Some(0.01));
+    assert_eq!(settings["head_lr"].as_f64(), Some(0.01));
 }

@@ -131,6 +131,8 @@ fn what_a_run_writes_gives_its_settings_back() {
         })
         .schedule(Schedule::Cosine(Cosine { floor: 0.01 }))
         .warmup(1.5)
+        .head_lr(Some(1e-3))
+        .layer_decay(0.75)
         .threads(3)
         .memory_budget(Some(123_456_789_012))
         .checkpoint_every(0.0)

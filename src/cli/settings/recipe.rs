@@ -4,6 +4,7 @@ use clap::Args;
 use ftsurgery::run::Settings;
 use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 
+use super::set_some;
 use super::values::{self, set};
 
 #[derive(Args)]
@@ -15,6 +16,13 @@ pub struct RecipeArgs {
     /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
     #[arg(long, value_name = "RATE", value_parser = values::above_0)]
     lr: Option<f32>,
+    /// Learning rate of the head, which all schedules change as they do --lr [default: that of --lr]
+    #[arg(long, value_name = "RATE", value_parser = values::above_0)]
+    head_lr: Option<f32>,
+    /// Multiply the learning rate of the backbone by this for every block between a parameter and the head
+    /// (`analyze` shows the blocks; --delimiters ends them)
+    #[arg(long, value_name = "SHARE", value_parser = values::to_1)]
+    layer_decay: Option<f32>,
     /// Weight decay
     #[arg(long, value_name = "RATE", value_parser = values::at_least_0)]
     weight_decay: Option<f32>,
@@ -93,6 +101,8 @@ impl RecipeArgs {
         set(&mut optimizer.learning_rate, &self.lr);
         set(&mut optimizer.weight_decay, &self.weight_decay);
         set(&mut optimizer.momentum, &self.momentum);
+        set_some(&mut settings.head_lr, &self.head_lr);
+        set(&mut settings.layer_decay, &self.layer_decay);
         let schedule = &mut settings.schedule;
         if let Some(other) = self.schedule.filter(|s| s.name() != schedule.name()) {
             *schedule = other;
