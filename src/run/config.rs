@@ -152,6 +152,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("warmup", Some(number(&s.warmup))),
         ("early-stopping", count(s.early_stopping)),
         ("class-weights", Some(Text(word(&s.class_weights)))),
+        ("label-smoothing", Some(number(&s.label_smoothing))),
         ("threads", Some(number(&s.threads))),
         ("device", Some(Text(word(&s.device)))),
         ("operators", Some(Text(word(&s.operators)))),

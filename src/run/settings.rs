@@ -85,6 +85,8 @@ pub struct Settings {
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count in the loss.
     pub class_weights: ClassWeights,
+    /// Share of a target that the training loss spreads over all classes, below 1; 0 for none.
+    pub label_smoothing: f32,
     /// Samples per step.
     pub batch_size: usize,
     /// Epochs of a winner.
@@ -137,6 +139,7 @@ impl Default for Settings {
             warmup: 0.0,
             early_stopping: None,
             class_weights: ClassWeights::None,
+            label_smoothing: 0.0,
             batch_size: 4,
             epochs: 20,
             search_epochs: 5,
@@ -177,6 +180,7 @@ impl Settings {
         warmup: f32,
         early_stopping: Option<usize>,
         class_weights: ClassWeights,
+        label_smoothing: f32,
         batch_size: usize,
         epochs: usize,
         search_epochs: usize,
@@ -282,6 +286,11 @@ impl Settings {
             ),
             ("schedule.floor", below_1(floor), "it is 0 or more, below 1"),
             ("warmup", not_negative(self.warmup), "it is 0 or more"),
+            (
+                "label_smoothing",
+                below_1(self.label_smoothing),
+                "it is 0 or more, below 1",
+            ),
             ("early_stopping", self.early_stopping != Some(0), one),
             ("batch_size", self.batch_size > 0, one),
             ("epochs", self.epochs > 0, one),

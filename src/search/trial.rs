@@ -152,6 +152,7 @@ impl Bench<'_> {
             }),
             early_stopping: settings.early_stopping,
             class_weights: settings.class_weights,
+            label_smoothing: settings.label_smoothing,
             seed: settings.split.seed,
             shuffle: settings.split.shuffle,
             threads,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::autodiff::Operators;
+use crate::autodiff::{Operators, Targets};
 use crate::classifier::InputSpec;
 use crate::data::{
     Augment, Augmenter, Dataset, FeaturePrecision, MemoryBudget, View, default_memory_budget,
@@ -325,12 +325,12 @@ impl<'a> Lab<'a> {
     pub(super) fn bind_step(
         &self,
         spec: &TrialSpec,
-        class_weights: Option<&[f32]>,
+        targets: &Targets,
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
         let mut prepared = self.prepare_for(spec.trained(), batch)?;
-        prepared.class_weights = class_weights.map(<[f32]>::to_vec);
+        prepared.targets = targets.clone();
         let dropout = self.dropout(&spec.rewrite)?;
         let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions

@@ -188,7 +188,7 @@ fn differentiated(
         &program.logits.name,
         &program.logits.dims,
         LABELS,
-        prepared.class_weights.as_deref(),
+        &prepared.targets,
     )?;
     let Penalties {
         sum: penalty,

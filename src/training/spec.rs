@@ -105,6 +105,9 @@ pub struct TrialSpec {
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count.
     pub class_weights: ClassWeights,
+    /// Share of a target that is spread over all classes, below 1; 0 for none. Validation is not smoothed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f32,
     /// Seed of batch order, dropout and augmentation.
     pub seed: u64,
     /// Whether each epoch takes the samples in a new order.
@@ -134,6 +137,7 @@ impl Default for TrialSpec {
             horizon: None,
             early_stopping: None,
             class_weights: ClassWeights::None,
+            label_smoothing: 0.0,
             seed: 0,
             shuffle: true,
             threads: 0,
@@ -163,12 +167,17 @@ impl TrialSpec {
     }
 }
 
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
+}
+
 /// The figures of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Epoch, from 1; 0 for what stands before the first step ([`TrialSpec::score_start`]).
     pub epoch: usize,
-    /// Mean training loss over the epoch's samples, each at its step, without penalties; `None` of epoch 0.
+    /// Mean training loss over the epoch's samples, each at its step, by weighted and smoothed targets and without
+    /// penalties; `None` of epoch 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// Mean of what a rewritten network added to that; `None` where it adds nothing.

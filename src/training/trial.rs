@@ -5,6 +5,7 @@ mod scoring;
 
 use std::time::Instant;
 
+use crate::autodiff::Targets;
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
 
@@ -77,7 +78,7 @@ struct Trial<'a> {
     train: &'a [usize],
     validation: &'a [usize],
     features: &'a Features,
-    class_weights: Option<Vec<f32>>,
+    targets: Targets,
     /// Whether the network adds to the loss.
     has_penalty: bool,
     /// Of the parameters, and behind them of the running statistics.
@@ -127,7 +128,10 @@ impl<'a> Trial<'a> {
             train,
             validation,
             features,
-            class_weights: spec.class_weights.of(labels, prepared.classes),
+            targets: Targets {
+                class_weights: spec.class_weights.of(labels, prepared.classes),
+                smoothing: spec.label_smoothing,
+            },
             has_penalty: !prepared.penalties.is_empty(),
             buffers: lab.initial_parameters(&spec.rewrite, &names)?,
             names,
@@ -236,8 +240,8 @@ impl<'a> Trial<'a> {
         } = &mut self.state;
         let step = progress.step + 1;
         let (lab, spec) = (self.lab, self.spec);
-        let weights = self.class_weights.as_deref();
-        let bind = || lab.bind_step(spec, weights, rows.len(), parameters);
+        let targets = &self.targets;
+        let bind = || lab.bind_step(spec, targets, rows.len(), parameters);
         let bound = self.steps.get(rows.len(), bind)?;
         let pass = Pass::Train {
             epoch: progress.epoch,

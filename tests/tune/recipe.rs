@@ -3,11 +3,13 @@
 use std::f64::consts::PI;
 use std::time::Duration;
 
+use ftsurgery::classifier::softmax;
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
+use ftsurgery::surgery::Rewrite;
 use ftsurgery::training::{
-    Checkpointing, Cosine, Observer, OptimizerKind, Schedule, TrainingError, TrialOutcome,
-    TrialSpec,
+    BatchNormMode, Checkpointing, ClassWeights, Cosine, Observer, OptimizerKind, Schedule,
+    TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -216,4 +218,39 @@ fn a_run_has_a_rate_for_the_head_and_one_that_falls_with_the_distance_from_it() 
     let settings = &record["configuration"];
     assert_eq!(settings["layer_decay"].as_f64(), Some(0.01));
     assert_eq!(settings["head_lr"].as_f64(), Some(0.01));
+}
+
+#[test]
+fn smoothed_targets_are_those_of_training_alone() {
+    let Some(mut bed) = Bed::new() else { return };
+    // So small a rate that nothing moves, and no dropout in the way of a plain sum: the evaluation's logits are
+    // those of the step.
+    bed.network.dropout.clear();
+    let still = bed.lab();
+    let mut spec = TrialSpec {
+        batch_norm: BatchNormMode::Frozen,
+        class_weights: ClassWeights::None,
+        batch_size: 20,
+        ..spec(&bed, 1)
+    };
+    spec.optimizer.learning_rate = 1e-30;
+    let plain = bed.run(&still, &spec, None, &mut ()).unwrap();
+    spec.label_smoothing = 0.2;
+    let smoothed = bed.run(&still, &spec, None, &mut ()).unwrap();
+    assert_eq!(plain.epochs[0].validation, smoothed.epochs[0].validation);
+    let logits = still.logits(&Rewrite::None, &[], &bed.train).unwrap();
+    let log_p: Vec<Vec<f64>> = logits
+        .values
+        .chunks(3)
+        .map(|row| softmax(row).into_iter().map(f64::ln).collect())
+        .collect();
+    let samples = log_p.iter().zip(&bed.train);
+    let expected = samples.map(|(row, &i)| {
+        let label = bed.dataset.labels()[i] as usize;
+        -0.8 * row[label] - 0.2 / 3.0 * row.iter().sum::<f64>()
+    });
+    let expected = expected.sum::<f64>() / 20.0;
+    let found = smoothed.epochs[0].loss.unwrap();
+    assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    assert!(found > plain.epochs[0].loss.unwrap() + 1e-3);
 }

@@ -2,7 +2,7 @@
 
 use super::case::{array, floats, run, session};
 use super::runtime;
-use crate::autodiff::cross_entropy;
+use crate::autodiff::{Targets, cross_entropy};
 use crate::graph::{Builder, Graph, Value};
 use crate::onnx::{DataType, Tensor};
 use crate::runtime::Runtime;
@@ -22,10 +22,10 @@ fn graph() -> Graph {
 }
 
 /// Loss and gradient of three samples of three classes.
-fn evaluate(runtime: &Runtime, logits: &[f32], weights: Option<&[f32]>) -> (f64, Vec<f64>) {
+fn evaluate(runtime: &Runtime, logits: &[f32], targets: &Targets) -> (f64, Vec<f64>) {
     let mut graph = graph();
     let mut builder = Builder::new(&mut graph);
-    let loss = cross_entropy(&mut builder, "z", &[3, 3], "y", weights).unwrap();
+    let loss = cross_entropy(&mut builder, "z", &[3, 3], "y", targets).unwrap();
     graph.outputs = vec![
         Value::fixed(&loss.loss, DataType::Float, &[]),
         Value::fixed(&loss.gradient, DataType::Float, &[3, 3]),
@@ -37,60 +37,77 @@ fn evaluate(runtime: &Runtime, logits: &[f32], weights: Option<&[f32]>) -> (f64,
     (floats(&out[0]).unwrap()[0], floats(&out[1]).unwrap())
 }
 
-/// −log softmax of the label, and softmax, of each sample.
-fn by_hand(logits: &[f32]) -> Vec<(f64, Vec<f64>)> {
-    let rows = logits.chunks(3).zip(LABELS);
-    rows.map(|(row, label)| {
+/// Softmax of each sample.
+fn by_hand(logits: &[f32]) -> Vec<Vec<f64>> {
+    let rows = logits.chunks(3).map(|row| {
         let exp: Vec<f64> = row.iter().map(|&z| f64::from(z).exp()).collect();
         let sum: f64 = exp.iter().sum();
-        let p: Vec<f64> = exp.iter().map(|e| e / sum).collect();
-        (-p[label as usize].ln(), p)
-    })
-    .collect()
+        exp.iter().map(|e| e / sum).collect()
+    });
+    rows.collect()
 }
 
+fn targets() -> [Targets; 4] {
+    let weights = || Some(vec![0.5, 3.0, 1.25]);
+    [(None, 0.0), (weights(), 0.0), (None, 0.1), (weights(), 0.3)].map(
+        |(class_weights, smoothing)| Targets {
+            class_weights,
+            smoothing,
+        },
+    )
+}
+
+/// The formula of `torch.nn.CrossEntropyLoss` for a label y:
+/// `−(1 − ε) w_y log p_y − ε/C Σ_c w_c log p_c`, here divided by the number of samples.
 #[test]
-fn weighted_cross_entropy_is_divided_by_the_number_of_samples() {
+fn cross_entropy_is_that_of_pytorch_divided_by_the_number_of_samples() {
     let Some(runtime) = runtime() else { return };
-    let weights = [0.5, 3.0, 1.25];
-    let hand = by_hand(&LOGITS);
-    for (given, weights) in [(None, [1.0; 3]), (Some(weights), weights)] {
-        let (loss, gradient) = evaluate(&runtime, &LOGITS, given.as_ref().map(|w| &w[..]));
-        let of = |label: i64| f64::from(weights[label as usize]);
-        let terms = hand.iter().zip(LABELS).map(|((l, _), y)| l * of(y));
-        let expected = terms.sum::<f64>() / 3.0;
-        assert!((loss - expected).abs() < 1e-6, "{loss} {expected}");
-        for (n, ((_, p), label)) in hand.iter().zip(LABELS).enumerate() {
-            for (c, p) in p.iter().enumerate() {
-                let one = f64::from(u8::from(c as i64 == label));
-                let expected = of(label) * (p - one) / 3.0;
+    for targets in targets() {
+        let weights = targets.class_weights.clone().unwrap_or(vec![1.0; 3]);
+        let (weights, smoothing) = (
+            weights.into_iter().map(f64::from).collect::<Vec<_>>(),
+            f64::from(targets.smoothing),
+        );
+        let (loss, gradient) = evaluate(&runtime, &LOGITS, &targets);
+        let mut expected = 0.0;
+        for (n, (p, label)) in by_hand(&LOGITS).iter().zip(LABELS).enumerate() {
+            let label = label as usize;
+            let spread = (0..3).map(|c| weights[c] * p[c].ln()).sum::<f64>() * smoothing / 3.0;
+            expected -= (1.0 - smoothing) * weights[label] * p[label].ln() + spread;
+            for c in 0..3 {
+                // The derivative of −log p_k with respect to z_c is p_c, less 1 for c = k.
+                let of = |k: usize| p[c] - f64::from(u8::from(c == k));
+                let spread = (0..3).map(|k| weights[k] * of(k)).sum::<f64>() * smoothing / 3.0;
+                let expected = ((1.0 - smoothing) * weights[label] * of(label) + spread) / 3.0;
                 let found = gradient[n * 3 + c];
                 assert!(
                     (found - expected).abs() < 1e-6,
-                    "{n} {c}: {found} {expected}"
+                    "{targets:?} {n} {c}: {found} {expected}"
                 );
             }
         }
+        assert!((loss - expected / 3.0).abs() < 1e-6, "{targets:?}: {loss}");
     }
 }
 
 #[test]
-fn the_gradient_of_weighted_cross_entropy_is_that_of_its_loss() {
+fn the_gradient_of_cross_entropy_is_that_of_its_loss() {
     let Some(runtime) = runtime() else { return };
-    let weights = [0.5, 3.0, 1.25];
-    let (_, gradient) = evaluate(&runtime, &LOGITS, Some(&weights));
-    for (i, &found) in gradient.iter().enumerate() {
-        let step = 1.0 / 64.0;
-        let at = |by: f32| {
-            let mut moved = LOGITS;
-            moved[i] += by;
-            evaluate(&runtime, &moved, Some(&weights)).0
-        };
-        let difference = (at(step) - at(-step)) / (2.0 * f64::from(step));
-        assert!(
-            (found - difference).abs() < 1e-4,
-            "{i}: {found} {difference}"
-        );
+    for targets in targets() {
+        let (_, gradient) = evaluate(&runtime, &LOGITS, &targets);
+        for (i, &found) in gradient.iter().enumerate() {
+            let step = 1.0 / 64.0;
+            let at = |by: f32| {
+                let mut moved = LOGITS;
+                moved[i] += by;
+                evaluate(&runtime, &moved, &targets).0
+            };
+            let difference = (at(step) - at(-step)) / (2.0 * f64::from(step));
+            assert!(
+                (found - difference).abs() < 1e-4,
+                "{targets:?} {i}: {found} {difference}"
+            );
+        }
     }
 }
 
@@ -98,6 +115,10 @@ fn the_gradient_of_weighted_cross_entropy_is_that_of_its_loss() {
 fn there_is_one_weight_per_class() {
     let mut graph = graph();
     let mut builder = Builder::new(&mut graph);
-    let error = cross_entropy(&mut builder, "z", &[3, 3], "y", Some(&[1.0; 2])).unwrap_err();
+    let targets = Targets {
+        class_weights: Some(vec![1.0; 2]),
+        ..Targets::default()
+    };
+    let error = cross_entropy(&mut builder, "z", &[3, 3], "y", &targets).unwrap_err();
     assert!(error.to_string().contains("3 classes"), "{error}");
 }

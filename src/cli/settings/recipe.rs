@@ -47,6 +47,9 @@ pub struct RecipeArgs {
     /// Epochs, or a part of one, in which the learning rate rises from 0; of `one-cycle`, its rise
     #[arg(long, value_name = "EPOCHS", value_parser = values::at_least_0)]
     warmup: Option<f32>,
+    /// Spread this share of every target over all classes in the training loss
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
+    label_smoothing: Option<f32>,
 }
 
 impl RecipeArgs {
@@ -120,5 +123,6 @@ impl RecipeArgs {
             *schedule = Schedule::Cosine(Cosine { floor });
         }
         set(&mut settings.warmup, &self.warmup);
+        set(&mut settings.label_smoothing, &self.label_smoothing);
     }
 }
