@@ -74,6 +74,8 @@ pub struct Settings {
     /// The learning rate of a backbone's parameter is multiplied by this for every block between it and the head;
     /// above 0, at most 1. See [`Depths`](crate::strategy::Depths).
     pub layer_decay: f32,
+    /// The most that the norm of all gradients of a step may be; `None` for no limit.
+    pub clip_norm: Option<f32>,
     /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
     /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
     pub monitor: Option<Monitor>,
@@ -134,6 +136,7 @@ impl Default for Settings {
             optimizer: Optimizer::default(),
             head_lr: None,
             layer_decay: 1.0,
+            clip_norm: None,
             monitor: None,
             schedule: Schedule::default(),
             warmup: 0.0,
@@ -175,6 +178,7 @@ impl Settings {
         optimizer: Optimizer,
         head_lr: Option<f32>,
         layer_decay: f32,
+        clip_norm: Option<f32>,
         monitor: Option<Monitor>,
         schedule: Schedule,
         warmup: f32,
@@ -278,6 +282,11 @@ impl Settings {
                 "layer_decay",
                 positive(self.layer_decay) && self.layer_decay <= 1.0,
                 "it is above 0, at most 1",
+            ),
+            (
+                "clip_norm",
+                self.clip_norm.is_none_or(positive),
+                "it is above 0",
             ),
             (
                 "schedule.factor",

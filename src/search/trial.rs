@@ -142,6 +142,7 @@ impl Bench<'_> {
                 settings.head_factor(),
                 settings.layer_decay,
             ),
+            clip_norm: settings.clip_norm,
             monitor: settings.watched(),
             schedule: settings.schedule,
             warmup: settings.warmup,

@@ -91,6 +91,10 @@ pub struct TrialSpec {
     /// What the learning rate of each of `trainable` is multiplied by; empty where that is 1 of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rates: Vec<f32>,
+    /// The most that the norm of a step's gradients, of all parameters as one vector, may be: longer ones are
+    /// shortened to it. Source: `torch.nn.utils.clip_grad_norm_`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
     /// How the learning rate changes.
@@ -131,6 +135,7 @@ impl Default for TrialSpec {
             batch_size: 4,
             optimizer: Optimizer::default(),
             rates: Vec::new(),
+            clip_norm: None,
             monitor: Monitor::Accuracy,
             schedule: Schedule::default(),
             warmup: 0.0,

@@ -15,10 +15,11 @@ use super::dropout::fill_mask;
 use super::features::Pass;
 use super::gradient::GradientBuffers;
 use super::noise::fill_noise;
+use super::norm::clipping;
 use super::sessions::{Bound, Sessions};
 use super::{
     Checkpointing, Divergence, Features, Lab, Moments, Observer, Optimizer, TrainingError,
-    TrialOutcome, TrialSpec,
+    TrialOutcome, TrialSpec, Update,
 };
 
 use saver::Saver;
@@ -233,7 +234,7 @@ impl<'a> Trial<'a> {
 
     /// One step; gives the loss before its update.
     fn step(&mut self, rows: &[usize]) -> Result<f32, TrainingError> {
-        let rate = self.rate(self.state.progress.step);
+        let learning_rate = self.rate(self.state.progress.step);
         let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
         let State {
             progress, moments, ..
@@ -266,9 +267,18 @@ impl<'a> Trial<'a> {
                 what: Divergence::Loss(loss + penalty),
             });
         }
+        let scale = match spec.clip_norm {
+            Some(limit) => clipping(&bound.gradients, limit, spec.threads)?,
+            None => 1.0,
+        };
         update(
             &spec.optimizer,
-            (step as u64, rate, &spec.rates),
+            Update {
+                step: step as u64,
+                learning_rate,
+                scale,
+            },
+            &spec.rates,
             parameters,
             &bound.gradients,
             moments,
@@ -303,11 +313,12 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `step` counts
-/// from 1, and `rates` multiply the learning rate of each parameter, none by 1.
+/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `rates` multiply the
+/// learning rate of each, none by 1.
 pub(super) fn update(
     optimizer: &Optimizer,
-    (step, learning_rate, rates): (u64, f32, &[f32]),
+    at: Update,
+    rates: &[f32],
     parameters: &[Buffer],
     gradients: &[GradientBuffers],
     moments: &mut [Moments],
@@ -315,7 +326,10 @@ pub(super) fn update(
 ) -> Result<(), TrainingError> {
     let all = parameters.iter().zip(gradients).zip(moments);
     for (i, ((parameter, gradient), state)) in all.enumerate() {
-        let at = (step, learning_rate * rates.get(i).unwrap_or(&1.0));
+        let at = Update {
+            learning_rate: at.learning_rate * rates.get(i).unwrap_or(&1.0),
+            ..at
+        };
         let mut values = parameter.as_f32_mut()?;
         gradient.read(|gradient| optimizer.update(at, &mut values, gradient, state, threads))?;
     }

@@ -254,3 +254,62 @@ fn smoothed_targets_are_those_of_training_alone() {
     assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     assert!(found > plain.epochs[0].loss.unwrap() + 1e-3);
 }
+
+#[test]
+fn a_step_is_no_longer_than_its_gradient_may_be() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let all: Vec<usize> = (0..30).collect();
+    let mut spec = TrialSpec {
+        epochs: 1,
+        schedule: Schedule::Constant,
+        ..bed.spec(OptimizerKind::Sgd)
+    };
+    (spec.optimizer.momentum, spec.optimizer.weight_decay) = (0.0, 0.0);
+    let features = lab.features(spec.trained(), &all, &mut ()).unwrap();
+    // Few rows, of which gradients come in factors, and more than that.
+    for samples in [8, 20] {
+        spec.batch_size = samples;
+        let moved = |spec: &TrialSpec| {
+            let trained = |epochs| {
+                let spec = TrialSpec {
+                    epochs,
+                    ..spec.clone()
+                };
+                let train = &bed.train[..samples];
+                lab.run(&spec, train, &[], &features, None, &mut ())
+                    .unwrap()
+            };
+            let (before, after) = (trained(0).parameters, trained(1).parameters);
+            let all = before.iter().zip(&after).take(spec.trainable.len());
+            let moved = all.flat_map(|(b, a)| b.1.iter().zip(&a.1).map(|(b, a)| f64::from(a - b)));
+            moved.collect::<Vec<f64>>()
+        };
+        let norm = |moved: &[f64]| moved.iter().map(|m| m * m).sum::<f64>().sqrt() / 0.1;
+        spec.clip_norm = None;
+        let free = moved(&spec);
+        let length = norm(&free);
+        assert!(length > 0.1, "{length}");
+        spec.clip_norm = Some(1e3);
+        assert_eq!(
+            moved(&spec),
+            free,
+            "a norm within the limit changes nothing"
+        );
+        let limit = length as f32 / 4.0;
+        spec.clip_norm = Some(limit);
+        let clipped = moved(&spec);
+        assert!((norm(&clipped) / f64::from(limit) - 1.0).abs() < 1e-3);
+        for (free, clipped) in free.iter().zip(&clipped) {
+            assert!((free / 4.0 - clipped).abs() < 1e-6, "the direction stays");
+        }
+    }
+    resumed(
+        &bed,
+        &TrialSpec {
+            epochs: 4,
+            batch_size: 8,
+            ..spec
+        },
+    );
+}

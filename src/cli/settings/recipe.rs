@@ -29,6 +29,9 @@ pub struct RecipeArgs {
     /// Momentum of sgd [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     momentum: Option<f32>,
+    /// Shorten the gradient of a step, of all parameters as one vector, to this length where it is longer
+    #[arg(long, value_name = "NORM", value_parser = values::above_0)]
+    clip_norm: Option<f32>,
     /// How the learning rate changes: `constant`, `plateau` (it falls whenever the validation score has not
     /// become better for some epochs), `cosine` (it falls from step to step along half a cosine), or `one-cycle`
     /// (it rises to --lr for 30 % of the steps, then falls to next to nothing)
@@ -123,6 +126,7 @@ impl RecipeArgs {
             *schedule = Schedule::Cosine(Cosine { floor });
         }
         set(&mut settings.warmup, &self.warmup);
+        set_some(&mut settings.clip_norm, &self.clip_norm);
         set(&mut settings.label_smoothing, &self.label_smoothing);
     }
 }
