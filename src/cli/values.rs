@@ -259,6 +259,14 @@ pub fn below_1(text: &str) -> Result<f32, String> {
     }
 }
 
+/// Reads a number above 0 and below 1.
+pub fn inside_1(text: &str) -> Result<f32, String> {
+    match above_0(text)? {
+        number if number < 1.0 => Ok(number),
+        _ => Err("expected a number above 0, below 1".to_owned()),
+    }
+}
+
 /// Reads a number above 0 and at most 1.
 pub fn to_1(text: &str) -> Result<f32, String> {
     match above_0(text)? {

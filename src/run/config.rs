@@ -141,6 +141,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("head-lr", s.head_lr.map(|rate| number(&rate))),
         ("layer-decay", Some(number(&s.layer_decay))),
         ("clip-norm", s.clip_norm.map(|norm| number(&norm))),
+        ("ema", s.ema.map(|decay| number(&decay))),
         ("bn", Some(Text(word(&s.bn)))),
         ("batch-size", Some(number(&s.batch_size))),
         ("epochs", Some(number(&s.epochs))),

@@ -76,6 +76,9 @@ pub struct Settings {
     pub layer_decay: f32,
     /// The most that the norm of all gradients of a step may be; `None` for no limit.
     pub clip_norm: Option<f32>,
+    /// Decay, per step, of the average of the parameters, which is then what is scored and written; `None` for no
+    /// average.
+    pub ema: Option<f32>,
     /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
     /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
     pub monitor: Option<Monitor>,
@@ -137,6 +140,7 @@ impl Default for Settings {
             head_lr: None,
             layer_decay: 1.0,
             clip_norm: None,
+            ema: None,
             monitor: None,
             schedule: Schedule::default(),
             warmup: 0.0,
@@ -179,6 +183,7 @@ impl Settings {
         head_lr: Option<f32>,
         layer_decay: f32,
         clip_norm: Option<f32>,
+        ema: Option<f32>,
         monitor: Option<Monitor>,
         schedule: Schedule,
         warmup: f32,
@@ -287,6 +292,11 @@ impl Settings {
                 "clip_norm",
                 self.clip_norm.is_none_or(positive),
                 "it is above 0",
+            ),
+            (
+                "ema",
+                self.ema.is_none_or(|decay| positive(decay) && decay < 1.0),
+                "it is above 0, below 1",
             ),
             (
                 "schedule.factor",

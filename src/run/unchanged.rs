@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 16] = [
+        let changes: [(Change, [&str; 3]); 17] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3,
                 ["--lr", "0.0001", "0.003"],
@@ -220,6 +220,7 @@ mod tests {
                 ["--label-smoothing", "0", "0.1"],
             ),
             (|s| s.clip_norm = Some(1.0), ["--clip-norm", "none", "1"]),
+            (|s| s.ema = Some(0.99), ["--ema", "none", "0.99"]),
             (|s| s.layer_decay = 0.5, ["--layer-decay", "1", "0.5"]),
             (|s| s.views = Some(3), ["--views", "none", "3"]),
             (

@@ -119,7 +119,7 @@ impl Opened<'_> {
         if let Some(limit) = memory_limit().filter(|_| !others) {
             let planned = plan.strategies.iter();
             let trials = planned.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c)));
-            ensure_room(trials, grafted, &settings.optimizer, limit)?;
+            ensure_room(trials, grafted, settings, limit)?;
         }
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
@@ -197,7 +197,7 @@ impl Opened<'_> {
         }
         if let Some(limit) = memory_limit() {
             let trials = open.values().flatten().map(|r| (r.strategy, &r.candidate));
-            ensure_room(trials, grafted, &settings.optimizer, limit)?;
+            ensure_room(trials, grafted, settings, limit)?;
         }
         let lab = self.lab(settings, grafted)?;
         let site = self.site(&lab, ready, run, number);

@@ -105,7 +105,7 @@ impl<'a> Round<'a> {
         let batch = settings.batch_size.clamp(1, train.len().max(1));
         let cost = |&trained: &Trained<'_>| {
             go_on(site.watcher)?;
-            Ok(lab.step_cost(trained, batch)?)
+            Ok(lab.step_cost(trained, batch, settings.ema.is_some())?)
         };
         let costs = trained
             .iter()

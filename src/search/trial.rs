@@ -143,6 +143,7 @@ impl Bench<'_> {
                 settings.layer_decay,
             ),
             clip_norm: settings.clip_norm,
+            ema: settings.ema,
             monitor: settings.watched(),
             schedule: settings.schedule,
             warmup: settings.warmup,

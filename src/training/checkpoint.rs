@@ -46,7 +46,7 @@ pub struct Checkpointing {
 }
 
 /// Number of the format; another is refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Key of the metadata's entry.
 const ENTRY: &str = "ftsurgery.checkpoint";
 /// Key of the entry with that entry's checksum, in decimal digits.
@@ -56,7 +56,16 @@ const MAX_HEADER: u64 = 100_000_000;
 /// Bytes before the header, which hold its length.
 const LENGTH: u64 = 8;
 
-/// All that a trial goes on from, but for its parameters and running statistics.
+/// Names and content of parameters and running statistics.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    pub names: &'a [String],
+    pub buffers: &'a [Buffer],
+    /// Their averages, where the trial has any.
+    pub averages: Option<&'a [Buffer]>,
+}
+
+/// All that a trial goes on from, but for its [`Values`].
 pub(super) struct State {
     pub progress: Progress,
     /// Of each parameter.
@@ -154,8 +163,7 @@ struct Saved {
     checksums: HashMap<String, u32>,
 }
 
-/// Writes a trial's state to `path`, in place of what was there; `values` are names and content of
-/// parameters and running statistics.
+/// Writes a trial's state to `path`, in place of what was there.
 ///
 /// # Errors
 /// [`DataError::Write`] when the file cannot be written; the old one then stays.
@@ -163,22 +171,24 @@ pub(super) fn write(
     path: &Path,
     identity: &Identity,
     state: &State,
-    values: (&[String], &[Buffer]),
+    values: Values<'_>,
 ) -> Result<(), TrainingError> {
     let failed = |source| DataError::Write {
         path: path.to_owned(),
         source,
     };
-    let guards = values
-        .1
-        .iter()
+    let guards = values.buffers.iter().map(Buffer::as_f32);
+    let guards = guards.collect::<Result<Vec<_>, _>>()?;
+    let averages = values.averages.unwrap_or_default().iter();
+    let averages = averages
         .map(Buffer::as_f32)
         .collect::<Result<Vec<_>, _>>()?;
     let mut tensors: Vec<(String, Floats)> = Vec::new();
-    for (i, (name, buffer)) in values.0.iter().zip(values.1).enumerate() {
+    for (i, (name, buffer)) in values.names.iter().zip(values.buffers).enumerate() {
         let moments = state.moments.get(i);
         let parts = [
             ("value", Some(&*guards[i])),
+            ("average", averages.get(i).map(|average| &**average)),
             ("first", moments.map(|m| m.first.as_slice())),
             ("second", moments.map(|m| m.second.as_slice())),
             ("best", state.best.get(i).map(Vec::as_slice)),
@@ -218,8 +228,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// The state in the file at `path`, with parameters and running statistics written into their
-/// buffers; `None` if there is no file.
+/// The state in the file at `path`, with the [`Values`] written into their buffers; `None` if there is no file.
 ///
 /// # Errors
 /// [`TrainingError::Checkpoint`] when the file cannot be read, is damaged, or is of another trial; the
@@ -229,7 +238,7 @@ pub(super) fn load(
     identity: &Identity,
     spec: &TrialSpec,
     per_epoch: usize,
-    values: (&[String], &[Buffer]),
+    values: Values<'_>,
 ) -> Result<Option<State>, TrainingError> {
     let refused = |why: Refused| {
         let (reason, is_damaged) = match why {
@@ -261,7 +270,7 @@ pub(super) fn load(
         moments: vec![Moments::default(); spec.trainable.len()],
         best: Vec::new(),
     };
-    for (i, (name, buffer)) in values.0.iter().zip(values.1).enumerate() {
+    for (i, (name, buffer)) in values.names.iter().zip(values.buffers).enumerate() {
         let dims = buffer.dims();
         let mut read = |part: &str, into: &mut [f32]| {
             reader
@@ -271,6 +280,9 @@ pub(super) fn load(
         let mut current = buffer.as_f32_mut()?;
         let length = current.len();
         read("value", &mut current)?;
+        if let Some(average) = values.averages.and_then(|averages| averages.get(i)) {
+            read("average", &mut average.as_f32_mut()?)?;
+        }
         if let Some(moments) = state.moments.get_mut(i) {
             let parts = [
                 ("first", first, &mut moments.first),

@@ -1,6 +1,7 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
 
 mod apart;
+mod average;
 mod bank;
 mod batch_norm;
 mod bench;

@@ -95,6 +95,11 @@ pub struct TrialSpec {
     /// shortened to it. Source: `torch.nn.utils.clip_grad_norm_`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// Decay, per step, of the average of the parameters: with one, the average is what is scored and what comes
+    /// out, running statistics as well. The decay of the first steps is lower, `(1 + t) / (10 + t)` where t others
+    /// were done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
     /// How the learning rate changes.
@@ -136,6 +141,7 @@ impl Default for TrialSpec {
             optimizer: Optimizer::default(),
             rates: Vec::new(),
             clip_norm: None,
+            ema: None,
             monitor: Monitor::Accuracy,
             schedule: Schedule::default(),
             warmup: 0.0,
@@ -188,7 +194,7 @@ pub struct EpochMetrics {
     /// Mean of what a rewritten network added to that; `None` where it adds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
-    /// On the validation samples after the epoch; `None` without any.
+    /// On the validation samples after the epoch, of the average where there is one; `None` without samples.
     pub validation: Option<Score>,
     /// Learning rate of the epoch's last step, of epoch 0 that of the first; before it is multiplied by
     /// [`TrialSpec::rates`].
@@ -200,8 +206,8 @@ pub struct EpochMetrics {
 /// What a finished trial gives back.
 #[derive(Clone, Debug)]
 pub struct TrialOutcome {
-    /// The trained parameters by name, and behind them the running statistics that were updated,
-    /// after the best epoch by [`TrialSpec::monitor`] (ties: the earlier), or after the last one
+    /// The trained parameters by name, and behind them the running statistics that were updated, averages of
+    /// both where that is asked for, after the best epoch by [`TrialSpec::monitor`] (ties: the earlier), or after the last one
     /// without validation samples.
     pub parameters: Vec<(String, Vec<f32>)>,
     /// The epoch they were taken after, from 1; 0 where they are as they were before the first step.

@@ -9,8 +9,9 @@ use crate::autodiff::Targets;
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
 
+use super::average::Average;
 use super::batch_norm::update_running;
-use super::checkpoint::{self, Identity, Progress, State};
+use super::checkpoint::{self, Identity, Progress, State, Values};
 use super::dropout::fill_mask;
 use super::features::Pass;
 use super::gradient::GradientBuffers;
@@ -85,6 +86,7 @@ struct Trial<'a> {
     /// Of the parameters, and behind them of the running statistics.
     names: Vec<String>,
     buffers: Vec<Buffer>,
+    average: Option<Average>,
     steps: Sessions<Bound>,
     evaluations: Sessions<Bound>,
     state: State,
@@ -123,6 +125,8 @@ impl<'a> Trial<'a> {
         let labels = train.iter().map(|&i| lab.dataset.labels()[i]);
         let mut names = spec.trainable.clone();
         names.extend(prepared.running_statistics());
+        let buffers = lab.initial_parameters(&spec.rewrite, &names)?;
+        let average = spec.ema.map(|decay| Average::new(decay, &buffers));
         Ok(Trial {
             lab,
             spec,
@@ -134,7 +138,8 @@ impl<'a> Trial<'a> {
                 smoothing: spec.label_smoothing,
             },
             has_penalty: !prepared.penalties.is_empty(),
-            buffers: lab.initial_parameters(&spec.rewrite, &names)?,
+            average: average.transpose()?,
+            buffers,
             names,
             steps: Sessions::default(),
             evaluations: Sessions::default(),
@@ -157,6 +162,21 @@ impl<'a> Trial<'a> {
     fn rate(&self, done: usize) -> f32 {
         let place = self.spec.place(done, self.per_epoch());
         self.spec.schedule.rate(self.state.progress.rate, place)
+    }
+
+    /// What is scored and comes out: the average where there is one.
+    fn judged(&self) -> &[Buffer] {
+        let average = self.average.as_ref();
+        average.map_or(&self.buffers, |average| &average.buffers)
+    }
+
+    /// What the trial goes on from, for its checkpoint.
+    fn values(&self) -> Values<'_> {
+        Values {
+            names: &self.names,
+            buffers: &self.buffers,
+            averages: self.average.as_ref().map(|a| a.buffers.as_slice()),
+        }
     }
 
     fn seconds(&self) -> f64 {
@@ -188,7 +208,7 @@ impl<'a> Trial<'a> {
             &identity,
             self.spec,
             self.per_epoch(),
-            (&self.names, &self.buffers),
+            self.values(),
         )?;
         if let Some(state) = loaded {
             self.earlier = state.progress.seconds;
@@ -285,6 +305,9 @@ impl<'a> Trial<'a> {
             spec.threads,
         )?;
         update_running(&bound.program.norms, running, &bound.statistics)?;
+        if let Some(average) = &self.average {
+            average.update(progress.step, &self.buffers, spec.threads)?;
+        }
         progress.step = step;
         progress.done += 1;
         progress.loss_sum += f64::from(loss) * rows.len() as f64;
@@ -295,11 +318,11 @@ impl<'a> Trial<'a> {
     fn outcome(self) -> Result<TrialOutcome, TrainingError> {
         let seconds = self.seconds();
         let count = |b: &Buffer| b.dims().iter().product::<usize>();
-        let State { progress, best, .. } = self.state;
-        let best = match progress.epochs.is_empty() {
-            true => snapshot(&self.buffers)?,
-            false => best,
+        let best = match self.state.progress.epochs.is_empty() {
+            true => snapshot(self.judged())?,
+            false => self.state.best,
         };
+        let progress = self.state.progress;
         Ok(TrialOutcome {
             trained_parameters: self.buffers[..self.spec.trainable.len()]
                 .iter()

@@ -313,3 +313,109 @@ fn a_step_is_no_longer_than_its_gradient_may_be() {
         },
     );
 }
+
+/// Scored and written is the average; what is trained goes its own way.
+#[test]
+fn an_average_is_what_is_scored_and_comes_out() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let spec = TrialSpec {
+        ema: Some(0.6),
+        ..spec(&bed, 4)
+    };
+    let outcome = resumed(&bed, &spec);
+    // What stands behind each of the first steps, of trials that end there: a step an epoch.
+    let all: Vec<usize> = (0..30).collect();
+    let features = lab.features(spec.trained(), &all, &mut ()).unwrap();
+    let train = &bed.train[..8];
+    let run = |epochs: usize, ema: Option<f32>, validation: &[usize]| {
+        let spec = TrialSpec {
+            epochs,
+            ema,
+            ..spec.clone()
+        };
+        lab.run(&spec, train, validation, &features, None, &mut ())
+            .unwrap()
+    };
+    let mut expected: Vec<Vec<f64>> = Vec::new();
+    for step in 0..=3usize {
+        let here = run(step, None, &[]).parameters;
+        let here = here
+            .iter()
+            .map(|p| p.1.iter().map(|&v| f64::from(v)).collect());
+        let here: Vec<Vec<f64>> = here.collect();
+        if step == 0 {
+            expected = here;
+            continue;
+        }
+        let t = step as f64 - 1.0;
+        let d = ((1.0 + t) / (10.0 + t)).min(0.6);
+        let pairs = expected.iter_mut().flatten().zip(here.iter().flatten());
+        pairs.for_each(|(a, w)| *a = d * *a + (1.0 - d) * w);
+    }
+    let averaged = run(3, Some(0.6), &[]);
+    // Running statistics, too, which stand last.
+    assert!(averaged.parameters.len() > spec.trainable.len());
+    for ((name, found), expected) in averaged.parameters.iter().zip(&expected) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "{name}");
+        }
+    }
+    let plain = run(3, None, &[]);
+    assert!(plain.parameters != averaged.parameters);
+    // The training loss is that of what is trained, the validation that of the average.
+    let watched = run(3, Some(0.6), &bed.validation);
+    let unwatched = run(3, None, &bed.validation);
+    for (a, b) in watched.epochs.iter().zip(&unwatched.epochs) {
+        assert_eq!(a.loss, b.loss);
+        assert_ne!(a.validation, b.validation);
+    }
+    let kept = lab.predict(&watched.parameters, &bed.validation).unwrap();
+    let (kept, told) = (kept.score(), watched.validation().unwrap());
+    assert_eq!(kept.accuracy, told.accuracy);
+    assert!((kept.loss - told.loss).abs() < 1e-5);
+    assert_eq!(outcome.epochs.len(), 4);
+}
+
+#[test]
+fn all_parts_of_a_recipe_together_are_resumed_to_the_same_bits() {
+    let Some(bed) = Bed::new() else { return };
+    for (kind, early_stopping) in [(OptimizerKind::Sgd, None), (OptimizerKind::Adamw, Some(2))] {
+        let spec = bed.spec(kind);
+        let rates = (0..spec.trainable.len()).map(|i| 0.5 + i as f32 / 8.0);
+        resumed(
+            &bed,
+            &TrialSpec {
+                epochs: 5,
+                early_stopping,
+                score_start: true,
+                schedule: Schedule::OneCycle,
+                warmup: 0.5,
+                rates: rates.collect(),
+                clip_norm: Some(0.5),
+                label_smoothing: 0.1,
+                ema: Some(0.8),
+                ..spec
+            },
+        );
+    }
+}
+
+/// All flags of a recipe at once: recorded, written, and the same from the command that `config.toml` stands for.
+#[test]
+fn a_run_has_a_recipe_and_is_made_again_from_its_config() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    let flags = format!(
+        "{QUICK} --strategies head,full --optimizer adamw --lr 1e-3 --head-lr 3e-3 --layer-decay 0.8 --clip-norm 2 \
+         --schedule cosine --cosine-floor 0.05 --warmup 0.25 --label-smoothing 0.1 --ema 0.9"
+    );
+    scene.tune("run", &flags).assert().success();
+    let mut again = ftsurgery();
+    again.current_dir(scene.path());
+    again.args(["tune", "--config", "run/config.toml", "--out", "again"]);
+    again.assert().success();
+    assert_same_outcome(&scene.at("run"), &scene.at("again"));
+}

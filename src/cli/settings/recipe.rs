@@ -50,6 +50,10 @@ pub struct RecipeArgs {
     /// Epochs, or a part of one, in which the learning rate rises from 0; of `one-cycle`, its rise
     #[arg(long, value_name = "EPOCHS", value_parser = values::at_least_0)]
     warmup: Option<f32>,
+    /// Score and write an average of the weights over the steps, of which each step keeps this share (of the first
+    /// steps less); 0.99 weighs some hundred steps
+    #[arg(long, value_name = "DECAY", value_parser = values::inside_1)]
+    ema: Option<f32>,
     /// Spread this share of every target over all classes in the training loss
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     label_smoothing: Option<f32>,
@@ -127,6 +131,7 @@ impl RecipeArgs {
         }
         set(&mut settings.warmup, &self.warmup);
         set_some(&mut settings.clip_norm, &self.clip_norm);
+        set_some(&mut settings.ema, &self.ema);
         set(&mut settings.label_smoothing, &self.label_smoothing);
     }
 }

@@ -26,7 +26,7 @@ impl Trial<'_> {
             learning_rate: self.rate(0),
             seconds: self.seconds(),
         };
-        self.state.best = snapshot(&self.buffers)?;
+        self.state.best = snapshot(self.judged())?;
         self.state.progress.epochs.push(metrics);
         observer.epoch(&metrics)
     }
@@ -57,7 +57,8 @@ impl Trial<'_> {
         };
         if better {
             progress.best_epoch = progress.epoch;
-            self.state.best = snapshot(&self.buffers)?;
+            self.state.best =
+                snapshot(self.average.as_ref().map_or(&self.buffers, |a| &a.buffers))?;
         }
         if let (Schedule::Plateau(plateau), Some(_)) = (&self.spec.schedule, validation) {
             progress.rate = progress.plateau.next(plateau, better, progress.rate);
@@ -74,7 +75,10 @@ impl Trial<'_> {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let (lab, spec, buffers) = (self.lab, self.spec, &self.buffers);
+        let (lab, spec) = (self.lab, self.spec);
+        // Not through a method, since sessions are changed.
+        let average = self.average.as_ref();
+        let buffers = average.map_or(&self.buffers, |average| &average.buffers);
         let bind = |n| lab.bind_evaluation(spec.trained(), n, buffers, spec.threads);
         let sessions = &mut self.evaluations;
         let predictions = lab.evaluate(self.features, self.validation, sessions, bind, observer)?;
@@ -96,7 +100,7 @@ impl Trial<'_> {
         {
             return diverged(Divergence::Validation(score.loss));
         }
-        for (name, buffer) in self.names.iter().zip(&self.buffers) {
+        for (name, buffer) in self.names.iter().zip(self.judged()) {
             if !buffer.as_f32()?.iter().all(|v| v.is_finite()) {
                 return diverged(Divergence::Parameter(name.clone()));
             }
