@@ -12,6 +12,20 @@ pub struct CrossEntropy {
     pub gradient: String,
 }
 
+/// Which classes samples are of, by names of values.
+#[derive(Clone, Copy, Debug)]
+pub enum Labels<'a> {
+    /// One of each: int64 `[N]`.
+    One(&'a str),
+    /// Two of each: int64 `[N]`, and the share of the first, float `[N, 1]`.
+    Two {
+        /// Labels.
+        labels: [&'a str; 2],
+        /// λ.
+        share: &'a str,
+    },
+}
+
 /// How the targets of a cross-entropy follow from the labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets {
@@ -21,13 +35,13 @@ pub struct Targets {
     pub smoothing: f32,
 }
 
-/// Appends the mean cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against int64 `labels`
-/// (`[N]`):
+/// Appends the mean cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against `labels`:
 ///
 /// `L = −1/N Σₙ Σ_c v_nc log softmax(zₙ)_c`, `∂L/∂zₙ = (softmax(zₙ) Σ_c v_nc − vₙ) / N`, `v_nc = w_c q_nc`,
 ///
 /// where `w` are the class weights, and the targets `qₙ = (1 − ε) onehot(yₙ) + ε/C` for a smoothing of ε (Szegedy
-/// et al., "Rethinking the Inception Architecture for Computer Vision", 2016). Weights and smoothing go together as
+/// et al., "Rethinking the Inception Architecture for Computer Vision", 2016). Of two labels, `onehot(yₙ)` is
+/// `λₙ onehot(yₙ) + (1 − λₙ) onehot(y′ₙ)`. Weights and smoothing go together as
 /// in PyTorch (`torch.nn.CrossEntropyLoss`): each class's part of a target has the weight of that class. But the sum
 /// is divided by the number of samples, as Keras does (`class_weight` of `Model.fit`), and not by the sum of their
 /// weights, as PyTorch does: what a sample contributes does not depend on which others are in its batch.
@@ -38,7 +52,7 @@ pub fn cross_entropy(
     builder: &mut Builder,
     logits: &str,
     dims: &[usize],
-    labels: &str,
+    labels: Labels<'_>,
     targets: &Targets,
 ) -> Result<CrossEntropy, GraphError> {
     let [batch, classes, rest @ ..] = dims else {
@@ -66,7 +80,21 @@ pub fn cross_entropy(
     let spread = targets.smoothing / *classes as f32;
     let off_on = [spread, 1.0 - targets.smoothing + spread];
     let values = builder.constant(Tensor::f32(&[2], &off_on));
-    let mut target = builder.op("loss/target", "OneHot", &[labels, &depth, &values], vec![]);
+    let one_hot = |builder: &mut Builder, labels: &str| {
+        builder.op("loss/target", "OneHot", &[labels, &depth, &values], vec![])
+    };
+    let mut target = match labels {
+        Labels::One(labels) => one_hot(builder, labels),
+        Labels::Two {
+            labels: [first, second],
+            share,
+        } => {
+            let [first, second] = [first, second].map(|labels| one_hot(builder, labels));
+            let apart = builder.op("loss/apart", "Sub", &[&first, &second], vec![]);
+            let part = builder.op("loss/part", "Mul", &[&apart, share], vec![]);
+            builder.op("loss/mixed", "Add", &[&second, &part], vec![])
+        }
+    };
     let log_p = builder.op(
         "loss/log_softmax",
         "LogSoftmax",

@@ -155,6 +155,8 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("early-stopping", count(s.early_stopping)),
         ("class-weights", Some(Text(word(&s.class_weights)))),
         ("label-smoothing", Some(number(&s.label_smoothing))),
+        ("mixup", Some(number(&s.mixup))),
+        ("cutmix", Some(number(&s.cutmix))),
         ("threads", Some(number(&s.threads))),
         ("device", Some(Text(word(&s.device)))),
         ("operators", Some(Text(word(&s.operators)))),

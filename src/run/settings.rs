@@ -92,6 +92,10 @@ pub struct Settings {
     pub class_weights: ClassWeights,
     /// Share of a target that the training loss spreads over all classes, below 1; 0 for none.
     pub label_smoothing: f32,
+    /// α of mixup, 0 for none: each sample of a step is mixed with another of its batch.
+    pub mixup: f32,
+    /// α of cutmix, 0 for none: each image of a step has a rectangle of another of its batch.
+    pub cutmix: f32,
     /// Samples per step.
     pub batch_size: usize,
     /// Epochs of a winner.
@@ -147,6 +151,8 @@ impl Default for Settings {
             early_stopping: None,
             class_weights: ClassWeights::None,
             label_smoothing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             batch_size: 4,
             epochs: 20,
             search_epochs: 5,
@@ -190,6 +196,8 @@ impl Settings {
         early_stopping: Option<usize>,
         class_weights: ClassWeights,
         label_smoothing: f32,
+        mixup: f32,
+        cutmix: f32,
         batch_size: usize,
         epochs: usize,
         search_epochs: usize,
@@ -309,6 +317,13 @@ impl Settings {
                 "label_smoothing",
                 below_1(self.label_smoothing),
                 "it is 0 or more, below 1",
+            ),
+            ("mixup", not_negative(self.mixup), "it is 0 or more"),
+            ("cutmix", not_negative(self.cutmix), "it is 0 or more"),
+            (
+                "mixup",
+                self.batch_size > 1 || (self.mixup == 0.0 && self.cutmix == 0.0),
+                "a sample alone in its batch has no other to be mixed with",
             ),
             ("early_stopping", self.early_stopping != Some(0), one),
             ("batch_size", self.batch_size > 0, one),

@@ -114,6 +114,7 @@ impl<'a> Round<'a> {
         let shares = pool::shares(settings.threads, lab.memory_budget(), &costs);
         let options = BankOptions {
             seed: settings.split.seed,
+            mixed: settings.mixup > 0.0 || settings.cutmix > 0.0,
             threads: shares.iter().map(|s| s.threads).min().unwrap_or(1),
         };
         let bank = FeatureBank::new(lab, &trained, &train, &split.validation, options)?;

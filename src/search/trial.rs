@@ -155,6 +155,8 @@ impl Bench<'_> {
             early_stopping: settings.early_stopping,
             class_weights: settings.class_weights,
             label_smoothing: settings.label_smoothing,
+            mixup: settings.mixup,
+            cutmix: settings.cutmix,
             seed: settings.split.seed,
             shuffle: settings.split.shuffle,
             threads,

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::autodiff::{Operators, Targets};
 use crate::classifier::InputSpec;
 use crate::data::{
-    Augment, Augmenter, Dataset, FeaturePrecision, MemoryBudget, View, default_memory_budget,
+    Augment, Augmenter, Dataset, FeaturePrecision, Layout, MemoryBudget, View,
+    default_memory_budget,
 };
 use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
@@ -148,6 +149,11 @@ impl<'a> Lab<'a> {
 
     pub(super) fn operators(&self) -> Operators {
         usable(self.options.operators, self.options.device)
+    }
+
+    /// Dimensions of a sample as the model's input has it, and their order.
+    pub(super) fn sample(&self) -> (&[usize], Layout) {
+        (&self.sample_dims, self.input.layout)
     }
 
     /// How samples become the model's input.
@@ -331,6 +337,7 @@ impl<'a> Lab<'a> {
     ) -> Result<Bound, TrainingError> {
         let mut prepared = self.prepare_for(spec.trained(), batch)?;
         prepared.targets = targets.clone();
+        prepared.is_mixed = spec.mixes();
         let dropout = self.dropout(&spec.rewrite)?;
         let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions

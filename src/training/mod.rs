@@ -16,6 +16,7 @@ mod gradient;
 mod identity;
 mod lab;
 mod live;
+mod mixing;
 mod monitor;
 mod noise;
 mod norm;

@@ -117,7 +117,15 @@ pub struct TrialSpec {
     /// Share of a target that is spread over all classes, below 1; 0 for none. Validation is not smoothed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub label_smoothing: f32,
-    /// Seed of batch order, dropout and augmentation.
+    /// α of mixup: each sample of a step is mixed with another of its batch, λ of it and 1 − λ of the other, where
+    /// λ is drawn from Beta(α, α), and so are their targets. 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mixup: f32,
+    /// α of cutmix: each image of a step has a rectangle of another of its batch, of 1 − λ of the area. 0 for none;
+    /// beside mixup, each step draws which.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cutmix: f32,
+    /// Seed of batch order, dropout, mixing and augmentation.
     pub seed: u64,
     /// Whether each epoch takes the samples in a new order.
     pub shuffle: bool,
@@ -149,6 +157,8 @@ impl Default for TrialSpec {
             early_stopping: None,
             class_weights: ClassWeights::None,
             label_smoothing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             seed: 0,
             shuffle: true,
             threads: 0,
@@ -187,7 +197,7 @@ fn is_zero(value: &f32) -> bool {
 pub struct EpochMetrics {
     /// Epoch, from 1; 0 for what stands before the first step ([`TrialSpec::score_start`]).
     pub epoch: usize,
-    /// Mean training loss over the epoch's samples, each at its step, by weighted and smoothed targets and without
+    /// Mean training loss over the epoch's samples, each at its step, by weighted, smoothed and mixed targets and without
     /// penalties; `None` of epoch 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,

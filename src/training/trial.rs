@@ -267,8 +267,14 @@ impl<'a> Trial<'a> {
         let pass = Pass::Train {
             epoch: progress.epoch,
         };
-        self.features.gather(lab, rows, &bound.features, pass)?;
+        let mixing = spec.mixing(step as u64, rows.len(), lab.sample())?;
+        let how = (pass, mixing.as_ref());
+        self.features
+            .gather_mixed(lab, rows, &bound.features, how)?;
         bound.set_labels(lab.dataset, rows)?;
+        if let Some(mixing) = &mixing {
+            bound.set_mixed(lab.dataset, rows, mixing)?;
+        }
         for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
             let mut values = buffer.as_f32_mut()?;
             fill_mask(&mut values, mask.ratio, spec.seed, step as u64, &mask.name);

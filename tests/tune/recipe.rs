@@ -394,6 +394,8 @@ fn all_parts_of_a_recipe_together_are_resumed_to_the_same_bits() {
                 rates: rates.collect(),
                 clip_norm: Some(0.5),
                 label_smoothing: 0.1,
+                mixup: 0.4,
+                cutmix: 1.0,
                 ema: Some(0.8),
                 ..spec
             },
@@ -410,7 +412,8 @@ fn a_run_has_a_recipe_and_is_made_again_from_its_config() {
     let scene = Scene::of(8);
     let flags = format!(
         "{QUICK} --strategies head,full --optimizer adamw --lr 1e-3 --head-lr 3e-3 --layer-decay 0.8 --clip-norm 2 \
-         --schedule cosine --cosine-floor 0.05 --warmup 0.25 --label-smoothing 0.1 --ema 0.9"
+         --schedule cosine --cosine-floor 0.05 --warmup 0.25 --label-smoothing 0.1 --ema 0.9 \
+         --mixup 0.2 --cutmix 1"
     );
     scene.tune("run", &flags).assert().success();
     let mut again = ftsurgery();

@@ -133,6 +133,8 @@ fn what_a_run_writes_gives_its_settings_back() {
         .warmup(1.5)
         .head_lr(Some(1e-3))
         .layer_decay(0.75)
+        .mixup(0.25)
+        .cutmix(1.0)
         .ema(Some(0.99))
         .clip_norm(Some(1.5))
         .label_smoothing(0.1)

@@ -57,6 +57,14 @@ pub struct RecipeArgs {
     /// Spread this share of every target over all classes in the training loss
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     label_smoothing: Option<f32>,
+    /// Mix every sample of a step with another of its batch, and their targets: a share drawn from Beta(ALPHA, ALPHA)
+    /// of one and the rest of the other; 0.2 is usual. Frozen layers are then computed in every step
+    #[arg(long, value_name = "ALPHA", value_parser = values::at_least_0)]
+    mixup: Option<f32>,
+    /// Put a rectangle of another image of its batch into every image of a step, and as much of its target; the area
+    /// is drawn as for --mixup, 1 is usual. With both, each step draws which
+    #[arg(long, value_name = "ALPHA", value_parser = values::at_least_0)]
+    cutmix: Option<f32>,
 }
 
 impl RecipeArgs {
@@ -133,5 +141,7 @@ impl RecipeArgs {
         set_some(&mut settings.clip_norm, &self.clip_norm);
         set_some(&mut settings.ema, &self.ema);
         set(&mut settings.label_smoothing, &self.label_smoothing);
+        set(&mut settings.mixup, &self.mixup);
+        set(&mut settings.cutmix, &self.cutmix);
     }
 }

@@ -24,7 +24,7 @@ fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
 fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
     Settings::default().validate().unwrap();
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 23] = [
+    let changes: [(&str, Change); 26] = [
         ("strategies", |s| s.strategies.clear()),
         ("train", |s| s.train.push("block5".to_owned())),
         ("dropout", |s| s.dropout = 1.0),
@@ -53,6 +53,11 @@ fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
         ("label_smoothing", |s| s.label_smoothing = 1.0),
         ("clip_norm", |s| s.clip_norm = Some(0.0)),
         ("ema", |s| s.ema = Some(1.0)),
+        ("mixup", |s| s.mixup = f32::INFINITY),
+        ("cutmix", |s| s.cutmix = -1.0),
+        ("mixup", |s| {
+            (s.batch_size, s.cutmix) = (1, 1.0);
+        }),
         ("head_lr", |s| s.head_lr = Some(0.0)),
         ("layer_decay", |s| s.layer_decay = 0.0),
         ("layer_decay", |s| s.layer_decay = 1.5),

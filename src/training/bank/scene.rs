@@ -144,6 +144,7 @@ pub struct Scene {
 pub const BANK: BankOptions = BankOptions {
     seed: 7,
     threads: 1,
+    mixed: false,
 };
 
 impl Scene {
@@ -217,7 +218,7 @@ impl FeatureBank<'_> {
         let buffers = self.zeros(stage, samples.len());
         let views = self.versions.views(samples, pass);
         Live::new(self.names(stage).to_vec(), 1)
-            .compute(self.lab, &views, &self.versions.augmenter, &buffers)
+            .compute(self.lab, &views, (&self.versions.augmenter, None), &buffers)
             .unwrap();
         copies(&buffers)
     }

@@ -34,6 +34,8 @@ pub struct Prepared {
     pub freed: Option<usize>,
     /// How the targets of a step's loss follow from the labels.
     pub targets: Targets,
+    /// Whether a step's samples are mixed, so that each has two labels.
+    pub is_mixed: bool,
     /// Values that count as constants for gradients.
     pub constants: Vec<String>,
     /// Noise that a step reads; elsewhere these are initializers.
@@ -181,6 +183,7 @@ impl Prepared {
             batch_norms: Vec::new(),
             freed,
             targets: Targets::default(),
+            is_mixed: false,
             constants: Vec::new(),
             noise: Vec::new(),
             penalties: Vec::new(),
