@@ -51,7 +51,7 @@ pub struct TrialRecord {
     pub trained_parameters: Option<usize>,
     /// At the best epoch; `None` without validation samples.
     pub validation: Option<Score>,
-    /// The epoch the parameters were taken after, from 1.
+    /// The epoch the parameters were taken after, from 1; 0 where they are as they were before the first step.
     pub best_epoch: usize,
     /// Epochs that were trained.
     pub epochs: usize,

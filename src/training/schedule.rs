@@ -286,8 +286,9 @@ mod tests {
         assert_eq!(rate.to_bits(), 0.1f32.to_bits());
     }
 
-    /// Made by PyTorch 2.9's algorithm (`OneCycleLR.get_lr`, its `_annealing_cos` and phases written out in
-    /// numpy), `max_lr=0.1, total_steps=10, cycle_momentum=False`.
+    /// Made by the formulas of `OneCycleLR` for `max_lr=0.1, total_steps=10`, written out in Python: with
+    /// `cos = lambda a, b, p: b + (a - b) / 2 * (math.cos(math.pi * p) + 1)` it is `cos(0.1 / 25, 0.1, t / 2)` for
+    /// t to 2, its `end_step` of `0.3 * 10 - 1`, then `cos(0.1, 0.1 / 25e4, (t - 2) / 7)`.
     #[test]
     fn one_cycle_is_that_of_pytorch() {
         let expected = [

@@ -131,6 +131,24 @@ fn trials_of_a_rewritten_network_in_processes_of_their_own_come_to_the_same_byte
     }
 }
 
+/// Mixed samples and averages, rates that fall by the steps of the last rung: nothing of it depends on where a trial
+/// runs, or on which others ran before.
+#[test]
+fn trials_with_a_recipe_in_processes_of_their_own_come_to_the_same_bytes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 2 \
+                    --search-epochs 3 --search halving:3 --strategies head,blocks --lr 1e-2 --head-lr 2e-2 \
+                    --layer-decay 0.7 --schedule cosine --warmup 0.5 --clip-norm 1 --label-smoothing 0.1 \
+                    --ema 0.9 --mixup 0.4 --cutmix 1";
+    scene.whole(settings);
+    let lines = plan(&scene, "run", settings);
+    to_the_end(&scene, "run", lines);
+    assert_same_results(&scene.at("whole"), &scene.at("run"));
+}
+
 #[test]
 fn a_run_begun_for_others_may_be_ended_alone_and_several_trials_may_share_a_process() {
     if !has_runtime() {
