@@ -62,12 +62,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     let model = Model::open(&args.model)?;
     let (sample, layout) = sample_dims(&model, &args.batch)?;
     let [channels, height, width] = sample;
-    let options = OpenOptions {
-        height,
-        width,
-        channels,
-        progress: None,
-    };
+    let options = OpenOptions::new(height, width, channels);
     let limits = Limits {
         threads: args.threads,
         ..Limits::default()

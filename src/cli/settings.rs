@@ -83,8 +83,8 @@ struct SplitArgs {
     /// variance of each strategy
     #[arg(long, value_name = "N", value_parser = values::count)]
     repeats: Option<usize>,
-    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop and
-    /// resize, flip, brightness, contrast, saturation)
+    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop of the
+    /// whole photo, flip, brightness, contrast, saturation)
     #[arg(long, value_name = "KIND")]
     augment: Option<Augment>,
     /// Make N augmented views of each image once and take them in turn, so that the outputs of
@@ -265,6 +265,7 @@ impl SettingsArgs {
         set_some(&mut settings.features, &choice.features);
         set(&mut settings.delimiters, &choice.delimiters);
         set_some(&mut settings.preprocess, &self.images.preprocess()?);
+        set_some(&mut settings.resize, &self.images.resize);
         set_some(&mut settings.image_size, &self.images.image_size);
 
         let split = &mut settings.split;

@@ -92,7 +92,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     let preset = preset.filter(|name| Preprocess::PRESETS.contains(&name.as_str()));
     let custom = s.preprocess.as_ref().filter(|p| {
         let made = Preprocess::custom(p.mean, p.std);
-        preset.is_none() && made.is_ok_and(|made| made == **p)
+        preset.is_none() && made.is_ok_and(|made| made.scales_as(p))
     });
     let triple = |values: [f32; 3]| Numbers(values.iter().map(f32::to_string).collect());
     let all = [
@@ -109,6 +109,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("preprocess", preset.clone().map(Text)),
         ("mean", custom.map(|p| triple(p.mean))),
         ("std", custom.map(|p| triple(p.std))),
+        ("resize", s.resize_asked().map(|r| Text(r.to_string()))),
         (
             "image-size",
             s.image_size.map(|(h, w)| Text(format!("{h}x{w}"))),

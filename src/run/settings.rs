@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
-use crate::data::{Augment, FeaturePrecision, ImageCache, Preprocess, SplitOptions};
+use crate::data::{
+    Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, SplitOptions,
+};
 use crate::runtime::Device;
 use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
@@ -48,8 +50,11 @@ pub struct Settings {
     pub features: Option<String>,
     /// What ends a block.
     pub delimiters: Delimiters,
-    /// How pixels become input; `None` for the model's own, else the default.
+    /// How pixels become input; `None` for the model's own, else the default. Its rule of resizing counts
+    /// where `resize` is `None` and it is another than [`Resize::SQUASH`], which all presets have.
     pub preprocess: Option<Preprocess>,
+    /// How images come to the input's size; `None` for the model's own rule, else [`Resize::SQUASH`].
+    pub resize: Option<Resize>,
     /// Height and width of images, for models that leave it open.
     pub image_size: Option<(usize, usize)>,
     /// Classes of a folder with fewer usable images are left out.
@@ -115,6 +120,7 @@ impl Default for Settings {
             features: None,
             delimiters: Delimiters::Auto,
             preprocess: None,
+            resize: None,
             image_size: None,
             min_per_class: 0,
             augment: Augment::None,
@@ -152,6 +158,7 @@ impl Settings {
         features: Option<String>,
         delimiters: Delimiters,
         preprocess: Option<Preprocess>,
+        resize: Option<Resize>,
         image_size: Option<(usize, usize)>,
         min_per_class: usize,
         augment: Augment,
@@ -181,6 +188,13 @@ impl Settings {
     pub fn watched(&self) -> Monitor {
         let default = Monitor::default_for(self.class_weights);
         self.monitor.unwrap_or(default)
+    }
+
+    /// How images are resized, where that is asked for: [`Settings::resize`], or what
+    /// [`Settings::preprocess`] says other than squashing.
+    pub(super) fn resize_asked(&self) -> Option<Resize> {
+        let named = self.preprocess.as_ref().map(|p| p.resize);
+        self.resize.or(named.filter(|r| *r != Resize::SQUASH))
     }
 
     /// Looks at each field by itself, and at those that go together.
@@ -256,11 +270,17 @@ impl Settings {
                 "it is a number of seconds, 0 or more",
             ),
         ];
-        if let Some(preprocess) = &self.preprocess {
-            preprocess.validate().map_err(|e| RunError::Setting {
-                field: "preprocess",
+        let sound = |field: &'static str, checked: Result<(), DataError>| {
+            checked.map_err(|e| RunError::Setting {
+                field,
                 reason: e.to_string(),
-            })?;
+            })
+        };
+        if let Some(preprocess) = &self.preprocess {
+            sound("preprocess", preprocess.validate())?;
+        }
+        if let Some(resize) = &self.resize {
+            sound("resize", resize.validate())?;
         }
         match checks.into_iter().find(|(_, holds, _)| !holds) {
             None => Ok(()),
@@ -275,6 +295,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::ResizeMode;
 
     #[test]
     fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
@@ -282,6 +303,7 @@ mod tests {
             .preprocess(Some(Preprocess::CAFFE))
             .delimiters("pool,norm".parse().unwrap())
             .device("cuda:1".parse().unwrap())
+            .resize(Some(Resize::LETTERBOX))
             .image_size(Some((160, 224)));
         settings.split.seed = u64::MAX;
         settings.optimizer.learning_rate = 3e-5;
@@ -297,10 +319,14 @@ mod tests {
     fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
         Settings::default().validate().unwrap();
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
             ("strategies", |s| s.strategies.clear()),
             ("train", |s| s.train.push("block5".to_owned())),
             ("dropout", |s| s.dropout = 1.0),
+            ("resize", |s| {
+                let share = 0.1;
+                s.resize = Some(Resize::by(ResizeMode::Crop { share }));
+            }),
             ("image_size", |s| s.image_size = Some((0, 3))),
             ("views", |s| s.views = Some(2)),
             ("repeats", |s| s.repeats = 0),

@@ -116,6 +116,8 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
 const FREE: [&str; 2] = ["checkpoint-every", "image-cache"];
 
 fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
+    let [was, is] = [was, is].map(with_resize);
+    let (was, is) = (&was, &is);
     // What several flags give is told by the one that names it.
     let named = |p: &Option<Preprocess>| p.as_ref().map(ToString::to_string);
     let [before, after] = [was, is].map(|s| named(&s.preprocess));
@@ -155,6 +157,18 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
     differing("a setting", was, &is)
 }
 
+/// Settings in which each of the two that say how images are resized says it.
+fn with_resize(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    // Records from before there was a choice have it in the preprocessing alone.
+    let noted = settings.preprocess.as_ref().map(|p| p.resize);
+    settings.resize = settings.resize_asked().or(noted);
+    if let (Some(preprocess), Some(resize)) = (&mut settings.preprocess, settings.resize) {
+        preprocess.resize = resize;
+    }
+    settings
+}
+
 fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), RunError> {
     match was == is {
         true => Ok(()),
@@ -179,6 +193,7 @@ fn text<T: Serialize>(of: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Resize;
     use crate::strategy::StrategyName;
 
     /// What is said to differ of settings, with both values.
@@ -196,7 +211,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 11] = [
+        let changes: [(Change, [&str; 3]); 13] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3,
                 ["--lr", "0.0001", "0.003"],
@@ -227,6 +242,14 @@ mod tests {
                 ["--preprocess", "signed", "caffe"],
             ),
             (
+                |s| s.resize = Some(Resize::CROP),
+                ["--resize", "squash", "crop:0.875"],
+            ),
+            (
+                |s| s.preprocess.as_mut().unwrap().resize = Resize::LETTERBOX,
+                ["--resize", "squash", "letterbox"],
+            ),
+            (
                 |s| s.strategies = vec![StrategyName::HEAD, StrategyName::top(4)],
                 ["--strategies", "head,full,blocks", "head,top4"],
             ),
@@ -252,5 +275,7 @@ mod tests {
     fn what_shows_in_no_result_may_differ() {
         assert_eq!(told(|_| {}), None);
         assert_eq!(told(|s| s.checkpoint_every = 1.0), None);
+        // What a record from before the flag was there means.
+        assert_eq!(told(|s| s.resize = Some(Resize::SQUASH)), None);
     }
 }

@@ -48,12 +48,7 @@ impl Case {
         npz.add_array("x", &x).unwrap();
         npz.add_array("y", &y).unwrap();
         npz.finish().unwrap();
-        let options = OpenOptions {
-            height,
-            width,
-            channels,
-            progress: None,
-        };
+        let options = OpenOptions::new(height, width, channels);
         Case {
             dataset: Dataset::open(batch.unwrap_or(&drawn), &options).unwrap(),
             input: InputSpec {

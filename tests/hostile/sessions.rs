@@ -16,12 +16,7 @@ use crate::guard::{Outcome, guarded, guarded_within};
 use crate::{models, mutate};
 
 fn dataset(folder: &Path) -> Dataset {
-    let options = OpenOptions {
-        height: 8,
-        width: 8,
-        channels: 3,
-        progress: None,
-    };
+    let options = OpenOptions::new(8, 8, 3);
     Dataset::open(batch(folder).as_ref(), &options).unwrap()
 }
 

@@ -159,12 +159,7 @@ impl Bench<'_> {
         };
         let path = self.work.join("batch.npz");
         self.write([channels, height, width], layout, &path);
-        let open = OpenOptions {
-            height,
-            width,
-            channels,
-            progress: None,
-        };
+        let open = OpenOptions::new(height, width, channels);
         let data = Dataset::open(&path, &open)?;
         let rows: Vec<usize> = (0..data.len()).collect();
         let lab = |operators| {

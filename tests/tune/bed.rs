@@ -52,12 +52,7 @@ impl Bed {
         save_photos(&at("photos"), 10);
         let model = Model::open(&at("model.onnx")).unwrap();
         let network = grafted(&model);
-        let options = OpenOptions {
-            height: 16,
-            width: 16,
-            channels: 3,
-            progress: None,
-        };
+        let options = OpenOptions::new(16, 16, 3);
         let dataset = Dataset::open(&at("photos"), &options).unwrap();
         // 20, in batches of 8, 8 and 4, and 10. None of the third class is trained on, so that the
         // validation loss rises soon.

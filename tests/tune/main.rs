@@ -20,6 +20,7 @@ mod known;
 mod lora;
 mod obstacles;
 mod out_of_memory;
+mod pixels;
 mod precision;
 mod reference;
 mod resume;

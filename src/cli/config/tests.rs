@@ -39,6 +39,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "search" => (r#""halving:2""#, vec!["halving:2"]),
         "head" => (r#""keep""#, vec!["keep"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
+        "resize" => (r#""crop:0.9""#, vec!["crop:0.9"]),
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),
         "bn" => (r#""batch""#, vec!["batch"]),
@@ -121,6 +122,7 @@ fn what_a_run_writes_gives_its_settings_back() {
         .preprocess(Some(
             Preprocess::custom([0.1, -0.2, 0.3], [0.7, 1.0, 2.5]).unwrap(),
         ))
+        .resize(Some("crop:0.95".parse().unwrap()))
         .delimiters("norm,pool".parse().unwrap())
         .image_size(Some((160, 224)))
         .optimizer(Optimizer {

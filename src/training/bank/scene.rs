@@ -100,10 +100,8 @@ pub fn photos(count: usize, side: usize) -> Dataset {
         picture.save(class.join(format!("{i:03}.png"))).unwrap();
     }
     let options = OpenOptions {
-        height: side,
-        width: side,
-        channels: 3,
-        progress: None,
+        augment: Augment::Standard,
+        ..OpenOptions::new(side, side, 3)
     };
     Dataset::open(folder.path(), &options).unwrap()
 }
