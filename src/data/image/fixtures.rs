@@ -153,10 +153,13 @@ fn images_are_cropped_and_letterboxed_as_pillow_does_by_the_rules_of_torchvision
     assert_eq!(count, 45);
 }
 
-/// Only what is kept is resized: the pixels are those of the whole image resized, of which the middle is cut out.
+/// Only what is kept is resized: the pixels are those of the whole image resized, of which the middle is cut out,
+/// but for the last bit of a few, as weights are rounded more finely where none at the image's edge is among them.
 #[test]
 fn a_crop_has_the_pixels_of_the_whole_image_resized() {
-    let picture = super::tests::picture(217, 143);
+    let grain =
+        |x, y| image::Rgb([x * 7919 + y * 104_729, x * y * 31, (x ^ y) * 57].map(|v: u32| v as u8));
+    let picture = RgbImage::from_fn(217, 143, grain);
     let raster = Raster {
         width: 217,
         height: 143,
@@ -187,7 +190,10 @@ fn a_crop_has_the_pixels_of_the_whole_image_resized() {
             .copied()
             .collect();
         let (largest, mean) = differences(&crop, &middle);
-        assert!(largest == 0, "{side}, {share}: {largest}, {mean}");
+        assert!(
+            largest <= 1 && mean < 0.002,
+            "{side}, {share}: {largest}, {mean}"
+        );
     }
 }
 
