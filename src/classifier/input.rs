@@ -269,3 +269,71 @@ fn other_outputs(graph: &Graph) -> Option<String> {
 pub fn image_folder() -> Option<PathBuf> {
     locate::cache_dir().map(|dir| dir.join("images"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::ResizeMode;
+    use crate::graph::{Builder, Value};
+
+    #[test]
+    fn pixels_are_scaled_and_images_resized_by_whoever_says_so_each_for_itself() {
+        let mut graph = Graph {
+            inputs: vec![Value::batched("x", &[3, 8, 8])],
+            ..Graph::new(17)
+        };
+        let output = Builder::new(&mut graph).op("y", "GlobalAveragePool", &["x"], vec![]);
+        graph.outputs = vec![Value::batched(&output, &[3, 1, 1])];
+        let by = |preprocess: Preprocess, resize| Preprocess {
+            resize,
+            ..preprocess
+        };
+        let other = Resize::by(ResizeMode::Crop { share: 0.9 });
+        let signed = Preprocess::SIGNED;
+        let noted = Some(by(Preprocess::CAFFE, Resize::CROP));
+        let guess = DEFAULT_PREPROCESS;
+        // What the card says, what is asked for, and what is taken, with the number of things overruled.
+        for (card, preprocess, resize, taken, overruled) in [
+            (None, None, None, guess.clone(), 0),
+            (None, None, Some(other), by(guess, other), 0),
+            (None, Some(signed.clone()), None, signed.clone(), 0),
+            (noted.clone(), None, None, noted.clone().unwrap(), 0),
+            (
+                noted.clone(),
+                Some(signed.clone()),
+                None,
+                by(signed.clone(), Resize::CROP),
+                1,
+            ),
+            (
+                noted.clone(),
+                None,
+                Some(Resize::SQUASH),
+                Preprocess::CAFFE,
+                1,
+            ),
+            (
+                noted.clone(),
+                Some(by(signed.clone(), other)),
+                None,
+                by(signed.clone(), other),
+                2,
+            ),
+            (
+                noted,
+                Some(by(signed.clone(), other)),
+                Some(Resize::SQUASH),
+                signed,
+                2,
+            ),
+        ] {
+            let card = ModelCard {
+                preprocess: card,
+                ..ModelCard::default()
+            };
+            let input = ModelInput::of(&graph, &card, None, preprocess.as_ref(), resize).unwrap();
+            assert_eq!(input.spec.preprocess, taken);
+            assert_eq!(input.overruled.len(), overruled, "{:?}", input.overruled);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use assert_cmd::Command;
-use ftsurgery::data::Preprocess;
+use ftsurgery::data::{Preprocess, Resize};
 use ftsurgery::onnx::{Model, save, set_metadata};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
     let mut command = telling();
     command
         .current_dir(scene.path())
-        .args("study --data photos --out study --preprocess unit".split(' '))
+        .args("study --data photos --out study --preprocess unit --resize letterbox".split(' '))
         .args([
             "--models",
             "signed.onnx,caffe.onnx,silent.onnx,own.onnx:raw",
@@ -71,12 +71,16 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
             serde_json::from_value(configuration["preprocess"].clone()).unwrap();
         assert_eq!(taken.to_string(), preset, "{model}");
         assert_eq!(configuration["preprocess_from"], from, "{model}");
+        // How images are resized is no question of the model.
+        assert_eq!(taken.resize, Resize::LETTERBOX, "{model}");
     }
     // What the flag is not taken for is said.
     for (name, preset) in [("signed.onnx", "signed"), ("caffe.onnx", "caffe")] {
         let line = format!("{name} name the preprocessing {preset}, which is taken; unit is for");
         assert!(told.contains(&line), "{told}");
     }
+    let line = "images are resized by squash, but letterbox is asked for and taken";
+    assert_eq!(told.matches(line).count(), 2, "{told}");
     // Resumed, each model keeps its own.
     telling()
         .current_dir(scene.path())
