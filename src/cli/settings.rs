@@ -10,7 +10,9 @@ use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
 use ftsurgery::run::{FlagValue, SearchMethod, Settings, flags};
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
+use ftsurgery::training::{
+    BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, OptimizerKind,
+};
 
 use super::CliError;
 use super::values::{self, Bytes, ComputeArgs, ImageArgs, set};
@@ -43,6 +45,12 @@ struct ChoiceArgs {
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD")]
     head: Option<HeadKind>,
+    /// How a new head begins: `random` (drawn weights), or `solved` (those that fit the features of the frozen
+    /// network best: of `linear` by logistic regression, whose penalty is found by cross-validation; `paper` is
+    /// trained on the features until it gets no better). Every candidate then begins there, and `head` has
+    /// nothing left to train. The model's own head (`keep`) begins as it stands
+    #[arg(long, value_name = "HOW")]
+    head_init: Option<HeadInit>,
     /// Share of values dropped in the head `paper` while training
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     dropout: Option<f32>,
@@ -261,6 +269,7 @@ impl SettingsArgs {
         choice.strategies.apply(settings)?;
         set(&mut settings.search, &choice.search);
         set(&mut settings.head, &choice.head);
+        set(&mut settings.head_init, &choice.head_init);
         set(&mut settings.dropout, &choice.dropout);
         set_some(&mut settings.features, &choice.features);
         set(&mut settings.delimiters, &choice.delimiters);

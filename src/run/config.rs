@@ -10,7 +10,7 @@ use crate::autodiff::Operators;
 use crate::data::Preprocess;
 use crate::runtime::Device;
 use crate::surgery::HeadKind;
-use crate::training::OptimizerKind;
+use crate::training::{HeadInit, OptimizerKind};
 
 use super::{RunRecord, Settings};
 
@@ -71,6 +71,7 @@ fn is_idle(flag: &str, s: &Settings) -> bool {
     let validated = split.validation_fraction.unwrap_or(split.search_fraction) > 0.0;
     match flag {
         "train" => s.train.is_empty(),
+        "head-init" => s.head == HeadKind::Keep && s.head_init == HeadInit::Random,
         "dropout" => s.head != HeadKind::Paper,
         "min-per-class" => s.min_per_class == 0,
         "momentum" => s.optimizer.kind != OptimizerKind::Sgd,
@@ -103,6 +104,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("search", Some(Text(word(&s.search)))),
         ("train", Some(Texts(s.train.clone()))),
         ("head", Some(Text(word(&s.head)))),
+        ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),
         ("features", s.features.clone().map(Text)),
         ("delimiters", Some(Text(delimiters(&s.delimiters)))),

@@ -14,6 +14,7 @@ use crate::onnx::{append, create_folder, partial, write_atomic};
 use crate::strategy::StrategyName;
 
 mod clean;
+mod heads;
 mod lock;
 mod metrics;
 mod replies;
@@ -40,6 +41,8 @@ const REQUESTS: &str = "requests.jsonl";
 const LOCK: &str = ".lock";
 /// Shared by the processes that carry out trials for another.
 const TRIALS_LOCK: &str = ".trials.lock";
+/// The heads with which trials begin.
+const HEADS: &str = "heads";
 const REPEATS: &str = "repeats";
 /// What was handed to a cluster, and what its jobs have said: the room `cluster`'s.
 pub(crate) const CLUSTER: &str = "cluster";
@@ -48,7 +51,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 const REPLY: &str = "reply.json";
 const PARAMETERS: &str = "parameters.safetensors";
 /// What a run makes in its folder besides `run.json` and what it keeps to itself.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     SPLIT,
     CONFIG,
     RESULTS,
@@ -57,6 +60,7 @@ const OWN: [&str; 12] = [
     REPORT,
     TABLE,
     TENSORBOARD,
+    HEADS,
     REPEATS,
     CLUSTER,
     "trials",
@@ -75,6 +79,8 @@ const OWN: [&str; 12] = [
 /// trials/ID/checkpoint.safetensors   of a trial that has not ended
 /// trials/ID/reply.json, trials/ID/parameters.safetensors   of a trial that another process has carried
 ///                           out, until the run has taken it over
+/// heads/PHASE.safetensors   the heads with which trials begin, where they are found beforehand (`search`, `train`)
+/// heads/PHASE.checkpoint.safetensors   of one that is being trained
 /// winners/STRATEGY.onnx     the tuned models
 /// winners/STRATEGY.onnx.data   weights of a model that one file cannot hold
 /// winners/STRATEGY.predictions.csv   what they make of each held-out sample
@@ -82,7 +88,8 @@ const OWN: [&str; 12] = [
 /// repeats/N/                repetitions with other seeds, each such a folder
 /// cluster/                  what was handed to a cluster, and what its jobs have said
 /// report.html, trials.csv, tensorboard/   made from the above for people
-/// .lock                     locked while a process works on the run; in trials/ID/, on that trial for another
+/// .lock                     locked while a process works on the run; in trials/ID/, on that trial for another; in
+///                           heads/, on a head
 /// ```
 #[derive(Debug)]
 pub struct RunDir {

@@ -119,6 +119,9 @@ pub struct StrategyResult {
     pub held_out: Option<HeldOut>,
     /// Number of trained values.
     pub trained_parameters: Option<usize>,
+    /// Epochs that its winner was trained; 0 of a head that had been solved before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
     /// What it chose among; `None` where there was nothing to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<Searched>,

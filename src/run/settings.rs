@@ -8,7 +8,7 @@ use crate::data::{Augment, FeaturePrecision, ImageCache, Preprocess, SplitOption
 use crate::runtime::Device;
 use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
-use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
+use crate::training::{BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Plateau};
 
 use super::{RunError, SearchMethod};
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub train: Vec<String>,
     /// The head.
     pub head: HeadKind,
+    /// How a new head begins.
+    pub head_init: HeadInit,
     /// Share of values dropped in the head, 0 to 1.
     pub dropout: f32,
     /// Value to take as the last feature map; `None` to search for it.
@@ -111,6 +113,7 @@ impl Default for Settings {
             search: SearchMethod::Exhaustive,
             train: Vec::new(),
             head: HeadKind::Paper,
+            head_init: HeadInit::Random,
             dropout: HeadSpec::DROPOUT,
             features: None,
             delimiters: Delimiters::Auto,
@@ -148,6 +151,7 @@ impl Settings {
         search: SearchMethod,
         train: Vec<String>,
         head: HeadKind,
+        head_init: HeadInit,
         dropout: f32,
         features: Option<String>,
         delimiters: Delimiters,
@@ -181,6 +185,12 @@ impl Settings {
     pub fn watched(&self) -> Monitor {
         let default = Monitor::default_for(self.class_weights);
         self.monitor.unwrap_or(default)
+    }
+
+    /// Whether a new head is solved, or trained alone, before the trials begin. The model's own is not: it begins
+    /// as it stands.
+    pub fn solves_head(&self) -> bool {
+        self.head_init == HeadInit::Solved && self.head != HeadKind::Keep
     }
 
     /// Looks at each field by itself, and at those that go together.

@@ -180,6 +180,7 @@ fn text<T: Serialize>(of: &T) -> String {
 mod tests {
     use super::*;
     use crate::strategy::StrategyName;
+    use crate::training::HeadInit;
 
     /// What is said to differ of settings, with both values.
     fn told(change: impl FnOnce(&mut Settings)) -> Option<[String; 3]> {
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 11] = [
+        let changes: [(Change, [&str; 3]); 12] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3,
                 ["--lr", "0.0001", "0.003"],
@@ -204,6 +205,10 @@ mod tests {
             (
                 |s| s.optimizer.weight_decay = 0.5,
                 ["--weight-decay", "0", "0.5"],
+            ),
+            (
+                |s| s.head_init = HeadInit::Solved,
+                ["--head-init", "random", "solved"],
             ),
             (|s| s.search_epochs = 7, ["--search-epochs", "5", "7"]),
             (

@@ -229,12 +229,23 @@ impl Scene<'_> {
                 round,
                 phase,
                 strategy,
-                candidate,
-                epochs: budget.epochs,
+                epochs: self.epochs(&candidate, budget.epochs),
                 rung: budget.rung,
                 goes_on: budget.goes_on,
+                candidate,
             })
             .collect()
+    }
+
+    /// The epochs of a candidate's trial that is allowed so many: none where it trains the head alone, and that is
+    /// where its training would end.
+    fn epochs(&self, candidate: &Candidate, allowed: usize) -> usize {
+        let is_of_head = |name: &String| self.network.head.contains(name);
+        let is_head = candidate.rewrite.is_none() && candidate.trainable.iter().all(is_of_head);
+        match is_head && self.settings.solves_head() {
+            true => 0,
+            false => allowed,
+        }
     }
 }
 

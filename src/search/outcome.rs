@@ -24,6 +24,7 @@ pub(super) fn failed(
         held_out_accuracy: None,
         held_out: None,
         trained_parameters: None,
+        epochs: None,
         searched,
         seconds,
         model: None,

@@ -117,6 +117,10 @@ impl Opened<'_> {
             let trials = planned.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c)));
             ensure_room(trials, grafted, &settings.optimizer, limit)?;
         }
+        if !others && settings.solves_head() && settings.head == HeadKind::Linear {
+            let samples = split.retraining().len().max(split.search.len());
+            lab.ensure_room_to_solve(samples)?;
+        }
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
             for note in split.notes(&self.dataset) {

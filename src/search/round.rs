@@ -181,6 +181,10 @@ impl<'a> Round<'a> {
             })
             .collect();
         order.sort_unstable_by_key(|&(stage, place, _)| (stage, place));
+        let Some((_, _, first)) = order.first() else {
+            return Ok(());
+        };
+        let head = self.site.head(first.phase, &self.train)?;
         let abandoned = AtomicBool::new(false);
         let first_error = Mutex::new(None);
         let bench = Bench {
@@ -190,6 +194,7 @@ impl<'a> Round<'a> {
             validation: &split.validation,
             settings,
             run,
+            head: head.as_ref(),
             stop: Stop {
                 watcher,
                 abandoned: &abandoned,

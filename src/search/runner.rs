@@ -320,6 +320,7 @@ impl Runner<'_> {
             held_out_accuracy,
             held_out,
             trained_parameters: record.trained_parameters,
+            epochs: Some(record.epochs),
             searched: choice.searched,
             seconds: choice.seconds + record.seconds,
             model: Some(model),

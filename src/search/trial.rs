@@ -1,12 +1,14 @@
 //! Running one trial of a plan, with its metrics, its checkpoint and its record.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::run::{
     MetricsFile, Parameters, Phase, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
 };
 use crate::training::{
-    Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
+    Checkpointing, EpochMetrics, FeatureBank, HeadInit, Lab, Observer, SolvedHead, Start,
+    TrainingError, TrialOutcome, TrialSpec,
 };
 
 use super::SearchError;
@@ -20,6 +22,8 @@ pub(super) struct Bench<'a> {
     pub validation: &'a [usize],
     pub settings: &'a Settings,
     pub run: &'a RunDir,
+    /// The head with which they begin, where it is found beforehand.
+    pub head: Option<&'a SolvedHead>,
     pub stop: Stop<'a>,
 }
 
@@ -78,6 +82,9 @@ impl Bench<'_> {
             Err(error) if error.failure().is_none() => return Err(error),
             outcome => outcome,
         };
+        // Where nothing is left to train, finding the head is what it took.
+        let head = self.head.filter(|_| spec.epochs == 0);
+        let earlier = recorder.earlier + head.map_or(0.0, |h| h.figures.seconds);
         let failure = outcome.as_ref().err().and_then(SearchError::failure);
         let done = outcome.as_ref().ok();
         let record = TrialRecord {
@@ -90,7 +97,7 @@ impl Bench<'_> {
             validation: done.and_then(TrialOutcome::validation),
             best_epoch: done.map_or(0, |o| o.best_epoch),
             epochs: done.map_or(0, TrialOutcome::trained_epochs),
-            seconds: recorder.earlier + start.elapsed().as_secs_f64(),
+            seconds: earlier + start.elapsed().as_secs_f64(),
             same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
             failure,
@@ -110,7 +117,11 @@ impl Bench<'_> {
         spec: &TrialSpec,
         recorder: &mut Recorder<'_>,
     ) -> Result<TrialOutcome, TrainingError> {
-        let features = self.bank.features(stage, recorder)?;
+        let features = match spec.epochs {
+            // Validation samples are read once, others not at all: nothing is kept.
+            0 => Arc::new(self.lab.live_features(spec.trained())?),
+            _ => self.bank.features(stage, recorder)?,
+        };
         let checkpoint = Checkpointing {
             path: self.run.checkpoint(&trial.id),
             every: Duration::from_secs_f64(self.settings.checkpoint_every),
@@ -142,7 +153,9 @@ impl Bench<'_> {
             seed: settings.split.seed,
             shuffle: settings.split.shuffle,
             threads,
-            score_start: false,
+            // What training begins with is then worth something.
+            score_start: settings.head_init == HeadInit::Solved,
+            start: self.head.map_or_else(Start::default, |h| h.start.clone()),
         }
     }
 }

@@ -27,7 +27,7 @@ use super::features::{Features, Pass, Versions};
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
-use super::{BatchNormMode, Observer, Trained, TrainingError, TrialSpec};
+use super::{BatchNormMode, Observer, Start, Trained, TrainingError, TrialSpec};
 
 /// Where and within which limits trials run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,6 +146,11 @@ impl<'a> Lab<'a> {
         Ok(lab)
     }
 
+    /// Names of the parameters of a new head, in the order of its layers.
+    pub(crate) fn head_parameters(&self) -> &[String] {
+        &self.network.head_parameters
+    }
+
     pub(super) fn operators(&self) -> Operators {
         usable(self.options.operators, self.options.device)
     }
@@ -214,20 +219,21 @@ impl<'a> Lab<'a> {
     }
 
     /// Loss (mean cross-entropy, and the penalties of a rewritten network) and gradients of one batch, as
-    /// parameters stand in the model. Nothing is drawn: dropout does not run, and noise is at rest.
+    /// parameters stand in the model, or where training begins. Nothing is drawn: dropout does not run, and noise is at rest.
     ///
     /// # Errors
     /// When there is no gradient for a parameter or the runtime fails.
     pub fn gradients(
         &self,
         trained: Trained<'_>,
+        start: &Start,
         samples: &[usize],
     ) -> Result<(f32, Vec<Gradient>), TrainingError> {
         if samples.is_empty() {
             return Err(TrainingError::NoSamples);
         }
         let features = self.features(trained, samples, &mut ())?;
-        let parameters = self.initial_parameters(trained.rewrite, trained.parameters)?;
+        let parameters = self.initial_parameters(trained.rewrite, trained.parameters, start)?;
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
         let mut bound =
@@ -350,12 +356,15 @@ impl<'a> Lab<'a> {
             .bind(program, "evaluation", parameters, threads)
     }
 
+    /// Buffers with the values of the named initializers: those of `start`, of the others as in the model.
     pub(super) fn initial_parameters(
         &self,
         rewrite: &Rewrite,
         names: &[String],
+        start: &Start,
     ) -> Result<Vec<Buffer>, TrainingError> {
         let buffers = parameter_buffers(&self.prepare(rewrite, 1)?, names)?;
+        start.put(names, &buffers)?;
         self.network.model.release();
         Ok(buffers)
     }

@@ -20,6 +20,7 @@ mod noise;
 mod optimizer;
 mod parameters;
 mod prefix;
+mod probe;
 #[doc(hidden)]
 pub mod program;
 mod reach;
@@ -27,6 +28,7 @@ mod schedule;
 mod sessions;
 mod spec;
 mod stages;
+mod start;
 mod trial;
 
 pub use apart::samples_stay_apart;
@@ -45,6 +47,8 @@ pub use monitor::Monitor;
 pub(crate) use optimizer::Moments;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Parameters, trainable_parameters};
+pub use probe::{HeadFigures, SolvedHead, Solving};
 pub use reach::differentiable;
 pub use schedule::{Plateau, PlateauState};
 pub use spec::{ClassWeights, EpochMetrics, Observer, TrialOutcome, TrialSpec};
+pub use start::{HeadInit, Start};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::surgery::Rewrite;
 
-use super::{BatchNormMode, Monitor, Optimizer, Plateau, Trained, TrainingError};
+use super::{BatchNormMode, Monitor, Optimizer, Plateau, Solving, Start, Trained, TrainingError};
 
 /// How much the samples of each class count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +107,9 @@ pub struct TrialSpec {
     /// the best one. Without validation samples there is nothing to score.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub score_start: bool,
+    /// With which values it begins. (A checkpoint tells them by a digest of all first values.)
+    #[serde(skip)]
+    pub start: Start,
 }
 
 impl Default for TrialSpec {
@@ -127,6 +130,7 @@ impl Default for TrialSpec {
             shuffle: true,
             threads: 0,
             score_start: false,
+            start: Start::default(),
         }
     }
 }
@@ -202,6 +206,15 @@ pub trait Observer {
     /// To end the trial.
     fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
         let _ = (done, total);
+        Ok(())
+    }
+
+    /// A linear head is being solved. Called between any two passes over the samples, or more often.
+    ///
+    /// # Errors
+    /// To end that.
+    fn solving(&mut self, step: &Solving) -> Result<(), TrainingError> {
+        let _ = step;
         Ok(())
     }
 

@@ -122,7 +122,7 @@ impl<'a> Trial<'a> {
             features,
             class_weights: spec.class_weights.of(labels, prepared.classes),
             has_penalty: !prepared.penalties.is_empty(),
-            buffers: lab.initial_parameters(&spec.rewrite, &names)?,
+            buffers: lab.initial_parameters(&spec.rewrite, &names, &spec.start)?,
             names,
             steps: Sessions::default(),
             evaluations: Sessions::default(),

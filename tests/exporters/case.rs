@@ -9,7 +9,7 @@ use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, export, graft, holds};
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
-    BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
+    BatchNormMode, Gradient, Lab, LabOptions, Start, Trained, TrainingError, trainable_parameters,
 };
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
@@ -102,7 +102,7 @@ impl Case {
             batch_norm: BatchNormMode::Frozen,
             rewrite: &Rewrite::None,
         };
-        lab.gradients(trained, rows).unwrap()
+        lab.gradients(trained, &Start::default(), rows).unwrap()
     }
 
     /// The model with these values, as it would be emitted, with everything else as it was.

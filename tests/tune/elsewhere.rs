@@ -26,7 +26,7 @@ fn asked(mut command: assert_cmd::Command) -> (Vec<Value>, Value) {
     (lines, last)
 }
 
-fn plan(scene: &Scene, run: &str, settings: &str) -> Vec<Value> {
+pub fn plan(scene: &Scene, run: &str, settings: &str) -> Vec<Value> {
     let mut command = ftsurgery();
     command.arg("plan").arg(scene.at("model.onnx"));
     command.arg("--data").arg(scene.at("photos"));
@@ -57,7 +57,7 @@ fn id(line: &Value) -> &str {
 }
 
 /// Carries out whatever is asked for, each trial in a process of its own, the last first.
-fn to_the_end(scene: &Scene, run: &str, mut lines: Vec<Value>) {
+pub fn to_the_end(scene: &Scene, run: &str, mut lines: Vec<Value>) {
     while !lines.is_empty() {
         for line in lines.iter().rev() {
             succeeds(trial(scene, run, &[id(line)]).spawn().unwrap());
@@ -68,7 +68,7 @@ fn to_the_end(scene: &Scene, run: &str, mut lines: Vec<Value>) {
 }
 
 /// All that a run has come to, but for what the clock says and how it was carried out.
-fn assert_same_results(whole: &Path, other: &Path) {
+pub fn assert_same_results(whole: &Path, other: &Path) {
     let winners = files(&whole.join("winners"));
     assert_eq!(files(&other.join("winners")), winners);
     for file in winners {

@@ -14,6 +14,7 @@ mod flags;
 mod folders;
 mod full_disk;
 mod halving;
+mod head_init;
 mod images;
 mod killed;
 mod known;

@@ -14,7 +14,7 @@ use ftsurgery::surgery::{
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, EpochMetrics, Lab, LabOptions, Observer, Optimizer,
-    OptimizerKind, Trained, TrainingError, TrialOutcome, TrialSpec,
+    OptimizerKind, Start, Trained, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -171,7 +171,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
                 rewrite: &Rewrite::None,
             };
             let (loss, gradients) = self::lab(&bed, &network)
-                .gradients(of_weight, &train)
+                .gradients(of_weight, &Start::default(), &train)
                 .unwrap();
             losses.push(f64::from(loss));
             let of = &gradients[0].values;

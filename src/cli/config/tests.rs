@@ -38,6 +38,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "memory-budget" => (r#""1GiB""#, vec!["1GiB"]),
         "search" => (r#""halving:2""#, vec!["halving:2"]),
         "head" => (r#""keep""#, vec!["keep"]),
+        "head-init" => (r#""solved""#, vec!["solved"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),

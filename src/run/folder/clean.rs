@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::onnx::{self, TEMPORARY_PREFIX, partial};
 use crate::run::RunError;
+use crate::run::results::Phase;
 use crate::strategy::StrategyName;
 
 use super::{
-    CHECKPOINT, CLUSTER, CONFIG, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT, REQUESTS,
-    RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
+    CHECKPOINT, CLUSTER, CONFIG, HEADS, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT,
+    REQUESTS, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
 };
 
 impl RunDir {
@@ -64,6 +65,13 @@ impl RunDir {
             // A folder that holds anything else stays.
             let _ = fs::remove_dir(folder);
         }
+        for phase in [Phase::Search, Phase::Train] {
+            self.remove_head_checkpoint(phase)?;
+            remove(&partial(&self.head(phase)))?;
+            remove(&self.head(phase))?;
+        }
+        remove(&self.path(HEADS).join(LOCK))?;
+        let _ = fs::remove_dir(self.path(HEADS));
         for name in [REPORT, TABLE, CONFIG] {
             remove(&self.path(name))?;
         }
@@ -95,7 +103,7 @@ impl RunDir {
             for name in [RUN, SPLIT] {
                 remove(&repetition.path(name))?;
             }
-            for folder in ["trials", "winners", ""] {
+            for folder in [HEADS, "trials", "winners", ""] {
                 let _ = fs::remove_dir(repetition.path(folder));
             }
         }

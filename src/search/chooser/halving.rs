@@ -37,7 +37,7 @@ impl Chooser for Halving {
                         goes_on,
                     } = budget(rung + 1);
                     let go_on = |request: &TrialRequest| TrialRequest {
-                        epochs,
+                        epochs: scene.epochs(&request.candidate, epochs),
                         rung,
                         goes_on,
                         ..request.clone()

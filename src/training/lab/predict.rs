@@ -8,7 +8,8 @@ use crate::training::features::{Features, Pass, Versions};
 use crate::training::live::Live;
 use crate::training::program::boundary;
 use crate::training::sessions::{Bound, Sessions};
-use crate::training::{BatchNormMode, Observer, Trained, TrainingError};
+use crate::training::start::put;
+use crate::training::{BatchNormMode, Observer, Start, Trained, TrainingError};
 
 use super::Lab;
 
@@ -141,18 +142,8 @@ impl Lab<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
-        let buffers = self.initial_parameters(rewrite, &names)?;
-        for ((name, values), buffer) in parameters.iter().zip(&buffers) {
-            let mut target = buffer.as_f32_mut()?;
-            if target.len() != values.len() {
-                return Err(TrainingError::Mismatch(format!(
-                    "`{name}` has {} values, not {}",
-                    target.len(),
-                    values.len()
-                )));
-            }
-            target.copy_from_slice(values);
-        }
+        let buffers = self.initial_parameters(rewrite, &names, &Start::default())?;
+        put(parameters, &names, &buffers)?;
         let given = Trained {
             parameters: &names,
             batch_norm: BatchNormMode::Frozen,
@@ -218,7 +209,7 @@ impl Lab<'_> {
     }
 
     /// Frozen features of any samples, computed when they are asked for.
-    fn live_features(&self, trained: Trained<'_>) -> Result<Features, TrainingError> {
+    pub(crate) fn live_features(&self, trained: Trained<'_>) -> Result<Features, TrainingError> {
         let mut folded = self.prepare_for(trained, 1)?;
         folded.fold()?;
         let ports = boundary(&folded, trained.parameters)?;

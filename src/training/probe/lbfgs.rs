@@ -91,7 +91,10 @@ pub(super) fn minimise<E>(
         let Some(lower) = line.search(function, first, &mut next)? else {
             break;
         };
-        let (step, change) = (difference(&next.x, &x), difference(&next.gradient, &gradient));
+        let (step, change) = (
+            difference(&next.x, &x),
+            difference(&next.gradient, &gradient),
+        );
         let curvature = dot_f32(&step, &change);
         if curvature > f64::EPSILON * dot_f32(&change, &change) {
             if pairs.len() >= options.memory.max(1) {
@@ -152,8 +155,8 @@ impl Line<'_> {
             let value = at(step, point)?;
             let slope = dot(self.direction, &point.gradient);
             let is_lower = value <= self.value + DECREASE * step * self.slope;
-            let is_as_low = value <= self.value + self.rounding
-                && slope <= (2.0 * DECREASE - 1.0) * self.slope;
+            let is_as_low =
+                value <= self.value + self.rounding && slope <= (2.0 * DECREASE - 1.0) * self.slope;
             // What is not a number is neither, and too far.
             if !is_lower && !is_as_low {
                 long = step;
@@ -204,7 +207,10 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn dot_f32(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    a.iter()
+        .zip(b)
+        .map(|(&a, &b)| f64::from(a) * f64::from(b))
+        .sum()
 }
 
 fn along(a: &[f32], b: &[f64]) -> f64 {
@@ -263,7 +269,12 @@ mod tests {
             iterations: 3,
             ..OPTIONS
         };
-        assert_eq!(minimise(&mut valley, vec![-1.2; 10], few).unwrap().iterations, 3);
+        assert_eq!(
+            minimise(&mut valley, vec![-1.2; 10], few)
+                .unwrap()
+                .iterations,
+            3
+        );
     }
 
     /// |x|, whose slope never falls.

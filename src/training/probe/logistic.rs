@@ -46,6 +46,9 @@ pub(super) struct Outcome {
     pub level: f64,
 }
 
+/// Gets the number of the first sample of a band, its scores, and what each sample comes to.
+type Band<'b> = &'b mut dyn FnMut(usize, &mut [f32], &[Outcome]);
+
 impl Logistic<'_> {
     fn band(&self) -> usize {
         (SCORES / self.classes).clamp(CHUNK, BAND)
@@ -61,12 +64,8 @@ impl Logistic<'_> {
         Ok(outcomes)
     }
 
-    /// Gives `each` the number of the first sample of a band, its scores, and what each sample comes to.
-    fn bands(
-        &self,
-        x: &[f64],
-        each: &mut dyn FnMut(usize, &mut [f32], &[Outcome]),
-    ) -> Result<(), SolveError> {
+    /// Goes through all samples.
+    fn bands(&self, x: &[f64], each: Band<'_>) -> Result<(), SolveError> {
         let (columns, classes) = (self.columns, self.classes);
         let (weight, bias) = x.split_at(columns * classes);
         let weight: Vec<f32> = weight.iter().map(|&w| w as f32).collect();
@@ -105,7 +104,11 @@ impl Logistic<'_> {
 
     fn rows(&self, first: usize, rows: usize) -> ArrayView2<'_, f32> {
         let from = first * self.columns;
-        view(&self.features[from..from + rows * self.columns], rows, self.columns)
+        view(
+            &self.features[from..from + rows * self.columns],
+            rows,
+            self.columns,
+        )
     }
 }
 

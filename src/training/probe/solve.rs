@@ -330,10 +330,12 @@ impl Scaling {
         let scale: Vec<f64> = deviation
             .iter()
             .zip(&largest)
-            .map(|(&deviation, &largest)| match deviation > CONSTANT * largest.max(most) {
-                true => 1.0 / deviation,
-                false => 0.0,
-            })
+            .map(
+                |(&deviation, &largest)| match deviation > CONSTANT * largest.max(most) {
+                    true => 1.0 / deviation,
+                    false => 0.0,
+                },
+            )
             .collect();
         for row in samples.features.chunks_mut(columns.max(1)) {
             for ((value, mean), scale) in row.iter_mut().zip(&mean).zip(&scale) {
@@ -352,7 +354,10 @@ impl Scaling {
     fn back(&self, x: &[f64], classes: usize) -> (Vec<f64>, Vec<f64>) {
         let (weight, bias) = x.split_at(self.mean.len() * classes);
         let (mut weight, mut bias) = (weight.to_vec(), bias.to_vec());
-        let columns = weight.chunks_mut(classes.max(1)).zip(&self.mean).zip(&self.scale);
+        let columns = weight
+            .chunks_mut(classes.max(1))
+            .zip(&self.mean)
+            .zip(&self.scale);
         for ((weights, mean), scale) in columns {
             for (weight, bias) in weights.iter_mut().zip(&mut bias) {
                 *weight *= scale;
@@ -380,7 +385,10 @@ impl Present {
         samples.labels.iter().for_each(|&l| is_present[l] = true);
         let classes: Vec<usize> = (0..samples.classes).filter(|&c| is_present[c]).collect();
         let mut place = vec![0; samples.classes];
-        classes.iter().enumerate().for_each(|(at, &class)| place[class] = at);
+        classes
+            .iter()
+            .enumerate()
+            .for_each(|(at, &class)| place[class] = at);
         Present {
             classes,
             place,
@@ -397,7 +405,9 @@ impl Present {
         let share = 1.0 / (2.0 * (self.samples.max(1) * absent.max(1)) as f64);
         let columns = weight.len() / present.max(1);
         let mut all = vec![0.0f32; columns * self.all];
-        let rows = all.chunks_mut(self.all.max(1)).zip(weight.chunks(present.max(1)));
+        let rows = all
+            .chunks_mut(self.all.max(1))
+            .zip(weight.chunks(present.max(1)));
         for (to, from) in rows {
             for (&class, &value) in self.classes.iter().zip(from) {
                 to[class] = value as f32;

@@ -1,8 +1,11 @@
-use crate::training::probe::lbfgs::Function;
 use super::*;
+use crate::training::probe::lbfgs::Function;
 
 fn pool(threads: usize) -> ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
 }
 
 /// Numbers from -1 to 1 that look random and are always the same.
@@ -167,7 +170,7 @@ fn the_gradient_is_that_of_the_loss() {
     let x: Vec<f64> = noise(21).collect();
     let mut gradient = vec![0.0; 21];
     function.evaluate(&x, &mut gradient).unwrap();
-    let mut value = |x: &[f64]| function.evaluate(x, &mut vec![0.0; 21]).unwrap();
+    let mut value = |x: &[f64]| function.evaluate(x, &mut [0.0; 21]).unwrap();
     for (i, slope) in gradient.iter().enumerate() {
         let mut at = |step: f64| {
             let mut x = x.clone();
@@ -175,7 +178,10 @@ fn the_gradient_is_that_of_the_loss() {
             value(&x)
         };
         let expected = (at(0.01) - at(-0.01)) / 0.02;
-        assert!((slope - expected).abs() < 1e-4, "{i}: {slope} and {expected}");
+        assert!(
+            (slope - expected).abs() < 1e-4,
+            "{i}: {slope} and {expected}"
+        );
     }
 }
 
@@ -242,7 +248,11 @@ fn classes_without_a_sample_are_improbable_and_change_nothing_else() {
     // Of one class alone there is nothing to learn.
     let only = solved(&features, &[1; 60], 2);
     assert_eq!(only.weight, [0.0; 12]);
-    assert!(probabilities(&only, &features, 6).iter().all(|p| p[1] > 0.99));
+    assert!(
+        probabilities(&only, &features, 6)
+            .iter()
+            .all(|p| p[1] > 0.99)
+    );
 }
 
 #[test]
@@ -310,7 +320,10 @@ fn solving_takes_seconds() {
         // Correlated columns of which a few directions tell the classes apart, cut off at 0.
         for &label in &labels {
             let hidden: Vec<f64> = drawn.by_ref().take(64).collect();
-            let hidden = hidden.iter().zip(&centres[label * 64..]).map(|(h, c)| h + 0.5 * c);
+            let hidden = hidden
+                .iter()
+                .zip(&centres[label * 64..])
+                .map(|(h, c)| h + 0.5 * c);
             let hidden: Vec<f64> = hidden.collect();
             for (column, own) in mixed.chunks(64).zip(drawn.by_ref().take(columns)) {
                 let sum: f64 = column.iter().zip(&hidden).map(|(a, b)| a * b).sum();
@@ -330,7 +343,11 @@ fn solving_takes_seconds() {
             println!(
                 "{rows} x {columns} x {classes}, {threads} threads: {chosen:.2?}, strength {:.2e}, loss {:?}, \
                  {} iterations, slope {:.1e}, {} passes",
-                head.strength, head.loss, head.iterations, head.slope, passes.get() / rows.div_ceil(1024)
+                head.strength,
+                head.loss,
+                head.iterations,
+                head.slope,
+                passes.get() / rows.div_ceil(1024)
             );
         }
     }
