@@ -6,8 +6,9 @@ use super::*;
 use crate::analysis::nets;
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::classifier::Score;
-use crate::surgery::Rewrite;
 use crate::surgery::rewrite::LowRank;
+use crate::surgery::{HeadKind, Rewrite};
+use crate::training::HeadInit;
 
 /// A run whose trials come to made-up figures.
 struct Made {
@@ -163,6 +164,29 @@ fn of_a_strategy_alone_nothing_is_searched() {
     let mut made = Made::new(SearchMethod::Exhaustive, few);
     let strategies = [StrategyName::HEAD, StrategyName::FULL];
     assert_eq!(made.run_to_the_end(&strategies), [(1, Phase::Train, 20, 2)]);
+}
+
+#[test]
+fn where_the_head_is_solved_its_own_trials_have_no_epochs() {
+    for search in [SearchMethod::Exhaustive, SearchMethod::Halving { rate: 3 }] {
+        for (head, expected) in [
+            (HeadKind::Linear, 0),
+            (HeadKind::Paper, 0),
+            (HeadKind::Keep, 20),
+        ] {
+            let mut made = Made::new(search, few);
+            let settings = made.settings.clone().head(head);
+            made.settings = settings.head_init(HeadInit::Solved);
+            made.run_to_the_end(&[StrategyName::HEAD, StrategyName::LAYERS]);
+            let (of_head, others): (Vec<_>, Vec<_>) = made
+                .asked
+                .iter()
+                .partition(|r| r.strategy == StrategyName::HEAD);
+            assert_eq!(of_head.last().unwrap().epochs, expected);
+            assert!(expected > 0 || of_head.iter().all(|r| r.epochs == 0));
+            assert!(others.iter().all(|r| r.epochs > 0));
+        }
+    }
 }
 
 #[test]
