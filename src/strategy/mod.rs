@@ -9,6 +9,7 @@ mod error;
 mod full;
 mod head;
 mod last;
+mod last_share;
 mod layers;
 mod lora;
 mod name;
@@ -38,6 +39,7 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &random::Random,
     &select::Select,
     &last::Last,
+    &last_share::LastShare,
     &lora::Lora,
 ];
 
@@ -46,7 +48,8 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
 /// Where a method is given a `count`, it is the number behind the strategy's name, 1 or more; 0 of a strategy
 /// without one.
 pub trait Strategy: Send + Sync {
-    /// Its name, without the number behind it: `top`.
+    /// Its name, without the number behind it: `top`; of a number in percent, with the sign behind that:
+    /// `last%` of `last40%`.
     fn word(&self) -> &'static str;
 
     /// What it trains, for people: `the best 3 layers together`.

@@ -118,6 +118,20 @@ impl<'a> Network<'a> {
         }
     }
 
+    /// The candidate that trains the last so many blocks before the head, or all there are; none where there is
+    /// no block.
+    pub(super) fn last_blocks(&self, id: String, count: usize) -> Vec<Candidate> {
+        let blocks: Vec<&Block> = self.analysis.backbone_blocks().collect();
+        let last = &blocks[blocks.len().saturating_sub(count)..];
+        let label = match last.len() {
+            0 => return Vec::new(),
+            1 => "last block".to_owned(),
+            n => format!("last {n} blocks"),
+        };
+        let layers: Vec<usize> = last.iter().flat_map(|b| &b.layers).copied().collect();
+        vec![self.candidate(id, &label, &layers)]
+    }
+
     /// The parameters before the classifier that no layer owns, with the name of their block.
     pub(super) fn loose(&self) -> impl Iterator<Item = (&'a String, &'a str)> {
         let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);

@@ -236,7 +236,7 @@ fn a_pattern_of_layers_may_have_commas_inside_of_braces() {
 }
 
 #[test]
-fn the_last_layers_before_the_head_are_tuned() {
+fn the_last_blocks_before_the_head_are_tuned() {
     if !has_runtime() {
         return;
     }
@@ -250,6 +250,16 @@ fn the_last_layers_before_the_head_are_tuned() {
         json!(["conv2", "conv3"])
     );
     assert!(scene.at("run/winners/last2.onnx").is_file());
+    // The same, as a share of the three blocks.
+    let share = settings.replace("last --last 2", "last% --last-share 67");
+    scene.tune("share", &share).assert().success();
+    let results = json(&scene.at("share/results.json"));
+    assert_eq!(results["strategies"][0]["name"], "last67%");
+    assert!(scene.at("share/winners/last67-percent.onnx").is_file());
+    assert_eq!(
+        results["strategies"][0]["layers"],
+        json!(["conv2", "conv3"])
+    );
 }
 
 #[test]

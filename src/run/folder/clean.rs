@@ -8,8 +8,8 @@ use crate::run::RunError;
 use crate::strategy::StrategyName;
 
 use super::{
-    CHECKPOINT, CLUSTER, CONFIG, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT, REQUESTS,
-    RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
+    CHECKPOINT, CLUSTER, CONFIG, LOCK, METRICS, PARAMETERS, RANKING, REPEATS, REPLY, REPORT,
+    REQUESTS, RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
 };
 
 impl RunDir {
@@ -25,7 +25,7 @@ impl RunDir {
                 ".predictions.csv",
             ];
             let strategy = endings.iter().find_map(|e| name.strip_suffix(e));
-            strategy.is_some_and(|s| s.parse::<StrategyName>().is_ok())
+            strategy.and_then(StrategyName::from_file_stem).is_some()
         };
         entries(&self.path("winners")).filter(is_winner).collect()
     }
@@ -54,7 +54,7 @@ impl RunDir {
             remove(&file)?;
         }
         for folder in entries(&self.path("trials")) {
-            for name in [METRICS, REPLY, LOCK] {
+            for name in [METRICS, RANKING, REPLY, LOCK] {
                 remove(&folder.join(name))?;
             }
             for file in [CHECKPOINT, PARAMETERS].map(|name| folder.join(name)) {
