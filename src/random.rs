@@ -26,12 +26,14 @@ pub enum Purpose {
     Noise,
     /// First values of an update of low rank.
     LowRank,
+    /// Which samples are drawn to tell how sure a ranking is.
+    Bootstrap,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 8] = [
+    const ALL: [Purpose; 9] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
@@ -40,6 +42,7 @@ impl Purpose {
         Purpose::RandomLayers,
         Purpose::Noise,
         Purpose::LowRank,
+        Purpose::Bootstrap,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -53,6 +56,7 @@ impl Purpose {
             Purpose::RandomLayers => "random layers",
             Purpose::Noise => "noise",
             Purpose::LowRank => "low rank",
+            Purpose::Bootstrap => "bootstrap",
         }
     }
 }

@@ -130,6 +130,13 @@ struct TrainingArgs {
     /// accuracy; balanced-accuracy with --class-weights balanced]
     #[arg(long, value_name = "FIGURE")]
     monitor: Option<Monitor>,
+    /// The figure that ranks candidates, of those that --monitor takes [default: that of --monitor]
+    #[arg(long, value_name = "FIGURE")]
+    rank_by: Option<Monitor>,
+    /// Rank candidates on N samples: those of the validation part and, where they are fewer, some of the
+    /// training part, which no candidate is trained on [default: the validation part alone]
+    #[arg(long, value_name = "N")]
+    rank_samples: Option<usize>,
     /// Epochs in a row without a better validation score (--monitor) that are let pass: after one more,
     /// the learning rate falls (as in PyTorch; Keras counts one less)
     #[arg(long, value_name = "N")]
@@ -182,6 +189,8 @@ impl SettingsArgs {
             .unwrap_or(default.split.search_fraction);
         let watches = [
             ("monitor", training.monitor.is_some()),
+            ("rank-by", training.rank_by.is_some()),
+            ("rank-samples", training.rank_samples.is_some()),
             ("early-stopping", training.early_stopping.is_some()),
             ("plateau-patience", training.plateau_patience.is_some()),
             ("plateau-factor", training.plateau_factor.is_some()),
@@ -291,6 +300,8 @@ impl SettingsArgs {
         set(&mut settings.epochs, &training.epochs);
         set(&mut settings.search_epochs, &training.search_epochs);
         set_some(&mut settings.monitor, &training.monitor);
+        set_some(&mut settings.rank_by, &training.rank_by);
+        set(&mut settings.rank_samples, &training.rank_samples);
         if training.no_plateau {
             settings.plateau = None;
         }

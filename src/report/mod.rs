@@ -4,6 +4,7 @@
 //! trials for spreadsheets and event files for TensorBoard.
 
 mod analysis;
+mod certainty;
 pub mod charts;
 mod comparison;
 mod confusions;

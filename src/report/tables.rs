@@ -3,6 +3,7 @@
 use crate::classifier::Predictions;
 use crate::run::{RepeatResult, Results, Spread, StrategyResult};
 
+use super::certainty::certainties;
 use super::confusions::{commonest, rows};
 use super::plain_message;
 use super::text::{TextTable, none, percent, seconds, thousands};
@@ -55,7 +56,8 @@ pub fn results(results: &Results, fit: bool) -> String {
         let reason = plain_message(reason);
         text.push_str(&format!("\n{} failed: {reason}", strategy.name));
     }
-    for note in results.strategies.iter().filter_map(diverged) {
+    let notes = results.strategies.iter().filter_map(diverged);
+    for note in notes.chain(certainties(&results.strategies)) {
         text.push_str(&format!("\n{note}"));
     }
     text
@@ -202,6 +204,7 @@ mod tests {
             held_out_accuracy: None,
             held_out: None,
             trained_parameters: Some(1234567),
+            certainty: None,
             seconds: 61.2,
             model: Some("winners/blocks.onnx".into()),
             sha256: None,
@@ -218,6 +221,7 @@ mod tests {
             candidate: None,
             validation_accuracy: None,
             trained_parameters: None,
+            certainty: None,
             seconds: 2.0,
             model: None,
             searched: None,
@@ -276,6 +280,7 @@ mod tests {
             held_out_accuracy,
             held_out: None,
             trained_parameters: None,
+            certainty: None,
             seconds: 1.0,
             model: None,
             sha256: None,

@@ -26,6 +26,7 @@ pub use metrics::MetricsFile;
 pub(crate) use replies::Parameters;
 
 use super::RunError;
+use super::certainty::Ranking;
 use super::config::config;
 use super::read::{read, read_json, read_lines, read_run};
 use super::record::RunRecord;
@@ -45,6 +46,7 @@ const REPEATS: &str = "repeats";
 pub(crate) const CLUSTER: &str = "cluster";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+const RANKING: &str = "ranking.json";
 const REPLY: &str = "reply.json";
 const PARAMETERS: &str = "parameters.safetensors";
 /// What a run makes in its folder besides `run.json` and what it keeps to itself.
@@ -72,6 +74,7 @@ const OWN: [&str; 12] = [
 /// requests.jsonl            the trials that were asked for, one a line
 /// trials.jsonl              one finished trial a line
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
+/// trials/ID/ranking.json    what a candidate makes of each sample that ranks it
 /// trials/ID/checkpoint.safetensors   of a trial that has not ended
 /// trials/ID/reply.json, trials/ID/parameters.safetensors   of a trial that another process has carried
 ///                           out, until the run has taken it over
@@ -162,17 +165,17 @@ impl RunDir {
 
     /// Path of a strategy's model, relative to the folder.
     pub fn winner(strategy: StrategyName) -> String {
-        format!("winners/{strategy}.onnx")
+        format!("winners/{}.onnx", strategy.file_stem())
     }
 
     /// Name of the file beside a strategy's model that holds its weights where one file cannot.
     pub fn winner_data(strategy: StrategyName) -> String {
-        format!("{strategy}.onnx.data")
+        format!("{}.onnx.data", strategy.file_stem())
     }
 
     /// Path of what it makes of each held-out sample, relative to the folder.
     pub fn predictions(strategy: StrategyName) -> String {
-        format!("winners/{strategy}.predictions.csv")
+        format!("winners/{}.predictions.csv", strategy.file_stem())
     }
 
     /// Writes `run.json`: where that is, a run has begun, and can be resumed.
@@ -297,6 +300,22 @@ impl RunDir {
         let file = self.checkpoint(trial);
         remove(&partial(&file))?;
         remove(&file)
+    }
+
+    /// Writes what a candidate makes of the samples that rank it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write_ranking(&self, trial: &str, ranking: &Ranking) -> Result<(), RunError> {
+        write_json(&self.path("trials").join(trial).join(RANKING), ranking)
+    }
+
+    /// What a candidate makes of the samples that rank it; `None` where its trial has left no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not such a file.
+    pub(crate) fn read_ranking(&self, trial: &str) -> Result<Option<Ranking>, RunError> {
+        read_json(&self.path("trials").join(trial).join(RANKING))
     }
 
     /// Opens `trials/ID/metrics.jsonl`: empty, unless the trial goes on from a checkpoint.

@@ -4,6 +4,7 @@
 //! [`RunRecord`] the content of `run.json`, which says what is run, and [`Results`] that of
 //! `results.json`.
 
+mod certainty;
 mod config;
 mod error;
 mod folder;
@@ -20,6 +21,7 @@ mod settings;
 mod study;
 mod unchanged;
 
+pub use certainty::{Certainty, Ranking, Standing};
 pub use config::{FlagValue, flags};
 pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::strategy::StrategyName;
 
+use super::Certainty;
+
 /// The file beside a winner's model that holds its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsFile {
@@ -51,6 +53,10 @@ pub struct TrialRecord {
     pub trained_parameters: Option<usize>,
     /// At the best epoch; `None` without validation samples.
     pub validation: Option<Score>,
+    /// At the best epoch, on the samples that rank candidates (see
+    /// [`Settings::rank_samples`](super::Settings::rank_samples)); `None` of trials that are not for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<Score>,
     /// The epoch the parameters were taken after, from 1.
     pub best_epoch: usize,
     /// Epochs that were trained.
@@ -122,6 +128,10 @@ pub struct StrategyResult {
     /// What it chose among; `None` where there was nothing to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<Searched>,
+    /// How sure the choice among them is; `None` where there was nothing to choose, or their trials left
+    /// nothing to tell it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
     /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by
     /// side, and those that several strategies share count for each, so that this is not the time by
     /// the clock on the wall.

@@ -69,9 +69,13 @@ pub struct Settings {
     pub bn: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
-    /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
+    /// The figure of the validation samples that ranks epochs, and that plateau and early stopping watch; `None` for [`Monitor::default_for`] the class weights.
     pub monitor: Option<Monitor>,
+    /// The figure that ranks candidates; `None` for [`Settings::monitor`], or its default.
+    pub rank_by: Option<Monitor>,
+    /// Samples on which candidates are ranked, at least: those of the validation part and, as far as these
+    /// are fewer, some of the training part, which no candidate is trained on. 0 for the validation part alone.
+    pub rank_samples: usize,
     /// The learning-rate schedule.
     pub plateau: Option<Plateau>,
     /// A trial ends after so many epochs in a row without a better validation score; `None` trains all.
@@ -124,6 +128,8 @@ impl Default for Settings {
             bn: BatchNormMode::Frozen,
             optimizer: Optimizer::default(),
             monitor: None,
+            rank_by: None,
+            rank_samples: 0,
             plateau: Some(Plateau::default()),
             early_stopping: None,
             class_weights: ClassWeights::None,
@@ -161,6 +167,8 @@ impl Settings {
         bn: BatchNormMode,
         optimizer: Optimizer,
         monitor: Option<Monitor>,
+        rank_by: Option<Monitor>,
+        rank_samples: usize,
         plateau: Option<Plateau>,
         early_stopping: Option<usize>,
         class_weights: ClassWeights,
@@ -181,6 +189,11 @@ impl Settings {
     pub fn watched(&self) -> Monitor {
         let default = Monitor::default_for(self.class_weights);
         self.monitor.unwrap_or(default)
+    }
+
+    /// The figure that ranks candidates: [`Settings::rank_by`], or its default.
+    pub fn ranks_by(&self) -> Monitor {
+        self.rank_by.unwrap_or_else(|| self.watched())
     }
 
     /// Looks at each field by itself, and at those that go together.

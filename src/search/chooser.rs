@@ -68,6 +68,8 @@ pub(super) struct Choice {
     pub candidate: Candidate,
     /// `None` where there was nothing to choose.
     pub searched: Option<Searched>,
+    /// The trials of the candidates that are ranked, the best first; none where there was nothing to choose.
+    pub ranked: Vec<TrialRecord>,
     /// Seconds of its searches.
     pub seconds: f64,
 }
@@ -117,22 +119,26 @@ impl Scene<'_> {
             candidates,
             ..
         } = plan;
-        let chosen = |ranking: &[usize], searched, seconds| {
+        let chosen = |ranking: &[usize], searched, seconds, records: &[TrialRecord]| {
             Verdict::Chosen(Choice {
                 strategy: *strategy,
                 candidate: strategy.winner(self.network, candidates, ranking),
                 searched,
+                ranked: ranking
+                    .iter()
+                    .filter_map(|&i| records.get(i).cloned())
+                    .collect(),
                 seconds,
             })
         };
         if candidates.len() == 1 {
-            return chosen(&[0], None, 0.0);
+            return chosen(&[0], None, 0.0, &[]);
         }
         let records: Option<Vec<TrialRecord>> = candidates.iter().map(|c| self.tried(c)).collect();
         let Some(records) = records else {
             return Verdict::Open;
         };
-        let ranking = ranked(&records, self.settings.watched());
+        let ranking = ranked(&records, self.settings.ranks_by());
         let searched = Searched {
             candidates: records.len(),
             diverged: records.iter().filter(|r| r.error.is_some()).count(),
@@ -147,7 +153,7 @@ impl Scene<'_> {
                 reason: reason.unwrap_or_default(),
             };
         }
-        chosen(&ranking, Some(searched), seconds)
+        chosen(&ranking, Some(searched), seconds, &records)
     }
 
     /// The choices that stand.

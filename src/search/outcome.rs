@@ -25,6 +25,7 @@ pub(super) fn failed(
         held_out: None,
         trained_parameters: None,
         searched,
+        certainty: None,
         seconds,
         model: None,
         sha256: None,

@@ -43,6 +43,8 @@ pub(super) struct Round<'a> {
     /// Each trial once.
     requests: Vec<TrialRequest>,
     train: Vec<usize>,
+    /// What candidates are ranked on; empty of a round that trains winners.
+    ranking: Vec<usize>,
     costs: Vec<Option<StepCost>>,
     shares: Vec<Share>,
     bank: FeatureBank<'a>,
@@ -88,9 +90,12 @@ impl<'a> Round<'a> {
             settings,
             ..
         } = site;
-        let train = match requests.first().map(|r| r.phase) {
-            Some(Phase::Train) => split.retraining(),
-            _ => split.search.clone(),
+        let (train, ranking) = match requests.first().map(|r| r.phase) {
+            Some(Phase::Train) => (split.retraining(), Vec::new()),
+            _ => {
+                let ranking = split.ranking(lab.labels(), settings.rank_samples);
+                (split.search.clone(), ranking)
+            }
         };
         let trained: Vec<Trained<'_>> = requests
             .iter()
@@ -114,7 +119,12 @@ impl<'a> Round<'a> {
             seed: settings.split.seed,
             threads: shares.iter().map(|s| s.threads).min().unwrap_or(1),
         };
-        let bank = FeatureBank::new(lab, &trained, &train, &split.validation, options)?;
+        // The samples that rank are those that validate, and maybe others.
+        let watched = match ranking.is_empty() {
+            true => &split.validation,
+            false => &ranking,
+        };
+        let bank = FeatureBank::new(lab, &trained, &train, watched, options)?;
         if let Some(note) = bank.note() {
             site.watcher.warning(&note);
         }
@@ -122,6 +132,7 @@ impl<'a> Round<'a> {
             site,
             requests,
             train,
+            ranking,
             costs,
             shares,
             bank,
@@ -188,6 +199,7 @@ impl<'a> Round<'a> {
             bank: &self.bank,
             train: &self.train,
             validation: &split.validation,
+            ranking: &self.ranking,
             settings,
             run,
             stop: Stop {

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::onnx::{create_folder, write_atomic};
 use crate::run::{
-    Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult, TrialRecord,
-    TrialRequest, csv,
+    Certainty, Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult,
+    TrialRecord, TrialRequest, csv,
 };
 use crate::strategy::{Network, StrategyName};
 use crate::surgery::rewrite::Merged;
@@ -321,6 +321,7 @@ impl Runner<'_> {
             held_out,
             trained_parameters: record.trained_parameters,
             searched: choice.searched,
+            certainty: self.certainty(choice)?,
             seconds: choice.seconds + record.seconds,
             model: Some(model),
             sha256: Some(sha256),
@@ -328,6 +329,23 @@ impl Runner<'_> {
             error: None,
             failure: None,
         })
+    }
+
+    /// How sure the choice among the candidates is, as far as their trials have left what tells it.
+    fn certainty(&self, choice: &Choice) -> Result<Option<Certainty>, SearchError> {
+        let Site { run, settings, .. } = self.site;
+        let mut ranked = Vec::new();
+        for trial in &choice.ranked {
+            let own = trial.same_as.as_ref().unwrap_or(&trial.id);
+            match run.read_ranking(own)? {
+                Some(ranking) => {
+                    ranked.push((trial.id.clone(), trial.candidate.clone(), ranking));
+                }
+                None => return Ok(None),
+            }
+        }
+        let (by, seed) = (settings.ranks_by(), settings.split.seed);
+        Ok(Certainty::of(by, &ranked, seed))
     }
 
     /// What a winner makes of the held-out samples, which is also written down sample by sample; `None`

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::classifier::Predictions;
 use crate::run::{
-    MetricsFile, Parameters, Phase, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
+    MetricsFile, Parameters, Phase, Ranking, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
 };
 use crate::training::{
     Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
@@ -18,6 +19,8 @@ pub(super) struct Bench<'a> {
     pub bank: &'a FeatureBank<'a>,
     pub train: &'a [usize],
     pub validation: &'a [usize],
+    /// What candidates are ranked on; empty where none is.
+    pub ranking: &'a [usize],
     pub settings: &'a Settings,
     pub run: &'a RunDir,
     pub stop: Stop<'a>,
@@ -71,13 +74,20 @@ impl Bench<'_> {
             }
             outcome => outcome,
         };
-        let outcome = outcome.map_err(SearchError::from);
+        let (outcome, ranking) = match outcome {
+            Ok((outcome, ranking)) => (Ok(outcome), ranking),
+            Err(error) => (Err(SearchError::from(error)), None),
+        };
         // What is in its record must not outlast a crash longer than what it was measured by.
         recorder.metrics.sync()?;
         let outcome = match outcome {
             Err(error) if error.failure().is_none() => return Err(error),
             outcome => outcome,
         };
+        if let Some(predictions) = &ranking {
+            self.run
+                .write_ranking(&trial.id, &Ranking::of(predictions))?;
+        }
         let failure = outcome.as_ref().err().and_then(SearchError::failure);
         let done = outcome.as_ref().ok();
         let record = TrialRecord {
@@ -88,6 +98,7 @@ impl Bench<'_> {
             layers: trial.candidate.layers.clone(),
             trained_parameters: done.map(|o| o.trained_parameters),
             validation: done.and_then(TrialOutcome::validation),
+            ranking: ranking.as_ref().map(Predictions::score),
             best_epoch: done.map_or(0, |o| o.best_epoch),
             epochs: done.map_or(0, |o| o.epochs.len()),
             seconds: recorder.earlier + start.elapsed().as_secs_f64(),
@@ -109,21 +120,30 @@ impl Bench<'_> {
         stage: usize,
         spec: &TrialSpec,
         recorder: &mut Recorder<'_>,
-    ) -> Result<TrialOutcome, TrainingError> {
+    ) -> Result<(TrialOutcome, Option<Predictions>), TrainingError> {
         let features = self.bank.features(stage, recorder)?;
         let checkpoint = Checkpointing {
             path: self.run.checkpoint(&trial.id),
             every: Duration::from_secs_f64(self.settings.checkpoint_every),
             at_end: trial.goes_on,
         };
-        self.lab.run(
+        let outcome = self.lab.run(
             spec,
             self.train,
             self.validation,
             &features,
             Some(&checkpoint),
             recorder,
-        )
+        )?;
+        let ranking = match self.ranking {
+            [] => None,
+            samples => {
+                let of = (samples, &*features);
+                let parameters = &outcome.parameters;
+                Some(self.lab.predict_trained(spec, parameters, of, recorder)?)
+            }
+        };
+        Ok((outcome, ranking))
     }
 
     fn spec(&self, trial: &TrialRequest, threads: usize) -> TrialSpec {

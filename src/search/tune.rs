@@ -184,6 +184,7 @@ pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
         },
         memory_budget: Some(memory_budget.unwrap_or_else(default_memory_budget)),
         monitor: Some(asked.watched()),
+        rank_by: Some(asked.ranks_by()),
         strategies: strategies.into_iter().collect(),
         ..asked.clone()
     }

@@ -25,7 +25,7 @@ use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
 use super::parameters::parameter_buffers;
-use super::program::{Prepared, evaluation_program, step_program};
+use super::program::{Prepared, Program, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
 use super::{BatchNormMode, Observer, Trained, TrainingError, TrialSpec};
 
@@ -150,6 +150,11 @@ impl<'a> Lab<'a> {
         usable(self.options.operators, self.options.device)
     }
 
+    /// The class of each sample.
+    pub fn labels(&self) -> &[i64] {
+        self.dataset.labels()
+    }
+
     /// How samples become the model's input.
     pub(super) fn input(&self) -> &InputSpec {
         &self.input
@@ -230,9 +235,7 @@ impl<'a> Lab<'a> {
         let parameters = self.initial_parameters(trained.rewrite, trained.parameters)?;
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
-        let mut bound =
-            self.sessions
-                .bind(program, "gradients", &parameters, self.options.threads)?;
+        let mut bound = self.bind_program(program, "gradients", &parameters)?;
         features.gather(self, samples, &bound.features, Pass::Plain)?;
         bound.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
@@ -320,6 +323,17 @@ impl<'a> Lab<'a> {
         self.dataset
             .write_views(views, augmenter, preprocess, *layout, values)?;
         Ok(())
+    }
+
+    /// A session of the lab's threads.
+    pub(super) fn bind_program(
+        &self,
+        program: Program,
+        label: &str,
+        parameters: &[Buffer],
+    ) -> Result<Bound, TrainingError> {
+        self.sessions
+            .bind(program, label, parameters, self.options.threads)
     }
 
     pub(super) fn bind_step(

@@ -42,6 +42,8 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),
         "bn" => (r#""batch""#, vec!["batch"]),
+        "rank-by" => (r#""loss""#, vec!["loss"]),
+        "rank-samples" => ("500", vec!["500"]),
         "monitor" => (r#""macro-f1""#, vec!["macro-f1"]),
         "class-weights" => (r#""balanced""#, vec!["balanced"]),
         "device" => (r#""cuda:1""#, vec!["cuda:1"]),

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::report::certainty::sentence;
 use crate::report::charts::{Axis, Band, Kind, Place, Places, Reference};
 use crate::report::comparison::BASELINES;
 use crate::report::text::{none, percent, thousands};
@@ -39,7 +40,11 @@ pub fn section(facts: &Facts) -> Option<Section> {
                  rest stays as it is. It was trained on " (thousands(run.data.parts.search)) " "
                 (facts.samples()) " for " (count(epochs, "epoch"))
                 " and measured on " (thousands(run.data.parts.validation)) " others. Candidates are ranked \
-                 by their validation " (facts.monitor().label()) "."
+                 by their " (run.configuration.settings.ranks_by().label())
+                @match ranked_on(facts) {
+                    Some(count) => { " on " (thousands(count)) " " (facts.samples()) ", which hold those others." },
+                    None => { " on those." },
+                }
             }
             (parameters(facts))
             @if let Some(planned) = layers { (accuracies(facts, planned, &Shown::layers())) }
@@ -47,6 +52,15 @@ pub fn section(facts: &Facts) -> Option<Section> {
             @for planned in windows { (accuracies(facts, planned, &Shown::windows(planned.name))) }
         },
     })
+}
+
+/// The number of samples that candidates were ranked on, where it is not that of the validation part.
+fn ranked_on(facts: &Facts) -> Option<usize> {
+    let run = &facts.files.run;
+    let candidates = run.strategies.iter().flat_map(|p| &p.candidates);
+    let mut trials = candidates.filter_map(|c| facts.searched(&c.id)?.ranking);
+    let count = trials.next()?.count;
+    (count != run.data.parts.validation).then_some(count)
 }
 
 /// Blocks with the places of their layers.
@@ -352,6 +366,9 @@ fn caption(
                 (format!("{:.1}", 100.0 / v.count.max(1) as f64)) " points)"
             }
             ". "
+        }
+        @if let Some(told) = facts.result(planned.name).and_then(|r| sentence(r.certainty.as_ref()?)) {
+            (told) ". "
         }
         @if references.iter().any(|r| !r.searched) {
             "The lines marked “trained” are not like for like: those models were trained on "

@@ -153,6 +153,7 @@ fn trial(id: &str) -> TrialRecord {
         layers: vec![],
         trained_parameters: Some(1),
         validation: None,
+        ranking: None,
         best_epoch: 1,
         epochs: 1,
         seconds: 0.5,

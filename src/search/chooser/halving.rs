@@ -83,7 +83,7 @@ impl Halving {
         let (requests, records): (Vec<_>, Vec<_>) = on_rung.into_iter().unzip();
         let needed = plan.strategy.composed_of().unwrap_or(1);
         let kept = requests.len().div_ceil(self.rate).max(needed);
-        let ranking = ranked(&records, scene.settings.watched());
+        let ranking = ranked(&records, scene.settings.ranks_by());
         ranking
             .into_iter()
             .take(kept)

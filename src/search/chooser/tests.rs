@@ -83,6 +83,7 @@ impl Made {
                     loss: 1.0,
                     count: 100,
                 }),
+                ranking: None,
                 best_epoch: request.epochs,
                 epochs: request.epochs,
                 seconds: 1.0,
