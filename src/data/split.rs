@@ -120,23 +120,35 @@ impl Split {
     /// of `train` as that takes, of each class by its share. No candidate is trained on any of them.
     pub fn ranking(&self, labels: &[i64], count: usize) -> Vec<usize> {
         let mut ranking = self.validation.clone();
-        let wanted = count.saturating_sub(ranking.len());
-        if ranking.is_empty() || wanted == 0 {
-            return ranking;
+        if !ranking.is_empty() {
+            let wanted = count.saturating_sub(ranking.len());
+            ranking.extend(Self::spread(&self.train, labels, wanted));
+            ranking.sort_unstable();
         }
+        ranking
+    }
+
+    /// Some of `samples`, `count` or as many as there are, of each class by its share and evenly spaced, in the
+    /// order of the data.
+    pub fn spread(samples: &[usize], labels: &[i64], count: usize) -> Vec<usize> {
         let mut classes = BTreeMap::<Option<&i64>, Vec<usize>>::new();
-        for &sample in &self.train {
+        for &sample in samples {
             let class = classes.entry(labels.get(sample)).or_default();
             class.push(sample);
         }
+        let mut spread = Vec::new();
         let counts: Vec<usize> = classes.values().map(Vec::len).collect();
-        let shares = apportion(wanted, &counts, &vec![0; counts.len()], &counts);
+        let shares = apportion(
+            count.min(samples.len()),
+            &counts,
+            &vec![0; counts.len()],
+            &counts,
+        );
         for (class, share) in classes.values().zip(shares) {
-            // Evenly spaced.
-            ranking.extend((0..share).map(|i| class[i * class.len() / share]));
+            spread.extend((0..share).map(|i| class[i * class.len() / share]));
         }
-        ranking.sort_unstable();
-        ranking
+        spread.sort_unstable();
+        spread
     }
 
     /// Sentences for people: that nothing is held out; on copies that are in two parts, and on each part

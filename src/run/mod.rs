@@ -17,6 +17,7 @@ mod read;
 mod record;
 mod request;
 mod results;
+mod scores;
 mod settings;
 mod study;
 mod unchanged;
@@ -41,6 +42,7 @@ pub use results::{
     Failure, HeldOut, Mistake, Phase, Repeat, RepeatResult, Results, Searched, Spread,
     StrategyResult, TrialRecord, WeightsFile,
 };
+pub use scores::{Scores, UnitScores};
 pub use settings::Settings;
 pub use study::{Study, StudyModel};
 pub(crate) use unchanged::{extended, same_input, same_settings, same_study, unchanged};

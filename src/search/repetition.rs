@@ -55,6 +55,18 @@ impl Opened<'_> {
         })
     }
 
+    /// What the candidates of a repetition are made of.
+    pub(super) fn network<'n>(&'n self, ready: &'n Ready) -> Result<Network<'n>, SearchError> {
+        let Ready {
+            settings, grafted, ..
+        } = ready;
+        Ok(Network {
+            seed: settings.split.seed,
+            selection: &settings.train,
+            ..Network::new(&self.analysis, grafted, settings.head)?
+        })
+    }
+
     /// The seed of a repetition, from 1.
     pub(super) fn seed(&self, number: usize) -> u64 {
         let first = self.settings.split.seed;
@@ -90,11 +102,7 @@ impl Opened<'_> {
         if number == 1 {
             self.tell(split);
         }
-        let network = Network {
-            seed: settings.split.seed,
-            selection: &settings.train,
-            ..Network::new(&self.analysis, grafted, settings.head)?
-        };
+        let network = self.network(ready)?;
         let lab = self.lab(settings, grafted)?;
         let several = |&strategy: &StrategyName| {
             let candidates = strategy.candidates(&network);
@@ -262,7 +270,7 @@ impl Opened<'_> {
     }
 
     /// Where the trials of a repetition with these settings run.
-    fn lab<'l>(
+    pub(super) fn lab<'l>(
         &'l self,
         settings: &Settings,
         grafted: &'l Grafted,

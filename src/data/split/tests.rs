@@ -378,3 +378,15 @@ fn candidates_are_ranked_on_validation_and_on_what_they_are_not_trained_on() {
     };
     assert!(nothing.ranking(&labels, 50).is_empty());
 }
+
+#[test]
+fn a_spread_has_each_class_by_its_share() {
+    let labels = labels(&[80, 20]);
+    let all: Vec<usize> = (0..100).collect();
+    let few = Split::spread(&all, &labels, 10);
+    assert_eq!((few.len(), count(&few, &labels, 1)), (10, 2));
+    assert_eq!(Split::spread(&all, &labels, 1000), all);
+    assert!(
+        Split::spread(&all, &labels, 0).is_empty() && Split::spread(&[], &labels, 5).is_empty()
+    );
+}
