@@ -26,12 +26,16 @@ pub enum Purpose {
     Noise,
     /// First values of an update of low rank.
     LowRank,
+    /// Which samples are drawn to tell how sure a ranking is.
+    Bootstrap,
+    /// How a step mixes its samples.
+    Mixing,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 8] = [
+    const ALL: [Purpose; 10] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
@@ -40,6 +44,8 @@ impl Purpose {
         Purpose::RandomLayers,
         Purpose::Noise,
         Purpose::LowRank,
+        Purpose::Bootstrap,
+        Purpose::Mixing,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -53,6 +59,8 @@ impl Purpose {
             Purpose::RandomLayers => "random layers",
             Purpose::Noise => "noise",
             Purpose::LowRank => "low rank",
+            Purpose::Bootstrap => "bootstrap",
+            Purpose::Mixing => "mixing",
         }
     }
 }

@@ -2,7 +2,8 @@
 """Makes fixtures/pictures: one small picture as files of many kinds, with the pixels that Pillow reads.
 
 `right/NAME.KIND.EXT` is to be read as `expected/NAME.png`; what lies in `refused/` is to be refused;
-`resized/` holds `plain.png` in other sizes. The JPEG files of one NAME hold the same coefficients, so
+`resized/` holds `plain.png` in other sizes, `cropped/` and `letterboxed/` some of the others as torchvision's
+`Resize` and `CenterCrop` and YOLO's `LetterBox` bring them to a size (`NAME-WIDTHxHEIGHT…`). The JPEG files of one NAME hold the same coefficients, so
 that Pillow (libjpeg-turbo) reads the same pixels from each, which this script makes sure of.
 
     python3 tools/pictures.py --out fixtures/pictures
@@ -10,6 +11,7 @@ that Pillow (libjpeg-turbo) reads the same pixels from each, which this script m
 
 import argparse
 import io
+import math
 import struct
 from pathlib import Path
 
@@ -53,7 +55,7 @@ class Folder:
 
     def __init__(self, out):
         self.out, self.expected = out, {}
-        for name in ("right", "refused", "expected", "resized"):
+        for name in ("right", "refused", "expected", "resized", "cropped", "letterboxed"):
             (out / name).mkdir(parents=True, exist_ok=True)
 
     def right(self, name, raw):
@@ -241,6 +243,43 @@ def resized(folder):
             smaller.save(folder.out / "resized" / name, optimize=True)
 
 
+INPUTS = [(8, 8), (16, 16), (48, 48), (12, 7), (5, 20)]
+
+
+def cropped(image, width, height, share):
+    """torchvision's Resize(floor(side / share)) and CenterCrop; both sides are covered where they differ."""
+    wide, high = math.floor(width / share), math.floor(height / share)
+    if wide * image.height >= high * image.width:
+        high = int(wide * image.height / image.width)
+    else:
+        wide = int(high * image.width / image.height)
+    whole = image.resize((wide, high), Image.Resampling.BILINEAR)
+    left, top = int(round((wide - width) / 2.0)), int(round((high - height) / 2.0))
+    return whole.crop((left, top, left + width, top + height))
+
+
+def letterboxed(image, width, height):
+    """Ultralytics' LetterBox(auto=False, scaleup=True) with Pillow's filter."""
+    ratio = min(width / image.width, height / image.height)
+    wide, high = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
+    box = Image.new("RGB", (width, height), (114, 114, 114))
+    left, top = round((width - wide) / 2 - 0.1), round((height - high) / 2 - 0.1)
+    box.paste(image.resize((wide, high), Image.Resampling.BILINEAR), (left, top))
+    return box
+
+
+def placed(folder):
+    for name in ("plain", "17x33", "turned-png"):
+        image = Image.open(folder.out / "expected" / f"{name}.png")
+        for width, height in INPUTS:
+            size = f"{name}-{width}x{height}"
+            for share in (0.875, 0.6):
+                picture = cropped(image, width, height, share)
+                picture.save(folder.out / "cropped" / f"{size}-{share}.png", optimize=True)
+            picture = letterboxed(image, width, height)
+            picture.save(folder.out / "letterboxed" / f"{size}.png", optimize=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
@@ -250,6 +289,7 @@ def main():
     jpegs(folder)
     others(folder)
     resized(folder)
+    placed(folder)
 
 
 if __name__ == "__main__":

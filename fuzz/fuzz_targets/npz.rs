@@ -23,12 +23,7 @@ fuzz_target!(init: ftsurgery_fuzz::only_escaping_panics(), |data: &[u8]| {
     ftsurgery_fuzz::with_file("fuzz.npz", &file, |path| {
         let shape = npz_sample_shape(path);
         let [channels, height, width] = shape.unwrap_or([1, 8, 8]);
-        let options = OpenOptions {
-            height,
-            width,
-            channels,
-            progress: None,
-        };
+        let options = OpenOptions::new(height, width, channels);
         let _ = Dataset::open(path, &options);
     });
 });

@@ -12,15 +12,39 @@ pub struct CrossEntropy {
     pub gradient: String,
 }
 
-/// Appends the mean cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against int64 `labels`
-/// (`[N]`):
+/// Which classes samples are of, by names of values.
+#[derive(Clone, Copy, Debug)]
+pub enum Labels<'a> {
+    /// One of each: int64 `[N]`.
+    One(&'a str),
+    /// Two of each: int64 `[N]`, and the share of the first, float `[N, 1]`.
+    Two {
+        /// Labels.
+        labels: [&'a str; 2],
+        /// λ.
+        share: &'a str,
+    },
+}
+
+/// How the targets of a cross-entropy follow from the labels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Targets {
+    /// Weight of each class, 1 without them.
+    pub class_weights: Option<Vec<f32>>,
+    /// Share of a target that is spread over all classes, 0 to 1: label smoothing.
+    pub smoothing: f32,
+}
+
+/// Appends the mean cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against `labels`:
 ///
-/// `L = −1/N Σₙ w[yₙ] log softmax(zₙ)[yₙ]`, `∂L/∂zₙ = w[yₙ] (softmax(zₙ) − onehot(yₙ)) / N`,
+/// `L = −1/N Σₙ Σ_c v_nc log softmax(zₙ)_c`, `∂L/∂zₙ = (softmax(zₙ) Σ_c v_nc − vₙ) / N`, `v_nc = w_c q_nc`,
 ///
-/// where `w` are the `class_weights` (`[C]`), or 1 without them. The sum is divided by the number of
-/// samples, as Keras does (`class_weight` of `Model.fit`), and not by the sum of their weights, as
-/// PyTorch does (`torch.nn.CrossEntropyLoss`): what a sample contributes does not depend on which
-/// others are in its batch.
+/// where `w` are the class weights, and the targets `qₙ = (1 − ε) onehot(yₙ) + ε/C` for a smoothing of ε (Szegedy
+/// et al., "Rethinking the Inception Architecture for Computer Vision", 2016). Of two labels, `onehot(yₙ)` is
+/// `λₙ onehot(yₙ) + (1 − λₙ) onehot(y′ₙ)`. Weights and smoothing go together as
+/// in PyTorch (`torch.nn.CrossEntropyLoss`): each class's part of a target has the weight of that class. But the sum
+/// is divided by the number of samples, as Keras does (`class_weight` of `Model.fit`), and not by the sum of their
+/// weights, as PyTorch does: what a sample contributes does not depend on which others are in its batch.
 ///
 /// # Errors
 /// When the logits have another shape, or there is not one weight per class.
@@ -28,8 +52,8 @@ pub fn cross_entropy(
     builder: &mut Builder,
     logits: &str,
     dims: &[usize],
-    labels: &str,
-    class_weights: Option<&[f32]>,
+    labels: Labels<'_>,
+    targets: &Targets,
 ) -> Result<CrossEntropy, GraphError> {
     let [batch, classes, rest @ ..] = dims else {
         return Err(not_logits(logits, dims));
@@ -37,7 +61,7 @@ pub fn cross_entropy(
     if rest.iter().any(|&d| d != 1) || *batch == 0 {
         return Err(not_logits(logits, dims));
     }
-    if let Some(weights) = class_weights
+    if let Some(weights) = &targets.class_weights
         && weights.len() != *classes
     {
         return Err(GraphError::Unsupported(format!(
@@ -53,22 +77,39 @@ pub fn cross_entropy(
         builder.op("loss/logits", "Reshape", &[logits, &target], vec![])
     };
     let depth = builder.constant(Tensor::scalar_i64(*classes as i64));
-    let values = builder.constant(Tensor::f32(&[2], &[0.0, 1.0]));
-    let one_hot = builder.op("loss/one_hot", "OneHot", &[labels, &depth, &values], vec![]);
+    let spread = targets.smoothing / *classes as f32;
+    let off_on = [spread, 1.0 - targets.smoothing + spread];
+    let values = builder.constant(Tensor::f32(&[2], &off_on));
+    let one_hot = |builder: &mut Builder, labels: &str| {
+        builder.op("loss/target", "OneHot", &[labels, &depth, &values], vec![])
+    };
+    let mut target = match labels {
+        Labels::One(labels) => one_hot(builder, labels),
+        Labels::Two {
+            labels: [first, second],
+            share,
+        } => {
+            let [first, second] = [first, second].map(|labels| one_hot(builder, labels));
+            let apart = builder.op("loss/apart", "Sub", &[&first, &second], vec![]);
+            let part = builder.op("loss/part", "Mul", &[&apart, share], vec![]);
+            builder.op("loss/mixed", "Add", &[&second, &part], vec![])
+        }
+    };
     let log_p = builder.op(
         "loss/log_softmax",
         "LogSoftmax",
         &[&flat],
         vec![("axis", 1.into())],
     );
-    let mut picked = builder.op("loss/picked", "Mul", &[&log_p, &one_hot], vec![]);
-    let weights = class_weights.map(|weights| {
-        let column = builder.constant(Tensor::f32(&[*classes, 1], weights));
-        builder.op("loss/weights", "Gather", &[&column, labels], vec![])
-    });
-    if let Some(weights) = &weights {
-        picked = builder.op("loss/weighted", "Mul", &[&picked, weights], vec![]);
+    // What the target of a sample sums up to, where that is not 1.
+    let mut total = None;
+    if let Some(weights) = &targets.class_weights {
+        let row = builder.constant(Tensor::f32(&[*classes], weights));
+        target = builder.op("loss/weighted", "Mul", &[&target, &row], vec![]);
+        let axis = builder.ints(&[1]);
+        total = Some(builder.op("loss/total", "ReduceSum", &[&target, &axis], vec![]));
     }
+    let picked = builder.op("loss/picked", "Mul", &[&log_p, &target], vec![]);
     let sum = builder.op(
         "loss/sum",
         "ReduceSum",
@@ -77,12 +118,11 @@ pub fn cross_entropy(
     );
     let factor = builder.scalar(-1.0 / *batch as f32);
     let loss = builder.op("loss", "Mul", &[&sum, &factor], vec![]);
-    let p = builder.op("loss/softmax", "Exp", &[&log_p], vec![]);
-    let mut difference = builder.op("loss/difference", "Sub", &[&p, &one_hot], vec![]);
-    if let Some(weights) = &weights {
-        let names = [difference.as_str(), weights];
-        difference = builder.op("grad/logits/weighted", "Mul", &names, vec![]);
+    let mut p = builder.op("loss/softmax", "Exp", &[&log_p], vec![]);
+    if let Some(total) = &total {
+        p = builder.op("loss/softmax/weighted", "Mul", &[&p, total], vec![]);
     }
+    let difference = builder.op("loss/difference", "Sub", &[&p, &target], vec![]);
     let factor = builder.scalar(1.0 / *batch as f32);
     let mut gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
     if !rest.is_empty() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::image_input;
-use crate::data::{Dataset, Limits, OpenOptions, Preprocess};
+use crate::data::{Augment, Dataset, Limits, OpenOptions, Preprocess, Resize};
 use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
 use crate::onnx::Model;
@@ -60,6 +60,8 @@ pub struct ModelInput {
     pub spec: InputSpec,
     /// Who says so of the preprocessing.
     pub origin: Origin,
+    /// Whether the user says how images are resized.
+    resize_asked: bool,
     /// What is asked for otherwise than the metadata say, a sentence each.
     overruled: Vec<String>,
 }
@@ -67,7 +69,9 @@ pub struct ModelInput {
 impl ModelInput {
     /// The input of `graph`: sizes as it declares them, else as asked for, else as in its
     /// metadata; preprocessing as asked for, else as in its metadata, else
-    /// [`DEFAULT_PREPROCESS`].
+    /// [`DEFAULT_PREPROCESS`]. How images are resized is decided apart from how pixels are scaled: by
+    /// `resize`, else by a `preprocess` that names another rule than [`Resize::SQUASH`] (which all presets
+    /// have), else by the metadata, else images are squashed.
     ///
     /// # Errors
     /// When the model has no image input, its size is open and not given, or another size is asked
@@ -77,6 +81,7 @@ impl ModelInput {
         card: &ModelCard,
         image_size: Option<(usize, usize)>,
         preprocess: Option<&Preprocess>,
+        resize: Option<Resize>,
     ) -> Result<Self, ClassifierError> {
         let input = image_input(graph).ok_or_else(|| {
             ClassifierError::Mismatch(
@@ -115,12 +120,26 @@ impl ModelInput {
         };
         let mut overruled = Vec::new();
         if let (Some(asked), Some(noted)) = (preprocess, &card.preprocess)
-            && asked != noted
+            && !asked.scales_as(noted)
         {
             overruled.push(format!(
                 "the model's metadata name the preprocessing {noted}, but {asked} is asked for and taken"
             ));
         }
+        let asked = resize.or(preprocess
+            .map(|p| p.resize)
+            .filter(|r| *r != Resize::SQUASH));
+        let noted = card.preprocess.as_ref().map(|noted| noted.resize);
+        if let (Some(asked), Some(noted)) = (asked, noted)
+            && asked != noted
+        {
+            overruled.push(format!(
+                "by the model's metadata images are resized by {noted}, but {asked} is asked for and taken"
+            ));
+        }
+        let scaled = preprocess
+            .or(card.preprocess.as_ref())
+            .unwrap_or(&DEFAULT_PREPROCESS);
         if let (Some((h, w)), Some(noted)) = (image_size, card.image_size)
             && (h, w) != noted
         {
@@ -133,22 +152,23 @@ impl ModelInput {
         Ok(ModelInput {
             name: input.name.clone(),
             origin,
+            resize_asked: asked.is_some(),
             overruled,
             channels: known(c).unwrap_or(3),
             height: side(h, image_size.map(|s| s.0), card.image_size.map(|s| s.0))?,
             width: side(w, image_size.map(|s| s.1), card.image_size.map(|s| s.1))?,
             spec: InputSpec {
-                preprocess: preprocess
-                    .or(card.preprocess.as_ref())
-                    .unwrap_or(&DEFAULT_PREPROCESS)
-                    .clone(),
+                preprocess: Preprocess {
+                    resize: asked.or(noted).unwrap_or_default(),
+                    ..scaled.clone()
+                },
                 layout,
             },
         })
     }
 
-    /// How `images` (or arrays) become its input, for people: `images of 224 × 224 pixels, preprocessing
-    /// signed (of its metadata)`.
+    /// How `images` (or arrays) become its input, for people: `images of 224 × 224 pixels (crop:0.875),
+    /// preprocessing signed (of its metadata)`.
     pub fn described(&self, images: bool) -> String {
         if !images {
             let Self {
@@ -164,9 +184,14 @@ impl ModelInput {
             Origin::Metadata => "of its metadata",
             Origin::Guess => "a guess",
         };
+        let preprocess = &self.spec.preprocess;
+        let resize = match preprocess.resize {
+            Resize::SQUASH => String::new(),
+            other => format!(" ({other})"),
+        };
         format!(
-            "images of {} × {} pixels, preprocessing {} ({origin})",
-            self.height, self.width, self.spec.preprocess
+            "images of {} × {} pixels{resize}, preprocessing {preprocess} ({origin})",
+            self.height, self.width
         )
     }
 
@@ -178,7 +203,8 @@ impl ModelInput {
         if !images {
             let idle = "the data are arrays, which are used as they are: the preprocessing asked for does \
                         nothing";
-            warnings.extend((self.origin == Origin::Flag).then(|| idle.to_owned()));
+            let asked = self.origin == Origin::Flag || self.resize_asked;
+            warnings.extend(asked.then(|| idle.to_owned()));
             return warnings;
         }
         warnings.extend(self.overruled.iter().cloned());
@@ -198,7 +224,8 @@ impl ModelInput {
         warnings
     }
 
-    /// Opens a data set for this input; see [`Dataset::open_within`].
+    /// Opens a data set for this input, to be changed by `augment` while it is trained on; see
+    /// [`Dataset::open_within`].
     ///
     /// # Errors
     /// When it cannot be used.
@@ -206,12 +233,15 @@ impl ModelInput {
         &self,
         data: &Path,
         limits: &Limits,
+        augment: Augment,
         progress: Option<&(dyn Fn(usize, usize) -> bool + Sync)>,
     ) -> Result<Dataset, ClassifierError> {
         let options = OpenOptions {
             height: self.height,
             width: self.width,
             channels: self.channels,
+            resize: self.spec.preprocess.resize,
+            augment,
             progress,
         };
         Ok(Dataset::open_within(data, &options, limits)?)
@@ -238,4 +268,72 @@ fn other_outputs(graph: &Graph) -> Option<String> {
 /// Where decoded images are kept for later runs; `None` where there is no home folder.
 pub fn image_folder() -> Option<PathBuf> {
     locate::cache_dir().map(|dir| dir.join("images"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::ResizeMode;
+    use crate::graph::{Builder, Value};
+
+    #[test]
+    fn pixels_are_scaled_and_images_resized_by_whoever_says_so_each_for_itself() {
+        let mut graph = Graph {
+            inputs: vec![Value::batched("x", &[3, 8, 8])],
+            ..Graph::new(17)
+        };
+        let output = Builder::new(&mut graph).op("y", "GlobalAveragePool", &["x"], vec![]);
+        graph.outputs = vec![Value::batched(&output, &[3, 1, 1])];
+        let by = |preprocess: Preprocess, resize| Preprocess {
+            resize,
+            ..preprocess
+        };
+        let other = Resize::by(ResizeMode::Crop { share: 0.9 });
+        let signed = Preprocess::SIGNED;
+        let noted = Some(by(Preprocess::CAFFE, Resize::CROP));
+        let guess = DEFAULT_PREPROCESS;
+        // What the card says, what is asked for, and what is taken, with the number of things overruled.
+        for (card, preprocess, resize, taken, overruled) in [
+            (None, None, None, guess.clone(), 0),
+            (None, None, Some(other), by(guess, other), 0),
+            (None, Some(signed.clone()), None, signed.clone(), 0),
+            (noted.clone(), None, None, noted.clone().unwrap(), 0),
+            (
+                noted.clone(),
+                Some(signed.clone()),
+                None,
+                by(signed.clone(), Resize::CROP),
+                1,
+            ),
+            (
+                noted.clone(),
+                None,
+                Some(Resize::SQUASH),
+                Preprocess::CAFFE,
+                1,
+            ),
+            (
+                noted.clone(),
+                Some(by(signed.clone(), other)),
+                None,
+                by(signed.clone(), other),
+                2,
+            ),
+            (
+                noted,
+                Some(by(signed.clone(), other)),
+                Some(Resize::SQUASH),
+                signed,
+                2,
+            ),
+        ] {
+            let card = ModelCard {
+                preprocess: card,
+                ..ModelCard::default()
+            };
+            let input = ModelInput::of(&graph, &card, None, preprocess.as_ref(), resize).unwrap();
+            assert_eq!(input.spec.preprocess, taken);
+            assert_eq!(input.overruled.len(), overruled, "{:?}", input.overruled);
+        }
+    }
 }

@@ -71,6 +71,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
         &ModelCard::read(&model)?,
         args.image_size,
         None,
+        None,
     )?;
     let sample = input
         .spec

@@ -14,10 +14,12 @@ use toml::de::{DeTable, DeValue};
 use super::{CliError, command};
 
 /// Flags that a file does not give: those that say where flags come from, and where the run goes on.
-const NO_KEYS: [&str; 7] = [
+const NO_KEYS: [&str; 8] = [
     "config",
     "resume",
     "help",
+    // A file has the settings themselves.
+    "recipe",
     // Where trials are carried out is no part of what is run.
     "executor",
     "slurm-tasks",

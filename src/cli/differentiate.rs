@@ -163,7 +163,7 @@ fn sample_dims(model: &Model, image_size: Option<(usize, usize)>) -> Result<Vec<
     if let Some(dims) = fixed {
         return Ok(dims);
     }
-    let input = ModelInput::of(&graph, &ModelCard::read(model)?, image_size, None)?;
+    let input = ModelInput::of(&graph, &ModelCard::read(model)?, image_size, None, None)?;
     Ok(input
         .spec
         .sample_dims([input.channels, input.height, input.width]))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ftsurgery::classifier::{Judge, ModelCard, image_folder};
-use ftsurgery::data::{Dataset, Limits, SplitFile};
+use ftsurgery::data::{Augment, Dataset, Limits, SplitFile};
 use ftsurgery::report;
 use ftsurgery::search::Watcher;
 use ftsurgery::training::TrainingError;
@@ -72,7 +72,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         image_folder: image_folder(),
         ..Limits::default()
     };
-    let dataset = input.open(&args.data, &limits, Some(&decoding))?;
+    let dataset = input.open(&args.data, &limits, Augment::None, Some(&decoding))?;
     if let Some(skipped) = dataset.skipped_summary() {
         progress.warning(&skipped);
     }

@@ -11,7 +11,8 @@ use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, Lab, LabOptions, Parameters, Trained, TrainingError, differentiable,
+    BatchNormMode, Gradient, Lab, LabOptions, Parameters, Start, Trained, TrainingError,
+    differentiable,
 };
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
@@ -62,12 +63,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     let model = Model::open(&args.model)?;
     let (sample, layout) = sample_dims(&model, &args.batch)?;
     let [channels, height, width] = sample;
-    let options = OpenOptions {
-        height,
-        width,
-        channels,
-        progress: None,
-    };
+    let options = OpenOptions::new(height, width, channels);
     let limits = Limits {
         threads: args.threads,
         ..Limits::default()
@@ -104,10 +100,12 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     if let Some(note) = lab.batch_norm_note(trained)? {
         context.note(&format!("warning: {note}"));
     }
-    let (loss, gradients) = lab.gradients(trained, &rows).map_err(|error| {
-        let left = || differentiable(&model, &names, rows.len(), &dims);
-        no_gradient(error, left, "--wrt")
-    })?;
+    let (loss, gradients) = lab
+        .gradients(trained, &Start::default(), &rows)
+        .map_err(|error| {
+            let left = || differentiable(&model, &names, rows.len(), &dims);
+            no_gradient(error, left, "--wrt")
+        })?;
     write_npz(args, loss, &gradients)?;
     writeln!(
         context.stdout(),

@@ -24,6 +24,7 @@ mod predict;
 mod progress;
 mod report;
 mod runtime;
+mod scores;
 mod settings;
 mod signals;
 mod study;
@@ -88,6 +89,8 @@ enum Command {
     Gradients(gradients::GradientsArgs),
     /// Write a model's forward pass, loss and gradients as an ONNX file
     Differentiate(differentiate::DifferentiateArgs),
+    /// Show what a few gradients say of where to train
+    Scores(scores::ScoresArgs),
     /// Fine-tune a model on a data set, trying which of its parts to train
     Tune(Box<tune::TuneArgs>),
     /// Begin a run whose trials other processes carry out, on a cluster say
@@ -115,6 +118,7 @@ impl Command {
             Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Differentiate(args) => differentiate::run(args, context),
+            Self::Scores(args) => scores::run(args, context),
             Self::Tune(args) => tune::run(args, context),
             Self::Plan(args) => plan::run(args, context),
             Self::Trial(args) => trial::run(args, context),

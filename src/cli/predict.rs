@@ -46,7 +46,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let mut list = Vec::new();
     let mut broken = 0;
     for path in &args.images {
-        let loaded = load_image_and_note(path, input.height, input.width, input.channels);
+        let resize = input.spec.preprocess.resize;
+        let (height, width) = (input.height, input.width);
+        let loaded = load_image_and_note(path, height, width, input.channels, resize);
         if let Ok((_, Some(note))) = &loaded {
             context.note(&format!("{}: {note}", path.display()));
         }

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ftsurgery::report::plain_line;
-use ftsurgery::run::{StrategyResult, TrialRecord};
-use ftsurgery::search::{TrialStart, Watcher};
-use ftsurgery::training::EpochMetrics;
+use ftsurgery::run::{Phase, StrategyResult, TrialRecord};
+use ftsurgery::search::{HeadStep, TrialStart, Watcher};
+use ftsurgery::training::{EpochMetrics, HeadFigures, Solving};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Context, signals};
@@ -111,6 +111,20 @@ fn styled(template: &str) -> ProgressBar {
     }
 }
 
+/// How a head was found, for people.
+fn found(figures: &HeadFigures) -> String {
+    let HeadFigures { seconds, .. } = figures;
+    let how = match (figures.strength, figures.loss, figures.epochs) {
+        (Some(strength), Some(loss), _) => {
+            format!("solved, penalty {strength:.2e}, loss in cross-validation {loss:.4}")
+        }
+        (Some(strength), None, _) => format!("solved, penalty {strength:.2e}"),
+        (None, _, Some(epochs)) => format!("trained alone for {epochs} epochs"),
+        (None, _, None) => "found".to_owned(),
+    };
+    format!("{how} ({seconds:.1} s)")
+}
+
 fn show(bar: &ProgressBar, what: &str, done: usize, total: usize) {
     bar.set_length(total as u64);
     if bar.prefix() != what {
@@ -148,6 +162,42 @@ impl Watcher for Progress<'_> {
 
     fn resumed(&self, finished: usize) {
         self.line(&format!("going on: {finished} trials have ended before"));
+    }
+
+    fn head(&self, phase: Phase, step: &HeadStep) {
+        let of = match phase {
+            Phase::Search => "head of the search",
+            Phase::Train => "head of the winners",
+        };
+        if let HeadStep::Done(figures) = step {
+            self.counter.finish_and_clear();
+            self.line(&format!("{of}: {}", found(figures)));
+            self.state().told = Some(Instant::now());
+            return;
+        }
+        let (doing, done, total) = match *step {
+            HeadStep::Features { done, total } => ("frozen layers".to_owned(), done, total),
+            HeadStep::Training { done, total } => ("trained alone, step".to_owned(), done, total),
+            HeadStep::Solving(Solving::Comparing {
+                number,
+                fold,
+                folds,
+            }) => (format!("penalty number {number}, part"), fold, folds),
+            HeadStep::Solving(_) => ("solved with the best penalty".to_owned(), 0, 1),
+            _ => ("another process is at it".to_owned(), 0, 1),
+        };
+        show(&self.counter, &format!("{of}: {doing}"), done, total);
+        let mut state = self.state();
+        let recent = state.told.is_some_and(|told| told.elapsed() < LINE_EVERY);
+        if self.context.shows_progress() || recent {
+            return;
+        }
+        state.told = Some(Instant::now());
+        drop(state);
+        self.line(&match total {
+            1 => format!("{of}: {doing}"),
+            total => format!("{of}: {doing} {done}/{total}"),
+        });
     }
 
     fn trial(&self, start: &TrialStart<'_>) {
@@ -198,16 +248,19 @@ impl Watcher for Progress<'_> {
         if self.context.shows_progress() || recent {
             return;
         }
-        let validation = match metrics.validation {
-            Some(v) => format!(
-                ", validation accuracy {:.4}, loss {:.4}",
-                v.accuracy, v.loss
-            ),
-            None => String::new(),
-        };
+        let loss = metrics.loss.map(|loss| format!("loss {loss:.4}"));
+        let validation = metrics.validation.map(|v| {
+            let (accuracy, loss) = (v.accuracy, v.loss);
+            format!("validation accuracy {accuracy:.4}, loss {loss:.4}")
+        });
+        let figures: Vec<String> = loss.into_iter().chain(validation).collect();
         let text = format!(
-            "{}: epoch {}/{}: loss {:.4}{validation} ({:.1} s)",
-            running.name, metrics.epoch, running.epochs, metrics.loss, metrics.seconds
+            "{}: epoch {}/{}: {} ({:.1} s)",
+            running.name,
+            metrics.epoch,
+            running.epochs,
+            figures.join(", "),
+            metrics.seconds
         );
         state.told = Some(Instant::now());
         self.line(&text);

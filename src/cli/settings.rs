@@ -1,5 +1,6 @@
 //! Flags of everything that trains: what is trained, on which part of the data, and how.
 
+mod recipe;
 mod strategies;
 
 use std::borrow::Cow;
@@ -8,17 +9,23 @@ use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
-use ftsurgery::run::{FlagValue, SearchMethod, Settings, flags};
+use ftsurgery::run::{FlagValue, Recipe, SearchMethod, Settings, flags};
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind};
+use ftsurgery::training::{BatchNormMode, ClassWeights, HeadInit, Monitor};
 
 use super::CliError;
 use super::values::{self, Bytes, ComputeArgs, ImageArgs, set};
+use recipe::RecipeArgs;
 use strategies::StrategyArgs;
 
 /// How to tune.
 #[derive(Args)]
 pub struct SettingsArgs {
+    /// Begin with settings that go together, which other flags then change: `fast` (a solved linear head, then a
+    /// few epochs by a falling rate), `best` (the same for longer, with mirrored images) or `paper` (the
+    /// block-wise paper's, 50 epochs of each candidate) [default: those that stand at the flags]
+    #[arg(long, value_name = "NAME", help_heading = "What to train")]
+    recipe: Option<Recipe>,
     #[command(flatten)]
     choice: ChoiceArgs,
     #[command(flatten)]
@@ -36,13 +43,19 @@ struct ChoiceArgs {
     strategies: StrategyArgs,
     /// How the candidates of a strategy are tried: `exhaustive` (each for --search-epochs), or `halving` (all
     /// for a few epochs, then the best third for three times as many, until --search-epochs is reached;
-    /// `halving:N` for another number than three)
+    /// `halving:N` for another number than three) [default: halving with strategy `auto`, else exhaustive]
     #[arg(long, value_name = "METHOD")]
     search: Option<SearchMethod>,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD")]
     head: Option<HeadKind>,
+    /// How a new head begins: `random` (drawn weights), or `solved` (those that fit the features of the frozen
+    /// network best: of `linear` by logistic regression, whose penalty is found by cross-validation; `paper` is
+    /// trained on the features until it gets no better). Every candidate then begins there, and `head` has
+    /// nothing left to train. The model's own head (`keep`) begins as it stands
+    #[arg(long, value_name = "HOW")]
+    head_init: Option<HeadInit>,
     /// Share of values dropped in the head `paper` while training
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     dropout: Option<f32>,
@@ -83,8 +96,8 @@ struct SplitArgs {
     /// variance of each strategy
     #[arg(long, value_name = "N", value_parser = values::count)]
     repeats: Option<usize>,
-    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop and
-    /// resize, flip, brightness, contrast, saturation)
+    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop of the
+    /// whole photo, flip, brightness, contrast, saturation)
     #[arg(long, value_name = "KIND")]
     augment: Option<Augment>,
     /// Make N augmented views of each image once and take them in turn, so that the outputs of
@@ -99,18 +112,8 @@ struct SplitArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
-    /// `adam`, `adamw` or `sgd`
-    #[arg(long, value_name = "NAME")]
-    optimizer: Option<OptimizerKind>,
-    /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
-    #[arg(long, value_name = "RATE", value_parser = values::above_0)]
-    lr: Option<f32>,
-    /// Weight decay
-    #[arg(long, value_name = "RATE", value_parser = values::at_least_0)]
-    weight_decay: Option<f32>,
-    /// Momentum of sgd [default: 0.9]
-    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
-    momentum: Option<f32>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
     /// batch (`batch`): the stored ones then follow them and are written to the tuned model
     #[arg(long, value_name = "MODE")]
@@ -130,16 +133,13 @@ struct TrainingArgs {
     /// accuracy; balanced-accuracy with --class-weights balanced]
     #[arg(long, value_name = "FIGURE")]
     monitor: Option<Monitor>,
-    /// Epochs in a row without a better validation score (--monitor) that are let pass: after one more,
-    /// the learning rate falls (as in PyTorch; Keras counts one less)
+    /// The figure that ranks candidates, of those that --monitor takes [default: that of --monitor]
+    #[arg(long, value_name = "FIGURE")]
+    rank_by: Option<Monitor>,
+    /// Rank candidates on N samples: those of the validation part and, where they are fewer, some of the
+    /// training part, which no candidate is trained on [default: the validation part alone]
     #[arg(long, value_name = "N")]
-    plateau_patience: Option<usize>,
-    /// The learning rate is multiplied by this then
-    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
-    plateau_factor: Option<f32>,
-    /// Keep the learning rate as it is
-    #[arg(long, conflicts_with_all = ["plateau_patience", "plateau_factor"])]
-    no_plateau: bool,
+    rank_samples: Option<usize>,
     /// End a trial after N epochs in a row without a better validation score (--monitor)
     #[arg(long, value_name = "N", value_parser = values::count)]
     early_stopping: Option<usize>,
@@ -176,16 +176,17 @@ impl SettingsArgs {
     /// and the reason.
     pub fn idle(&self) -> Option<(&'static str, Cow<'static, str>)> {
         let (choice, split, training) = (&self.choice, &self.split, &self.training);
-        let default = Settings::default();
+        let default = self.begins_with();
         let search_fraction = split
             .search_fraction
             .unwrap_or(default.split.search_fraction);
         let watches = [
             ("monitor", training.monitor.is_some()),
+            ("rank-by", training.rank_by.is_some()),
+            ("rank-samples", training.rank_samples.is_some()),
             ("early-stopping", training.early_stopping.is_some()),
-            ("plateau-patience", training.plateau_patience.is_some()),
-            ("plateau-factor", training.plateau_factor.is_some()),
         ];
+        let watches = watches.into_iter().chain(training.recipe.watches());
         let watches = watches.map(|(flag, given)| {
             let validated = split.validation_fraction.unwrap_or(search_fraction);
             let idle = given && validated == 0.0;
@@ -196,7 +197,6 @@ impl SettingsArgs {
             )
         });
         let head = choice.head.unwrap_or(default.head);
-        let optimizer = training.optimizer.unwrap_or(default.optimizer.kind);
         let others = [
             (
                 "train",
@@ -215,7 +215,7 @@ impl SettingsArgs {
             ),
             (
                 "views",
-                split.views.is_some() && split.augment.unwrap_or_default() == Augment::None,
+                split.views.is_some() && split.augment.unwrap_or(default.augment) == Augment::None,
                 "without --augment all views of an image are the same",
             ),
             (
@@ -223,15 +223,9 @@ impl SettingsArgs {
                 choice.dropout.is_some() && head != HeadKind::Paper,
                 "only the head `paper` has it",
             ),
-            (
-                "momentum",
-                training.momentum.is_some() && optimizer != OptimizerKind::Sgd,
-                "only --optimizer sgd has one",
-            ),
         ];
-        let all = watches.into_iter().chain(others);
-        all.into_iter()
-            .find(|(_, idle, _)| *idle)
+        let mut all = watches.chain(others).chain(training.recipe.idle(&default));
+        all.find(|(_, idle, _)| *idle)
             .map(|(flag, _, why)| (flag, Cow::Borrowed(why)))
             .or_else(|| choice.strategies.idle_number())
     }
@@ -247,9 +241,30 @@ impl SettingsArgs {
                     .with_hint("leave it out, or change what it needs"),
             );
         }
-        let mut settings = Settings::default();
+        let mut settings = self.begins_with();
         self.apply(&mut settings)?;
+        // That of a recipe; as a flag it is refused.
+        settings.split.search_apart &= settings.split.search_fraction > 0.0;
         Ok(settings)
+    }
+
+    /// What flags change: the settings of the recipe, or the defaults.
+    fn begins_with(&self) -> Settings {
+        self.recipe.map_or_else(Settings::default, Recipe::settings)
+    }
+
+    /// Refuses a recipe where a run goes on, or a file has the settings.
+    ///
+    /// # Errors
+    /// When one is asked for.
+    pub fn without_recipe(&self) -> Result<(), CliError> {
+        match self.recipe {
+            None => Ok(()),
+            Some(_) => Err(CliError::usage(
+                "settings that are there already, of a run that goes on or of --config, are kept: --recipe is for \
+                 a run that begins without",
+            )),
+        }
     }
 
     /// Puts what is given into `settings`.
@@ -259,12 +274,14 @@ impl SettingsArgs {
     pub fn apply(&self, settings: &mut Settings) -> Result<(), CliError> {
         let (choice, data, training) = (&self.choice, &self.split, &self.training);
         choice.strategies.apply(settings)?;
-        set(&mut settings.search, &choice.search);
+        set_some(&mut settings.search, &choice.search);
         set(&mut settings.head, &choice.head);
+        set(&mut settings.head_init, &choice.head_init);
         set(&mut settings.dropout, &choice.dropout);
         set_some(&mut settings.features, &choice.features);
         set(&mut settings.delimiters, &choice.delimiters);
         set_some(&mut settings.preprocess, &self.images.preprocess()?);
+        set_some(&mut settings.resize, &self.images.resize);
         set_some(&mut settings.image_size, &self.images.image_size);
 
         let split = &mut settings.split;
@@ -279,26 +296,14 @@ impl SettingsArgs {
         set(&mut settings.augment, &data.augment);
         set_some(&mut settings.views, &data.views);
 
-        let optimizer = &mut settings.optimizer;
-        if let Some(kind) = training.optimizer.filter(|&kind| kind != optimizer.kind) {
-            *optimizer = Optimizer::new(kind);
-        }
-        set(&mut optimizer.learning_rate, &training.lr);
-        set(&mut optimizer.weight_decay, &training.weight_decay);
-        set(&mut optimizer.momentum, &training.momentum);
+        training.recipe.apply(settings);
         set(&mut settings.bn, &training.bn);
         set(&mut settings.batch_size, &training.batch_size);
         set(&mut settings.epochs, &training.epochs);
         set(&mut settings.search_epochs, &training.search_epochs);
         set_some(&mut settings.monitor, &training.monitor);
-        if training.no_plateau {
-            settings.plateau = None;
-        }
-        if training.plateau_patience.is_some() || training.plateau_factor.is_some() {
-            let plateau = settings.plateau.get_or_insert_default();
-            set(&mut plateau.patience, &training.plateau_patience);
-            set(&mut plateau.factor, &training.plateau_factor);
-        }
+        set_some(&mut settings.rank_by, &training.rank_by);
+        set(&mut settings.rank_samples, &training.rank_samples);
         set_some(&mut settings.early_stopping, &training.early_stopping);
         set(&mut settings.class_weights, &training.class_weights);
         training.compute.apply(settings)?;

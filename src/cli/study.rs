@@ -15,9 +15,9 @@ use super::{CliError, Context, config, values};
 
 const EXAMPLES: &str = "\
 Every model is tuned as by `tune`, in a folder of its own below --out, by the preprocessing that stands \
-behind it in --models, else by the one that its metadata name, else by --preprocess. The table has a \
-row per model and a column per strategy, with the accuracy on the held-out part, and mean and variance \
-over the models.
+behind it in --models, else by the one that its metadata name, else by --preprocess; --resize is for all \
+of them. The table has a row per model and a column per strategy, with the accuracy on the held-out part, \
+and mean and variance over the models.
 
 Files in DIR: report.html, study.md, study.csv, study.json, and a run's folder per model. Ctrl-C stops \
 after the current step; `study --resume DIR` goes on from there.
@@ -90,6 +90,7 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
 
 fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
     if let Some(file) = &args.config {
+        args.settings.without_recipe()?;
         let idle = |args: &StudyArgs| Some(args.settings.idle()?.0);
         return job(&config::with("study", file, idle)?);
     }
@@ -97,6 +98,7 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
         let mut job = StudyJob::resume(root)?;
         same_models(&job.models, &subjects(&args.models)?)?;
         set(&mut job.data, &args.data);
+        args.settings.without_recipe()?;
         args.settings.apply(&mut job.settings)?;
         return Ok(job);
     }

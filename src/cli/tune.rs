@@ -90,11 +90,13 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
 /// The job that these flags of a subcommand ask for; `command`: the words that parse to them.
 pub fn job(subcommand: &str, args: &JobArgs, command: Vec<String>) -> Result<Job, CliError> {
     if let Some(file) = &args.config {
+        args.settings.without_recipe()?;
         let idle = |args: &JobArgs| Some(args.settings.idle()?.0);
         let args = config::with(subcommand, file, idle)?;
         return job(subcommand, &args, command);
     }
     if let Some(root) = &args.resume {
+        args.settings.without_recipe()?;
         let mut job = Job::resume(root)?;
         set(&mut job.model, &args.model);
         set(&mut job.data, &args.data);

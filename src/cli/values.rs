@@ -3,7 +3,7 @@
 use clap::Args;
 use ftsurgery::autodiff::{AutodiffError, Operators};
 use ftsurgery::classifier::parse_image_size;
-use ftsurgery::data::Preprocess;
+use ftsurgery::data::{Preprocess, Resize};
 use ftsurgery::run::Settings;
 use ftsurgery::runtime::Device;
 use ftsurgery::strategy::pattern::matches;
@@ -30,6 +30,14 @@ pub struct ImageArgs {
     /// Divide RGB by this after --mean; e.g. 0.25,0.25,0.25
     #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "mean")]
     pub std: Option<[f32; 3]>,
+    /// How images come to the input's size: `squash` (the whole image, its aspect is not kept), `crop` (the
+    /// middle: the short side comes to the input's / 0.875; `crop:SHARE` for another share, 0.5 to 1), or
+    /// `letterbox` (the whole image, its aspect kept, grey around it)
+    ///
+    /// Without this flag: as the model's metadata say, else `squash`. With it, metadata that say otherwise
+    /// are overruled, with a warning.
+    #[arg(long, value_name = "RULE")]
+    pub resize: Option<Resize>,
     /// Image size in pixels where the model leaves it open: `224`, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
     pub image_size: Option<(usize, usize)>,
@@ -256,6 +264,22 @@ pub fn below_1(text: &str) -> Result<f32, String> {
     match at_least_0(text)? {
         number if number < 1.0 => Ok(number),
         _ => Err("expected a number of 0 or more, below 1".to_owned()),
+    }
+}
+
+/// Reads a number above 0 and below 1.
+pub fn inside_1(text: &str) -> Result<f32, String> {
+    match above_0(text)? {
+        number if number < 1.0 => Ok(number),
+        _ => Err("expected a number above 0, below 1".to_owned()),
+    }
+}
+
+/// Reads a number above 0 and at most 1.
+pub fn to_1(text: &str) -> Result<f32, String> {
+    match above_0(text)? {
+        number if number <= 1.0 => Ok(number),
+        _ => Err("expected a number above 0, at most 1".to_owned()),
     }
 }
 

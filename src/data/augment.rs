@@ -1,24 +1,25 @@
 //! Random changes to images while training.
 //!
 //! `standard` follows torchvision's `RandomResizedCrop` (with [`AREA`] for its `scale`),
-//! `RandomHorizontalFlip` and `ColorJitter` (in a fixed order), on 8-bit pixels.
+//! `RandomHorizontalFlip` and `ColorJitter` (in a fixed order), on 8-bit pixels. Crops are drawn in the
+//! geometry of the image file and taken of what [`Form`] keeps of it.
 
 use std::fmt;
 use std::str::FromStr;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, stream};
 
-use super::{DataError, Dataset};
+use super::form::{Form, Photo};
+use super::image::{Raster, paste, resized};
+use super::{DataError, Dataset, ResizeMode};
 
-/// Share of the image's area that a crop has.
+/// Share of the image's area that a crop has; see [`areas`].
 const AREA: [f64; 2] = [0.5, 1.0];
-/// Width over height of a crop.
+/// Width over height of a crop, in pixels of the image file.
 const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
 /// Crops that are tried before the largest one in the middle is taken.
 const ATTEMPTS: usize = 10;
@@ -34,9 +35,10 @@ pub enum Augment {
     None,
     /// Half of the images are mirrored, left to right.
     Flip,
-    /// A random crop of 50 to 100 % of the area and an aspect of 3/4 to 4/3 of the image's, resized
-    /// to the whole by a bilinear filter; then a flip as above; then brightness, contrast and
-    /// saturation, each changed by a factor of 0.8 to 1.2.
+    /// A random crop of 50 to 100 % of the area of the image file and an aspect of 3/4 to 4/3, resized to the
+    /// input by a bilinear filter; then a flip as above; then brightness, contrast and saturation, each
+    /// changed by a factor of 0.8 to 1.2. Of images that [`ResizeMode::Crop`] evaluates on a share of, the
+    /// crop has half of that share's square at least; those that are letterboxed are so after the crop.
     Standard,
 }
 
@@ -71,16 +73,22 @@ impl Augment {
     /// Checks that `dataset` can be changed so.
     ///
     /// # Errors
-    /// When it holds arrays: only images are changed.
+    /// When it holds arrays: only images are changed. When crops are asked for and it was
+    /// [opened](super::OpenOptions::augment) without the photos that they are drawn from.
     pub fn check(self, dataset: &Dataset) -> Result<(), DataError> {
-        if self == Augment::None || dataset.is_images() {
+        let reason = if self != Augment::None && !dataset.is_images() {
+            "the data are arrays; only images can be augmented"
+        } else if self.crops() && !dataset.has_photos() {
+            "the data set was opened without the photos that crops are drawn from"
+        } else {
             return Ok(());
-        }
-        Err(DataError::option(
-            "augment",
-            self,
-            "the data are arrays; only images can be augmented",
-        ))
+        };
+        Err(DataError::option("augment", self, reason))
+    }
+
+    /// Whether crops are drawn from the whole photo.
+    pub(super) fn crops(self) -> bool {
+        self == Augment::Standard
     }
 }
 
@@ -114,12 +122,13 @@ pub struct Augmenter {
 }
 
 impl Augmenter {
-    /// The pixels of a view of an image of [channels, height, width], which are given as height ×
-    /// width × channels and returned so; `None` for the image as it is.
+    /// The pixels of a view of an image of this `form`, from those of the plain input (height × width ×
+    /// channels) or the photo that crops are drawn from; `None` for the image as it is.
     pub(super) fn pixels(
         &self,
         pixels: &[u8],
-        [channels, height, width]: [usize; 3],
+        photo: Option<Photo<'_>>,
+        form: &Form,
         view: View,
     ) -> Result<Option<Vec<u8>>, String> {
         let (Some(number), false) = (view.number, self.augment == Augment::None) else {
@@ -128,21 +137,48 @@ impl Augmenter {
         let place: [&[u8]; 2] = [&(view.sample as u64).to_le_bytes(), &number.to_le_bytes()];
         let mut rng = stream(Purpose::Augmentation, self.seed, &place);
         let flipped = rng.random::<bool>();
-        let mut out = match self.augment {
-            Augment::Standard => {
-                let crop = Crop::draw(&mut rng, height, width);
-                resized(pixels, [channels, height, width], &crop)?
+        let size = form.size;
+        if self.augment == Augment::Flip {
+            let mut out = pixels.to_vec();
+            if flipped {
+                mirror(&mut out, size.channels, size.width);
             }
-            Augment::None | Augment::Flip => pixels.to_vec(),
+            return Ok(Some(out));
+        }
+        let photo = photo.ok_or("the photo that crops are drawn from is not there")?;
+        let [width, height] = photo.own.map(|side| side as usize);
+        let crop = Crop::draw(&mut rng, height, width, areas(form));
+        let crop = [crop.left, crop.top, crop.width, crop.height];
+        let placement = form.crop(&photo, crop.map(|length| length as u32));
+        let raster = Raster {
+            width: photo.kept[0],
+            height: photo.kept[1],
+            channels: size.channels,
+            pixels: photo.pixels,
         };
+        let [_, _, width, height] = placement.to;
+        let mut part = resized(&raster, placement.from, [width, height])?.into_owned();
         if flipped {
-            mirror(&mut out, channels, width);
+            mirror(&mut part, size.channels, width);
         }
-        if self.augment == Augment::Standard {
-            let factors = [(); 3].map(|()| between(&mut rng, FACTOR.map(f64::from)) as f32);
-            jitter(&mut out, channels, factors);
+        let factors = [(); 3].map(|()| between(&mut rng, FACTOR.map(f64::from)) as f32);
+        jitter(&mut part, size.channels, factors);
+        if part.len() == size.bytes() {
+            return Ok(Some(part));
         }
+        let mut out = vec![0; size.bytes()];
+        paste((&part, size.channels), placement.to, size, &mut out);
         Ok(Some(out))
+    }
+}
+
+/// Share of the image's area that a crop has: [`AREA`]. Where images are evaluated on a share of their sides,
+/// the smallest crop has that share of the smallest here: what is seen is then about as large while training
+/// as afterwards, for an image of equal sides.
+fn areas(form: &Form) -> [f64; 2] {
+    match form.resize.mode {
+        ResizeMode::Crop { share } => [AREA[0] * share * share, AREA[1]],
+        ResizeMode::Squash | ResizeMode::Letterbox => AREA,
     }
 }
 
@@ -160,10 +196,11 @@ struct Crop {
 }
 
 impl Crop {
-    fn draw(rng: &mut ChaCha8Rng, height: usize, width: usize) -> Self {
+    /// As torchvision's `RandomResizedCrop.get_params`, of `areas` of the whole.
+    fn draw(rng: &mut ChaCha8Rng, height: usize, width: usize, areas: [f64; 2]) -> Self {
         let area = (height * width) as f64;
         for _ in 0..ATTEMPTS {
-            let target = area * between(rng, AREA);
+            let target = area * between(rng, areas);
             let aspect = between(rng, ASPECT.map(f64::ln)).exp();
             let w = (target * aspect).sqrt().round() as usize;
             let h = (target / aspect).sqrt().round() as usize;
@@ -192,33 +229,6 @@ impl Crop {
             width: w,
         }
     }
-}
-
-/// The crop, cut out and then brought to the size of the whole.
-fn resized(
-    pixels: &[u8],
-    [channels, height, width]: [usize; 3],
-    crop: &Crop,
-) -> Result<Vec<u8>, String> {
-    let kind = match channels {
-        1 => PixelType::U8,
-        _ => PixelType::U8x3,
-    };
-    let mut cut = Vec::with_capacity(crop.height * crop.width * channels);
-    let rows = pixels.chunks_exact((width * channels).max(1));
-    for row in rows.skip(crop.top).take(crop.height) {
-        cut.extend_from_slice(&row[crop.left * channels..][..crop.width * channels]);
-    }
-    let (w, h) = (crop.width as u32, crop.height as u32);
-    let source = ImageRef::new(w, h, &cut, kind).map_err(|e| e.to_string())?;
-    let (w, h) = (width as u32, height as u32);
-    let mut out = vec![0; pixels.len()];
-    let mut target = Image::from_slice_u8(w, h, &mut out, kind).map_err(|e| e.to_string())?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .map_err(|e| e.to_string())?;
-    Ok(out)
 }
 
 fn mirror(pixels: &mut [u8], channels: usize, width: usize) {

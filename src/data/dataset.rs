@@ -6,16 +6,17 @@ use rayon::prelude::*;
 
 use crate::layout::Layout;
 
+use super::form::Form;
 use super::pixels::Pixels;
 use super::preprocess::{Preprocess, Tables};
-use super::{Augmenter, DataError, Digest, View, folder, npz};
+use super::{Augment, Augmenter, DataError, Digest, Resize, View, folder, npz};
 
 pub(super) use super::limits::{Limits, Workers};
 
 /// Below this many floats a batch is written by the calling thread alone.
 const PARALLEL_FLOATS: usize = 1 << 20;
 
-/// How to open a [`Dataset`].
+/// How to open a [`Dataset`]; see [`OpenOptions::new`].
 pub struct OpenOptions<'a> {
     /// The height of the samples, in pixels.
     pub height: usize,
@@ -23,9 +24,28 @@ pub struct OpenOptions<'a> {
     pub width: usize,
     /// 3 for colour, 1 for grey.
     pub channels: usize,
+    /// How images come to this size; arrays have it.
+    pub resize: Resize,
+    /// How images are to be changed while they are trained on: of those that are to be [cropped](Augment::Standard)
+    /// the whole photo is kept as well.
+    pub augment: Augment,
     /// Called with (images done, images in all) while images are decoded, from any thread; says whether
     /// to go on.
     pub progress: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+impl OpenOptions<'_> {
+    /// Samples of this shape, squashed and unchanged.
+    pub const fn new(height: usize, width: usize, channels: usize) -> Self {
+        OpenOptions {
+            height,
+            width,
+            channels,
+            resize: Resize::SQUASH,
+            augment: Augment::None,
+            progress: None,
+        }
+    }
 }
 
 /// A file of an image folder that is left out of the data set.
@@ -39,7 +59,8 @@ pub struct Skipped {
 
 /// Labelled samples of one shape.
 ///
-/// Images are kept as bytes (height × width × channels each), where [`Limits::images`] says; arrays as the
+/// Images are kept as bytes (height × width × channels each, and a larger picture besides where crops are
+/// drawn from it), where [`Limits::images`] says; arrays as the
 /// floats they are, in memory.
 #[derive(Debug)]
 pub struct Dataset {
@@ -62,8 +83,8 @@ pub struct Dataset {
 
 #[derive(Debug)]
 pub(super) enum Samples {
-    /// Height × width × channels each.
-    Images(Pixels),
+    /// In this form each.
+    Images { form: Form, pixels: Pixels },
     /// N × channels × height × width.
     Arrays(Vec<f32>),
 }
@@ -199,7 +220,12 @@ impl Dataset {
 
     /// Whether [`Preprocess`] applies: images are preprocessed, arrays are used as they are.
     pub fn is_images(&self) -> bool {
-        matches!(self.samples, Samples::Images(_))
+        matches!(self.samples, Samples::Images { .. })
+    }
+
+    /// Whether the whole photos are there, from which crops are drawn.
+    pub(super) fn has_photos(&self) -> bool {
+        matches!(&self.samples, Samples::Images { form, .. } if form.with_photo)
     }
 
     /// The number of floats of one sample.
@@ -210,14 +236,14 @@ impl Dataset {
     /// The bytes in memory of all samples.
     pub fn bytes(&self) -> u64 {
         match &self.samples {
-            Samples::Images(pixels) => pixels.bytes(),
+            Samples::Images { pixels, .. } => pixels.bytes(),
             Samples::Arrays(values) => size_of_val(values.as_slice()) as u64,
         }
     }
 
     /// Says that these samples are written soon, so that the system reads those on a disk meanwhile.
     pub fn expect(&self, indices: &[usize]) {
-        if let Samples::Images(pixels) = &self.samples {
+        if let Samples::Images { pixels, .. } = &self.samples {
             pixels.expect(indices.iter().copied());
         }
     }
@@ -306,14 +332,17 @@ impl Dataset {
         let len = self.sample_len();
         let range = view.sample * len..(view.sample + 1) * len;
         match &self.samples {
-            Samples::Images(pixels) => pixels.with(view.sample, len, |pixels| {
-                let changed = augmenter
-                    .pixels(pixels, self.shape, view)
-                    .map_err(|e| DataError::image(Path::new(&self.name(view.sample)), e))?;
-                let pixels = changed.as_deref().unwrap_or(pixels);
-                tables.write(pixels, self.shape[0], layout, out);
-                Ok(())
-            })?,
+            Samples::Images { form, pixels } => {
+                pixels.with(view.sample, form.bytes(), |image| {
+                    let (pixels, photo) = form.parts(image);
+                    let changed = augmenter
+                        .pixels(pixels, photo, form, view)
+                        .map_err(|e| DataError::image(Path::new(&self.name(view.sample)), e))?;
+                    let pixels = changed.as_deref().unwrap_or(pixels);
+                    tables.write(pixels, self.shape[0], layout, out);
+                    Ok(())
+                })?
+            }
             Samples::Arrays(values) => match layout {
                 Layout::Nchw => out.copy_from_slice(&values[range]),
                 Layout::Nhwc => {
@@ -351,4 +380,4 @@ pub(super) fn reserve<T>(path: &Path, len: usize) -> Result<Vec<T>, DataError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::hex;
 
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers};
+use super::form::Form;
 use super::image::{LACKS_END, Size};
 use super::pixels::{Content, Decoding};
 use super::{DataError, copies, seen};
@@ -20,7 +21,12 @@ pub(super) fn open(
     options: &OpenOptions<'_>,
     limits: &Limits,
 ) -> Result<Dataset, DataError> {
-    let size = Size::new(options.height, options.width, options.channels)?;
+    options.resize.validate()?;
+    let form = Form {
+        size: Size::new(options.height, options.width, options.channels)?,
+        resize: options.resize,
+        with_photo: options.augment.crops(),
+    };
     let mut aside = Aside::default();
     let found = find(root, &mut aside)?;
     if let [only] = found.as_slice()
@@ -46,7 +52,7 @@ pub(super) fn open(
     let files: Vec<&Path> = candidates.iter().map(|(_, c)| c.path.as_path()).collect();
     let decoding = Decoding {
         root,
-        size,
+        form,
         limits,
         workers: &workers,
         progress: options.progress,
@@ -79,7 +85,7 @@ pub(super) fn open(
             }),
         }
     }
-    pixels.keep(&places, size.bytes());
+    pixels.keep(&places, form.bytes());
     let Aside {
         mut skipped,
         mut notes,
@@ -100,8 +106,8 @@ pub(super) fn open(
         skipped,
         notes,
         fingerprint: digest.finish(),
-        shape: [size.channels, size.height, size.width],
-        samples: Samples::Images(pixels),
+        shape: [form.size.channels, form.size.height, form.size.width],
+        samples: Samples::Images { form, pixels },
         workers,
     })
 }

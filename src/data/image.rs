@@ -6,8 +6,8 @@
 //! - The orientation that EXIF or XMP gives is applied.
 //! - 16-bit images are brought to 8 bits; transparent pixels are laid on white; colour profiles are not
 //!   applied. Floating-point pixels are refused: no range is agreed for them.
-//! - The image is squashed to the wanted size (its aspect is not kept, nothing is cropped) by a
-//!   bilinear filter widened by the reduction, as Pillow's `resize(…, BILINEAR)` does.
+//! - The image, or the part of it that a [`Resize`] keeps, is brought to the wanted size by a bilinear filter
+//!   widened by the reduction, as Pillow's `resize(…, BILINEAR)` does. What is cropped away is not resized.
 //! - Grey is Rec. 601 luma of the resized colours, as Pillow's `L`.
 //!
 //! What a file may cost is bounded before it is decoded: its bytes, its sides, the memory that decoding,
@@ -30,11 +30,13 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
 use super::error::regular;
+use super::form::Form;
 use super::preprocess::check_channels;
-use super::{DataError, show_bytes};
+use super::{DataError, Resize, show_bytes};
 use crate::panics::caught;
 use jpeg::Jpeg;
 use others::Other;
+pub(super) use resize::{Raster, paste, place, resized};
 
 /// Larger image files are refused, in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -53,14 +55,15 @@ pub(super) const LACKS_END: &str = "the end marker is missing, no pixel is";
 ///
 /// # Errors
 /// When the file cannot be read, is no sound image of a format that is read here, or exceeds
-/// [`MAX_FILE_BYTES`], [`MAX_SIDE`] or [`MAX_DECODED_BYTES`].
+/// [`MAX_FILE_BYTES`], [`MAX_SIDE`] or [`MAX_DECODED_BYTES`]; or `resize` is not [sound](Resize::validate).
 pub fn load_image(
     path: &Path,
     height: usize,
     width: usize,
     channels: usize,
+    resize: Resize,
 ) -> Result<Vec<u8>, DataError> {
-    load_image_and_note(path, height, width, channels).map(|(pixels, _)| pixels)
+    load_image_and_note(path, height, width, channels, resize).map(|(pixels, _)| pixels)
 }
 
 /// As [`load_image`], with what is remarkable: of a JPEG file, that it lacks its end marker.
@@ -72,11 +75,17 @@ pub fn load_image_and_note(
     height: usize,
     width: usize,
     channels: usize,
+    resize: Resize,
 ) -> Result<(Vec<u8>, Option<&'static str>), DataError> {
-    let size = Size::new(height, width, channels)?;
+    resize.validate()?;
+    let form = Form {
+        size: Size::new(height, width, channels)?,
+        resize,
+        with_photo: false,
+    };
     let bytes = read_file(path)?;
-    let mut out = vec![0; size.bytes()];
-    let note = decode_into(path, &bytes, size, &mut out)?;
+    let mut out = vec![0; form.bytes()];
+    let note = decode_into(path, &bytes, &form, &mut out)?;
     Ok((out, note))
 }
 
@@ -123,10 +132,6 @@ impl Size {
     pub(super) fn bytes(self) -> usize {
         self.height * self.width * self.channels
     }
-
-    fn pixels(self) -> u64 {
-        self.height as u64 * self.width as u64
-    }
 }
 
 /// The bytes of an image file that is within [`MAX_FILE_BYTES`].
@@ -152,15 +157,15 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// Decodes the `bytes` of the file `path` into `out`, which holds `size.bytes()`, and says what is
+/// Decodes the `bytes` of the file `path` into `out`, which holds `form.bytes()`, and says what is
 /// remarkable.
 pub(super) fn decode_into(
     path: &Path,
     bytes: &[u8],
-    size: Size,
+    form: &Form,
     out: &mut [u8],
 ) -> Result<Option<&'static str>, DataError> {
-    protected(path, || decode(bytes, size, out))
+    protected(path, || decode(bytes, form, out))
 }
 
 /// What `work` returns, as errors that name the file, which a panic becomes as well.
@@ -177,7 +182,7 @@ enum Source<'a> {
 }
 
 /// 8-bit pixels, RGB or grey.
-struct Picture {
+pub(super) struct Picture {
     width: u32,
     height: u32,
     channels: usize,
@@ -223,8 +228,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The most that decoding, turning and resizing to `size` take, in bytes.
-    fn memory(&self, size: Size) -> u64 {
+    /// The most that decoding, turning and resizing to `form` take, in bytes.
+    fn memory(&self, form: &Form) -> u64 {
         let (decoding, channels) = match self {
             Source::Jpeg(jpeg) => (jpeg.memory(), jpeg.channels()),
             Source::Other(other) => (other.memory(), 3),
@@ -236,8 +241,9 @@ impl<'a> Source<'a> {
             false => 0,
         };
         // Columns are resized before rows, or rows before columns.
-        let between = (u64::from(width.max(height))) * size.width.max(size.height) as u64 * 3;
-        decoding.max(pixels + turning + between.min(pixels) + size.pixels() * 3)
+        let [wide, high] = form.largest();
+        let between = u64::from(width.max(height)) * wide.max(high) * 3;
+        decoding.max(pixels + turning + between.min(pixels) + wide * high * 3)
     }
 
     fn decode(self) -> Result<(Picture, Option<&'static str>), String> {
@@ -276,6 +282,30 @@ fn turned(orientation: Orientation) -> bool {
 }
 
 impl Picture {
+    #[cfg(test)]
+    pub(super) fn of(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Self {
+        Self {
+            width,
+            height,
+            channels,
+            pixels,
+        }
+    }
+
+    /// Width and height.
+    pub(super) fn sides(&self) -> [u32; 2] {
+        [self.width, self.height]
+    }
+
+    pub(super) fn raster(&self) -> Raster<'_> {
+        Raster {
+            width: self.width,
+            height: self.height,
+            channels: self.channels,
+            pixels: &self.pixels,
+        }
+    }
+
     /// The picture as it is looked at.
     fn upright(self, orientation: Orientation) -> Result<Self, String> {
         if orientation == Orientation::NoTransforms {
@@ -297,9 +327,9 @@ impl Picture {
     }
 }
 
-fn decode(bytes: &[u8], size: Size, out: &mut [u8]) -> Result<Option<&'static str>, String> {
+fn decode(bytes: &[u8], form: &Form, out: &mut [u8]) -> Result<Option<&'static str>, String> {
     let source = Source::open(bytes)?;
-    let memory = source.memory(size);
+    let memory = source.memory(form);
     if memory > MAX_DECODED_BYTES {
         let (width, height) = source.dimensions();
         return Err(format!(
@@ -311,7 +341,7 @@ fn decode(bytes: &[u8], size: Size, out: &mut [u8]) -> Result<Option<&'static st
     let _share = bounds::wait_for(memory);
     let orientation = source.orientation();
     let (picture, note) = source.decode()?;
-    resize::write(&picture.upright(orientation)?, size, out)?;
+    form.write(&picture.upright(orientation)?, out)?;
     Ok(note)
 }
 

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::DataError;
 use super::dataset::reserve;
-use super::image::{Size, decode_into, read_file};
+use super::form::Form;
+use super::image::{decode_into, read_file};
 use super::limits::{Limits, Workers};
 use pack::{Pack, Place};
 
@@ -29,7 +30,8 @@ pub enum ImageCache {
     /// In memory; refused where they take more than [`Limits::bytes`].
     Memory,
     /// In files of [`Limits::image_folder`], where later runs on the same machine find them, too: an image
-    /// is decoded again only when its content, the size or the rule of decoding has changed. No other
+    /// is decoded again only when its content, the size, the rule of decoding or that of resizing has changed,
+    /// or crops are to be drawn from it for the first time. No other
     /// program may write to these files; they may be deleted at any time.
     Disk,
     /// Nowhere: an image is read and decoded whenever it is used.
@@ -76,7 +78,7 @@ pub(super) enum Pixels {
     },
     /// To be decoded, if they still have these contents.
     Files {
-        size: Size,
+        form: Form,
         files: Vec<(PathBuf, [u8; 32])>,
     },
 }
@@ -84,7 +86,7 @@ pub(super) enum Pixels {
 /// How files are decoded.
 pub(super) struct Decoding<'a> {
     pub root: &'a Path,
-    pub size: Size,
+    pub form: Form,
     pub limits: &'a Limits,
     pub workers: &'a Workers,
     /// As [`OpenOptions::progress`](super::OpenOptions::progress).
@@ -97,7 +99,7 @@ impl Decoding<'_> {
     /// # Errors
     /// When they do not fit where they are to be kept, or the caller asks to stop.
     pub fn run(&self, files: &[&Path]) -> Result<Decoded, DataError> {
-        let fits = self.limits.check(self.root, files.len(), self.size.bytes());
+        let fits = self.limits.check(self.root, files.len(), self.form.bytes());
         match (self.limits.images, &self.limits.image_folder) {
             (ImageCache::None, _) => self.checked(files),
             (ImageCache::Disk, Some(folder)) => cache::decode(self, folder, files),
@@ -112,13 +114,13 @@ impl Decoding<'_> {
     }
 
     fn in_memory(&self, files: &[&Path]) -> Result<Decoded, DataError> {
-        let each = self.size.bytes();
+        let each = self.form.bytes();
         let len = files.len().saturating_mul(each);
         let mut pixels = reserve(self.root, len)?;
         pixels.resize(len, 0);
         let places = pixels.par_chunks_exact_mut(each);
         let contents = self.each(files.par_iter().zip(places), files.len(), |(file, out)| {
-            decode(file, None, self.size, out)
+            decode(file, None, &self.form, out)
         })?;
         Ok((contents, Pixels::Memory(pixels)))
     }
@@ -126,13 +128,13 @@ impl Decoding<'_> {
     /// Decodes each file to see whether it can be, and keeps none.
     fn checked(&self, files: &[&Path]) -> Result<Decoded, DataError> {
         let contents = self.each(files.par_iter(), files.len(), |file| {
-            decode(file, None, self.size, &mut vec![0; self.size.bytes()])
+            decode(file, None, &self.form, &mut vec![0; self.form.bytes()])
         })?;
         let digest = |content: &Result<Content, _>| content.as_ref().map_or([0; 32], |c| c.0);
         let paths = files.iter().map(|file| (*file).to_owned());
         let files = paths.zip(contents.iter().map(digest)).collect();
-        let size = self.size;
-        Ok((contents, Pixels::Files { size, files }))
+        let form = self.form;
+        Ok((contents, Pixels::Files { form, files }))
     }
 
     /// What `work` makes of each of `total` files, on the threads of the data set and with its progress.
@@ -173,7 +175,7 @@ impl Decoding<'_> {
 fn decode(
     file: &Path,
     had: Option<&[u8; 32]>,
-    size: Size,
+    form: &Form,
     out: &mut [u8],
 ) -> Result<Content, DataError> {
     let bytes = read_file(file)?;
@@ -181,7 +183,7 @@ fn decode(
     if had.is_some_and(|had| *had != digest) {
         return Err(DataError::changed(file));
     }
-    Ok((digest, decode_into(file, &bytes, size, out)?))
+    Ok((digest, decode_into(file, &bytes, form, out)?))
 }
 
 impl Pixels {
@@ -227,10 +229,10 @@ impl Pixels {
                 let Place { pack, slot } = places[index];
                 return packs[pack].with(slot, work);
             }
-            Pixels::Files { size, files } => {
+            Pixels::Files { form, files } => {
                 let (file, digest) = &files[index];
                 let mut out = vec![0; each];
-                decode(file, Some(digest), *size, &mut out)?;
+                decode(file, Some(digest), form, &mut out)?;
                 Cow::from(out)
             }
         };

@@ -34,7 +34,7 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// Divides the difference, per channel in `order`.
     pub std: [f32; 3],
-    /// How the image came to the input's size.
+    /// How the image came to the input's size; the presets squash it.
     #[serde(default)]
     pub resize: Resize,
 }
@@ -84,19 +84,22 @@ impl Preprocess {
         Ok(made)
     }
 
+    /// Whether pixels are scaled as by `other`, however images come to the input's size.
+    pub fn scales_as(&self, other: &Self) -> bool {
+        let resize = other.resize;
+        Self {
+            resize,
+            ..self.clone()
+        } == *other
+    }
+
     /// Checks values that came from outside, such as a model's metadata.
     ///
     /// # Errors
     /// When a value, or what becomes of a pixel, is not finite, `scale` or a standard deviation is not
-    /// above zero, or images would have to be resized without antialiasing.
+    /// above zero, or those of [`Resize::validate`].
     pub fn validate(&self) -> Result<(), DataError> {
-        if !self.resize.antialias {
-            return Err(DataError::option(
-                "resize.antialias",
-                false,
-                "images are resized with antialiasing only",
-            ));
-        }
+        self.resize.validate()?;
         if !(self.scale.is_finite() && self.scale > 0.0) {
             return Err(DataError::option(
                 "scale",
@@ -214,11 +217,13 @@ pub(super) fn check_channels(channels: usize) -> Result<(), DataError> {
 }
 
 impl fmt::Display for Preprocess {
-    /// The name of the preset, or the numbers.
+    /// The name of the preset, or the numbers: how pixels are scaled. How images are resized is told by
+    /// [`Resize`]'s own text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::PRESETS
-            .iter()
-            .find(|name| name.parse().is_ok_and(|preset: Self| preset == *self));
+        let named = Self::PRESETS.iter().find(|name| {
+            name.parse()
+                .is_ok_and(|preset: Self| preset.scales_as(self))
+        });
         if let Some(name) = named {
             return f.write_str(name);
         }
@@ -308,6 +313,12 @@ mod tests {
         let own = Preprocess::custom([0.5; 3], [0.25; 3]).unwrap();
         let told = own.to_string();
         assert!(told.contains("RGB") && told.contains("0.25"), "{told}");
+        let cropped = Preprocess {
+            resize: Resize::CROP,
+            ..Preprocess::SIGNED
+        };
+        assert!(cropped.scales_as(&Preprocess::SIGNED) && !cropped.scales_as(&own));
+        assert_eq!(cropped.to_string(), "signed");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 mod assign;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{DataError, Dataset};
-use assign::{Samples, assign, quotas};
+use assign::{Samples, apportion, assign, quotas};
 
 /// The part of the search share on which candidates are trained; the paper's 7 % of 10 %.
 const SEARCH_TRAIN_FRACTION: f64 = 0.7;
@@ -114,6 +114,40 @@ impl Split {
             samples.sort_unstable();
         }
         samples
+    }
+
+    /// What candidates are ranked on: the validation part and, where it has fewer than `count`, as many samples
+    /// of `train` as that takes, of each class by its share. No candidate is trained on any of them.
+    pub fn ranking(&self, labels: &[i64], count: usize) -> Vec<usize> {
+        let mut ranking = self.validation.clone();
+        if !ranking.is_empty() {
+            let wanted = count.saturating_sub(ranking.len());
+            ranking.extend(Self::spread(&self.train, labels, wanted));
+        }
+        ranking
+    }
+
+    /// Some of `samples`, `count` or as many as there are, of each class by its share and evenly spaced, in the
+    /// order of the data.
+    pub fn spread(samples: &[usize], labels: &[i64], count: usize) -> Vec<usize> {
+        let mut classes = BTreeMap::<Option<&i64>, Vec<usize>>::new();
+        for &sample in samples {
+            let class = classes.entry(labels.get(sample)).or_default();
+            class.push(sample);
+        }
+        let mut spread = Vec::new();
+        let counts: Vec<usize> = classes.values().map(Vec::len).collect();
+        let shares = apportion(
+            count.min(samples.len()),
+            &counts,
+            &vec![0; counts.len()],
+            &counts,
+        );
+        for (class, share) in classes.values().zip(shares) {
+            spread.extend((0..share).map(|i| class[i * class.len() / share]));
+        }
+        spread.sort_unstable();
+        spread
     }
 
     /// Sentences for people: that nothing is held out; on copies that are in two parts, and on each part

@@ -144,8 +144,7 @@ impl SplitFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dataset::{Samples, Workers};
-    use super::super::pixels::Pixels;
+    use super::super::dataset::{Workers, tests::images};
     use super::super::{SplitOptions, error::DataError};
     use super::*;
 
@@ -162,7 +161,7 @@ mod tests {
             notes: vec![],
             fingerprint: String::new(),
             shape: [1, 1, 1],
-            samples: Samples::Images(Pixels::Memory(vec![0; 20])),
+            samples: images([1, 1, 1], vec![0; 20]),
             workers: Workers::default(),
         }
     }

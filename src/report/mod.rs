@@ -4,6 +4,7 @@
 //! trials for spreadsheets and event files for TensorBoard.
 
 mod analysis;
+mod certainty;
 pub mod charts;
 mod comparison;
 mod confusions;
@@ -13,6 +14,7 @@ mod html;
 mod paired;
 mod plain;
 mod proportion;
+mod scores;
 mod study;
 mod tables;
 mod tensorboard;
@@ -27,6 +29,7 @@ pub use error::ReportError;
 pub use html::{html, page};
 pub use plain::{Plain, plain, plain_line, plain_message};
 pub use proportion::Proportion;
+pub use scores::{scores, scores_page};
 pub use study::{study, write_study};
 pub use tables::{evaluation, results};
 pub use write::write;

@@ -3,6 +3,7 @@
 use crate::classifier::Predictions;
 use crate::run::{RepeatResult, Results, Spread, StrategyResult};
 
+use super::certainty::certainties;
 use super::confusions::{commonest, rows};
 use super::plain_message;
 use super::text::{TextTable, none, percent, seconds, thousands};
@@ -37,7 +38,7 @@ pub fn results(results: &Results, fit: bool) -> String {
         };
         table.row([
             strategy.name.to_string(),
-            strategy.candidate.clone().unwrap_or_else(none),
+            winner(strategy).unwrap_or_else(none),
             figure(strategy.validation_accuracy, |s| s.validation_accuracy),
             figure(strategy.held_out_accuracy, |s| s.held_out_accuracy),
             strategy.trained_parameters.map_or_else(none, thousands),
@@ -55,10 +56,20 @@ pub fn results(results: &Results, fit: bool) -> String {
         let reason = plain_message(reason);
         text.push_str(&format!("\n{} failed: {reason}", strategy.name));
     }
-    for note in results.strategies.iter().filter_map(diverged) {
+    let notes = results.strategies.iter().filter_map(diverged);
+    for note in notes.chain(certainties(&results.strategies)) {
         text.push_str(&format!("\n{note}"));
     }
     text
+}
+
+/// What won, and that nothing of it was left to train.
+pub(super) fn winner(strategy: &StrategyResult) -> Option<String> {
+    let candidate = strategy.candidate.as_ref()?;
+    Some(match strategy.epochs {
+        Some(0) => format!("{candidate}, solved"),
+        _ => candidate.clone(),
+    })
 }
 
 /// That some candidates of a strategy diverged and are not in its ranking.
@@ -202,6 +213,8 @@ mod tests {
             held_out_accuracy: None,
             held_out: None,
             trained_parameters: Some(1234567),
+            certainty: None,
+            epochs: Some(3),
             seconds: 61.2,
             model: Some("winners/blocks.onnx".into()),
             sha256: None,
@@ -213,11 +226,19 @@ mod tests {
                 diverged: 2,
             }),
         };
+        let solved = StrategyResult {
+            name: StrategyName::HEAD,
+            candidate: Some("head".into()),
+            epochs: Some(0),
+            searched: None,
+            ..good.clone()
+        };
         let bad = StrategyResult {
             name: StrategyName::FULL,
             candidate: None,
             validation_accuracy: None,
             trained_parameters: None,
+            certainty: None,
             seconds: 2.0,
             model: None,
             searched: None,
@@ -226,11 +247,12 @@ mod tests {
         };
         let text = results(
             &Results {
-                strategies: vec![good, bad],
+                strategies: vec![good, bad, solved],
                 ..Results::default()
             },
             false,
         );
+        assert!(text.contains("head, solved"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         for part in ["blocks", "block5", "87.50 %", "–", "1,234,567", "1:01 min"] {
             assert!(
@@ -276,6 +298,8 @@ mod tests {
             held_out_accuracy,
             held_out: None,
             trained_parameters: None,
+            certainty: None,
+            epochs: None,
             seconds: 1.0,
             model: None,
             sha256: None,

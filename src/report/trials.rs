@@ -2,7 +2,7 @@
 
 use crate::run::TrialRecord;
 
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 19] = [
     "trial",
     "strategy",
     "phase",
@@ -14,6 +14,9 @@ const COLUMNS: [&str; 16] = [
     "validation_macro_f1",
     "validation_loss",
     "validation_samples",
+    "ranking_accuracy",
+    "ranking_loss",
+    "ranking_samples",
     "best_epoch",
     "epochs",
     "seconds",
@@ -42,6 +45,9 @@ pub fn csv(trials: &[TrialRecord]) -> std::io::Result<Vec<u8>> {
             optional(score.map(|s| s.macro_f1)),
             optional(score.map(|s| s.loss)),
             optional(score.map(|s| s.count)),
+            optional(trial.ranking.map(|s| s.accuracy)),
+            optional(trial.ranking.map(|s| s.loss)),
+            optional(trial.ranking.map(|s| s.count)),
             trial.best_epoch.to_string(),
             trial.epochs.to_string(),
             trial.seconds.to_string(),

@@ -10,7 +10,7 @@ use crate::autodiff::Operators;
 use crate::data::Preprocess;
 use crate::runtime::Device;
 use crate::surgery::HeadKind;
-use crate::training::OptimizerKind;
+use crate::training::{HeadInit, OptimizerKind, Plateau, Schedule};
 
 use super::{RunRecord, Settings};
 
@@ -71,10 +71,14 @@ fn is_idle(flag: &str, s: &Settings) -> bool {
     let validated = split.validation_fraction.unwrap_or(split.search_fraction) > 0.0;
     match flag {
         "train" => s.train.is_empty(),
+        "head-init" => s.head == HeadKind::Keep && s.head_init == HeadInit::Random,
         "dropout" => s.head != HeadKind::Paper,
         "min-per-class" => s.min_per_class == 0,
+        "rank-by" => !validated,
+        "rank-samples" => s.rank_samples == 0 || !validated,
         "momentum" => s.optimizer.kind != OptimizerKind::Sgd,
         "monitor" | "plateau-patience" | "plateau-factor" | "early-stopping" => !validated,
+        "schedule" => !validated && plateau(s).is_some(),
         "threads" => s.threads == 0,
         "operators" => s.device != Device::Cpu && s.operators != Operators::Standard,
         _ => false,
@@ -92,23 +96,29 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     let preset = preset.filter(|name| Preprocess::PRESETS.contains(&name.as_str()));
     let custom = s.preprocess.as_ref().filter(|p| {
         let made = Preprocess::custom(p.mean, p.std);
-        preset.is_none() && made.is_ok_and(|made| made == **p)
+        preset.is_none() && made.is_ok_and(|made| made.scales_as(p))
     });
+    let floor = match s.schedule {
+        Schedule::Cosine(cosine) => Some(cosine.floor),
+        _ => None,
+    };
     let triple = |values: [f32; 3]| Numbers(values.iter().map(f32::to_string).collect());
     let all = [
         (
             "strategies",
             Some(Texts(s.strategies.iter().map(word).collect())),
         ),
-        ("search", Some(Text(word(&s.search)))),
+        ("search", s.search.map(|m| Text(word(&m)))),
         ("train", Some(Texts(s.train.clone()))),
         ("head", Some(Text(word(&s.head)))),
+        ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),
         ("features", s.features.clone().map(Text)),
         ("delimiters", Some(Text(delimiters(&s.delimiters)))),
         ("preprocess", preset.clone().map(Text)),
         ("mean", custom.map(|p| triple(p.mean))),
         ("std", custom.map(|p| triple(p.std))),
+        ("resize", s.resize_asked().map(|r| Text(r.to_string()))),
         (
             "image-size",
             s.image_size.map(|(h, w)| Text(format!("{h}x{w}"))),
@@ -133,16 +143,27 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("lr", Some(number(&s.optimizer.learning_rate))),
         ("weight-decay", Some(number(&s.optimizer.weight_decay))),
         ("momentum", Some(number(&s.optimizer.momentum))),
+        ("head-lr", s.head_lr.map(|rate| number(&rate))),
+        ("layer-decay", Some(number(&s.layer_decay))),
+        ("clip-norm", s.clip_norm.map(|norm| number(&norm))),
+        ("ema", s.ema.map(|decay| number(&decay))),
         ("bn", Some(Text(word(&s.bn)))),
         ("batch-size", Some(number(&s.batch_size))),
         ("epochs", Some(number(&s.epochs))),
         ("search-epochs", Some(number(&s.search_epochs))),
         ("monitor", s.monitor.map(|m| Text(word(&m)))),
-        ("plateau-patience", s.plateau.map(|p| number(&p.patience))),
-        ("plateau-factor", s.plateau.map(|p| number(&p.factor))),
-        ("no-plateau", Some(Given(s.plateau.is_none()))),
+        ("rank-by", s.rank_by.map(|m| Text(word(&m)))),
+        ("rank-samples", Some(number(&s.rank_samples))),
+        ("schedule", Some(Text(s.schedule.to_string()))),
+        ("plateau-patience", plateau(s).map(|p| number(&p.patience))),
+        ("plateau-factor", plateau(s).map(|p| number(&p.factor))),
+        ("cosine-floor", floor.map(|floor| number(&floor))),
+        ("warmup", Some(number(&s.warmup))),
         ("early-stopping", count(s.early_stopping)),
         ("class-weights", Some(Text(word(&s.class_weights)))),
+        ("label-smoothing", Some(number(&s.label_smoothing))),
+        ("mixup", Some(number(&s.mixup))),
+        ("cutmix", Some(number(&s.cutmix))),
         ("threads", Some(number(&s.threads))),
         ("device", Some(Text(word(&s.device)))),
         ("operators", Some(Text(word(&s.operators)))),
@@ -155,6 +176,13 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     all.into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
+}
+
+fn plateau(s: &Settings) -> Option<Plateau> {
+    match s.schedule {
+        Schedule::Plateau(plateau) => Some(plateau),
+        _ => None,
+    }
 }
 
 /// The name of a variant in files, which is that of its flag.

@@ -14,9 +14,11 @@ use crate::onnx::{append, create_folder, partial, write_atomic};
 use crate::strategy::StrategyName;
 
 mod clean;
+mod heads;
 mod lock;
 mod metrics;
 mod replies;
+mod search;
 mod take;
 
 use clean::remove;
@@ -34,29 +36,35 @@ use super::results::{Results, StrategyResult, TrialRecord};
 pub(super) const RUN: &str = "run.json";
 const SPLIT: &str = "split.json";
 const CONFIG: &str = "config.toml";
+const SCORES: &str = "scores.json";
 pub(super) const RESULTS: &str = "results.json";
 pub(super) const TRIALS: &str = "trials.jsonl";
 const REQUESTS: &str = "requests.jsonl";
 const LOCK: &str = ".lock";
 /// Shared by the processes that carry out trials for another.
 const TRIALS_LOCK: &str = ".trials.lock";
+/// The heads with which trials begin.
+const HEADS: &str = "heads";
 const REPEATS: &str = "repeats";
 /// What was handed to a cluster, and what its jobs have said: the room `cluster`'s.
 pub(crate) const CLUSTER: &str = "cluster";
 const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
+const RANKING: &str = "ranking.json";
 const REPLY: &str = "reply.json";
 const PARAMETERS: &str = "parameters.safetensors";
 /// What a run makes in its folder besides `run.json` and what it keeps to itself.
-const OWN: [&str; 12] = [
+const OWN: [&str; 14] = [
     SPLIT,
     CONFIG,
+    SCORES,
     RESULTS,
     TRIALS,
     REQUESTS,
     REPORT,
     TABLE,
     TENSORBOARD,
+    HEADS,
     REPEATS,
     CLUSTER,
     "trials",
@@ -69,12 +77,16 @@ const OWN: [&str; 12] = [
 /// run.json                  configuration, versions, hashes; the first that is there
 /// config.toml               what `tune --config` takes to make the run again
 /// split.json                which sample is in which part
+/// scores.json               what gradients said of where to train, for strategies that ask
 /// requests.jsonl            the trials that were asked for, one a line
 /// trials.jsonl              one finished trial a line
 /// trials/ID/metrics.jsonl   one line per epoch, and per step if asked for
+/// trials/ID/ranking.json    what a candidate makes of each sample that ranks it
 /// trials/ID/checkpoint.safetensors   of a trial that has not ended
 /// trials/ID/reply.json, trials/ID/parameters.safetensors   of a trial that another process has carried
 ///                           out, until the run has taken it over
+/// heads/PHASE.safetensors   the heads with which trials begin, where they are found beforehand (`search`, `train`)
+/// heads/PHASE.checkpoint.safetensors   of one that is being trained
 /// winners/STRATEGY.onnx     the tuned models
 /// winners/STRATEGY.onnx.data   weights of a model that one file cannot hold
 /// winners/STRATEGY.predictions.csv   what they make of each held-out sample
@@ -82,7 +94,8 @@ const OWN: [&str; 12] = [
 /// repeats/N/                repetitions with other seeds, each such a folder
 /// cluster/                  what was handed to a cluster, and what its jobs have said
 /// report.html, trials.csv, tensorboard/   made from the above for people
-/// .lock                     locked while a process works on the run; in trials/ID/, on that trial for another
+/// .lock                     locked while a process works on the run; in trials/ID/, on that trial for another; in
+///                           heads/, on a head
 /// ```
 #[derive(Debug)]
 pub struct RunDir {
@@ -162,17 +175,17 @@ impl RunDir {
 
     /// Path of a strategy's model, relative to the folder.
     pub fn winner(strategy: StrategyName) -> String {
-        format!("winners/{strategy}.onnx")
+        format!("winners/{}.onnx", strategy.file_stem())
     }
 
     /// Name of the file beside a strategy's model that holds its weights where one file cannot.
     pub fn winner_data(strategy: StrategyName) -> String {
-        format!("{strategy}.onnx.data")
+        format!("{}.onnx.data", strategy.file_stem())
     }
 
     /// Path of what it makes of each held-out sample, relative to the folder.
     pub fn predictions(strategy: StrategyName) -> String {
-        format!("winners/{strategy}.predictions.csv")
+        format!("winners/{}.predictions.csv", strategy.file_stem())
     }
 
     /// Writes `run.json`: where that is, a run has begun, and can be resumed.

@@ -23,6 +23,8 @@ pub enum SearchMethod {
 
 impl SearchMethod {
     const RATE: usize = 3;
+    /// Halving by the rate that is taken where none is given.
+    pub const HALVING: Self = SearchMethod::Halving { rate: Self::RATE };
 }
 
 impl fmt::Display for SearchMethod {

@@ -4,6 +4,7 @@
 //! [`RunRecord`] the content of `run.json`, which says what is run, and [`Results`] that of
 //! `results.json`.
 
+mod certainty;
 mod config;
 mod error;
 mod folder;
@@ -13,13 +14,16 @@ pub(crate) mod paths;
 mod predictions;
 mod ranking;
 mod read;
+mod recipe;
 mod record;
 mod request;
 mod results;
+mod scores;
 mod settings;
 mod study;
 mod unchanged;
 
+pub use certainty::{Certainty, Ranking, Standing};
 pub use config::{FlagValue, flags};
 pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
@@ -30,6 +34,7 @@ pub use paths::{absolute, path_of_bytes};
 pub(crate) use predictions::csv;
 pub use ranking::ranked;
 pub use read::{RunFiles, StepLoss, TrialMetrics};
+pub use recipe::Recipe;
 pub use record::{
     Configuration, DataRecord, ExternalFile, FORMAT, LayerRecord, ModelFile, Parts, Planned,
     RunRecord, Skipped, SkippedFile, Versions,
@@ -39,6 +44,7 @@ pub use results::{
     Failure, HeldOut, Mistake, Phase, Repeat, RepeatResult, Results, Searched, Spread,
     StrategyResult, TrialRecord, WeightsFile,
 };
+pub use scores::{Scores, UnitScores};
 pub use settings::Settings;
 pub use study::{Study, StudyModel};
 pub(crate) use unchanged::{extended, same_input, same_settings, same_study, unchanged};

@@ -5,16 +5,17 @@ use crate::training::Monitor;
 use super::results::TrialRecord;
 
 /// The places of the trials that succeeded, the best first: those that were asked to go on further; then
-/// by the validation score as `monitor` compares it (none is the worst); of equal ones fewer trained
+/// by the score on the samples that rank, or the validation samples, as `by` compares it (none is the worst); of equal ones fewer trained
 /// parameters, then the earlier.
-pub fn ranked(trials: &[TrialRecord], monitor: Monitor) -> Vec<usize> {
+pub fn ranked(trials: &[TrialRecord], by: Monitor) -> Vec<usize> {
     let mut order: Vec<usize> = (0..trials.len())
         .filter(|&i| trials[i].error.is_none())
         .collect();
     order.sort_by(|&a, &b| {
         let (a, b) = (&trials[a], &trials[b]);
-        let by_score = match (&a.validation, &b.validation) {
-            (Some(a), Some(b)) => monitor.compare(b, a),
+        let score = |t: &TrialRecord| t.ranking.or(t.validation);
+        let by_score = match (score(a), score(b)) {
+            (Some(a), Some(b)) => by.compare(&b, &a),
             (a, b) => b.is_some().cmp(&a.is_some()),
         };
         let by_rung = b.rung.cmp(&a.rung);
@@ -47,6 +48,7 @@ mod tests {
                 loss,
                 count: 10,
             }),
+            ranking: None,
             best_epoch: 1,
             epochs: 1,
             seconds: 0.0,
@@ -72,6 +74,14 @@ mod tests {
         ] {
             assert_eq!(ranked(&trials, monitor), order, "{monitor}");
         }
+    }
+
+    #[test]
+    fn the_samples_that_rank_decide_over_those_that_validate() {
+        let mut trials = [trial(0.9, 0.1, 1), trial(0.5, 0.5, 1)];
+        let better = trial(0.7, 0.3, 1).validation;
+        (trials[0].ranking, trials[1].ranking) = (trial(0.6, 0.4, 1).validation, better);
+        assert_eq!(by_accuracy(&trials), [1, 0]);
     }
 
     #[test]

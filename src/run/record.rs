@@ -11,8 +11,8 @@ use crate::strategy::{Candidate, StrategyName};
 use super::Settings;
 
 /// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
-/// files of the old form cannot be read any more.
-pub const FORMAT: u32 = 2;
+/// files of the old form cannot be read any more, or would go on to something else than they began with.
+pub const FORMAT: u32 = 3;
 
 /// What was run, on what, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +174,7 @@ impl Configuration {
                 features: resolved.features.clone(),
                 delimiters: resolved.delimiters.clone(),
                 preprocess: resolved.preprocess.clone(),
+                resize: settings.resize.or(resolved.resize),
                 image_size: resolved.image_size,
                 ..settings.clone()
             },

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::strategy::StrategyName;
 
+use super::Certainty;
+
 /// The file beside a winner's model that holds its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsFile {
@@ -51,7 +53,11 @@ pub struct TrialRecord {
     pub trained_parameters: Option<usize>,
     /// At the best epoch; `None` without validation samples.
     pub validation: Option<Score>,
-    /// The epoch the parameters were taken after, from 1.
+    /// At the best epoch, on the samples that rank candidates (see
+    /// [`Settings::rank_samples`](super::Settings::rank_samples)); `None` of trials that are not for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<Score>,
+    /// The epoch the parameters were taken after, from 1; 0 where they are as they were before the first step.
     pub best_epoch: usize,
     /// Epochs that were trained.
     pub epochs: usize,
@@ -119,9 +125,16 @@ pub struct StrategyResult {
     pub held_out: Option<HeldOut>,
     /// Number of trained values.
     pub trained_parameters: Option<usize>,
+    /// Epochs that its winner was trained; 0 of a head that had been solved before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
     /// What it chose among; `None` where there was nothing to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<Searched>,
+    /// How sure the choice among them is; `None` where there was nothing to choose, or their trials left
+    /// nothing to tell it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
     /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by
     /// side, and those that several strategies share count for each, so that this is not the time by
     /// the clock on the wall.

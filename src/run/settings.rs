@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
-use crate::data::{Augment, FeaturePrecision, ImageCache, Preprocess, SplitOptions};
+use crate::data::{
+    Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, SplitOptions,
+};
 use crate::runtime::Device;
 use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
-use crate::training::{BatchNormMode, ClassWeights, Monitor, Optimizer, Plateau};
+use crate::training::{BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Schedule};
 
 use super::{RunError, SearchMethod};
 
@@ -36,20 +38,26 @@ use super::{RunError, SearchMethod};
 pub struct Settings {
     /// The strategies, in the order they are run.
     pub strategies: Vec<StrategyName>,
-    /// How candidates are searched.
-    pub search: SearchMethod,
+    /// How candidates are searched; `None` for halving where a strategy [looks for promising
+    /// blocks](crate::strategy::Strategy::wants_promising), else for an exhaustive search.
+    pub search: Option<SearchMethod>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
     /// The head.
     pub head: HeadKind,
+    /// How a new head begins.
+    pub head_init: HeadInit,
     /// Share of values dropped in the head, 0 to 1.
     pub dropout: f32,
     /// Value to take as the last feature map; `None` to search for it.
     pub features: Option<String>,
     /// What ends a block.
     pub delimiters: Delimiters,
-    /// How pixels become input; `None` for the model's own, else the default.
+    /// How pixels become input; `None` for the model's own, else the default. Its rule of resizing counts
+    /// where `resize` is `None` and it is another than [`Resize::SQUASH`], which all presets have.
     pub preprocess: Option<Preprocess>,
+    /// How images come to the input's size; `None` for the model's own rule, else [`Resize::SQUASH`].
+    pub resize: Option<Resize>,
     /// Height and width of images, for models that leave it open.
     pub image_size: Option<(usize, usize)>,
     /// Classes of a folder with fewer usable images are left out.
@@ -69,15 +77,37 @@ pub struct Settings {
     pub bn: BatchNormMode,
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// The figure of the validation samples that ranks candidates and epochs, and that plateau and
-    /// early stopping watch; `None` for [`Monitor::default_for`] the class weights.
+    /// Learning rate of the head; `None` for that of the optimizer.
+    pub head_lr: Option<f32>,
+    /// The learning rate of a backbone's parameter is multiplied by this for every block between it and the head;
+    /// above 0, at most 1. See [`Depths`](crate::strategy::Depths).
+    pub layer_decay: f32,
+    /// The most that the norm of all gradients of a step may be; `None` for no limit.
+    pub clip_norm: Option<f32>,
+    /// Decay, per step, of the average of the parameters, which is then what is scored and written; `None` for no
+    /// average.
+    pub ema: Option<f32>,
+    /// The figure of the validation samples that ranks epochs, and that plateau and early stopping watch; `None` for [`Monitor::default_for`] the class weights.
     pub monitor: Option<Monitor>,
-    /// The learning-rate schedule.
-    pub plateau: Option<Plateau>,
+    /// The figure that ranks candidates; `None` for [`Settings::monitor`], or its default.
+    pub rank_by: Option<Monitor>,
+    /// Samples on which candidates are ranked, at least: those of the validation part and, as far as these
+    /// are fewer, some of the training part, which no candidate is trained on. 0 for the validation part alone.
+    pub rank_samples: usize,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Epochs, or a part of one, in which the learning rate rises; 0 for none.
+    pub warmup: f32,
     /// A trial ends after so many epochs in a row without a better validation score; `None` trains all.
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count in the loss.
     pub class_weights: ClassWeights,
+    /// Share of a target that the training loss spreads over all classes, below 1; 0 for none.
+    pub label_smoothing: f32,
+    /// α of mixup, 0 for none: each sample of a step is mixed with another of its batch.
+    pub mixup: f32,
+    /// α of cutmix, 0 for none: each image of a step has a rectangle of another of its batch.
+    pub cutmix: f32,
     /// Samples per step.
     pub batch_size: usize,
     /// Epochs of a winner.
@@ -108,13 +138,15 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             strategies: vec![StrategyName::HEAD, StrategyName::FULL, StrategyName::BLOCKS],
-            search: SearchMethod::Exhaustive,
+            search: None,
             train: Vec::new(),
             head: HeadKind::Paper,
+            head_init: HeadInit::Random,
             dropout: HeadSpec::DROPOUT,
             features: None,
             delimiters: Delimiters::Auto,
             preprocess: None,
+            resize: None,
             image_size: None,
             min_per_class: 0,
             augment: Augment::None,
@@ -123,10 +155,20 @@ impl Default for Settings {
             split: SplitOptions::default(),
             bn: BatchNormMode::Frozen,
             optimizer: Optimizer::default(),
+            head_lr: None,
+            layer_decay: 1.0,
+            clip_norm: None,
+            ema: None,
             monitor: None,
-            plateau: Some(Plateau::default()),
+            rank_by: None,
+            rank_samples: 0,
+            schedule: Schedule::default(),
+            warmup: 0.0,
             early_stopping: None,
             class_weights: ClassWeights::None,
+            label_smoothing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             batch_size: 4,
             epochs: 20,
             search_epochs: 5,
@@ -145,13 +187,15 @@ impl Default for Settings {
 impl Settings {
     setters! {
         strategies: Vec<StrategyName>,
-        search: SearchMethod,
+        search: Option<SearchMethod>,
         train: Vec<String>,
         head: HeadKind,
+        head_init: HeadInit,
         dropout: f32,
         features: Option<String>,
         delimiters: Delimiters,
         preprocess: Option<Preprocess>,
+        resize: Option<Resize>,
         image_size: Option<(usize, usize)>,
         min_per_class: usize,
         augment: Augment,
@@ -160,10 +204,20 @@ impl Settings {
         split: SplitOptions,
         bn: BatchNormMode,
         optimizer: Optimizer,
+        head_lr: Option<f32>,
+        layer_decay: f32,
+        clip_norm: Option<f32>,
+        ema: Option<f32>,
         monitor: Option<Monitor>,
-        plateau: Option<Plateau>,
+        rank_by: Option<Monitor>,
+        rank_samples: usize,
+        schedule: Schedule,
+        warmup: f32,
         early_stopping: Option<usize>,
         class_weights: ClassWeights,
+        label_smoothing: f32,
+        mixup: f32,
+        cutmix: f32,
         batch_size: usize,
         epochs: usize,
         search_epochs: usize,
@@ -183,6 +237,39 @@ impl Settings {
         self.monitor.unwrap_or(default)
     }
 
+    /// How candidates are searched: [`Settings::search`], or its default.
+    pub fn method(&self) -> SearchMethod {
+        let default = match self.strategies.iter().any(|s| s.rule().wants_promising()) {
+            true => SearchMethod::HALVING,
+            false => SearchMethod::Exhaustive,
+        };
+        self.search.unwrap_or(default)
+    }
+
+    /// The figure that ranks candidates: [`Settings::rank_by`], or its default.
+    pub fn ranks_by(&self) -> Monitor {
+        self.rank_by.unwrap_or_else(|| self.watched())
+    }
+
+    /// What the learning rate of the head is multiplied by.
+    pub fn head_factor(&self) -> f32 {
+        let rate = self.optimizer.learning_rate;
+        self.head_lr.map_or(1.0, |head| head / rate)
+    }
+
+    /// How images are resized, where that is asked for: [`Settings::resize`], or what
+    /// [`Settings::preprocess`] says other than squashing.
+    pub(super) fn resize_asked(&self) -> Option<Resize> {
+        let named = self.preprocess.as_ref().map(|p| p.resize);
+        self.resize.or(named.filter(|r| *r != Resize::SQUASH))
+    }
+
+    /// Whether a new head is solved, or trained alone, before the trials begin. The model's own is not: it begins
+    /// as it stands.
+    pub fn solves_head(&self) -> bool {
+        self.head_init == HeadInit::Solved && self.head != HeadKind::Keep
+    }
+
     /// Looks at each field by itself, and at those that go together.
     ///
     /// # Errors
@@ -193,7 +280,12 @@ impl Settings {
         let positive = |value: f32| value.is_finite() && value > 0.0;
         let split = &self.split;
         let optimizer = &self.optimizer;
-        let plateau = self.plateau.unwrap_or_default();
+        let not_negative = |value: f32| value.is_finite() && value >= 0.0;
+        let (factor, floor) = match self.schedule {
+            Schedule::Plateau(plateau) => (plateau.factor, 0.0),
+            Schedule::Cosine(cosine) => (0.0, cosine.floor),
+            _ => (0.0, 0.0),
+        };
         let selects = self.strategies.iter().any(|s| s.rule().takes_patterns());
         let (height, width) = self.image_size.unwrap_or((1, 1));
         let of_0_to_1 = "it is a share of the data, 0 to 1";
@@ -233,7 +325,7 @@ impl Settings {
             ),
             (
                 "optimizer.weight_decay",
-                optimizer.weight_decay.is_finite() && optimizer.weight_decay >= 0.0,
+                not_negative(optimizer.weight_decay),
                 "it is 0 or more",
             ),
             (
@@ -242,9 +334,43 @@ impl Settings {
                 "it is 0 or more, below 1",
             ),
             (
-                "plateau.factor",
-                below_1(plateau.factor),
+                "head_lr",
+                self.head_lr.is_none_or(positive),
+                "it is above 0",
+            ),
+            (
+                "layer_decay",
+                positive(self.layer_decay) && self.layer_decay <= 1.0,
+                "it is above 0, at most 1",
+            ),
+            (
+                "clip_norm",
+                self.clip_norm.is_none_or(positive),
+                "it is above 0",
+            ),
+            (
+                "ema",
+                self.ema.is_none_or(|decay| positive(decay) && decay < 1.0),
+                "it is above 0, below 1",
+            ),
+            (
+                "schedule.factor",
+                below_1(factor),
                 "it is 0 or more, below 1",
+            ),
+            ("schedule.floor", below_1(floor), "it is 0 or more, below 1"),
+            ("warmup", not_negative(self.warmup), "it is 0 or more"),
+            (
+                "label_smoothing",
+                below_1(self.label_smoothing),
+                "it is 0 or more, below 1",
+            ),
+            ("mixup", not_negative(self.mixup), "it is 0 or more"),
+            ("cutmix", not_negative(self.cutmix), "it is 0 or more"),
+            (
+                "mixup",
+                self.batch_size > 1 || (self.mixup == 0.0 && self.cutmix == 0.0),
+                "a sample alone in its batch has no other to be mixed with",
             ),
             ("early_stopping", self.early_stopping != Some(0), one),
             ("batch_size", self.batch_size > 0, one),
@@ -256,11 +382,17 @@ impl Settings {
                 "it is a number of seconds, 0 or more",
             ),
         ];
-        if let Some(preprocess) = &self.preprocess {
-            preprocess.validate().map_err(|e| RunError::Setting {
-                field: "preprocess",
+        let sound = |field: &'static str, checked: Result<(), DataError>| {
+            checked.map_err(|e| RunError::Setting {
+                field,
                 reason: e.to_string(),
-            })?;
+            })
+        };
+        if let Some(preprocess) = &self.preprocess {
+            sound("preprocess", preprocess.validate())?;
+        }
+        if let Some(resize) = &self.resize {
+            sound("resize", resize.validate())?;
         }
         match checks.into_iter().find(|(_, holds, _)| !holds) {
             None => Ok(()),
@@ -273,63 +405,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
-        let mut settings = Settings::default()
-            .preprocess(Some(Preprocess::CAFFE))
-            .delimiters("pool,norm".parse().unwrap())
-            .device("cuda:1".parse().unwrap())
-            .image_size(Some((160, 224)));
-        settings.split.seed = u64::MAX;
-        settings.optimizer.learning_rate = 3e-5;
-        let text = serde_json::to_string(&settings).unwrap();
-        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
-        let few: Settings = serde_json::from_str(r#"{"epochs": 3, "seed": 7}"#).unwrap();
-        let mut expected = Settings::default().epochs(3);
-        expected.split.seed = 7;
-        assert_eq!(few, expected);
-    }
-
-    #[test]
-    fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
-        Settings::default().validate().unwrap();
-        type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 15] = [
-            ("strategies", |s| s.strategies.clear()),
-            ("train", |s| s.train.push("block5".to_owned())),
-            ("dropout", |s| s.dropout = 1.0),
-            ("image_size", |s| s.image_size = Some((0, 3))),
-            ("views", |s| s.views = Some(2)),
-            ("repeats", |s| s.repeats = 0),
-            ("search_fraction", |s| s.split.search_fraction = f64::NAN),
-            ("train_fraction", |s| s.split.train_fraction = 0.0),
-            ("validation_fraction", |s| {
-                s.split.validation_fraction = Some(1.5);
-            }),
-            ("optimizer.learning_rate", |s| {
-                s.optimizer.learning_rate = 0.0;
-            }),
-            ("optimizer.momentum", |s| s.optimizer.momentum = 1.0),
-            ("plateau.factor", |s| {
-                s.plateau = Some(Plateau {
-                    factor: 2.0,
-                    ..Plateau::default()
-                });
-            }),
-            ("batch_size", |s| s.batch_size = 0),
-            ("search_epochs", |s| s.search_epochs = 0),
-            ("checkpoint_every", |s| s.checkpoint_every = -1.0),
-        ];
-        for (name, change) in changes {
-            let mut settings = Settings::default();
-            change(&mut settings);
-            let error = settings.validate().unwrap_err();
-            assert!(error.is_bad_input());
-            let text = error.to_string();
-            assert!(text.contains(&format!("`{name}`")), "{name}: {text}");
-        }
-    }
-}
+mod tests;

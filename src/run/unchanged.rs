@@ -116,12 +116,12 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
 const FREE: [&str; 2] = ["checkpoint-every", "image-cache"];
 
 fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
+    let [was, is] = [was, is].map(with_resize);
+    let (was, is) = (&was, &is);
     // What several flags give is told by the one that names it.
     let named = |p: &Option<Preprocess>| p.as_ref().map(ToString::to_string);
     let [before, after] = [was, is].map(|s| named(&s.preprocess));
     differing("--preprocess", &before, &after)?;
-    let [before, after] = [was, is].map(|s| s.plateau.is_none());
-    differing("--no-plateau", &before, &after)?;
     let (before, after) = (all_flags(was), all_flags(is));
     let mut names = before.iter().chain(&after).map(|(name, _)| *name);
     let of = |all: &[(&str, FlagValue)], name: &str| {
@@ -144,8 +144,8 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
     // What no flag gives.
     differing(
         "the schedule of the learning rate",
-        &was.plateau,
-        &is.plateau,
+        &was.schedule,
+        &is.schedule,
     )?;
     let is = Settings {
         checkpoint_every: was.checkpoint_every,
@@ -153,6 +153,18 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
         ..is.clone()
     };
     differing("a setting", was, &is)
+}
+
+/// Settings in which each of the two that say how images are resized says it.
+fn with_resize(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    // Records from before there was a choice have it in the preprocessing alone.
+    let noted = settings.preprocess.as_ref().map(|p| p.resize);
+    settings.resize = settings.resize_asked().or(noted);
+    if let (Some(preprocess), Some(resize)) = (&mut settings.preprocess, settings.resize) {
+        preprocess.resize = resize;
+    }
+    settings
 }
 
 fn differing<T: PartialEq + Serialize>(what: &str, was: &T, is: &T) -> Result<(), RunError> {
@@ -179,7 +191,9 @@ fn text<T: Serialize>(of: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Resize;
     use crate::strategy::StrategyName;
+    use crate::training::{HeadInit, Plateau, Schedule};
 
     /// What is said to differ of settings, with both values.
     fn told(change: impl FnOnce(&mut Settings)) -> Option<[String; 3]> {
@@ -196,7 +210,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 11] = [
+        let changes: [(Change, [&str; 3]); 22] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3,
                 ["--lr", "0.0001", "0.003"],
@@ -205,12 +219,30 @@ mod tests {
                 |s| s.optimizer.weight_decay = 0.5,
                 ["--weight-decay", "0", "0.5"],
             ),
+            (
+                |s| s.head_init = HeadInit::Solved,
+                ["--head-init", "random", "solved"],
+            ),
             (|s| s.search_epochs = 7, ["--search-epochs", "5", "7"]),
             (
                 |s| s.split.shuffle = false,
                 ["--no-shuffle", "false", "true"],
             ),
-            (|s| s.plateau = None, ["--no-plateau", "false", "true"]),
+            (
+                |s| s.schedule = Schedule::Constant,
+                ["--schedule", "plateau", "constant"],
+            ),
+            (|s| s.warmup = 0.5, ["--warmup", "0", "0.5"]),
+            (|s| s.head_lr = Some(0.5), ["--head-lr", "none", "0.5"]),
+            (
+                |s| s.label_smoothing = 0.1,
+                ["--label-smoothing", "0", "0.1"],
+            ),
+            (|s| s.clip_norm = Some(1.0), ["--clip-norm", "none", "1"]),
+            (|s| s.ema = Some(0.99), ["--ema", "none", "0.99"]),
+            (|s| s.mixup = 0.2, ["--mixup", "0", "0.2"]),
+            (|s| s.cutmix = 1.0, ["--cutmix", "0", "1"]),
+            (|s| s.layer_decay = 0.5, ["--layer-decay", "1", "0.5"]),
             (|s| s.views = Some(3), ["--views", "none", "3"]),
             (
                 |s| s.train = vec!["c1".to_owned()],
@@ -227,6 +259,14 @@ mod tests {
                 ["--preprocess", "signed", "caffe"],
             ),
             (
+                |s| s.resize = Some(Resize::CROP),
+                ["--resize", "squash", "crop:0.875"],
+            ),
+            (
+                |s| s.preprocess.as_mut().unwrap().resize = Resize::LETTERBOX,
+                ["--resize", "squash", "letterbox"],
+            ),
+            (
                 |s| s.strategies = vec![StrategyName::HEAD, StrategyName::top(4)],
                 ["--strategies", "head,full,blocks", "head,top4"],
             ),
@@ -238,7 +278,11 @@ mod tests {
 
     #[test]
     fn what_no_flag_gives_differs_too() {
-        let minimum = told(|s| s.plateau.as_mut().unwrap().minimum = 1e-3).unwrap();
+        let lower = Schedule::Plateau(Plateau {
+            minimum: 1e-3,
+            ..Plateau::default()
+        });
+        let minimum = told(|s| s.schedule = lower).unwrap();
         assert_eq!(minimum[0], "the schedule of the learning rate");
         let numbers = |s: &mut Settings| {
             s.preprocess.as_mut().unwrap().mean[0] = 0.25;
@@ -252,5 +296,7 @@ mod tests {
     fn what_shows_in_no_result_may_differ() {
         assert_eq!(told(|_| {}), None);
         assert_eq!(told(|s| s.checkpoint_every = 1.0), None);
+        // What a record from before the flag was there means.
+        assert_eq!(told(|s| s.resize = Some(Resize::SQUASH)), None);
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Choice {
     pub candidate: Candidate,
     /// `None` where there was nothing to choose.
     pub searched: Option<Searched>,
+    /// The trials of the candidates that are ranked, the best first; none where there was nothing to choose.
+    pub ranked: Vec<TrialRecord>,
     /// Seconds of its searches.
     pub seconds: f64,
 }
@@ -117,22 +119,26 @@ impl Scene<'_> {
             candidates,
             ..
         } = plan;
-        let chosen = |ranking: &[usize], searched, seconds| {
+        let chosen = |ranking: &[usize], searched, seconds, records: &[TrialRecord]| {
             Verdict::Chosen(Choice {
                 strategy: *strategy,
                 candidate: strategy.winner(self.network, candidates, ranking),
                 searched,
+                ranked: ranking
+                    .iter()
+                    .filter_map(|&i| records.get(i).cloned())
+                    .collect(),
                 seconds,
             })
         };
         if candidates.len() == 1 {
-            return chosen(&[0], None, 0.0);
+            return chosen(&[0], None, 0.0, &[]);
         }
         let records: Option<Vec<TrialRecord>> = candidates.iter().map(|c| self.tried(c)).collect();
         let Some(records) = records else {
             return Verdict::Open;
         };
-        let ranking = ranked(&records, self.settings.watched());
+        let ranking = ranked(&records, self.settings.ranks_by());
         let searched = Searched {
             candidates: records.len(),
             diverged: records.iter().filter(|r| r.error.is_some()).count(),
@@ -147,7 +153,7 @@ impl Scene<'_> {
                 reason: reason.unwrap_or_default(),
             };
         }
-        chosen(&ranking, Some(searched), seconds)
+        chosen(&ranking, Some(searched), seconds, &records)
     }
 
     /// The choices that stand.
@@ -186,6 +192,21 @@ impl Scene<'_> {
         composed
             .filter(|c| c.strategy.composed_of().is_some())
             .map(|c| (c.strategy, c.candidate))
+    }
+
+    /// What a run begins with: the training of `head` where there are other strategies, so that a run which is
+    /// stopped early leaves a model, that with which others are compared; and in a round of its own the `search`.
+    fn first(&self, mut search: Vec<TrialRequest>) -> Vec<TrialRequest> {
+        let plans = self.plan.strategies.iter();
+        let heads =
+            plans.filter(|p| p.strategy == StrategyName::HEAD && self.plan.strategies.len() > 1);
+        let heads = heads.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())));
+        let mut first = self.requests(heads, Phase::Train, Budget::once(self.settings.epochs));
+        if !first.is_empty() {
+            search.iter_mut().for_each(|request| request.round += 1);
+        }
+        first.extend(search);
+        first
     }
 
     /// What stands behind every search: a trial of each winner that was made of several candidates, for
@@ -229,12 +250,23 @@ impl Scene<'_> {
                 round,
                 phase,
                 strategy,
-                candidate,
-                epochs: budget.epochs,
+                epochs: self.epochs(&candidate, budget.epochs),
                 rung: budget.rung,
                 goes_on: budget.goes_on,
+                candidate,
             })
             .collect()
+    }
+
+    /// The epochs of a candidate's trial that is allowed so many: none where it trains the head alone, and that is
+    /// where its training would end.
+    fn epochs(&self, candidate: &Candidate, allowed: usize) -> usize {
+        let is_of_head = |name: &String| self.network.head.contains(name);
+        let is_head = candidate.rewrite.is_none() && candidate.trainable.iter().all(is_of_head);
+        match is_head && self.settings.solves_head() {
+            true => 0,
+            false => allowed,
+        }
     }
 }
 

@@ -52,6 +52,7 @@ impl<'a> Opened<'a> {
             &card,
             settings.image_size,
             settings.preprocess.as_ref(),
+            settings.resize,
         )?;
         if let Some(origin) = recorded {
             input.origin = origin;
@@ -87,7 +88,7 @@ impl<'a> Opened<'a> {
             watcher.decoding(done, total);
             !watcher.stopped()
         };
-        let dataset = match input.open(&job.data, &limits, Some(&decoding)) {
+        let dataset = match input.open(&job.data, &limits, settings.augment, Some(&decoding)) {
             Err(ClassifierError::Data(DataError::Stopped)) => {
                 return Err(TrainingError::Stopped.into());
             }

@@ -62,6 +62,7 @@ pub(super) fn record(
                 features: analysis.backbone.as_ref().ok().map(|b| b.features.clone()),
                 delimiters: Delimiters::Kinds(analysis.delimiters.iter().copied().collect()),
                 preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
+                resize: dataset.is_images().then_some(input.spec.preprocess.resize),
                 image_size: Some((input.height, input.width)),
                 ..settings.clone()
             },

@@ -12,7 +12,7 @@ use crate::run::{
     Begin, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended, same_input,
     unchanged,
 };
-use crate::strategy::{Network, StrategyName};
+use crate::strategy::{Depths, Network, StrategyName};
 use crate::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft, own_dropout};
 use crate::training::{Lab, LabOptions, Trained};
 
@@ -33,6 +33,7 @@ use super::{Job, SearchError};
 pub(super) struct Ready {
     pub settings: Settings,
     pub grafted: Grafted,
+    pub depths: Depths,
     pub split: Split,
 }
 
@@ -48,10 +49,24 @@ impl Opened<'_> {
             dropout: settings.dropout,
             ..HeadSpec::new(settings.head, self.classes.len(), settings.split.seed)
         };
+        let grafted = graft(&self.original, self.features.as_ref(), &head)?;
         Ok(Ready {
-            grafted: graft(&self.original, self.features.as_ref(), &head)?,
+            depths: Depths::of(&self.analysis, &grafted, settings.head),
+            grafted,
             split: Split::of(&self.dataset, &settings.split)?,
             settings,
+        })
+    }
+
+    /// What the candidates of a repetition are made of.
+    pub(super) fn network<'n>(&'n self, ready: &'n Ready) -> Result<Network<'n>, SearchError> {
+        let Ready {
+            settings, grafted, ..
+        } = ready;
+        Ok(Network {
+            seed: settings.split.seed,
+            selection: &settings.train,
+            ..Network::new(&self.analysis, grafted, settings.head)?
         })
     }
 
@@ -75,6 +90,7 @@ impl Opened<'_> {
             settings,
             grafted,
             split,
+            ..
         } = ready;
         if number == 1 {
             // What onnxruntime cannot load and run now, it could not as a winner.
@@ -90,12 +106,9 @@ impl Opened<'_> {
         if number == 1 {
             self.tell(split);
         }
-        let network = Network {
-            seed: settings.split.seed,
-            selection: &settings.train,
-            ..Network::new(&self.analysis, grafted, settings.head)?
-        };
+        let mut network = self.network(ready)?;
         let lab = self.lab(settings, grafted)?;
+        let scores = self.look_for_promising(number, (ready, &lab), &mut network)?;
         let several = |&strategy: &StrategyName| {
             let candidates = strategy.candidates(&network);
             candidates.is_ok_and(|c| c.len() > 1)
@@ -115,7 +128,11 @@ impl Opened<'_> {
         if let Some(limit) = memory_limit().filter(|_| !others) {
             let planned = plan.strategies.iter();
             let trials = planned.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c)));
-            ensure_room(trials, grafted, &settings.optimizer, limit)?;
+            ensure_room(trials, grafted, settings, limit)?;
+        }
+        if !others && settings.solves_head() && settings.head == HeadKind::Linear {
+            let samples = split.retraining().len().max(split.search.len());
+            lab.ensure_room_to_solve(samples)?;
         }
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
@@ -130,6 +147,9 @@ impl Opened<'_> {
         };
         let (began, progress) = self.begin(run, self.record(settings, split, &plan))?;
         run.keep_config(&began)?;
+        if let Some(scores) = &scores {
+            run.keep_scores(scores)?;
+        }
         run.keep_split(&SplitFile::new(split, &self.dataset))?;
         Runner {
             site: self.site(&lab, ready, run, number),
@@ -163,6 +183,7 @@ impl Opened<'_> {
             settings,
             grafted,
             split,
+            ..
         } = ready;
         let began = RunDir::read_run(run.root())?.ok_or_else(|| RunError::NotARun {
             path: run.root().to_owned(),
@@ -192,7 +213,7 @@ impl Opened<'_> {
         }
         if let Some(limit) = memory_limit() {
             let trials = open.values().flatten().map(|r| (r.strategy, &r.candidate));
-            ensure_room(trials, grafted, &settings.optimizer, limit)?;
+            ensure_room(trials, grafted, settings, limit)?;
         }
         let lab = self.lab(settings, grafted)?;
         let site = self.site(&lab, ready, run, number);
@@ -219,7 +240,10 @@ impl Opened<'_> {
         &'s self,
         lab: &'s Lab<'s>,
         Ready {
-            settings, split, ..
+            settings,
+            depths,
+            split,
+            ..
         }: &'s Ready,
         run: &'s RunDir,
         repetition: usize,
@@ -229,6 +253,7 @@ impl Opened<'_> {
             original: &self.original,
             split,
             settings,
+            depths,
             run,
             repetition,
             watcher: self.watcher,
@@ -262,7 +287,7 @@ impl Opened<'_> {
     }
 
     /// Where the trials of a repetition with these settings run.
-    fn lab<'l>(
+    pub(super) fn lab<'l>(
         &'l self,
         settings: &Settings,
         grafted: &'l Grafted,

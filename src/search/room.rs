@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::run::Settings;
 use crate::strategy::{Candidate, StrategyName};
 use crate::surgery::Grafted;
-use crate::training::Optimizer;
 
 use super::SearchError;
 
 /// Refuses trials of which one trains values that alone take more than `limit` bytes. Each is held as it
-/// stands, at the best epoch and with what the optimizer remembers of it, 4 bytes each; what a step computes,
+/// stands, at the best epoch, averaged where that is asked for and with what the optimizer remembers of it, 4 bytes each; what a step computes,
 /// and weights that are mapped from a file, come on top.
 ///
 /// # Errors
@@ -17,10 +17,11 @@ use super::SearchError;
 pub(super) fn ensure_room<'c>(
     trials: impl IntoIterator<Item = (StrategyName, &'c Candidate)>,
     grafted: &Grafted,
-    optimizer: &Optimizer,
+    settings: &Settings,
     limit: u64,
 ) -> Result<(), SearchError> {
-    let held = 2 + optimizer.moments() as u64;
+    let averages = u64::from(settings.ema.is_some());
+    let held = 2 + averages + settings.optimizer.moments() as u64;
     for (strategy, candidate) in trials {
         let rewritten;
         let model = match candidate.rewrite.is_none() {
@@ -60,7 +61,7 @@ mod tests {
     use crate::onnx::{Model, Tensor, encode};
     use crate::surgery::Rewrite;
     use crate::surgery::rewrite::LowRank;
-    use crate::training::OptimizerKind;
+    use crate::training::{Optimizer, OptimizerKind};
 
     /// A dense layer of 100 inputs and 10 outputs.
     fn grafted() -> Grafted {
@@ -108,21 +109,23 @@ mod tests {
         let full = candidate(&["w", "b"], Rewrite::None);
         let lora = candidate(&[&a, &b], low_rank);
         for (candidate, values) in [(&full, 1010), (&lora, 220)] {
-            for (kind, momentum, held) in [
-                (OptimizerKind::Adam, 0.9, 4),
-                (OptimizerKind::Sgd, 0.9, 3),
-                (OptimizerKind::Sgd, 0.0, 2),
+            for (kind, momentum, ema, held) in [
+                (OptimizerKind::Adam, 0.9, None, 4),
+                (OptimizerKind::Adam, 0.9, Some(0.9), 5),
+                (OptimizerKind::Sgd, 0.9, None, 3),
+                (OptimizerKind::Sgd, 0.0, None, 2),
             ] {
                 let optimizer = Optimizer {
                     kind,
                     momentum,
                     ..Optimizer::default()
                 };
+                let settings = Settings::default().optimizer(optimizer).ema(ema);
                 let of = |limit| {
                     ensure_room(
                         [(StrategyName::FULL, candidate)],
                         &grafted,
-                        &optimizer,
+                        &settings,
                         limit,
                     )
                 };

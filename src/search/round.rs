@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::data::Split;
 use crate::onnx::Model;
 use crate::run::{Phase, RunDir, Settings, TrialRequest};
+use crate::strategy::Depths;
 use crate::training::{BankOptions, FeatureBank, Lab, StepCost, Trained, TrainingError};
 
 use super::SearchError;
@@ -28,6 +29,7 @@ pub(super) struct Site<'a> {
     pub original: &'a Model,
     pub split: &'a Split,
     pub settings: &'a Settings,
+    pub depths: &'a Depths,
     pub run: &'a RunDir,
     /// The number of the repetition, from 1.
     pub repetition: usize,
@@ -43,6 +45,8 @@ pub(super) struct Round<'a> {
     /// Each trial once.
     requests: Vec<TrialRequest>,
     train: Vec<usize>,
+    /// What candidates are ranked on; empty of a round that trains winners.
+    ranking: Vec<usize>,
     costs: Vec<Option<StepCost>>,
     shares: Vec<Share>,
     bank: FeatureBank<'a>,
@@ -88,9 +92,12 @@ impl<'a> Round<'a> {
             settings,
             ..
         } = site;
-        let train = match requests.first().map(|r| r.phase) {
-            Some(Phase::Train) => split.retraining(),
-            _ => split.search.clone(),
+        let (train, ranking) = match requests.first().map(|r| r.phase) {
+            Some(Phase::Train) => (split.retraining(), Vec::new()),
+            _ => {
+                let ranking = split.ranking(lab.labels(), settings.rank_samples);
+                (split.search.clone(), ranking)
+            }
         };
         let trained: Vec<Trained<'_>> = requests
             .iter()
@@ -103,7 +110,7 @@ impl<'a> Round<'a> {
         let batch = settings.batch_size.clamp(1, train.len().max(1));
         let cost = |&trained: &Trained<'_>| {
             go_on(site.watcher)?;
-            Ok(lab.step_cost(trained, batch)?)
+            Ok(lab.step_cost(trained, batch, settings.ema.is_some())?)
         };
         let costs = trained
             .iter()
@@ -112,9 +119,15 @@ impl<'a> Round<'a> {
         let shares = pool::shares(settings.threads, lab.memory_budget(), &costs);
         let options = BankOptions {
             seed: settings.split.seed,
+            mixed: settings.mixup > 0.0 || settings.cutmix > 0.0,
             threads: shares.iter().map(|s| s.threads).min().unwrap_or(1),
         };
-        let bank = FeatureBank::new(lab, &trained, &train, &split.validation, options)?;
+        // The samples that rank are those that validate, and maybe others.
+        let watched = match ranking.is_empty() {
+            true => &split.validation,
+            false => &ranking,
+        };
+        let bank = FeatureBank::new(lab, &trained, &train, watched, options)?;
         if let Some(note) = bank.note() {
             site.watcher.warning(&note);
         }
@@ -122,6 +135,7 @@ impl<'a> Round<'a> {
             site,
             requests,
             train,
+            ranking,
             costs,
             shares,
             bank,
@@ -169,6 +183,7 @@ impl<'a> Round<'a> {
             original,
             split,
             settings,
+            depths,
             run,
             watcher,
             ..
@@ -181,6 +196,10 @@ impl<'a> Round<'a> {
             })
             .collect();
         order.sort_unstable_by_key(|&(stage, place, _)| (stage, place));
+        let Some((_, _, first)) = order.first() else {
+            return Ok(());
+        };
+        let head = self.site.head(first.phase, &self.train)?;
         let abandoned = AtomicBool::new(false);
         let first_error = Mutex::new(None);
         let bench = Bench {
@@ -188,8 +207,11 @@ impl<'a> Round<'a> {
             bank: &self.bank,
             train: &self.train,
             validation: &split.validation,
+            ranking: &self.ranking,
             settings,
+            depths,
             run,
+            head: head.as_ref(),
             stop: Stop {
                 watcher,
                 abandoned: &abandoned,

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::onnx::{create_folder, write_atomic};
 use crate::run::{
-    Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult, TrialRecord,
-    TrialRequest, csv,
+    Certainty, Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult,
+    TrialRecord, TrialRequest, csv,
 };
 use crate::strategy::{Network, StrategyName};
 use crate::surgery::rewrite::Merged;
@@ -61,15 +61,17 @@ impl Runner<'_> {
         state: &State<'_>,
         first_error: &mut Option<SearchError>,
     ) -> Result<bool, SearchError> {
-        let chooser = chooser(self.site.settings.search);
+        let chooser = chooser(self.site.settings.method());
         self.clear(state, false)?;
         loop {
             let asked = state.requests();
             let last = asked.iter().map(|r| r.round).max().unwrap_or(0);
+            let mut is_done = true;
             for number in 1..=last {
-                if !self.round(plan, state, number, first_error)? {
-                    return Ok(false);
-                }
+                is_done &= self.round(plan, state, number, first_error)?;
+            }
+            if !is_done {
+                return Ok(false);
             }
             let record = |id: &str| state.trial(id);
             let scene = self.scene(plan, &asked, &record);
@@ -135,7 +137,8 @@ impl Runner<'_> {
                 state.twins(request, &scene.twins(request))
             };
             let met = |request: &TrialRequest| state.is_met(request);
-            let left = plan.after_search();
+            let trained = asked.iter().filter(|r| r.phase == Phase::Train).count();
+            let left = plan.after_search().saturating_sub(trained);
             return self.requests(number, (&search, left), state, &met, &end);
         }
         self.settle(&scene, state)?;
@@ -174,7 +177,12 @@ impl Runner<'_> {
             }
             Ok(())
         };
-        let done = self.requests(number, (&train, 0), state, &met, &end);
+        let is_open = |verdict: &Verdict| matches!(verdict, Verdict::Open);
+        let later = match scene.verdicts().iter().any(is_open) {
+            true => plan.trials().saturating_sub(train.len()),
+            false => 0,
+        };
+        let done = self.requests(number, (&train, later), state, &met, &end);
         if let Some(error) = lock(&first).take() {
             first_error.get_or_insert(error);
         }
@@ -320,7 +328,9 @@ impl Runner<'_> {
             held_out_accuracy,
             held_out,
             trained_parameters: record.trained_parameters,
+            epochs: Some(record.epochs),
             searched: choice.searched,
+            certainty: self.certainty(choice)?,
             seconds: choice.seconds + record.seconds,
             model: Some(model),
             sha256: Some(sha256),
@@ -328,6 +338,27 @@ impl Runner<'_> {
             error: None,
             failure: None,
         })
+    }
+
+    /// How sure the choice among the candidates is, as far as their trials have left what tells it.
+    fn certainty(&self, choice: &Choice) -> Result<Option<Certainty>, SearchError> {
+        let Site { run, settings, .. } = self.site;
+        let mut ranked = Vec::new();
+        // Those that ended early were trained for less: no figure tells them from the others.
+        let rung = choice.ranked.first().map_or(0, |first| first.rung);
+        let last = choice.ranked.iter().filter(|trial| trial.rung == rung);
+        for trial in last.clone() {
+            let own = trial.same_as.as_ref().unwrap_or(&trial.id);
+            match run.read_ranking(own)? {
+                Some(ranking) => {
+                    ranked.push((trial.id.clone(), trial.candidate.clone(), ranking));
+                }
+                None => return Ok(None),
+            }
+        }
+        let (by, seed) = (settings.ranks_by(), settings.split.seed);
+        let earlier = choice.ranked.len() - last.count();
+        Ok(Certainty::of(by, &ranked, earlier, seed))
     }
 
     /// What a winner makes of the held-out samples, which is also written down sample by sample; `None`

@@ -42,7 +42,8 @@ pub struct StudyJob {
     /// The command line, for the record.
     pub command: Vec<String>,
     /// How each model is tuned. The preprocessing is that of models which neither name one in their
-    /// metadata nor have one of their own in [`StudyJob::models`].
+    /// metadata nor have one of their own in [`StudyJob::models`]; how images are resized is that of all
+    /// models, where it is given.
     pub settings: Settings,
 }
 
@@ -170,7 +171,7 @@ fn of_model(settings: &Settings, subject: &Subject, watcher: &dyn Watcher) -> Se
     let preprocess = match (&subject.preprocess, &noted) {
         (Some(own), _) => Some(own.clone()),
         (None, Some(noted)) => {
-            if let Some(asked) = asked.filter(|&asked| asked != noted) {
+            if let Some(asked) = asked.filter(|asked| !asked.scales_as(noted)) {
                 watcher.warning(&format!(
                     "the metadata of {} name the preprocessing {noted}, which is taken; {asked} is for \
                      models whose metadata name none",

@@ -1,12 +1,16 @@
 //! Running one trial of a plan, with its metrics, its checkpoint and its record.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::classifier::Predictions;
 use crate::run::{
-    MetricsFile, Parameters, Phase, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
+    MetricsFile, Parameters, Phase, Ranking, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
 };
+use crate::strategy::Depths;
 use crate::training::{
-    Checkpointing, EpochMetrics, FeatureBank, Lab, Observer, TrainingError, TrialOutcome, TrialSpec,
+    Checkpointing, EpochMetrics, FeatureBank, HeadInit, Lab, Observer, SolvedHead, Start,
+    TrainingError, TrialOutcome, TrialSpec,
 };
 
 use super::SearchError;
@@ -18,8 +22,13 @@ pub(super) struct Bench<'a> {
     pub bank: &'a FeatureBank<'a>,
     pub train: &'a [usize],
     pub validation: &'a [usize],
+    /// What candidates are ranked on; empty where none is.
+    pub ranking: &'a [usize],
     pub settings: &'a Settings,
+    pub depths: &'a Depths,
     pub run: &'a RunDir,
+    /// The head with which they begin, where it is found beforehand.
+    pub head: Option<&'a SolvedHead>,
     pub stop: Stop<'a>,
 }
 
@@ -71,13 +80,23 @@ impl Bench<'_> {
             }
             outcome => outcome,
         };
-        let outcome = outcome.map_err(SearchError::from);
+        let (outcome, ranking) = match outcome {
+            Ok((outcome, ranking)) => (Ok(outcome), ranking),
+            Err(error) => (Err(SearchError::from(error)), None),
+        };
         // What is in its record must not outlast a crash longer than what it was measured by.
         recorder.metrics.sync()?;
         let outcome = match outcome {
             Err(error) if error.failure().is_none() => return Err(error),
             outcome => outcome,
         };
+        if let Some(predictions) = &ranking {
+            self.run
+                .write_ranking(&trial.id, &Ranking::of(predictions))?;
+        }
+        // Where nothing is left to train, finding the head is what it took.
+        let head = self.head.filter(|_| spec.epochs == 0);
+        let earlier = recorder.earlier + head.map_or(0.0, |h| h.figures.seconds);
         let failure = outcome.as_ref().err().and_then(SearchError::failure);
         let done = outcome.as_ref().ok();
         let record = TrialRecord {
@@ -88,9 +107,10 @@ impl Bench<'_> {
             layers: trial.candidate.layers.clone(),
             trained_parameters: done.map(|o| o.trained_parameters),
             validation: done.and_then(TrialOutcome::validation),
+            ranking: ranking.as_ref().map(Predictions::score),
             best_epoch: done.map_or(0, |o| o.best_epoch),
-            epochs: done.map_or(0, |o| o.epochs.len()),
-            seconds: recorder.earlier + start.elapsed().as_secs_f64(),
+            epochs: done.map_or(0, TrialOutcome::trained_epochs),
+            seconds: earlier + start.elapsed().as_secs_f64(),
             same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
             failure,
@@ -109,21 +129,34 @@ impl Bench<'_> {
         stage: usize,
         spec: &TrialSpec,
         recorder: &mut Recorder<'_>,
-    ) -> Result<TrialOutcome, TrainingError> {
-        let features = self.bank.features(stage, recorder)?;
+    ) -> Result<(TrialOutcome, Option<Predictions>), TrainingError> {
+        let features = match spec.epochs {
+            // The samples that are looked at are read once, others not at all: nothing is kept.
+            0 => Arc::new(self.lab.live_features(spec.trained())?),
+            _ => self.bank.features(stage, recorder)?,
+        };
         let checkpoint = Checkpointing {
             path: self.run.checkpoint(&trial.id),
             every: Duration::from_secs_f64(self.settings.checkpoint_every),
             at_end: trial.goes_on,
         };
-        self.lab.run(
+        let outcome = self.lab.run(
             spec,
             self.train,
             self.validation,
             &features,
             Some(&checkpoint),
             recorder,
-        )
+        )?;
+        let ranking = match self.ranking {
+            [] => None,
+            samples => {
+                let of = (samples, &*features);
+                let parameters = &outcome.parameters;
+                Some(self.lab.predict_trained(spec, parameters, of, recorder)?)
+            }
+        };
+        Ok((outcome, ranking))
     }
 
     fn spec(&self, trial: &TrialRequest, threads: usize) -> TrialSpec {
@@ -135,13 +168,32 @@ impl Bench<'_> {
             epochs: trial.epochs,
             batch_size: settings.batch_size,
             optimizer: settings.optimizer,
+            rates: self.depths.rates(
+                &trial.candidate.trainable,
+                settings.head_factor(),
+                settings.layer_decay,
+            ),
+            clip_norm: settings.clip_norm,
+            ema: settings.ema,
             monitor: settings.watched(),
-            plateau: settings.plateau,
+            schedule: settings.schedule,
+            warmup: settings.warmup,
+            // Those of the last rung, where trials go on and on.
+            horizon: Some(match trial.phase {
+                Phase::Search => settings.search_epochs,
+                Phase::Train => settings.epochs,
+            }),
             early_stopping: settings.early_stopping,
             class_weights: settings.class_weights,
+            label_smoothing: settings.label_smoothing,
+            mixup: settings.mixup,
+            cutmix: settings.cutmix,
             seed: settings.split.seed,
             shuffle: settings.split.shuffle,
             threads,
+            // What training begins with is then worth something.
+            score_start: settings.head_init == HeadInit::Solved,
+            start: self.head.map_or_else(Start::default, |h| h.start.clone()),
         }
     }
 }

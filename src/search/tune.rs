@@ -183,7 +183,9 @@ pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
             threads => threads,
         },
         memory_budget: Some(memory_budget.unwrap_or_else(default_memory_budget)),
+        search: Some(asked.method()),
         monitor: Some(asked.watched()),
+        rank_by: Some(asked.ranks_by()),
         strategies: strategies.into_iter().collect(),
         ..asked.clone()
     }

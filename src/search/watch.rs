@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::run::{StrategyResult, TrialRecord};
-use crate::training::{EpochMetrics, Observer, TrainingError};
+use crate::run::{Phase, StrategyResult, TrialRecord};
+use crate::training::{EpochMetrics, HeadFigures, Observer, Solving, TrainingError};
 
 /// A trial that begins.
 #[derive(Clone, Debug)]
@@ -16,6 +16,32 @@ pub struct TrialStart<'a> {
     pub total: usize,
     /// Epochs it will train, at most.
     pub epochs: usize,
+}
+
+/// What is done for the head with which the trials of a phase begin.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum HeadStep {
+    /// `done` of `total` samples have passed through the frozen layers.
+    Features {
+        /// Of these,
+        done: usize,
+        /// so many.
+        total: usize,
+    },
+    /// A linear head is being solved.
+    Solving(Solving),
+    /// Another head is being trained: step `done` of `total`, which early stopping may not reach.
+    Training {
+        /// Of these,
+        done: usize,
+        /// so many.
+        total: usize,
+    },
+    /// Another process is at it.
+    Waiting,
+    /// It is there.
+    Done(HeadFigures),
 }
 
 /// Hears of a run's progress; may stop it. Trials run side by side, so any method may be called
@@ -44,6 +70,10 @@ pub trait Watcher: Sync {
     /// `finished` trials of an earlier process are taken over.
     fn resumed(&self, finished: usize) {
         let _ = finished;
+    }
+    /// The head with which the trials of a phase begin is being found.
+    fn head(&self, phase: Phase, step: &HeadStep) {
+        let _ = (phase, step);
     }
     /// A trial begins.
     fn trial(&self, start: &TrialStart<'_>) {

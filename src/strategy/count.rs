@@ -19,6 +19,7 @@ impl CandidateCounts {
             head: vec!["head".to_owned()],
             seed: 0,
             selection: &[],
+            promising: Vec::new(),
             updatable: Vec::new(),
         };
         let windows = StrategyName::windows(analysis.window);

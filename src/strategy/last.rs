@@ -1,4 +1,4 @@
-//! `lastN`: the last N weighted layers before the head; the usual way of transfer learning, as in Yosinski et
+//! `lastN`: the last N blocks before the head, together; the usual way of transfer learning, as in Yosinski et
 //! al., "How transferable are features in deep neural networks?" (2014), where the first layers stay as they
 //! are. The block-wise paper does not have it.
 
@@ -7,9 +7,9 @@ use super::{Candidate, Network, Number, Strategy, StrategyError, StrategyName};
 pub(super) struct Last;
 
 impl StrategyName {
-    /// `lastN`: the last so many layers before the head, 1 or more.
-    pub const fn last(layers: usize) -> Self {
-        StrategyName::numbered(&(&Last as _), layers)
+    /// `lastN`: the last so many blocks before the head, 1 or more.
+    pub const fn last(blocks: usize) -> Self {
+        StrategyName::numbered(&(&Last as _), blocks)
     }
 }
 
@@ -19,7 +19,7 @@ impl Strategy for Last {
     }
 
     fn trains(&self, count: usize) -> String {
-        format!("the last {count} layers before the head")
+        format!("the last {count} blocks before the head, together")
     }
 
     fn number(&self) -> Option<Number> {
@@ -27,27 +27,17 @@ impl Strategy for Last {
             default: 3,
             is_written: true,
             flag: "last",
-            means: "Number of layers",
+            means: "Number of blocks",
         })
     }
 
-    /// Where there are fewer layers than `count`, all of them.
+    /// Where there are fewer blocks than `count`, all of them.
     fn candidates(
         &self,
         network: &Network<'_>,
         count: usize,
     ) -> Result<Vec<Candidate>, StrategyError> {
-        let layers = network.analysis.backbone_layers();
-        if layers.is_empty() {
-            return Ok(Vec::new());
-        }
-        let last = &layers[layers.len().saturating_sub(count)..];
-        let label = format!("last {} layers", last.len());
-        Ok(vec![network.candidate(
-            format!("last{count}"),
-            &label,
-            last,
-        )])
+        Ok(network.last_blocks(format!("last{count}"), count))
     }
 }
 
@@ -65,31 +55,32 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_nearest_the_head_train_with_it() {
+    fn the_blocks_nearest_the_head_train_with_it() {
         let two = last(2);
         assert_eq!(
             (two.id.as_str(), two.label.as_str()),
-            ("last2", "last 2 layers")
+            ("last2", "last 2 blocks")
         );
         assert_eq!(two.layers, ["conv3", "conv4"]);
         assert_eq!(
             two.trainable,
             ["conv3.w", "conv3.b", "conv4.w", "conv4.b", "head"]
         );
+        assert_eq!(last(1).label, "last block");
     }
 
     #[test]
-    fn where_there_are_fewer_layers_all_of_them_train() {
+    fn where_there_are_fewer_blocks_all_of_them_train() {
         let all = last(9);
         assert_eq!(
             (all.id.as_str(), all.label.as_str()),
-            ("last9", "last 4 layers")
+            ("last9", "last 3 blocks")
         );
         assert_eq!(all.layers, ["conv1", "conv2", "conv3", "conv4"]);
     }
 
     #[test]
-    fn what_no_layer_owns_trains_where_its_whole_block_does() {
+    fn what_no_layer_owns_trains_with_its_block() {
         let mut analysis = vgg();
         let token = "token".to_owned();
         analysis.blocks[0].tensors.push(token.clone());
@@ -98,9 +89,8 @@ mod tests {
             let candidates = StrategyName::last(count).candidates(&network).unwrap();
             candidates[0].trainable.contains(&token)
         };
-        // Of the first block's two layers, the last three of four are one.
-        assert!(!trains(3));
-        assert!(trains(4));
+        assert!(!trains(2));
+        assert!(trains(3));
     }
 
     #[test]

@@ -3,12 +3,15 @@
 //! A strategy is a file with a type that implements [`Strategy`], and a line of [`STRATEGIES`]; everything
 //! else looks there. `docs/adding-a-strategy.md` adds one.
 
+mod auto;
 mod blocks;
 mod count;
+mod depth;
 mod error;
 mod full;
 mod head;
 mod last;
+mod last_share;
 mod layers;
 mod lora;
 mod name;
@@ -23,6 +26,7 @@ mod windows;
 mod tests;
 
 pub use count::CandidateCounts;
+pub use depth::Depths;
 pub use error::StrategyError;
 pub use name::{StrategyName, names};
 pub use network::{Candidate, Network};
@@ -37,7 +41,9 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &windows::Windows,
     &random::Random,
     &select::Select,
+    &auto::Auto,
     &last::Last,
+    &last_share::LastShare,
     &lora::Lora,
 ];
 
@@ -46,7 +52,8 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
 /// Where a method is given a `count`, it is the number behind the strategy's name, 1 or more; 0 of a strategy
 /// without one.
 pub trait Strategy: Send + Sync {
-    /// Its name, without the number behind it: `top`.
+    /// Its name, without the number behind it: `top`; of a number in percent, with the sign behind that:
+    /// `last%` of `last40%`.
     fn word(&self) -> &'static str;
 
     /// What it trains, for people: `the best 3 layers together`.
@@ -101,6 +108,11 @@ pub trait Strategy: Send + Sync {
         None
     }
 
+    /// Whether it looks at [`Network::promising`].
+    fn wants_promising(&self) -> bool {
+        false
+    }
+
     /// Whether it trains what the user names by patterns, see [`Network::selection`].
     fn takes_patterns(&self) -> bool {
         false
@@ -129,4 +141,6 @@ pub enum Unit {
     Block,
     /// Several weighted layers in a row.
     Window,
+    /// Several blocks.
+    Group,
 }

@@ -17,6 +17,9 @@ pub struct StrategyName {
     count: usize,
 }
 
+/// What stands for a percent sign in the name of a file.
+const PERCENT: &str = "-percent";
+
 /// The name of every strategy, with its default number.
 pub fn names() -> impl Iterator<Item = StrategyName> {
     let name = |rule: &'static &'static dyn Strategy| StrategyName {
@@ -51,6 +54,25 @@ impl StrategyName {
     /// The strategy.
     pub fn rule(self) -> &'static dyn Strategy {
         *self.rule
+    }
+
+    /// The strategy with another number, 1 or more; as it is where it has none.
+    pub fn with_number(self, count: usize) -> Self {
+        match self.number() {
+            Some(_) => StrategyName::numbered(self.rule, count),
+            None => self,
+        }
+    }
+
+    /// The name as that of a file: `last40-percent` of `last40%`.
+    pub fn file_stem(self) -> String {
+        self.to_string().replace('%', PERCENT)
+    }
+
+    /// The name that has this [`StrategyName::file_stem`].
+    pub fn from_file_stem(stem: &str) -> Option<Self> {
+        let name: StrategyName = stem.replace(PERCENT, "%").parse().ok()?;
+        (name.file_stem() == stem).then_some(name)
     }
 
     /// The number behind the name; `None` of a strategy without one.
@@ -113,26 +135,34 @@ impl fmt::Debug for StrategyName {
 impl fmt::Display for StrategyName {
     /// The name on the command line and in file names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.rule.word())?;
+        let word = self.rule.word();
+        let stem = word.trim_end_matches('%');
+        f.write_str(stem)?;
         match self.rule.number() {
             Some(number) if number.is_written || self.count != number.default => {
-                write!(f, "{}", self.count)
+                write!(f, "{}", self.count)?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        f.write_str(&word[stem.len()..])
     }
 }
 
 impl FromStr for StrategyName {
     type Err = StrategyError;
 
-    /// Reads a name: the strategy's word, and behind it a number of 1 or more where it has one, which may be
-    /// left out for the default.
+    /// Reads a name: the strategy's word, and behind it (before its percent sign) a number of 1 or more where it
+    /// has one, which may be left out for the default.
     fn from_str(name: &str) -> Result<Self, StrategyError> {
-        let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        let (word, digits) = name.split_at(digits);
+        let (number, unit) = match name.strip_suffix('%') {
+            Some(number) => (number, "%"),
+            None => (name, ""),
+        };
+        let digits = number.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let (stem, digits) = number.split_at(digits);
+        let word = format!("{stem}{unit}");
         let unknown = || StrategyError::Unknown(name.to_owned());
-        let plain = names().find(|n| n.rule.word() == word);
+        let plain = names().find(|n| n.rule.word() == word && !stem.contains('%'));
         let plain = plain.ok_or_else(unknown)?;
         match (plain.number(), digits) {
             (_, "") => Ok(plain),

@@ -50,6 +50,9 @@ pub struct Network<'a> {
     pub seed: u64,
     /// Patterns of the layers of [`StrategyName::SELECT`](super::StrategyName::SELECT).
     pub selection: &'a [String],
+    /// The blocks before the classifier, by their place among them, that are most likely worth training, the best
+    /// first; empty where nothing says so.
+    pub promising: Vec<usize>,
     /// The weights that can have an update of low rank.
     pub updatable: Vec<Updatable>,
 }
@@ -65,20 +68,12 @@ impl<'a> Network<'a> {
         grafted: &Grafted,
         head: HeadKind,
     ) -> Result<Self, SurgeryError> {
-        let head = match head {
-            HeadKind::Keep => {
-                let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
-                let blocks = analysis.blocks.iter().filter(|b| b.is_classifier);
-                let owned = layers.flat_map(|w| &w.parameters);
-                distinct(owned.chain(blocks.flat_map(|b| &b.tensors)))
-            }
-            _ => grafted.head_parameters.clone(),
-        };
         Ok(Network {
             analysis,
-            head,
+            head: head_parameters(analysis, grafted, head),
             seed: 0,
             selection: &[],
+            promising: Vec::new(),
             updatable: LowRank::updatable(&grafted.model)?,
         })
     }
@@ -118,11 +113,40 @@ impl<'a> Network<'a> {
         }
     }
 
+    /// The candidate that trains the last so many blocks before the head, or all there are; none where there is
+    /// no block.
+    pub(super) fn last_blocks(&self, id: String, count: usize) -> Vec<Candidate> {
+        let blocks: Vec<&Block> = self.analysis.backbone_blocks().collect();
+        let last = &blocks[blocks.len().saturating_sub(count)..];
+        let label = match last.len() {
+            0 => return Vec::new(),
+            1 => "last block".to_owned(),
+            n => format!("last {n} blocks"),
+        };
+        let layers: Vec<usize> = last.iter().flat_map(|b| &b.layers).copied().collect();
+        vec![self.candidate(id, &label, &layers)]
+    }
+
     /// The parameters before the classifier that no layer owns, with the name of their block.
     pub(super) fn loose(&self) -> impl Iterator<Item = (&'a String, &'a str)> {
         let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);
         blocks.flat_map(|b| b.tensors.iter().map(|t| (t, b.name.as_str())))
     }
+}
+
+/// The parameters of the head that is trained: of a kept one, all layers of the model's own classifier.
+pub(super) fn head_parameters(
+    analysis: &Analysis,
+    grafted: &Grafted,
+    head: HeadKind,
+) -> Vec<String> {
+    if head != HeadKind::Keep {
+        return grafted.head_parameters.clone();
+    }
+    let layers = analysis.weighted.iter().filter(|w| w.in_classifier);
+    let blocks = analysis.blocks.iter().filter(|b| b.is_classifier);
+    let owned = layers.flat_map(|w| &w.parameters);
+    distinct(owned.chain(blocks.flat_map(|b| &b.tensors)))
 }
 
 /// Layers may share a parameter; it is trained once.

@@ -20,6 +20,8 @@ pub struct BankOptions {
     /// Threads of a session that computes frozen values within a trial, where they are not kept;
     /// 0 for all cores. Those that are kept are computed with the threads of the lab.
     pub threads: usize,
+    /// Whether trials mix the samples that they train on.
+    pub mixed: bool,
 }
 
 /// Owner of the frozen values of one phase.
@@ -32,7 +34,7 @@ pub struct BankOptions {
 /// A stage is kept while a trial has it, and the last one that was computed, as the base of the
 /// next. Stores in memory stay within the lab's budget, others go to files. A stage that could never
 /// be in memory and that is computed faster than read from a file is not kept; nor are the values of
-/// training samples that each epoch augments anew, nor those without a row per sample. They are
+/// training samples that each epoch augments anew or each step mixes, nor those without a row per sample. They are
 /// computed in every step.
 ///
 /// Where a file finds no room on the disk, [`FeatureBank::features`] fails: to compute the values
@@ -76,6 +78,7 @@ impl<'a> FeatureBank<'a> {
                 seed: options.seed,
             },
             views: lab.options.views,
+            mixed: options.mixed,
         };
         Self::with(lab, sets, (train, validation), versions, options.threads)
     }
@@ -89,6 +92,7 @@ impl<'a> FeatureBank<'a> {
     ) -> Result<Self, TrainingError> {
         let mut all = Vec::new();
         match versions.views {
+            _ if versions.mixed => {}
             _ if versions.plain() => all.extend(versions.views(train, Pass::Plain)),
             Some(views) => {
                 for epoch in 1..=views.get() {
@@ -136,10 +140,19 @@ impl<'a> FeatureBank<'a> {
         self.stages.of_set.get(set).copied()
     }
 
-    /// What the log should say: that augmentation keeps frozen values from being kept.
+    /// What the log should say: that augmentation or mixing keeps frozen values from being kept.
     pub fn note(&self) -> Option<String> {
-        let Versions { augmenter, views } = self.versions;
+        let Versions {
+            augmenter,
+            views,
+            mixed,
+        } = self.versions;
         let frozen = self.stages.stages.iter().any(|s| s.way != Way::Input);
+        if mixed && frozen {
+            let note =
+                "frozen layers are computed anew in every step because of --mixup or --cutmix";
+            return Some(note.to_owned());
+        }
         (augmenter.augment != Augment::None && views.is_none() && frozen).then(|| {
             format!(
                 "frozen layers are computed anew in every epoch because of --augment {}; --views N \
@@ -263,6 +276,8 @@ impl<'a> FeatureBank<'a> {
     }
 }
 
+#[cfg(test)]
+mod mixed;
 #[cfg(test)]
 mod rewritten;
 #[cfg(test)]

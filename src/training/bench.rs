@@ -17,7 +17,7 @@ use super::parameters::parameter_buffers;
 use super::program::{Prepared, prefix_graph, step_program};
 use super::sessions::{Bound, PrefixRun, SessionMaker, usable};
 use super::trial::update;
-use super::{Divergence, Moments, Optimizer, TrainingError};
+use super::{Divergence, Moments, Optimizer, TrainingError, Update};
 
 /// What is timed.
 #[derive(Clone, Debug)]
@@ -177,7 +177,12 @@ impl Bench {
         }
         update(
             &self.optimizer,
-            (self.steps, self.optimizer.learning_rate),
+            Update {
+                step: self.steps,
+                learning_rate: self.optimizer.learning_rate,
+                scale: 1.0,
+            },
+            &[],
             &self.parameters,
             &self.step.gradients,
             &mut self.moments,

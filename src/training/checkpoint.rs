@@ -46,7 +46,7 @@ pub struct Checkpointing {
 }
 
 /// Number of the format; another is refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Key of the metadata's entry.
 const ENTRY: &str = "ftsurgery.checkpoint";
 /// Key of the entry with that entry's checksum, in decimal digits.
@@ -56,12 +56,21 @@ const MAX_HEADER: u64 = 100_000_000;
 /// Bytes before the header, which hold its length.
 const LENGTH: u64 = 8;
 
-/// All that a trial goes on from, but for its parameters and running statistics.
+/// Names and content of parameters and running statistics.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    pub names: &'a [String],
+    pub buffers: &'a [Buffer],
+    /// Their averages, where the trial has any.
+    pub averages: Option<&'a [Buffer]>,
+}
+
+/// All that a trial goes on from, but for its [`Values`].
 pub(super) struct State {
     pub progress: Progress,
     /// Of each parameter.
     pub moments: Vec<Moments>,
-    /// Parameters and running statistics after the best epoch; empty before the first has ended.
+    /// Parameters and running statistics after the best epoch; empty before any is scored.
     pub best: Vec<Vec<f32>>,
 }
 
@@ -80,9 +89,12 @@ pub(super) struct Progress {
     /// The same of what penalties added to the loss.
     #[serde(with = "bits", default, skip_serializing_if = "bits::is_zero")]
     pub penalty_sum: f64,
+    /// The learning rate that the schedule begins from; what a plateau has made of it.
     pub rate: f32,
     pub plateau: PlateauState,
+    /// The first is epoch 0 where that was scored.
     pub epochs: Vec<EpochMetrics>,
+    /// Also 0 where there is none yet.
     pub best_epoch: usize,
     /// Seconds that the trial has taken.
     pub seconds: f64,
@@ -107,25 +119,26 @@ impl Progress {
 
     /// The score of the best epoch.
     pub fn best(&self) -> Option<Score> {
-        let index = self.best_epoch.checked_sub(1)?;
-        self.epochs.get(index)?.validation
+        let best = self.epochs.iter().find(|e| e.epoch == self.best_epoch);
+        best?.validation
     }
 
     /// Whether a trial of so many steps per epoch can have come here.
     fn is_possible(&self, spec: &TrialSpec, per_epoch: usize) -> bool {
-        let ended = self.epochs.len();
+        let first = self.epochs.first().map_or(1, |e| e.epoch);
+        let ended = self.epochs.last().map_or(0, |e| e.epoch);
         let steps = ended
             .checked_mul(per_epoch)
             .and_then(|s| s.checked_add(self.done));
-        let numbered = self.epochs.iter().zip(1..).all(|(e, n)| e.epoch == n);
+        let numbered = self.epochs.iter().zip(first..).all(|(e, n)| e.epoch == n);
+        let best = self.epochs.iter().any(|e| e.epoch == self.best_epoch);
         self.epoch.checked_sub(1) == Some(ended)
             && ended <= spec.epochs
             && self.done <= per_epoch
             && steps == Some(self.step)
-            && self.step > 0
+            && (first == 1 || (first == 0 && spec.score_start))
             && numbered
-            && self.best_epoch <= ended
-            && (self.best_epoch > 0) == (ended > 0)
+            && (best || (self.epochs.is_empty() && self.best_epoch == 0))
     }
 }
 
@@ -150,8 +163,7 @@ struct Saved {
     checksums: HashMap<String, u32>,
 }
 
-/// Writes a trial's state to `path`, in place of what was there; `values` are names and content of
-/// parameters and running statistics.
+/// Writes a trial's state to `path`, in place of what was there.
 ///
 /// # Errors
 /// [`DataError::Write`] when the file cannot be written; the old one then stays.
@@ -159,22 +171,24 @@ pub(super) fn write(
     path: &Path,
     identity: &Identity,
     state: &State,
-    values: (&[String], &[Buffer]),
+    values: Values<'_>,
 ) -> Result<(), TrainingError> {
     let failed = |source| DataError::Write {
         path: path.to_owned(),
         source,
     };
-    let guards = values
-        .1
-        .iter()
+    let guards = values.buffers.iter().map(Buffer::as_f32);
+    let guards = guards.collect::<Result<Vec<_>, _>>()?;
+    let averages = values.averages.unwrap_or_default().iter();
+    let averages = averages
         .map(Buffer::as_f32)
         .collect::<Result<Vec<_>, _>>()?;
     let mut tensors: Vec<(String, Floats)> = Vec::new();
-    for (i, (name, buffer)) in values.0.iter().zip(values.1).enumerate() {
+    for (i, (name, buffer)) in values.names.iter().zip(values.buffers).enumerate() {
         let moments = state.moments.get(i);
         let parts = [
             ("value", Some(&*guards[i])),
+            ("average", averages.get(i).map(|average| &**average)),
             ("first", moments.map(|m| m.first.as_slice())),
             ("second", moments.map(|m| m.second.as_slice())),
             ("best", state.best.get(i).map(Vec::as_slice)),
@@ -214,8 +228,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// The state in the file at `path`, with parameters and running statistics written into their
-/// buffers; `None` if there is no file.
+/// The state in the file at `path`, with the [`Values`] written into their buffers; `None` if there is no file.
 ///
 /// # Errors
 /// [`TrainingError::Checkpoint`] when the file cannot be read, is damaged, or is of another trial; the
@@ -225,7 +238,7 @@ pub(super) fn load(
     identity: &Identity,
     spec: &TrialSpec,
     per_epoch: usize,
-    values: (&[String], &[Buffer]),
+    values: Values<'_>,
 ) -> Result<Option<State>, TrainingError> {
     let refused = |why: Refused| {
         let (reason, is_damaged) = match why {
@@ -257,7 +270,7 @@ pub(super) fn load(
         moments: vec![Moments::default(); spec.trainable.len()],
         best: Vec::new(),
     };
-    for (i, (name, buffer)) in values.0.iter().zip(values.1).enumerate() {
+    for (i, (name, buffer)) in values.names.iter().zip(values.buffers).enumerate() {
         let dims = buffer.dims();
         let mut read = |part: &str, into: &mut [f32]| {
             reader
@@ -267,19 +280,23 @@ pub(super) fn load(
         let mut current = buffer.as_f32_mut()?;
         let length = current.len();
         read("value", &mut current)?;
+        if let Some(average) = values.averages.and_then(|averages| averages.get(i)) {
+            read("average", &mut average.as_f32_mut()?)?;
+        }
         if let Some(moments) = state.moments.get_mut(i) {
             let parts = [
                 ("first", first, &mut moments.first),
                 ("second", second, &mut moments.second),
             ];
             for (part, kept, into) in parts {
-                if kept {
+                // Before the first step there are none.
+                if kept && state.progress.step > 0 {
                     into.resize(length, 0.0);
                     read(part, into)?;
                 }
             }
         }
-        if state.progress.best_epoch > 0 {
+        if !state.progress.epochs.is_empty() {
             let mut best = vec![0.0; length];
             read("best", &mut best)?;
             state.best.push(best);

@@ -12,7 +12,7 @@ pub struct StepCost {
     /// forward and for each gradient; all else not counted.
     pub flops: u64,
     /// Bytes of memory, roughly: every value behind a trained parameter and its gradient, and of each
-    /// parameter its gradient, two moments, its value and the best one.
+    /// parameter its gradient, two moments, its value, the best one and its average where there is one.
     pub bytes: u64,
 }
 
@@ -25,7 +25,8 @@ impl Lab<'_> {
         self.options.memory_budget
     }
 
-    /// What one step on `batch` samples takes; `None` where a shape is not known.
+    /// What one step on `batch` samples takes, where parameters are averaged or not; `None` where a shape is not
+    /// known.
     ///
     /// # Errors
     /// When the network cannot be brought to normal form.
@@ -33,6 +34,7 @@ impl Lab<'_> {
         &self,
         trained: Trained<'_>,
         batch: usize,
+        is_averaged: bool,
     ) -> Result<Option<StepCost>, TrainingError> {
         let mut prepared = self.prepare_for(trained, batch)?;
         prepared.fold()?;
@@ -68,7 +70,7 @@ impl Lab<'_> {
         }
         let floats = values
             .saturating_mul(2)
-            .saturating_add(weights.saturating_mul(5));
+            .saturating_add(weights.saturating_mul(5 + u64::from(is_averaged)));
         Ok(Some(StepCost {
             flops,
             bytes: floats.saturating_mul(FLOAT),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::autodiff::AutodiffError;
-use crate::data::DataError;
+use crate::data::{DataError, show_bytes};
 use crate::graph::GraphError;
 use crate::onnx::OnnxError;
 use crate::runtime::RuntimeError;
@@ -17,9 +17,9 @@ pub enum TrainingError {
     /// A number that training goes on from or is judged by is not a number or infinite.
     #[error("{what} at step {step} (epoch {epoch}); training has diverged")]
     Diverged {
-        /// Step in the trial, from 1.
+        /// Step in the trial, from 1; 0 before the first.
         step: usize,
-        /// Epoch, from 1.
+        /// Epoch, from 1; 0 before the first step.
         epoch: usize,
         /// Which number.
         what: Divergence,
@@ -70,6 +70,24 @@ pub enum TrainingError {
         /// Whether it is no whole checkpoint of any trial: of no use, and no sign that something
         /// else has changed.
         is_damaged: bool,
+    },
+    /// A head cannot be solved because the network gives features that are no numbers.
+    #[error("the features of {sample} are not all finite: no head can be solved on them")]
+    Features {
+        /// The first such sample.
+        sample: String,
+    },
+    /// There is not memory enough to solve a head.
+    #[error(
+        "to solve the head takes {}, and there is memory for {}",
+        show_bytes(*bytes),
+        show_bytes(*limit)
+    )]
+    HeadMemory {
+        /// What it takes at most, in bytes.
+        bytes: u64,
+        /// What this process may use, in bytes.
+        limit: u64,
     },
     /// There is nothing to train on.
     #[error("there are no samples to train on")]
@@ -128,6 +146,8 @@ impl TrainingError {
             | TrainingError::Mixed { .. }
             | TrainingError::Checkpoint { .. }
             | TrainingError::Probabilities { .. }
+            | TrainingError::Features { .. }
+            | TrainingError::HeadMemory { .. }
             | TrainingError::NoSamples => true,
             TrainingError::Autodiff(e) => e.is_bad_input(),
             TrainingError::Graph(e) => e.is_bad_input(),

@@ -11,6 +11,7 @@ use crate::runtime::Buffer;
 use super::TrainingError;
 use super::lab::Lab;
 use super::live::Live;
+use super::mixing::Mixing;
 
 /// What samples are gathered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(super) struct Versions {
     pub augmenter: Augmenter,
     /// Number of versions that epochs take in turn; without it each epoch has its own.
     pub views: Option<NonZeroUsize>,
+    /// Whether samples are mixed while they are trained on, so that no two are the same.
+    pub mixed: bool,
 }
 
 impl Versions {
@@ -152,18 +155,34 @@ impl Features {
         buffers: &[Buffer],
         pass: Pass,
     ) -> Result<(), TrainingError> {
+        self.gather_mixed(lab, samples, buffers, (pass, None))
+    }
+
+    /// As [`gather`](Self::gather), of samples that are mixed: frozen layers are computed of these.
+    pub(super) fn gather_mixed(
+        &self,
+        lab: &Lab<'_>,
+        samples: &[usize],
+        buffers: &[Buffer],
+        (pass, mixing): (Pass, Option<&Mixing>),
+    ) -> Result<(), TrainingError> {
         let views = self.versions.views(samples, pass);
         let augmenter = &self.versions.augmenter;
         match &self.source {
-            Source::Input => match buffers {
-                [input] => lab.write_views(&views, augmenter, &mut input.as_f32_mut()?),
-                _ => Ok(()),
-            },
+            Source::Input => {
+                if let [input] = buffers {
+                    let mut values = input.as_f32_mut()?;
+                    lab.write_views(&views, augmenter, &mut values)?;
+                    mixing.inspect(|mixing| mixing.apply(&mut values));
+                }
+                Ok(())
+            }
             Source::Frozen { kept, live } => {
-                let found = kept.as_ref().and_then(|k| Some((k, k.rows(&views)?)));
+                let kept = kept.as_ref().filter(|_| mixing.is_none());
+                let found = kept.and_then(|k| Some((k, k.rows(&views)?)));
                 match found {
                     Some((kept, rows)) => kept.read(&rows, buffers),
-                    None => live.compute(lab, &views, augmenter, buffers),
+                    None => live.compute(lab, &views, (augmenter, mixing), buffers),
                 }
             }
         }
@@ -212,6 +231,7 @@ mod tests {
         let versions = Versions {
             augmenter: Augmenter { augment, seed: 1 },
             views: views.and_then(NonZeroUsize::new),
+            mixed: false,
         };
         (1..=5)
             .map(|epoch| versions.number(Pass::Train { epoch }))

@@ -41,12 +41,17 @@ impl Identity {
         names: &[String],
         buffers: &[Buffer],
     ) -> Result<Self, TrainingError> {
+        let has_length = spec.schedule.has_length();
         let mut spec = match serde_json::to_value(spec) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
-        // No step depends on how many there will be.
-        spec.remove("epochs");
+        // How many steps there will be shows in none, but where the schedule says so.
+        let epochs = spec.remove("epochs");
+        let horizon = spec.remove("horizon").filter(|h| !h.is_null()).or(epochs);
+        if let (Some(epochs), true) = (horizon, has_length) {
+            spec.insert("schedule's epochs".to_owned(), epochs);
+        }
         let options = &lab.options;
         let input = Map::from_iter([
             ("augment".to_owned(), options.augment.to_string().into()),

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::autodiff::Operators;
+use crate::autodiff::{Operators, Targets};
 use crate::classifier::InputSpec;
 use crate::data::{
-    Augment, Augmenter, Dataset, FeaturePrecision, MemoryBudget, View, default_memory_budget,
+    Augment, Augmenter, Dataset, FeaturePrecision, Layout, MemoryBudget, View,
+    default_memory_budget,
 };
 use crate::graph::Graph;
 use crate::runtime::{Buffer, Device, Runtime, Session};
@@ -25,9 +26,9 @@ use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
 use super::parameters::parameter_buffers;
-use super::program::{Prepared, evaluation_program, step_program};
+use super::program::{Prepared, Program, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
-use super::{BatchNormMode, Observer, Trained, TrainingError, TrialSpec};
+use super::{BatchNormMode, Observer, Start, Trained, TrainingError, TrialSpec};
 
 /// Where and within which limits trials run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,8 +147,23 @@ impl<'a> Lab<'a> {
         Ok(lab)
     }
 
+    /// Names of the parameters of a new head, in the order of its layers.
+    pub(crate) fn head_parameters(&self) -> &[String] {
+        &self.network.head_parameters
+    }
+
     pub(super) fn operators(&self) -> Operators {
         usable(self.options.operators, self.options.device)
+    }
+
+    /// The class of each sample.
+    pub fn labels(&self) -> &[i64] {
+        self.dataset.labels()
+    }
+
+    /// Dimensions of a sample as the model's input has it, and their order.
+    pub(super) fn sample(&self) -> (&[usize], Layout) {
+        (&self.sample_dims, self.input.layout)
     }
 
     /// How samples become the model's input.
@@ -214,25 +230,24 @@ impl<'a> Lab<'a> {
     }
 
     /// Loss (mean cross-entropy, and the penalties of a rewritten network) and gradients of one batch, as
-    /// parameters stand in the model. Nothing is drawn: dropout does not run, and noise is at rest.
+    /// parameters stand in the model, or where training begins. Nothing is drawn: dropout does not run, and noise is at rest.
     ///
     /// # Errors
     /// When there is no gradient for a parameter or the runtime fails.
     pub fn gradients(
         &self,
         trained: Trained<'_>,
+        start: &Start,
         samples: &[usize],
     ) -> Result<(f32, Vec<Gradient>), TrainingError> {
         if samples.is_empty() {
             return Err(TrainingError::NoSamples);
         }
         let features = self.features(trained, samples, &mut ())?;
-        let parameters = self.initial_parameters(trained.rewrite, trained.parameters)?;
+        let parameters = self.initial_parameters(trained.rewrite, trained.parameters, start)?;
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
-        let mut bound =
-            self.sessions
-                .bind(program, "gradients", &parameters, self.options.threads)?;
+        let mut bound = self.bind_program(program, "gradients", &parameters)?;
         features.gather(self, samples, &bound.features, Pass::Plain)?;
         bound.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
@@ -322,15 +337,27 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
+    /// A session of the lab's threads.
+    pub(super) fn bind_program(
+        &self,
+        program: Program,
+        label: &str,
+        parameters: &[Buffer],
+    ) -> Result<Bound, TrainingError> {
+        self.sessions
+            .bind(program, label, parameters, self.options.threads)
+    }
+
     pub(super) fn bind_step(
         &self,
         spec: &TrialSpec,
-        class_weights: Option<&[f32]>,
+        targets: &Targets,
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
         let mut prepared = self.prepare_for(spec.trained(), batch)?;
-        prepared.class_weights = class_weights.map(<[f32]>::to_vec);
+        prepared.targets = targets.clone();
+        prepared.is_mixed = spec.mixes();
         let dropout = self.dropout(&spec.rewrite)?;
         let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions
@@ -350,12 +377,15 @@ impl<'a> Lab<'a> {
             .bind(program, "evaluation", parameters, threads)
     }
 
+    /// Buffers with the values of the named initializers: those of `start`, of the others as in the model.
     pub(super) fn initial_parameters(
         &self,
         rewrite: &Rewrite,
         names: &[String],
+        start: &Start,
     ) -> Result<Vec<Buffer>, TrainingError> {
         let buffers = parameter_buffers(&self.prepare(rewrite, 1)?, names)?;
+        start.put(names, &buffers)?;
         self.network.model.release();
         Ok(buffers)
     }

@@ -9,6 +9,7 @@ use crate::surgery::Rewrite;
 
 use super::TrainingError;
 use super::lab::Lab;
+use super::mixing::Mixing;
 use super::program::{Port, prefix_graph};
 
 /// Computes some frozen values from the model's input, for batches of any size.
@@ -41,7 +42,7 @@ impl Live {
         self.idle.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Computes the values of `views` into `buffers`, which are for exactly as many.
+    /// Computes the values of `views`, mixed or not, into `buffers`, which are for exactly as many.
     ///
     /// # Errors
     /// When the buffers do not fit or the runtime fails.
@@ -49,7 +50,7 @@ impl Live {
         &self,
         lab: &Lab<'_>,
         views: &[View],
-        augmenter: &Augmenter,
+        (augmenter, mixing): (&Augmenter, Option<&Mixing>),
         buffers: &[Buffer],
     ) -> Result<(), TrainingError> {
         if buffers.len() != self.values.len() {
@@ -65,6 +66,9 @@ impl Live {
             None => self.start(lab, views.len())?,
         };
         lab.write_views(views, augmenter, &mut run.input.as_f32_mut()?)?;
+        if let Some(mixing) = mixing {
+            mixing.apply(&mut run.input.as_f32_mut()?);
+        }
         let mut outputs = Vec::new();
         for (name, buffer) in self.values.iter().zip(buffers) {
             if *name == run.input_name {

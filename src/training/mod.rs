@@ -1,6 +1,7 @@
 //! One trial: its programs, the optimizer, epochs and metrics.
 
 mod apart;
+mod average;
 mod bank;
 mod batch_norm;
 mod bench;
@@ -15,18 +16,23 @@ mod gradient;
 mod identity;
 mod lab;
 mod live;
+mod mixing;
 mod monitor;
 mod noise;
+mod norm;
 mod optimizer;
 mod parameters;
 mod prefix;
+mod probe;
 #[doc(hidden)]
 pub mod program;
 mod reach;
 mod schedule;
+mod sensitivity;
 mod sessions;
 mod spec;
 mod stages;
+mod start;
 mod trial;
 
 pub use apart::samples_stay_apart;
@@ -42,9 +48,12 @@ pub use features::{Features, Pass};
 pub(crate) use gradient::{GradientOutput, GradientValues};
 pub use lab::{Gradient, Lab, LabOptions, Logits};
 pub use monitor::Monitor;
-pub(crate) use optimizer::Moments;
+pub(crate) use optimizer::{Moments, Update};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Parameters, trainable_parameters};
+pub use probe::{HeadFigures, SolvedHead, Solving};
 pub use reach::differentiable;
-pub use schedule::{Plateau, PlateauState};
+pub use schedule::{Cosine, Place, Plateau, PlateauState, Schedule};
+pub use sensitivity::Sensitivity;
 pub use spec::{ClassWeights, EpochMetrics, Observer, TrialOutcome, TrialSpec};
+pub use start::{HeadInit, Start};

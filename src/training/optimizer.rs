@@ -95,6 +95,17 @@ pub struct Moments {
     pub(super) second: Vec<f32>,
 }
 
+/// What the updates of one step go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// The step, from 1.
+    pub step: u64,
+    /// The learning rate that the schedule has come to.
+    pub learning_rate: f32,
+    /// The gradient is multiplied by this.
+    pub scale: f32,
+}
+
 impl Optimizer {
     /// Which of the first and second moments it keeps.
     pub(super) fn kept_moments(&self) -> [bool; 2] {
@@ -110,10 +121,10 @@ impl Optimizer {
     }
 
     /// Updates `parameter` in place by its `gradient`, a large one on `threads` threads (0 for all
-    /// cores). `step` counts from 1; `learning_rate` is the schedule's present one.
+    /// cores).
     pub fn update(
         &self,
-        (step, learning_rate): (u64, f32),
+        at: Update,
         parameter: &mut [f32],
         gradient: GradientValues<'_>,
         moments: &mut Moments,
@@ -127,7 +138,7 @@ impl Optimizer {
         for (moment, kept) in [(&mut *m, first), (&mut *v, second)] {
             moment.resize(if kept { parameter.len() } else { 0 }, 0.0);
         }
-        let rule = Rule::new(self, step, learning_rate);
+        let rule = Rule::new(self, at);
         let threads = match threads {
             0 => rayon::current_num_threads(),
             threads => threads,
@@ -155,7 +166,14 @@ fn split_off<'a>(slice: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 
 /// An update rule with the numbers of one step.
 #[derive(Clone, Copy)]
-enum Rule {
+struct Rule {
+    form: Form,
+    /// Multiplies g.
+    scale: f32,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
     /// p ← p − η (g + λ p)
     Plain { rate: f32, decay: f32 },
     /// v ← μ v + (g + λ p), p ← p − η v; at the first step v is the gradient itself.
@@ -175,30 +193,10 @@ enum Rule {
 }
 
 impl Rule {
-    fn new(optimizer: &Optimizer, step: u64, rate: f32) -> Self {
-        let decay = optimizer.weight_decay;
-        if optimizer.kind == OptimizerKind::Sgd {
-            let momentum = if step == 1 { 0.0 } else { optimizer.momentum };
-            return match optimizer.momentum {
-                0.0 => Rule::Plain { rate, decay },
-                _ => Rule::Momentum {
-                    rate,
-                    decay,
-                    momentum,
-                },
-            };
-        }
-        let power = i32::try_from(step).unwrap_or(i32::MAX);
-        let (correction1, correction2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
-        let (added, shrink) = match optimizer.kind {
-            OptimizerKind::Adamw => (0.0, 1.0 - rate * decay),
-            _ => (decay, 1.0),
-        };
-        Rule::Adam {
-            added,
-            shrink,
-            step_size: (f64::from(rate) / correction1) as f32,
-            inverse_root: (1.0 / correction2.sqrt()) as f32,
+    fn new(optimizer: &Optimizer, at: Update) -> Self {
+        Rule {
+            form: Form::new(optimizer, at.step, at.learning_rate),
+            scale: at.scale,
         }
     }
 
@@ -224,23 +222,24 @@ impl Rule {
 
     #[inline(always)]
     fn apply(self, parameter: &mut [f32], gradient: &[f32], [first, second]: [&mut [f32]; 2]) {
-        match self {
-            Rule::Plain { rate, decay } => {
-                for (p, &g) in parameter.iter_mut().zip(gradient) {
+        let gradient = gradient.iter().map(|g| self.scale * g);
+        match self.form {
+            Form::Plain { rate, decay } => {
+                for (p, g) in parameter.iter_mut().zip(gradient) {
                     *p -= rate * (g + decay * *p);
                 }
             }
-            Rule::Momentum {
+            Form::Momentum {
                 rate,
                 decay,
                 momentum,
             } => {
-                for ((p, &g), v) in parameter.iter_mut().zip(gradient).zip(first) {
+                for ((p, g), v) in parameter.iter_mut().zip(gradient).zip(first) {
                     *v = momentum * *v + (g + decay * *p);
                     *p -= rate * *v;
                 }
             }
-            Rule::Adam {
+            Form::Adam {
                 added,
                 shrink,
                 step_size,
@@ -249,13 +248,42 @@ impl Rule {
                 let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
                 let (rest1, rest2) = ((1.0 - BETA1) as f32, (1.0 - BETA2) as f32);
                 let state = first.iter_mut().zip(second);
-                for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(state) {
+                for ((p, g), (m, v)) in parameter.iter_mut().zip(gradient).zip(state) {
                     let g = g + added * *p;
                     *m = beta1 * *m + rest1 * g;
                     *v = beta2 * *v + rest2 * g * g;
                     *p = *p * shrink - step_size * *m / (v.sqrt() * inverse_root + EPSILON);
                 }
             }
+        }
+    }
+}
+
+impl Form {
+    fn new(optimizer: &Optimizer, step: u64, rate: f32) -> Self {
+        let decay = optimizer.weight_decay;
+        if optimizer.kind == OptimizerKind::Sgd {
+            let momentum = if step == 1 { 0.0 } else { optimizer.momentum };
+            return match optimizer.momentum {
+                0.0 => Form::Plain { rate, decay },
+                _ => Form::Momentum {
+                    rate,
+                    decay,
+                    momentum,
+                },
+            };
+        }
+        let power = i32::try_from(step).unwrap_or(i32::MAX);
+        let (correction1, correction2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
+        let (added, shrink) = match optimizer.kind {
+            OptimizerKind::Adamw => (0.0, 1.0 - rate * decay),
+            _ => (decay, 1.0),
+        };
+        Form::Adam {
+            added,
+            shrink,
+            step_size: (f64::from(rate) / correction1) as f32,
+            inverse_root: (1.0 / correction2.sqrt()) as f32,
         }
     }
 }
@@ -273,13 +301,21 @@ mod tests {
         }
     }
 
+    fn at(step: u64) -> Update {
+        Update {
+            step,
+            learning_rate: 0.1,
+            scale: 1.0,
+        }
+    }
+
     #[test]
     fn sgd_adds_decay_and_momentum() {
         let (mut p, mut m) = ([1.0], Moments::default());
         let sgd = optimizer(OptimizerKind::Sgd);
-        sgd.update((1, 0.1), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.5
+        sgd.update(at(1), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.5
         assert!((p[0] - 0.75).abs() < 1e-6);
-        sgd.update((2, 0.1), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.25 + 2.375
+        sgd.update(at(2), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.25 + 2.375
         assert!((p[0] - (0.75 - 0.4625)).abs() < 1e-6);
     }
 
@@ -290,8 +326,28 @@ mod tests {
             (OptimizerKind::Adamw, 0.95 - 0.1),
         ] {
             let (mut p, mut m) = ([1.0], Moments::default());
-            optimizer(kind).update((1, 0.1), &mut p, GradientValues::Whole(&[3.0]), &mut m, 1);
+            optimizer(kind).update(at(1), &mut p, GradientValues::Whole(&[3.0]), &mut m, 1);
             assert!((p[0] - expected).abs() < 1e-6, "{kind:?}: {}", p[0]);
+        }
+    }
+
+    #[test]
+    fn a_scaled_gradient_is_one_of_that_size() {
+        for kind in [
+            OptimizerKind::Adam,
+            OptimizerKind::Adamw,
+            OptimizerKind::Sgd,
+        ] {
+            let updated = |scale: f32, gradient: f32| {
+                let (mut p, mut m) = ([1.0, -2.0], Moments::default());
+                for step in 1..=3 {
+                    let at = Update { scale, ..at(step) };
+                    let gradient = [gradient, 3.0 * gradient];
+                    optimizer(kind).update(at, &mut p, GradientValues::Whole(&gradient), &mut m, 1);
+                }
+                (p, m.first, m.second)
+            };
+            assert_eq!(updated(0.25, 2.0), updated(1.0, 0.5), "{kind:?}");
         }
     }
 
@@ -319,7 +375,7 @@ mod tests {
             let updated = |gradient, threads| {
                 let (mut p, mut m) = (numbers(depth * width, 7), Moments::default());
                 for step in 1..=2 {
-                    optimizer(kind).update((step, 0.1), &mut p, gradient, &mut m, threads);
+                    optimizer(kind).update(at(step), &mut p, gradient, &mut m, threads);
                 }
                 (p, m.first, m.second)
             };

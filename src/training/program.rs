@@ -10,7 +10,7 @@ mod rewritten;
 
 use std::collections::HashSet;
 
-use crate::autodiff::{AutodiffError, Operators, cross_entropy, gradients};
+use crate::autodiff::{AutodiffError, Labels, Operators, cross_entropy, gradients};
 use crate::channels_last::channels_last;
 use crate::graph::{Builder, Graph, Value, following};
 use crate::onnx::{DataType, Tensor};
@@ -23,6 +23,11 @@ use super::{GradientOutput, StepNorm, TrainingError};
 
 /// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
+
+/// Name of the step graph's input for the second labels of mixed samples, int64 `[batch]`.
+pub const OTHER_LABELS: &str = "ftsurgery/labels/other";
+/// Name of its input for the share of the first labels, float `[batch, 1]`.
+pub const SHARE: &str = "ftsurgery/labels/share";
 
 /// A value of fixed dimensions at the border of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +109,8 @@ pub struct Program {
     pub noise: Vec<Noise>,
     /// For a step: the BatchNormalizations whose batch's statistics are outputs.
     pub norms: Vec<StepNorm>,
+    /// For a step: whether samples are mixed, so that there are [`OTHER_LABELS`] and [`SHARE`].
+    pub is_mixed: bool,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
     pub loss: Option<(String, Vec<GradientOutput>)>,
     /// For a step: the scalar sum of what is added to the loss, each times its weight; `None` where nothing is.
@@ -180,15 +187,27 @@ fn differentiated(
     let masks = prepared.insert_dropout(dropout, batch)?;
     prepared.read_noise(batch)?;
     let mut program = forward(&prepared, trainable, masks, start)?;
-    let labels = Value::fixed(LABELS, DataType::Int64, &[batch]);
-    program.graph.inputs.push(labels);
+    let labels = |name: &str| Value::fixed(name, DataType::Int64, &[batch]);
+    program.graph.inputs.push(labels(LABELS));
+    program.is_mixed = prepared.is_mixed;
+    let labels = match prepared.is_mixed {
+        false => Labels::One(LABELS),
+        true => {
+            let share = Value::fixed(SHARE, DataType::Float, &[batch, 1]);
+            program.graph.inputs.extend([labels(OTHER_LABELS), share]);
+            Labels::Two {
+                labels: [LABELS, OTHER_LABELS],
+                share: SHARE,
+            }
+        }
+    };
     let mut builder = Builder::new(&mut program.graph);
     let loss = cross_entropy(
         &mut builder,
         &program.logits.name,
         &program.logits.dims,
-        LABELS,
-        prepared.class_weights.as_deref(),
+        labels,
+        &prepared.targets,
     )?;
     let Penalties {
         sum: penalty,
@@ -347,6 +366,7 @@ fn forward(
         masks,
         noise,
         norms: Vec::new(),
+        is_mixed: false,
         loss: None,
         penalty: None,
         logits: Port {

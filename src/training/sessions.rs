@@ -13,8 +13,9 @@ use crate::surgery::rewrite::Noise;
 
 use super::TrainingError;
 use super::gradient::GradientBuffers;
+use super::mixing::Mixing;
 use super::prefix;
-use super::program::{LABELS, Program};
+use super::program::{LABELS, OTHER_LABELS, Program, SHARE};
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
@@ -47,6 +48,8 @@ pub(super) struct Bound {
     /// Noise, at rest until it is filled.
     pub noise: Vec<Buffer>,
     pub labels: Option<Buffer>,
+    /// Second labels of mixed samples, and the share of the first.
+    pub mixed: Option<[Buffer; 2]>,
     pub loss: Option<Buffer>,
     pub penalty: Option<Buffer>,
     pub gradients: Vec<GradientBuffers>,
@@ -116,11 +119,17 @@ impl<'a> SessionMaker<'a> {
         inputs.extend(program.noise.iter().map(|n| n.name.as_str()).zip(&noise));
         let mut outputs = vec![(program.logits.name.as_str(), &logits)];
         let mut labels = None;
+        let mut mixed = None;
         let mut loss = None;
         let mut gradients = Vec::new();
         if let Some((loss_name, given)) = &program.loss {
             let label_buffer = labels.insert(Buffer::zeros_i64(&[batch])?);
             inputs.push((LABELS, label_buffer));
+            if program.is_mixed {
+                let buffers = [Buffer::zeros_i64(&[batch])?, zeros(&[batch, 1])?];
+                let names = [OTHER_LABELS, SHARE];
+                inputs.extend(names.into_iter().zip(mixed.insert(buffers).iter()));
+            }
             outputs.push((loss_name, loss.insert(zeros(&[])?)));
             for output in given {
                 gradients.push(output.buffers()?);
@@ -147,6 +156,7 @@ impl<'a> SessionMaker<'a> {
             masks,
             noise,
             labels,
+            mixed,
             loss,
             penalty,
             gradients,
@@ -308,6 +318,23 @@ impl Bound {
             for (label, &row) in labels.iter_mut().zip(rows) {
                 *label = dataset.labels()[row];
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the second labels of `rows` and what the first ones' share is.
+    pub fn set_mixed(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        mixing: &Mixing,
+    ) -> Result<(), TrainingError> {
+        if let Some([labels, shares]) = &self.mixed {
+            let mut labels = labels.as_i64_mut()?;
+            for (label, &partner) in labels.iter_mut().zip(&mixing.partners) {
+                *label = rows.get(partner).map_or(0, |&row| dataset.labels()[row]);
+            }
+            shares.as_f32_mut()?.fill(mixing.share);
         }
         Ok(())
     }

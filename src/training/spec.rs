@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Score;
 use crate::surgery::Rewrite;
 
-use super::{BatchNormMode, Monitor, Optimizer, Plateau, Trained, TrainingError};
+use super::{
+    BatchNormMode, Monitor, Optimizer, Place, Schedule, Solving, Start, Trained, TrainingError,
+};
 
 /// How much the samples of each class count in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,27 +84,93 @@ pub struct TrialSpec {
     pub rewrite: Rewrite,
     /// Which statistics the BatchNormalizations among them take.
     pub batch_norm: BatchNormMode,
-    /// Passes over the training samples.
+    /// Passes over the training samples; with 0 nothing is trained.
     pub epochs: usize,
     /// Samples per step; the last step of an epoch takes what is left.
     pub batch_size: usize,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// What the learning rate of each of `trainable` is multiplied by; empty where that is 1 of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<f32>,
+    /// The most that the norm of a step's gradients, of all parameters as one vector, may be: longer ones are
+    /// shortened to it. Source: `torch.nn.utils.clip_grad_norm_`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+    /// Decay, per step, of the average of the parameters: with one, the average is what is scored and what comes
+    /// out, running statistics as well. The decay of the first steps is lower, `(1 + t) / (10 + t)` where t others
+    /// were done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
-    /// The learning-rate schedule; `None` keeps the rate.
-    pub plateau: Option<Plateau>,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// Epochs, or a part of one, in which the learning rate rises; 0 for none. See [`Schedule`].
+    pub warmup: f32,
+    /// The epochs that the schedule is made for, where the trial may go on later for more than `epochs`; `None`
+    /// for `epochs`.
+    pub horizon: Option<usize>,
     /// The trial ends after so many epochs in a row of which none has the best validation score so
     /// far (as `patience` of Keras' `EarlyStopping`); `None` trains all epochs.
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count.
     pub class_weights: ClassWeights,
-    /// Seed of batch order, dropout and augmentation.
+    /// Share of a target that is spread over all classes, below 1; 0 for none. Validation is not smoothed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f32,
+    /// α of mixup: each sample of a step is mixed with another of its batch, λ of it and 1 − λ of the other, where
+    /// λ is drawn from Beta(α, α), and so are their targets. 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mixup: f32,
+    /// α of cutmix: each image of a step has a rectangle of another of its batch, of 1 − λ of the area. 0 for none;
+    /// beside mixup, each step draws which.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cutmix: f32,
+    /// Seed of batch order, dropout, mixing and augmentation.
     pub seed: u64,
     /// Whether each epoch takes the samples in a new order.
     pub shuffle: bool,
     /// Threads of each session of the trial; 0 for all cores.
     pub threads: usize,
+    /// Whether the parameters are scored as they stand before the first step, as epoch 0, which may then be
+    /// the best one. Without validation samples there is nothing to score.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub score_start: bool,
+    /// With which values it begins. (A checkpoint tells them by a digest of all first values.)
+    #[serde(skip)]
+    pub start: Start,
+}
+
+impl Default for TrialSpec {
+    /// With the defaults of the command for a winner, but for what is trained: nothing.
+    fn default() -> Self {
+        TrialSpec {
+            trainable: Vec::new(),
+            rewrite: Rewrite::None,
+            batch_norm: BatchNormMode::Frozen,
+            epochs: 20,
+            batch_size: 4,
+            optimizer: Optimizer::default(),
+            rates: Vec::new(),
+            clip_norm: None,
+            ema: None,
+            monitor: Monitor::Accuracy,
+            schedule: Schedule::default(),
+            warmup: 0.0,
+            horizon: None,
+            early_stopping: None,
+            class_weights: ClassWeights::None,
+            label_smoothing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
+            seed: 0,
+            shuffle: true,
+            threads: 0,
+            score_start: false,
+            start: Start::default(),
+        }
+    }
 }
 
 impl TrialSpec {
@@ -114,21 +182,38 @@ impl TrialSpec {
             rewrite: &self.rewrite,
         }
     }
+
+    /// The place of the step behind `done` others, of which there are `per_epoch` in an epoch.
+    pub(super) fn place(&self, done: usize, per_epoch: usize) -> Place {
+        let epochs = self.horizon.unwrap_or(self.epochs);
+        Place {
+            done,
+            total: epochs.saturating_mul(per_epoch),
+            warmup: (f64::from(self.warmup) * per_epoch as f64).round() as usize,
+        }
+    }
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 /// The figures of one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
-    /// Epoch, from 1.
+    /// Epoch, from 1; 0 for what stands before the first step ([`TrialSpec::score_start`]).
     pub epoch: usize,
-    /// Mean training loss over the epoch's samples, each at its step, without penalties.
-    pub loss: f64,
+    /// Mean training loss over the epoch's samples, each at its step, by weighted, smoothed and mixed targets and without
+    /// penalties; `None` of epoch 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
     /// Mean of what a rewritten network added to that; `None` where it adds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
-    /// On the validation samples after the epoch; `None` without any.
+    /// On the validation samples after the epoch, of the average where there is one; `None` without samples.
     pub validation: Option<Score>,
-    /// Learning rate during the epoch.
+    /// Learning rate of the epoch's last step, of epoch 0 that of the first; before it is multiplied by
+    /// [`TrialSpec::rates`].
     pub learning_rate: f32,
     /// Seconds since the trial began; of a resumed one, those of all its sessions together.
     pub seconds: f64,
@@ -137,13 +222,13 @@ pub struct EpochMetrics {
 /// What a finished trial gives back.
 #[derive(Clone, Debug)]
 pub struct TrialOutcome {
-    /// The trained parameters by name, and behind them the running statistics that were updated,
-    /// after the best epoch by [`TrialSpec::monitor`] (ties: the earlier), or after the last one
+    /// The trained parameters by name, and behind them the running statistics that were updated, averages of
+    /// both where that is asked for, after the best epoch by [`TrialSpec::monitor`] (ties: the earlier), or after the last one
     /// without validation samples.
     pub parameters: Vec<(String, Vec<f32>)>,
-    /// The epoch they were taken after, from 1; 0 if nothing was trained.
+    /// The epoch they were taken after, from 1; 0 where they are as they were before the first step.
     pub best_epoch: usize,
-    /// The figures of every epoch.
+    /// The figures of every epoch, of epoch 0 too where it was scored.
     pub epochs: Vec<EpochMetrics>,
     /// Number of trained values.
     pub trained_parameters: usize,
@@ -153,6 +238,11 @@ pub struct TrialOutcome {
 }
 
 impl TrialOutcome {
+    /// Number of epochs that were trained.
+    pub fn trained_epochs(&self) -> usize {
+        self.epochs.last().map_or(0, |e| e.epoch)
+    }
+
     /// The validation score of the best epoch.
     pub fn validation(&self) -> Option<Score> {
         self.epochs
@@ -170,6 +260,15 @@ pub trait Observer {
     /// To end the trial.
     fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
         let _ = (done, total);
+        Ok(())
+    }
+
+    /// A linear head is being solved. Called between any two passes over the samples, or more often.
+    ///
+    /// # Errors
+    /// To end that.
+    fn solving(&mut self, step: &Solving) -> Result<(), TrainingError> {
+        let _ = step;
         Ok(())
     }
 
@@ -200,7 +299,7 @@ pub trait Observer {
         Ok(())
     }
 
-    /// The steps of an epoch are done, and `done` of `total` validation samples are scored.
+    /// The steps of an epoch are done (of epoch 0: there are none), and `done` of `total` validation samples are scored.
     ///
     /// # Errors
     /// As [`Observer::step`].

@@ -1,23 +1,26 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
 mod saver;
+mod scoring;
 
 use std::time::Instant;
 
-use crate::classifier::Score;
+use crate::autodiff::Targets;
 use crate::data::epoch_order;
 use crate::runtime::Buffer;
 
+use super::average::Average;
 use super::batch_norm::update_running;
-use super::checkpoint::{self, Identity, Progress, State};
+use super::checkpoint::{self, Identity, Progress, State, Values};
 use super::dropout::fill_mask;
 use super::features::Pass;
 use super::gradient::GradientBuffers;
 use super::noise::fill_noise;
+use super::norm::clipping;
 use super::sessions::{Bound, Sessions};
 use super::{
-    Checkpointing, Divergence, EpochMetrics, Features, Lab, Moments, Observer, Optimizer,
-    TrainingError, TrialOutcome, TrialSpec,
+    Checkpointing, Divergence, Features, Lab, Moments, Observer, Optimizer, TrainingError,
+    TrialOutcome, TrialSpec, Update,
 };
 
 use saver::Saver;
@@ -29,6 +32,9 @@ impl Lab<'_> {
     /// With a checkpoint, an interrupted trial goes on where that was written and comes to the same
     /// outcome as an unbroken one, bit by bit (but for seconds); so does one of more epochs than that which
     /// wrote it. The file is left where it is when the trial ends.
+    ///
+    /// A trial of no epochs gives the parameters as they stand, and with [`TrialSpec::score_start`] what they
+    /// are worth.
     ///
     /// # Errors
     /// When there is nothing to train on, a gradient is missing, the training diverges, the observer
@@ -47,8 +53,14 @@ impl Lab<'_> {
             Some(to) => Some(trial.resume(to, observer)?),
             None => None,
         };
-        while trial.goes_on() {
-            let ended = trial.epoch(observer, &mut saver);
+        loop {
+            let ended = if trial.is_to_be_scored() {
+                trial.score_start(observer)
+            } else if trial.goes_on() {
+                trial.epoch(observer, &mut saver)
+            } else {
+                break;
+            };
             if let (Err(TrainingError::Stopped), Some(saver)) = (&ended, &mut saver) {
                 saver.save(&mut trial, observer)?;
             }
@@ -68,12 +80,13 @@ struct Trial<'a> {
     train: &'a [usize],
     validation: &'a [usize],
     features: &'a Features,
-    class_weights: Option<Vec<f32>>,
+    targets: Targets,
     /// Whether the network adds to the loss.
     has_penalty: bool,
     /// Of the parameters, and behind them of the running statistics.
     names: Vec<String>,
     buffers: Vec<Buffer>,
+    average: Option<Average>,
     steps: Sessions<Bound>,
     evaluations: Sessions<Bound>,
     state: State,
@@ -92,6 +105,13 @@ impl<'a> Trial<'a> {
         if train.is_empty() || spec.batch_size == 0 {
             return Err(TrainingError::NoSamples);
         }
+        if !spec.rates.is_empty() && spec.rates.len() != spec.trainable.len() {
+            return Err(TrainingError::Mismatch(format!(
+                "there are {} learning rates for {} parameters",
+                spec.rates.len(),
+                spec.trainable.len()
+            )));
+        }
         let start = Instant::now();
         // Told before any work is done.
         let batch = spec.batch_size.min(train.len());
@@ -105,15 +125,21 @@ impl<'a> Trial<'a> {
         let labels = train.iter().map(|&i| lab.dataset.labels()[i]);
         let mut names = spec.trainable.clone();
         names.extend(prepared.running_statistics());
+        let buffers = lab.initial_parameters(&spec.rewrite, &names, &spec.start)?;
+        let average = spec.ema.map(|decay| Average::new(decay, &buffers));
         Ok(Trial {
             lab,
             spec,
             train,
             validation,
             features,
-            class_weights: spec.class_weights.of(labels, prepared.classes),
+            targets: Targets {
+                class_weights: spec.class_weights.of(labels, prepared.classes),
+                smoothing: spec.label_smoothing,
+            },
             has_penalty: !prepared.penalties.is_empty(),
-            buffers: lab.initial_parameters(&spec.rewrite, &names)?,
+            average: average.transpose()?,
+            buffers,
             names,
             steps: Sessions::default(),
             evaluations: Sessions::default(),
@@ -132,13 +158,34 @@ impl<'a> Trial<'a> {
         self.train.len().div_ceil(batch)
     }
 
+    /// The learning rate of the step behind `done` others.
+    fn rate(&self, done: usize) -> f32 {
+        let place = self.spec.place(done, self.per_epoch());
+        self.spec.schedule.rate(self.state.progress.rate, place)
+    }
+
+    /// What is scored and comes out: the average where there is one.
+    fn judged(&self) -> &[Buffer] {
+        let average = self.average.as_ref();
+        average.map_or(&self.buffers, |average| &average.buffers)
+    }
+
+    /// What the trial goes on from, for its checkpoint.
+    fn values(&self) -> Values<'_> {
+        Values {
+            names: &self.names,
+            buffers: &self.buffers,
+            averages: self.average.as_ref().map(|a| a.buffers.as_slice()),
+        }
+    }
+
     fn seconds(&self) -> f64 {
         self.earlier + self.start.elapsed().as_secs_f64()
     }
 
     fn goes_on(&self) -> bool {
         let progress = &self.state.progress;
-        let waited = progress.epochs.len() - progress.best_epoch;
+        let waited = (progress.epoch - 1).saturating_sub(progress.best_epoch);
         let stops = |patience: usize| waited >= patience.max(1);
         progress.epoch <= self.spec.epochs && !self.spec.early_stopping.is_some_and(stops)
     }
@@ -161,7 +208,7 @@ impl<'a> Trial<'a> {
             &identity,
             self.spec,
             self.per_epoch(),
-            (&self.names, &self.buffers),
+            self.values(),
         )?;
         if let Some(state) = loaded {
             self.earlier = state.progress.seconds;
@@ -207,20 +254,27 @@ impl<'a> Trial<'a> {
 
     /// One step; gives the loss before its update.
     fn step(&mut self, rows: &[usize]) -> Result<f32, TrainingError> {
+        let learning_rate = self.rate(self.state.progress.step);
         let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
         let State {
             progress, moments, ..
         } = &mut self.state;
         let step = progress.step + 1;
         let (lab, spec) = (self.lab, self.spec);
-        let weights = self.class_weights.as_deref();
-        let bind = || lab.bind_step(spec, weights, rows.len(), parameters);
+        let targets = &self.targets;
+        let bind = || lab.bind_step(spec, targets, rows.len(), parameters);
         let bound = self.steps.get(rows.len(), bind)?;
         let pass = Pass::Train {
             epoch: progress.epoch,
         };
-        self.features.gather(lab, rows, &bound.features, pass)?;
+        let mixing = spec.mixing(step as u64, rows.len(), lab.sample())?;
+        let how = (pass, mixing.as_ref());
+        self.features
+            .gather_mixed(lab, rows, &bound.features, how)?;
         bound.set_labels(lab.dataset, rows)?;
+        if let Some(mixing) = &mixing {
+            bound.set_mixed(lab.dataset, rows, mixing)?;
+        }
         for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
             let mut values = buffer.as_f32_mut()?;
             fill_mask(&mut values, mask.ratio, spec.seed, step as u64, &mask.name);
@@ -239,15 +293,27 @@ impl<'a> Trial<'a> {
                 what: Divergence::Loss(loss + penalty),
             });
         }
+        let scale = match spec.clip_norm {
+            Some(limit) => clipping(&bound.gradients, limit, spec.threads)?,
+            None => 1.0,
+        };
         update(
             &spec.optimizer,
-            (step as u64, progress.rate),
+            Update {
+                step: step as u64,
+                learning_rate,
+                scale,
+            },
+            &spec.rates,
             parameters,
             &bound.gradients,
             moments,
             spec.threads,
         )?;
         update_running(&bound.program.norms, running, &bound.statistics)?;
+        if let Some(average) = &self.average {
+            average.update(progress.step, &self.buffers, spec.threads)?;
+        }
         progress.step = step;
         progress.done += 1;
         progress.loss_sum += f64::from(loss) * rows.len() as f64;
@@ -255,83 +321,14 @@ impl<'a> Trial<'a> {
         Ok(loss)
     }
 
-    /// Scores the epoch and makes ready for the next.
-    fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochMetrics, TrainingError> {
-        let validation = self.score(observer)?;
-        self.check_finite(validation)?;
-        let seconds = self.seconds();
-        let progress = &mut self.state.progress;
-        let metrics = EpochMetrics {
-            epoch: progress.epoch,
-            loss: progress.loss_sum / self.train.len() as f64,
-            penalty: self
-                .has_penalty
-                .then(|| progress.penalty_sum / self.train.len() as f64),
-            validation,
-            learning_rate: progress.rate,
-            seconds,
-        };
-        let better = match (progress.best(), validation) {
-            (Some(old), Some(new)) => self.spec.monitor.compare(&new, &old).is_gt(),
-            _ => true,
-        };
-        if better {
-            progress.best_epoch = progress.epoch;
-            self.state.best = snapshot(&self.buffers)?;
-        }
-        if let (Some(schedule), Some(_)) = (&self.spec.plateau, validation) {
-            progress.rate = progress.plateau.next(schedule, better, progress.rate);
-        }
-        progress.epochs.push(metrics);
-        progress.epoch += 1;
-        progress.done = 0;
-        progress.loss_sum = 0.0;
-        progress.penalty_sum = 0.0;
-        Ok(metrics)
-    }
-
-    fn score(&mut self, observer: &mut dyn Observer) -> Result<Option<Score>, TrainingError> {
-        if self.validation.is_empty() {
-            return Ok(None);
-        }
-        let (lab, spec, buffers) = (self.lab, self.spec, &self.buffers);
-        let bind = |n| lab.bind_evaluation(spec.trained(), n, buffers, spec.threads);
-        let sessions = &mut self.evaluations;
-        let predictions = lab.evaluate(self.features, self.validation, sessions, bind, observer)?;
-        Ok(Some(predictions.score()))
-    }
-
-    /// Refuses an epoch after which a parameter or the validation loss is not finite. (A finite loss
-    /// does not tell: an activation may swallow what is not a number.)
-    fn check_finite(&self, validation: Option<Score>) -> Result<(), TrainingError> {
-        let diverged = |what| {
-            Err(TrainingError::Diverged {
-                step: self.state.progress.step,
-                epoch: self.state.progress.epoch,
-                what,
-            })
-        };
-        if let Some(score) = validation
-            && !score.loss.is_finite()
-        {
-            return diverged(Divergence::Validation(score.loss));
-        }
-        for (name, buffer) in self.names.iter().zip(&self.buffers) {
-            if !buffer.as_f32()?.iter().all(|v| v.is_finite()) {
-                return diverged(Divergence::Parameter(name.clone()));
-            }
-        }
-        Ok(())
-    }
-
     fn outcome(self) -> Result<TrialOutcome, TrainingError> {
         let seconds = self.seconds();
         let count = |b: &Buffer| b.dims().iter().product::<usize>();
-        let State { progress, best, .. } = self.state;
-        let best = match progress.best_epoch {
-            0 => snapshot(&self.buffers)?,
-            _ => best,
+        let best = match self.state.progress.epochs.is_empty() {
+            true => snapshot(self.judged())?,
+            false => self.state.best,
         };
+        let progress = self.state.progress;
         Ok(TrialOutcome {
             trained_parameters: self.buffers[..self.spec.trainable.len()]
                 .iter()
@@ -345,17 +342,23 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `step` counts
-/// from 1.
+/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `rates` multiply the
+/// learning rate of each, none by 1.
 pub(super) fn update(
     optimizer: &Optimizer,
-    at: (u64, f32),
+    at: Update,
+    rates: &[f32],
     parameters: &[Buffer],
     gradients: &[GradientBuffers],
     moments: &mut [Moments],
     threads: usize,
 ) -> Result<(), TrainingError> {
-    for ((parameter, gradient), state) in parameters.iter().zip(gradients).zip(moments) {
+    let all = parameters.iter().zip(gradients).zip(moments);
+    for (i, ((parameter, gradient), state)) in all.enumerate() {
+        let at = Update {
+            learning_rate: at.learning_rate * rates.get(i).unwrap_or(&1.0),
+            ..at
+        };
         let mut values = parameter.as_f32_mut()?;
         gradient.read(|gradient| optimizer.update(at, &mut values, gradient, state, threads))?;
     }

@@ -9,7 +9,7 @@ use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, export, graft, holds};
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
-    BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
+    BatchNormMode, Gradient, Lab, LabOptions, Start, Trained, TrainingError, trainable_parameters,
 };
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
@@ -48,12 +48,7 @@ impl Case {
         npz.add_array("x", &x).unwrap();
         npz.add_array("y", &y).unwrap();
         npz.finish().unwrap();
-        let options = OpenOptions {
-            height,
-            width,
-            channels,
-            progress: None,
-        };
+        let options = OpenOptions::new(height, width, channels);
         Case {
             dataset: Dataset::open(batch.unwrap_or(&drawn), &options).unwrap(),
             input: InputSpec {
@@ -102,7 +97,7 @@ impl Case {
             batch_norm: BatchNormMode::Frozen,
             rewrite: &Rewrite::None,
         };
-        lab.gradients(trained, rows).unwrap()
+        lab.gradients(trained, &Start::default(), rows).unwrap()
     }
 
     /// The model with these values, as it would be emitted, with everything else as it was.

@@ -9,19 +9,14 @@ use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{Model, encode};
 use ftsurgery::runtime::{Array, Runtime, Session, SessionOptions, testing::runtime};
 use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
-use ftsurgery::training::{BatchNormMode, Lab, LabOptions, Trained, trainable_parameters};
+use ftsurgery::training::{BatchNormMode, Lab, LabOptions, Start, Trained, trainable_parameters};
 
 use crate::cases::batch;
 use crate::guard::{Outcome, guarded, guarded_within};
 use crate::{models, mutate};
 
 fn dataset(folder: &Path) -> Dataset {
-    let options = OpenOptions {
-        height: 8,
-        width: 8,
-        channels: 3,
-        progress: None,
-    };
+    let options = OpenOptions::new(8, 8, 3);
     Dataset::open(batch(folder).as_ref(), &options).unwrap()
 }
 
@@ -51,9 +46,9 @@ fn attempt(
         rewrite: &Rewrite::None,
     };
     // It may fail, but not panic.
-    let _ = lab.gradients(trained(BatchNormMode::Batch), &[0, 1]);
+    let _ = lab.gradients(trained(BatchNormMode::Batch), &Start::default(), &[0, 1]);
     let (loss, gradients) = lab
-        .gradients(trained(BatchNormMode::Frozen), &[0, 1])
+        .gradients(trained(BatchNormMode::Frozen), &Start::default(), &[0, 1])
         .ok()?;
     let values = gradients.iter().flat_map(|g| g.values.iter().copied());
     Some((loss, values.collect()))

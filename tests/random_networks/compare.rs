@@ -9,7 +9,7 @@ use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
-    BatchNormMode, Gradient, Lab, LabOptions, Trained, TrainingError, trainable_parameters,
+    BatchNormMode, Gradient, Lab, LabOptions, Start, Trained, TrainingError, trainable_parameters,
 };
 use ndarray::{Array1, ArrayD, IxDyn};
 use ndarray_npy::NpzWriter;
@@ -159,12 +159,7 @@ impl Bench<'_> {
         };
         let path = self.work.join("batch.npz");
         self.write([channels, height, width], layout, &path);
-        let open = OpenOptions {
-            height,
-            width,
-            channels,
-            progress: None,
-        };
+        let open = OpenOptions::new(height, width, channels);
         let data = Dataset::open(&path, &open)?;
         let rows: Vec<usize> = (0..data.len()).collect();
         let lab = |operators| {
@@ -199,8 +194,8 @@ impl Bench<'_> {
             most + sum.ln() - row[*label as usize]
         };
         Ok(Computed {
-            kernels: kernels.gradients(of, &rows)?,
-            standard: lab(Operators::Standard)?.gradients(of, &rows)?,
+            kernels: kernels.gradients(of, &Start::default(), &rows)?,
+            standard: lab(Operators::Standard)?.gradients(of, &Start::default(), &rows)?,
             evaluation: scores.map(entropy).sum::<f64>() / rows.len() as f64,
         })
     }

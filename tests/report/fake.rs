@@ -243,7 +243,7 @@ fn run_record(net: &Net, data: &Path) -> Value {
             "search_fraction": 0.1, "train_fraction": 0.7, "seed": 1001, "repeats": 3,
             "shuffle": true, "bn": "frozen",
             "optimizer": {"kind": "adam", "learning_rate": 0.0001, "weight_decay": 0.0, "momentum": 0.0},
-            "monitor": "accuracy", "plateau": {"factor": 0.5, "patience": 3, "minimum": 1e-6}, "early_stopping": null,
+            "monitor": "accuracy", "schedule": {"kind": "plateau", "factor": 0.5, "patience": 3, "minimum": 1e-6}, "warmup": 0.0, "early_stopping": null,
             "class_weights": "none", "batch_size": 4, "epochs": shape.epochs, "search_epochs": 2,
             "threads": 2, "operators": "kernels", "device": "cpu", "memory_budget": 1073741824u64,
             "feature_precision": "f32", "log_steps": true,

@@ -62,7 +62,7 @@ fn tensorboard_reads_the_scalars_of_a_trial() {
     let expected = by_epoch("accuracy/validation", &|e| e.validation.unwrap().accuracy)
         + &by_epoch("learning_rate", &|e| f64::from(e.learning_rate))
         + &line("loss/step", steps)
-        + &by_epoch("loss/train", &|e| e.loss)
+        + &by_epoch("loss/train", &|e| e.loss.unwrap())
         + &by_epoch("loss/validation", &|e| e.validation.unwrap().loss);
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }

@@ -8,7 +8,8 @@ use ftsurgery::onnx::{Model, Tensor, save};
 use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
-    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, TrialSpec, trainable_parameters,
+    BatchNormMode, ClassWeights, Monitor, Optimizer, OptimizerKind, Schedule, TrialSpec,
+    trainable_parameters,
 };
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
@@ -118,13 +119,14 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
             weight_decay: 0.0,
             momentum: 0.9,
         },
-        plateau: None,
+        schedule: Schedule::Constant,
         monitor: Monitor::Accuracy,
         early_stopping: None,
         class_weights: ClassWeights::None,
         seed: 1,
         shuffle: true,
         threads: 1,
+        ..TrialSpec::default()
     };
     let run = |spec: &TrialSpec| {
         let all: Vec<usize> = (0..30).collect();

@@ -8,7 +8,7 @@ use ftsurgery::runtime::testing::runtime;
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, Lab, LabOptions, Monitor, Observer, Optimizer,
-    OptimizerKind, Plateau, TrainingError, TrialOutcome, TrialSpec,
+    OptimizerKind, Plateau, Schedule, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::support::*;
@@ -52,12 +52,7 @@ impl Bed {
         save_photos(&at("photos"), 10);
         let model = Model::open(&at("model.onnx")).unwrap();
         let network = grafted(&model);
-        let options = OpenOptions {
-            height: 16,
-            width: 16,
-            channels: 3,
-            progress: None,
-        };
+        let options = OpenOptions::new(16, 16, 3);
         let dataset = Dataset::open(&at("photos"), &options).unwrap();
         // 20, in batches of 8, 8 and 4, and 10. None of the third class is trained on, so that the
         // validation loss rises soon.
@@ -110,7 +105,7 @@ impl Bed {
                 momentum: 0.9,
             },
             monitor: Monitor::Accuracy,
-            plateau: Some(Plateau {
+            schedule: Schedule::Plateau(Plateau {
                 factor: 0.5,
                 patience: 0,
                 minimum: 1e-6,
@@ -120,6 +115,7 @@ impl Bed {
             seed: 3,
             shuffle: true,
             threads: 1,
+            ..TrialSpec::default()
         }
     }
 
@@ -149,8 +145,9 @@ pub fn bits(outcome: &TrialOutcome) -> impl PartialEq + std::fmt::Debug + use<> 
         .iter()
         .map(|e| {
             let score = e.validation.unwrap();
-            let figures = [e.loss, score.accuracy, score.loss].map(f64::to_bits);
-            (e.epoch, figures, e.learning_rate.to_bits())
+            let figures = [score.accuracy, score.loss].map(f64::to_bits);
+            let loss = e.loss.map(f64::to_bits);
+            (e.epoch, loss, figures, e.learning_rate.to_bits())
         })
         .collect();
     let numbers = (outcome.best_epoch, outcome.trained_parameters);

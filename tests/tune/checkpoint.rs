@@ -344,7 +344,7 @@ fn damaged_checkpoints_are_refused_whatever_the_damage() {
     };
     let tail = &good[8 + header..];
     for (from, with) in [
-        (r#"\"format\":2"#, r#"\"format\":1"#),
+        (r#"\"format\":3"#, r#"\"format\":2"#),
         (r#"\"step\":4"#, r#"\"step\":5"#),
         (r#"\"done\":1"#, r#"\"done\":18446744073709551615"#),
         (r#"\"epoch\":2"#, r#"\"epoch\":0"#),

@@ -13,6 +13,7 @@ use ftsurgery::runtime::{Runtime, locate};
 use ftsurgery::search::{Job, SearchError, StudyJob, Subject, study, tune};
 use ftsurgery::strategy::StrategyName;
 use ftsurgery::surgery::HeadKind;
+use ftsurgery::training::HeadInit;
 use rayon::prelude::*;
 
 use crate::beside::save_wide;
@@ -77,6 +78,9 @@ fn child() {
         .map(drop)
     } else {
         let mut job = Job::new(model, data, out.clone()).settings(settings());
+        if kind.starts_with("solved") {
+            job.settings.head_init = HeadInit::Solved;
+        }
         if kind.starts_with("beside") {
             if out.join("run.json").is_file() {
                 job = Job::resume(&out).unwrap();
@@ -143,6 +147,38 @@ fn a_run_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
         }
         assert_same_outcome(&scene.at("whole"), &scene.at(&run));
         std::fs::remove_dir_all(scene.at(&run)).unwrap();
+    });
+}
+
+#[test]
+fn a_head_that_was_being_written_is_whole_or_solved_again() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!("{SETTINGS} --head-init solved");
+    scene.whole(&settings);
+    assert_eq!(run_child(&scene, "solved", "end", usize::MAX), 0);
+    assert_same_outcome(&scene.at("whole"), &scene.at("solved"));
+    let all = changes(&scene);
+    let of_heads = |what: &String| {
+        let names = ["heads", "search.safetensors", "train.safetensors"];
+        names.iter().any(|name| what.contains(name))
+    };
+    let places = (1..=all.len()).filter(|&at| of_heads(&all[at - 1]));
+    let places: Vec<usize> = places.collect();
+    assert!(places.len() >= 8, "{all:?}");
+    places.into_par_iter().for_each(|at| {
+        for fault in ["end", "fail"] {
+            let run = format!("solved-{fault}{at}");
+            let what = &all[at - 1];
+            let code = run_child(&scene, &run, fault, at);
+            if fault == "end" {
+                assert_eq!(code, EXIT, "{at}: {what}");
+            }
+            succeeds(scene.resume(&run, &[]));
+            assert_same_outcome(&scene.at("whole"), &scene.at(&run));
+        }
     });
 }
 

@@ -26,7 +26,7 @@ fn asked(mut command: assert_cmd::Command) -> (Vec<Value>, Value) {
     (lines, last)
 }
 
-fn plan(scene: &Scene, run: &str, settings: &str) -> Vec<Value> {
+pub fn plan(scene: &Scene, run: &str, settings: &str) -> Vec<Value> {
     let mut command = ftsurgery();
     command.arg("plan").arg(scene.at("model.onnx"));
     command.arg("--data").arg(scene.at("photos"));
@@ -57,7 +57,7 @@ fn id(line: &Value) -> &str {
 }
 
 /// Carries out whatever is asked for, each trial in a process of its own, the last first.
-fn to_the_end(scene: &Scene, run: &str, mut lines: Vec<Value>) {
+pub fn to_the_end(scene: &Scene, run: &str, mut lines: Vec<Value>) {
     while !lines.is_empty() {
         for line in lines.iter().rev() {
             succeeds(trial(scene, run, &[id(line)]).spawn().unwrap());
@@ -68,7 +68,7 @@ fn to_the_end(scene: &Scene, run: &str, mut lines: Vec<Value>) {
 }
 
 /// All that a run has come to, but for what the clock says and how it was carried out.
-fn assert_same_results(whole: &Path, other: &Path) {
+pub fn assert_same_results(whole: &Path, other: &Path) {
     let winners = files(&whole.join("winners"));
     assert_eq!(files(&other.join("winners")), winners);
     for file in winners {
@@ -95,11 +95,19 @@ fn trials_in_processes_of_their_own_come_to_the_bytes_of_a_run_in_one() {
     let lines = plan(&scene, "run", SETTINGS);
     let ids: Vec<&str> = lines.iter().map(id).collect();
     assert!(
-        ids.contains(&"head-search") && ids.contains(&"repeats/2/head-search"),
+        ["head-search", "repeats/2/head-search", "head-train"]
+            .iter()
+            .all(|id| ids.contains(id)),
         "{ids:?}"
     );
     for line in &lines {
-        assert_eq!((&line["round"], &line["epochs"]), (&1.into(), &2.into()));
+        // What the others are compared with comes first.
+        let expected = match id(line).ends_with("head-train") {
+            true => (1, 3),
+            false => (2, 2),
+        };
+        let number = |name: &str| line[name].as_u64().unwrap();
+        assert_eq!((number("round"), number("epochs")), expected, "{line}");
         assert!(line["flops"].as_u64().is_some() && line["threads"].as_u64() > Some(0));
     }
     to_the_end(&scene, "run", lines);
@@ -131,6 +139,24 @@ fn trials_of_a_rewritten_network_in_processes_of_their_own_come_to_the_same_byte
     }
 }
 
+/// Mixed samples and averages, rates that fall by the steps of the last rung: nothing of it depends on where a trial
+/// runs, or on which others ran before.
+#[test]
+fn trials_with_a_recipe_in_processes_of_their_own_come_to_the_same_bytes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 2 \
+                    --search-epochs 3 --search halving:3 --strategies head,blocks --lr 1e-2 --head-lr 2e-2 \
+                    --layer-decay 0.7 --schedule cosine --warmup 0.5 --clip-norm 1 --label-smoothing 0.1 \
+                    --ema 0.9 --mixup 0.4 --cutmix 1";
+    scene.whole(settings);
+    let lines = plan(&scene, "run", settings);
+    to_the_end(&scene, "run", lines);
+    assert_same_results(&scene.at("whole"), &scene.at("run"));
+}
+
 #[test]
 fn a_run_begun_for_others_may_be_ended_alone_and_several_trials_may_share_a_process() {
     if !has_runtime() {
@@ -159,7 +185,7 @@ fn a_trial_that_is_stopped_goes_on_and_one_at_work_is_left_alone() {
     }
     let scene = Scene::new();
     let settings = "--preprocess signed --search-fraction 0 --train-fraction 0.8 --epochs 400 \
-                    --validation-fraction 0.1 --strategies full --threads 1 --lr 1e-3 --no-plateau";
+                    --validation-fraction 0.1 --strategies full --threads 1 --lr 1e-3 --schedule constant";
     let lines = plan(&scene, "run", settings);
     assert_eq!(lines.len(), 1);
     let metrics = scene.at("run/trials/full-train/metrics.jsonl");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use assert_cmd::Command;
-use ftsurgery::data::Preprocess;
+use ftsurgery::data::{Preprocess, Resize};
 use ftsurgery::onnx::{Model, save, set_metadata};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
     let mut command = telling();
     command
         .current_dir(scene.path())
-        .args("study --data photos --out study --preprocess unit".split(' '))
+        .args("study --data photos --out study --preprocess unit --resize letterbox".split(' '))
         .args([
             "--models",
             "signed.onnx,caffe.onnx,silent.onnx,own.onnx:raw",
@@ -71,12 +71,16 @@ fn a_study_takes_the_preprocessing_of_each_model_before_that_of_the_flag() {
             serde_json::from_value(configuration["preprocess"].clone()).unwrap();
         assert_eq!(taken.to_string(), preset, "{model}");
         assert_eq!(configuration["preprocess_from"], from, "{model}");
+        // How images are resized is no question of the model.
+        assert_eq!(taken.resize, Resize::LETTERBOX, "{model}");
     }
     // What the flag is not taken for is said.
     for (name, preset) in [("signed.onnx", "signed"), ("caffe.onnx", "caffe")] {
         let line = format!("{name} name the preprocessing {preset}, which is taken; unit is for");
         assert!(told.contains(&line), "{told}");
     }
+    let line = "images are resized by squash, but letterbox is asked for and taken";
+    assert_eq!(told.matches(line).count(), 2, "{told}");
     // Resumed, each model keeps its own.
     telling()
         .current_dir(scene.path())
@@ -236,7 +240,7 @@ fn a_pattern_of_layers_may_have_commas_inside_of_braces() {
 }
 
 #[test]
-fn the_last_layers_before_the_head_are_tuned() {
+fn the_last_blocks_before_the_head_are_tuned() {
     if !has_runtime() {
         return;
     }
@@ -250,6 +254,16 @@ fn the_last_layers_before_the_head_are_tuned() {
         json!(["conv2", "conv3"])
     );
     assert!(scene.at("run/winners/last2.onnx").is_file());
+    // The same, as a share of the three blocks.
+    let share = settings.replace("last --last 2", "last% --last-share 67");
+    scene.tune("share", &share).assert().success();
+    let results = json(&scene.at("share/results.json"));
+    assert_eq!(results["strategies"][0]["name"], "last67%");
+    assert!(scene.at("share/winners/last67-percent.onnx").is_file());
+    assert_eq!(
+        results["strategies"][0]["layers"],
+        json!(["conv2", "conv3"])
+    );
 }
 
 #[test]
@@ -284,4 +298,21 @@ fn flags_of_a_cluster_that_is_not_asked_for_are_refused() {
         let text = said(&mut command);
         assert!(text.contains(reason), "{flags:?}: {text}");
     }
+}
+
+#[test]
+fn a_recipe_is_where_settings_begin_and_other_flags_change_it() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    let settings = "--preprocess signed --recipe fast --epochs 1 --strategies head";
+    scene.tune("run", settings).assert().success();
+    let settings = &json(&scene.at("run/run.json"))["configuration"];
+    assert_eq!(settings["head_init"], "solved");
+    assert_eq!(settings["batch_size"], 16);
+    assert_eq!(settings["epochs"], 1);
+    let (code, text) = crate::scene::said(scene.resume("run", &["--recipe", "paper"]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("are kept"), "{text}");
 }

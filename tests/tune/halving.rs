@@ -24,12 +24,23 @@ fn of_search(requests: &[Value]) -> impl Iterator<Item = (&str, u64, u64)> {
 
 #[test]
 fn the_best_half_goes_on_to_the_figures_of_an_exhaustive_search() {
+    the_best_half_goes_on(SETTINGS);
+}
+
+/// A rate that falls by the steps of the last rung, and not of the one that a trial is asked for.
+#[test]
+fn the_best_half_goes_on_by_the_schedule_of_an_exhaustive_search() {
+    the_best_half_goes_on(&format!("{SETTINGS} --schedule cosine --warmup 0.5"));
+    the_best_half_goes_on(&format!("{SETTINGS} --schedule one-cycle"));
+}
+
+fn the_best_half_goes_on(settings: &str) {
     if !has_runtime() {
         return;
     }
     let scene = Scene::new();
-    scene.whole(SETTINGS);
-    succeeds(scene.start("run", &format!("{SETTINGS} --search halving:2")));
+    scene.whole(settings);
+    succeeds(scene.start("run", &format!("{settings} --search halving:2")));
     let asked = requests(&scene, "run");
     let mut on_rung: BTreeMap<(u64, u64), Vec<&str>> = BTreeMap::new();
     for (id, rung, epochs) in of_search(&asked) {

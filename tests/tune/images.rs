@@ -33,6 +33,14 @@ fn a_run_is_the_same_wherever_decoded_images_are() {
     }
     let packs = files(&scene.at("cache/images"));
     assert_eq!(packs.len(), 1, "{packs:?}");
+    // Crops are drawn from the same photos everywhere, too.
+    for name in ["memory", "none", "disk"] {
+        let cropped = format!("cropped {name}");
+        let more = "--augment standard --resize crop --strategies head";
+        run(&cropped, &format!("--image-cache {name} {more}"));
+        assert_same_outcome(&scene.at("cropped memory"), &scene.at(&cropped));
+    }
+    assert_eq!(files(&scene.at("cache/images")).len(), 2);
 }
 
 #[test]

@@ -281,12 +281,7 @@ fn figures_are_those_of_the_merged_weights_in_float16_as_well() {
 
         let original = Model::open(&path).unwrap();
         let network = graft(&original, None, &HeadSpec::new(HeadKind::Keep, 3, 0)).unwrap();
-        let options = OpenOptions {
-            height: 8,
-            width: 8,
-            channels: 3,
-            progress: None,
-        };
+        let options = OpenOptions::new(8, 8, 3);
         let dataset = Dataset::open(&photos, &options).unwrap();
         let input = InputSpec {
             preprocess: Preprocess::SIGNED,

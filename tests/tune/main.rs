@@ -1,5 +1,6 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
+mod auto;
 mod batch_norm;
 mod bed;
 mod beside;
@@ -14,19 +15,25 @@ mod flags;
 mod folders;
 mod full_disk;
 mod halving;
+mod head_init;
 mod images;
 mod killed;
 mod known;
 mod lora;
 mod obstacles;
 mod out_of_memory;
+mod pixels;
 mod precision;
+mod ranking;
+mod recipe;
 mod reference;
 mod resume;
 mod run;
 mod same_run;
 mod scene;
+mod sensitivity;
 mod signals;
+mod start;
 mod study;
 mod support;
 mod trial;

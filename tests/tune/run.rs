@@ -51,10 +51,11 @@ fn a_run_writes_what_it_promises() {
         assert!(strategy["seconds"].as_f64() > Some(0.0), "{strategy}");
     }
 
-    // From the output end, then the winner again.
+    // The head for good, then all candidates, then the other winners.
     let trials = lines(&at("run/trials.jsonl"));
     let ids: Vec<_> = trials.iter().map(|t| t["id"].as_str().unwrap()).collect();
-    let mut searched = ids[..5].to_vec();
+    assert_eq!(ids[0], "head-train");
+    let mut searched = ids[1..6].to_vec();
     searched.sort_unstable();
     let expected = [
         "blocks-block1",
@@ -65,10 +66,10 @@ fn a_run_writes_what_it_promises() {
     ];
     assert_eq!(searched, expected.map(|id| format!("{id}-search")));
     let winner = strategies[2]["candidate"].as_str().unwrap();
-    let mut retrained = ids[5..].to_vec();
+    let mut retrained = ids[6..].to_vec();
     retrained.sort_unstable();
     let of_winner = format!("blocks-{winner}-train");
-    assert_eq!(retrained, [&of_winner, "full-train", "head-train"]);
+    assert_eq!(retrained, [&of_winner, "full-train"]);
     for (id, trial) in ids.iter().zip(&trials) {
         let metrics = lines(&at(&format!("run/trials/{id}/metrics.jsonl")));
         assert_eq!(metrics.len(), trial["epochs"].as_u64().unwrap() as usize);

@@ -4,7 +4,7 @@ use ftsurgery::onnx::Model;
 use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, ClassWeights, Divergence, EpochMetrics, Monitor, Observer, OptimizerKind,
-    Plateau, TrainingError, TrialSpec,
+    Plateau, Schedule, TrainingError, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -104,7 +104,7 @@ fn the_monitored_figure_then_the_loss_decides_best_epoch_rate_and_early_stop() {
                 Monitor::Loss => (-score.loss, score.accuracy),
             }
         };
-        (spec.plateau, spec.early_stopping) = (None, None);
+        (spec.schedule, spec.early_stopping) = (Schedule::Constant, None);
         let free = bed.run(&lab, &spec, None, &mut ()).unwrap();
         let mut best = 0;
         for (i, epoch) in free.epochs.iter().enumerate() {
@@ -116,7 +116,7 @@ fn the_monitored_figure_then_the_loss_decides_best_epoch_rate_and_early_stop() {
         bests.push(free.best_epoch);
 
         spec.early_stopping = Some(4);
-        spec.plateau = Some(Plateau {
+        spec.schedule = Schedule::Plateau(Plateau {
             factor: 0.5,
             patience: 1,
             minimum: 0.0,
@@ -160,7 +160,8 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
     let mut spec = bed.spec(OptimizerKind::Sgd);
     // Without dropout and with stored statistics, one step on one batch, and a rate so small that
     // nothing moves: the loss is that of the logits.
-    (spec.epochs, spec.batch_size, spec.plateau) = (1, 100, None);
+    (spec.epochs, spec.batch_size) = (1, 100);
+    spec.schedule = Schedule::Constant;
     spec.optimizer.learning_rate = 1e-30;
     spec.batch_norm = BatchNormMode::Frozen;
     let mut network = graft(
@@ -201,7 +202,7 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
         let outcome = lab
             .run(&spec, &train, &bed.validation, &features, None, &mut ())
             .unwrap();
-        let (found, expected) = (outcome.epochs[0].loss, loss(weights));
+        let (found, expected) = (outcome.epochs[0].loss.unwrap(), loss(weights));
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         validations.push(outcome.validation().unwrap().loss.to_bits());
     }
@@ -224,7 +225,7 @@ fn a_trial_that_explodes_has_diverged_and_has_no_outcome() {
         for batch in [8, 20] {
             let mut spec = bed.spec(kind);
             (spec.batch_size, spec.optimizer.learning_rate) = (batch, rate);
-            (spec.early_stopping, spec.plateau) = (None, None);
+            (spec.early_stopping, spec.schedule) = (None, Schedule::Constant);
             match bed.run(&lab, &spec, None, &mut ()) {
                 Err(TrainingError::Diverged { what, .. }) => {
                     late |= !matches!(what, Divergence::Loss(_));

@@ -14,7 +14,7 @@ use ftsurgery::surgery::{
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, EpochMetrics, Lab, LabOptions, Observer, Optimizer,
-    OptimizerKind, Trained, TrainingError, TrialOutcome, TrialSpec,
+    OptimizerKind, Schedule, Start, Trained, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use crate::bed::{Bed, bits};
@@ -132,7 +132,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
                 weight_decay: 0.0,
                 momentum: 0.0,
             },
-            plateau: None,
+            schedule: Schedule::Constant,
             class_weights: ClassWeights::None,
             ..spec(&bed, &rewrite, OptimizerKind::Sgd)
         };
@@ -171,7 +171,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
                 rewrite: &Rewrite::None,
             };
             let (loss, gradients) = self::lab(&bed, &network)
-                .gradients(of_weight, &train)
+                .gradients(of_weight, &Start::default(), &train)
                 .unwrap();
             losses.push(f64::from(loss));
             let of = &gradients[0].values;
@@ -200,7 +200,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
             assert!(moved(found, expected) < 1e-4 * largest, "{weight} {name}");
         }
         for (epoch, loss) in outcome.epochs.iter().zip(&losses) {
-            assert!((epoch.loss - loss).abs() < 1e-5);
+            assert!((epoch.loss.unwrap() - loss).abs() < 1e-5);
             assert_eq!(epoch.penalty, None);
         }
         assert!(losses[3] < losses[0]);
@@ -267,7 +267,7 @@ fn a_gated_network_is_trained_resumed_and_written_with_its_gates() {
     let mut spec = spec(&bed, &rewrite, OptimizerKind::Adam);
     spec.epochs = 5;
     spec.optimizer.learning_rate = 0.1;
-    spec.plateau = None;
+    spec.schedule = Schedule::Constant;
     let mut whole = Stop::default();
     let unbroken = bed.run(&lab, &spec, None, &mut whole).unwrap();
     assert_eq!(

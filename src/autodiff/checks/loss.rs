@@ -2,13 +2,15 @@
 
 use super::case::{array, floats, run, session};
 use super::runtime;
-use crate::autodiff::cross_entropy;
+use crate::autodiff::{Labels, Targets, cross_entropy};
 use crate::graph::{Builder, Graph, Value};
 use crate::onnx::{DataType, Tensor};
 use crate::runtime::Runtime;
 
 const LOGITS: [f32; 9] = [1.0, 2.0, -0.5, 0.3, 0.0, 0.7, -1.2, 0.4, 2.5];
 const LABELS: [i64; 3] = [1, 0, 2];
+const OTHERS: [i64; 3] = [0, 0, 1];
+const SHARES: [f32; 3] = [0.25, 0.5, 1.0];
 
 /// The inputs alone.
 fn graph() -> Graph {
@@ -16,81 +18,128 @@ fn graph() -> Graph {
         inputs: vec![
             Value::fixed("z", DataType::Float, &[3, 3]),
             Value::fixed("y", DataType::Int64, &[3]),
+            Value::fixed("other", DataType::Int64, &[3]),
+            Value::fixed("share", DataType::Float, &[3, 1]),
         ],
         ..Graph::new(21)
     }
 }
 
-/// Loss and gradient of three samples of three classes.
-fn evaluate(runtime: &Runtime, logits: &[f32], weights: Option<&[f32]>) -> (f64, Vec<f64>) {
+/// Loss and gradient of three samples of three classes, each mixed with another or not.
+fn evaluate(
+    runtime: &Runtime,
+    logits: &[f32],
+    (mixed, targets): &(bool, Targets),
+) -> (f64, Vec<f64>) {
     let mut graph = graph();
+    let labels = match mixed {
+        false => Labels::One("y"),
+        true => Labels::Two {
+            labels: ["y", "other"],
+            share: "share",
+        },
+    };
     let mut builder = Builder::new(&mut graph);
-    let loss = cross_entropy(&mut builder, "z", &[3, 3], "y", weights).unwrap();
+    let loss = cross_entropy(&mut builder, "z", &[3, 3], labels, targets).unwrap();
     graph.outputs = vec![
         Value::fixed(&loss.loss, DataType::Float, &[]),
         Value::fixed(&loss.gradient, DataType::Float, &[3, 3]),
     ];
     let mut session = session(runtime, &graph).unwrap();
     let z = array(&Tensor::f32(&[3, 3], logits), DataType::Float).unwrap();
-    let y = array(&Tensor::i64s(&LABELS), DataType::Float).unwrap();
-    let out = run(&mut session, &[("z", z), ("y", y)]).unwrap();
+    let [y, other] = [LABELS, OTHERS].map(|l| array(&Tensor::i64s(&l), DataType::Float).unwrap());
+    let share = array(&Tensor::f32(&[3, 1], &SHARES), DataType::Float).unwrap();
+    let inputs = [("z", z), ("y", y), ("other", other), ("share", share)];
+    let out = run(&mut session, &inputs).unwrap();
     (floats(&out[0]).unwrap()[0], floats(&out[1]).unwrap())
 }
 
-/// −log softmax of the label, and softmax, of each sample.
-fn by_hand(logits: &[f32]) -> Vec<(f64, Vec<f64>)> {
-    let rows = logits.chunks(3).zip(LABELS);
-    rows.map(|(row, label)| {
+/// Softmax of each sample.
+fn by_hand(logits: &[f32]) -> Vec<Vec<f64>> {
+    let rows = logits.chunks(3).map(|row| {
         let exp: Vec<f64> = row.iter().map(|&z| f64::from(z).exp()).collect();
         let sum: f64 = exp.iter().sum();
-        let p: Vec<f64> = exp.iter().map(|e| e / sum).collect();
-        (-p[label as usize].ln(), p)
-    })
-    .collect()
+        exp.iter().map(|e| e / sum).collect()
+    });
+    rows.collect()
 }
 
+/// With weights and smoothing or without, of one label or two.
+fn cases() -> Vec<(bool, Targets)> {
+    let weights = || Some(vec![0.5, 3.0, 1.25]);
+    let all = [(None, 0.0), (weights(), 0.0), (None, 0.1), (weights(), 0.3)];
+    let of = |mixed: bool| {
+        let all = all.clone().into_iter();
+        all.map(move |(class_weights, smoothing)| {
+            let targets = Targets {
+                class_weights,
+                smoothing,
+            };
+            (mixed, targets)
+        })
+    };
+    of(false).chain(of(true)).collect()
+}
+
+/// The formula of `torch.nn.CrossEntropyLoss` for a label y,
+/// `−(1 − ε) w_y log p_y − ε/C Σ_c w_c log p_c`, here divided by the number of samples; of two labels that of each by
+/// its share, as in the authors' code of mixup.
 #[test]
-fn weighted_cross_entropy_is_divided_by_the_number_of_samples() {
+fn cross_entropy_is_that_of_pytorch_divided_by_the_number_of_samples() {
     let Some(runtime) = runtime() else { return };
-    let weights = [0.5, 3.0, 1.25];
-    let hand = by_hand(&LOGITS);
-    for (given, weights) in [(None, [1.0; 3]), (Some(weights), weights)] {
-        let (loss, gradient) = evaluate(&runtime, &LOGITS, given.as_ref().map(|w| &w[..]));
-        let of = |label: i64| f64::from(weights[label as usize]);
-        let terms = hand.iter().zip(LABELS).map(|((l, _), y)| l * of(y));
-        let expected = terms.sum::<f64>() / 3.0;
-        assert!((loss - expected).abs() < 1e-6, "{loss} {expected}");
-        for (n, ((_, p), label)) in hand.iter().zip(LABELS).enumerate() {
-            for (c, p) in p.iter().enumerate() {
-                let one = f64::from(u8::from(c as i64 == label));
-                let expected = of(label) * (p - one) / 3.0;
+    for case in cases() {
+        let (mixed, targets) = &case;
+        let weights = targets.class_weights.clone().unwrap_or(vec![1.0; 3]);
+        let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
+        let smoothing = f64::from(targets.smoothing);
+        let (loss, gradient) = evaluate(&runtime, &LOGITS, &case);
+        let mut expected_loss = 0.0;
+        for (n, p) in by_hand(&LOGITS).iter().enumerate() {
+            let mut expected = [0.0; 3];
+            let share = if *mixed { f64::from(SHARES[n]) } else { 1.0 };
+            for (label, share) in [(LABELS[n], share), (OTHERS[n], 1.0 - share)] {
+                let label = label as usize;
+                let spread = (0..3).map(|c| weights[c] * p[c].ln()).sum::<f64>() * smoothing / 3.0;
+                let plain = (1.0 - smoothing) * weights[label] * p[label].ln();
+                expected_loss -= share * (plain + spread) / 3.0;
+                for (c, expected) in expected.iter_mut().enumerate() {
+                    // The derivative of −log p_k with respect to z_c is p_c, less 1 for c = k.
+                    let of = |k: usize| p[c] - f64::from(u8::from(c == k));
+                    let spread = (0..3).map(|k| weights[k] * of(k)).sum::<f64>() * smoothing / 3.0;
+                    let plain = (1.0 - smoothing) * weights[label] * of(label);
+                    *expected += share * (plain + spread) / 3.0;
+                }
+            }
+            for (c, expected) in expected.into_iter().enumerate() {
                 let found = gradient[n * 3 + c];
                 assert!(
                     (found - expected).abs() < 1e-6,
-                    "{n} {c}: {found} {expected}"
+                    "{case:?} {n} {c}: {found} {expected}"
                 );
             }
         }
+        assert!((loss - expected_loss).abs() < 1e-6, "{case:?}: {loss}");
     }
 }
 
 #[test]
-fn the_gradient_of_weighted_cross_entropy_is_that_of_its_loss() {
+fn the_gradient_of_cross_entropy_is_that_of_its_loss() {
     let Some(runtime) = runtime() else { return };
-    let weights = [0.5, 3.0, 1.25];
-    let (_, gradient) = evaluate(&runtime, &LOGITS, Some(&weights));
-    for (i, &found) in gradient.iter().enumerate() {
-        let step = 1.0 / 64.0;
-        let at = |by: f32| {
-            let mut moved = LOGITS;
-            moved[i] += by;
-            evaluate(&runtime, &moved, Some(&weights)).0
-        };
-        let difference = (at(step) - at(-step)) / (2.0 * f64::from(step));
-        assert!(
-            (found - difference).abs() < 1e-4,
-            "{i}: {found} {difference}"
-        );
+    for case in cases() {
+        let (_, gradient) = evaluate(&runtime, &LOGITS, &case);
+        for (i, &found) in gradient.iter().enumerate() {
+            let step = 1.0 / 64.0;
+            let at = |by: f32| {
+                let mut moved = LOGITS;
+                moved[i] += by;
+                evaluate(&runtime, &moved, &case).0
+            };
+            let difference = (at(step) - at(-step)) / (2.0 * f64::from(step));
+            assert!(
+                (found - difference).abs() < 1e-4,
+                "{case:?} {i}: {found} {difference}"
+            );
+        }
     }
 }
 
@@ -98,6 +147,11 @@ fn the_gradient_of_weighted_cross_entropy_is_that_of_its_loss() {
 fn there_is_one_weight_per_class() {
     let mut graph = graph();
     let mut builder = Builder::new(&mut graph);
-    let error = cross_entropy(&mut builder, "z", &[3, 3], "y", Some(&[1.0; 2])).unwrap_err();
+    let targets = Targets {
+        class_weights: Some(vec![1.0; 2]),
+        ..Targets::default()
+    };
+    let labels = Labels::One("y");
+    let error = cross_entropy(&mut builder, "z", &[3, 3], labels, &targets).unwrap_err();
     assert!(error.to_string().contains("3 classes"), "{error}");
 }

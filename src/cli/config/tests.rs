@@ -6,7 +6,7 @@ use ftsurgery::analysis::Delimiters;
 use ftsurgery::data::Preprocess;
 use ftsurgery::run::{Settings, flags};
 use ftsurgery::strategy::StrategyName;
-use ftsurgery::training::{Optimizer, OptimizerKind};
+use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Schedule};
 
 use crate::cli::settings::SettingsArgs;
 use crate::cli::tune::JobArgs;
@@ -38,10 +38,15 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "memory-budget" => (r#""1GiB""#, vec!["1GiB"]),
         "search" => (r#""halving:2""#, vec!["halving:2"]),
         "head" => (r#""keep""#, vec!["keep"]),
+        "head-init" => (r#""solved""#, vec!["solved"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
+        "resize" => (r#""crop:0.9""#, vec!["crop:0.9"]),
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),
+        "schedule" => (r#""cosine""#, vec!["cosine"]),
         "bn" => (r#""batch""#, vec!["batch"]),
+        "rank-by" => (r#""loss""#, vec!["loss"]),
+        "rank-samples" => ("500", vec!["500"]),
         "monitor" => (r#""macro-f1""#, vec!["macro-f1"]),
         "class-weights" => (r#""balanced""#, vec!["balanced"]),
         "device" => (r#""cuda:1""#, vec!["cuda:1"]),
@@ -121,6 +126,7 @@ fn what_a_run_writes_gives_its_settings_back() {
         .preprocess(Some(
             Preprocess::custom([0.1, -0.2, 0.3], [0.7, 1.0, 2.5]).unwrap(),
         ))
+        .resize(Some("crop:0.95".parse().unwrap()))
         .delimiters("norm,pool".parse().unwrap())
         .image_size(Some((160, 224)))
         .optimizer(Optimizer {
@@ -128,7 +134,15 @@ fn what_a_run_writes_gives_its_settings_back() {
             momentum: 0.85,
             ..Optimizer::new(OptimizerKind::Sgd)
         })
-        .plateau(None)
+        .schedule(Schedule::Cosine(Cosine { floor: 0.01 }))
+        .warmup(1.5)
+        .head_lr(Some(1e-3))
+        .layer_decay(0.75)
+        .mixup(0.25)
+        .cutmix(1.0)
+        .ema(Some(0.99))
+        .clip_norm(Some(1.5))
+        .label_smoothing(0.1)
         .threads(3)
         .memory_budget(Some(123_456_789_012))
         .checkpoint_every(0.0)
@@ -155,12 +169,12 @@ fn flags_win_over_the_file() {
                 plateau-patience = 9\n";
     let settings = tuned(
         file,
-        "--epochs 2 --preprocess raw --head linear --no-plateau",
+        "--epochs 2 --preprocess raw --head linear --schedule constant",
     )
     .unwrap();
     assert_eq!((settings.epochs, settings.split.seed), (2, 3));
     assert_eq!(settings.preprocess, Some(Preprocess::RAW));
-    assert_eq!(settings.plateau, None);
+    assert_eq!(settings.schedule, Schedule::Constant);
     // What does nothing in the file itself is refused, as on a command line.
     let text = "head = \"linear\"\ndropout = 0.25\n";
     for idle in [

@@ -33,7 +33,7 @@ impl StrategyArgs {
                 continue;
             }
             list.push(match self.numbers.of(name) {
-                Some(number) => format!("{name}{number}").parse()?,
+                Some(number) => name.parse::<StrategyName>()?.with_number(number),
                 None => name.parse()?,
             });
         }
@@ -180,8 +180,10 @@ mod tests {
     #[test]
     fn a_number_goes_to_the_strategy_whose_name_has_none() {
         assert_eq!(
-            names_of("--strategies top,top5,windows,random,last --top 4 --window 2 --last 7"),
-            ["top4", "top5", "windows2", "random3", "last7"]
+            names_of(
+                "--strategies top,top5,windows,random,last,last% --top 4 --window 2 --last 7 --last-share 25"
+            ),
+            ["top4", "top5", "windows2", "random3", "last7", "last25%"]
         );
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use clap::Parser;
+use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 
 #[derive(Parser)]
 struct Bare {
@@ -68,8 +69,49 @@ fn a_flag_given_to_settings_changes_what_it_names_alone() {
     Bare::parse_from(words).settings.apply(&mut now).unwrap();
     let mut expected = began;
     expected.optimizer.weight_decay = 0.5;
-    expected.plateau.as_mut().unwrap().factor = 0.25;
+    expected.schedule = Schedule::Plateau(Plateau {
+        patience: 7,
+        factor: 0.25,
+        ..Plateau::default()
+    });
     assert_eq!(now, expected);
+}
+
+#[test]
+fn a_schedule_has_its_own_flags_and_one_that_is_named_keeps_what_it_had() {
+    let cosine = Schedule::Cosine(Cosine { floor: 0.1 });
+    let mut began = settings("--schedule cosine --cosine-floor 0.1 --warmup 0.5");
+    assert_eq!((began.schedule, began.warmup), (cosine, 0.5));
+    let given = |words: &[&str]| {
+        let words = ["tune"].into_iter().chain(words.iter().copied());
+        Bare::parse_from(words).settings
+    };
+    given(&["--schedule", "cosine"]).apply(&mut began).unwrap();
+    assert_eq!(began.schedule, cosine);
+    // Which shows that it is another schedule than the run began with.
+    given(&["--plateau-patience", "2"])
+        .apply(&mut began)
+        .unwrap();
+    assert_eq!(began.schedule.name(), "plateau");
+    given(&["--schedule", "one-cycle"])
+        .apply(&mut began)
+        .unwrap();
+    assert_eq!(began.schedule, Schedule::OneCycle);
+    for (words, flag) in [
+        (
+            "--schedule constant --plateau-patience 2",
+            "plateau-patience",
+        ),
+        ("--schedule cosine --plateau-factor 0.2", "plateau-factor"),
+        ("--cosine-floor 0.1", "cosine-floor"),
+        (
+            "--strategies head --search-fraction 0 --schedule plateau",
+            "schedule plateau",
+        ),
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        assert_eq!(given(&words).idle().unwrap().0, flag);
+    }
 }
 
 #[test]

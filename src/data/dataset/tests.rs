@@ -1,4 +1,16 @@
 use super::*;
+use crate::data::image::Size;
+
+/// Plain images of this shape.
+pub(in crate::data) fn images([channels, height, width]: [usize; 3], pixels: Vec<u8>) -> Samples {
+    let form = Form {
+        size: Size::new(height, width, channels).unwrap(),
+        resize: Resize::SQUASH,
+        with_photo: false,
+    };
+    let pixels = Pixels::Memory(pixels);
+    Samples::Images { form, pixels }
+}
 
 fn two_by_one() -> Dataset {
     Dataset {
@@ -11,9 +23,7 @@ fn two_by_one() -> Dataset {
         notes: vec![],
         fingerprint: String::new(),
         shape: [3, 1, 2],
-        samples: Samples::Images(Pixels::Memory(vec![
-            10, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 6,
-        ])),
+        samples: images([3, 1, 2], vec![10, 20, 30, 40, 50, 60, 1, 2, 3, 4, 5, 6]),
         workers: Workers::default(),
     }
 }
@@ -46,7 +56,7 @@ fn a_large_batch_written_in_parallel_equals_its_samples() {
     let pixels: Vec<u8> = (0..2 * 3 * side * side).map(|i| (i % 251) as u8).collect();
     let dataset = Dataset {
         shape: [3, side, side],
-        samples: Samples::Images(Pixels::Memory(pixels)),
+        samples: images([3, side, side], pixels),
         ..two_by_one()
     };
     let len = dataset.sample_len();
@@ -98,12 +108,7 @@ fn samples_and_buffers_that_do_not_fit_are_refused() {
 #[test]
 fn what_is_neither_a_folder_nor_an_npz_file_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let options = OpenOptions {
-        height: 8,
-        width: 8,
-        channels: 3,
-        progress: None,
-    };
+    let options = OpenOptions::new(8, 8, 3);
     let path = folder.path().join("data.csv");
     let error = Dataset::open(&path, &options).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("data.csv"));

@@ -8,12 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::image::tests::{broken_palette, jpeg, picture, png};
 use super::*;
 
-const OPTIONS: OpenOptions<'static> = OpenOptions {
-    height: 8,
-    width: 6,
-    channels: 3,
-    progress: None,
-};
+const OPTIONS: OpenOptions<'static> = OpenOptions::new(8, 6, 3);
 
 fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
     super::open(root, options, &Limits::default())
@@ -41,11 +36,11 @@ fn names(dataset: &Dataset) -> Vec<String> {
 
 /// The pixels of all images, one after the other.
 fn pixels(dataset: &Dataset) -> Vec<u8> {
-    let Samples::Images(pixels) = &dataset.samples else {
+    let Samples::Images { form, pixels } = &dataset.samples else {
         panic!("a folder holds images");
     };
-    let each = dataset.sample_len();
-    let of = |i| pixels.with(i, each, |pixels| Ok(pixels.to_vec())).unwrap();
+    let plain = |image: &[u8]| Ok(form.parts(image).0.to_vec());
+    let of = |i| pixels.with(i, form.bytes(), plain).unwrap();
     (0..dataset.len()).flat_map(of).collect()
 }
 

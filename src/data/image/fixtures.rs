@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::tests::form;
 use super::*;
+use crate::data::{GREY, ResizeMode};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -26,7 +28,8 @@ fn name(path: &Path) -> String {
 /// The picture in its own size.
 fn whole(path: &Path) -> Result<(u32, u32, Vec<u8>), DataError> {
     let (width, height) = image_dimensions(path)?;
-    let pixels = load_image(path, height as usize, width as usize, 3)?;
+    let size = (height as usize, width as usize);
+    let pixels = load_image(path, size.0, size.1, 3, Resize::SQUASH)?;
     Ok((width, height, pixels))
 }
 
@@ -107,9 +110,90 @@ fn images_are_resized_as_pillow_does() {
         let (height, width) = (expected.height() as usize, expected.width() as usize);
         let channels = expected.color().channel_count() as usize;
         let source = folder("right").join("plain.png");
-        let pixels = load_image(&source, height, width, channels).unwrap();
+        let pixels = load_image(&source, height, width, channels, Resize::SQUASH).unwrap();
         let (largest, mean) = differences(&pixels, &expected.into_bytes());
         assert!(largest <= 1 && mean < 0.2, "{file}: {largest}, {mean}");
+    }
+}
+
+/// The file of `right` that a file named `NAME-WIDTHxHEIGHT…` was made of, and what is behind the name.
+fn made_of(file: &str) -> (PathBuf, &str) {
+    let place = file.rfind('x').and_then(|x| file[..x].rfind('-')).unwrap();
+    let (picture, rest) = file.split_at(place);
+    let is_it = |path: &PathBuf| name(path).split_once('.').unwrap().0 == picture;
+    let source = files(&folder("right")).into_iter().find(is_it);
+    (source.unwrap(), &rest[1..])
+}
+
+#[test]
+fn images_are_cropped_and_letterboxed_as_pillow_does_by_the_rules_of_torchvision_and_yolo() {
+    let mut count = 0;
+    for kind in ["cropped", "letterboxed"] {
+        for path in files(&folder(kind)) {
+            let file = name(&path);
+            let (source, rest) = made_of(file.strip_suffix(".png").unwrap());
+            let rule = match rest.split_once('-') {
+                Some((_, share)) => format!("crop:{share}").parse().unwrap(),
+                None => Resize::LETTERBOX,
+            };
+            let expected = image::open(&path).unwrap().into_rgb8();
+            let (height, width) = (expected.height() as usize, expected.width() as usize);
+            let pixels = load_image(&source, height, width, 3, rule).unwrap();
+            let (largest, mean) = differences(&pixels, expected.as_raw());
+            assert!(largest <= 1 && mean < 0.25, "{file}: {largest}, {mean}");
+            let grey = |pixels: &[u8]| -> Vec<bool> {
+                pixels.chunks(3).map(|pixel| pixel == [GREY; 3]).collect()
+            };
+            if rule == Resize::LETTERBOX {
+                assert_eq!(grey(&pixels), grey(expected.as_raw()), "{file}");
+            }
+            count += 1;
+        }
+    }
+    assert_eq!(count, 45);
+}
+
+/// Only what is kept is resized: the pixels are those of the whole image resized, of which the middle is cut out,
+/// but for the last bit of a few, as weights are rounded more finely where none at the image's edge is among them.
+#[test]
+fn a_crop_has_the_pixels_of_the_whole_image_resized() {
+    let grain =
+        |x, y| image::Rgb([x * 7919 + y * 104_729, x * y * 31, (x ^ y) * 57].map(|v: u32| v as u8));
+    let picture = RgbImage::from_fn(217, 143, grain);
+    let raster = Raster {
+        width: 217,
+        height: 143,
+        channels: 3,
+        pixels: picture.as_raw(),
+    };
+    for (side, share) in [
+        (32, 0.875),
+        (100, 0.9),
+        (120, 0.875),
+        (160, 0.6),
+        (143, 1.0),
+    ] {
+        let form = Form {
+            resize: Resize::by(ResizeMode::Crop { share }),
+            ..form(side, side, 3)
+        };
+        let mut crop = vec![0; form.bytes()];
+        let placement = form.resize.placement([217, 143], [side; 2]);
+        place(&raster, &placement, form.size, &mut crop).unwrap();
+        let short = (side as f64 / share).floor() as usize;
+        let long = short * 217 / 143;
+        let all = resized(&raster, [0.0, 0.0, 217.0, 143.0], [long, short]).unwrap();
+        let start = |length: usize| ((length - side) as f64 / 2.0).round_ties_even() as usize;
+        let rows = all.chunks(long * 3).skip(start(short)).take(side);
+        let middle: Vec<u8> = rows
+            .flat_map(|row| &row[start(long) * 3..][..side * 3])
+            .copied()
+            .collect();
+        let (largest, mean) = differences(&crop, &middle);
+        assert!(
+            largest <= 1 && mean < 0.002,
+            "{side}, {share}: {largest}, {mean}"
+        );
     }
 }
 
@@ -121,7 +205,8 @@ fn grey_pictures_are_resized_to_what_their_colours_would_be() {
     three.save(coloured.path()).unwrap();
     for (height, width) in [(5, 8), (40, 64), (19, 7)] {
         for channels in [1, 3] {
-            let of = |path: &Path| load_image(path, height, width, channels).unwrap();
+            let of =
+                |path: &Path| load_image(path, height, width, channels, Resize::SQUASH).unwrap();
             assert_eq!(of(&grey), of(coloured.path()));
         }
     }
@@ -130,10 +215,10 @@ fn grey_pictures_are_resized_to_what_their_colours_would_be() {
 #[test]
 fn a_file_without_its_end_marker_is_read_and_noted_and_a_cut_one_is_not() {
     let whole = std::fs::read(folder("right").join("420.separate.jpg")).unwrap();
-    let size = Size::new(19, 27, 3).unwrap();
+    let form = form(19, 27, 3);
     let read = |bytes: &[u8]| {
-        let mut out = vec![0; size.bytes()];
-        decode(bytes, size, &mut out).map(|note| (note, out))
+        let mut out = vec![0; form.bytes()];
+        decode(bytes, &form, &mut out).map(|note| (note, out))
     };
     let (note, pixels) = read(&whole).unwrap();
     assert_eq!(note, None);
@@ -149,8 +234,11 @@ fn a_file_without_its_end_marker_is_read_and_noted_and_a_cut_one_is_not() {
 fn damaged_pictures_of_every_kind_are_decoded_or_refused() {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let size = Size::new(8, 8, 3).unwrap();
-    let mut out = vec![0; size.bytes()];
+    let form = Form {
+        with_photo: true,
+        ..form(8, 8, 3)
+    };
+    let mut out = vec![0; form.bytes()];
     for path in files(&folder("right")) {
         let whole = std::fs::read(&path).unwrap();
         for _ in 0..60 {
@@ -160,7 +248,7 @@ fn damaged_pictures_of_every_kind_are_decoded_or_refused() {
                 bytes[at] = rng.random();
             }
             let start = std::time::Instant::now();
-            if let Err(error) = decode_into(&path, &bytes, size, &mut out) {
+            if let Err(error) = decode_into(&path, &bytes, &form, &mut out) {
                 assert!(error.is_bad_input());
             }
             assert!(start.elapsed().as_secs() < 20, "{}", path.display());
@@ -219,7 +307,7 @@ fn shared_pictures_in_several_scans_equal_those_in_one() {
     );
     let hostile = shared.join("cases/hostile");
     for file in ["plte_7_bytes.png", "bomb_16384_grey.png"] {
-        if let Err(error) = load_image(&hostile.join(file), 8, 8, 3) {
+        if let Err(error) = load_image(&hostile.join(file), 8, 8, 3, Resize::SQUASH) {
             assert!(error.is_bad_input() && error.to_string().contains(file));
         }
     }

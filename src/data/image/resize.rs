@@ -1,34 +1,92 @@
-//! A picture to the wanted size and channels.
+//! A part of a picture to the wanted size, place and channels.
+
+use std::borrow::Cow;
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::{Picture, Size, zeros};
+use super::super::resize::{GREY, Placement};
+use super::{Size, zeros};
 
-/// Resizes `picture` and writes it to `out`, which holds `size.bytes()`.
-pub(super) fn write(picture: &Picture, size: Size, out: &mut [u8]) -> Result<(), String> {
-    if (picture.height as usize, picture.width as usize) == (size.height, size.width) {
-        write_channels(&picture.pixels, picture.channels, size.channels, out);
-        return Ok(());
+/// 8-bit pixels, RGB or grey.
+pub(in crate::data) struct Raster<'a> {
+    pub width: u32,
+    pub height: u32,
+    pub channels: usize,
+    pub pixels: &'a [u8],
+}
+
+/// Brings a part of `raster` to its place in `out`, which holds `size.bytes()`; the rest becomes [`GREY`].
+pub(in crate::data) fn place(
+    raster: &Raster<'_>,
+    placement: &Placement,
+    size: Size,
+    out: &mut [u8],
+) -> Result<(), String> {
+    let [_, _, width, height] = placement.to;
+    let part = resized(raster, placement.from, [width, height])?;
+    paste((&part, raster.channels), placement.to, size, out);
+    Ok(())
+}
+
+/// A part of `raster` (left, top, width and height, in pixels) at the size `to` (width and height). Pixels at
+/// its border mix with those beside it, as by Pillow's `resize(…, box=…)`.
+pub(in crate::data) fn resized<'a>(
+    raster: &Raster<'a>,
+    [left, top, width, height]: [f64; 4],
+    to: [usize; 2],
+) -> Result<Cow<'a, [u8]>, String> {
+    let &Raster {
+        width: own_width,
+        height: own_height,
+        channels,
+        pixels,
+    } = raster;
+    let own = [own_width, own_height];
+    let whole = [0.0, 0.0, f64::from(own[0]), f64::from(own[1])];
+    if [left, top, width, height] == whole && own.map(|side| side as usize) == to {
+        return Ok(Cow::Borrowed(pixels));
     }
     // Grey stays grey until it is small: each of three equal channels would come out the same.
-    let kind = match picture.channels {
+    let kind = match channels {
         1 => PixelType::U8,
         _ => PixelType::U8x3,
     };
     let failed = |e: &dyn std::fmt::Display| e.to_string();
-    let source = ImageRef::new(picture.width, picture.height, &picture.pixels, kind)
+    let source = ImageRef::new(own_width, own_height, pixels, kind).map_err(|e| failed(&e))?;
+    let mut small = zeros(to[0] * to[1] * channels)?;
+    let mut target = Image::from_slice_u8(to[0] as u32, to[1] as u32, &mut small, kind)
         .map_err(|e| failed(&e))?;
-    let mut resized = zeros(size.height * size.width * picture.channels)?;
-    let (width, height) = (size.width as u32, size.height as u32);
-    let mut target =
-        Image::from_slice_u8(width, height, &mut resized, kind).map_err(|e| failed(&e))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    // What rounding may have put outside of the picture is brought back.
+    let (left, top) = (left.clamp(0.0, whole[2]), top.clamp(0.0, whole[3]));
+    let (width, height) = (width.min(whole[2] - left), height.min(whole[3] - top));
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .crop(left, top, width, height);
     Resizer::new()
         .resize(&source, &mut target, &options)
         .map_err(|e| failed(&e))?;
-    write_channels(&resized, picture.channels, size.channels, out);
-    Ok(())
+    Ok(Cow::Owned(small))
+}
+
+/// Writes the pixels of a part, of so many channels, to their place (left, top, width and height) in `out`,
+/// which holds `size.bytes()`; the rest becomes [`GREY`].
+pub(in crate::data) fn paste(
+    (part, channels): (&[u8], usize),
+    [left, top, width, height]: [usize; 4],
+    size: Size,
+    out: &mut [u8],
+) {
+    if (width, height) == (size.width, size.height) {
+        return write_channels(part, channels, size.channels, out);
+    }
+    out.fill(GREY);
+    let rows = out.chunks_exact_mut((size.width * size.channels).max(1));
+    let parts = part.chunks_exact((width * channels).max(1));
+    for (row, part) in rows.skip(top).take(height).zip(parts) {
+        let row = &mut row[left * size.channels..][..width * size.channels];
+        write_channels(part, channels, size.channels, row);
+    }
 }
 
 fn write_channels(pixels: &[u8], channels: usize, wanted: usize, out: &mut [u8]) {

@@ -31,9 +31,18 @@ pub(in crate::data) fn picture(width: u32, height: u32) -> RgbImage {
 }
 
 fn decoded(bytes: &[u8], h: usize, w: usize, c: usize) -> Result<Vec<u8>, DataError> {
-    let size = Size::new(h, w, c).unwrap();
-    let mut out = vec![0; size.bytes()];
-    decode_into(Path::new("some/file.jpg"), bytes, size, &mut out).map(|_| out)
+    let form = form(h, w, c);
+    let mut out = vec![0; form.bytes()];
+    decode_into(Path::new("some/file.jpg"), bytes, &form, &mut out).map(|_| out)
+}
+
+/// Squashed to this size.
+pub(super) fn form(height: usize, width: usize, channels: usize) -> Form {
+    Form {
+        size: Size::new(height, width, channels).unwrap(),
+        resize: Resize::SQUASH,
+        with_photo: false,
+    }
 }
 
 fn refusal(bytes: &[u8]) -> String {
@@ -247,26 +256,26 @@ fn files_over_the_limit_and_what_is_no_file_are_refused() {
         .unwrap()
         .set_len(MAX_FILE_BYTES + 1)
         .unwrap();
-    let error = load_image(&path, 4, 4, 3).unwrap_err();
+    let error = load_image(&path, 4, 4, 3, Resize::SQUASH).unwrap_err();
     assert!(error.to_string().contains("big.png") && error.to_string().contains("64 MiB"));
     assert!(
-        load_image(folder.path(), 4, 4, 3)
+        load_image(folder.path(), 4, 4, 3, Resize::SQUASH)
             .unwrap_err()
             .is_bad_input()
     );
     assert!(
-        load_image(&folder.path().join("no.png"), 4, 4, 3)
+        load_image(&folder.path().join("no.png"), 4, 4, 3, Resize::SQUASH)
             .unwrap_err()
             .is_bad_input()
     );
     assert!(
-        load_image(&path, 0, 4, 3)
+        load_image(&path, 0, 4, 3, Resize::SQUASH)
             .unwrap_err()
             .to_string()
             .contains("height")
     );
     assert!(
-        load_image(&path, 4, 4, 4)
+        load_image(&path, 4, 4, 4, Resize::SQUASH)
             .unwrap_err()
             .to_string()
             .contains("channels")

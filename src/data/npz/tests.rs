@@ -8,12 +8,7 @@ use zip::write::SimpleFileOptions;
 use super::*;
 use crate::data::{Layout, Preprocess};
 
-const OPTIONS: OpenOptions<'static> = OpenOptions {
-    height: 2,
-    width: 3,
-    channels: 2,
-    progress: None,
-};
+const OPTIONS: OpenOptions<'static> = OpenOptions::new(2, 3, 2);
 
 fn counting(rows: usize) -> Array4<f32> {
     Array4::from_shape_fn((rows, 2, 2, 3), |(n, c, h, w)| {

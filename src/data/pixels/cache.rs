@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::hex;
 
-use super::super::DataError;
+use super::super::form::Form;
 use super::super::image::{Size, read_file};
+use super::super::{DataError, Resize};
 use super::pack::{FORMAT, Pack, Place, Unfinished};
 use super::{Content, Decoded, Decoding, Pixels};
 
@@ -33,9 +34,9 @@ pub(super) fn decode(
     folder: &Path,
     files: &[&Path],
 ) -> Result<Decoded, DataError> {
-    let size = decoding.size;
+    let form = &decoding.form;
     fs::create_dir_all(folder).map_err(|e| DataError::write(folder, e))?;
-    let mut packs = found(folder, size).map_err(|e| DataError::read(folder, e))?;
+    let mut packs = found(folder, form).map_err(|e| DataError::read(folder, e))?;
     let mut known: HashMap<[u8; 32], Known> = HashMap::new();
     for (number, pack) in packs.iter().enumerate() {
         for (slot, content) in pack.contents() {
@@ -60,7 +61,7 @@ pub(super) fn decode(
         done: 0,
         total: missing.len(),
     };
-    for some in missing.chunks((PACK_BYTES / size.bytes()).max(1)) {
+    for some in missing.chunks((PACK_BYTES / form.bytes()).max(1)) {
         let (pack, contents) = progress.pack(folder, some)?;
         for (slot, ((_, digest), content)) in some.iter().zip(contents).enumerate() {
             let pack = packs.len();
@@ -102,10 +103,10 @@ impl Progress<'_> {
         folder: &Path,
         files: &[(&Path, [u8; 32])],
     ) -> Result<(Pack, Vec<Result<Content, DataError>>), DataError> {
-        let size = self.decoding.size;
+        let form = &self.decoding.form;
         let failed = |source: io::Error| DataError::Pixels {
             folder: folder.to_owned(),
-            bytes: files.len().saturating_mul(size.bytes()) as u64,
+            bytes: files.len().saturating_mul(form.bytes()) as u64,
             source,
         };
         let named = tempfile::Builder::new()
@@ -115,7 +116,7 @@ impl Progress<'_> {
         // Tells other processes that somebody is at work on it; where there are no locks, nobody looks.
         let _ = named.as_file().try_lock();
         let mut pack =
-            Unfinished::new(named.as_file(), folder, files.len(), size).map_err(failed)?;
+            Unfinished::new(named.as_file(), folder, files.len(), form).map_err(failed)?;
         let (before, total) = (self.done, self.total);
         let outer = self.decoding.progress;
         let progress =
@@ -126,14 +127,14 @@ impl Progress<'_> {
         };
         let work = files.par_iter().zip(pack.slots());
         let contents = decoding.each(work, files.len(), |((file, digest), out)| {
-            super::decode(file, Some(digest), size, out)
+            super::decode(file, Some(digest), form, out)
         })?;
         self.done += files.len();
         let usable: Vec<Option<Content>> =
             contents.iter().map(|c| c.as_ref().ok().copied()).collect();
         let pack = pack.finish(&usable).map_err(failed)?;
         if usable.iter().any(Option::is_some) {
-            keep(named, folder, size, &usable);
+            keep(named, folder, form, &usable);
         }
         Ok((pack, contents))
     }
@@ -141,7 +142,7 @@ impl Progress<'_> {
 
 /// Gives a finished pack its name. Where that fails, it serves this data set all the same and is gone
 /// with it.
-fn keep(named: tempfile::NamedTempFile, folder: &Path, size: Size, contents: &[Option<Content>]) {
+fn keep(named: tempfile::NamedTempFile, folder: &Path, form: &Form, contents: &[Option<Content>]) {
     let mut hash = Sha256::new();
     for (digest, _) in contents.iter().flatten() {
         hash.update(digest);
@@ -149,28 +150,34 @@ fn keep(named: tempfile::NamedTempFile, folder: &Path, size: Size, contents: &[O
     let name = hex::encode(&hash.finalize()[..8]);
     let kept = named.as_file().sync_all().is_ok()
         && named
-            .persist(folder.join(prefix(size) + &name + PACK))
+            .persist(folder.join(prefix(form) + &name + PACK))
             .is_ok();
     if kept && let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
 }
 
-/// What the names of packs of this size begin with.
-fn prefix(size: Size) -> String {
+/// What the names of packs of this form begin with.
+fn prefix(form: &Form) -> String {
     let Size {
         height,
         width,
         channels,
-    } = size;
-    format!("{height}x{width}x{channels}-v{FORMAT}-")
+    } = form.size;
+    // Without a colon, which not every file system takes.
+    let rule = match form.resize {
+        Resize::SQUASH => String::new(),
+        other => format!("-{other}").replace(':', ""),
+    };
+    let photo = if form.with_photo { "-photo" } else { "" };
+    format!("{height}x{width}x{channels}{rule}{photo}-v{FORMAT}-")
 }
 
-/// The packs of images of this `size`. What processes that were killed have left, and packs of another
-/// form, are deleted.
-fn found(folder: &Path, size: Size) -> io::Result<Vec<Pack>> {
-    let wanted = prefix(size);
-    let form = format!("-v{FORMAT}-");
+/// The packs of images of this `form`. What processes that were killed have left, and packs of another
+/// format, are deleted.
+fn found(folder: &Path, form: &Form) -> io::Result<Vec<Pack>> {
+    let wanted = prefix(form);
+    let format = format!("-v{FORMAT}-");
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -182,7 +189,7 @@ fn found(folder: &Path, size: Size) -> io::Result<Vec<Pack>> {
             if abandoned {
                 let _ = fs::remove_file(&path);
             }
-        } else if name.ends_with(PACK) && !name.contains(&form) {
+        } else if name.ends_with(PACK) && !name.contains(&format) {
             let _ = fs::remove_file(&path);
         } else if name.ends_with(PACK) && name.starts_with(&wanted) {
             paths.push(path);
@@ -190,6 +197,6 @@ fn found(folder: &Path, size: Size) -> io::Result<Vec<Pack>> {
     }
     paths.sort();
     // One that another process has just deleted, or that cannot be read, is decoded anew.
-    let opened = paths.iter().filter_map(|path| Pack::open(path, size).ok());
+    let opened = paths.iter().filter_map(|path| Pack::open(path, form).ok());
     Ok(opened.flatten().collect())
 }

@@ -1,9 +1,10 @@
-//! A file of decoded images of one size, each found by the SHA-256 of the file it was decoded from.
+//! A file of decoded images of one form, each found by the SHA-256 of the file it was decoded from.
 //!
 //! It is written once and never changed: 64 bytes of head (16 of [`MAGIC`], then as little-endian `u32`
-//! [`FORMAT`], height, width, channels and the number of slots), 40 bytes for each slot (the SHA-256, and
-//! a byte that is 1 where the image lacks its end marker), zeros up to a multiple of 4096, the slots. A
-//! slot whose 40 bytes are zeros is empty.
+//! [`FORMAT`], height, width, channels, the number of slots, how images are resized (0 squashed, 1 cropped, 2
+//! letterboxed) and 1 where the whole photo is there, too; the share of a crop as `f64`; zeros), 40 bytes for
+//! each slot (the SHA-256, and a byte that is 1 where the image lacks its end marker), zeros up to a multiple of
+//! 4096, the slots. A slot whose 40 bytes are zeros is empty.
 
 use std::fs::File;
 use std::io;
@@ -13,9 +14,10 @@ use std::path::Path;
 use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
 
-use super::super::DataError;
-use super::super::image::{LACKS_END, Size};
+use super::super::form::Form;
+use super::super::image::LACKS_END;
 use super::super::space::allocate;
+use super::super::{DataError, ResizeMode};
 use super::Content;
 
 /// The first bytes of each file.
@@ -46,17 +48,17 @@ impl Place {
 #[derive(Debug)]
 pub(in crate::data) struct Pack {
     map: Mmap,
-    size: Size,
+    form: Form,
     slots: usize,
 }
 
 impl Pack {
-    /// The pack in the file `path`; `None` where that is none of images of this `size` in today's form.
+    /// The pack in the file `path`; `None` where that is none of images of this `form` in today's format.
     ///
     /// # Errors
     /// When it cannot be read.
     #[allow(unsafe_code)]
-    pub fn open(path: &Path, size: Size) -> io::Result<Option<Self>> {
+    pub fn open(path: &Path, form: &Form) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
         if file.metadata()?.len() < HEAD as u64 {
             return Ok(None);
@@ -65,9 +67,10 @@ impl Pack {
         // deleted, which a map outlives.
         let map = unsafe { Mmap::map(&file)? };
         let slots = read_u32(&map, HEAD_SLOTS) as usize;
-        let whole = length(slots, size) == Some(map.len());
-        let same = whole && map[..HEAD] == head(size, slots as u32);
-        Ok(same.then_some(Pack { map, size, slots }))
+        let whole = length(slots, form) == Some(map.len());
+        let same = whole && map[..HEAD] == head(form, slots as u32);
+        let form = *form;
+        Ok(same.then_some(Pack { map, form, slots }))
     }
 
     /// The slots that are not empty, with what is in them.
@@ -108,8 +111,8 @@ impl Pack {
     }
 
     fn range(&self, slot: usize) -> Range<usize> {
-        let start = begin(self.slots).unwrap_or(0) + slot * self.size.bytes();
-        start..start + self.size.bytes()
+        let start = begin(self.slots).unwrap_or(0) + slot * self.form.bytes();
+        start..start + self.form.bytes()
     }
 
     /// Lets go of pages, so that what was read or written once is not counted as memory of the process.
@@ -133,7 +136,7 @@ impl Pack {
 /// A pack that is being written, in a file whose blocks it has.
 pub(super) struct Unfinished {
     map: MmapMut,
-    size: Size,
+    form: Form,
     slots: usize,
 }
 
@@ -143,9 +146,9 @@ impl Unfinished {
     /// # Errors
     /// When there is no room for it.
     #[allow(unsafe_code)]
-    pub fn new(file: &File, folder: &Path, slots: usize, size: Size) -> io::Result<Self> {
+    pub fn new(file: &File, folder: &Path, slots: usize, form: &Form) -> io::Result<Self> {
         let count = u32::try_from(slots).ok();
-        let (Some(count), Some(len)) = (count, length(slots, size)) else {
+        let (Some(count), Some(len)) = (count, length(slots, form)) else {
             return Err(io::ErrorKind::FileTooLarge.into());
         };
         allocate(file, folder, len as u64)?;
@@ -155,14 +158,15 @@ impl Unfinished {
         if map.len() != len {
             return Err(io::Error::other("the file has the wrong length"));
         }
-        map[..HEAD].copy_from_slice(&head(size, count));
-        Ok(Unfinished { map, size, slots })
+        map[..HEAD].copy_from_slice(&head(form, count));
+        let form = *form;
+        Ok(Unfinished { map, form, slots })
     }
 
     /// The slots, to be filled.
     pub fn slots(&mut self) -> impl IndexedParallelIterator<Item = &mut [u8]> {
         let begin = begin(self.slots).unwrap_or(0);
-        self.map[begin..].par_chunks_exact_mut(self.size.bytes())
+        self.map[begin..].par_chunks_exact_mut(self.form.bytes())
     }
 
     /// Notes what is in the slots; those of files that could not be decoded are empty.
@@ -180,7 +184,7 @@ impl Unfinished {
         self.map.flush()?;
         let pack = Pack {
             map: self.map.make_read_only()?,
-            size: self.size,
+            form: self.form,
             slots: self.slots,
         };
         pack.give_back(0..pack.map.len());
@@ -190,13 +194,22 @@ impl Unfinished {
 
 const HEAD_SLOTS: usize = 32;
 
-fn head(size: Size, slots: u32) -> [u8; HEAD] {
+fn head(form: &Form, slots: u32) -> [u8; HEAD] {
     let mut head = [0; HEAD];
     head[..16].copy_from_slice(MAGIC);
-    let numbers = [size.height, size.width, size.channels].map(|n| n as u32);
-    let numbers = [FORMAT, numbers[0], numbers[1], numbers[2], slots];
-    for (place, number) in head[16..].chunks_exact_mut(4).zip(numbers) {
-        place.copy_from_slice(&number.to_le_bytes());
+    let size = form.size;
+    let [height, width, channels] = [size.height, size.width, size.channels].map(|n| n as u32);
+    let (mode, share) = match form.resize.mode {
+        ResizeMode::Squash => (0, 0.0),
+        ResizeMode::Crop { share } => (1, share),
+        ResizeMode::Letterbox => (2, 0.0),
+    };
+    let photo = u32::from(form.with_photo);
+    let numbers = [FORMAT, height, width, channels, slots, mode, photo];
+    let numbers = numbers.into_iter().flat_map(u32::to_le_bytes);
+    let bytes = numbers.chain(share.to_le_bytes());
+    for (place, byte) in head[16..].iter_mut().zip(bytes) {
+        *place = byte;
     }
     head
 }
@@ -215,6 +228,6 @@ fn begin(slots: usize) -> Option<usize> {
 }
 
 /// The bytes of a whole pack.
-fn length(slots: usize, size: Size) -> Option<usize> {
-    begin(slots)?.checked_add(slots.checked_mul(size.bytes())?)
+fn length(slots: usize, form: &Form) -> Option<usize> {
+    begin(slots)?.checked_add(slots.checked_mul(form.bytes())?)
 }

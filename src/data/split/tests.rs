@@ -345,3 +345,48 @@ fn a_class_without_samples_is_let_be() {
     let lists = [split.search, split.validation, split.train, split.held_out];
     assert_eq!(lists.iter().map(Vec::len).sum::<usize>(), labels.len());
 }
+
+#[test]
+fn candidates_are_ranked_on_validation_and_on_what_they_are_not_trained_on() {
+    let labels = labels(&[90, 60, 30]);
+    let split = Split::stratified(&labels, 3, &options(0.1, 0.7)).unwrap();
+    let few = split.validation.len();
+    for count in [0, 1, few] {
+        assert_eq!(split.ranking(&labels, count), split.validation);
+    }
+    for wanted in [few + 1, few + 30, few + 61, 1000] {
+        let ranking = split.ranking(&labels, wanted);
+        let most = few + split.train.len();
+        assert_eq!(ranking.len(), wanted.min(most));
+        let distinct: HashSet<usize> = ranking.iter().copied().collect();
+        assert_eq!(distinct.len(), ranking.len());
+        assert!(split.validation.iter().all(|i| distinct.contains(i)));
+        assert!(split.search.iter().all(|i| !distinct.contains(i)));
+        assert!(split.held_out.iter().all(|i| !distinct.contains(i)));
+        for (class, share) in [(0, 0.5), (1, 1.0 / 3.0), (2, 1.0 / 6.0)] {
+            let expected = share * ranking.len() as f64;
+            let found = count(&ranking, &labels, class) as f64;
+            assert!(
+                (found - expected).abs() <= 2.0,
+                "{class}: {found} of {expected}"
+            );
+        }
+    }
+    let nothing = Split {
+        validation: Vec::new(),
+        ..split
+    };
+    assert!(nothing.ranking(&labels, 50).is_empty());
+}
+
+#[test]
+fn a_spread_has_each_class_by_its_share() {
+    let labels = labels(&[80, 20]);
+    let all: Vec<usize> = (0..100).collect();
+    let few = Split::spread(&all, &labels, 10);
+    assert_eq!((few.len(), count(&few, &labels, 1)), (10, 2));
+    assert_eq!(Split::spread(&all, &labels, 1000), all);
+    assert!(
+        Split::spread(&all, &labels, 0).is_empty() && Split::spread(&[], &labels, 5).is_empty()
+    );
+}

@@ -46,7 +46,11 @@ pub fn section(facts: &Facts) -> Option<Section> {
         return None;
     }
     let loss = Lines {
-        series: curves.iter().map(|c| c.series(|e| Some(e.loss))).collect(),
+        series: curves
+            .iter()
+            .map(|c| c.series(|e| e.loss))
+            .filter(|s| !s.points.is_empty())
+            .collect(),
         title: "epoch",
         axis: Axis {
             title: "training loss",
@@ -92,11 +96,12 @@ pub fn section(facts: &Facts) -> Option<Section> {
     for curve in &curves {
         let best = curve.epochs.iter().find(|e| Some(e.epoch) == curve.best);
         let score = best.and_then(|e| e.validation);
+        let loss = best.and_then(|e| e.loss);
         table.row([
             curve.name.clone(),
             curve.best.map_or_else(none, |e| e.to_string()),
-            curve.epochs.len().to_string(),
-            best.map_or_else(none, |e| format!("{:.4}", e.loss)),
+            curve.trained().to_string(),
+            loss.map_or_else(none, |loss| format!("{loss:.4}")),
             score.map_or_else(none, |s| format!("{:.4}", s.loss)),
             score.map_or_else(none, |s| percent(s.accuracy)),
         ]);
@@ -106,16 +111,18 @@ pub fn section(facts: &Facts) -> Option<Section> {
         id: "curves",
         title: "Learning curves of the winners".to_owned(),
         body: html! {
-            (Figure {
-                id: "curve-loss",
-                title: "Training loss per epoch",
-                description: "Curves: mean training loss of each strategy's winner over its epochs.",
-                caption: html! {
-                    (epochs) " The loss of an epoch is the mean over its steps, each measured before its \
-                     update and, with a head that has it, under dropout."
-                },
-                table: None,
-            }.draw(&loss.draw()))
+            @if !loss.series.is_empty() {
+                (Figure {
+                    id: "curve-loss",
+                    title: "Training loss per epoch",
+                    description: "Curves: mean training loss of each strategy's winner over its epochs.",
+                    caption: html! {
+                        (epochs) " The loss of an epoch is the mean over its steps, each measured before its \
+                         update and, with a head that has it, under dropout."
+                    },
+                    table: None,
+                }.draw(&loss.draw()))
+            }
             @if !accuracy.series.is_empty() {
                 (Figure {
                     id: "curve-accuracy",
@@ -136,6 +143,16 @@ pub fn section(facts: &Facts) -> Option<Section> {
                 }.draw(&monitored.draw()))
             }
             (table.draw())
+            @if curves.iter().any(|c| c.epochs.iter().any(|e| e.epoch == 0)) {
+                p class="note" {
+                    "Epoch 0 is what a strategy begins with, before anything is trained"
+                    @if facts.files.run.configuration.settings.solves_head() {
+                        ": the backbone as it was, with a head that was found beforehand (solved). Where the \
+                         head alone is trained, nothing is left to do"
+                    }
+                    "."
+                }
+            }
         },
     })
 }
@@ -148,6 +165,11 @@ struct Curve<'a> {
 }
 
 impl Curve<'_> {
+    /// Number of epochs that were trained.
+    fn trained(&self) -> usize {
+        self.epochs.last().map_or(0, |e| e.epoch)
+    }
+
     fn series(&self, value: impl Fn(&EpochMetrics) -> Option<f64>) -> Series {
         Series {
             name: self.name.clone(),

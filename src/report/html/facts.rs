@@ -100,7 +100,8 @@ impl<'a> Facts<'a> {
         };
         let trials: Vec<&TrialRecord> = ids.iter().filter_map(|id| self.searched(id)).collect();
         let records: Vec<TrialRecord> = trials.iter().map(|t| (*t).clone()).collect();
-        Some(trials[ranked(&records, self.monitor()).first().copied()?])
+        let by = self.files.run.configuration.settings.ranks_by();
+        Some(trials[ranked(&records, by).first().copied()?])
     }
 
     /// Place of a layer among the run's, from 0.

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::report::certainty::sentence;
 use crate::report::charts::{Axis, Band, Kind, Place, Places, Reference};
 use crate::report::comparison::BASELINES;
 use crate::report::text::{none, percent, thousands};
@@ -39,14 +40,28 @@ pub fn section(facts: &Facts) -> Option<Section> {
                  rest stays as it is. It was trained on " (thousands(run.data.parts.search)) " "
                 (facts.samples()) " for " (count(epochs, "epoch"))
                 " and measured on " (thousands(run.data.parts.validation)) " others. Candidates are ranked \
-                 by their validation " (facts.monitor().label()) "."
+                 by their " (run.configuration.settings.ranks_by().label())
+                @match ranked_on(facts) {
+                    Some(count) => { " on " (thousands(count)) " " (facts.samples()) ", which hold those others." },
+                    None => { " on those." },
+                }
             }
             (parameters(facts))
             @if let Some(planned) = layers { (accuracies(facts, planned, &Shown::layers())) }
             @if let Some(planned) = blocks { (accuracies(facts, planned, &Shown::blocks())) }
+            @for planned in of(Unit::Group) { (accuracies(facts, planned, &Shown::groups(planned.name))) }
             @for planned in windows { (accuracies(facts, planned, &Shown::windows(planned.name))) }
         },
     })
+}
+
+/// The number of samples that candidates were ranked on, where it is not that of the validation part.
+fn ranked_on(facts: &Facts) -> Option<usize> {
+    let run = &facts.files.run;
+    let candidates = run.strategies.iter().flat_map(|p| &p.candidates);
+    let mut trials = candidates.filter_map(|c| facts.searched(&c.id)?.ranking);
+    let count = trials.next()?.count;
+    (count != run.data.parts.validation).then_some(count)
 }
 
 /// Blocks with the places of their layers.
@@ -163,6 +178,17 @@ impl Shown {
         }
     }
 
+    fn groups(strategy: StrategyName) -> Self {
+        Shown {
+            id: format!("search-{strategy}"),
+            title: format!("Search accuracy of what {strategy} looked at"),
+            axis: "trained blocks, by the first of them",
+            table: "Blocks",
+            slot: slot(strategy),
+            layers: false,
+        }
+    }
+
     fn windows(strategy: StrategyName) -> Self {
         let length = strategy.number().unwrap_or(0);
         Shown {
@@ -208,7 +234,7 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
             .is_some_and(|(winner, trial)| winner.id == trial.id)
     };
     let name = |first: usize, last: usize, c: &Candidate| match rule.searches() {
-        Some(Unit::Block) => c.label.clone(),
+        Some(Unit::Block | Unit::Group) => c.label.clone(),
         _ if first == last => (first + 1).to_string(),
         _ => format!("{}–{}", first + 1, last + 1),
     };
@@ -230,6 +256,7 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
             shown.table,
             "Trains",
             "#Validation accuracy",
+            "#Epochs",
             "#Trained parameters",
         ],
     );
@@ -242,6 +269,7 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
             name(*first, *last, c),
             c.layers.join(", "),
             measured(c).map_or_else(none, percent),
+            trial.map_or_else(none, |t| t.epochs.to_string()),
             trial
                 .and_then(|t| t.trained_parameters)
                 .map_or_else(none, thousands),
@@ -352,6 +380,9 @@ fn caption(
                 (format!("{:.1}", 100.0 / v.count.max(1) as f64)) " points)"
             }
             ". "
+        }
+        @if let Some(told) = facts.result(planned.name).and_then(|r| sentence(r.certainty.as_ref()?)) {
+            (told) ". "
         }
         @if references.iter().any(|r| !r.searched) {
             "The lines marked “trained” are not like for like: those models were trained on "

@@ -4,6 +4,7 @@ use maud::html;
 
 use crate::report::Proportion;
 use crate::report::charts::{Axis, Dot, DotKind, Row, Rows};
+use crate::report::tables::winner;
 use crate::report::text::{none, percent, thousands};
 use crate::run::Spread;
 
@@ -124,7 +125,7 @@ fn training(facts: &Facts) -> Option<maud::Markup> {
     for result in facts.winners() {
         let held_out = facts.held_out(result);
         let name = result.name.to_string();
-        let candidate = result.candidate.clone().unwrap_or_default();
+        let candidate = winner(result).unwrap_or_default();
         let dot = |kind, value: f64, what: &str| Dot {
             kind,
             value,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use crate::data::{image_dimensions, load_image};
+use crate::data::{Resize, image_dimensions, load_image};
 
 /// Longer side of a thumbnail in pixels.
 const SIDE: u32 = 96;
@@ -26,7 +26,8 @@ pub fn thumbnail(data: &Path, sample: &str) -> Option<String> {
         return None;
     }
     let (width, height) = fit(image_dimensions(&path).ok()?);
-    let pixels = load_image(&path, height as usize, width as usize, 3).ok()?;
+    let size = (height as usize, width as usize);
+    let pixels = load_image(&path, size.0, size.1, 3, Resize::SQUASH).ok()?;
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
         .encode(&pixels, width, height, ExtendedColorType::Rgb8)

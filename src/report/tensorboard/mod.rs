@@ -48,22 +48,23 @@ fn events(metrics: &TrialMetrics) -> Vec<Event> {
     // Steps do not say which epoch they are of; all epochs have as many, but for the last of a
     // trial that was stopped.
     let steps = metrics.steps.len();
-    let per_epoch = match metrics.epochs.len() {
+    let trained: Vec<_> = metrics.epochs.iter().filter(|e| e.epoch > 0).collect();
+    let per_epoch = match trained.len() {
         0 => steps.max(1),
         epochs => steps.div_ceil(epochs).max(1),
     };
     for (i, step) in metrics.steps.iter().enumerate() {
         let before = (i / per_epoch).checked_sub(1);
         let time = before
-            .and_then(|e| metrics.epochs.get(e))
+            .and_then(|e| trained.get(e))
             .map_or(0.0, |e| e.seconds);
         events.push(Event::scalars(time, step.step, &[("loss/step", step.loss)]));
     }
     for epoch in &metrics.epochs {
-        let mut values = vec![
-            ("loss/train", epoch.loss as f32),
-            ("learning_rate", epoch.learning_rate),
-        ];
+        let mut values = vec![("learning_rate", epoch.learning_rate)];
+        if let Some(loss) = epoch.loss {
+            values.insert(0, ("loss/train", loss as f32));
+        }
         if let Some(score) = epoch.validation {
             values.push(("loss/validation", score.loss as f32));
             values.push(("accuracy/validation", score.accuracy as f32));

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::onnx::{self, TEMPORARY_PREFIX, partial};
 use crate::run::RunError;
+use crate::run::results::Phase;
 use crate::strategy::StrategyName;
 
 use super::{
-    CHECKPOINT, CLUSTER, CONFIG, LOCK, METRICS, PARAMETERS, REPEATS, REPLY, REPORT, REQUESTS,
-    RESULTS, RUN, RunDir, SPLIT, TABLE, TENSORBOARD, TRIALS,
+    CHECKPOINT, CLUSTER, CONFIG, HEADS, LOCK, METRICS, PARAMETERS, RANKING, REPEATS, REPLY, REPORT,
+    REQUESTS, RESULTS, RUN, RunDir, SCORES, SPLIT, TABLE, TENSORBOARD, TRIALS,
 };
 
 impl RunDir {
@@ -25,7 +26,7 @@ impl RunDir {
                 ".predictions.csv",
             ];
             let strategy = endings.iter().find_map(|e| name.strip_suffix(e));
-            strategy.is_some_and(|s| s.parse::<StrategyName>().is_ok())
+            strategy.and_then(StrategyName::from_file_stem).is_some()
         };
         entries(&self.path("winners")).filter(is_winner).collect()
     }
@@ -54,7 +55,7 @@ impl RunDir {
             remove(&file)?;
         }
         for folder in entries(&self.path("trials")) {
-            for name in [METRICS, REPLY, LOCK] {
+            for name in [METRICS, RANKING, REPLY, LOCK] {
                 remove(&folder.join(name))?;
             }
             for file in [CHECKPOINT, PARAMETERS].map(|name| folder.join(name)) {
@@ -64,7 +65,14 @@ impl RunDir {
             // A folder that holds anything else stays.
             let _ = fs::remove_dir(folder);
         }
-        for name in [REPORT, TABLE, CONFIG] {
+        for phase in [Phase::Search, Phase::Train] {
+            self.remove_head_checkpoint(phase)?;
+            remove(&partial(&self.head(phase)))?;
+            remove(&self.head(phase))?;
+        }
+        remove(&self.path(HEADS).join(LOCK))?;
+        let _ = fs::remove_dir(self.path(HEADS));
+        for name in [REPORT, TABLE, CONFIG, SCORES] {
             remove(&self.path(name))?;
         }
         for folder in entries(&self.path(TENSORBOARD)) {
@@ -95,7 +103,7 @@ impl RunDir {
             for name in [RUN, SPLIT] {
                 remove(&repetition.path(name))?;
             }
-            for folder in ["trials", "winners", ""] {
+            for folder in [HEADS, "trials", "winners", ""] {
                 let _ = fs::remove_dir(repetition.path(folder));
             }
         }

@@ -57,9 +57,10 @@ impl MetricsFile {
             step: Option<usize>,
             epoch: Option<usize>,
         }
+        let last = epochs.last().map(|e| e.epoch);
         let is_kept = |line: &&str| {
             serde_json::from_str::<Line>(line).is_ok_and(|l| {
-                l.step.is_some_and(|s| s <= step) || l.epoch.is_some_and(|e| e <= epochs.len())
+                l.step.is_some_and(|s| s <= step) || l.epoch.is_some_and(|e| Some(e) <= last)
             })
         };
         let rewound = fs::read_to_string(&self.path).and_then(|text| {

@@ -84,7 +84,8 @@ impl RunDir {
             None => None,
             Some(parameters) => {
                 let path = folder.join(PARAMETERS);
-                let written = write_atomic_with(&path, |file| save(parameters, file));
+                let written =
+                    write_atomic_with(&path, |file| save(parameters, HashMap::new(), file));
                 let hash = written.and_then(|()| file_sha256(&path));
                 Some(hash.map_err(|e| RunError::write(&path, e))?)
             }
@@ -139,9 +140,14 @@ impl RunDir {
     }
 }
 
-fn save(parameters: &Parameters, path: &std::path::Path) -> io::Result<()> {
+/// Writes values to a file with this metadata, and their names in their order.
+pub(super) fn save(
+    parameters: &[(String, Vec<f32>)],
+    mut metadata: HashMap<String, String>,
+    path: &Path,
+) -> io::Result<()> {
     let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
-    let metadata = HashMap::from([(NAMES.to_owned(), serde_json::to_string(&names)?)]);
+    metadata.insert(NAMES.to_owned(), serde_json::to_string(&names)?);
     let bytes: Vec<Vec<u8>> = parameters
         .iter()
         .map(|(_, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect())
@@ -163,7 +169,8 @@ fn other(error: SafeTensorError) -> io::Error {
     }
 }
 
-fn load(bytes: &[u8]) -> Option<Parameters> {
+/// The values in a file that [`save`] wrote.
+pub(super) fn load(bytes: &[u8]) -> Option<Parameters> {
     let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
     let names = header.metadata().as_ref()?.get(NAMES)?;
     let names: Vec<String> = serde_json::from_str(names).ok()?;

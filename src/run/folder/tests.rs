@@ -153,6 +153,7 @@ fn trial(id: &str) -> TrialRecord {
         layers: vec![],
         trained_parameters: Some(1),
         validation: None,
+        ranking: None,
         best_epoch: 1,
         epochs: 1,
         seconds: 0.5,
@@ -197,13 +198,14 @@ fn metrics_go_on_behind_the_checkpoint() {
     let run = RunDir::take(folder.path(), Begin::New).unwrap();
     let epoch = |epoch| EpochMetrics {
         epoch,
-        loss: 0.5,
+        loss: (epoch > 0).then_some(0.5),
         penalty: None,
         validation: None,
         learning_rate: 0.1,
         seconds: 1.0,
     };
     let mut metrics = run.metrics("t").unwrap();
+    metrics.line(&epoch(0)).unwrap();
     for (step, e) in [(1, 1), (2, 2), (3, 3)] {
         metrics
             .line(&serde_json::json!({"step": step, "loss": 1.0}))
@@ -214,7 +216,7 @@ fn metrics_go_on_behind_the_checkpoint() {
     let text = fs::read_to_string(run.path("trials/t/metrics.jsonl")).unwrap();
     fs::write(run.checkpoint("t"), "").unwrap();
     let mut metrics = run.metrics("t").unwrap();
-    metrics.rewind(2, &[epoch(1), epoch(2)]).unwrap();
+    metrics.rewind(2, &[epoch(0), epoch(1), epoch(2)]).unwrap();
     metrics
         .line(&serde_json::json!({"step": 3, "loss": 1.0}))
         .unwrap();

@@ -11,8 +11,9 @@ impl Chooser for Exhaustive {
     fn next(&self, scene: &Scene<'_>) -> Result<Vec<TrialRequest>, SearchError> {
         let epochs = Budget::once(scene.settings.search_epochs);
         let search = scene.requests(scene.plan.searched(), Phase::Search, epochs);
-        match search.is_empty() {
-            false => Ok(search),
+        let first = scene.first(search);
+        match first.is_empty() {
+            false => Ok(first),
             true => scene.after_search(),
         }
     }

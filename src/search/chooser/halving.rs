@@ -22,8 +22,9 @@ impl Chooser for Halving {
             goes_on: rung < rungs.len(),
         };
         let begin = scene.requests(scene.plan.searched(), Phase::Search, budget(1));
-        if !begin.is_empty() {
-            return Ok(begin);
+        let first = scene.first(begin);
+        if !first.is_empty() {
+            return Ok(first);
         }
         let asked = scene.asked.iter().filter(|r| r.rung == 1);
         let rounds: BTreeSet<usize> = asked.map(|r| r.round).collect();
@@ -37,7 +38,7 @@ impl Chooser for Halving {
                         goes_on,
                     } = budget(rung + 1);
                     let go_on = |request: &TrialRequest| TrialRequest {
-                        epochs,
+                        epochs: scene.epochs(&request.candidate, epochs),
                         rung,
                         goes_on,
                         ..request.clone()
@@ -83,7 +84,7 @@ impl Halving {
         let (requests, records): (Vec<_>, Vec<_>) = on_rung.into_iter().unzip();
         let needed = plan.strategy.composed_of().unwrap_or(1);
         let kept = requests.len().div_ceil(self.rate).max(needed);
-        let ranking = ranked(&records, scene.settings.watched());
+        let ranking = ranked(&records, scene.settings.ranks_by());
         ranking
             .into_iter()
             .take(kept)

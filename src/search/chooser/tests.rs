@@ -6,8 +6,9 @@ use super::*;
 use crate::analysis::nets;
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::classifier::Score;
-use crate::surgery::Rewrite;
 use crate::surgery::rewrite::LowRank;
+use crate::surgery::{HeadKind, Rewrite};
+use crate::training::HeadInit;
 
 /// A run whose trials come to made-up figures.
 struct Made {
@@ -24,7 +25,7 @@ impl Made {
         let options = AnalyzeOptions::default();
         Made {
             analysis: Analysis::of_graph(&nets::vgg(), &[], &options).unwrap(),
-            settings: Settings::default().search(search).search_epochs(9),
+            settings: Settings::default().search(Some(search)).search_epochs(9),
             asked: Vec::new(),
             records: HashMap::new(),
             accuracy,
@@ -34,7 +35,7 @@ impl Made {
     /// What is asked for next, by a run of these strategies.
     fn next(&self, strategies: &[StrategyName]) -> (Vec<TrialRequest>, Vec<Verdict>) {
         self.with(strategies, |scene| {
-            let next = chooser(self.settings.search).next(scene).unwrap();
+            let next = chooser(self.settings.method()).next(scene).unwrap();
             (next, scene.verdicts())
         })
     }
@@ -45,6 +46,7 @@ impl Made {
             head: vec!["head".to_owned()],
             seed: 0,
             selection: &[],
+            promising: Vec::new(),
             updatable: Vec::new(),
         };
         let strategies = strategies.iter().map(|&strategy| StrategyPlan {
@@ -83,6 +85,7 @@ impl Made {
                     loss: 1.0,
                     count: 100,
                 }),
+                ranking: None,
                 best_epoch: request.epochs,
                 epochs: request.epochs,
                 seconds: 1.0,
@@ -96,15 +99,19 @@ impl Made {
         self.asked.extend(requests);
     }
 
-    /// Carries out whatever is asked for: of each time the round, the phase, the epochs and how many.
+    /// Carries out whatever is asked for: of each round, as often as it is asked for, its number, the phase, the
+    /// epochs and how many.
     fn run_to_the_end(&mut self, strategies: &[StrategyName]) -> Vec<(usize, Phase, usize, usize)> {
         let mut told = Vec::new();
         loop {
             let next = self.next(strategies).0;
-            let Some(first) = next.first() else {
+            if next.is_empty() {
                 return told;
-            };
-            told.push((first.round, first.phase, first.epochs, next.len()));
+            }
+            for round in next.chunk_by(|a, b| a.round == b.round) {
+                let first = &round[0];
+                told.push((first.round, first.phase, first.epochs, round.len()));
+            }
             self.carry_out(next);
         }
     }
@@ -125,20 +132,21 @@ fn few(layers: &[String], _: usize) -> f64 {
 }
 
 #[test]
-fn an_exhaustive_search_is_three_rounds_and_more_strategies_are_rounds_of_their_own() {
+fn the_head_is_trained_before_an_exhaustive_search_and_more_strategies_are_rounds_of_their_own() {
     let mut made = Made::new(SearchMethod::Exhaustive, few);
     let strategies = [
         StrategyName::HEAD,
         StrategyName::LAYERS,
         StrategyName::top(2),
     ];
-    // The head and four layers; the best two together; then three winners.
+    // The head for good; it and four layers; the best two together; then the other two winners.
     assert_eq!(
         made.run_to_the_end(&strategies),
         [
-            (1, Phase::Search, 9, 5),
-            (2, Phase::Search, 9, 1),
-            (3, Phase::Train, 20, 3)
+            (1, Phase::Train, 20, 1),
+            (2, Phase::Search, 9, 5),
+            (3, Phase::Search, 9, 1),
+            (4, Phase::Train, 20, 2)
         ]
     );
     let chosen = made.chosen(&strategies);
@@ -146,7 +154,7 @@ fn an_exhaustive_search_is_three_rounds_and_more_strategies_are_rounds_of_their_
     let more = [&strategies[..], &[StrategyName::FULL, StrategyName::BLOCKS]].concat();
     let before = made.asked.len();
     let told = made.run_to_the_end(&more);
-    assert_eq!((told[0].0, told[0].1), (4, Phase::Search));
+    assert_eq!((told[0].0, told[0].1), (5, Phase::Search));
     assert_eq!(told.last().unwrap().1, Phase::Train);
     assert_eq!(made.chosen(&more)[..3], chosen);
     let new = &made.asked[before..];
@@ -162,7 +170,33 @@ fn an_exhaustive_search_is_three_rounds_and_more_strategies_are_rounds_of_their_
 fn of_a_strategy_alone_nothing_is_searched() {
     let mut made = Made::new(SearchMethod::Exhaustive, few);
     let strategies = [StrategyName::HEAD, StrategyName::FULL];
-    assert_eq!(made.run_to_the_end(&strategies), [(1, Phase::Train, 20, 2)]);
+    assert_eq!(
+        made.run_to_the_end(&strategies),
+        [(1, Phase::Train, 20, 1), (2, Phase::Train, 20, 1)]
+    );
+}
+
+#[test]
+fn where_the_head_is_solved_its_own_trials_have_no_epochs() {
+    for search in [SearchMethod::Exhaustive, SearchMethod::Halving { rate: 3 }] {
+        for (head, expected) in [
+            (HeadKind::Linear, 0),
+            (HeadKind::Paper, 0),
+            (HeadKind::Keep, 20),
+        ] {
+            let mut made = Made::new(search, few);
+            let settings = made.settings.clone().head(head);
+            made.settings = settings.head_init(HeadInit::Solved);
+            made.run_to_the_end(&[StrategyName::HEAD, StrategyName::LAYERS]);
+            let (of_head, others): (Vec<_>, Vec<_>) = made
+                .asked
+                .iter()
+                .partition(|r| r.strategy == StrategyName::HEAD);
+            assert_eq!(of_head.first().unwrap().epochs, expected);
+            assert!(expected > 0 || of_head.iter().all(|r| r.epochs == 0));
+            assert!(others.iter().all(|r| r.epochs > 0));
+        }
+    }
 }
 
 #[test]

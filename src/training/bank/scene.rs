@@ -100,10 +100,8 @@ pub fn photos(count: usize, side: usize) -> Dataset {
         picture.save(class.join(format!("{i:03}.png"))).unwrap();
     }
     let options = OpenOptions {
-        height: side,
-        width: side,
-        channels: 3,
-        progress: None,
+        augment: Augment::Standard,
+        ..OpenOptions::new(side, side, 3)
     };
     Dataset::open(folder.path(), &options).unwrap()
 }
@@ -144,6 +142,7 @@ pub struct Scene {
 pub const BANK: BankOptions = BankOptions {
     seed: 7,
     threads: 1,
+    mixed: false,
 };
 
 impl Scene {
@@ -217,7 +216,7 @@ impl FeatureBank<'_> {
         let buffers = self.zeros(stage, samples.len());
         let views = self.versions.views(samples, pass);
         Live::new(self.names(stage).to_vec(), 1)
-            .compute(self.lab, &views, &self.versions.augmenter, &buffers)
+            .compute(self.lab, &views, (&self.versions.augmenter, None), &buffers)
             .unwrap();
         copies(&buffers)
     }

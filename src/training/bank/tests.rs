@@ -319,7 +319,7 @@ fn where_the_boundary_is_the_input_its_pixels_are_augmented() {
             augment: Augment::Flip,
             seed: 3,
         },
-        views: None,
+        ..Versions::default()
     };
     let features = Features::input(versions);
     let gather = |pass| {

@@ -2,13 +2,15 @@
 
 use crate::classifier::{Prediction, Predictions};
 use crate::graph::Graph;
+use crate::runtime::Buffer;
 use crate::surgery::{Rewrite, Scores, ending};
 
 use crate::training::features::{Features, Pass, Versions};
 use crate::training::live::Live;
 use crate::training::program::boundary;
 use crate::training::sessions::{Bound, Sessions};
-use crate::training::{BatchNormMode, Observer, Trained, TrainingError};
+use crate::training::start::put;
+use crate::training::{BatchNormMode, Observer, Start, Trained, TrainingError, TrialSpec};
 
 use super::Lab;
 
@@ -141,18 +143,7 @@ impl Lab<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainingError> {
         let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
-        let buffers = self.initial_parameters(rewrite, &names)?;
-        for ((name, values), buffer) in parameters.iter().zip(&buffers) {
-            let mut target = buffer.as_f32_mut()?;
-            if target.len() != values.len() {
-                return Err(TrainingError::Mismatch(format!(
-                    "`{name}` has {} values, not {}",
-                    target.len(),
-                    values.len()
-                )));
-            }
-            target.copy_from_slice(values);
-        }
+        let buffers = self.filled(rewrite, &names, parameters)?;
         let given = Trained {
             parameters: &names,
             batch_norm: BatchNormMode::Frozen,
@@ -163,6 +154,36 @@ impl Lab<'_> {
         let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
         let mut sessions = Sessions::default();
         self.each_batch(&features, samples, (&mut sessions, &bind), rows, observer)
+    }
+
+    /// Buffers of the parameters of these names, which are those of `parameters`, with their values.
+    fn filled(
+        &self,
+        rewrite: &Rewrite,
+        names: &[String],
+        parameters: &[(String, Vec<f32>)],
+    ) -> Result<Vec<Buffer>, TrainingError> {
+        let buffers = self.initial_parameters(rewrite, names, &Start::default())?;
+        put(parameters, names, &buffers)?;
+        Ok(buffers)
+    }
+
+    /// What a trial's network makes of `samples` with the parameters and running statistics of its
+    /// [outcome](crate::training::TrialOutcome::parameters), from their frozen `features`.
+    ///
+    /// # Errors
+    /// When the parameters are not those of the trial, the observer asks to stop, or the runtime fails.
+    pub fn predict_trained(
+        &self,
+        spec: &TrialSpec,
+        parameters: &[(String, Vec<f32>)],
+        (samples, features): (&[usize], &Features),
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, TrainingError> {
+        let names: Vec<String> = parameters.iter().map(|(n, _)| n.clone()).collect();
+        let buffers = self.filled(&spec.rewrite, &names, parameters)?;
+        let bind = |n| self.bind_evaluation(spec.trained(), n, &buffers, spec.threads);
+        self.evaluate(features, samples, &mut Sessions::default(), bind, observer)
     }
 
     /// What the network makes of `samples`, in sessions that `bind` makes for so many samples.
@@ -218,7 +239,7 @@ impl Lab<'_> {
     }
 
     /// Frozen features of any samples, computed when they are asked for.
-    fn live_features(&self, trained: Trained<'_>) -> Result<Features, TrainingError> {
+    pub(crate) fn live_features(&self, trained: Trained<'_>) -> Result<Features, TrainingError> {
         let mut folded = self.prepare_for(trained, 1)?;
         folded.fold()?;
         let ports = boundary(&folded, trained.parameters)?;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::autodiff::Targets;
 use crate::batch::{batch_of_export, free_batch};
 use crate::classifier::room;
 use crate::graph::{
@@ -31,9 +32,10 @@ pub struct Prepared {
     pub batch_norms: Vec<BatchNorm>,
     /// The batch size of the export, where the graph had to be freed from it.
     pub freed: Option<usize>,
-    /// How much a sample of each class counts in a step's loss, see
-    /// [`cross_entropy`](crate::autodiff::cross_entropy); `None` counts each 1.
-    pub class_weights: Option<Vec<f32>>,
+    /// How the targets of a step's loss follow from the labels.
+    pub targets: Targets,
+    /// Whether a step's samples are mixed, so that each has two labels.
+    pub is_mixed: bool,
     /// Values that count as constants for gradients.
     pub constants: Vec<String>,
     /// Noise that a step reads; elsewhere these are initializers.
@@ -180,7 +182,8 @@ impl Prepared {
             classes,
             batch_norms: Vec::new(),
             freed,
-            class_weights: None,
+            targets: Targets::default(),
+            is_mixed: false,
             constants: Vec::new(),
             noise: Vec::new(),
             penalties: Vec::new(),

@@ -50,12 +50,7 @@ impl<'a> Saver<'a> {
         observer.saving()?;
         let start = Instant::now();
         trial.state.progress.seconds = trial.seconds();
-        checkpoint::write(
-            &self.to.path,
-            &self.identity,
-            &trial.state,
-            (&trial.names, &trial.buffers),
-        )?;
+        checkpoint::write(&self.to.path, &self.identity, &trial.state, trial.values())?;
         self.written = Instant::now();
         self.took = start.elapsed();
         Ok(())

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::super::super::ImageCache;
+use super::super::super::{Augment, Augmenter, ImageCache, Preprocess, Resize, View};
 use super::*;
 
 fn with(images: ImageCache, folder: &Path) -> Limits {
@@ -58,6 +58,77 @@ fn the_data_set_is_the_same_wherever_its_pixels_are() {
     }
     // The second time nothing was new.
     assert_eq!(packs(&folder).len(), 1);
+}
+
+#[test]
+fn augmented_images_are_the_same_wherever_they_are_and_others_are_not_mistaken_for_them() {
+    let root = garden();
+    put(root.path(), "daisy/wide.jpg", jpeg(&picture(90, 31)));
+    let cache = tempfile::tempdir().unwrap();
+    let rules = [Resize::SQUASH, Resize::CROP, Resize::LETTERBOX];
+    let mut plain = Vec::new();
+    for resize in rules {
+        let options = OpenOptions { resize, ..OPTIONS };
+        let dataset = super::super::open(root.path(), &options, &Limits::default()).unwrap();
+        plain.push(pixels(&dataset));
+    }
+    assert!(plain[0] != plain[1] && plain[1] != plain[2] && plain[0] != plain[2]);
+    for (resize, plain) in rules.into_iter().zip(&plain) {
+        let options = OpenOptions {
+            resize,
+            augment: Augment::Standard,
+            ..OPTIONS
+        };
+        let all = [
+            ImageCache::Memory,
+            ImageCache::Disk,
+            ImageCache::Disk,
+            ImageCache::None,
+        ];
+        let versions = all.map(|images| {
+            let limits = with(images, cache.path());
+            let dataset = super::super::open(root.path(), &options, &limits).unwrap();
+            assert_eq!(&pixels(&dataset), plain);
+            let views: Vec<View> = (0..dataset.len() * 3)
+                .map(|i| View {
+                    sample: i / 3,
+                    number: Some(i as u64 % 3),
+                })
+                .collect();
+            let augmenter = Augmenter {
+                augment: Augment::Standard,
+                seed: 1,
+            };
+            let mut out = vec![0.0; views.len() * dataset.sample_len()];
+            let (unit, layout) = (Preprocess::UNIT, crate::data::Layout::Nhwc);
+            dataset
+                .write_views(&views, &augmenter, &unit, layout, &mut out)
+                .unwrap();
+            out
+        });
+        assert!(versions.iter().all(|version| *version == versions[0]));
+    }
+    // A pack for each rule; without crops there are others.
+    assert_eq!(packs(cache.path()).len(), 3);
+    for (resize, plain) in rules.into_iter().zip(&plain) {
+        let options = OpenOptions { resize, ..OPTIONS };
+        let limits = with(ImageCache::Disk, cache.path());
+        let dataset = super::super::open(root.path(), &options, &limits).unwrap();
+        assert_eq!(&pixels(&dataset), plain);
+    }
+    let names: Vec<String> = packs(cache.path())
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let begins = |with: &str| names.iter().filter(|name| name.starts_with(with)).count();
+    assert_eq!(
+        (
+            names.len(),
+            begins("8x6x3-v1-"),
+            begins("8x6x3-crop0.875-photo-v1-")
+        ),
+        (6, 1, 1)
+    );
 }
 
 #[test]

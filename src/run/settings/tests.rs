@@ -1,0 +1,82 @@
+//! What settings are refused, and how they are read.
+
+use super::*;
+use crate::data::ResizeMode;
+use crate::training::{Cosine, Plateau};
+
+#[test]
+fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
+    let mut settings = Settings::default()
+        .preprocess(Some(Preprocess::CAFFE))
+        .delimiters("pool,norm".parse().unwrap())
+        .device("cuda:1".parse().unwrap())
+        .resize(Some(Resize::LETTERBOX))
+        .image_size(Some((160, 224)));
+    settings.split.seed = u64::MAX;
+    settings.optimizer.learning_rate = 3e-5;
+    let text = serde_json::to_string(&settings).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+    let few: Settings = serde_json::from_str(r#"{"epochs": 3, "seed": 7}"#).unwrap();
+    let mut expected = Settings::default().epochs(3);
+    expected.split.seed = 7;
+    assert_eq!(few, expected);
+}
+
+#[test]
+fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
+    Settings::default().validate().unwrap();
+    type Change = fn(&mut Settings);
+    let changes: [(&str, Change); 27] = [
+        ("strategies", |s| s.strategies.clear()),
+        ("train", |s| s.train.push("block5".to_owned())),
+        ("dropout", |s| s.dropout = 1.0),
+        ("resize", |s| {
+            let share = 0.1;
+            s.resize = Some(Resize::by(ResizeMode::Crop { share }));
+        }),
+        ("image_size", |s| s.image_size = Some((0, 3))),
+        ("views", |s| s.views = Some(2)),
+        ("repeats", |s| s.repeats = 0),
+        ("search_fraction", |s| s.split.search_fraction = f64::NAN),
+        ("train_fraction", |s| s.split.train_fraction = 0.0),
+        ("validation_fraction", |s| {
+            s.split.validation_fraction = Some(1.5);
+        }),
+        ("optimizer.learning_rate", |s| {
+            s.optimizer.learning_rate = 0.0;
+        }),
+        ("optimizer.momentum", |s| s.optimizer.momentum = 1.0),
+        ("schedule.factor", |s| {
+            s.schedule = Schedule::Plateau(Plateau {
+                factor: 2.0,
+                ..Plateau::default()
+            });
+        }),
+        ("schedule.floor", |s| {
+            s.schedule = Schedule::Cosine(Cosine { floor: 1.0 });
+        }),
+        ("warmup", |s| s.warmup = -0.5),
+        ("label_smoothing", |s| s.label_smoothing = 1.0),
+        ("clip_norm", |s| s.clip_norm = Some(0.0)),
+        ("ema", |s| s.ema = Some(1.0)),
+        ("mixup", |s| s.mixup = f32::INFINITY),
+        ("cutmix", |s| s.cutmix = -1.0),
+        ("mixup", |s| {
+            (s.batch_size, s.cutmix) = (1, 1.0);
+        }),
+        ("head_lr", |s| s.head_lr = Some(0.0)),
+        ("layer_decay", |s| s.layer_decay = 0.0),
+        ("layer_decay", |s| s.layer_decay = 1.5),
+        ("batch_size", |s| s.batch_size = 0),
+        ("search_epochs", |s| s.search_epochs = 0),
+        ("checkpoint_every", |s| s.checkpoint_every = -1.0),
+    ];
+    for (name, change) in changes {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let error = settings.validate().unwrap_err();
+        assert!(error.is_bad_input());
+        let text = error.to_string();
+        assert!(text.contains(&format!("`{name}`")), "{name}: {text}");
+    }
+}

@@ -1,0 +1,160 @@
+//! What a few gradients say of where to train, before anything is trained.
+
+use crate::data::Split;
+use crate::run::{Begin, Phase, RunDir, RunError, Scores};
+use crate::runtime::Runtime;
+use crate::strategy::{Candidate, Network, StrategyName};
+use crate::surgery::{HeadKind, Rewrite};
+use crate::training::{BatchNormMode, Lab, Observer, Trained, TrainingError};
+
+use super::opened::Opened;
+use super::repetition::Ready;
+use super::start::{HeadObserver, head_spec};
+use super::tune::resolved;
+use super::watch::{Watcher, go_on};
+use super::{Job, SearchError};
+
+/// The scores of the model of a job on its data, from the gradients of `count` samples of the part that winners are
+/// trained on, spread over the classes. Nothing is trained, and no folder is made.
+///
+/// # Errors
+/// As [`tune`](super::tune()), before the first trial.
+pub fn scores(
+    runtime: &Runtime,
+    job: &Job,
+    count: usize,
+    watcher: &dyn Watcher,
+) -> Result<Scores, SearchError> {
+    job.settings.validate()?;
+    let settings = resolved(&job.settings, None);
+    let opened = Opened::new(runtime, job, &settings, None, watcher)?;
+    let ready = opened.ready(1)?;
+    watcher.begin(&opened.described(&ready.split));
+    let lab = opened.lab(&ready.settings, &ready.grafted)?;
+    let network = opened.network(&ready)?;
+    opened.scores(&ready, &lab, &network, count)
+}
+
+/// Samples whose gradients say which blocks strategies try.
+const SAMPLES: usize = 64;
+
+impl Opened<'_> {
+    /// Finds out which blocks are promising, where a strategy asks for that. Gives the scores that say so: those
+    /// with which the repetition began, where it is resumed, since another processor may rank nearly equal ones
+    /// differently.
+    pub(super) fn look_for_promising(
+        &self,
+        number: usize,
+        (ready, lab): (&Ready, &Lab<'_>),
+        network: &mut Network<'_>,
+    ) -> Result<Option<Scores>, SearchError> {
+        let mut strategies = ready.settings.strategies.iter();
+        if !strategies.any(|s| s.rule().wants_promising()) {
+            return Ok(None);
+        }
+        let known = match self.job.begin {
+            Begin::Resume => match RunDir::read_scores(&self.job.out, number) {
+                Err(RunError::Damaged { path, reason }) => {
+                    let path = path.display();
+                    self.watcher
+                        .warning(&format!("{path} is made again: {reason}"));
+                    None
+                }
+                known => known?,
+            },
+            Begin::New | Begin::Replace => None,
+        };
+        let scores = match known {
+            Some(scores) => scores,
+            None => self.scores(ready, lab, network, SAMPLES)?,
+        };
+        network.promising = scores.promising(&self.analysis);
+        Ok(Some(scores))
+    }
+
+    /// The scores of the network as it stands in `lab`.
+    pub(super) fn scores(
+        &self,
+        ready: &Ready,
+        lab: &Lab<'_>,
+        network: &Network<'_>,
+        count: usize,
+    ) -> Result<Scores, SearchError> {
+        let labels = self.dataset.labels();
+        let Ready {
+            settings, split, ..
+        } = ready;
+        // The head fits what it was solved on: the others tell what is to be learnt.
+        let (fitted, others) = match split.search.is_empty() || split.train.is_empty() {
+            true => (split.retraining(), split.retraining()),
+            false => (split.search.clone(), split.train.clone()),
+        };
+        let observer = &mut HeadObserver {
+            watcher: self.watcher,
+            phase: Phase::Search,
+        };
+        let head = match settings.head {
+            _ if !settings.solves_head() => None,
+            HeadKind::Linear => Some(lab.solve_head(&fitted, settings.class_weights, observer)?),
+            _ => {
+                let parts = [fitted.as_slice(), &split.validation];
+                Some(lab.train_head(&head_spec(settings, lab), parts, None, observer)?)
+            }
+        };
+        let start = head.map(|head| head.start).unwrap_or_default();
+        let samples = Split::spread(&others, labels, count);
+        let mut names = trainable(network, lab, self.watcher)?;
+        // What begins elsewhere than in the model has to be among what is trained.
+        names.extend(network.head.iter().cloned());
+        let trained = Trained {
+            parameters: &names,
+            batch_norm: BatchNormMode::Frozen,
+            rewrite: &Rewrite::None,
+        };
+        let found = lab.sensitivity(trained, &start, &samples, &mut Watched(self.watcher))?;
+        Ok(Scores::of(&self.analysis, &found, samples.len()))
+    }
+}
+
+/// The parameters of all blocks that can be differentiated, without those of the head.
+fn trainable(
+    network: &Network<'_>,
+    lab: &Lab<'_>,
+    watcher: &dyn Watcher,
+) -> Result<Vec<String>, SearchError> {
+    let blocks: Vec<Candidate> = StrategyName::BLOCKS.candidates(network)?;
+    let all = blocks.iter().map(|candidate| Trained {
+        parameters: &candidate.trainable,
+        batch_norm: BatchNormMode::Frozen,
+        rewrite: &candidate.rewrite,
+    });
+    let all: Vec<Trained<'_>> = all.collect();
+    let obstacles = lab.obstacles(&[1], &all, &|| go_on(watcher))?;
+    let mut first = None;
+    let mut names = indexmap::IndexSet::new();
+    for (block, obstacle) in blocks.iter().zip(obstacles) {
+        match obstacle {
+            None => names.extend(block.trainable.iter().filter(|n| !network.head.contains(n))),
+            Some(reason) => {
+                first.get_or_insert(reason);
+            }
+        }
+    }
+    match (names.is_empty(), first) {
+        (true, Some(reason)) => Err(TrainingError::from(reason).into()),
+        _ => Ok(names.into_iter().cloned().collect()),
+    }
+}
+
+/// Passes a watcher's wish to stop on.
+struct Watched<'a>(&'a dyn Watcher);
+
+impl Observer for Watched<'_> {
+    fn scored(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
+        self.0.features("scores", done, total);
+        match self.0.stopped() {
+            true => Err(TrainingError::Stopped),
+            false => Ok(()),
+        }
+    }
+}
