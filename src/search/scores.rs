@@ -14,8 +14,9 @@ use super::tune::resolved;
 use super::watch::{Watcher, go_on};
 use super::{Job, SearchError};
 
-/// The scores of the model of a job on its data, from the gradients of `count` samples of the part that winners are
-/// trained on, spread over the classes. Nothing is trained, and no folder is made.
+/// The scores of the model of a job on its data, from the gradients of `count` samples of the training part, spread
+/// over the classes. A head that is to be solved is, on the search part; nothing else is trained, and no folder is
+/// made.
 ///
 /// # Errors
 /// As [`tune`](super::tune()), before the first trial.

@@ -26,18 +26,11 @@ pub struct Bed {
 impl Bed {
     pub fn new() -> Option<Self> {
         let bed = Self::of(|model| {
-            let features = Features {
-                value: "pool3".into(),
-                channels: 8,
-                height: 2,
-                width: 2,
-                nhwc: false,
-            };
             let head = HeadSpec {
                 hidden: (16, 8),
                 ..HeadSpec::new(HeadKind::Paper, 3, 7)
             };
-            graft(model, Some(&features), &head).unwrap()
+            graft(model, Some(&features()), &head).unwrap()
         })?;
         assert!(!bed.network.dropout.is_empty());
         Some(bed)
@@ -130,6 +123,29 @@ impl Bed {
         let features = lab.features(spec.trained(), &all, &mut ())?;
         let (train, validation) = (&self.train, &self.validation);
         lab.run(spec, train, validation, &features, checkpoint, observer)
+    }
+}
+
+/// What a head stands on: the last feature map of the network.
+pub fn features() -> Features {
+    Features {
+        value: "pool3".into(),
+        channels: 8,
+        height: 2,
+        width: 2,
+        nhwc: false,
+    }
+}
+
+/// Stops after a step.
+pub struct At(pub usize);
+
+impl Observer for At {
+    fn step(&mut self, step: usize, _: usize, _: f32) -> Result<(), TrainingError> {
+        match step == self.0 {
+            true => Err(TrainingError::Stopped),
+            false => Ok(()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ftsurgery::training::{
     Checkpointing, EpochMetrics, Lab, LabOptions, Observer, OptimizerKind, TrainingError, TrialSpec,
 };
 
-use crate::bed::{Bed, bits};
+use crate::bed::{At, Bed, bits};
 
 fn checkpoint(path: PathBuf) -> Checkpointing {
     Checkpointing {
@@ -280,16 +280,7 @@ fn a_flipped_bit_anywhere_in_a_checkpoint_is_noticed() {
     let to = checkpoint(bed.folder.path().join("checkpoint.safetensors"));
     let mut spec = bed.spec(OptimizerKind::Adam);
     (spec.epochs, spec.early_stopping) = (2, None);
-    struct At4;
-    impl Observer for At4 {
-        fn step(&mut self, step: usize, _: usize, _: f32) -> Result<(), TrainingError> {
-            match step {
-                4 => Err(TrainingError::Stopped),
-                _ => Ok(()),
-            }
-        }
-    }
-    bed.run(&lab, &spec, Some(&to), &mut At4).unwrap_err();
+    bed.run(&lab, &spec, Some(&to), &mut At(4)).unwrap_err();
     let good = std::fs::read(&to.path).unwrap();
     let tail = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
     for place in (0..40).map(|i| tail + i * (good.len() - 1 - tail) / 39) {
@@ -313,15 +304,6 @@ fn damaged_checkpoints_are_refused_whatever_the_damage() {
     let mut spec = bed.spec(OptimizerKind::Adam);
     spec.epochs = 2;
     spec.early_stopping = None;
-    struct At(usize);
-    impl Observer for At {
-        fn step(&mut self, step: usize, _: usize, _: f32) -> Result<(), TrainingError> {
-            match step == self.0 {
-                true => Err(TrainingError::Stopped),
-                false => Ok(()),
-            }
-        }
-    }
     bed.run(&lab, &spec, Some(&to), &mut At(4)).unwrap_err();
     let good = std::fs::read(&to.path).unwrap();
     let refuses = |bytes: &[u8], what: &str| {

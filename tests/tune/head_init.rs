@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use ftsurgery::onnx::Model;
-use ftsurgery::surgery::{Features, HeadKind, HeadSpec, Rewrite, graft};
+use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::testing::only_tuned;
 use ftsurgery::training::{BatchNormMode, ClassWeights, Start, Trained};
 use serde_json::Value;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, features};
 use crate::elsewhere::{assert_same_results, plan, to_the_end};
 use crate::scene::*;
 use crate::support::*;
@@ -294,16 +294,9 @@ fn without_a_validation_part_the_solved_head_is_what_comes_out() {
 #[test]
 fn where_a_head_is_solved_the_loss_has_no_slope_along_its_bias() {
     let linear = |model: &Model| {
-        let features = Features {
-            value: "pool3".into(),
-            channels: 8,
-            height: 2,
-            width: 2,
-            nhwc: false,
-        };
         graft(
             model,
-            Some(&features),
+            Some(&features()),
             &HeadSpec::new(HeadKind::Linear, 3, 7),
         )
         .unwrap()

@@ -8,25 +8,13 @@ use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
 use ftsurgery::surgery::Rewrite;
 use ftsurgery::training::{
-    BatchNormMode, Checkpointing, ClassWeights, Cosine, Observer, OptimizerKind, Schedule,
-    TrainingError, TrialOutcome, TrialSpec,
+    BatchNormMode, Checkpointing, ClassWeights, Cosine, OptimizerKind, Schedule, TrainingError,
+    TrialOutcome, TrialSpec,
 };
 
-use crate::bed::{Bed, bits};
+use crate::bed::{At, Bed, bits};
 use crate::scene::*;
 use crate::support::*;
-
-/// Stops after a step.
-struct At(usize);
-
-impl Observer for At {
-    fn step(&mut self, step: usize, _: usize, _: f32) -> Result<(), TrainingError> {
-        match step == self.0 {
-            true => Err(TrainingError::Stopped),
-            false => Ok(()),
-        }
-    }
-}
 
 fn checkpoint(bed: &Bed) -> Checkpointing {
     Checkpointing {
