@@ -5,7 +5,7 @@ use crate::run::{Begin, Phase, RunDir, RunError, Scores};
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::surgery::{HeadKind, Rewrite};
-use crate::training::{BatchNormMode, Lab, Observer, Trained, TrainingError};
+use crate::training::{BatchNormMode, Lab, Trained, TrainingError};
 
 use super::opened::Opened;
 use super::repetition::Ready;
@@ -112,7 +112,7 @@ impl Opened<'_> {
             batch_norm: BatchNormMode::Frozen,
             rewrite: &Rewrite::None,
         };
-        let found = lab.sensitivity(trained, &start, &samples, &mut Watched(self.watcher))?;
+        let found = lab.sensitivity(trained, &start, &samples, observer)?;
         Ok(Scores::of(&self.analysis, &found, samples.len()))
     }
 }
@@ -144,18 +144,5 @@ fn trainable(
     match (names.is_empty(), first) {
         (true, Some(reason)) => Err(TrainingError::from(reason).into()),
         _ => Ok(names.into_iter().cloned().collect()),
-    }
-}
-
-/// Passes a watcher's wish to stop on.
-struct Watched<'a>(&'a dyn Watcher);
-
-impl Observer for Watched<'_> {
-    fn scored(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
-        self.0.features("scores", done, total);
-        match self.0.stopped() {
-            true => Err(TrainingError::Stopped),
-            false => Ok(()),
-        }
     }
 }
