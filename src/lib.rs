@@ -141,6 +141,7 @@ pub mod analysis;
 pub mod autodiff;
 pub mod batch;
 pub(crate) mod channels_last;
+pub mod choice;
 pub mod classifier;
 pub mod cluster;
 pub mod data;
@@ -160,6 +161,7 @@ pub mod runtime;
 pub mod search;
 pub mod strategy;
 pub mod surgery;
+pub mod task;
 #[doc(hidden)]
 pub mod testing;
 pub mod training;

@@ -39,7 +39,9 @@ class Run:
         command = [args.ftsurgery, "--quiet", "tune", args.model, "--data", data, "--out", out]
         command += ["--strategies", strategies, "--epochs", str(args.epochs), "--threads", "1"]
         command += ["--search-epochs", str(args.epochs), "--memory-budget", "1GiB"]
-        command += ["--search-fraction", "0.3", "--train-fraction", "0.3", *more]
+        command += ["--search-fraction", "0.3", "--train-fraction", "0.3", "--head", "paper", "--head-init", "random"]
+        command += ["--optimizer", "adam", "--lr", "1e-4", "--schedule", "constant", "--batch-size", "4"]
+        command += ["--rank-samples", "0", *more]
         begin = time.monotonic()
         subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)
         self.seconds = time.monotonic() - begin

@@ -477,7 +477,7 @@ def quantised_pairs():
 
 
 def control_flow():
-    """An If around the activation."""
+    """An If around the activation, whose condition is a constant."""
     net = Net()
     x = net.op("Conv", ["image", net.weight("conv.weight", 5, 3, 3, 3)])
     net.tensors.append(numpy_helper.from_array(np.array(True), "flag"))
@@ -486,7 +486,7 @@ def control_flow():
         out = helper.make_tensor_value_info(key, TensorProto.FLOAT, None)
         branches[key] = helper.make_graph([helper.make_node(op, [x], [key])], key, [], [out])
     x = net.op("If", ["flag"], "chosen", **branches)
-    return net.model(tail(net, x, 5)), (3, 8, 8), "`n_chosen` (If)"
+    return net.model(tail(net, x, 5)), (3, 8, 8), ["conv.weight", "fc.bias", "fc.weight"]
 
 
 def number(net, value, *dims):

@@ -5,8 +5,8 @@
 
 Each recipe is a list of flags, those of the base with one change. Each is run on every model, on several shares of the
 data and with several seeds; `--choose` are the seeds whose figures choose, `--report` those that are reported and
-chose nothing. A run that is there is not made again, and one that was stopped goes on, so that a study of hours may
-be stopped at any time: the same command again prints what there is so far.
+chose nothing. What a run came to is a line of the ledger and is not made again, and a run that was stopped goes on,
+so that a study of hours may be stopped at any time: the same command again prints what there is so far.
 
 The table has, for each recipe and strategy, the mean held-out accuracy, its difference to that of the base over the
 same models, shares and seeds with the standard error of that difference, and the mean seconds of the trials.
@@ -17,8 +17,11 @@ import json
 import math
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
+
+from ledger import Ledger
 
 BASE = (
     "--head linear --head-init solved --optimizer adamw --lr 3e-4 --weight-decay 0.01 --batch-size 16 --epochs 6 "
@@ -33,6 +36,7 @@ RECIPES = {
     "paper head": "--head paper",
     "lr 1e-4": "--lr 1e-4",
     "lr 1e-3": "--lr 1e-3",
+    "lr auto": "--lr auto",
     "head lr x10": "--head-lr 3e-3",
     "constant": "--schedule constant --warmup 0",
     "plateau": "--schedule plateau --warmup 0",
@@ -71,47 +75,54 @@ def merged(base, change):
 class Study:
     def __init__(self, args):
         self.args = args
-
-    def folder(self, model, share, seed, recipe):
-        name = recipe.replace(" ", "-").replace(",", "")
-        return self.args.work / pathlib.Path(model).stem / f"{share}" / f"{seed}" / name
+        self.ledger = Ledger(args.ledger, ("model", "data", "image_size", "share", "seed", "strategies", "flags"))
 
     def run(self, model, share, seed, recipe):
-        """The results of a run, which is made where it is not there; `None` where it fails."""
-        out = self.folder(model, share, seed, recipe)
-        results = out / "results.json"
-        done = results.exists() and not json.loads(results.read_text())["interrupted"]
-        if not done:
-            if self.args.report_only:
-                return None
-            path, _, preset = model.partition(":")
-            command = [self.args.ftsurgery, "--quiet", "tune"]
-            if (out / "run.json").exists():
-                command += ["--resume", str(out)]
-            else:
-                command += [path, "--data", str(self.args.data), "--out", str(out)]
-                command += ["--strategies", self.args.strategies, "--seed", str(seed), "--image-cache", "disk"]
-                command += ["--search-fraction", "0", "--validation-fraction", str(self.args.validation)]
-                command += ["--train-fraction", str(share)]
-                command += ["--preprocess", preset] if preset else []
-                command += ["--image-size", self.args.image_size] if self.args.image_size else []
-                command += merged(BASE, RECIPES[recipe])
-            ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            if ended.returncode:
-                print(f"{out}: {ended.stderr.strip()}", file=sys.stderr)
-                return None
-        return json.loads(results.read_text())["strategies"]
+        """What a run came to, by strategy. It is made where it is not there; `None` where it fails."""
+        args = self.args
+        path, _, preset = model.partition(":")
+        flags = merged(BASE, RECIPES[recipe])
+        row = {
+            "model": pathlib.Path(path).stem,
+            "data": args.data.resolve().name,
+            "image_size": args.image_size or "",
+            "share": share,
+            "seed": seed,
+            "strategies": args.strategies,
+            "flags": shlex.join(flags),
+        }
+        known = self.ledger.get(**row)
+        if known or args.report_only:
+            return known and known["came_to"]
+        out = args.work / "-".join([row["model"], str(share), str(seed), recipe.replace(" ", "-").replace(",", "")])
+        command = [args.ftsurgery, "--quiet", "tune"]
+        if (out / "run.json").exists():
+            command += ["--resume", str(out)]
+        else:
+            command += [path, "--data", str(args.data), "--out", str(out), *flags]
+            command += ["--strategies", args.strategies, "--seed", str(seed), "--image-cache", "disk"]
+            command += ["--search-fraction", "0", "--validation-fraction", str(args.validation)]
+            command += ["--train-fraction", str(share)]
+            command += ["--preprocess", preset] if preset else []
+            command += ["--image-size", args.image_size] if args.image_size else []
+            command += ["--threads", str(args.threads)] if args.threads else []
+        ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if ended.returncode:
+            print(f"{out}: {ended.stderr.strip()}", file=sys.stderr)
+            return None
+        row["came_to"] = came_to(out)
+        self.ledger.add(row)
+        shutil.rmtree(out)
+        return row["came_to"]
 
     def figures(self, seeds, recipe):
         """`(model, share, seed, strategy) -> (accuracy, seconds)` of a recipe."""
         found = {}
-        for model in self.args.models:
+        for seed in seeds:
             for share in self.args.shares:
-                for seed in seeds:
-                    for s in self.run(model, share, seed, recipe) or []:
-                        if s.get("held_out_accuracy") is not None:
-                            key = (model, share, seed, s["name"])
-                            found[key] = s["held_out_accuracy"], s["seconds"]
+                for model in self.args.models:
+                    for name, s in (self.run(model, share, seed, recipe) or {}).items():
+                        found[model, share, seed, name] = s["held_out_accuracy"], s["seconds"]
         return found
 
     def table(self, title, seeds, recipes):
@@ -133,6 +144,25 @@ class Study:
                     f" {seconds:.1f} |",
                     flush=True,
                 )
+
+
+def came_to(out):
+    """What the run in a folder came to, by strategy."""
+    trials = [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
+    best = {t["id"]: t["best_epoch"] for t in trials}
+    return {
+        s["name"]: {
+            "held_out_accuracy": s["held_out_accuracy"],
+            "held_out_loss": s["held_out"]["score"]["loss"],
+            "validation_accuracy": s["validation_accuracy"],
+            "best_epoch": best.get(s["trial"]),
+            "epochs": s["epochs"],
+            "rate": s.get("rate"),
+            "seconds": round(s["seconds"], 1),
+        }
+        for s in json.loads((out / "results.json").read_text())["strategies"]
+        if not s.get("error")
+    }
 
 
 def spread(values):
@@ -157,6 +187,8 @@ def main():
     parser.add_argument("--choose", type=int, nargs="*", default=[0, 1], help="seeds that choose")
     parser.add_argument("--report", type=int, nargs="*", default=[2, 3], help="other seeds, which are reported")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES), metavar="NAME")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--ledger", default="docs/recipe.jsonl", help="file of what runs came to")
     parser.add_argument("--report-only", action="store_true", help="run nothing")
     args = parser.parse_args()
     study = Study(args)

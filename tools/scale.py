@@ -25,6 +25,7 @@ def run(args, images, data, cache, place):
     shutil.rmtree(out, ignore_errors=True)
     command = [args.ftsurgery, "--quiet", "tune", args.model, "--data", data, "--out", out]
     command += ["--strategies", "head", "--head", "linear", "--epochs", "1", "--batch-size", "32"]
+    command += ["--head-init", "random", "--schedule", "constant", "--lr", "1e-4"]
     command += ["--search-fraction", "0", "--image-size", str(args.size), "--preprocess", "imagenet"]
     command += ["--image-cache", place, "--memory-budget", args.memory_budget]
     begin = time.monotonic()

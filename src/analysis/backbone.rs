@@ -3,9 +3,13 @@
 //! The classifier begins at the earliest *collapse* that every path from the image to the output
 //! passes and after which no convolution larger than 1×1 follows: a pooling of the whole map, a
 //! flattening, or a reshape to two dimensions. The pools of squeeze-and-excitation branches are
-//! not on every path. Where nothing weighted follows the collapse (SqueezeNet), the convolution
-//! before it is the classifier. A network without a map at the end, such as a vision transformer, ends
+//! not on every path. A network without a map at the end, such as a vision transformer, ends
 //! with the vector that its last dense layer reads.
+//!
+//! Where nothing weighted follows the collapse, the convolution before it is the classifier if it looks like
+//! one (SqueezeNet): a softmax follows, or it is of 1×1, behind a dropout or with a number of channels that
+//! is no width of a layer. Else, and where a network ends with a map, it has no classifier: all of it is
+//! the backbone.
 
 use crate::graph::operators::{Class, Data, Elements};
 use crate::graph::{Attribute, Dim, Graph, Node, Value};
@@ -46,6 +50,28 @@ pub struct Backbone {
     pub layout: Layout,
     /// The image input.
     pub input: ImageInput,
+    /// Whether the network has no classifier: behind the feature map is no layer with weights.
+    pub is_whole: bool,
+    /// Why it may have one all the same, if so, in a sentence.
+    pub doubt: Option<String>,
+}
+
+/// Where a backbone ends.
+struct End<'g> {
+    features: &'g str,
+    is_whole: bool,
+    doubt: Option<String>,
+}
+
+impl<'g> End<'g> {
+    /// Before a classifier.
+    fn before(features: &'g str) -> Self {
+        End {
+            features,
+            is_whole: false,
+            doubt: None,
+        }
+    }
 }
 
 /// The image input of a graph: the first of rank 4.
@@ -69,18 +95,23 @@ pub fn image_input(graph: &Graph) -> Option<ImageInput> {
 pub(super) fn find(
     index: &Index,
     shapes: &Inferred,
-    flow: Option<&Flow>,
+    flow: Option<(&str, &Flow)>,
     wish: Option<&str>,
 ) -> Result<Backbone, BackboneError> {
     let missing = |reason: String| BackboneError::NoFeatures { reason };
     let input = image_input(index.graph)
         .ok_or_else(|| missing("the model has no input of rank 4".to_owned()))?;
-    let flow = flow.ok_or_else(|| missing("no output depends on the image input".to_owned()))?;
-    let features = match wish {
-        Some(value) => wished(index, flow, value)?,
-        None => match search(index, shapes, flow) {
-            Ok(map) if matches!(shapes.rank(map), Some(2 | 4) | None) => map,
-            found => vector(index, shapes, flow).map_or(found, Ok)?,
+    let (output, flow) =
+        flow.ok_or_else(|| missing("no output depends on the image input".to_owned()))?;
+    let End {
+        features,
+        is_whole,
+        doubt,
+    } = match wish {
+        Some(value) => End::before(wished(index, flow, value)?),
+        None => match search(index, shapes, flow, output) {
+            Ok(end) if matches!(shapes.rank(end.features), Some(2 | 4) | None) => end,
+            found => vector(index, shapes, flow).map_or(found, |v| Ok(End::before(v)))?,
         },
     };
     let fail = |reason: String| match wish {
@@ -112,6 +143,8 @@ pub(super) fn find(
         layout,
         input,
         features: features.to_owned(),
+        is_whole,
+        doubt,
     })
 }
 
@@ -131,7 +164,12 @@ fn wished<'g>(index: &Index<'g>, flow: &Flow, value: &str) -> Result<&'g str, Ba
     Ok(name)
 }
 
-fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g str, BackboneError> {
+fn search<'g>(
+    index: &Index<'g>,
+    shapes: &Inferred,
+    flow: &Flow,
+    output: &str,
+) -> Result<End<'g>, BackboneError> {
     let on_path = || (0..flow.on_path.len()).filter(|&i| flow.on_path[i]);
     let last_wide = on_path()
         .filter(|&i| is_wide_convolution(index, index.node(i)))
@@ -146,15 +184,79 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
     let none = || BackboneError::NoFeatures {
         reason: "nothing pools or flattens the whole map on the way to the output".to_owned(),
     };
-    let collapse = collapse.ok_or_else(none)?;
-    let mut features = index.node(collapse).input(0).ok_or_else(none)?;
-    if last_weighted.is_none_or(|weighted| weighted < collapse)
-        && let Some(before) = convolution_classifier(index, flow, features)
-    {
-        features = before;
+    let end = match collapse {
+        Some(collapse) => {
+            let map = index.node(collapse).input(0).ok_or_else(none)?;
+            match last_weighted.is_none_or(|weighted| weighted < collapse) {
+                true => unweighted(index, flow, map),
+                false => End::before(map),
+            }
+        }
+        None => map(index, shapes, flow, output).ok_or_else(none)?,
+    };
+    let features = plain(index, index.before(end.features, copies));
+    Ok(End { features, ..end })
+}
+
+/// The end of a network whose last weights make the map that it pools.
+fn unweighted<'g>(index: &Index<'g>, flow: &Flow, map: &'g str) -> End<'g> {
+    let whole = |doubt| End {
+        features: map,
+        is_whole: true,
+        doubt,
+    };
+    let Some((at, before)) = last_convolution(index, flow, map) else {
+        return whole(None);
+    };
+    let node = index.node(at);
+    let ends_in_shares = flow.chain.iter().any(|&i| {
+        let node = index.node(i);
+        i > at && (node.is("Softmax") || node.is("LogSoftmax"))
+    });
+    let is_point = kernel(index, node).is_some_and(|k| k.iter().all(|&k| k == 1));
+    let weight = node.input(1).and_then(|w| index.float_constant(w));
+    let channels = weight
+        .and_then(|(_, w)| w.dims.first().copied())
+        .unwrap_or(0);
+    // Widths are multiples of 8; of classes, ImageNet has a number that is one by chance.
+    let is_width = channels.is_multiple_of(8) && channels != IMAGENET_CLASSES;
+    let dropped = index
+        .producer(before)
+        .is_some_and(|i| index.node(i).is("Dropout"));
+    if ends_in_shares || (is_point && (dropped || !is_width)) {
+        return End::before(before);
     }
-    features = index.before(features, copies);
-    // The same map in the layout that the convolutions have.
+    whole(is_point.then(|| {
+        format!(
+            "the network ends in the mean of what the 1×1 convolution {node} gives, which is taken for its \
+             last layer, as its {channels} channels look like a width; where they are class scores, take \
+             what it reads for the features: --features '{before}'"
+        )
+    }))
+}
+
+/// Classes of ImageNet.
+const IMAGENET_CLASSES: usize = 1000;
+
+/// The end of a network whose output is a map: that of a convolution to one pixel is its classifier's.
+fn map<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow, output: &str) -> Option<End<'g>> {
+    let (&output, _) = index.producers.get_key_value(output)?;
+    let map = index.before(output, copies);
+    if shapes.rank(map) != Some(4) {
+        return None;
+    }
+    if matches!(shapes.single(map), Some([_, _, 1, 1])) {
+        return last_convolution(index, flow, map).map(|(_, before)| End::before(before));
+    }
+    Some(End {
+        features: map,
+        is_whole: true,
+        doubt: None,
+    })
+}
+
+/// The same map in the layout that the convolutions have.
+fn plain<'g>(index: &Index<'g>, mut features: &'g str) -> &'g str {
     while let Some(node) = index.producer(features).map(|i| index.node(i))
         && node.is("Transpose")
         && permutation(node) == Some(&TO_NHWC)
@@ -162,7 +264,7 @@ fn search<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Result<&'g s
     {
         features = index.before(input, copies);
     }
-    Ok(features)
+    features
 }
 
 /// Whether a node is a copy of its input, but for training.
@@ -181,9 +283,13 @@ fn vector<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<&'g s
     (shapes.rank(value) == Some(2)).then_some(value)
 }
 
-/// The input of the convolution that gives the class scores whose map is `scores`, if there is
-/// one: behind it nothing but ReLU, dropout and its bias.
-fn convolution_classifier<'g>(index: &Index<'g>, flow: &Flow, scores: &'g str) -> Option<&'g str> {
+/// The convolution that gives a map, and what it reads, if there is one on every path: behind it nothing but
+/// ReLU, dropout and its bias.
+fn last_convolution<'g>(
+    index: &Index<'g>,
+    flow: &Flow,
+    scores: &'g str,
+) -> Option<(usize, &'g str)> {
     let scores = index.before(scores, |node| {
         node.is("Relu") || copies(node) || node.elements() == Elements::Permuted
     });
@@ -193,8 +299,8 @@ fn convolution_classifier<'g>(index: &Index<'g>, flow: &Flow, scores: &'g str) -
         at = index.producer(inputs.find(|v| index.constant(v).is_none())?)?;
     }
     let node = index.node(at);
-    let is_classifier = node.is("Conv") && is_weighted(index, at) && flow.chain.contains(&at);
-    node.input(0).filter(|_| is_classifier)
+    let is_layer = node.is("Conv") && is_weighted(index, at) && flow.chain.contains(&at);
+    Some((at, node.input(0).filter(|_| is_layer)?))
 }
 
 /// Size of the kernel of a convolution, one number per spatial dimension.

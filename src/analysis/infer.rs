@@ -263,7 +263,13 @@ fn is_symbol(name: &str) -> bool {
 /// Whether four dimensions are those of an image with its channels last.
 pub fn is_nhwc(dims: &[Dim]) -> bool {
     let channels = |d: &Dim| matches!(d, Dim::Known(1 | 3));
-    dims.len() == 4 && channels(&dims[3]) && !channels(&dims[1])
+    // Four may be colours and alpha, or a side of a small map.
+    let is_side = |d: &Dim| !matches!(d, Dim::Known(..16));
+    dims.len() == 4
+        && match dims[3] {
+            Dim::Known(4) => is_side(&dims[1]) && is_side(&dims[2]),
+            _ => channels(&dims[3]) && !channels(&dims[1]),
+        }
 }
 
 fn run_tract(

@@ -134,7 +134,7 @@ impl Analysis {
         });
         let (output, flow) = flow.unzip();
         let wish = options.features.as_deref();
-        let backbone = backbone::find(&index, &shapes, flow.as_ref(), wish);
+        let backbone = backbone::find(&index, &shapes, output.zip(flow.as_ref()), wish);
         if let (Err(e @ BackboneError::BadFeatures { .. }), _) | (Err(e), Some(_)) =
             (&backbone, wish)
         {
@@ -171,7 +171,10 @@ impl Analysis {
             &loose,
         );
         let mut warnings = shapes.warnings;
-        warnings.extend(backbone.as_ref().err().map(ToString::to_string));
+        warnings.extend(match &backbone {
+            Ok(backbone) => backbone.doubt.clone(),
+            Err(error) => Some(error.to_string()),
+        });
         if layers
             .iter()
             .any(|l| l.macs.is_none() || l.activation_bytes.is_none())

@@ -55,27 +55,8 @@ pub fn cross_entropy(
     labels: Labels<'_>,
     targets: &Targets,
 ) -> Result<CrossEntropy, GraphError> {
-    let [batch, classes, rest @ ..] = dims else {
-        return Err(not_logits(logits, dims));
-    };
-    if rest.iter().any(|&d| d != 1) || *batch == 0 {
-        return Err(not_logits(logits, dims));
-    }
-    if let Some(weights) = &targets.class_weights
-        && weights.len() != *classes
-    {
-        return Err(GraphError::Unsupported(format!(
-            "`{logits}` has {classes} classes, but there are weights for {}",
-            weights.len()
-        )));
-    }
-    let shape = |dims: &[usize]| dims.iter().map(|&d| d as i64).collect::<Vec<_>>();
-    let flat = if rest.is_empty() {
-        logits.to_owned()
-    } else {
-        let target = builder.ints(&shape(&dims[..2]));
-        builder.op("loss/logits", "Reshape", &[logits, &target], vec![])
-    };
+    let flat = rows(builder, logits, dims, targets)?;
+    let (batch, classes) = (&dims[0], &dims[1]);
     let depth = builder.constant(Tensor::scalar_i64(*classes as i64));
     let spread = targets.smoothing / *classes as f32;
     let off_on = [spread, 1.0 - targets.smoothing + spread];
@@ -124,17 +105,109 @@ pub fn cross_entropy(
     }
     let difference = builder.op("loss/difference", "Sub", &[&p, &target], vec![]);
     let factor = builder.scalar(1.0 / *batch as f32);
-    let mut gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
-    if !rest.is_empty() {
-        let target = builder.ints(&shape(dims));
-        gradient = builder.op(
-            "grad/logits/reshaped",
-            "Reshape",
-            &[&gradient, &target],
-            vec![],
-        );
-    }
+    let gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
+    let gradient = as_logits(builder, gradient, dims);
     Ok(CrossEntropy { loss, gradient })
+}
+
+/// Appends the mean binary cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against `of`, float `[N, C]` from 0
+/// to 1:
+///
+/// `L = 1/NC Σₙ Σ_c (1 − t) z + l (ln(1 + e^−|z|) + max(−z, 0))`, `∂L/∂z = ((1 − t) − l (1 − σ(z))) / NC`,
+/// `l = 1 + (w_c − 1) t`,
+///
+/// where `w` are the class weights, which count what a sample is of and not what it is not of, and the targets
+/// `t = (1 − ε) y + ε/2` for a smoothing of ε. Source: `torch.nn.BCEWithLogitsLoss` with its `pos_weight`.
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub fn binary_cross_entropy(
+    builder: &mut Builder,
+    logits: &str,
+    dims: &[usize],
+    of: &str,
+    targets: &Targets,
+) -> Result<CrossEntropy, GraphError> {
+    let flat = rows(builder, logits, dims, targets)?;
+    let (batch, classes) = (dims[0], dims[1]);
+    let mut target = of.to_owned();
+    if targets.smoothing > 0.0 {
+        let kept = builder.scalar(1.0 - targets.smoothing);
+        let spread = builder.scalar(targets.smoothing / 2.0);
+        let part = builder.op("loss/kept", "Mul", &[&target, &kept], vec![]);
+        target = builder.op("loss/smoothed", "Add", &[&part, &spread], vec![]);
+    }
+    let one = builder.scalar(1.0);
+    let absent = builder.op("loss/absent", "Sub", &[&one, &target], vec![]);
+    let linear = builder.op("loss/linear", "Mul", &[&absent, &flat], vec![]);
+    let size = builder.op("loss/size", "Abs", &[&flat], vec![]);
+    let negative = builder.op("loss/negative", "Neg", &[&flat], vec![]);
+    let small = builder.op("loss/small", "Neg", &[&size], vec![]);
+    let soft = builder.op("loss/soft", "Softplus", &[&small], vec![]);
+    let hard = builder.op("loss/hard", "Relu", &[&negative], vec![]);
+    let mut missed = builder.op("loss/missed", "Add", &[&soft, &hard], vec![]);
+    // The probability of the other side.
+    let mut rest = builder.op("loss/rest", "Sigmoid", &[&negative], vec![]);
+    if let Some(weights) = &targets.class_weights {
+        let beyond: Vec<f32> = weights.iter().map(|w| w - 1.0).collect();
+        let beyond = builder.constant(Tensor::f32(&[classes], &beyond));
+        let more = builder.op("loss/more", "Mul", &[&target, &beyond], vec![]);
+        let weight = builder.op("loss/weight", "Add", &[&one, &more], vec![]);
+        missed = builder.op("loss/weighted", "Mul", &[&missed, &weight], vec![]);
+        rest = builder.op("loss/rest/weighted", "Mul", &[&rest, &weight], vec![]);
+    }
+    let each = builder.op("loss/each", "Add", &[&linear, &missed], vec![]);
+    let sum = builder.op(
+        "loss/sum",
+        "ReduceSum",
+        &[&each],
+        vec![("keepdims", 0.into())],
+    );
+    let factor = builder.scalar(1.0 / (batch * classes) as f32);
+    let loss = builder.op("loss", "Mul", &[&sum, &factor], vec![]);
+    let difference = builder.op("loss/difference", "Sub", &[&absent, &rest], vec![]);
+    let gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
+    let gradient = as_logits(builder, gradient, dims);
+    Ok(CrossEntropy { loss, gradient })
+}
+
+/// The logits as `[N, C]`.
+fn rows(
+    builder: &mut Builder,
+    logits: &str,
+    dims: &[usize],
+    targets: &Targets,
+) -> Result<String, GraphError> {
+    let [batch, classes, rest @ ..] = dims else {
+        return Err(not_logits(logits, dims));
+    };
+    if rest.iter().any(|&d| d != 1) || *batch == 0 {
+        return Err(not_logits(logits, dims));
+    }
+    if let Some(weights) = &targets.class_weights
+        && weights.len() != *classes
+    {
+        return Err(GraphError::Unsupported(format!(
+            "`{logits}` has {classes} classes, but there are weights for {}",
+            weights.len()
+        )));
+    }
+    if rest.is_empty() {
+        return Ok(logits.to_owned());
+    }
+    let target = builder.ints(&[*batch as i64, *classes as i64]);
+    Ok(builder.op("loss/logits", "Reshape", &[logits, &target], vec![]))
+}
+
+/// A gradient of `[N, C]` in the dimensions of the logits.
+fn as_logits(builder: &mut Builder, gradient: String, dims: &[usize]) -> String {
+    if dims.len() == 2 {
+        return gradient;
+    }
+    let target: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
+    let target = builder.ints(&target);
+    let hint = "grad/logits/reshaped";
+    builder.op(hint, "Reshape", &[&gradient, &target], vec![])
 }
 
 fn not_logits(logits: &str, dims: &[usize]) -> GraphError {

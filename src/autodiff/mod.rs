@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use context::Context;
 pub use error::AutodiffError;
-pub use loss::{CrossEntropy, Labels, Targets, cross_entropy};
+pub use loss::{CrossEntropy, Labels, Targets, binary_cross_entropy, cross_entropy};
 pub(crate) use sweep::dependents;
 pub use sweep::gradients;
 

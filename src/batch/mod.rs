@@ -1,5 +1,6 @@
 //! Models exported for one fixed batch size are freed from it.
 
+mod file;
 #[cfg(test)]
 mod mixing;
 mod places;
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 
 use crate::graph::{Builder, Dim, Graph, GraphError, Node, Value, infer};
 
+pub use file::{Change, Freed, freed};
 use places::{Place, Trail};
 use sizes::Sizes;
 

@@ -2,8 +2,9 @@
 
 use crate::data::{Dataset, Overlap, Preprocess, Seen};
 use crate::onnx::Model;
+use crate::task::Task;
 
-use super::{ClassifierError, parse_image_size};
+use super::{ClassifierError, names_elsewhere, parse_image_size};
 
 /// Metadata key of the class names, a JSON list in the order of the outputs.
 pub const CLASSES: &str = "ftsurgery.classes";
@@ -14,11 +15,18 @@ pub const DATA: &str = "ftsurgery.data";
 /// Metadata key of the image size, `HEIGHTxWIDTH` in pixels.
 pub const IMAGE_SIZE: &str = "ftsurgery.image_size";
 
+/// Metadata key of what it tells of a sample, a [`Task`] by its name.
+pub const TASK: &str = "ftsurgery.task";
+/// Metadata key of the probabilities from which on a class is taken to apply, where a sample may have several labels: a
+/// JSON list in the order of the outputs.
+pub const THRESHOLDS: &str = "ftsurgery.thresholds";
+
 /// Class names, preprocessing, image size and training samples of a tuned model, where its metadata
 /// have them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelCard {
-    /// Names of the classes, in the order of the outputs.
+    /// Names of the classes, in the order of the outputs; also where another tool has written them (`names`, `classes`,
+    /// `labels`, `id2label`, …).
     pub classes: Option<Vec<String>>,
     /// How its input is made from pixels.
     pub preprocess: Option<Preprocess>,
@@ -26,6 +34,12 @@ pub struct ModelCard {
     pub image_size: Option<(usize, usize)>,
     /// The samples that it was trained or chosen on, in whichever run.
     pub trained_on: Option<Seen>,
+    /// What it tells of a sample. Outputs of [`Task::MultiLabel`] and [`Task::Binary`] that are no probabilities are
+    /// so by their sigmoid.
+    pub task: Option<Task>,
+    /// Where a sample may have several labels, for each class the probability from which on it is taken to apply, chosen
+    /// on validation samples.
+    pub thresholds: Option<Vec<f64>>,
 }
 
 impl ModelCard {
@@ -45,6 +59,8 @@ impl ModelCard {
             let classes: Vec<String> =
                 serde_json::from_str(text).map_err(|e| broken(CLASSES, e.to_string()))?;
             card.classes = Some(classes);
+        } else if let Some(names) = names_elsewhere(model) {
+            card.classes = Some(names.names);
         }
         if let Some(text) = model.metadata(PREPROCESS) {
             let preprocess: Preprocess =
@@ -57,6 +73,15 @@ impl ModelCard {
         if let Some(text) = model.metadata(DATA) {
             let seen = serde_json::from_str(text).map_err(|e| broken(DATA, e.to_string()))?;
             card.trained_on = Some(seen);
+        }
+        if let Some(text) = model.metadata(TASK) {
+            let task = text.parse().map_err(|reason| broken(TASK, reason))?;
+            card.task = Some(task);
+        }
+        if let Some(text) = model.metadata(THRESHOLDS) {
+            let thresholds: Vec<f64> =
+                serde_json::from_str(text).map_err(|e| broken(THRESHOLDS, e.to_string()))?;
+            card.thresholds = Some(thresholds).filter(|given| !given.is_empty());
         }
         if let Some(text) = model.metadata(IMAGE_SIZE) {
             let size = parse_image_size(text).map_err(|reason| broken(IMAGE_SIZE, reason))?;
@@ -89,6 +114,16 @@ impl ModelCard {
         }
         if let Some(seen) = &self.trained_on {
             entries.push((DATA, serde_json::to_string(seen).map_err(failed)?));
+        }
+        // Models that tell one class say so by nothing.
+        if let Some(task) = self.task.filter(|task| *task != Task::SingleLabel) {
+            entries.push((TASK, task.to_string()));
+        }
+        if let Some(thresholds) = &self.thresholds {
+            entries.push((
+                THRESHOLDS,
+                serde_json::to_string(thresholds).map_err(failed)?,
+            ));
         }
         if let Some((height, width)) = self.image_size {
             entries.push((IMAGE_SIZE, format!("{height}x{width}")));

@@ -5,12 +5,14 @@ use std::ops::Range;
 
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, GraphError, infer_shapes, normalise};
-use crate::onnx::messages::ModelProto;
+use crate::onnx::messages::{ModelProto, ValueInfoProto};
 use crate::onnx::{DataType, Model, encode, is_external};
 use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
-use crate::surgery::{Scores, ending};
+use crate::surgery::{Scores, SurgeryError, ending};
 
-use super::{ClassifierError, InputSpec, softmax, untried};
+use super::feed::Feed;
+use super::{ClassifierError, InputSpec, sigmoid, softmax, untried};
+use crate::task::Task;
 
 /// Samples per run where the model leaves the batch size open.
 const BATCH: usize = 16;
@@ -21,10 +23,13 @@ const MOST_VALUES: usize = 1 << 30;
 /// A classifier in onnxruntime.
 pub struct Inference {
     session: Session,
-    input: String,
-    dtype: DataType,
+    input: Feed,
+    output: String,
     batch: Option<usize>,
     scores: Scores,
+    /// Whether it tells two classes apart by one number.
+    is_single: bool,
+    is_half: bool,
 }
 
 /// Writes the samples of a range, one after the other.
@@ -36,7 +41,8 @@ pub type Rows<'r, E> = dyn FnMut(Range<usize>, &[f32], usize) -> Result<(), E> +
 /// What a classifier says of a few samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs {
-    /// Row-major [samples, classes], as the model gives them.
+    /// Row-major [samples, classes], as the model gives them; of one that tells two classes apart by one number, 0 and
+    /// that, or the probabilities of both.
     pub values: Vec<f32>,
     /// Number of classes.
     pub classes: usize,
@@ -45,7 +51,7 @@ pub struct Outputs {
 }
 
 impl Inference {
-    /// Loads a model of one input and a class score per sample, of which the first output is used.
+    /// Loads a model of one input, of which the [class scores](Graph::from_model) are used.
     ///
     /// # Errors
     /// When the model has several inputs or is malformed, or onnxruntime refuses it.
@@ -56,7 +62,7 @@ impl Inference {
         threads: usize,
     ) -> Result<Self, ClassifierError> {
         let graph = Graph::from_model(model)?;
-        let scores = ending(&graph)?.scores;
+        let mut scores = ending(&graph)?.scores;
         untried::refuse(model, &graph)?;
         let mut externals = Vec::new();
         let mut unread = false;
@@ -70,9 +76,21 @@ impl Inference {
             let shared = SharedTensor::new(&name, number, &tensor.dims, tensor.data)?;
             externals.push((name, shared));
         }
+        let output = graph.outputs.first().map(|o| o.name.clone());
+        let output = output.ok_or(SurgeryError::NoOutput)?;
+        let mut declared = model.graph().output.iter();
+        let is_inside = declared.all(|o| o.name.as_deref() != Some(output.as_str()));
         let encoded;
-        let bytes: &[u8] = if unread || model.file_bytes().is_empty() {
-            encoded = encode(&without_unread(model, &graph))?;
+        let is_changed = model.file_bytes().is_empty() || model.renamed_nodes() > 0;
+        let bytes: &[u8] = if unread || is_inside || is_changed {
+            let mut proto = without_unread(model, &graph);
+            if let Some(graph) = proto.graph.as_mut().filter(|_| is_inside) {
+                graph.output.push(ValueInfoProto {
+                    name: Some(output.clone()),
+                    ..ValueInfoProto::default()
+                });
+            }
+            encoded = encode(&proto)?;
             &encoded
         } else {
             model.file_bytes()
@@ -94,18 +112,25 @@ impl Inference {
                 names.join(", ")
             )));
         };
-        let known = DataType::from_number(input.dtype);
-        let dtype = match known {
-            Some(d @ (DataType::Float | DataType::Float16 | DataType::Double)) => d,
-            _ => {
-                return Err(ClassifierError::Mismatch(format!(
-                    "input `{}` of the model is {}, not float",
-                    input.name,
-                    known.map_or("unknown".into(), |d| format!("{d:?}"))
-                )));
-            }
-        };
+        let feed = Feed::new(&input.name, DataType::from_number(input.dtype))?;
         let batch = input.dims.first().copied().flatten();
+        let mut ports = session.outputs().iter();
+        let port = ports.find(|port| port.name == output);
+        let is_single = port.is_some_and(|port| {
+            let rest = port.dims.iter().skip(1);
+            port.dims.len() > 1 && rest.clone().all(|dim| *dim == Some(1))
+        });
+        if is_single {
+            scores = match scores {
+                Scores::Independent | Scores::Bounded => Scores::Probabilities,
+                Scores::Logits | Scores::IndependentLogits => Scores::Logits,
+                Scores::Probabilities | Scores::LogProbabilities => {
+                    return Err(ClassifierError::Mismatch(format!(
+                        "the model's output `{output}` is the softmax of one score, which is 1 whatever the sample is"
+                    )));
+                }
+            };
+        }
         if batch == Some(0) {
             return Err(ClassifierError::Mismatch(format!(
                 "input `{}` of the model is made for 0 samples",
@@ -113,17 +138,38 @@ impl Inference {
             )));
         }
         Ok(Inference {
-            input: input.name.clone(),
-            dtype,
+            input: feed,
+            output,
             batch,
             scores,
+            is_single,
+            is_half: has_float16(model),
             session,
         })
     }
 
-    /// What its outputs are, by the nodes that make them.
+    /// The same model, of which it is known what it tells of a sample: where that is each class by itself, and its outputs
+    /// are no probabilities, their sigmoids are.
+    #[must_use]
+    pub fn of_task(mut self, task: Option<Task>) -> Self {
+        if task.is_some_and(Task::is_multi_label)
+            && self.scores == Scores::Logits
+            && !self.is_single
+        {
+            self.scores = Scores::IndependentLogits;
+        }
+        self
+    }
+
+    /// What its outputs are, by the nodes that make them. Of a model that tells two classes apart by one number they are
+    /// the logits, or the probabilities, of both.
     pub fn scores(&self) -> Scores {
         self.scores
+    }
+
+    /// Whether the model computes in float16 anywhere, by its weights, constants and casts.
+    pub fn is_half(&self) -> bool {
+        self.is_half
     }
 
     /// Runs `count` samples of dimensions `sample`, which `fill` writes, and keeps all that the model says:
@@ -211,17 +257,17 @@ impl Inference {
         fill(range.clone(), &mut values[..range.len() * length])?;
         let mut dims = vec![rows];
         dims.extend(sample);
-        let input = self.array(&dims, values)?;
-        let results = self.session.run(&[(&self.input, &input)])?;
-        let scores = results.first().ok_or_else(|| unfit(&[]))?;
+        let input = self.input.array(&dims, values)?;
+        let fed = [(self.input.name.as_str(), &input)];
+        let scores = &self.session.run_one(&fed, &self.output)?;
         let classes = match scores.dims() {
             [n, classes, rest @ ..] if *n == rows && rest.iter().all(|&d| d == 1) => *classes,
             dims => return Err(unfit(dims)),
         };
-        if classes == 1 {
+        if classes == 1 && !self.is_single {
             return Err(ClassifierError::Mismatch(
-                "the model has one score per sample; a classifier has one for each of its classes, \
-                 two or more"
+                "the model has one score per sample, and does not declare so; a classifier has one for each of its \
+                 classes, or declares the one that tells two apart"
                     .to_owned(),
             ));
         }
@@ -229,6 +275,13 @@ impl Inference {
             ClassifierError::Mismatch("the model's output is not float".to_owned())
         })?;
         scores.truncate(range.len() * classes);
+        if self.is_single {
+            let both = |&z: &f32| match self.scores {
+                Scores::Probabilities => [1.0 - z, z],
+                _ => [0.0, z],
+            };
+            return Ok((scores.iter().flat_map(both).collect(), 2));
+        }
         Ok((scores, classes))
     }
 
@@ -243,26 +296,11 @@ impl Inference {
             return Err(ClassifierError::Mismatch(format!(
                 "input `{}` of the model is made for {rows} samples of {length} values at once, \
                  which is more than there is room for",
-                self.input
+                self.input.name
             )));
         };
         values.resize(count, 0.0);
         Ok(values)
-    }
-
-    fn array(&self, dims: &[usize], values: Vec<f32>) -> Result<Array, ClassifierError> {
-        let misfit = |e: ndarray::ShapeError| ClassifierError::Mismatch(e.to_string());
-        Ok(match self.dtype {
-            DataType::Float16 => {
-                let values = values.into_iter().map(half::f16::from_f32).collect();
-                Array::F16(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
-            }
-            DataType::Double => {
-                let values = values.into_iter().map(f64::from).collect();
-                Array::F64(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?)
-            }
-            _ => Array::F32(ndarray::ArrayD::from_shape_vec(dims, values).map_err(misfit)?),
-        })
     }
 }
 
@@ -290,6 +328,7 @@ pub(super) fn probabilities(scores: Scores, row: &[f32]) -> Vec<f64> {
         Scores::Probabilities | Scores::Independent | Scores::Bounded => {
             row.iter().map(|&p| f64::from(p)).collect()
         }
+        Scores::IndependentLogits => row.iter().map(|&z| sigmoid(f64::from(z))).collect(),
         Scores::Logits | Scores::LogProbabilities => softmax(row),
     }
 }
@@ -365,4 +404,16 @@ fn unfit(dims: &[usize]) -> ClassifierError {
         "the model's output has dimensions {dims:?}; a classifier has one row of class scores per \
          sample"
     ))
+}
+
+/// Whether a model computes in float16 anywhere: it has such a weight, constant or cast.
+fn has_float16(model: &Model) -> bool {
+    let half = Some(DataType::Float16 as i32);
+    let graph = model.graph();
+    let mut attributes = graph.node.iter().flat_map(|n| &n.attribute);
+    graph.initializer.iter().any(|t| t.data_type == half)
+        || attributes.any(|a| {
+            a.t.as_ref().is_some_and(|t| t.data_type == half)
+                || a.name.as_deref() == Some("to") && a.i == half.map(i64::from)
+        })
 }

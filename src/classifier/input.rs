@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::image_input;
-use crate::data::{Augment, Dataset, Limits, OpenOptions, Preprocess, Resize};
+use crate::data::{Augment, Dataset, Limits, OpenOptions, Preprocess, Resize, Sources};
 use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
 use crate::onnx::Model;
 use crate::runtime::locate;
 
-use super::guess::likely;
+use super::headless::headless;
+use super::witness::Witness;
 use super::{ClassifierError, ModelCard};
 
 /// How pixels become the input of a model that does not say so itself.
@@ -25,6 +26,10 @@ pub enum Origin {
     Flag,
     /// The model's metadata.
     Metadata,
+    /// The model itself: the type of its input, the range that it declares, or its first steps.
+    Graph,
+    /// Images, on which the presets were tried.
+    Found,
     /// Nobody: it is [`DEFAULT_PREPROCESS`].
     Guess,
 }
@@ -50,7 +55,7 @@ impl InputSpec {
 pub struct ModelInput {
     /// Its name.
     pub name: String,
-    /// 3 for colour, 1 for grey; arrays may have others.
+    /// 3 for colour, 4 for colour and alpha, 1 for grey; arrays may have others.
     pub channels: usize,
     /// Height in pixels.
     pub height: usize,
@@ -64,6 +69,10 @@ pub struct ModelInput {
     resize_asked: bool,
     /// What is asked for otherwise than the metadata say, a sentence each.
     overruled: Vec<String>,
+    /// Why the preprocessing is what it is, where the model itself says so: a clause.
+    pub(super) because: Option<String>,
+    /// What images said of it, where they were asked.
+    pub(super) witness: Option<Witness>,
 }
 
 impl ModelInput {
@@ -137,9 +146,19 @@ impl ModelInput {
                 "by the model's metadata images are resized by {noted}, but {asked} is asked for and taken"
             ));
         }
-        let scaled = preprocess
-            .or(card.preprocess.as_ref())
-            .unwrap_or(&DEFAULT_PREPROCESS);
+        let is_whole = !input.dtype.is_float();
+        let unsaid = match is_whole {
+            true => &Preprocess::RAW,
+            false => &DEFAULT_PREPROCESS,
+        };
+        let scaled = preprocess.or(card.preprocess.as_ref()).unwrap_or(unsaid);
+        if is_whole && !keeps_bytes(scaled) {
+            return Err(ClassifierError::Mismatch(format!(
+                "input `{}` of the model is {:?}, which takes pixels as they are: the preprocessing is `raw`, not \
+                 {scaled}",
+                input.name, input.dtype
+            )));
+        }
         if let (Some((h, w)), Some(noted)) = (image_size, card.image_size)
             && (h, w) != noted
         {
@@ -154,6 +173,8 @@ impl ModelInput {
             origin,
             resize_asked: asked.is_some(),
             overruled,
+            because: None,
+            witness: None,
             channels: known(c).unwrap_or(3),
             height: side(h, image_size.map(|s| s.0), card.image_size.map(|s| s.0))?,
             width: side(w, image_size.map(|s| s.1), card.image_size.map(|s| s.1))?,
@@ -182,6 +203,8 @@ impl ModelInput {
         let origin = match self.origin {
             Origin::Flag => "asked for",
             Origin::Metadata => "of its metadata",
+            Origin::Graph => "as the model itself says",
+            Origin::Found => "found",
             Origin::Guess => "a guess",
         };
         let preprocess = &self.spec.preprocess;
@@ -199,7 +222,15 @@ impl ModelInput {
     /// that it has outputs besides its class scores, that the preprocessing is a guess or does nothing, or
     /// that metadata are overruled.
     pub fn warnings(&self, model: &Model, graph: &Graph, images: bool) -> Vec<String> {
-        let mut warnings = Vec::from_iter(other_outputs(graph));
+        let mut warnings = Vec::from_iter(outputs_told(model, graph));
+        warnings.extend(headless(model, graph, (self.height, self.width)));
+        if model.renamed_nodes() > 0 {
+            warnings.push(format!(
+                "{} nodes of the model have the name of another, which onnxruntime refuses: they are given names \
+                 of their own",
+                model.renamed_nodes()
+            ));
+        }
         if !images {
             let idle = "the data are arrays, which are used as they are: the preprocessing asked for does \
                         nothing";
@@ -209,29 +240,21 @@ impl ModelInput {
         }
         warnings.extend(self.overruled.iter().cloned());
         if self.origin == Origin::Guess {
-            let taken = format!(
-                "nothing says how the model wants its pixels: {DEFAULT_PREPROCESS} is taken, as \
-                 torchvision's models want them"
-            );
-            warnings.push(match likely(model, graph, &self.name, self.spec.layout) {
-                Some(likely) => format!(
-                    "{taken}. Likelier is {}, because {}. Choose with --preprocess",
-                    likely.presets, likely.because
-                ),
-                None => format!("{taken}. Another choice is made with --preprocess"),
-            });
+            warnings.push(self.guessed(model, graph));
         }
         warnings
     }
 
-    /// Opens a data set for this input, to be changed by `augment` while it is trained on; see
+    /// Opens a data set for this input, of which more may be said than where it is, with `classes` in their order where
+    /// they are the data's, to be changed by `augment` while it is trained on; see
     /// [`Dataset::open_within`].
     ///
     /// # Errors
     /// When it cannot be used.
     pub fn open(
         &self,
-        data: &Path,
+        (data, sources): (&Path, &Sources),
+        classes: Option<&[String]>,
         limits: &Limits,
         augment: Augment,
         progress: Option<&(dyn Fn(usize, usize) -> bool + Sync)>,
@@ -242,27 +265,59 @@ impl ModelInput {
             channels: self.channels,
             resize: self.spec.preprocess.resize,
             augment,
+            sources: Some(sources),
+            classes,
             progress,
         };
         Ok(Dataset::open_within(data, &options, limits)?)
     }
 }
 
-/// That a model has other outputs than the one that is taken for its class scores.
-fn other_outputs(graph: &Graph) -> Option<String> {
-    let (taken, others) = graph.outputs.split_first()?;
-    let others: Vec<String> = others.iter().map(|o| format!("`{}`", o.name)).collect();
-    (!others.is_empty()).then(|| {
-        format!(
-            "the model has {} outputs: the first, `{}`, is taken for the class scores, and {} left alone",
-            graph.outputs.len(),
-            taken.name,
-            match others.as_slice() {
-                [other] => format!("{other} is"),
-                _ => format!("{} are", others.join(", ")),
-            }
-        )
-    })
+/// Whether pixels stay the whole numbers that they are.
+fn keeps_bytes(preprocess: &Preprocess) -> bool {
+    let raw = Preprocess::RAW;
+    preprocess.scales_as(&raw) || preprocess.scales_as(&raw.swapped())
+}
+
+/// The outputs that a model declares besides its class scores.
+pub(crate) fn other_outputs<'m>(model: &'m Model, graph: &Graph) -> Vec<&'m str> {
+    let scores = graph.outputs.first().map(|o| o.name.as_str());
+    let declared = model.graph().output.iter();
+    let names = declared.filter_map(|o| o.name.as_deref());
+    names.filter(|name| Some(*name) != scores).collect()
+}
+
+/// Names of values for people.
+pub(crate) fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+/// That a model has other outputs than its class scores.
+fn outputs_told(model: &Model, graph: &Graph) -> Option<String> {
+    let taken = &graph.outputs.first()?.name;
+    let others = other_outputs(model, graph);
+    if others.is_empty() {
+        return None;
+    }
+    let left = match others.as_slice() {
+        [_] => "is left alone",
+        _ => "are left alone",
+    };
+    let count = model.graph().output.len();
+    let outputs = match count {
+        1 => "1 output".to_owned(),
+        _ => format!("{count} outputs"),
+    };
+    let inside = match others.len() == count {
+        true => ", a value inside of it,",
+        false => "",
+    };
+    Some(format!(
+        "the model has {outputs}: `{taken}`{inside} is taken for the class scores, and {} {left}; --output \
+         takes another",
+        quoted(&others)
+    ))
 }
 
 /// Where decoded images are kept for later runs; `None` where there is no home folder.

@@ -21,6 +21,10 @@ pub struct Judge {
     otherwise: Vec<Prediction>,
     classes: usize,
     not_finite: Vec<usize>,
+    /// What is made of samples that may have several labels.
+    several: Predictions,
+    /// What a probability of 0 is taken for.
+    least: f32,
 }
 
 impl Judge {
@@ -34,7 +38,19 @@ impl Judge {
             otherwise: Vec::new(),
             classes: 0,
             not_finite: Vec::new(),
+            several: Predictions::default(),
+            least: f32::MIN_POSITIVE,
         }
+    }
+
+    /// Of a model that [computes in float16](super::Inference::is_half), whose probability of 0 is any below the
+    /// smallest number of that type, and is taken for that number, not for the far smaller one of float32.
+    #[must_use]
+    pub fn half(mut self, is_half: bool) -> Self {
+        if is_half {
+            self.least = half::f16::MIN_POSITIVE_SUBNORMAL.to_f32();
+        }
+        self
     }
 
     /// Takes up a batch: its outputs, row by row, the number of classes, and the samples' labels.
@@ -45,7 +61,7 @@ impl Judge {
             if let Some(all) = &mut self.if_all {
                 match self.scores.of_values(row, classes) {
                     told @ Scores::Probabilities => {
-                        all.push(Prediction::of(&logits(told, row), label));
+                        all.push(Prediction::of(&logits(told, row, self.least), label));
                     }
                     _ => self.if_all = None,
                 }
@@ -53,8 +69,26 @@ impl Judge {
             if probabilities(otherwise, row).iter().any(|p| !p.is_finite()) {
                 self.not_finite.push(self.otherwise.len());
             }
-            let prediction = Prediction::of(&logits(otherwise, row), label);
+            let prediction = Prediction::of(&logits(otherwise, row, self.least), label);
             self.otherwise.push(prediction);
+        }
+    }
+
+    /// As [`Judge::take`], of samples that may have several labels: `sets` are the classes of each, rising. Each class
+    /// is judged by itself: outputs that are logits by their sigmoid.
+    pub fn take_sets(&mut self, outputs: &[f32], classes: usize, sets: &[Vec<u32>]) {
+        self.classes = classes;
+        self.if_all = None;
+        let scores = match self.scores {
+            Scores::Logits | Scores::LogProbabilities | Scores::IndependentLogits => Scores::Logits,
+            Scores::Probabilities | Scores::Independent | Scores::Bounded => Scores::Independent,
+        };
+        for (row, set) in outputs.chunks(classes.max(1)).zip(sets) {
+            if row.iter().any(|value| !value.is_finite()) {
+                self.not_finite.push(self.several.samples.len());
+            }
+            let logits = logits(scores, row, self.least);
+            self.several.push_several(&logits, set);
         }
     }
 
@@ -66,22 +100,26 @@ impl Judge {
     /// What the model makes of all samples. Probabilities are taken for their logarithms, those of a sigmoid
     /// for their log-odds, the softmax of which is the probability of each class where exactly one applies.
     pub fn end(self) -> Predictions {
+        if self.several.several.is_some() {
+            return self.several;
+        }
         Predictions {
+            several: None,
             samples: self.if_all.unwrap_or(self.otherwise),
             classes: self.classes,
         }
     }
 }
 
-/// A row as logits.
-fn logits(scores: Scores, row: &[f32]) -> Cow<'_, [f32]> {
+/// A row as logits, where a probability of 0 is `least`.
+fn logits(scores: Scores, row: &[f32], least: f32) -> Cow<'_, [f32]> {
     // `max` would make a number of what is none.
     let log = |p: f32| match p.is_nan() {
         true => p,
-        false => p.max(f32::MIN_POSITIVE).ln(),
+        false => p.max(least).ln(),
     };
     match scores {
-        Scores::Logits | Scores::LogProbabilities => row.into(),
+        Scores::Logits | Scores::LogProbabilities | Scores::IndependentLogits => row.into(),
         Scores::Probabilities => row.iter().map(|&p| log(p)).collect(),
         Scores::Independent | Scores::Bounded => {
             row.iter().map(|&p| log(p) - log(1.0 - p)).collect()
@@ -110,7 +148,7 @@ mod tests {
         let reading = scores.of_values(outputs, 2);
         let all: Vec<f32> = outputs
             .chunks(2)
-            .flat_map(|row| logits(reading, row).into_owned())
+            .flat_map(|row| logits(reading, row, f32::MIN_POSITIVE).into_owned())
             .collect();
         Predictions::of(&all, labels, 2)
     }
@@ -165,5 +203,25 @@ mod tests {
         judge.take(&row, classes, &[7]);
         assert!(judge.if_all.is_none(), "it is decided");
         assert_eq!(judge.end().score().accuracy, 1.0);
+    }
+
+    /// A sample of a probability that float16 has no number for: e^−17.3 or less is 0.
+    #[test]
+    fn a_probability_that_float16_rounds_to_0_costs_what_the_smallest_one_does() {
+        let loss = |is_half| {
+            let mut judge = Judge::new(Scores::Probabilities).half(is_half);
+            judge.take(&[1.0, 0.0], 2, &[1]);
+            judge.end().score().loss
+        };
+        assert!(
+            (loss(true) - 24.0 * 2f64.ln()).abs() < 1e-3,
+            "{}",
+            loss(true)
+        );
+        assert!(
+            (loss(false) - 126.0 * 2f64.ln()).abs() < 1e-3,
+            "{}",
+            loss(false)
+        );
     }
 }

@@ -5,20 +5,34 @@
 
 mod card;
 mod error;
+mod feed;
 pub(crate) mod figure;
+mod find;
 mod guess;
+mod headless;
 mod image_size;
 mod inference;
 mod input;
 mod judge;
+mod names;
 mod predictions;
+mod restated;
+mod several;
+mod temperature;
 mod untried;
+mod witness;
 
-pub use card::ModelCard;
+pub use card::{ModelCard, TASK, THRESHOLDS};
 pub use error::ClassifierError;
 pub use image_size::{at_image_size, parse_image_size};
 pub use inference::{Fill, Inference, Outputs, Rows};
 pub use input::{DEFAULT_PREPROCESS, InputSpec, ModelInput, Origin, image_folder};
+pub(crate) use input::{other_outputs, quoted};
 pub use judge::Judge;
+pub(crate) use names::names_elsewhere;
+pub use names::{by_place, listed};
 pub use predictions::{ClassScore, Prediction, Predictions, Score, log_softmax, softmax};
+pub(crate) use restated::restated;
+pub use several::{Several, sigmoid};
 pub(crate) use untried::{may_be_optimized, room};
+pub use witness::{Pictures, Weighed, Witness, WritePictures};

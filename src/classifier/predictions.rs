@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Several;
+use super::temperature;
+
 /// The figures of a set of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Share of samples whose highest logit is their label's, 0 to 1. One of whose logits some are
-    /// not a number counts as wrong.
+    /// not a number counts as wrong. Of samples that may have several labels the exact match: the share of those that
+    /// are taken for all classes that they are of and for no other.
+    /// Source: `accuracy_score` of scikit-learn, for both.
     pub accuracy: f64,
     /// Mean recall of the classes that have a sample, 0 to 1.
     /// Source: `balanced_accuracy_score` of scikit-learn.
@@ -16,26 +21,49 @@ pub struct Score {
     /// Mean F1 of the classes that a sample is of or is taken for, 0 to 1.
     /// Source: `f1_score(average="macro", zero_division=0)` of scikit-learn.
     pub macro_f1: f64,
-    /// Mean cross-entropy; not a number, or infinite, if that of one sample is.
+    /// Of samples that may have several labels, F1 of all decisions about all classes together, 0 to 1.
+    /// Source: `f1_score(average="micro")` of scikit-learn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_f1: Option<f64>,
+    /// Of samples that may have several labels, the mean [average precision](ClassScore::average_precision) of the
+    /// classes that a sample is of; it knows no thresholds.
+    /// Source: `average_precision_score(average="macro")` of scikit-learn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
+    /// Mean cross-entropy (where samples may have several labels, over samples and classes the binary one); not a
+    /// number, or infinite, if that of one sample is.
     #[serde(with = "super::figure")]
     pub loss: f64,
+    /// The same of the logits divided by the temperature at which it is the lowest, of 21 from 1/4 to 8: it does not
+    /// rise where a model is only surer of itself than it is right.
+    #[serde(with = "super::figure", default = "unknown")]
+    pub calibrated_loss: f64,
     /// Number of samples.
     pub count: usize,
+}
+
+fn unknown() -> f64 {
+    f64::NAN.copysign(1.0)
 }
 
 /// What a model makes of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
-    /// Its class.
+    /// Its class; of several the first, −1 of none.
     pub label: i64,
     /// The class with the highest logit; the first of equal ones. Not a number is never the highest.
     pub predicted: usize,
     /// Whether all logits are numbers, infinite ones included.
     pub is_decided: bool,
-    /// Logarithm of the softmax at the label; minus infinity for a label that is no class.
+    /// Logarithm of the softmax at the label; minus infinity for a label that is no class. Where it may have several
+    /// labels, minus the mean binary cross-entropy of the classes.
     pub log_probability: f64,
-    /// Softmax at the predicted class, 0 to 1.
+    /// Softmax, or where it may have several labels sigmoid, at the predicted class, 0 to 1.
     pub probability: f64,
+    /// Where it may have several labels, whether it is taken for those that it has and for no other.
+    pub matches: Option<bool>,
+    /// As `log_probability`, at each [temperature](super::temperature).
+    pub(super) tempered: [f32; temperature::COUNT],
 }
 
 impl Prediction {
@@ -53,12 +81,15 @@ impl Prediction {
                 .and_then(log_probability)
                 .unwrap_or(f64::NEG_INFINITY),
             probability: log_probability(predicted).map_or(0.0, f64::exp),
+            matches: None,
+            tempered: temperature::log_probabilities(logits, label),
         }
     }
 
     /// Whether it is taken for what it is; one of whose logits some are not a number is not.
     pub fn is_right(&self) -> bool {
-        self.is_decided && usize::try_from(self.label) == Ok(self.predicted)
+        let is_label = || usize::try_from(self.label) == Ok(self.predicted);
+        self.is_decided && self.matches.unwrap_or_else(is_label)
     }
 
     /// The class it belongs to, if it is one of `classes`.
@@ -67,13 +98,16 @@ impl Prediction {
     }
 }
 
-/// What a model makes of a set of samples: a few numbers each, however many classes there are.
-#[derive(Clone, Debug, PartialEq)]
+/// What a model makes of a set of samples: a few numbers each, however many classes there are; but where samples may
+/// have several labels, one for each class besides.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
     /// One per sample.
     pub samples: Vec<Prediction>,
     /// Number of classes.
     pub classes: usize,
+    /// Where samples may have several labels, what is made of each class.
+    pub several: Option<Several>,
 }
 
 /// Precision, recall and F1 of one class.
@@ -89,6 +123,14 @@ pub struct ClassScore {
     pub support: usize,
     /// Number of samples taken for this class.
     pub predicted: usize,
+    /// Where samples may have several labels, the mean precision of the classes' ranking of samples:
+    /// `Σ (Rₙ − Rₙ₋₁) Pₙ` over all thresholds; `None` of a class without a sample.
+    /// Source: `average_precision_score` of scikit-learn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_precision: Option<f64>,
+    /// There, the probability from which on a sample is taken for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
 }
 
 impl Predictions {
@@ -98,6 +140,7 @@ impl Predictions {
         Predictions {
             samples: rows.map(|(row, &l)| Prediction::of(row, l)).collect(),
             classes,
+            several: None,
         }
     }
 
@@ -117,9 +160,12 @@ impl Predictions {
         for sample in &self.samples {
             loss -= sample.log_probability;
         }
+        let mut calibrated: f64 = self.calibrated_losses().iter().sum();
         // Of either sign; with this one `total_cmp` puts it behind all numbers.
-        if loss.is_nan() {
-            loss = f64::NAN.copysign(1.0);
+        for loss in [&mut loss, &mut calibrated] {
+            if loss.is_nan() {
+                *loss = unknown();
+            }
         }
         let n = count.max(1) as f64;
         let classes = self.class_scores();
@@ -131,17 +177,32 @@ impl Predictions {
             accuracy: self.samples.iter().filter(|p| p.is_right()).count() as f64 / n,
             balanced_accuracy: mean(&|c| (c.support > 0).then_some(c.recall)),
             macro_f1: mean(&|c| (c.support + c.predicted > 0).then_some(c.f1)),
+            micro_f1: self.several.as_ref().map(Several::micro_f1),
+            average_precision: (self.several.is_some() && count > 0)
+                .then(|| mean(&|c| c.average_precision)),
             loss: loss / n,
+            calibrated_loss: calibrated / n,
             count,
         }
+    }
+
+    /// The cross-entropy of each sample at the temperature at which their mean is the lowest
+    /// ([`Score::calibrated_loss`]).
+    pub fn calibrated_losses(&self) -> Vec<f64> {
+        let best = temperature::best(self.samples.iter().map(|s| &s.tempered));
+        let losses = self.samples.iter().map(|s| -f64::from(s.tempered[best]));
+        losses.collect()
     }
 
     /// How many samples of one class are taken for another (or for what they are):
     /// `[true class, predicted class, samples]`, in this order, of the pairs that occur. There are never
     /// more of them than samples, however many classes there are. Samples whose outputs are not numbers
-    /// are taken for nothing, and are in no pair.
+    /// are taken for nothing, and are in no pair. Where samples may have several labels there are none.
     pub fn confusion(&self) -> Vec<[usize; 3]> {
         let mut counts = BTreeMap::new();
+        if self.several.is_some() {
+            return Vec::new();
+        }
         for sample in self.samples.iter().filter(|p| p.is_decided) {
             if let Some(label) = sample.class(self.classes) {
                 *counts.entry([label, sample.predicted]).or_insert(0) += 1;
@@ -152,6 +213,9 @@ impl Predictions {
 
     /// Precision, recall and F1 of every class.
     pub fn class_scores(&self) -> Vec<ClassScore> {
+        if let Some(several) = &self.several {
+            return several.class_scores(self.classes);
+        }
         let mut counts = vec![[0usize; 3]; self.classes];
         for label in self.samples.iter().filter_map(|p| p.class(self.classes)) {
             counts[label][1] += 1;
@@ -162,28 +226,31 @@ impl Predictions {
                 counts[label][0] += samples;
             }
         }
-        let of_class = |[hits, support, predicted]: [usize; 3]| {
-            let ratio = |of: usize| {
-                if of == 0 {
-                    0.0
-                } else {
-                    hits as f64 / of as f64
-                }
-            };
-            let (precision, recall) = (ratio(predicted), ratio(support));
-            let f1 = match precision + recall {
-                s if s > 0.0 => 2.0 * precision * recall / s,
-                _ => 0.0,
-            };
-            ClassScore {
-                precision,
-                recall,
-                f1,
-                support,
-                predicted,
-            }
+        counts.into_iter().map(ClassScore::of).collect()
+    }
+}
+
+impl ClassScore {
+    /// Of a class that so many samples are rightly taken for, are of, and are taken for.
+    pub(super) fn of([hits, support, predicted]: [usize; 3]) -> Self {
+        let ratio = |of: usize| match of {
+            0 => 0.0,
+            of => hits as f64 / of as f64,
         };
-        counts.into_iter().map(of_class).collect()
+        let (precision, recall) = (ratio(predicted), ratio(support));
+        let f1 = match precision + recall {
+            s if s > 0.0 => 2.0 * precision * recall / s,
+            _ => 0.0,
+        };
+        ClassScore {
+            precision,
+            recall,
+            f1,
+            support,
+            predicted,
+            average_precision: None,
+            threshold: None,
+        }
     }
 }
 
@@ -202,7 +269,7 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     logits.iter().map(|&z| f64::from(z) - total).collect()
 }
 
-fn argmax(row: &[f32]) -> usize {
+pub(super) fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (i, value) in row.iter().enumerate() {
         if *value > row[best] || (row[best].is_nan() && !value.is_nan()) {
@@ -289,6 +356,6 @@ mod tests {
         // Of the two classes that have a sample, and no other.
         assert_eq!(predictions.score().balanced_accuracy, 0.75);
         assert!((predictions.score().macro_f1 - 2.0 / 3.0).abs() < 1e-12);
-        assert!(size_of::<Prediction>() <= 48);
+        assert!(size_of::<Prediction>() <= 136);
     }
 }

@@ -10,6 +10,7 @@ use ftsurgery::onnx::Model;
 use ftsurgery::report;
 use ftsurgery::strategy::CandidateCounts;
 
+use super::values::OutputArg;
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
@@ -45,6 +46,8 @@ pub struct AnalyzeArgs {
     /// for it
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
+    #[command(flatten)]
+    output: OutputArg,
     /// Image size for models that leave it open: `224`, or `HEIGHTxWIDTH`
     #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
     image_size: Option<(usize, usize)>,
@@ -67,7 +70,7 @@ pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
         features: args.features.clone(),
         image_size: args.image_size,
     };
-    let model = Model::open_outline(&args.model)?;
+    let model = Model::open_outline(&args.model)?.with_scores(args.output.output.as_deref());
     let analysis = Analysis::of(&model, &options)?;
     for warning in &analysis.warnings {
         context.note(&format!("warning: {warning}"));

@@ -33,6 +33,8 @@ Examples:
 pub struct BenchArgs {
     /// The ONNX model
     model: PathBuf,
+    #[command(flatten)]
+    output: values::OutputArg,
     /// Train the initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`);
     /// repeatable [default: all]
     #[arg(
@@ -65,7 +67,7 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
-    let model = Model::open(&args.model)?;
+    let model = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
     let input = ModelInput::of(
         &Graph::from_model(&model)?,
         &ModelCard::read(&model)?,
@@ -87,7 +89,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
         batch_size: args.batch_size,
         optimizer: Optimizer {
             kind: OptimizerKind::Adam,
-            learning_rate: args.lr,
+            learning_rate: args.lr.into(),
             weight_decay: 0.0,
             momentum: 0.0,
         },

@@ -1,14 +1,15 @@
 //! What `evaluate` and `predict` share: a classifier, with how it wants its images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput};
+use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Pictures};
+use ftsurgery::data::{Dataset, read_classes};
 use ftsurgery::graph::Graph;
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
 
-use super::values::{DeviceArgs, ImageArgs};
+use super::values::{DeviceArgs, ImageArgs, OutputArg};
 use super::{CliError, Context};
 
 /// How to run a classifier.
@@ -17,7 +18,13 @@ pub struct ClassifierArgs {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
+    output: OutputArg,
+    #[command(flatten)]
     images: ImageArgs,
+    /// The names of the model's classes in the order of its outputs: a file with one a line, or a JSON list [default:
+    /// as the model's metadata say]
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
 }
 
 impl ClassifierArgs {
@@ -40,8 +47,11 @@ pub struct Classifier {
 impl Classifier {
     /// Opens the model at `path`.
     pub fn open(path: &Path, args: &ClassifierArgs) -> Result<Self, CliError> {
-        let model = Model::open(path)?;
-        let card = ModelCard::read(&model)?;
+        let model = Model::open(path)?.with_scores(args.output.output.as_deref());
+        let mut card = ModelCard::read(&model)?;
+        if let Some(path) = &args.classes {
+            card.classes = Some(read_classes(path)?);
+        }
         let preprocess = args.images.preprocess()?;
         let graph = Graph::from_model(&model)?;
         let size = args.images.image_size;
@@ -55,6 +65,30 @@ impl Classifier {
         })
     }
 
+    /// Finds out how it wants the pixels of a data set, where nobody says it.
+    pub fn look_at(
+        &mut self,
+        dataset: &Dataset,
+        runtime: &Runtime,
+        args: &ClassifierArgs,
+    ) -> Result<(), CliError> {
+        let model = (&self.model, &self.graph);
+        let input = &mut self.input;
+        Ok(input.find_preprocess_on(runtime, model, args.threads(), dataset)?)
+    }
+
+    /// As [`Classifier::look_at`], with pictures.
+    pub fn look_at_pictures(
+        &mut self,
+        pictures: &mut Pictures<'_>,
+        runtime: &Runtime,
+        args: &ClassifierArgs,
+    ) -> Result<(), CliError> {
+        let model = (&self.model, &self.graph);
+        let input = &mut self.input;
+        Ok(input.find_preprocess(runtime, model, args.threads(), pictures)?)
+    }
+
     /// Tells what is run, and how `images` (or arrays) become its input; `on`: on what.
     pub fn tell(&self, images: bool, on: &str, context: &Context) {
         let (path, input) = (self.model.path().display(), self.input.described(images));
@@ -63,6 +97,9 @@ impl Classifier {
             None => "classes without names".to_owned(),
         };
         context.note(&format!("{path}: {input}, {classes}; {on}"));
+        if let Some(found) = self.input.found() {
+            context.note(&found);
+        }
         for warning in self.input.warnings(&self.model, &self.graph, images) {
             context.note(&format!("warning: {warning}"));
         }
@@ -71,6 +108,7 @@ impl Classifier {
     /// Loads it into onnxruntime.
     pub fn load(&self, runtime: &Runtime, args: &ClassifierArgs) -> Result<Inference, CliError> {
         let (device, threads) = (args.device.device(), args.threads());
-        Ok(Inference::new(runtime, &self.model, device, threads)?)
+        let inference = Inference::new(runtime, &self.model, device, threads)?;
+        Ok(inference.of_task(self.card.task))
     }
 }

@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use ftsurgery::analysis::Delimiters;
+use ftsurgery::choice::Choice;
 use toml::de::{DeTable, DeValue};
 
 use super::{CliError, command};
@@ -162,9 +163,25 @@ fn words(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
         TypeId::of::<f32>(),
         TypeId::of::<f64>(),
         TypeId::of::<[f32; 3]>(),
+        TypeId::of::<Choice<f32>>(),
+        TypeId::of::<Choice<f64>>(),
     ]);
-    let is_whole = is(&[TypeId::of::<usize>(), TypeId::of::<u64>()]);
+    let is_whole = is(&[
+        TypeId::of::<usize>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<Choice<usize>>(),
+        TypeId::of::<Choice<Option<usize>>>(),
+    ]);
+    // Numbers in whose place a word may stand.
+    let is_open = is(&[
+        TypeId::of::<Choice<f32>>(),
+        TypeId::of::<Choice<f64>>(),
+        TypeId::of::<Choice<usize>>(),
+        TypeId::of::<Choice<Option<usize>>>(),
+    ]);
     let wanted = match (is_whole, is_number, several) {
+        (true, ..) if is_open => "a whole number, or a word that the flag takes",
+        (_, true, _) if is_open => "a number, or a word that the flag takes",
         (true, ..) => "a whole number",
         (_, true, false) => "a number",
         (_, true, true) => "numbers",
@@ -172,7 +189,10 @@ fn words(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
         _ => "a text",
     };
     let text = |value: &DeValue<'_>| match value {
-        DeValue::String(text) if !is_number && !is_whole || joined => Some(text.to_string()),
+        DeValue::String(text) if is_open && text.parse::<f64>().is_ok() => None,
+        DeValue::String(text) if !is_number && !is_whole || joined || is_open => {
+            Some(text.to_string())
+        }
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
         DeValue::Float(number) if !is_whole => Some(number.as_str().to_owned()),
         _ => None,

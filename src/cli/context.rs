@@ -57,9 +57,17 @@ impl Context {
 
     /// Tells the user something in passing, on stderr, unless `--quiet`.
     pub fn note(&self, text: &str) {
-        if !self.global.quiet {
-            // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(io::stderr(), "{}", plain_message(text));
+        self.noting()(text);
+    }
+
+    /// What [`Context::note`] does, for another thread.
+    pub fn noting(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let quiet = self.global.quiet;
+        move |text| {
+            if !quiet {
+                // Nobody is left to tell when stderr is closed.
+                let _ = writeln!(io::stderr(), "{}", plain_message(text));
+            }
         }
     }
 
@@ -74,7 +82,7 @@ impl Context {
 pub(super) fn start_log(global: &GlobalArgs) {
     let default = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn",
+        (_, 0) => "warn,tract_onnx=error",
         (_, 1) => "warn,ftsurgery=debug",
         (_, 2) => "warn,ftsurgery=trace,onnxruntime=debug",
         _ => "trace",

@@ -42,6 +42,8 @@ Examples:
 pub struct DifferentiateArgs {
     /// The model
     model: PathBuf,
+    #[command(flatten)]
+    output: values::OutputArg,
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -76,7 +78,7 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
         return Err(CliError::usage(format!("{} exists", args.out.display()))
             .with_hint("choose another file with --out, or overwrite it with --force"));
     }
-    let file = Model::open(&args.model)?;
+    let file = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let names = values::matching(Parameters::of(&model, &sample)?, &args.trainable, context)?;

@@ -5,20 +5,24 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::classifier::{Judge, ModelCard, image_folder};
-use ftsurgery::data::{Augment, Dataset, Limits, SplitFile};
+use ftsurgery::classifier::{Judge, ModelCard, by_place, image_folder, listed};
+use ftsurgery::data::{Augment, Dataset, Limits, Part, SplitFile, composed};
 use ftsurgery::report;
-use ftsurgery::search::Watcher;
+use ftsurgery::search::{Doing, Watcher};
+use ftsurgery::surgery::Scores;
+use ftsurgery::task::Task;
 use ftsurgery::training::TrainingError;
 use serde_json::json;
 
 use super::classifier::{Classifier, ClassifierArgs};
+use super::data::DataArgs;
 use super::progress::Progress;
 use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
-Models that ftsurgery tuned know their preprocessing and classes; the classes of a folder are matched \
-to them by name. Other models need --preprocess, and as many classes as the folder has.
+Models that ftsurgery tuned know their preprocessing and classes, and some of other tools their classes; the \
+classes of a folder are matched to them by name. Of other models the preprocessing is found where they let it be \
+(see --preprocess), and they need --classes or as many classes as the folder has.
 
 Images that a model was trained on say little of what it is worth on others. Tuned models know theirs \
 (by eight characters an image in their metadata): a warning says how many of them are in the data.
@@ -33,15 +37,19 @@ Examples:
 pub struct EvaluateArgs {
     /// The ONNX model
     model: PathBuf,
-    /// The data: a folder with a sub-folder of images per class, or an .npz file with `x` and `y`
+    /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
+    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` and `y`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Use one part of this split only, as `tune` wrote it (RUN/split.json)
+    /// Use one part of this split only, as `tune` wrote it (RUN/split.json) or by hand
     #[arg(long, value_name = "FILE", requires = "part")]
     split: Option<PathBuf>,
-    /// Which part
-    #[arg(long, value_enum, requires = "split")]
-    part: Option<Part>,
+    /// Which part: of --split, else of the data's own where they give parts (`train`, `val` and `test` folders, or
+    /// as flags say) [default: all images; of data that give parts, what is held out, else what validates]
+    #[arg(long, value_enum)]
+    part: Option<Asked>,
+    #[command(flatten)]
+    sources: DataArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,22 +57,37 @@ pub struct EvaluateArgs {
     classifier: ClassifierArgs,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Part {
+enum Asked {
     Search,
+    #[value(alias = "val")]
     Validation,
     Train,
+    #[value(alias = "test")]
     HeldOut,
+    All,
+}
+
+impl Asked {
+    /// The part; `None` of all images.
+    fn part(self) -> Option<Part> {
+        match self {
+            Asked::Search => Some(Part::Search),
+            Asked::Validation => Some(Part::Validation),
+            Asked::Train => Some(Part::Train),
+            Asked::HeldOut => Some(Part::HeldOut),
+            Asked::All => None,
+        }
+    }
 }
 
 pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
-    let classifier = Classifier::open(&args.model, &args.classifier)?;
-    let (card, input) = (&classifier.card, &classifier.input);
+    let mut classifier = Classifier::open(&args.model, &args.classifier)?;
     let runtime = context.runtime()?;
     let progress = Progress::new(context);
     let decoding = |done, total| {
-        progress.count("decoding", done, total);
+        progress.doing("", Doing::Decoding, done, total);
         true
     };
     let limits = Limits {
@@ -72,23 +95,36 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         image_folder: image_folder(),
         ..Limits::default()
     };
-    let dataset = input.open(&args.data, &limits, Augment::None, Some(&decoding))?;
+    let mut sources = args.sources.sources();
+    // What is told of data that do not say themselves, the model says.
+    sources.task = sources
+        .task
+        .or(classifier.card.task.filter(|task| task.is_multi_label()));
+    let data = (args.data.as_path(), &sources);
+    let input = &classifier.input;
+    let dataset = input.open(data, None, &limits, Augment::None, Some(&decoding))?;
+    let mut inference = classifier.load(&runtime, &args.classifier)?;
+    classifier.look_at(&dataset, &runtime, &args.classifier)?;
+    let (card, input) = (&classifier.card, &classifier.input);
     if let Some(skipped) = dataset.skipped_summary() {
         progress.warning(&skipped);
     }
     for note in dataset.notes() {
         progress.warning(note);
     }
-    let samples = samples(args, &dataset)?;
+    let (part, samples) = samples(args, &dataset)?;
     let images = dataset.is_images();
     let what = if images { "images" } else { "samples" };
-    let on = format!("{} {what} of {}", samples.len(), args.data.display());
+    let of_part = part.map(|part| format!(", the part {part}"));
+    let on = format!(
+        "{} {what} of {}{}",
+        samples.len(),
+        args.data.display(),
+        of_part.unwrap_or_default()
+    );
     classifier.tell(images, &on, context);
     if images && card.classes.is_none() {
-        progress.warning(&format!(
-            "the model does not name its classes: its outputs are taken for the data's, in this order: {}",
-            listed(dataset.classes())
-        ));
+        progress.warning(&by_place(dataset.classes()));
     }
     let known = card.overlap(&dataset, &samples);
     if let Some(known) = known.filter(|k| k.seen > 0 && !args.wants_trained()) {
@@ -100,8 +136,20 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
             known.seen, known.of
         ));
     }
-    let mut inference = classifier.load(&runtime, &args.classifier)?;
-    let mut judge = Judge::new(inference.scores());
+    let several = dataset.sets().is_some();
+    let excludes = matches!(
+        inference.scores(),
+        Scores::Probabilities | Scores::LogProbabilities
+    );
+    if several && excludes {
+        return Err(CliError::usage(format!(
+            "{} tells which one of its classes an image is of, and those of {} may have several labels",
+            args.model.display(),
+            args.data.display()
+        ))
+        .with_hint("--task single-label takes a cell of a list for one class"));
+    }
+    let mut judge = Judge::new(inference.scores()).half(inference.is_half());
     let mut matched = None;
     let judged = inference.each_batch(
         &dataset,
@@ -113,7 +161,17 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
                 Some(matched) => matched,
                 none => none.insert(match_classes(card, &dataset, classes)?),
             };
-            progress.count("classifying", range.end, samples.len());
+            progress.doing("", Doing::Classifying, range.end, samples.len());
+            if several {
+                let sets = samples[range].iter().map(|&i| {
+                    let own = dataset.classes_of(i).filter_map(|class| of_data.get(class));
+                    let mut own: Vec<u32> = own.filter_map(|&c| u32::try_from(c).ok()).collect();
+                    own.sort_unstable();
+                    own
+                });
+                judge.take_sets(rows, classes, &sets.collect::<Vec<_>>());
+                return Ok(());
+            }
             let labels = samples[range].iter().map(|&i| {
                 let label = usize::try_from(dataset.labels()[i]).unwrap_or(usize::MAX);
                 of_data.get(label).copied().ok_or(TrainingError::Label {
@@ -129,42 +187,60 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     progress.finish();
     judged?;
     let not_finite = judge.not_finite().to_vec();
-    let predictions = judge.end();
+    let thresholds = card.thresholds.clone().unwrap_or_default();
+    let predictions = judge.end().with_thresholds(&thresholds);
     let (names, _) = matched.unwrap_or_default();
 
     let mut out = context.stdout();
     if args.json {
         let score = predictions.score();
         let scores = predictions.class_scores();
-        let classes: Vec<_> = names
-            .iter()
-            .zip(&scores)
-            .map(|(name, s)| {
-                json!({
-                    "name": name,
-                    "precision": s.precision,
-                    "recall": s.recall,
-                    "f1": s.f1,
-                    "support": s.support,
-                })
-            })
-            .collect();
-        let result = json!({
+        let mut result = json!({
             "samples": score.count,
+            "part": part,
             "trained_on": known.map(|k| k.seen),
             "preprocess": images.then_some(&input.spec.preprocess),
             "preprocess_from": images.then_some(input.origin),
-            "accuracy": score.accuracy,
-            "balanced_accuracy": score.balanced_accuracy,
+            "preprocess_scores": input.witness(),
             "macro_f1": score.macro_f1,
             "loss": score.loss,
+            "calibrated_loss": score.calibrated_loss,
             "not_finite": not_finite.len(),
-            "classes": classes,
-            "confusion": predictions.confusion(),
             "skipped": dataset.skipped().iter()
                 .map(|s| json!({ "path": s.path, "reason": s.reason }))
                 .collect::<Vec<_>>(),
         });
+        let further = match several {
+            true => json!({
+                "task": Task::MultiLabel,
+                "exact_match": score.accuracy,
+                "average_precision": score.average_precision,
+                "micro_f1": score.micro_f1,
+            }),
+            false => json!({
+                "accuracy": score.accuracy,
+                "balanced_accuracy": score.balanced_accuracy,
+                "confusion": predictions.confusion(),
+            }),
+        };
+        let classes = names.iter().zip(&scores).map(|(name, s)| {
+            let mut class = json!({
+                "name": name,
+                "precision": s.precision,
+                "recall": s.recall,
+                "f1": s.f1,
+                "support": s.support,
+            });
+            if several {
+                class["average_precision"] = json!(s.average_precision);
+                class["threshold"] = json!(s.threshold);
+            }
+            class
+        });
+        result["classes"] = classes.collect();
+        if let (Some(result), Some(further)) = (result.as_object_mut(), further.as_object()) {
+            result.extend(further.clone());
+        }
         serde_json::to_writer_pretty(&mut out, &result)?;
         writeln!(out)?;
     } else {
@@ -187,41 +263,39 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
 impl EvaluateArgs {
     /// Whether a part that was trained on is asked for by name.
     fn wants_trained(&self) -> bool {
-        matches!(
-            self.part,
-            Some(Part::Search | Part::Validation | Part::Train)
-        )
+        let trained = [Asked::Search, Asked::Validation, Asked::Train];
+        self.part.is_some_and(|part| trained.contains(&part))
     }
 }
 
-/// The samples to use.
-fn samples(args: &EvaluateArgs, dataset: &Dataset) -> Result<Vec<usize>, CliError> {
-    let (Some(path), Some(part)) = (&args.split, args.part) else {
-        return Ok((0..dataset.len()).collect());
+/// The samples to use, and which part they are, if one.
+fn samples(args: &EvaluateArgs, dataset: &Dataset) -> Result<(Option<Part>, Vec<usize>), CliError> {
+    let all = || (None, (0..dataset.len()).collect());
+    let asked = args.part.map(Asked::part);
+    let of_file = match &args.split {
+        Some(path) => Some(SplitFile::read(path)?.resolve(dataset, path)?),
+        None => None,
     };
-    let split = SplitFile::read(path)?.resolve(dataset, path)?;
-    let samples = match part {
-        Part::Search => split.search,
-        Part::Validation => split.validation,
-        Part::Train => split.train,
-        Part::HeldOut => split.held_out,
+    let of = args.split.as_ref().unwrap_or(&args.data).display();
+    let (given, part) = match (of_file.as_ref().or(dataset.given()), asked) {
+        (_, Some(None)) => return Ok(all()),
+        (None, None) => return Ok(all()),
+        (None, Some(Some(part))) => {
+            return Err(CliError::usage(format!(
+                "{of} gives no parts, of which --part could take {part}"
+            ))
+            .with_hint("give a split with --split RUN/split.json, or leave --part out"));
+        }
+        (Some(given), Some(Some(part))) => (given, part),
+        (Some(given), None) => {
+            let usual = [Part::HeldOut, Part::Validation, Part::Train];
+            let there = |part: &Part| given.part(*part).is_some_and(|list| !list.is_empty());
+            (given, usual.into_iter().find(there).unwrap_or(Part::Train))
+        }
     };
-    if samples.is_empty() {
-        return Err(CliError::usage(format!(
-            "that part of {} is empty",
-            path.display()
-        )));
-    }
-    Ok(samples)
-}
-
-/// Names in a sentence: of many, the first.
-fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 100;
-    let first = names[..names.len().min(SHOWN)].join(", ");
-    match names.len() - names.len().min(SHOWN) {
-        0 => first,
-        more => format!("{first} and {more} others"),
+    match given.part(part) {
+        Some(samples) if !samples.is_empty() => Ok((Some(part), samples.to_vec())),
+        _ => Err(CliError::usage(format!("the part {part} of {of} is empty"))),
     }
 }
 
@@ -242,10 +316,10 @@ fn match_classes(
     }
     let by_place = (0..).take(of_data.len()).collect();
     match &card.classes {
-        Some(names) if dataset.is_images() => {
+        Some(names) if dataset.is_named() => {
             let mut known = HashMap::new();
             for (name, place) in names.iter().zip(0..) {
-                known.entry(name).or_insert(place);
+                known.entry(composed(name)).or_insert(place);
             }
             let places = of_data.iter().map(|class| {
                 known.get(class).copied().ok_or_else(|| {
@@ -257,11 +331,11 @@ fn match_classes(
             });
             Ok((names.clone(), places.collect::<Result<_, _>>()?))
         }
-        None if dataset.is_images() && of_data.len() != outputs => Err(CliError::usage(format!(
+        None if dataset.is_named() && of_data.len() != outputs => Err(CliError::usage(format!(
             "the data has {} classes, the model {outputs}; its metadata does not name them",
             of_data.len()
         ))),
-        None if dataset.is_images() => Ok((of_data.to_vec(), by_place)),
+        None if dataset.is_named() => Ok((of_data.to_vec(), by_place)),
         names => {
             let numbers = || (0..outputs).map(|n| n.to_string()).collect();
             if of_data.len() > outputs {

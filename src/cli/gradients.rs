@@ -34,6 +34,8 @@ Examples:
 pub struct GradientsArgs {
     /// The model
     model: PathBuf,
+    #[command(flatten)]
+    output: values::OutputArg,
     /// The batch: an .npz file with `x` (N, C, H, W; float32) and `y` (N; int64)
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
@@ -60,7 +62,7 @@ pub struct GradientsArgs {
 }
 
 pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
-    let model = Model::open(&args.model)?;
+    let model = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
     let (sample, layout) = sample_dims(&model, &args.batch)?;
     let [channels, height, width] = sample;
     let options = OpenOptions::new(height, width, channels);
@@ -69,6 +71,12 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         ..Limits::default()
     };
     let batch = Dataset::open_within(&args.batch, &options, &limits)?;
+    if batch.is_images() {
+        return Err(CliError::usage(format!(
+            "`x` of {} holds pixels (uint8); gradients are taken of what the model reads, as float32",
+            args.batch.display()
+        )));
+    }
     let dims = layout.sample([channels, height, width]);
     let names = values::matching(Parameters::of(&model, &dims)?, &args.wrt, context)?;
     if let Some(long) = names.iter().find(|name| name.len() > LONGEST_NAME) {

@@ -12,6 +12,7 @@ mod classifier;
 mod collect;
 mod config;
 mod context;
+mod data;
 mod demo;
 mod differentiate;
 mod error;

@@ -30,6 +30,7 @@ pub struct PlanArgs {
 
 pub fn run(args: &PlanArgs, context: &Context) -> Result<(), CliError> {
     let job = tune::job("plan", &args.job, super::command_line())?;
+    args.job.settings.tell_unused(&job.settings, context);
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
     let collected = collect(&runtime, &job, &progress);

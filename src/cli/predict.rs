@@ -1,16 +1,22 @@
 //! `ftsurgery predict`: the classes of images.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput};
-use ftsurgery::data::{DataError, load_image_and_note};
+use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Origin, Pictures};
+use ftsurgery::data::{DataError, Preprocess, load_image, load_image_and_note};
 use ftsurgery::report::plain_line;
+use ftsurgery::runtime::Runtime;
+use ftsurgery::task::Task;
 use serde_json::json;
 
 use super::classifier::{Classifier, ClassifierArgs};
 use super::{CliError, Context, values};
+
+/// Classes that are printed of a model that tells which one applies.
+const TOP: usize = 5;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,9 +31,10 @@ pub struct PredictArgs {
     /// Images: JPEG, PNG, WebP, GIF, BMP or TIFF
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// How many classes to print per image
-    #[arg(long, value_name = "N", default_value = "5", value_parser = values::count)]
-    top: usize,
+    /// How many classes to print per image [default: 5; of a model that tells each class by itself, those that reach
+    /// their threshold]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    top: Option<usize>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,10 +43,11 @@ pub struct PredictArgs {
 }
 
 pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
-    let classifier = Classifier::open(&args.model, &args.classifier)?;
-    let (card, input) = (&classifier.card, &classifier.input);
+    let mut classifier = Classifier::open(&args.model, &args.classifier)?;
     let runtime = context.runtime()?;
     let mut inference = classifier.load(&runtime, &args.classifier)?;
+    look(&mut classifier, &runtime, args)?;
+    let (card, input) = (&classifier.card, &classifier.input);
     classifier.tell(true, &format!("{} images", args.images.len()), context);
 
     let mut out = context.stdout();
@@ -66,18 +74,27 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
         match classified {
             Ok(probabilities) => {
                 let ranked = ranked(&probabilities, card, args.top);
+                let image = path.display().to_string();
                 if args.json {
-                    let classes: Vec<_> = ranked
-                        .iter()
-                        .map(|(name, p)| json!({ "name": name, "probability": p }))
-                        .collect();
-                    list.push(json!({ "image": path.display().to_string(), "classes": classes }));
+                    let classes: Vec<_> = ranked.iter().map(Ranked::json).collect();
+                    let mut entry = json!({ "image": image, "classes": classes });
+                    if is_multi_label(card) {
+                        entry["task"] = json!(Task::MultiLabel);
+                    }
+                    list.push(entry);
                 } else {
-                    let image = path.display().to_string();
                     writeln!(out, "{}", plain_line(&image))?;
-                    for (name, probability) in ranked {
-                        let name = plain_line(&name);
-                        writeln!(out, "  {:6.2} %  {name}", 100.0 * probability)?;
+                    if ranked.is_empty() {
+                        let count = probabilities.len();
+                        writeln!(out, "  none of {count} classes reaches its threshold")?;
+                    }
+                    for class in ranked {
+                        let (name, percent) = (plain_line(&class.name), 100.0 * class.probability);
+                        let below = match class.threshold.filter(|t| class.probability < *t) {
+                            Some(threshold) => format!("  (below {:.2} %)", 100.0 * threshold),
+                            None => String::new(),
+                        };
+                        writeln!(out, "  {percent:6.2} %  {name}{below}")?;
                     }
                 }
             }
@@ -107,6 +124,36 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     }
 }
 
+/// Finds out how the model wants its pixels, where nobody says it, by the first images that can be read.
+fn look(
+    classifier: &mut Classifier,
+    runtime: &Runtime,
+    args: &PredictArgs,
+) -> Result<(), CliError> {
+    let input = &classifier.input;
+    if input.origin != Origin::Guess {
+        return Ok(());
+    }
+    let (size, layout) = ([input.height, input.width], input.spec.layout);
+    let (channels, resize) = (input.channels, input.spec.preprocess.resize);
+    let load = |path: &PathBuf| load_image(path, size[0], size[1], channels, resize).ok();
+    let pixels = args.images.iter().filter_map(load).take(Pictures::MOST);
+    let pixels: Vec<Vec<u8>> = pixels.collect();
+    let mut write = |preprocess: &Preprocess, range: Range<usize>, out: &mut [f32]| {
+        let images = &pixels[range];
+        let each = out.len() / images.len().max(1);
+        for (image, out) in images.iter().zip(out.chunks_exact_mut(each)) {
+            preprocess.write(image, channels, layout, out)?;
+        }
+        Ok(())
+    };
+    let mut pictures = Pictures {
+        count: pixels.len(),
+        write: &mut write,
+    };
+    classifier.look_at_pictures(&mut pictures, runtime, &args.classifier)
+}
+
 /// The probabilities of the classes; `None` where they are not finite.
 fn classify(
     inference: &mut Inference,
@@ -124,8 +171,34 @@ fn classify(
     Ok(outputs.not_finite().is_empty().then_some(probabilities))
 }
 
-/// The `top` most probable classes, by name, or by number where the model has no names for them.
-fn ranked(probabilities: &[f64], card: &ModelCard, top: usize) -> Vec<(String, f64)> {
+/// Whether a model tells each class by itself, by its metadata.
+fn is_multi_label(card: &ModelCard) -> bool {
+    card.task.is_some_and(Task::is_multi_label)
+}
+
+/// A class with its probability.
+struct Ranked {
+    /// Its name, or its number where the model has no names.
+    name: String,
+    probability: f64,
+    /// Where each class is told by itself, the probability from which on it applies.
+    threshold: Option<f64>,
+}
+
+impl Ranked {
+    fn json(&self) -> serde_json::Value {
+        let mut class = json!({ "name": self.name, "probability": self.probability });
+        if let Some(threshold) = self.threshold {
+            class["threshold"] = json!(threshold);
+            class["applies"] = json!(self.probability >= threshold);
+        }
+        class
+    }
+}
+
+/// The `top` most probable classes; where each is told by itself and no number is given, those that reach their
+/// threshold.
+fn ranked(probabilities: &[f64], card: &ModelCard, top: Option<usize>) -> Vec<Ranked> {
     let mut order: Vec<usize> = (0..probabilities.len()).collect();
     order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
     let name = |i: usize| {
@@ -135,9 +208,20 @@ fn ranked(probabilities: &[f64], card: &ModelCard, top: usize) -> Vec<(String, f
             .filter(|n| n.len() == probabilities.len());
         names.map_or_else(|| i.to_string(), |n| n[i].clone())
     };
-    order
-        .into_iter()
-        .take(top)
-        .map(|i| (name(i), probabilities[i]))
-        .collect()
+    let several = is_multi_label(card);
+    let of = |i: usize| Ranked {
+        name: name(i),
+        probability: probabilities[i],
+        threshold: several.then(|| {
+            let chosen = card.thresholds.as_ref().and_then(|all| all.get(i));
+            chosen.copied().unwrap_or(0.5)
+        }),
+    };
+    let all = order.into_iter().map(of);
+    match top {
+        None if several => all
+            .filter(|class| class.threshold.is_some_and(|t| class.probability >= t))
+            .collect(),
+        top => all.take(top.unwrap_or(TOP)).collect(),
+    }
 }

@@ -12,8 +12,9 @@ use ftsurgery::search::{Job, scores};
 use ftsurgery::surgery::HeadKind;
 use ftsurgery::training::HeadInit;
 
+use super::data::DataArgs;
 use super::progress::Progress;
-use super::values::{self, ComputeArgs, ImageArgs, set};
+use super::values::{self, ComputeArgs, ImageArgs, OutputArg, set};
 use super::{CliError, Context, signals};
 
 const EXAMPLES: &str = "\
@@ -31,7 +32,8 @@ Examples:
 pub struct ScoresArgs {
     /// The ONNX model
     model: PathBuf,
-    /// The data: a folder with a sub-folder of images per class, or an .npz file with `x` and `y`
+    /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
+    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` and `y`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Samples whose gradients are taken, of those that `tune` trains winners on
@@ -49,9 +51,16 @@ pub struct ScoresArgs {
     /// The value of the model that a new head stands on, as of `tune`
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
+    #[command(flatten)]
+    output: OutputArg,
     /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
     #[arg(long, value_name = "KINDS")]
     delimiters: Option<Delimiters>,
+    /// The classes in their order, as of `tune`: a file with one a line, or a JSON list
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    #[command(flatten)]
+    sources: DataArgs,
     #[command(flatten)]
     images: ImageArgs,
     #[command(flatten)]
@@ -70,8 +79,11 @@ impl ScoresArgs {
             .preprocess(self.images.preprocess()?)
             .resize(self.images.resize)
             .image_size(self.images.image_size)
-            .features(self.features.clone());
+            .features(self.features.clone())
+            .sources(self.sources.sources())
+            .output(self.output.output.clone());
         settings.split.seed = self.seed;
+        settings.sources.classes.clone_from(&self.classes);
         set(&mut settings.head, &self.head);
         set(&mut settings.head_init, &self.head_init);
         set(&mut settings.delimiters, &self.delimiters);

@@ -2,19 +2,24 @@
 
 mod recipe;
 mod strategies;
+mod unused;
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
 use ftsurgery::analysis::Delimiters;
+use ftsurgery::choice::Choice;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
-use ftsurgery::run::{FlagValue, Recipe, SearchMethod, Settings, flags};
+use ftsurgery::run::{FlagValue, Recipe, SearchBudget, SearchMethod, Settings, Span, flags};
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, HeadInit, Monitor};
+use ftsurgery::training::{BatchNormMode, ClassWeights, HeadInit, Monitor, Sampler};
 
 use super::CliError;
-use super::values::{self, Bytes, ComputeArgs, ImageArgs, set};
+use super::data::DataArgs;
+use super::values::{self, Bytes, ComputeArgs, ImageArgs, OutputArg, set};
 use recipe::RecipeArgs;
 use strategies::StrategyArgs;
 
@@ -22,14 +27,16 @@ use strategies::StrategyArgs;
 #[derive(Args)]
 pub struct SettingsArgs {
     /// Begin with settings that go together, which other flags then change: `fast` (a solved linear head, then a
-    /// few epochs by a falling rate), `best` (the same for longer, with mirrored images) or `paper` (the
-    /// block-wise paper's, 50 epochs of each candidate) [default: those that stand at the flags]
+    /// few epochs by a falling rate), `best` (the same for photos: their middle, trained on crops of them and mirrored
+    /// ones, for 12 epochs) or `paper` (the block-wise paper's, 50 epochs of each candidate) [default: fast]
     #[arg(long, value_name = "NAME", help_heading = "What to train")]
     recipe: Option<Recipe>,
     #[command(flatten)]
     choice: ChoiceArgs,
     #[command(flatten)]
     images: ImageArgs,
+    #[command(flatten)]
+    data: DataArgs,
     #[command(flatten)]
     split: SplitArgs,
     #[command(flatten)]
@@ -46,6 +53,16 @@ struct ChoiceArgs {
     /// `halving:N` for another number than three) [default: halving with strategy `auto`, else exhaustive]
     #[arg(long, value_name = "METHOD")]
     search: Option<SearchMethod>,
+    /// Spend about so much time on the search of strategy `auto`: 90s, 10m, 1h. It decides how many of what `auto`
+    /// would try are tried, and for how many epochs. The time is turned into operations by a few steps that are timed
+    /// when the run begins; what follows is the same in every later part of the run, on whatever machine. `auto` for
+    /// as much as training all that may be trained takes, `none` for all that the strategy would try [default: auto]
+    #[arg(long, value_name = "TIME", conflicts_with = "budget_share")]
+    budget: Option<Budget>,
+    /// The same as a share of the operations that trying every layer, block and window, and all together, would take
+    /// (0.05), so that the same command does the same everywhere
+    #[arg(long, value_name = "SHARE", value_parser = values::part)]
+    budget_share: Option<f64>,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
     /// layer), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD")]
@@ -63,6 +80,19 @@ struct ChoiceArgs {
     /// feature map
     #[arg(long, value_name = "VALUE")]
     features: Option<String>,
+    #[command(flatten)]
+    output: OutputArg,
+    /// Train a model of QuantizeLinear and DequantizeLinear pairs in float, from its dequantised weights; the
+    /// tuned models are models of floats
+    #[arg(long)]
+    dequantise: bool,
+    /// Take a model that was exported in training mode as one that infers: its BatchNormalizations use the
+    /// statistics that they store, its Dropouts drop nothing
+    #[arg(long)]
+    inference_mode: bool,
+    /// Leave tuned models made for the batch size that the model was exported for, instead of for any
+    #[arg(long)]
+    keep_batch: bool,
     /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
     #[arg(long, value_name = "KINDS")]
     delimiters: Option<Delimiters>,
@@ -71,9 +101,16 @@ struct ChoiceArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Data")]
 struct SplitArgs {
-    /// Share of the data that the search has: candidates are trained on 70 % of it; 0 for no search
-    #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
-    search_fraction: Option<f64>,
+    /// Take the parts from this file: split.json of a run, one by hand (`{"train": [...], "validation": [...],
+    /// "held_out": [...]}` by the names in split.json), or a list (.csv, .jsonl) of paths and parts. A part that it
+    /// lacks is made of `train`; images that it does not name are not used
+    #[arg(long, value_name = "FILE", value_parser = values::text_path())]
+    split: Option<PathBuf>,
+    /// Share of the data that the search has: candidates are trained on 70 % of it; 0 for no search; `auto`: as
+    /// much as 700 images for them take, and 20 of each class, up to half of what winners are trained on; a tenth
+    /// of the data then validates
+    #[arg(long, value_name = "SHARE", value_parser = values::auto_or(values::fraction))]
+    search_fraction: Option<Choice<f64>>,
     /// Share of the data on which winners are trained, that of the candidates included; what neither
     /// trains nor validates is held out
     #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
@@ -86,6 +123,10 @@ struct SplitArgs {
     /// comes on top of it, and validation has the other 30 % of --search-fraction
     #[arg(long)]
     search_apart: bool,
+    /// The classes in their order: a file with one a line, or a JSON list. The data may have some of them [default:
+    /// as the data have them, numbers by what they count; with --head keep as the model's metadata say]
+    #[arg(long, value_name = "FILE", value_parser = values::text_path())]
+    classes: Option<PathBuf>,
     /// Leave classes of a folder with fewer than N usable images out
     #[arg(long, value_name = "N", value_parser = values::count)]
     min_per_class: Option<usize>,
@@ -96,6 +137,10 @@ struct SplitArgs {
     /// variance of each strategy
     #[arg(long, value_name = "N", value_parser = values::count)]
     repeats: Option<usize>,
+    /// Cross-validate: share the data out into K folds, equal in each class as far as groups allow, do the whole run K
+    /// times, each with another fold held out, and report as with --repeats
+    #[arg(long, value_name = "K", value_parser = values::count, conflicts_with = "repeats")]
+    folds: Option<usize>,
     /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop of the
     /// whole photo, flip, brightness, contrast, saturation)
     #[arg(long, value_name = "KIND")]
@@ -115,38 +160,47 @@ struct TrainingArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// BatchNormalization that is trained takes its stored statistics (`frozen`), or those of the
-    /// batch (`batch`): the stored ones then follow them and are written to the tuned model
-    #[arg(long, value_name = "MODE")]
-    bn: Option<BatchNormMode>,
+    /// batch (`batch`): the stored ones then follow them and are written to the tuned model; `auto`: those of
+    /// the batch for a drawn head in batches of 16 and more, else the stored ones
+    #[arg(long, value_name = "MODE", value_parser = values::auto_or(str::parse::<BatchNormMode>))]
+    bn: Option<Choice<BatchNormMode>>,
     /// Samples per step
     #[arg(long, value_name = "N", value_parser = values::count)]
     batch_size: Option<usize>,
-    /// Passes over the training part for a winner
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    epochs: Option<usize>,
-    /// Passes over the search part for a candidate
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    search_epochs: Option<usize>,
+    /// Passes over the training part for a winner; `auto`: as many as 600 steps take, 6 at least and 12 at most
+    #[arg(long, value_name = "N", value_parser = values::auto_or(values::count))]
+    epochs: Option<Choice<usize>>,
+    /// Passes over the search part for a candidate; `auto`: three times as many as 64 steps take, 18 at most
+    #[arg(long, value_name = "N", value_parser = values::auto_or(values::count))]
+    search_epochs: Option<Choice<usize>>,
     /// The figure of the validation part that ranks candidates, says which epoch is the best, and is
     /// watched by plateau and early stopping: `accuracy`, `balanced-accuracy` (mean recall of the classes),
-    /// `macro-f1` (mean F1 of the classes) or `loss`; of equal ones the lower loss is better [default:
-    /// accuracy; balanced-accuracy with --class-weights balanced]
+    /// `macro-f1` (mean F1 of the classes), `average-precision` (its mean over the classes, with several labels per image), `loss` or `calibrated-loss` (the loss at the temperature that fits the
+    /// images best, which a model that is only surer of itself does not raise); of equal ones the lower loss is better [default:
+    /// accuracy; balanced-accuracy with --class-weights or --sampler balanced; average-precision with several labels]
     #[arg(long, value_name = "FIGURE")]
     monitor: Option<Monitor>,
-    /// The figure that ranks candidates, of those that --monitor takes [default: that of --monitor]
+    /// The figure that ranks candidates, of those that --monitor takes [default: calibrated-loss; that of --monitor,
+    /// where it is given or --class-weights or --sampler is balanced]
     #[arg(long, value_name = "FIGURE")]
     rank_by: Option<Monitor>,
     /// Rank candidates on N samples: those of the validation part and, where they are fewer, some of the
-    /// training part, which no candidate is trained on [default: the validation part alone]
+    /// training part, which no candidate is trained on; 0 for the validation part alone
     #[arg(long, value_name = "N")]
     rank_samples: Option<usize>,
-    /// End a trial after N epochs in a row without a better validation score (--monitor)
-    #[arg(long, value_name = "N", value_parser = values::count)]
-    early_stopping: Option<usize>,
+    /// End a trial after N epochs in a row without a better validation score (--monitor); `off` trains all;
+    /// `auto`: 8 with --schedule constant, with `plateau` as many as it takes the rate to fall twice, with
+    /// others off, since their last epochs are what they are for
+    #[arg(long, value_name = "N", value_parser = values::auto_or(values::patience))]
+    early_stopping: Option<Choice<Option<usize>>>,
     /// How much each class counts in the loss: `none` (every image the same), or `balanced` (rare
     /// classes more, so that all classes count the same)
     #[arg(long, value_name = "KIND")]
     class_weights: Option<ClassWeights>,
+    /// Which images an epoch takes: `all`, each once, or `balanced`, as many, the same number of each class (those of
+    /// rare classes several times, of common ones some)
+    #[arg(long, value_name = "KIND")]
+    sampler: Option<Sampler>,
     #[command(flatten)]
     compute: ComputeArgs,
     /// Where decoded images are: in `memory`, on the `disk` (where later runs find them, too), `none` to
@@ -171,33 +225,76 @@ struct TrainingArgs {
     log_steps: bool,
 }
 
+/// What a search may take: `auto`, `none`, or a time.
+#[derive(Clone, Copy, Debug)]
+struct Budget(Option<SearchBudget>);
+
+impl Budget {
+    fn is_own(self) -> bool {
+        self.0.is_some_and(|budget| budget != SearchBudget::Winner)
+    }
+}
+
+impl FromStr for Budget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Budget(match text {
+            "auto" => Some(SearchBudget::Winner),
+            "none" => None,
+            time => Some(SearchBudget::Seconds(time.parse::<Span>()?.seconds)),
+        }))
+    }
+}
+
 impl SettingsArgs {
     /// The first flag that is given and does nothing beside the others, with its value where another would,
-    /// and the reason.
-    pub fn idle(&self) -> Option<(&'static str, Cow<'static, str>)> {
+    /// and the reason. What `data` give may be what it needs.
+    pub fn idle(&self, data: Option<&Path>) -> Option<(&'static str, Cow<'static, str>)> {
         let (choice, split, training) = (&self.choice, &self.split, &self.training);
         let default = self.begins_with();
-        let search_fraction = split
-            .search_fraction
-            .unwrap_or(default.split.search_fraction);
+        let mut parts = default.split.clone();
+        let mut sources = self.data.sources();
+        sources.split.clone_from(&split.split);
+        parts.given_parts = data.map_or_else(Vec::new, |data| sources.given_parts(data));
+        set(&mut parts.search_fraction, &split.search_fraction);
+        set_some(&mut parts.validation_fraction, &split.validation_fraction);
         let watches = [
             ("monitor", training.monitor.is_some()),
             ("rank-by", training.rank_by.is_some()),
             ("rank-samples", training.rank_samples.is_some()),
-            ("early-stopping", training.early_stopping.is_some()),
+            (
+                "early-stopping",
+                matches!(training.early_stopping, Some(Choice::Given(Some(_)))),
+            ),
         ];
         let watches = watches.into_iter().chain(training.recipe.watches());
         let watches = watches.map(|(flag, given)| {
-            let validated = split.validation_fraction.unwrap_or(search_fraction);
-            let idle = given && validated == 0.0;
             (
                 flag,
-                idle,
+                given && !parts.validates(),
                 "there is no validation part (--search-fraction or --validation-fraction is 0)",
             )
         });
         let head = choice.head.unwrap_or(default.head);
+        let no_budget = |given: bool| {
+            let auto = choice.strategies.wants_promising(&default);
+            let exhaustive = choice.search == Some(SearchMethod::Exhaustive);
+            given && (!auto || exhaustive)
+        };
+        let of_auto =
+            "it is for strategy `auto`, which is not among --strategies, or for another --search";
         let others = [
+            (
+                "budget",
+                no_budget(choice.budget.is_some_and(|b| b.is_own())),
+                of_auto,
+            ),
+            (
+                "budget-share",
+                no_budget(choice.budget_share.is_some()),
+                of_auto,
+            ),
             (
                 "train",
                 choice.strategies.has_idle_patterns(),
@@ -210,7 +307,7 @@ impl SettingsArgs {
             ),
             (
                 "search-apart",
-                split.search_apart && search_fraction == 0.0,
+                split.search_apart && !parts.searches(),
                 "there is no search part (--search-fraction 0)",
             ),
             (
@@ -230,12 +327,12 @@ impl SettingsArgs {
             .or_else(|| choice.strategies.idle_number())
     }
 
-    /// The settings that these flags ask for: the defaults where they do not say.
+    /// The settings that these flags ask for, with these data: the defaults where they do not say.
     ///
     /// # Errors
     /// When some of them do not go together, or one does nothing beside the others.
-    pub fn settings(&self) -> Result<Settings, CliError> {
-        if let Some((flag, why)) = self.idle() {
+    pub fn settings(&self, data: &Path) -> Result<Settings, CliError> {
+        if let Some((flag, why)) = self.idle(Some(data)) {
             return Err(
                 CliError::usage(format!("--{flag} does nothing here: {why}"))
                     .with_hint("leave it out, or change what it needs"),
@@ -244,7 +341,7 @@ impl SettingsArgs {
         let mut settings = self.begins_with();
         self.apply(&mut settings)?;
         // That of a recipe; as a flag it is refused.
-        settings.split.search_apart &= settings.split.search_fraction > 0.0;
+        settings.split.search_apart &= settings.split.searches();
         Ok(settings)
     }
 
@@ -275,15 +372,29 @@ impl SettingsArgs {
         let (choice, data, training) = (&self.choice, &self.split, &self.training);
         choice.strategies.apply(settings)?;
         set_some(&mut settings.search, &choice.search);
+        if let Some(Budget(budget)) = choice.budget {
+            settings.budget = budget;
+        }
+        set_some(
+            &mut settings.budget,
+            &choice.budget_share.map(SearchBudget::Share),
+        );
         set(&mut settings.head, &choice.head);
         set(&mut settings.head_init, &choice.head_init);
         set(&mut settings.dropout, &choice.dropout);
         set_some(&mut settings.features, &choice.features);
+        set_some(&mut settings.output, &choice.output.output);
+        settings.dequantise |= choice.dequantise;
+        settings.inference_mode |= choice.inference_mode;
+        settings.keep_batch |= choice.keep_batch;
         set(&mut settings.delimiters, &choice.delimiters);
         set_some(&mut settings.preprocess, &self.images.preprocess()?);
         set_some(&mut settings.resize, &self.images.resize);
         set_some(&mut settings.image_size, &self.images.image_size);
 
+        self.data.apply(&mut settings.sources);
+        set_some(&mut settings.sources.split, &data.split);
+        set_some(&mut settings.sources.classes, &data.classes);
         let split = &mut settings.split;
         set(&mut split.search_fraction, &data.search_fraction);
         set(&mut split.train_fraction, &data.train_fraction);
@@ -293,6 +404,7 @@ impl SettingsArgs {
         split.shuffle &= !data.no_shuffle;
         set(&mut settings.min_per_class, &data.min_per_class);
         set(&mut settings.repeats, &data.repeats);
+        set_some(&mut settings.folds, &data.folds);
         set(&mut settings.augment, &data.augment);
         set_some(&mut settings.views, &data.views);
 
@@ -304,8 +416,9 @@ impl SettingsArgs {
         set_some(&mut settings.monitor, &training.monitor);
         set_some(&mut settings.rank_by, &training.rank_by);
         set(&mut settings.rank_samples, &training.rank_samples);
-        set_some(&mut settings.early_stopping, &training.early_stopping);
+        set(&mut settings.early_stopping, &training.early_stopping);
         set(&mut settings.class_weights, &training.class_weights);
+        set(&mut settings.sampler, &training.sampler);
         training.compute.apply(settings)?;
         set(&mut settings.image_cache, &training.image_cache);
         let memory_budget = training.memory_budget.map(|bytes| bytes.0);

@@ -15,8 +15,8 @@ use super::{CliError, Context, config, values};
 
 const EXAMPLES: &str = "\
 Every model is tuned as by `tune`, in a folder of its own below --out, by the preprocessing that stands \
-behind it in --models, else by the one that its metadata name, else by --preprocess; --resize is for all \
-of them. The table has a row per model and a column per strategy, with the accuracy on the held-out part, \
+behind it in --models, else by the one that its metadata name, else by --preprocess, else by the one that is \
+found; --resize is for all of them. The table has a row per model and a column per strategy, with the accuracy on the held-out part, \
 and mean and variance over the models.
 
 Files in DIR: report.html, study.md, study.csv, study.json, and a run's folder per model. Ctrl-C stops \
@@ -35,12 +35,13 @@ pub struct StudyArgs {
     /// model may stand how its pixels are scaled: `vgg16.onnx:caffe` (see --preprocess)
     #[arg(long, value_name = "LIST", required_unless_present_any = ["resume", "config"])]
     models: Vec<PathBuf>,
-    /// The data: a folder with a sub-folder of images per class, or an .npz file with
-    /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
+    /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
+    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` (N,C,H,W float32, used as it is)
+    /// and `y` (N, int64, from 0)
     #[arg(long, value_name = "DATA", required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
     /// The folder for the results; new or empty
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "config"])]
+    #[arg(long, value_name = "DATA", required_unless_present_any = ["resume", "config"])]
     out: Option<PathBuf>,
     /// Replace an earlier study in --out
     #[arg(long)]
@@ -62,6 +63,7 @@ pub struct StudyArgs {
 
 pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
     let job = job(args)?;
+    args.settings.tell_unused(&job.settings, context);
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
     let outcome = study(&runtime, &job, &progress, &|study, root| {
@@ -91,7 +93,7 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
 fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
     if let Some(file) = &args.config {
         args.settings.without_recipe()?;
-        let idle = |args: &StudyArgs| Some(args.settings.idle()?.0);
+        let idle = |args: &StudyArgs| Some(args.settings.idle(args.data.as_deref())?.0);
         return job(&config::with("study", file, idle)?);
     }
     if let Some(root) = &args.resume {
@@ -112,10 +114,11 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
     };
     let data = config::given(&args.data, "--data")?;
     let out = config::given(&args.out, "--out")?;
+    let settings = args.settings.settings(&data)?;
     Ok(StudyJob::new(models, data, out)
         .begin(begin)
         .command(super::command_line())
-        .settings(args.settings.settings()?))
+        .settings(settings))
 }
 
 /// The models that are listed. A value that is the name of a file is not split at its commas.

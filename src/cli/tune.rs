@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ftsurgery::report;
 use ftsurgery::run::{Begin, REPORT, Results, RunFiles};
-use ftsurgery::search::{Job, tune};
+use ftsurgery::search::{Doing, Job, Watcher, tune};
 
 use super::executor::{Cluster, ExecutorArgs};
 use super::progress::Progress;
@@ -54,9 +54,10 @@ pub struct JobArgs {
     /// The ONNX model
     #[arg(required_unless_present_any = ["resume", "config"])]
     model: Option<PathBuf>,
-    /// The data: a folder with a sub-folder of images per class, or an .npz file with
-    /// `x` (N,C,H,W float32, used as it is) and `y` (N, int64, from 0)
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "config"])]
+    /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
+    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` (N,C,H,W float32, used as it is)
+    /// and `y` (N, int64, from 0)
+    #[arg(long, value_name = "DATA", required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
     /// The folder for the results; new or empty
     #[arg(long, value_name = "RUN", required_unless_present_any = ["resume", "config"])]
@@ -75,12 +76,13 @@ pub struct JobArgs {
     config: Option<PathBuf>,
 
     #[command(flatten)]
-    settings: SettingsArgs,
+    pub settings: SettingsArgs,
 }
 
 pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
     let cluster = args.executor.cluster(context)?;
     let job = job("tune", &args.job, super::command_line())?;
+    args.job.settings.tell_unused(&job.settings, context);
     match cluster {
         None => run_job(&job, args.json, context),
         Some(cluster) => run_on(cluster, &job, args.json, context),
@@ -91,7 +93,7 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
 pub fn job(subcommand: &str, args: &JobArgs, command: Vec<String>) -> Result<Job, CliError> {
     if let Some(file) = &args.config {
         args.settings.without_recipe()?;
-        let idle = |args: &JobArgs| Some(args.settings.idle()?.0);
+        let idle = |args: &JobArgs| Some(args.settings.idle(args.data.as_deref())?.0);
         let args = config::with(subcommand, file, idle)?;
         return job(subcommand, &args, command);
     }
@@ -108,23 +110,19 @@ pub fn job(subcommand: &str, args: &JobArgs, command: Vec<String>) -> Result<Job
         true => Begin::Replace,
         false => Begin::New,
     };
-    Ok(Job::new(
-        given(&args.model, "the model")?,
-        given(&args.data, "--data")?,
-        given(&args.out, "--out")?,
-    )
-    .begin(begin)
-    .command(command)
-    .settings(args.settings.settings()?))
+    let data = given(&args.data, "--data")?;
+    let settings = args.settings.settings(&data)?;
+    let (model, out) = (given(&args.model, "the model")?, given(&args.out, "--out")?);
+    let job = Job::new(model, data, out).begin(begin);
+    Ok(job.command(command).settings(settings))
 }
 
 /// Does the job, and prints what it came to.
 pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError> {
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let results = tune(&runtime, job, &progress);
-    progress.finish();
-    end(&results?, job, json, context)
+    let results = tune(&runtime, job, &progress)?;
+    end(&results, job, json, (context, &progress))
 }
 
 /// Has a cluster do the job, and prints what it came to.
@@ -135,19 +133,30 @@ fn run_on(cluster: Cluster, job: &Job, json: bool, context: &Context) -> Result<
         Cluster::Slurm(slurm) => slurm.tune(&runtime, job, &progress),
         Cluster::Ray(ray) => ray.tune(&runtime, job, &progress),
     };
-    progress.finish();
     ended?;
     let results = RunFiles::read(&job.out)?.results;
-    end(&results.unwrap_or_default(), job, json, context)
+    end(
+        &results.unwrap_or_default(),
+        job,
+        json,
+        (context, &progress),
+    )
 }
 
 /// Writes the report, and prints what a run came to.
-fn end(results: &Results, job: &Job, json: bool, context: &Context) -> Result<(), CliError> {
+fn end(
+    results: &Results,
+    job: &Job,
+    json: bool,
+    (context, progress): (&Context, &Progress),
+) -> Result<(), CliError> {
     signals::end_at_once();
-    if let Some(lack) = report::write(&job.out)? {
+    progress.doing("", Doing::Reporting, 0, 0);
+    let written = report::write(&job.out);
+    progress.finish();
+    if let Some(lack) = written? {
         context.note(&format!("warning: {lack}"));
     }
-
     show(results, &job.out, json, context)?;
     outcome(results, &job.out)
 }

@@ -1,7 +1,11 @@
 //! Values of flags that several subcommands share.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use ftsurgery::autodiff::{AutodiffError, Operators};
+use ftsurgery::choice::{AUTO, Choice};
 use ftsurgery::classifier::parse_image_size;
 use ftsurgery::data::{Preprocess, Resize};
 use ftsurgery::run::Settings;
@@ -16,13 +20,16 @@ use super::{CliError, Context};
 #[command(next_help_heading = "Images")]
 pub struct ImageArgs {
     /// Scale pixels as the backbone expects: `unit` (0 to 1), `signed` (-1 to 1), `imagenet`
-    /// (torchvision's mean and deviation), `caffe` (BGR less the ImageNet mean), `raw` (0 to 255)
+    /// (torchvision's mean and deviation), `caffe` (BGR less the ImageNet mean), `raw` (0 to 255), with `-bgr` (or
+    /// `-rgb`) behind it for the other order of the colours; or `auto` [default: auto]
     ///
-    /// Without this flag: as the model's metadata say if ftsurgery wrote it, else `imagenet`, with a
-    /// warning. With it, metadata that say otherwise are overruled, with a warning; in a study they are
-    /// not, as the flag is for models whose metadata say nothing.
-    #[arg(long, value_name = "NAME", value_parser = preprocess)]
-    pub preprocess: Option<Preprocess>,
+    /// `auto`: as the model's metadata say if ftsurgery wrote it; else as the model itself does by the type of its
+    /// input or its first steps; else it is found by trying all of these on some images, for models that store the
+    /// statistics of their normalisation layers; else `imagenet`, with a warning. With another value, metadata that
+    /// say otherwise are overruled, with a warning; in a study they are not, as the flag is for models whose metadata
+    /// say nothing.
+    #[arg(long, value_name = "NAME", value_parser = auto_or(preprocess))]
+    preprocess: Option<Choice<Preprocess>>,
     /// Subtract this from RGB in 0 to 1, by hand (with --std); e.g. 0.5,0.5,0.5
     #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "std",
           conflicts_with = "preprocess", allow_hyphen_values = true)]
@@ -44,11 +51,14 @@ pub struct ImageArgs {
 }
 
 impl ImageArgs {
-    /// The preprocessing asked for, if any.
+    /// The preprocessing asked for; `None` where it is to be found.
     pub fn preprocess(&self) -> Result<Option<Preprocess>, CliError> {
         Ok(match (self.mean, self.std) {
             (Some(mean), Some(std)) => Some(Preprocess::custom(mean, std)?),
-            _ => self.preprocess.clone(),
+            _ => match &self.preprocess {
+                Some(Choice::Given(preprocess)) => Some(preprocess.clone()),
+                Some(Choice::Auto) | None => None,
+            },
         })
     }
 }
@@ -80,6 +90,15 @@ impl DeviceArgs {
         set(&mut settings.threads, &self.threads);
         set(&mut settings.device, &self.device);
     }
+}
+
+/// Which value of a model is meant.
+#[derive(Args, Clone)]
+pub struct OutputArg {
+    /// Take the class scores from this output of the model, or value inside of it, instead of the output that
+    /// the most layers lead to
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
 }
 
 /// Where and with what to train.
@@ -139,8 +158,12 @@ pub fn operators(asked: Option<Operators>, device: Device) -> Result<Operators, 
 
 /// Reads the name of a preprocessing.
 pub fn preprocess(text: &str) -> Result<Preprocess, String> {
-    text.parse()
-        .map_err(|_| format!("expected one of {}", Preprocess::PRESETS.join(", ")))
+    text.parse().map_err(|_| {
+        format!(
+            "expected one of {}, with -bgr or -rgb behind it for the other order of the colours",
+            Preprocess::PRESETS.join(", ")
+        )
+    })
 }
 
 fn triple(text: &str) -> Result<[f32; 3], String> {
@@ -197,6 +220,11 @@ pub fn some(names: &[impl AsRef<str>]) -> String {
     }
 }
 
+/// Reads a path that is a text, as files of settings hold it.
+pub fn text_path() -> impl TypedValueParser<Value = PathBuf> {
+    NonEmptyStringValueParser::new().map(PathBuf::from)
+}
+
 /// A number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.
 #[derive(Clone, Copy)]
 pub struct Bytes(pub u64);
@@ -233,12 +261,36 @@ fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads `auto`, or what `read` does.
+pub fn auto_or<T>(
+    read: impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static,
+) -> impl Fn(&str) -> Result<Choice<T>, String> + Clone + Send + Sync + 'static
+where
+    T: 'static,
+{
+    move |text| match text {
+        AUTO => Ok(Choice::Auto),
+        text => match read(text) {
+            Ok(value) => Ok(Choice::Given(value)),
+            Err(expected) => Err(format!("{expected}, or `{AUTO}`")),
+        },
+    }
+}
+
 /// Reads a share, 0 to 1.
 pub fn fraction(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     match (0.0..=1.0).contains(&number) {
         true => Ok(number),
         false => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Reads a share above 0, at most 1.
+pub fn part(text: &str) -> Result<f64, String> {
+    match fraction(text)? {
+        0.0 => Err("expected a number above 0, at most 1".to_owned()),
+        part => Ok(part),
     }
 }
 
@@ -291,6 +343,14 @@ pub fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a number of epochs, or `off`.
+pub fn patience(text: &str) -> Result<Option<usize>, String> {
+    match text {
+        "off" => Ok(None),
+        text => Ok(Some(count(text).map_err(|e| format!("{e}, or `off`"))?)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +372,10 @@ mod tests {
         assert!(above_0("0").is_err() && above_0("inf").is_err());
         assert!(below_1("1").is_err() && below_1("-0.1").is_err());
         assert!(count("0").is_err());
+        let rate = auto_or(above_0);
+        assert_eq!(rate("auto"), Ok(Choice::Auto));
+        assert_eq!(rate("0.5"), Ok(Choice::Given(0.5)));
+        assert!(rate("0").is_err() && rate("fast").is_err());
         assert_eq!(triple("0.5, 1,2"), Ok([0.5, 1.0, 2.0]));
         assert!(triple("1,2").is_err());
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::run::absolute;
 use crate::runtime::Runtime;
-use crate::search::{Job, Watcher, collect};
+use crate::search::{Doing, Job, Watcher, collect};
 
 use super::ClusterError;
 use super::folder::Folder;
@@ -80,6 +80,7 @@ impl Ray {
             source,
         };
         let mut process = started.map_err(failed)?;
+        watcher.doing("", Doing::Waiting, 0, 0);
         let mut asked = false;
         let status = loop {
             if let Some(status) = process.try_wait().map_err(failed)? {

@@ -242,14 +242,17 @@ fn mirror(pixels: &mut [u8], channels: usize, width: usize) {
 }
 
 /// Brightness, then contrast (about the mean luma of the image), then saturation (about the luma of
-/// each pixel), each rounded to 8 bits.
+/// each pixel), each rounded to 8 bits. Alpha stays.
 fn jitter(pixels: &mut [u8], channels: usize, [brightness, contrast, saturation]: [f32; 3]) {
     // Casts from floats saturate at 0 and 255.
     let mix = |value: u8, other: f32, share: f32| {
         (f32::from(value) * share + other * (1.0 - share)).round() as u8
     };
-    for value in pixels.iter_mut() {
-        *value = mix(*value, 0.0, brightness);
+    let colours = channels.min(3);
+    for pixel in pixels.chunks_exact_mut(channels) {
+        for value in &mut pixel[..colours] {
+            *value = mix(*value, 0.0, brightness);
+        }
     }
     let count = (pixels.len() / channels).max(1) as f64;
     let sum: f64 = pixels
@@ -257,13 +260,13 @@ fn jitter(pixels: &mut [u8], channels: usize, [brightness, contrast, saturation]
         .map(|pixel| f64::from(luma(pixel)))
         .sum();
     let mean = (sum / count) as f32;
-    for value in pixels.iter_mut() {
-        *value = mix(*value, mean, contrast);
-    }
-    if channels == 3 {
-        for pixel in pixels.chunks_exact_mut(3) {
+    for pixel in pixels.chunks_exact_mut(channels) {
+        for value in &mut pixel[..colours] {
+            *value = mix(*value, mean, contrast);
+        }
+        if colours == 3 {
             let grey = luma(pixel);
-            for value in pixel {
+            for value in &mut pixel[..colours] {
                 *value = mix(*value, grey, saturation);
             }
         }
@@ -273,7 +276,7 @@ fn jitter(pixels: &mut [u8], channels: usize, [brightness, contrast, saturation]
 /// Rec. 601 luma, or the grey value itself.
 fn luma(pixel: &[u8]) -> f32 {
     match pixel {
-        &[r, g, b] => 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b),
+        &[r, g, b, ..] => 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b),
         _ => pixel.first().map_or(0.0, |&grey| f32::from(grey)),
     }
 }

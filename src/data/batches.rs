@@ -1,5 +1,6 @@
 //! The order in which an epoch visits its samples.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use rand::seq::SliceRandom;
@@ -14,6 +15,33 @@ pub fn epoch_order(indices: &[usize], seed: u64, epoch: u64, shuffle: bool) -> V
     if shuffle {
         order.shuffle(&mut stream(Purpose::Order, seed, &[&epoch.to_le_bytes()]));
     }
+    order
+}
+
+/// As many samples as `indices` has, drawn for `epoch` so that each class that is there has the same number of them, up to
+/// one: those of a rare class several times, each as often as the others up to one, and of a common one some.
+pub fn balanced_order(indices: &[usize], labels: &[i64], seed: u64, epoch: u64) -> Vec<usize> {
+    let mut classes = BTreeMap::<Option<&i64>, Vec<usize>>::new();
+    for &sample in indices {
+        classes.entry(labels.get(sample)).or_default().push(sample);
+    }
+    let mut rng = stream(Purpose::Order, seed, &[&epoch.to_le_bytes(), b"balanced"]);
+    let mut classes: Vec<Vec<usize>> = classes.into_values().collect();
+    // Another class has one more in another epoch.
+    classes.shuffle(&mut rng);
+    let mut order = Vec::with_capacity(indices.len());
+    let count = classes.len();
+    for (place, class) in classes.iter_mut().enumerate() {
+        let wanted = (indices.len() - order.len()).div_ceil(count - place);
+        let mut drawn = 0;
+        while drawn < wanted {
+            class.shuffle(&mut rng);
+            let some = class.len().min(wanted - drawn);
+            order.extend(&class[..some]);
+            drawn += some;
+        }
+    }
+    order.shuffle(&mut rng);
     order
 }
 
@@ -48,6 +76,36 @@ mod tests {
     #[test]
     fn without_shuffle_the_order_is_kept() {
         assert_eq!(epoch_order(&[3, 1, 2], 7, 5, false), [3, 1, 2]);
+    }
+
+    #[test]
+    fn a_balanced_epoch_has_as_many_of_each_class_and_turns_through_them() {
+        // 50 of class 0, 8 of class 1, 5 of class 2.
+        let labels: Vec<i64> = (0..63)
+            .map(|i| if i < 50 { 0 } else { 1 + i64::from(i >= 58) })
+            .collect();
+        let indices: Vec<usize> = (0..62).collect();
+        let order = |epoch| balanced_order(&indices, &labels, 3, epoch);
+        let mut seen = vec![0; 63];
+        for epoch in 0..20 {
+            let order = order(epoch);
+            assert_eq!(order.len(), 62);
+            let mut times = vec![0; 63];
+            order.iter().for_each(|&sample| times[sample] += 1);
+            for (class, samples) in [(0, 0..50), (1, 50..58), (2, 58..62)] {
+                let of_class = &times[samples];
+                let sum: i32 = of_class.iter().sum();
+                assert!(sum == 20 || sum == 21, "{class}: {sum}");
+                let most = of_class.iter().max().unwrap();
+                assert!(most - of_class.iter().min().unwrap() <= 1, "{class}");
+            }
+            seen.iter_mut()
+                .zip(times)
+                .for_each(|(seen, times)| *seen += times);
+        }
+        assert!(seen[..62].iter().all(|times| *times > 0) && seen[62] == 0);
+        assert_eq!(order(4), order(4));
+        assert_ne!(order(4), order(5));
     }
 
     #[test]

@@ -12,11 +12,11 @@ pub(super) fn groups(digests: &[[u8; 32]]) -> Vec<usize> {
         .collect()
 }
 
-/// A sentence for people on the copies among samples with these `labels`; `None` where there are
-/// none.
+/// A sentence for people on the copies among samples; `differ`: whether two have different labels. `None` where there
+/// are none.
 pub(super) fn note(
     groups: &[usize],
-    labels: &[i64],
+    differ: impl Fn(usize, usize) -> bool,
     name: impl Fn(usize) -> String,
 ) -> Option<String> {
     let copies: Vec<usize> = (0..groups.len()).filter(|&i| groups[i] != i).collect();
@@ -34,7 +34,7 @@ pub(super) fn note(
     );
     let across: Vec<usize> = copies
         .into_iter()
-        .filter(|&i| labels[i] != labels[groups[i]])
+        .filter(|&i| differ(i, groups[i]))
         .collect();
     if let Some(&first) = across.first() {
         text.push_str(&format!(
@@ -43,7 +43,7 @@ pub(super) fn note(
             example(first)
         ));
     }
-    text.push_str("; a split keeps copies in one part");
+    text.push_str("; a split that is drawn keeps copies in one part");
     Some(text)
 }
 
@@ -56,7 +56,7 @@ mod tests {
         let digests = [1, 2, 1, 3, 1, 2].map(|byte| [byte; 32]);
         let groups = groups(&digests);
         assert_eq!(groups, [0, 1, 0, 3, 0, 1]);
-        let text = note(&groups, &[0, 0, 0, 0, 1, 0], |i| format!("x[{i}]")).unwrap();
+        let text = note(&groups, |i, _| i == 4, |i| format!("x[{i}]")).unwrap();
         assert!(
             text.starts_with(
                 "3 of 6 samples are exact copies of others (x[2] of x[0]), 1 of them in another class \
@@ -64,8 +64,8 @@ mod tests {
             ),
             "{text}"
         );
-        let text = note(&groups, &[0; 6], |i| format!("x[{i}]")).unwrap();
+        let text = note(&groups, |_, _| false, |i| format!("x[{i}]")).unwrap();
         assert!(!text.contains("another class"), "{text}");
-        assert_eq!(note(&[0, 1, 2], &[0; 3], |_| String::new()), None);
+        assert_eq!(note(&[0, 1, 2], |_, _| true, |_| String::new()), None);
     }
 }

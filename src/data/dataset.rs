@@ -1,5 +1,8 @@
 //! A labelled set of samples.
 
+mod labels;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -7,9 +10,13 @@ use rayon::prelude::*;
 use crate::layout::Layout;
 
 use super::form::Form;
+use super::parts::{Given, Part};
 use super::pixels::Pixels;
 use super::preprocess::{Preprocess, Tables};
-use super::{Augment, Augmenter, DataError, Digest, Resize, View, folder, npz};
+use super::{
+    Augment, Augmenter, DataError, Digest, LabelSets, Resize, Sources, View, folder, list, npz,
+};
+use crate::task::Task;
 
 pub(super) use super::limits::{Limits, Workers};
 
@@ -22,13 +29,18 @@ pub struct OpenOptions<'a> {
     pub height: usize,
     /// The width of the samples, in pixels.
     pub width: usize,
-    /// 3 for colour, 1 for grey.
+    /// 3 for colour, 4 for colour and alpha, 1 for grey.
     pub channels: usize,
     /// How images come to this size; arrays have it.
     pub resize: Resize,
     /// How images are to be changed while they are trained on: of those that are to be [cropped](Augment::Standard)
     /// the whole photo is kept as well.
     pub augment: Augment,
+    /// What is said of the data besides where they are.
+    pub sources: Option<&'a Sources>,
+    /// Names of classes in the order of a model's outputs. Where all classes of the images are among them, they are
+    /// the classes, unless [`Sources::classes`] says something else.
+    pub classes: Option<&'a [String]>,
     /// Called with (images done, images in all) while images are decoded, from any thread; says whether
     /// to go on.
     pub progress: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
@@ -43,6 +55,8 @@ impl OpenOptions<'_> {
             channels,
             resize: Resize::SQUASH,
             augment: Augment::None,
+            sources: None,
+            classes: None,
             progress: None,
         }
     }
@@ -65,13 +79,22 @@ pub struct Skipped {
 #[derive(Debug)]
 pub struct Dataset {
     pub(super) classes: Vec<String>,
+    /// Of samples that may have several labels the [rarest](LabelSets::rarest) of each.
     pub(super) labels: Vec<i64>,
+    pub(super) sets: Option<LabelSets>,
     /// Empty for arrays, whose samples are named by their row.
     pub(super) names: Vec<String>,
     /// Of the content of each sample.
     pub(super) digests: Vec<Digest>,
     /// For each sample the first one that is a copy of it, or itself.
+    pub(super) copies: Vec<usize>,
+    /// For each sample the first one that stays in one part with it, or itself.
     pub(super) groups: Vec<usize>,
+    /// The name of each sample's group, empty for none; empty where there are no groups besides copies.
+    pub(super) group_names: Vec<String>,
+    pub(super) given: Option<Given>,
+    /// Where the files are whose names begin so.
+    pub(super) roots: BTreeMap<String, PathBuf>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) notes: Vec<String>,
     pub(super) fingerprint: String,
@@ -90,10 +113,10 @@ pub(super) enum Samples {
 }
 
 impl Dataset {
-    /// Opens an image folder or an `.npz` file.
+    /// Opens an image folder, a list of images, or an `.npz` file.
     ///
-    /// **A folder** holds one sub-folder per class; the classes are the sub-folders sorted by
-    /// name. Inside a class, images are found at any depth, sorted by path. Hidden files and
+    /// **A folder** holds one sub-folder per class; the classes are the sub-folders, numbers in their order and other
+    /// names in that of texts. Names that are the same in Unicode's composed form are one. Inside a class, images are found at any depth, sorted by path. Hidden files and
     /// folders are passed over, and so are sub-folders without a file and what desktops and drives
     /// leave behind, which [`Dataset::notes`] tell; other files that are not images, and images that
     /// cannot be decoded, are listed by [`Dataset::skipped`]. Links to files are followed; links to
@@ -101,13 +124,26 @@ impl Dataset {
     /// parallel, see [`load_image`](super::load_image) for how; the result does not depend on
     /// timing.
     ///
+    /// Where the sub-folders are the parts of a split (`train`, `val`, `test`, …), the classes are those inside them,
+    /// and [`Dataset::given`] tells the parts; so it does where [`OpenOptions::sources`] name other folders of a part.
+    ///
+    /// **A list** is a `.csv` or `.tsv` file with a header, or a `.jsonl` file with an object per line: the path of
+    /// each image and its label, and where they are there the part and the group, in columns of the usual names or of
+    /// those that [`Sources::columns`] name.
+    ///
+    /// Samples may have several labels each, or none ([`Dataset::sets`]), where [`Sources::task`] says so: those of a
+    /// folder `cat+dog` have both, and so has a picture that is in `cat` and in `dog`. Where it says nothing, they do if
+    /// a list has several in a cell (a JSON list, or with `|` or `;` between them) or, in place of a column of labels, a
+    /// column of 0 and 1 for each class, and if the `y` of arrays has two dimensions.
+    ///
     /// **An `.npz` file** holds `x` (N × channels × height × width; float32, or float64, which is
-    /// rounded to float32) and `y` (N; int64 or int32), the labels counted from 0. The classes
+    /// rounded to float32, used as they are; or uint8, also N × height × width × channels, the pixels of images that are
+    /// scaled as those of files) and `y` (N; int64, int32 or uint8), the labels counted from 0, or N × classes, 0 and 1. The classes
     /// are named "0", "1", … up to the largest label; not all of them need a row.
     ///
     /// # Errors
-    /// When nothing usable is found: fewer than two classes, a class without a usable image, the
-    /// parts of a split in place of classes, arrays of the wrong type or shape, labels below 0, values
+    /// When nothing usable is found: fewer than two classes, a class without a usable image, a part of a
+    /// split that is given twice, arrays of the wrong type or shape, labels below 0, values
     /// that are not finite; or when the samples take more memory than the limits allow, which is found
     /// before images are decoded.
     pub fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Self, DataError> {
@@ -123,8 +159,23 @@ impl Dataset {
         options: &OpenOptions<'_>,
         limits: &Limits,
     ) -> Result<Self, DataError> {
+        let dataset = Self::of_path(path, options, limits)?;
+        let Some(sources) = options.sources else {
+            return Ok(dataset);
+        };
+        if sources.task == Some(Task::Binary) && dataset.classes.len() != 2 {
+            let reason = format!(
+                "it is of two classes, and the data have {}",
+                dataset.classes.len()
+            );
+            return Err(DataError::option("task", Task::Binary, reason));
+        }
+        sources.take_split(dataset)
+    }
+
+    fn of_path(path: &Path, options: &OpenOptions<'_>, limits: &Limits) -> Result<Self, DataError> {
         let metadata = std::fs::metadata(path).map_err(|e| DataError::read(path, e))?;
-        if metadata.is_dir() {
+        if are_images(path) {
             return folder::open(path, options, limits);
         }
         let is_npz = path
@@ -135,7 +186,8 @@ impl Dataset {
         }
         Err(DataError::not_a_dataset(
             path,
-            "expected a folder with one sub-folder of images per class, or an .npz file",
+            "expected a folder with one sub-folder of images per class, a list of images (.csv, .tsv or .jsonl), \
+             or an .npz file",
         ))
     }
 
@@ -152,11 +204,6 @@ impl Dataset {
     /// The names of the classes; a label is an index into them.
     pub fn classes(&self) -> &[String] {
         &self.classes
-    }
-
-    /// The label of each sample, each within `0..classes().len()`.
-    pub fn labels(&self) -> &[i64] {
-        &self.labels
     }
 
     /// The name of sample `index`: the file relative to the folder with forward slashes, or
@@ -197,8 +244,29 @@ impl Dataset {
 
     /// For each sample the first one that it is an exact copy of: itself where there is none before
     /// it.
+    pub fn copies(&self) -> &[usize] {
+        &self.copies
+    }
+
+    /// For each sample the first one that stays in one part with it, as its copy, as one of its group, or by way of
+    /// others: itself where there is none before it.
     pub fn groups(&self) -> &[usize] {
         &self.groups
+    }
+
+    /// The parts that are given; `None` where all are to be made.
+    pub fn given(&self) -> Option<&Given> {
+        self.given.as_ref()
+    }
+
+    /// The parts that are given besides that which is trained on.
+    pub fn given_parts(&self) -> Vec<Part> {
+        self.given.as_ref().map_or_else(Vec::new, Given::beside)
+    }
+
+    /// The folders of the images: where those are whose names begin so. The rest of a name is a path inside.
+    pub fn roots(&self) -> &BTreeMap<String, PathBuf> {
+        &self.roots
     }
 
     /// Sentences for people on what is remarkable: exact copies, class folders that are left out,
@@ -218,7 +286,12 @@ impl Dataset {
         self.shape
     }
 
-    /// Whether [`Preprocess`] applies: images are preprocessed, arrays are used as they are.
+    /// Whether samples are files, whose classes have names; else they are rows of arrays, whose classes are numbers.
+    pub fn is_named(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Whether [`Preprocess`] applies: images are preprocessed, arrays of floats are used as they are.
     pub fn is_images(&self) -> bool {
         matches!(self.samples, Samples::Images { .. })
     }
@@ -359,6 +432,11 @@ impl Dataset {
         }
         Ok(())
     }
+}
+
+/// Whether the data at `path` are images, in a folder or of a list, rather than arrays.
+pub(crate) fn are_images(path: &Path) -> bool {
+    path.is_dir() || list::is_list(path)
 }
 
 /// `path` relative to `root` with forward slashes; none if it is not UTF-8.

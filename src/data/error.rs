@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::limits::show_bytes;
+use super::parts::Part;
 
 /// An error of the data room, naming the file, row, class or flag at fault.
 #[derive(Debug, thiserror::Error)]
@@ -42,16 +43,13 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The sub-folders of an image folder are the parts of a split.
-    #[error(
-        "the sub-folders of {} are the parts of a split ({}), not classes",
-        path.display(), folders.join(", ")
-    )]
-    PartsForClasses {
-        /// The folder.
-        path: PathBuf,
-        /// Names of its sub-folders.
-        folders: Vec<String>,
+    /// A class has samples in a given part, and none to train on.
+    #[error("class {class:?} has samples in the part {part}, and none to train on")]
+    Untrained {
+        /// The class.
+        class: String,
+        /// The part that has them.
+        part: Part,
     },
     /// The samples take more memory than they may.
     #[error(
@@ -85,6 +83,45 @@ pub enum DataError {
         class: String,
         /// The first file that was skipped in it, with the reason, if any.
         first_skipped: Option<String>,
+    },
+    /// A list of samples cannot be used.
+    #[error("list {}{}: {reason}", path.display(), of_line(.line))]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line at fault, counted from 1, if it is one.
+        line: Option<u64>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Samples that belong together are in several given parts.
+    #[error(
+        "the group {group:?} has samples in the part {first} ({sample}) and in the part {second} ({other})"
+    )]
+    Straddles {
+        /// The group.
+        group: String,
+        /// A part.
+        first: Part,
+        /// A sample in it.
+        sample: String,
+        /// Another part.
+        second: Part,
+        /// A sample in that.
+        other: String,
+    },
+    /// The samples of a class belong to too few groups to be split as asked.
+    #[error(
+        "the samples of class {class:?} are of {groups} groups, which stay together, but the split asked for needs at \
+         least {needed} per class"
+    )]
+    TooFewGroups {
+        /// The class.
+        class: String,
+        /// How many groups it has.
+        groups: usize,
+        /// How many it needs.
+        needed: usize,
     },
     /// An array of an `.npz` file is missing, damaged or of the wrong type or shape.
     #[error("array {array:?} of {}: {reason}", path.display())]
@@ -183,6 +220,10 @@ pub enum DataError {
     },
 }
 
+fn of_line(line: &Option<u64>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
+}
+
 fn first_skip(skipped: &Option<String>) -> String {
     match skipped {
         Some(text) => format!(" (the first file skipped: {text})"),
@@ -204,7 +245,10 @@ impl DataError {
             ),
             DataError::Image { .. }
             | DataError::NotADataset { .. }
-            | DataError::PartsForClasses { .. }
+            | DataError::Untrained { .. }
+            | DataError::List { .. }
+            | DataError::Straddles { .. }
+            | DataError::TooFewGroups { .. }
             | DataError::TooLarge { .. }
             | DataError::EmptyClass { .. }
             | DataError::Array { .. }
@@ -230,9 +274,16 @@ impl DataError {
                  ask for fewer parts (--search-fraction 0 for no search, --train-fraction 1 to hold \
                  nothing out)",
             ),
-            DataError::PartsForClasses { .. } => Some(
-                "give the folder inside that holds the classes, DATA/train say: `tune` makes parts of \
-                 its own, and `evaluate` takes DATA/test",
+            DataError::Untrained { .. } => Some(
+                "put some of them where the others are trained on, or leave the class out of the other parts",
+            ),
+            DataError::Straddles { .. } => Some(
+                "what belongs together has to be in one part; leave the groups out (--group-column none, no \
+                 --group-by) where they are not meant so",
+            ),
+            DataError::TooFewGroups { .. } => Some(
+                "ask for fewer parts (--search-fraction 0 for no search, --train-fraction 1 to hold nothing out), or \
+                 leave the class out",
             ),
             DataError::EmptyClass { .. } => Some(
                 "take the folder away, or leave classes without a usable image out with \
@@ -275,6 +326,14 @@ impl DataError {
     pub(super) fn not_a_dataset(path: &Path, reason: impl ToString) -> Self {
         DataError::NotADataset {
             path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn list(path: &Path, line: Option<u64>, reason: impl ToString) -> Self {
+        DataError::List {
+            path: path.to_owned(),
+            line,
             reason: reason.to_string(),
         }
     }

@@ -1,7 +1,11 @@
-//! A folder of images, one sub-folder per class.
+//! Images in folders, one sub-folder per class.
 
 mod find;
+mod joined;
+mod listing;
+mod place;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -11,9 +15,12 @@ use crate::hex;
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers};
 use super::form::Form;
 use super::image::{LACKS_END, Size};
+use super::parts::Given;
 use super::pixels::{Content, Decoding};
-use super::{DataError, copies, seen};
-use find::{Aside, Candidate, find, list};
+use super::{DataError, LabelSets, copies, groups, names, seen};
+pub(super) use find::parts_beside;
+use find::{Aside, list};
+use listing::{All, Listed, Order, all, composed, group, in_order};
 
 /// See [`Dataset::open`].
 pub(super) fn open(
@@ -28,27 +35,50 @@ pub(super) fn open(
         with_photo: options.augment.crops(),
     };
     let mut aside = Aside::default();
-    let found = find(root, &mut aside)?;
-    if let [only] = found.as_slice()
-        && find::has_folder(&root.join(&only.name))
+    let sources = options.sources.cloned().unwrap_or_default();
+    let All {
+        mut listed,
+        roots,
+        several,
+    } = all(root, &sources, &mut aside)?;
+    if let Some(pattern) = &sources.group_by {
+        group(&mut listed, pattern, &mut aside)?;
+    }
+    let classes = composed(&mut listed, &mut aside);
+    if classes.len() == 1
+        && let Some(only) = classes.first()
+        && find::has_folder(&root.join(only))
     {
         let reason = format!(
             "expected at least 2 class sub-folders with files, found 1; if the classes are the folders \
-             inside {:?}, give that",
-            only.name
+             inside {only:?}, give that"
         );
         return Err(DataError::not_a_dataset(root, reason));
     }
-    enough(root, found.len())?;
-    let total: usize = found.iter().map(|class| class.images.len()).sum();
+    enough(root, classes.len())?;
+    let all = Vec::from_iter(classes.clone());
+    aside.notes.extend(names::case_note(&all));
+    let (found, order) = in_order(classes, options.classes, &sources)?;
 
+    // A model may have several outputs of one name: the first is meant.
+    let places = found
+        .iter()
+        .map(|name| names::composed(name))
+        .zip(0..found.len())
+        .rev();
+    let places: HashMap<String, usize> = places.collect();
+    let place = |class: &String| places.get(class).copied().unwrap_or_default();
+    let mut candidates: Vec<(Vec<usize>, Listed)> = listed
+        .into_iter()
+        .map(|image| {
+            let mut places: Vec<usize> = image.classes.iter().map(place).collect();
+            places.sort_unstable();
+            places.dedup();
+            (places, image)
+        })
+        .collect();
+    candidates.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
     let workers = Workers::new(limits.threads)?;
-    let mut classes = Vec::with_capacity(found.len());
-    let mut candidates = Vec::with_capacity(total);
-    for class in found {
-        candidates.extend(class.images.into_iter().map(|image| (classes.len(), image)));
-        classes.push(class.name);
-    }
     let files: Vec<&Path> = candidates.iter().map(|(_, c)| c.path.as_path()).collect();
     let decoding = Decoding {
         root,
@@ -58,32 +88,53 @@ pub(super) fn open(
         progress: options.progress,
     };
     let (decoded, mut pixels) = decoding.run(&files)?;
+    if several {
+        joined::join(&mut candidates, &decoded, &mut aside);
+    }
 
-    let kept = Kept::of(root, classes, &candidates, &decoded, limits, &mut aside)?;
-    let mut names = Vec::new();
-    let mut labels = Vec::new();
+    let kept = Kept::of(
+        root,
+        (found, order),
+        &candidates,
+        &decoded,
+        limits,
+        &mut aside,
+    )?;
+    let mut sample_names = Vec::new();
+    let mut own_classes: Vec<Vec<usize>> = Vec::new();
     let mut digests = Vec::new();
+    let mut parts = Vec::new();
+    let mut groups = Vec::new();
     let mut remarkable = Vec::new();
     let mut digest = Fingerprint::new(&kept.classes);
     let mut places = Vec::new();
-    for (index, ((class, candidate), result)) in candidates.into_iter().zip(decoded).enumerate() {
-        match (result, kept.labels[class]) {
-            (Ok((content, note)), Some(label)) => {
-                if note.is_some() {
-                    remarkable.push(candidate.name.clone());
-                }
-                places.push(index);
-                digest.add(&candidate.name, label, &content);
-                labels.push(label as i64);
-                names.push(candidate.name);
-                digests.push(content);
+    for (index, ((classes, image), result)) in candidates.into_iter().zip(decoded).enumerate() {
+        let (content, note) = match result {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                aside.skipped.push(Skipped {
+                    path: image.name,
+                    reason: reason(&error),
+                });
+                continue;
             }
-            (Ok(_), None) => {}
-            (Err(error), _) => aside.skipped.push(Skipped {
-                path: candidate.name,
-                reason: reason(&error),
-            }),
+        };
+        let own = classes.iter().filter_map(|&class| kept.labels[class]);
+        let own: Vec<usize> = own.collect();
+        // Of one class, it is left out with that; of several, it may be none of those that are left.
+        if own.is_empty() && !several || image.is_joined {
+            continue;
         }
+        if note.is_some() {
+            remarkable.push(image.name.clone());
+        }
+        places.push(index);
+        digest.add(&image, &own, several, &content);
+        own_classes.push(own);
+        sample_names.push(image.name);
+        digests.push(content);
+        parts.push(image.part);
+        groups.push(image.group.unwrap_or_default());
     }
     pixels.keep(&places, form.bytes());
     let Aside {
@@ -95,14 +146,28 @@ pub(super) fn open(
     if !remarkable.is_empty() {
         notes.push(format!("{LACKS_END}: {}", list(&remarkable)));
     }
-    let groups = copies::groups(&digests);
-    notes.extend(copies::note(&groups, &labels, |i| names[i].clone()));
+    let copies = copies::groups(&digests);
+    let differ = |a: usize, b: usize| own_classes[a] != own_classes[b];
+    notes.extend(copies::note(&copies, differ, |i| sample_names[i].clone()));
+    let sets = several.then(|| LabelSets::of(&own_classes));
+    let labels = match &sets {
+        Some(sets) => sets.rarest(kept.classes.len()),
+        None => own_classes.iter().flatten().map(|&l| l as i64).collect(),
+    };
+    if groups.iter().all(String::is_empty) {
+        groups.clear();
+    }
     Ok(Dataset {
         classes: kept.classes,
         labels,
-        names,
+        sets,
+        names: sample_names,
         digests: digests.iter().map(seen::shortened).collect(),
-        groups,
+        groups: groups::joined(&copies, &groups),
+        copies,
+        group_names: groups,
+        given: Given::of(&parts),
+        roots,
         skipped,
         notes,
         fingerprint: digest.finish(),
@@ -132,32 +197,40 @@ struct Kept {
 impl Kept {
     fn of(
         root: &Path,
-        found: Vec<String>,
-        candidates: &[(usize, Candidate)],
+        (found, order): (Vec<String>, Order),
+        candidates: &[(Vec<usize>, Listed)],
         decoded: &[Result<Content, DataError>],
         limits: &Limits,
         aside: &mut Aside,
     ) -> Result<Self, DataError> {
         let mut usable = vec![0_usize; found.len()];
-        for ((class, _), result) in candidates.iter().zip(decoded) {
-            usable[*class] += usize::from(result.is_ok());
+        let mut is_there = vec![false; found.len()];
+        for ((classes, image), result) in candidates.iter().zip(decoded) {
+            for &class in classes {
+                usable[class] += usize::from(result.is_ok() && !image.is_joined);
+                is_there[class] = true;
+            }
         }
         let mut kept = Kept {
             classes: Vec::new(),
             labels: Vec::new(),
         };
         let mut small = Vec::new();
+        let mut absent = Vec::new();
         for (class, name) in found.into_iter().enumerate() {
             if usable[class] < limits.min_per_class {
-                small.push(name);
                 kept.labels.push(None);
+                if order == Order::OfModel {
+                    kept.classes.push(name.clone());
+                }
+                small.push(name);
                 continue;
             }
-            if usable[class] == 0 {
+            if usable[class] == 0 && is_there[class] {
                 let of_class = candidates
                     .iter()
                     .zip(decoded)
-                    .filter(|((c, _), _)| *c == class);
+                    .filter(|((c, _), _)| c.contains(&class));
                 let broken = of_class.filter_map(|((_, image), result)| {
                     Some(format!(
                         "{}: {}",
@@ -165,17 +238,32 @@ impl Kept {
                         reason(result.as_ref().err()?)
                     ))
                 });
-                let prefix = format!("{name}/");
-                let others = aside.skipped.iter().filter(|s| s.path.starts_with(&prefix));
+                let inside = |s: &&Skipped| {
+                    let mut folders = s.path.split(['/', ':']).rev().skip(1);
+                    folders.any(|folder| folder == name)
+                };
+                let others = aside.skipped.iter().filter(inside);
                 let others = others.map(|s| format!("{}: {}", s.path, s.reason));
+                let first_skipped = broken.chain(others).min();
                 return Err(DataError::EmptyClass {
                     path: root.to_owned(),
                     class: name,
-                    first_skipped: broken.chain(others).min(),
+                    first_skipped,
                 });
+            }
+            if usable[class] == 0 {
+                absent.push(name.clone());
             }
             kept.labels.push(Some(kept.classes.len()));
             kept.classes.push(name);
+        }
+        if !absent.is_empty() {
+            let count = absent.len();
+            let note = format!(
+                "{count} classes are named that have no image: {}",
+                list(&absent)
+            );
+            aside.notes.push(note);
         }
         if !small.is_empty() {
             aside.notes.push(format!(
@@ -210,11 +298,24 @@ impl Fingerprint {
         Self(digest)
     }
 
-    fn add(&mut self, name: &str, class: usize, content: &[u8; 32]) {
+    fn add(&mut self, image: &Listed, classes: &[usize], several: bool, content: &[u8; 32]) {
+        let name = &image.name;
         self.0.update((name.len() as u64).to_le_bytes());
         self.0.update(name);
-        self.0.update((class as u64).to_le_bytes());
+        if several {
+            self.0.update((classes.len() as u64).to_le_bytes());
+        }
+        for &class in classes {
+            self.0.update((class as u64).to_le_bytes());
+        }
         self.0.update(content);
+        if let Some(part) = image.part {
+            self.0.update(part.to_string());
+        }
+        if let Some(group) = &image.group {
+            self.0.update((group.len() as u64).to_le_bytes());
+            self.0.update(group);
+        }
     }
 
     fn finish(self) -> String {

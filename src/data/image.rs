@@ -4,7 +4,8 @@
 //!   pictures in a file the first is taken.
 //! - JPEG gives the pixels of libjpeg-turbo, and so of Pillow, to the bit.
 //! - The orientation that EXIF or XMP gives is applied.
-//! - 16-bit images are brought to 8 bits; transparent pixels are laid on white; colour profiles are not
+//! - 16-bit images are brought to 8 bits; transparent pixels are laid on white, unless alpha is asked for as a fourth
+//!   channel, which is 255 in files that have none; colour profiles are not
 //!   applied. Floating-point pixels are refused: no range is agreed for them.
 //! - The image, or the part of it that a [`Resize`] keeps, is brought to the wanted size by a bilinear filter
 //!   widened by the reduction, as Pillow's `resize(…, BILINEAR)` does. What is cropped away is not resized.
@@ -27,7 +28,7 @@ use std::io::Read;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
+use image::{DynamicImage, GrayImage, ImageFormat, RgbImage, RgbaImage};
 
 use super::error::regular;
 use super::form::Form;
@@ -51,7 +52,7 @@ pub const MAX_DECODING_BYTES: u64 = 1 << 30;
 /// What is remarkable about an image that was read.
 pub(super) const LACKS_END: &str = "the end marker is missing, no pixel is";
 
-/// Decodes an image file to `height` × `width` × `channels` bytes, RGB or (1 channel) grey.
+/// Decodes an image file to `height` × `width` × `channels` bytes, RGB, (4 channels) RGBA or (1 channel) grey.
 ///
 /// # Errors
 /// When the file cannot be read, is no sound image of a format that is read here, or exceeds
@@ -66,7 +67,7 @@ pub fn load_image(
     load_image_and_note(path, height, width, channels, resize).map(|(pixels, _)| pixels)
 }
 
-/// As [`load_image`], with what is remarkable: of a JPEG file, that it lacks its end marker.
+/// As [`load_image`], with what is remarkable: of a JPEG or PNG file, that it lacks its end marker.
 ///
 /// # Errors
 /// As there.
@@ -181,7 +182,7 @@ enum Source<'a> {
     Other(Other<'a>),
 }
 
-/// 8-bit pixels, RGB or grey.
+/// 8-bit pixels, RGB, RGBA or grey.
 pub(super) struct Picture {
     width: u32,
     height: u32,
@@ -232,7 +233,7 @@ impl<'a> Source<'a> {
     fn memory(&self, form: &Form) -> u64 {
         let (decoding, channels) = match self {
             Source::Jpeg(jpeg) => (jpeg.memory(), jpeg.channels()),
-            Source::Other(other) => (other.memory(), 3),
+            Source::Other(other) => (other.memory(), form.size.channels.max(3)),
         };
         let (width, height) = self.dimensions();
         let pixels = u64::from(width) * u64::from(height) * channels as u64;
@@ -242,11 +243,12 @@ impl<'a> Source<'a> {
         };
         // Columns are resized before rows, or rows before columns.
         let [wide, high] = form.largest();
-        let between = u64::from(width.max(height)) * wide.max(high) * 3;
-        decoding.max(pixels + turning + between.min(pixels) + wide * high * 3)
+        let most = channels.max(3) as u64;
+        let between = u64::from(width.max(height)) * wide.max(high) * most;
+        decoding.max(pixels + turning + between.min(pixels) + wide * high * most)
     }
 
-    fn decode(self) -> Result<(Picture, Option<&'static str>), String> {
+    fn decode(self, with_alpha: bool) -> Result<(Picture, Option<&'static str>), String> {
         let (width, height) = self.dimensions();
         let (channels, pixels, note) = match self {
             Source::Jpeg(jpeg) => {
@@ -256,8 +258,9 @@ impl<'a> Source<'a> {
                 (channels, raster.pixels, note)
             }
             Source::Other(other) => {
-                let (channels, pixels) = other.decode()?;
-                (channels, pixels, None)
+                let note = other.lacks_end.then_some(LACKS_END);
+                let (channels, pixels) = other.decode(with_alpha)?;
+                (channels, pixels, note)
             }
         };
         let picture = Picture {
@@ -314,6 +317,7 @@ impl Picture {
         let (width, height, channels) = (self.width, self.height, self.channels);
         let mut image = match channels {
             1 => GrayImage::from_raw(width, height, self.pixels).map(DynamicImage::from),
+            4 => RgbaImage::from_raw(width, height, self.pixels).map(DynamicImage::from),
             _ => RgbImage::from_raw(width, height, self.pixels).map(DynamicImage::from),
         }
         .ok_or("its pixels are not as many as it has")?;
@@ -340,7 +344,7 @@ fn decode(bytes: &[u8], form: &Form, out: &mut [u8]) -> Result<Option<&'static s
     }
     let _share = bounds::wait_for(memory);
     let orientation = source.orientation();
-    let (picture, note) = source.decode()?;
+    let (picture, note) = source.decode(form.size.channels == 4)?;
     form.write(&picture.upright(orientation)?, out)?;
     Ok(note)
 }

@@ -6,7 +6,9 @@
 
 mod archive;
 mod header;
+mod labels;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -17,14 +19,16 @@ use zip::result::ZipError;
 use crate::hex;
 
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Workers, reserve};
+use super::form::Form;
+use super::image::Size;
+use super::pixels::Pixels;
 use super::{DataError, copies, seen};
 use archive::{Archive, open_archive};
 use header::{Header, excerpt};
+use labels::Labels;
 
 /// How many bytes one compressed byte stands for at most, in zip's "deflate".
 const MAX_INFLATION: u64 = 1032;
-/// ImageNet-21k, the largest set of classes in common use, has 21,841.
-const MAX_CLASSES: usize = 1 << 16;
 
 /// See [`Dataset::open`].
 pub(super) fn open(
@@ -39,6 +43,10 @@ pub(super) fn open(
             "the data are arrays; only classes of a folder can be left out",
         ));
     }
+    if let Some((option, value)) = options.sources.and_then(|sources| sources.of_images()) {
+        let reason = "it is for images, and the data are arrays";
+        return Err(DataError::option(option, value, reason));
+    }
     let mut archive = open_archive(path)?;
     let want = [options.channels, options.height, options.width];
     let names = ["channels", "height", "width"];
@@ -46,43 +54,91 @@ pub(super) fn open(
         return Err(DataError::option(option, side, "expected at least 1"));
     }
 
-    let (rows, labels) = read_labels(&mut archive, path, limits)?;
-    let row_bytes = want
-        .iter()
-        .fold(size_of::<f32>(), |n, side| n.saturating_mul(*side));
-    limits.check(path, rows, row_bytes)?;
-    let values = read_samples(&mut archive, path, rows, want)?;
-    let classes = count_classes(path, &labels)?;
+    let task = options.sources.and_then(|sources| sources.task);
+    let Labels {
+        rows,
+        labels,
+        sets,
+        classes,
+    } = labels::read(&mut archive, path, limits, task)?;
+    let values = read_samples(&mut archive, (path, limits), rows, want)?;
 
     let mut digest = Sha256::new();
     for side in want {
         digest.update((side as u64).to_le_bytes());
     }
-    labels
-        .iter()
-        .for_each(|label| digest.update(label.to_le_bytes()));
-    values
-        .iter()
-        .for_each(|value| digest.update(value.to_le_bytes()));
+    match &sets {
+        None => labels
+            .iter()
+            .for_each(|label| digest.update(label.to_le_bytes())),
+        Some(sets) => (0..rows).for_each(|row| {
+            let own = sets.get(row);
+            digest.update((own.len() as u64).to_le_bytes());
+            own.iter()
+                .for_each(|class| digest.update(class.to_le_bytes()));
+        }),
+    }
     let workers = Workers::new(limits.threads)?;
-    let rows = values.par_chunks_exact(want.iter().product());
-    let digests: Vec<[u8; 32]> = workers.install(|| rows.map(row_digest).collect());
-    let groups = copies::groups(&digests);
-    let mut notes: Vec<String> = absent_labels(&labels, classes).into_iter().collect();
-    notes.extend(copies::note(&groups, &labels, |i| format!("x[{i}]")));
+    let row = want.iter().product();
+    let digests: Vec<[u8; 32]> = match &values {
+        Values::Floats(values) => {
+            values
+                .iter()
+                .for_each(|value| digest.update(value.to_le_bytes()));
+            workers.install(|| values.par_chunks_exact(row).map(row_digest).collect())
+        }
+        Values::Pixels(pixels) => {
+            digest.update(pixels);
+            let rows = pixels.par_chunks_exact(row);
+            workers.install(|| rows.map(|row| Sha256::digest(row).into()).collect())
+        }
+    };
+    let copies = copies::groups(&digests);
+    let mut notes: Vec<String> = match &sets {
+        None => labels::absent(&labels, classes).into_iter().collect(),
+        Some(_) => Vec::new(),
+    };
+    let differ = |a: usize, b: usize| match &sets {
+        None => labels[a] != labels[b],
+        Some(sets) => sets.get(a) != sets.get(b),
+    };
+    notes.extend(copies::note(&copies, differ, |i| format!("x[{i}]")));
     Ok(Dataset {
         classes: (0..classes).map(|class| class.to_string()).collect(),
         labels,
+        sets,
         names: Vec::new(),
         digests: digests.iter().map(seen::shortened).collect(),
-        groups,
+        groups: copies.clone(),
+        copies,
+        group_names: Vec::new(),
+        given: None,
+        roots: BTreeMap::new(),
         skipped: Vec::new(),
         notes,
         fingerprint: hex::encode(digest.finalize()),
         shape: want,
-        samples: Samples::Arrays(values),
+        samples: match values {
+            Values::Floats(values) => Samples::Arrays(values),
+            Values::Pixels(pixels) => Samples::Images {
+                form: Form {
+                    size: Size::new(options.height, options.width, options.channels)?,
+                    resize: options.resize,
+                    with_photo: false,
+                },
+                pixels: Pixels::Memory(pixels),
+            },
+        },
         workers,
     })
+}
+
+/// The samples of a file, one after the other.
+enum Values {
+    /// Channels × height × width each, used as they are.
+    Floats(Vec<f32>),
+    /// Height × width × channels each, of images.
+    Pixels(Vec<u8>),
 }
 
 fn row_digest(row: &[f32]) -> [u8; 32] {
@@ -96,41 +152,6 @@ fn row_digest(row: &[f32]) -> [u8; 32] {
         digest.update(bytes);
     }
     digest.finalize().into()
-}
-
-/// A sentence for people on the labels below the largest that no row has.
-fn absent_labels(labels: &[i64], classes: usize) -> Option<String> {
-    const NAMED: usize = 5;
-    let mut present = vec![false; classes];
-    for &label in labels {
-        if let Some(present) = usize::try_from(label).ok().and_then(|l| present.get_mut(l)) {
-            *present = true;
-        }
-    }
-    let absent: Vec<String> = (0..classes)
-        .filter(|&class| !present[class])
-        .map(|class| class.to_string())
-        .collect();
-    let first = absent.first()?;
-    let mut text = match absent.len() {
-        1 => format!("no row of \"y\" has the label {first}"),
-        count => {
-            let named = absent.iter().take(NAMED).cloned().collect::<Vec<_>>();
-            let more = if count > NAMED { ", …" } else { "" };
-            format!(
-                "{count} labels have no row in \"y\": {}{more}",
-                named.join(", ")
-            )
-        }
-    };
-    text.push_str(match first.as_str() {
-        "0" => {
-            "; labels are counted from 0. If these are counted from 1, subtract 1: as they are, a class \
-             0 is made that nothing is known of"
-        }
-        _ => "; a new head has a class for each, which nothing is known of",
-    });
-    Some(text)
 }
 
 /// Channels, height and width of the samples `x` of an `.npz` file.
@@ -149,59 +170,50 @@ pub fn npz_sample_shape(path: &Path) -> Result<[usize; 3], DataError> {
     }
 }
 
-fn read_labels(
-    archive: &mut Archive,
-    path: &Path,
-    limits: &Limits,
-) -> Result<(usize, Vec<i64>), DataError> {
-    let array = Array::open(archive, path, "y")?;
-    let &[rows] = array.shape.as_slice() else {
-        return Err(array.error(format!("its shape is {:?}, expected [N]", array.shape)));
-    };
-    // Not more than are there: what is claimed beyond is found when they are read.
-    let held = usize::try_from(array.payload_bytes / 4).map_or(rows, |labels| labels.min(rows));
-    limits.check(path, held, size_of::<i64>())?;
-    let labels: Vec<i64> = match array.kind.as_str() {
-        "<i8" => array.read(i64::from_le_bytes)?,
-        "<i4" => array.read(|bytes| i64::from(i32::from_le_bytes(bytes)))?,
-        _ => return Err(array.wrong_type("int64 or int32")),
-    };
-    match labels.iter().position(|label| *label < 0) {
-        Some(row) => Err(DataError::Row {
-            path: path.to_owned(),
-            array: "y",
-            row,
-            reason: format!("label {} is negative", labels[row]),
-        }),
-        None => Ok((rows, labels)),
-    }
-}
-
 fn read_samples(
     archive: &mut Archive,
-    path: &Path,
+    (path, limits): (&Path, &Limits),
     rows: usize,
     want: [usize; 3],
-) -> Result<Vec<f32>, DataError> {
+) -> Result<Values, DataError> {
     let array = Array::open(archive, path, "x")?;
     let &[samples, ref sample @ ..] = array.shape.as_slice() else {
         return Err(array.error("it is a single number, expected shape [N, C, H, W]"));
     };
-    if sample != want {
-        let [c, h, w] = want;
+    let [c, h, w] = want;
+    let is_pixels = array.kind == "|u1";
+    let channels_last = is_pixels && sample == [h, w, c] && sample != want;
+    if sample != want && !channels_last {
         let shape = &array.shape;
+        let or = match is_pixels {
+            true => format!(" or [N, {h}, {w}, {c}]"),
+            false => String::new(),
+        };
         return Err(array.error(format!(
-            "its shape is {shape:?}, expected [N, {c}, {h}, {w}]"
+            "its shape is {shape:?}, expected [N, {c}, {h}, {w}]{or}"
         )));
     }
     if samples != rows {
         return Err(array.error(format!("it has {samples} rows, but \"y\" has {rows}")));
     }
+    let bytes = if is_pixels { 1 } else { size_of::<f32>() };
+    let row_bytes = want.iter().fold(bytes, |n, side| n.saturating_mul(*side));
+    limits.check(path, rows, row_bytes)?;
     let fortran = array.fortran;
+    if is_pixels {
+        if fortran {
+            return Err(array.error("pixels in Fortran order are not read"));
+        }
+        let pixels = array.read(|[byte]: [u8; 1]| byte)?;
+        return Ok(Values::Pixels(match channels_last {
+            true => pixels,
+            false => with_channels_last(path, &pixels, want)?,
+        }));
+    }
     let values: Vec<f32> = match array.kind.as_str() {
         "<f4" => array.read(f32::from_le_bytes)?,
         "<f8" => array.read(|bytes| f64::from_le_bytes(bytes) as f32)?,
-        _ => return Err(array.wrong_type("float32 or float64")),
+        _ => return Err(array.wrong_type("float32, float64 or uint8")),
     };
     let values = if fortran {
         from_fortran(path, &values, rows, want)?
@@ -217,24 +229,23 @@ fn read_samples(
             reason: format!("value {} is not a finite float32", values[at]),
         });
     }
-    Ok(values)
+    Ok(Values::Floats(values))
 }
 
-/// One more than the largest label. Which labels fit is for the model to say; the bound here only
-/// keeps a broken file from asking for a head of a billion classes.
-fn count_classes(path: &Path, labels: &[i64]) -> Result<usize, DataError> {
-    let Some((row, &largest)) = labels.iter().enumerate().max_by_key(|(_, label)| **label) else {
-        return Err(DataError::not_a_dataset(path, "it has no rows"));
-    };
-    match usize::try_from(largest) {
-        Ok(largest) if largest < MAX_CLASSES => Ok(largest + 1),
-        _ => Err(DataError::Row {
-            path: path.to_owned(),
-            array: "y",
-            row,
-            reason: format!("label {largest}; labels are counted from 0 and below {MAX_CLASSES}"),
-        }),
+/// Images of channels × height × width as height × width × channels.
+fn with_channels_last(
+    path: &Path,
+    pixels: &[u8],
+    [channels, height, width]: [usize; 3],
+) -> Result<Vec<u8>, DataError> {
+    let plane = height * width;
+    let mut out = reserve(path, pixels.len())?;
+    for image in pixels.chunks_exact(channels * plane) {
+        for place in 0..plane {
+            out.extend((0..channels).map(|channel| image[channel * plane + place]));
+        }
     }
+    Ok(out)
 }
 
 /// The C-order copy of an array stored in Fortran order.

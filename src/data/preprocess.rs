@@ -19,10 +19,22 @@ pub enum ChannelOrder {
     Bgr,
 }
 
+impl ChannelOrder {
+    /// `RGB` or `BGR`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+        }
+    }
+}
+
 /// How pixels become network input: `(pixel * scale - mean[c]) / std[c]`, where `pixel` is 0..=255
 /// and `c` counts the channels in `order`.
 ///
-/// A one-channel (grey) network uses the first entry of `mean` and `std` and ignores `order`.
+/// A one-channel (grey) network uses the first entry of `mean` and `std` and ignores `order`. Of a network of four channels
+/// the last is alpha, 255 where nothing is transparent: it is scaled as the colours are where they are all scaled alike,
+/// else by `scale` alone.
 /// Stored as JSON in the metadata of a tuned model: fields may be added, never changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
@@ -40,7 +52,8 @@ pub struct Preprocess {
 }
 
 impl Preprocess {
-    /// The names [`Preprocess::from_str`] knows.
+    /// The names [`Preprocess::from_str`] knows; with `-bgr` or `-rgb` behind it, as of `unit-bgr` and `caffe-rgb`,
+    /// a preset is that of the other order of the colours.
     pub const PRESETS: [&str; 5] = ["unit", "signed", "imagenet", "caffe", "raw"];
 
     /// Pixels in 0..1, RGB.
@@ -82,6 +95,32 @@ impl Preprocess {
         let made = Self::rgb(mean, std);
         made.validate()?;
         Ok(made)
+    }
+
+    /// The same for a network that wants the colours the other way round: each is scaled as it was.
+    pub fn swapped(&self) -> Self {
+        let turned = |[a, b, c]: [f32; 3]| [c, b, a];
+        Self {
+            order: match self.order {
+                ChannelOrder::Rgb => ChannelOrder::Bgr,
+                ChannelOrder::Bgr => ChannelOrder::Rgb,
+            },
+            mean: turned(self.mean),
+            std: turned(self.std),
+            ..self.clone()
+        }
+    }
+
+    /// The name of the preset that scales pixels so, if one does.
+    pub fn preset(&self) -> Option<String> {
+        Self::PRESETS.iter().find_map(|name| {
+            let preset: Self = name.parse().ok()?;
+            if preset.scales_as(self) {
+                return Some((*name).to_owned());
+            }
+            let is_swapped = preset.swapped().scales_as(self);
+            is_swapped.then(|| format!("{name}-{}", self.order.name().to_lowercase()))
+        })
     }
 
     /// Whether pixels are scaled as by `other`, however images come to the input's size.
@@ -126,11 +165,11 @@ impl Preprocess {
 
     /// Writes one image into `out`.
     ///
-    /// `pixels` is height × width × channels (RGB, or grey when `channels` is 1); `out` gets as
+    /// `pixels` is height × width × channels (RGB, RGBA when `channels` is 4, or grey when it is 1); `out` gets as
     /// many floats, as channels × height × width or height × width × channels by `layout`.
     ///
     /// # Errors
-    /// When `channels` is neither 1 nor 3, or the lengths do not fit.
+    /// When `channels` is none of 1, 3 and 4, or the lengths do not fit.
     pub fn write(
         &self,
         pixels: &[u8],
@@ -156,11 +195,16 @@ impl Preprocess {
             std::array::from_fn(|pixel| (pixel as f32 * self.scale - self.mean[c]) / self.std[c])
         };
         let source = match self.order {
-            ChannelOrder::Rgb => [0, 1, 2],
-            ChannelOrder::Bgr => [2, 1, 0],
+            ChannelOrder::Rgb => [0, 1, 2, 3],
+            ChannelOrder::Bgr => [2, 1, 0, 3],
+        };
+        let alike = |of: [f32; 3]| of.iter().all(|v| *v == of[0]);
+        let alpha = match alike(self.mean) && alike(self.std) {
+            true => table(0),
+            false => std::array::from_fn(|value| value as f32 * self.scale),
         };
         Tables {
-            values: [table(0), table(1), table(2)],
+            values: [table(0), table(1), table(2), alpha],
             source,
         }
     }
@@ -169,9 +213,9 @@ impl Preprocess {
 /// A [`Preprocess`] worked out for every pixel value.
 pub(super) struct Tables {
     /// By output channel and pixel value.
-    values: [[f32; 256]; 3],
-    /// The RGB channel that feeds each output channel.
-    source: [usize; 3],
+    values: [[f32; 256]; 4],
+    /// The RGBA channel that feeds each output channel.
+    source: [usize; 4],
 }
 
 impl Tables {
@@ -183,19 +227,26 @@ impl Tables {
             }
             return;
         }
+        match channels {
+            4 => self.write_colours::<4>(pixels, layout, out),
+            _ => self.write_colours::<3>(pixels, layout, out),
+        }
+    }
+
+    fn write_colours<const N: usize>(&self, pixels: &[u8], layout: Layout, out: &mut [f32]) {
         match layout {
             Layout::Nhwc => {
-                for (values, pixel) in out.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
-                    for c in 0..3 {
+                for (values, pixel) in out.chunks_exact_mut(N).zip(pixels.chunks_exact(N)) {
+                    for c in 0..N {
                         values[c] = self.values[c][usize::from(pixel[self.source[c]])];
                     }
                 }
             }
             Layout::Nchw => {
-                let plane = (out.len() / 3).max(1);
+                let plane = (out.len() / N).max(1);
                 for (c, values) in out.chunks_exact_mut(plane).enumerate() {
                     let (table, source) = (&self.values[c], self.source[c]);
-                    for (value, pixel) in values.iter_mut().zip(pixels.chunks_exact(3)) {
+                    for (value, pixel) in values.iter_mut().zip(pixels.chunks_exact(N)) {
                         *value = table[usize::from(pixel[source])];
                     }
                 }
@@ -204,15 +255,15 @@ impl Tables {
     }
 }
 
-/// Networks take grey or colour images.
+/// Networks take grey or colour images, these also with alpha.
 pub(super) fn check_channels(channels: usize) -> Result<(), DataError> {
-    if channels == 1 || channels == 3 {
+    if matches!(channels, 1 | 3 | 4) {
         return Ok(());
     }
     Err(DataError::option(
         "channels",
         channels,
-        "images have 1 (grey) or 3 (colour) channels",
+        "images have 1 (grey), 3 (colour) or 4 (colour and alpha) channels",
     ))
 }
 
@@ -220,17 +271,10 @@ impl fmt::Display for Preprocess {
     /// The name of the preset, or the numbers: how pixels are scaled. How images are resized is told by
     /// [`Resize`]'s own text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::PRESETS.iter().find(|name| {
-            name.parse()
-                .is_ok_and(|preset: Self| preset.scales_as(self))
-        });
-        if let Some(name) = named {
-            return f.write_str(name);
+        if let Some(name) = self.preset() {
+            return f.write_str(&name);
         }
-        let order = match self.order {
-            ChannelOrder::Rgb => "RGB",
-            ChannelOrder::Bgr => "BGR",
-        };
+        let order = self.order.name();
         let Self {
             scale, mean, std, ..
         } = self;
@@ -242,7 +286,12 @@ impl FromStr for Preprocess {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
-        match name {
+        let (preset, order) = match name.rsplit_once('-') {
+            Some((preset, "rgb")) => (preset, Some(ChannelOrder::Rgb)),
+            Some((preset, "bgr")) => (preset, Some(ChannelOrder::Bgr)),
+            _ => (name, None),
+        };
+        let found = match preset {
             "unit" => Ok(Self::UNIT),
             "signed" => Ok(Self::SIGNED),
             "imagenet" => Ok(Self::IMAGENET),
@@ -251,136 +300,18 @@ impl FromStr for Preprocess {
             _ => Err(DataError::option(
                 "preprocess",
                 name,
-                format!("expected one of {}", Self::PRESETS.join(", ")),
+                format!(
+                    "expected one of {}, or one of them with -bgr or -rgb behind it",
+                    Self::PRESETS.join(", ")
+                ),
             )),
-        }
+        }?;
+        Ok(match order {
+            Some(order) if order != found.order => found.swapped(),
+            _ => found,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ORANGE_AND_BLACK: [u8; 6] = [255, 128, 0, 0, 0, 0];
-
-    fn written(name: &str, layout: Layout) -> Vec<f32> {
-        let mut out = vec![f32::NAN; 6];
-        let preprocess: Preprocess = name.parse().unwrap();
-        preprocess
-            .write(&ORANGE_AND_BLACK, 3, layout, &mut out)
-            .unwrap();
-        out
-    }
-
-    fn assert_close(actual: &[f32], expected: &[f32]) {
-        assert_eq!(actual.len(), expected.len());
-        for (a, e) in actual.iter().zip(expected) {
-            assert!((a - e).abs() < 1e-5, "{actual:?} is not {expected:?}");
-        }
-    }
-
-    #[test]
-    fn presets_give_the_published_values() {
-        let half = 128.0 / 255.0;
-        assert_close(
-            &written("unit", Layout::Nhwc),
-            &[1.0, half, 0.0, 0.0, 0.0, 0.0],
-        );
-        assert_close(
-            &written("signed", Layout::Nhwc),
-            &[1.0, 2.0 * half - 1.0, -1.0, -1.0, -1.0, -1.0],
-        );
-        assert_close(
-            &written("imagenet", Layout::Nhwc)[..3],
-            &[
-                (1.0 - 0.485) / 0.229,
-                (half - 0.456) / 0.224,
-                -0.406 / 0.225,
-            ],
-        );
-        assert_close(
-            &written("caffe", Layout::Nhwc)[..3],
-            &[-103.939, 128.0 - 116.779, 255.0 - 123.68],
-        );
-        assert_close(&written("raw", Layout::Nhwc)[..3], &[255.0, 128.0, 0.0]);
-    }
-
-    #[test]
-    fn presets_are_told_by_name_and_others_by_their_numbers() {
-        for name in Preprocess::PRESETS {
-            assert_eq!(name.parse::<Preprocess>().unwrap().to_string(), name);
-        }
-        let own = Preprocess::custom([0.5; 3], [0.25; 3]).unwrap();
-        let told = own.to_string();
-        assert!(told.contains("RGB") && told.contains("0.25"), "{told}");
-        let cropped = Preprocess {
-            resize: Resize::CROP,
-            ..Preprocess::SIGNED
-        };
-        assert!(cropped.scales_as(&Preprocess::SIGNED) && !cropped.scales_as(&own));
-        assert_eq!(cropped.to_string(), "signed");
-    }
-
-    #[test]
-    fn nchw_holds_the_planes_of_nhwc() {
-        for name in Preprocess::PRESETS {
-            let (hwc, chw) = (written(name, Layout::Nhwc), written(name, Layout::Nchw));
-            for c in 0..3 {
-                assert_eq!(chw[c * 2..c * 2 + 2], [hwc[c], hwc[3 + c]]);
-            }
-        }
-    }
-
-    #[test]
-    fn grey_images_use_the_first_mean_and_std() {
-        let preprocess = Preprocess::custom([0.5, 9.0, 9.0], [0.25, 9.0, 9.0]).unwrap();
-        for layout in [Layout::Nchw, Layout::Nhwc] {
-            let mut out = [0.0; 2];
-            preprocess.write(&[0, 255], 1, layout, &mut out).unwrap();
-            assert_eq!(out, [-2.0, 2.0]);
-        }
-    }
-
-    #[test]
-    fn json_round_trips_and_stays_stable() {
-        let json = serde_json::to_string(&Preprocess::CAFFE).unwrap();
-        assert_eq!(
-            json,
-            concat!(
-                r#"{"order":"bgr","scale":1.0,"mean":[103.939,116.779,123.68],"std":[1.0,1.0,1.0],"#,
-                r#""resize":{"mode":"squash","filter":"bilinear","antialias":true}}"#
-            )
-        );
-        for name in Preprocess::PRESETS {
-            let preprocess: Preprocess = name.parse().unwrap();
-            let json = serde_json::to_string(&preprocess).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Preprocess>(&json).unwrap(),
-                preprocess
-            );
-        }
-    }
-
-    #[test]
-    fn impossible_values_are_refused_by_name() {
-        let error = Preprocess::custom([0.0; 3], [1.0, 0.0, 1.0]).unwrap_err();
-        assert!(
-            error.is_bad_input() && error.to_string().contains("std"),
-            "{error}"
-        );
-        let error = Preprocess::custom([f32::NAN, 0.0, 0.0], [1.0; 3]).unwrap_err();
-        assert!(error.to_string().contains("mean"), "{error}");
-        let error = "torch".parse::<Preprocess>().unwrap_err();
-        assert!(error.to_string().contains("imagenet"), "{error}");
-        assert!(
-            Preprocess::UNIT
-                .write(&[0; 8], 4, Layout::Nchw, &mut [0.0; 8])
-                .is_err()
-        );
-        assert!(
-            Preprocess::UNIT
-                .write(&[0; 6], 3, Layout::Nchw, &mut [0.0; 5])
-                .is_err()
-        );
-    }
-}
+mod tests;

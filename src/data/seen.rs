@@ -83,6 +83,11 @@ impl Seen {
         }
     }
 
+    /// Whether a sample with this digest may be in the set: it is, or nothing is known of it.
+    pub fn may_have(&self, digest: &Digest) -> bool {
+        *digest > self.end() || self.digests.binary_search(digest).is_ok()
+    }
+
     /// The largest digest of which is known whether it is in the set.
     fn end(&self) -> Digest {
         match (self.complete, self.digests.last()) {
@@ -181,6 +186,10 @@ mod tests {
         assert!(json.len() <= (1 << 20) + 40, "{}", json.len());
         let overlap = seen.overlap(digests(many - 30_000..many + 30_000));
         assert!(overlap.estimated && overlap.of == 60_000);
+        // All of it may have been seen, and of the others those of which nothing is known.
+        assert!(digests(0..many).all(|digest| seen.may_have(&digest)));
+        let unseen = digests(many..many + 30_000).filter(|digest| !seen.may_have(digest));
+        assert!(unseen.count().abs_diff(10_000) < 500);
         assert!(overlap.seen.abs_diff(30_000) < 1_000, "{overlap:?}");
         assert_eq!(seen.overlap(digests(many..many + 50_000)).seen, 0);
         let more = seen.union(&Seen::of(digests(many..many + 30_000)));

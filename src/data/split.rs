@@ -1,52 +1,22 @@
 //! Sharing out a data set between the search, the retraining and the final figures.
 
 mod assign;
+mod folds;
+mod options;
+mod several;
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{DataError, Dataset};
+use super::seen::{Digest, Seen};
+use super::{DataError, Dataset, Given, Part};
 use assign::{Samples, apportion, assign, quotas};
+pub use folds::Fold;
+use options::Shares;
+pub use options::SplitOptions;
 
-/// The part of the search share on which candidates are trained; the paper's 7 % of 10 %.
-const SEARCH_TRAIN_FRACTION: f64 = 0.7;
-/// Fractions given in decimal may add up to a little more than 1.
-const EPSILON: f64 = 1e-9;
 /// Fewer samples of a class than these say little of it.
 const FEW: usize = 5;
-
-/// How to make a [`Split`].
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct SplitOptions {
-    /// The share of the samples that the search has, 0 to 1: candidates are trained on 70 % of it.
-    pub search_fraction: f64,
-    /// The share of the samples the winners are trained on, 0 to 1.
-    pub train_fraction: f64,
-    /// The share of the samples by which candidates and epochs are chosen, 0 to 1. `None` for as
-    /// much as `search_fraction` (with `search_apart`: the 30 % of it that are left).
-    pub validation_fraction: Option<f64>,
-    /// Whether the winners are not trained on what the candidates were trained on, so that
-    /// `train_fraction` comes on top of it: the protocol of the block-wise paper.
-    pub search_apart: bool,
-    /// Decides which samples go where.
-    pub seed: u64,
-    /// Whether to draw at random; if not, each list takes the first samples of each class that
-    /// the lists before it left, and keeps their order.
-    pub shuffle: bool,
-}
-
-impl Default for SplitOptions {
-    fn default() -> Self {
-        Self {
-            search_fraction: 0.1,
-            train_fraction: 0.7,
-            validation_fraction: None,
-            search_apart: false,
-            seed: 0,
-            shuffle: true,
-        }
-    }
-}
 
 /// Four disjoint lists of sample indices that together hold every sample.
 ///
@@ -59,6 +29,10 @@ impl Default for SplitOptions {
 /// `search` does not serve for training as well), even if that exceeds the fraction; the other
 /// lists then share what is left in proportion to theirs. A class of three samples thus has one in
 /// `search`, `validation` and `held_out` each; one with fewer is refused.
+///
+/// Samples that may have several labels are shared out by iterative stratification: of the class that the fewest of
+/// those left are of, each goes to the list that lacks most of it; a class may then have a few more or fewer in a list
+/// than its share, and one list less than asked where its samples are of others' lists, too.
 ///
 /// Copies of a sample are all in one list, so that nothing is measured on what was trained on; the
 /// lists' lengths then fit the fractions as well as that allows. Only those of a class that has too few
@@ -89,20 +63,117 @@ impl Split {
         options: &SplitOptions,
     ) -> Result<Self, DataError> {
         let groups: Vec<usize> = (0..labels.len()).collect();
-        split(labels, &groups, n_classes, options, |class| {
-            class.to_string()
-        })
+        split(
+            labels,
+            (&groups, &groups),
+            n_classes,
+            options,
+            &[],
+            |class| class.to_string(),
+        )
     }
 
-    /// As [`Split::stratified`], with copies in one list, and with the classes' names in errors.
+    /// As [`Split::stratified`], with copies in one list, and with the classes' names in errors. Lists that
+    /// [are given](Dataset::given) are what they are, and the others are made of what is to be trained on.
+    ///
+    /// # Errors
+    /// As [`Split::stratified`], and when a class has samples in a given list and none to train on.
+    pub fn of(dataset: &Dataset, options: &SplitOptions) -> Result<Self, DataError> {
+        Self::with(dataset, options, &[])
+    }
+
+    /// As [`Split::of`], for a model that was trained on the samples in `seen`: of these, and of their copies, none
+    /// is held out, nor any of which that is not known. Where others are fewer than the fractions hold out, the
+    /// rest is trained on. Samples that were all held out by the same fractions, seed and data still are, and the other
+    /// lists are what they were. Where none are left to hold out, the split is that of [`Split::of`].
     ///
     /// # Errors
     /// As [`Split::stratified`].
-    pub fn of(dataset: &Dataset, options: &SplitOptions) -> Result<Self, DataError> {
+    pub fn unseen(
+        dataset: &Dataset,
+        options: &SplitOptions,
+        seen: &Seen,
+    ) -> Result<Self, DataError> {
+        let digests = (0..dataset.len()).map(|sample| dataset.digest(sample));
+        let digests: Vec<Option<Digest>> = digests.collect();
+        let of_pool = |sample: usize| digests.get(sample).copied().flatten();
+        if options.fold.is_some() {
+            return Self::of(dataset, options);
+        }
+        let pool = pool(dataset);
+        let any = seen.overlap(pool.iter().filter_map(|&s| of_pool(s))).seen > 0;
+        let may = |digest: &Option<Digest>| digest.is_some_and(|d| seen.may_have(&d));
+        let seen: Vec<bool> = digests.iter().map(may).collect();
+        match any && pool.iter().any(|&sample| !seen[sample]) {
+            true => Self::with(dataset, options, &seen),
+            false => Self::of(dataset, options),
+        }
+    }
+
+    fn with(dataset: &Dataset, options: &SplitOptions, seen: &[bool]) -> Result<Self, DataError> {
         let classes = dataset.classes();
         let (labels, groups) = (dataset.labels(), dataset.groups());
-        split(labels, groups, classes.len(), options, |class| {
-            classes[class].clone()
+        let class_name = |class: usize| classes[class].clone();
+        let made_of = |pool: Option<&[usize]>,
+                       sets: (&[usize], &[usize]),
+                       options: &SplitOptions,
+                       seen: &[bool]| {
+            let labels: Cow<'_, [i64]> = match pool {
+                None => labels.into(),
+                Some(pool) => pool.iter().map(|&sample| labels[sample]).collect(),
+            };
+            match dataset.sets() {
+                None => split(&labels, sets, classes.len(), options, seen, class_name),
+                Some(of) => several::split(
+                    &Vec::from_iter(
+                        (0..labels.len())
+                            .map(|place| of.get(pool.map_or(place, |pool| pool[place]))),
+                    ),
+                    sets,
+                    classes.len(),
+                    options,
+                    seen,
+                    class_name,
+                ),
+            }
+        };
+        let apart = dataset.copies();
+        let of_fold = match options.fold {
+            Some(fold) => Some(fold.given(dataset, options)?),
+            None => None,
+        };
+        let Some(given) = of_fold.as_ref().or(dataset.given()) else {
+            return made_of(None, (groups, apart), options, seen);
+        };
+        given.ensure_trained(dataset)?;
+        ensure_together(dataset, given)?;
+        let pool = &given.train;
+        let options = SplitOptions {
+            given_parts: given.beside(),
+            ..options.clone()
+        };
+        let seen: Vec<bool> = match seen.is_empty() {
+            true => Vec::new(),
+            false => pool.iter().map(|&sample| seen[sample]).collect(),
+        };
+        let [groups, apart] = [groups, apart].map(|groups| within(groups, pool));
+        let sets = (groups.as_slice(), apart.as_slice());
+        let made = made_of(Some(pool), sets, &options, &seen)?;
+        let own = |list: Vec<usize>| list.into_iter().map(|place| pool[place]).collect();
+        let or = |given: &Option<Vec<usize>>, made| given.clone().unwrap_or_else(|| own(made));
+        Ok(Split {
+            search: or(&given.search, made.search),
+            validation: or(&given.validation, made.validation),
+            held_out: or(&given.held_out, made.held_out),
+            search_apart: match given.search {
+                Some(_) => given.search_apart,
+                None => made.search_apart,
+            },
+            train: match given.beside().len() {
+                // A split that is given whole keeps its order.
+                3 => pool.clone(),
+                _ => own(made.train),
+            },
         })
     }
 
@@ -166,12 +237,16 @@ impl Split {
         for (number, list) in (1..).zip(lists) {
             list.iter().for_each(|&sample| part[sample] = number);
         }
-        let apart = dataset.groups().iter().zip(&part);
+        let apart = dataset.copies().iter().zip(&part);
         let apart = apart.filter(|&(&first, &own)| part[first] != own).count();
         if apart > 0 {
+            let because = match dataset.given() {
+                Some(_) => "as the parts are given",
+                None => "because their class has too few other samples",
+            };
             notes.push(format!(
-                "{apart} copies are in another part than what they are copies of, because their class \
-                 has too few other samples: what is measured on them is better than it should be"
+                "{apart} copies are in another part than what they are copies of, {because}: what is measured on \
+                 them is better than it should be"
             ));
         }
         notes
@@ -179,18 +254,22 @@ impl Split {
 
     fn small_parts(&self, dataset: &Dataset) -> Vec<String> {
         let mut sizes = vec![0_usize; dataset.classes().len()];
-        let class = |&sample: &usize| usize::try_from(dataset.labels()[sample]).ok();
+        let class = |&sample: &usize| dataset.classes_of(sample);
         let all: Vec<usize> = (0..dataset.len()).collect();
-        let present: HashSet<usize> = all.iter().filter_map(class).collect();
+        let present: HashSet<usize> = all.iter().flat_map(class).collect();
         let parts = [
             ("validation", &self.validation, "choose by"),
             ("held-out", &self.held_out, "judge by"),
         ];
+        let figure = match dataset.sets() {
+            None => "accuracy",
+            Some(_) => "exact match",
+        };
         let mut notes = Vec::new();
         for (name, part, purpose) in parts.into_iter().filter(|(_, part, _)| !part.is_empty()) {
             sizes.fill(0);
             part.iter()
-                .filter_map(class)
+                .flat_map(class)
                 .for_each(|class| sizes[class] += 1);
             let few = |&class: &usize| present.contains(&class) && sizes[class] < FEW;
             let small: Vec<usize> = (0..sizes.len()).filter(few).collect();
@@ -199,7 +278,7 @@ impl Split {
             };
             notes.push(format!(
                 "the {name} part is small to {purpose}: {} samples, fewer than {FEW} in {} of {} \
-                 classes ({:?} has {}); one sample is {:.1} points of accuracy",
+                 classes ({:?} has {}); one sample is {:.1} points of {figure}",
                 part.len(),
                 small.len(),
                 present.len(),
@@ -212,67 +291,60 @@ impl Split {
     }
 }
 
-/// What belongs to each of the four lists, in the order in which they take samples.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Shares {
-    /// Shares of the whole: search, validation, train, held out.
-    of: [f64; 4],
-    /// Whether every class must have a sample in the list.
-    asked: [bool; 4],
+/// Fails where a group has samples in two given parts. Copies may be: they are told.
+///
+/// # Errors
+/// [`DataError::Straddles`], with the first such group.
+fn ensure_together(dataset: &Dataset, given: &Given) -> Result<(), DataError> {
+    let parts = given.parts(dataset.len());
+    let mut first: HashMap<&str, (usize, Part)> = HashMap::new();
+    for (sample, (group, part)) in dataset.group_names.iter().zip(parts).enumerate() {
+        let Some(part) = part.filter(|_| !group.is_empty()) else {
+            continue;
+        };
+        // Search and training are both what winners are trained on.
+        let trains = |part: Part| matches!(part, Part::Search | Part::Train);
+        let &mut (before, of) = first.entry(group).or_insert((sample, part));
+        if of != part && !(trains(of) && trains(part)) {
+            return Err(DataError::Straddles {
+                group: group.clone(),
+                first: of,
+                sample: dataset.name(before),
+                second: part,
+                other: dataset.name(sample),
+            });
+        }
+    }
+    Ok(())
 }
 
-impl Shares {
-    fn of(options: &SplitOptions) -> Result<Self, DataError> {
-        let SplitOptions {
-            search_fraction,
-            train_fraction,
-            validation_fraction,
-            search_apart,
-            ..
-        } = *options;
-        for (option, fraction) in [
-            ("search_fraction", Some(search_fraction)),
-            ("train_fraction", Some(train_fraction)),
-            ("validation_fraction", validation_fraction),
-        ] {
-            if let Some(fraction) = fraction.filter(|f| !(0.0..=1.0).contains(f)) {
-                let reason = "expected a number from 0 to 1";
-                return Err(DataError::option(option, fraction, reason));
-            }
-        }
-        let search = SEARCH_TRAIN_FRACTION * search_fraction;
-        let train = match search_apart {
-            true => train_fraction,
-            false => (train_fraction - search).max(0.0),
-        };
-        let both = search_fraction + train_fraction;
-        let validation = validation_fraction.unwrap_or(both - search - train);
-        let held_out = 1.0 - search - train - validation;
-        if held_out < -EPSILON {
-            let (option, sum) = match validation_fraction {
-                None => ("search_fraction + train_fraction", both),
-                Some(_) => (
-                    "the fractions of training and validation",
-                    search + train + validation,
-                ),
-            };
-            return Err(DataError::option(option, sum, "together they exceed 1"));
-        }
-        let of = [search, validation, train, held_out]
-            .map(|share| if share < EPSILON { 0.0 } else { share });
-        let mut asked = of.map(|share| share > 0.0);
-        asked[2] &= search_apart || !asked[0];
-        Ok(Shares { of, asked })
+/// The samples of which parts are made.
+fn pool(dataset: &Dataset) -> Vec<usize> {
+    match dataset.given() {
+        Some(given) => given.train.clone(),
+        None => (0..dataset.len()).collect(),
     }
 }
 
+/// Groups among the samples `pool` alone, by the place of their first sample there.
+fn within(groups: &[usize], pool: &[usize]) -> Vec<usize> {
+    let mut first = HashMap::new();
+    let places = pool.iter().enumerate();
+    let group = places.map(|(place, &sample)| *first.entry(groups[sample]).or_insert(place));
+    group.collect()
+}
+
+/// Splits samples of which those of a group stay together. Groups that are of nothing but copies are shared out where
+/// their class has too few others.
 fn split(
     labels: &[i64],
-    groups: &[usize],
+    (groups, copies): (&[usize], &[usize]),
     n_classes: usize,
     options: &SplitOptions,
+    seen: &[bool],
     class_name: impl Fn(usize) -> String,
 ) -> Result<Split, DataError> {
+    let options = &options.resolved(labels.len(), n_classes);
     let shares = Shares::of(options)?;
     let mut classes = Vec::with_capacity(labels.len());
     for (sample, &label) in labels.iter().enumerate() {
@@ -286,13 +358,23 @@ fn split(
         classes.push(class);
     }
     let mut samples = Samples::new(&classes, groups, n_classes);
-    let needed = shares.asked.iter().filter(|&&asked| asked).count().max(1);
+    let needed = shares.needed();
     // Arrays may lack a class altogether; nothing is asked of it.
     let too_few = |count: &usize| (1..needed).contains(count);
     if let Some(class) = samples.counts.iter().position(too_few) {
         return Err(DataError::ClassTooSmall {
             class: class_name(class),
             count: samples.counts[class],
+            needed,
+        });
+    }
+    // Copies may be shared out, groups may not.
+    if let Some(class) = samples.units.iter().position(too_few)
+        && groups != copies
+    {
+        return Err(DataError::TooFewGroups {
+            class: class_name(class),
+            groups: samples.units[class],
             needed,
         });
     }
@@ -305,7 +387,12 @@ fn split(
         }
         samples = Samples::new(&classes, &parted, n_classes);
     }
-    let quotas = quotas(&samples.counts, &shares);
+    let mut quotas = quotas(&samples.counts, &shares);
+    // Where nothing but that is asked for, all is held out.
+    if shares.of[..3].iter().any(|&share| share > 0.0) {
+        samples.mark(seen);
+        samples.limit(&mut quotas, &shares);
+    }
     let [search, validation, train, held_out] = assign(samples, quotas, &shares, options);
     Ok(Split {
         search,

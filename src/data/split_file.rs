@@ -1,28 +1,42 @@
 //! A split by the names of its samples, as kept in `split.json`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::hex;
 
 use super::error::regular;
-use super::{DataError, Dataset, Split};
+use super::list::{self, Columns, Wanted};
+use super::{DataError, Dataset, Given, Part, Split};
 
-/// A [`Split`] by the names of its samples.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The parts of a data set by the names of its samples: a whole [`Split`], as a run keeps it, or some parts, as people
+/// write them. A part that is missing is split off from what is trained on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFile {
     /// The names of the classes, in the order of their labels.
-    pub classes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
     /// See [`Split::search`].
-    pub search: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Vec<String>>,
     /// See [`Split::validation`].
-    pub validation: Vec<String>,
+    #[serde(
+        default,
+        alias = "val",
+        alias = "valid",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub validation: Option<Vec<String>>,
     /// See [`Split::train`].
     pub train: Vec<String>,
     /// See [`Split::held_out`].
-    pub held_out: Vec<String>,
+    #[serde(default, alias = "test", skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<Vec<String>>,
     /// The lists that the winners are trained on: `train`, and `search` unless it is kept apart, as
     /// in files without this entry.
     #[serde(default = "train_alone")]
@@ -41,11 +55,11 @@ impl SplitFile {
     pub fn new(split: &Split, dataset: &Dataset) -> Self {
         let names = |list: &[usize]| list.iter().map(|&index| dataset.name(index)).collect();
         Self {
-            classes: dataset.classes().to_vec(),
-            search: names(&split.search),
-            validation: names(&split.validation),
+            classes: Some(dataset.classes().to_vec()),
+            search: Some(names(&split.search)),
+            validation: Some(names(&split.validation)),
             train: names(&split.train),
-            held_out: names(&split.held_out),
+            held_out: Some(names(&split.held_out)),
             winners_train_on: match split.search_apart {
                 true => train_alone(),
                 false => vec![SEARCH.to_owned(), TRAIN.to_owned()],
@@ -76,14 +90,44 @@ impl SplitFile {
         Ok(())
     }
 
-    /// Reads a file that [`SplitFile::write`] wrote, or one like it.
+    /// Reads a file that [`SplitFile::write`] wrote, one like it, or a list (`.csv`, `.tsv`, `.jsonl`) of paths and
+    /// their parts.
     ///
     /// # Errors
-    /// When the file cannot be read or is not such JSON.
+    /// When the file cannot be read or is neither.
     pub fn read(path: &Path) -> Result<Self, DataError> {
+        if list::is_list(path) {
+            return Self::of_list(path);
+        }
         regular(path, |reason| DataError::split_file(path, reason))?;
         let text = std::fs::read(path).map_err(|e| DataError::read(path, e))?;
         serde_json::from_slice(&text).map_err(|e| DataError::split_file(path, e))
+    }
+
+    fn of_list(path: &Path) -> Result<Self, DataError> {
+        let rows = list::read(path, &Columns::default(), Wanted::Parts)?.rows;
+        let names = |part: Part| -> Vec<String> {
+            let of_part = rows.iter().filter(|row| row.part == Some(part));
+            of_part.map(|row| row.path.clone()).collect()
+        };
+        let some = |part| Some(names(part)).filter(|names| !names.is_empty());
+        Ok(Self {
+            validation: some(Part::Validation),
+            train: names(Part::Train),
+            held_out: some(Part::HeldOut),
+            ..Self::default()
+        })
+    }
+
+    /// The parts that it gives besides that which is trained on.
+    pub(super) fn beside(&self) -> Vec<Part> {
+        let all = [
+            (Part::Search, &self.search),
+            (Part::Validation, &self.validation),
+            (Part::HeldOut, &self.held_out),
+        ];
+        let given = all.into_iter().filter(|(_, names)| names.is_some());
+        given.map(|(part, _)| part).collect()
     }
 
     /// The indices of the named samples in `dataset`; `path` names the file in errors.
@@ -93,16 +137,18 @@ impl SplitFile {
     /// # Errors
     /// When the classes are not those of `dataset`, a name is not one of its samples, or a name
     /// occurs twice.
-    pub fn resolve(&self, dataset: &Dataset, path: &Path) -> Result<Split, DataError> {
-        if self.classes != dataset.classes() {
-            return Err(DataError::split_file(
-                path,
-                format!(
-                    "its classes are {:?}, those of the data set {:?}",
-                    self.classes,
-                    dataset.classes()
-                ),
-            ));
+    pub fn resolve(&self, dataset: &Dataset, path: &Path) -> Result<Given, DataError> {
+        // Its classes may come in another order, and not all of them be there.
+        if let Some(classes) = &self.classes {
+            let of_data = dataset.classes();
+            let labels = (0..dataset.len()).flat_map(|sample| dataset.classes_of(sample));
+            let present: BTreeSet<usize> = labels.collect();
+            let mut names = present.into_iter().filter_map(|class| of_data.get(class));
+            if names.any(|name| !classes.contains(name)) {
+                let reason =
+                    format!("its classes are {classes:?}, those of the data set {of_data:?}");
+                return Err(DataError::split_file(path, reason));
+            }
         }
         let known = |name: &&String| *name == SEARCH || *name == TRAIN;
         if let Some(name) = self.winners_train_on.iter().find(|name| !known(name)) {
@@ -132,13 +178,48 @@ impl SplitFile {
                 })
                 .collect::<Result<Vec<usize>, DataError>>()
         };
-        Ok(Split {
-            search: indices("search", &self.search)?,
-            validation: indices("validation", &self.validation)?,
-            train: indices("train", &self.train)?,
-            held_out: indices("held_out", &self.held_out)?,
+        let mut some = |list, names: &Option<Vec<String>>| {
+            let names = names.as_deref();
+            names.map(|names| indices(list, names)).transpose()
+        };
+        Ok(Given {
+            search: some(SEARCH, &self.search)?,
+            validation: some("validation", &self.validation)?,
+            held_out: some("held_out", &self.held_out)?,
+            train: indices(TRAIN, &self.train)?,
             search_apart: !self.winners_train_on.iter().any(|name| name == SEARCH),
         })
+    }
+}
+
+impl Dataset {
+    /// This with the parts that the file at `path` gives, in place of those that it has.
+    pub(super) fn with_split(mut self, given: Given, path: &Path) -> Self {
+        if self.given.is_some() {
+            self.notes.push(format!(
+                "the parts are those of {}, in place of those that the data give",
+                path.display()
+            ));
+        }
+        let parts = given.parts(self.len());
+        let unused = parts.iter().filter(|part| part.is_none()).count();
+        if unused > 0 {
+            self.notes.push(format!(
+                "{unused} of {} samples are in no part of {}, and are not used",
+                self.len(),
+                path.display()
+            ));
+        }
+        let mut digest = Sha256::new();
+        digest.update(&self.fingerprint);
+        for part in [Part::Search, Part::Validation, Part::Train, Part::HeldOut] {
+            digest.update(part.to_string());
+            let samples = given.part(part).into_iter().flatten();
+            samples.for_each(|&sample| digest.update((sample as u64).to_le_bytes()));
+        }
+        self.fingerprint = hex::encode(digest.finalize());
+        self.given = Some(given);
+        self
     }
 }
 
@@ -152,10 +233,15 @@ mod tests {
         Dataset {
             classes: vec!["a".into(), "b".into()],
             labels: (0..20).map(|i| i / 10).collect(),
+            sets: None,
             names: (0..20)
                 .map(|i| format!("{}/{i}.png", ["a", "b"][i / 10]))
                 .collect(),
             digests: vec![[0; 6]; 20],
+            copies: Vec::new(),
+            group_names: Vec::new(),
+            given: None,
+            roots: Default::default(),
             skipped: vec![],
             groups: (0..20).collect(),
             notes: vec![],
@@ -163,6 +249,16 @@ mod tests {
             shape: [1, 1, 1],
             samples: images([1, 1, 1], vec![0; 20]),
             workers: Workers::default(),
+        }
+    }
+
+    fn given(split: &Split) -> Given {
+        Given {
+            search: Some(split.search.clone()),
+            validation: Some(split.validation.clone()),
+            train: split.train.clone(),
+            held_out: Some(split.held_out.clone()),
+            search_apart: split.search_apart,
         }
     }
 
@@ -178,7 +274,7 @@ mod tests {
         }
         let read = SplitFile::read(&path).unwrap();
         assert_eq!(read, file);
-        assert_eq!(read.resolve(&dataset, &path).unwrap(), split);
+        assert_eq!(read.resolve(&dataset, &path).unwrap(), given(&split));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -187,11 +283,11 @@ mod tests {
         let dataset = dataset();
         let path = Path::new("my/split.json");
         let whole = SplitFile {
-            classes: dataset.classes().to_vec(),
-            search: vec![],
-            validation: vec![],
+            classes: Some(dataset.classes().to_vec()),
+            search: Some(vec![]),
+            validation: Some(vec![]),
             train: vec!["a/1.png".into()],
-            held_out: vec!["b/11.png".into()],
+            held_out: Some(vec!["b/11.png".into()]),
             winners_train_on: train_alone(),
         };
         assert!(whole.resolve(&dataset, path).is_ok());
@@ -205,16 +301,18 @@ mod tests {
             text
         };
         let mut file = whole.clone();
-        file.search.push("a/99.png".into());
+        file.search.as_mut().unwrap().push("a/99.png".into());
         assert!(refusal(file).contains("\"a/99.png\" in \"search\""));
         let mut file = whole.clone();
-        file.validation.push("a/1.png".into());
+        file.validation.as_mut().unwrap().push("a/1.png".into());
         assert!(refusal(file).contains("twice"));
         let mut file = whole.clone();
         file.winners_train_on.push("held_out".into());
         assert!(refusal(file).contains("winners_train_on"));
         let mut file = whole;
-        file.classes.reverse();
+        file.classes.as_mut().unwrap().reverse();
+        assert!(file.resolve(&dataset, path).is_ok());
+        file.classes.as_mut().unwrap()[0].push('s');
         assert!(refusal(file).contains("classes"));
     }
 
@@ -231,11 +329,34 @@ mod tests {
             let text = serde_json::to_string(&SplitFile::new(&split, &dataset)).unwrap();
             assert_eq!(text.contains(r#"["search","train"]"#), !search_apart);
             let file: SplitFile = serde_json::from_str(&text).unwrap();
-            assert_eq!(file.resolve(&dataset, path).unwrap(), split);
+            assert_eq!(file.resolve(&dataset, path).unwrap(), given(&split));
         }
         let old = r#"{"classes":[],"search":[],"validation":[],"train":[],"held_out":[]}"#;
         let file: SplitFile = serde_json::from_str(old).unwrap();
         assert_eq!(file.winners_train_on, [TRAIN]);
+    }
+
+    #[test]
+    fn a_file_by_hand_may_give_some_parts() {
+        let dataset = dataset();
+        let text =
+            r#"{"train": ["a/0.png", "b/10.png", "a/1.png", "b/11.png"], "test": ["b/12.png"]}"#;
+        let file: SplitFile = serde_json::from_str(text).unwrap();
+        let given = file.resolve(&dataset, Path::new("split.json")).unwrap();
+        assert_eq!(given.beside(), [Part::HeldOut]);
+        assert_eq!((given.train.len(), given.validation), (4, None));
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("split.csv");
+        std::fs::write(
+            &list,
+            "file,set\na/0.png,train\nb/12.png,test\na/1.png,train\n",
+        )
+        .unwrap();
+        let file = SplitFile::read(&list).unwrap();
+        assert_eq!(file.train, ["a/0.png", "a/1.png"]);
+        assert_eq!(file.beside(), [Part::HeldOut]);
+        let wrong = r#"{"train": [], "trein": []}"#;
+        assert!(serde_json::from_str::<SplitFile>(wrong).is_err());
     }
 
     #[test]

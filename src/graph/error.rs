@@ -35,7 +35,9 @@ pub enum GraphError {
         reason: String,
     },
     /// A node computes as in training.
-    #[error("node {node}: it is in training mode ({why}); export the model for inference")]
+    #[error(
+        "node {node}: it is in training mode ({why}); export the model for inference, or tune --inference-mode takes the statistics that it stores"
+    )]
     TrainingMode {
         /// The node.
         node: String,
@@ -49,6 +51,24 @@ pub enum GraphError {
         node: String,
         /// What is too large.
         reason: String,
+    },
+    /// The calls of a function that the model carries cannot be written out.
+    #[error("the calls of function `{function}` cannot be written out: {reason}")]
+    Function {
+        /// The function, `DOMAIN:NAME`.
+        function: String,
+        /// Why.
+        reason: String,
+    },
+    /// The value that is asked for as the class scores is not there.
+    #[error(
+        "the model has no value `{value}` to take the class scores from; its outputs are {outputs}"
+    )]
+    NoScores {
+        /// The value as asked for.
+        value: String,
+        /// The outputs that there are.
+        outputs: String,
     },
     /// The model is one that cannot be handled at all.
     #[error("{0}")]

@@ -3,21 +3,26 @@
 //! A [`Graph`] is the working copy on which ftsurgery thinks; the file it came from is never
 //! changed by it. Values are named, as in ONNX; every value is defined once.
 
+mod branches;
 mod build;
 #[cfg(test)]
 pub(crate) mod cases;
 mod cubic;
 mod einsum;
 mod error;
+mod functions;
 pub mod infer;
 mod kernel;
+pub(crate) mod messages;
 mod node;
 pub mod normalise;
 pub(crate) mod operators;
 mod order;
+mod outputs;
 mod overhang;
 mod reach;
 mod shapes;
+mod value;
 mod weights;
 mod window;
 mod work;
@@ -27,68 +32,29 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use crate::onnx::messages::{
-    AttributeProto, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
 };
-use crate::onnx::{DataType, Model, OnnxError, Tensor, is_external, set_external};
+use crate::onnx::{Model, Tensor, is_external, set_external};
 
 pub use build::Builder;
 pub(crate) use build::Names;
 pub(crate) use cubic::part_cubic_resizes;
 pub(crate) use einsum::{Einsum, is_equation};
 pub use error::GraphError;
+pub(crate) use functions::write_out as write_out_functions;
 pub use infer::infer_shapes;
 pub(crate) use infer::{fold_constants, infer_what_fits};
 pub use node::{Attribute, Node};
-pub use normalise::{normalise, refuse_untrainable, to_float32};
+pub use normalise::{normalise, refuse_untrainable, to_float32, whole_as_floats};
 pub(crate) use order::captured_names;
 pub(crate) use overhang::write_overhangs_as_pads;
 pub use reach::{following, reaching};
 pub use shapes::{Shapes, TensorInfo};
+use value::value_from_proto;
+pub use value::{Dim, Value, value_to_proto};
 pub use weights::{Weight, output_features, weights};
 pub use window::{Padding, Window, WindowAttributes, WindowError, to_i64};
 pub use work::macs;
-
-/// One dimension of a declared shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dim {
-    /// A fixed size.
-    Known(usize),
-    /// A named or nameless size that is not fixed.
-    Symbolic(String),
-}
-
-/// A declared input or output: name, element type and shape (`None` when the rank is unknown).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Value {
-    /// Name of the value.
-    pub name: String,
-    /// Element type.
-    pub dtype: DataType,
-    /// Declared shape.
-    pub dims: Option<Vec<Dim>>,
-}
-
-impl Value {
-    /// A value of fixed shape.
-    pub fn fixed(name: &str, dtype: DataType, dims: &[usize]) -> Self {
-        Value {
-            name: name.to_owned(),
-            dtype,
-            dims: Some(dims.iter().map(|&d| Dim::Known(d)).collect()),
-        }
-    }
-
-    /// A float32 value of any number `N` of samples, each of dimensions `sample`.
-    pub fn batched(name: &str, sample: &[usize]) -> Self {
-        let batch = std::iter::once(Dim::Symbolic("N".to_owned()));
-        Value {
-            name: name.to_owned(),
-            dtype: DataType::Float,
-            dims: Some(batch.chain(sample.iter().map(|&d| Dim::Known(d))).collect()),
-        }
-    }
-}
 
 /// A graph in memory: nodes in topological order, initializers, inputs and outputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,11 +123,34 @@ impl Graph {
     /// The main graph of a model: indexed, checked, in topological order. Initializers in external
     /// data that nothing reads are left out, and their data alone.
     ///
+    /// Its first output is the class scores: the value that is [asked for](Model::with_scores), else of all
+    /// outputs that have floats the one that the most layers lead to, the first of equals, rows of numbers
+    /// before maps. Behind what is made of scores alone (`TopK`, `ArgMax`, `ZipMap`) it is what that reads,
+    /// which may be no output of the file. The others follow, but for those that are no tensors.
+    ///
+    /// Calls of functions that the model carries are written out, and so is the branch of an `If` whose
+    /// condition is known before the graph runs: it is a constant, or follows from shapes, as long as it comes
+    /// to the same at several sizes of what the inputs leave open.
+    ///
     /// # Errors
     /// When values are undefined or defined twice, nodes form a cycle, a tensor is malformed, or a name
     /// has a character that onnxruntime does not take.
     pub fn from_model(model: &Model) -> Result<Self, GraphError> {
-        let proto = model.graph();
+        Self::read(model, None)
+    }
+
+    /// As [`Graph::from_model`], for a first input of these dimensions, from which conditions may follow; what
+    /// it declares goes before them.
+    ///
+    /// # Errors
+    /// As [`Graph::from_model`].
+    pub fn from_model_at(model: &Model, dims: &[usize]) -> Result<Self, GraphError> {
+        Self::read(model, Some(dims))
+    }
+
+    fn read(model: &Model, dims: Option<&[usize]>) -> Result<Self, GraphError> {
+        let written = write_out_functions(&model.proto)?;
+        let proto = written.as_ref().map_or(model.graph(), |w| &w.graph);
         refuse_nul(proto)?;
         let mut initializers = IndexMap::new();
         let mut unread = HashSet::new();
@@ -201,11 +190,9 @@ impl Graph {
             })
             .map(value_from_proto)
             .collect::<Result<_, _>>()?;
-        let outputs = proto
-            .output
-            .iter()
-            .map(value_from_proto)
-            .collect::<Result<_, _>>()?;
+        // What is no tensor is nobody's class scores.
+        let outputs = proto.output.iter();
+        let outputs = outputs.filter_map(|o| value_from_proto(o).ok()).collect();
         let nodes = proto
             .node
             .iter()
@@ -216,8 +203,13 @@ impl Graph {
             .proto
             .opset_import
             .iter()
+            .chain(written.iter().flat_map(|w| &w.imports))
             .map(|o| (o.domain.clone().unwrap_or_default(), o.version.unwrap_or(1)))
             .filter(|(domain, _)| !matches!(domain.as_str(), "" | "ai.onnx"))
+            .filter(|(domain, _)| {
+                let mut functions = model.proto.functions.iter();
+                functions.all(|f| f.domain.as_ref() != Some(domain))
+            })
             .collect();
         let mut graph = Graph {
             opset: model.opset(),
@@ -228,6 +220,8 @@ impl Graph {
             initializers,
         };
         graph.sort()?;
+        branches::fold(&mut graph, model, dims)?;
+        outputs::lead(&mut graph, proto, model.scores())?;
         Ok(graph)
     }
 
@@ -323,63 +317,4 @@ fn named_once(mut nodes: Vec<NodeProto>) -> Vec<NodeProto> {
         }
     }
     nodes
-}
-
-fn value_from_proto(proto: &ValueInfoProto) -> Result<Value, OnnxError> {
-    let name = proto.name.clone().unwrap_or_default();
-    let tensor = match proto.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(TypeValue::Tensor(t)) => Some(t),
-        None => None,
-        Some(_) => {
-            return Err(OnnxError::Tensor {
-                tensor: name,
-                reason: "is no tensor; sequences, maps and optionals are not supported".to_owned(),
-            });
-        }
-    };
-    let number = tensor.and_then(|t| t.elem_type).unwrap_or(0);
-    let dtype = match number {
-        0 => DataType::Float,
-        n => DataType::from_number(n).ok_or_else(|| OnnxError::Tensor {
-            tensor: name.clone(),
-            reason: format!("element type {n} is not supported"),
-        })?,
-    };
-    let dims = tensor.and_then(|t| t.shape.as_ref()).map(|shape| {
-        shape
-            .dim
-            .iter()
-            .map(|d| match &d.value {
-                Some(DimensionValue::DimValue(v)) if *v > 0 => Dim::Known(*v as usize),
-                Some(DimensionValue::DimParam(p)) => Dim::Symbolic(p.clone()),
-                _ => Dim::Symbolic(String::new()),
-            })
-            .collect()
-    });
-    Ok(Value { name, dtype, dims })
-}
-
-/// A value's declaration as a message.
-pub fn value_to_proto(value: &Value) -> ValueInfoProto {
-    let dimension = |d: &Dim| crate::onnx::messages::Dimension {
-        value: match d {
-            Dim::Known(v) => Some(DimensionValue::DimValue(*v as i64)),
-            Dim::Symbolic(p) if p.is_empty() => None,
-            Dim::Symbolic(p) => Some(DimensionValue::DimParam(p.clone())),
-        },
-        denotation: None,
-    };
-    ValueInfoProto {
-        name: Some(value.name.clone()),
-        r#type: Some(TypeProto {
-            denotation: None,
-            value: Some(TypeValue::Tensor(TensorType {
-                elem_type: Some(value.dtype as i32),
-                shape: value.dims.as_ref().map(|dims| TensorShapeProto {
-                    dim: dims.iter().map(dimension).collect(),
-                }),
-            })),
-        }),
-        ..ValueInfoProto::default()
-    }
 }

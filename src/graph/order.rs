@@ -109,6 +109,20 @@ impl Graph {
         self.initializers.retain(|name, _| needed.contains(name));
     }
 
+    /// Leaves of the outputs the first alone, which is the class scores, and drops what neither it nor one of
+    /// the values `further` depends on.
+    pub fn only_scores(&mut self, further: &[&str]) {
+        self.outputs.truncate(1);
+        let scores = self.outputs.clone();
+        self.outputs.extend(further.iter().map(|name| super::Value {
+            name: (*name).to_owned(),
+            dtype: crate::onnx::DataType::Float,
+            dims: None,
+        }));
+        self.prune();
+        self.outputs = scores;
+    }
+
     /// Moves the nodes that no other node reads to the end, the last one first.
     ///
     /// onnxruntime runs a graph from such nodes: the last one of the file with all that it needs, then
@@ -132,7 +146,7 @@ impl Graph {
 }
 
 /// Names that a node reads, those in its subgraphs included.
-fn names_read(node: &Node) -> Vec<&str> {
+pub(super) fn names_read(node: &Node) -> Vec<&str> {
     let mut names: Vec<&str> = node.present_inputs().collect();
     for subgraph in node.subgraphs() {
         captured_names(subgraph, &mut names, 0);

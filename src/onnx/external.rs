@@ -156,7 +156,8 @@ fn zeros(length: u64) -> std::io::Result<Bytes> {
     ))
 }
 
-/// Where external data lies; refused if that is out of the model's folder.
+/// Where external data lies; refused if that is out of the model's folder, and of those of the files which the
+/// model is a link to (Hugging Face's cache has links to both).
 fn path(tensor: &str, location: &str, model: &Path) -> Result<PathBuf, OnnxError> {
     let refuse = || OnnxError::ExternalLocation {
         tensor: tensor.to_owned(),
@@ -167,16 +168,38 @@ fn path(tensor: &str, location: &str, model: &Path) -> Result<PathBuf, OnnxError
     if location.is_empty() || !relative.components().all(inside) {
         return Err(refuse());
     }
-    let folder = match model.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let homes = homes(model);
+    let mut places = homes.iter().map(|folder| folder.join(relative));
+    let path = match places.find(|path| path.exists()) {
+        Some(path) => path,
+        None => homes[0].join(relative),
     };
-    let path = folder.join(relative);
-    // A link inside the folder may still point out of it.
-    if let (Ok(real), Ok(root)) = (path.canonicalize(), folder.canonicalize())
-        && !real.starts_with(root)
-    {
-        return Err(refuse());
+    // A link inside a folder may still point out of it.
+    if let Ok(real) = path.canonicalize() {
+        let roots: Vec<PathBuf> = homes.iter().flat_map(|f| f.canonicalize()).collect();
+        if !roots.is_empty() && !roots.iter().any(|root| real.starts_with(root)) {
+            return Err(refuse());
+        }
     }
     Ok(path)
+}
+
+/// The folder of a model's file and, where that is a link, those of what it leads to, in this order.
+fn homes(model: &Path) -> Vec<PathBuf> {
+    /// As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut homes = Vec::new();
+    let mut file = model.to_owned();
+    for _ in 0..=LINKS {
+        let folder = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        homes.push(folder.to_owned());
+        match file.read_link() {
+            Ok(target) => file = folder.join(target),
+            Err(_) => break,
+        }
+    }
+    homes
 }

@@ -11,6 +11,7 @@ use super::beside::LARGEST_FILE;
 use super::external::Externals;
 use super::functions;
 use super::messages::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
+use super::node_names;
 use super::source::{Source, Stamp, release};
 use super::tensor::{Tensor, is_external};
 use super::wire::Survey;
@@ -33,7 +34,7 @@ pub(crate) static EMPTY_GRAPH: GraphProto = GraphProto {
 /// A model as it stands in its file. Weight data borrows from a private copy of it.
 #[derive(Debug)]
 pub struct Model {
-    /// The decoded messages.
+    /// The decoded messages. Nodes of one graph have different names, also where those of the file repeat.
     pub proto: ModelProto,
     path: PathBuf,
     file: Bytes,
@@ -44,7 +45,14 @@ pub struct Model {
     externals: Arc<Externals>,
     /// The mapped copy, from which the weights of changed copies are borrowed too.
     map: Option<Arc<Mmap>>,
+    /// The value that is asked for as its class scores.
+    scores: Option<String>,
+    /// How many nodes do not have the name that the file gives them.
+    renamed: usize,
 }
+
+/// Metadata key of the value that is a model's class scores, where a tuned one has others.
+pub const OUTPUT: &str = "ftsurgery.output";
 
 impl Model {
     /// Reads and decodes the file at `path`.
@@ -100,7 +108,7 @@ impl Model {
                 file.len()
             )));
         }
-        let proto = ModelProto::decode(file.clone()).map_err(|e| fail(e.to_string()))?;
+        let mut proto = ModelProto::decode(file.clone()).map_err(|e| fail(e.to_string()))?;
         if proto.graph.as_ref().is_none_or(|g| g.node.is_empty()) {
             return Err(fail("it holds no graph with nodes".into()));
         }
@@ -112,6 +120,7 @@ impl Model {
             )));
         }
         Ok(Model {
+            renamed: node_names::tell_apart(&mut proto),
             proto,
             path: path.to_owned(),
             file,
@@ -119,6 +128,7 @@ impl Model {
             unknown: survey.unknown,
             externals: Arc::default(),
             map: None,
+            scores: None,
         })
     }
 
@@ -132,12 +142,32 @@ impl Model {
             unknown: self.unknown,
             externals: Arc::clone(&self.externals),
             map: self.map.clone(),
+            scores: self.scores.clone(),
+            renamed: self.renamed,
         }
+    }
+
+    /// The same model, whose class scores are this value: one of its outputs, or what a node makes. `None`
+    /// leaves it to its metadata, or to what is [found](crate::graph::Graph::from_model).
+    #[must_use]
+    pub fn with_scores(mut self, value: Option<&str>) -> Self {
+        self.scores = value.map(str::to_owned);
+        self
+    }
+
+    /// The value that is asked for as its class scores, or that its metadata name.
+    pub fn scores(&self) -> Option<&str> {
+        self.scores.as_deref().or_else(|| self.metadata(OUTPUT))
     }
 
     /// The file the model was read from.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How many nodes have another name than in the file, where that repeats: onnxruntime refuses repeated names.
+    pub fn renamed_nodes(&self) -> usize {
+        self.renamed
     }
 
     /// The bytes of the model's file, without external data; empty for a changed copy.

@@ -9,6 +9,7 @@ mod file;
 mod functions;
 #[allow(missing_docs)]
 pub mod messages;
+mod node_names;
 mod source;
 mod subgraphs;
 mod tensor;
@@ -18,7 +19,7 @@ mod write;
 pub use beside::{LARGEST_FILE, save_within};
 pub use error::OnnxError;
 pub(crate) use file::EMPTY_GRAPH;
-pub use file::{Model, encode, save, set_metadata};
+pub use file::{Model, OUTPUT, encode, save, set_metadata};
 pub(crate) use functions::stay_few as functions_stay_few;
 pub use tensor::{DataType, Tensor, element_count, is_external, set_external};
 pub use write::{

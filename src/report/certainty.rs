@@ -1,6 +1,6 @@
 //! How sure the choice of a search is, in words.
 
-use crate::run::{Certainty, Standing, StrategyResult};
+use crate::run::{Certainty, Standing, StrategyResult, TieBreak};
 use crate::training::Monitor;
 
 use super::text::{percent, thousands};
@@ -44,6 +44,20 @@ pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
             figure(certainty.by, high)
         ));
     }
+    if let Some(tie) = certainty.tie {
+        text.push_str(&format!(
+            "; {} has the same {}, and {}",
+            second.candidate,
+            certainty.by.label(),
+            match tie {
+                TieBreak::Score if certainty.by.is_loss() => "a lower accuracy",
+                TieBreak::Score => "a higher loss",
+                TieBreak::Cost => "its steps take more operations",
+                TieBreak::Parameters => "more parameters",
+                TieBreak::Order => "nothing tells the two apart",
+            }
+        ));
+    }
     let open: Vec<&Standing> = certainty.open().collect();
     match open.len() {
         0 => {}
@@ -70,11 +84,11 @@ pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
 
 /// A difference of figures: points of a share, or a loss.
 fn figure(by: Monitor, difference: f64) -> String {
-    match by {
-        Monitor::Loss if difference.abs() < 5e-5 => "0.0000".to_owned(),
-        Monitor::Loss if difference.abs() >= 1e6 => format!("{difference:.1e}"),
-        Monitor::Loss => format!("{difference:.4}"),
-        _ => percent(difference),
+    match difference.abs() {
+        _ if !by.is_loss() => percent(difference),
+        size if size < 5e-5 => "0.0000".to_owned(),
+        size if size >= 1e6 => format!("{difference:.1e}"),
+        _ => format!("{difference:.4}"),
     }
 }
 
@@ -95,6 +109,7 @@ mod tests {
             by: Monitor::Loss,
             samples: 1200,
             earlier: 0,
+            tie: None,
             candidates: intervals.iter().enumerate().map(standing).collect(),
         }
     }
@@ -135,6 +150,23 @@ mod tests {
             text.contains("the best of 2 (9 more ended before) with"),
             "{text}"
         );
+        let tied = Certainty {
+            tie: Some(TieBreak::Cost),
+            ..certainty(&[[0.0, 0.0], [0.0, 0.02]])
+        };
+        let text = sentence(&tied).unwrap();
+        let told = "; block1 has the same loss, and its steps take more operations; any of these";
+        assert!(text.contains(told), "{text}");
+        // Both losses are told apart by accuracy.
+        for by in [Monitor::Loss, Monitor::CalibratedLoss] {
+            let tie = Some(TieBreak::Score);
+            let text = sentence(&Certainty {
+                by,
+                tie,
+                ..tied.clone()
+            });
+            assert!(text.unwrap().contains("and a lower accuracy;"));
+        }
         assert_eq!(figure(Monitor::Loss, -1e-7), "0.0000");
         assert_eq!(figure(Monitor::Loss, 3e30), "3.0e30");
     }

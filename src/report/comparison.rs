@@ -30,8 +30,8 @@ pub struct Comparison {
 enum Basis {
     /// The same samples, one by one.
     Samples(Paired),
-    /// So many repetitions with other seeds.
-    Repetitions(usize),
+    /// So many repetitions, and in what they differ.
+    Repetitions(usize, &'static str),
 }
 
 impl Comparison {
@@ -49,7 +49,8 @@ impl Comparison {
             Some((mean, interval)) => {
                 let count = shares.len();
                 let share = shares.iter().sum::<f64>() / count as f64;
-                (share, mean, interval, Basis::Repetitions(count))
+                let over = facts.repeated_over();
+                (share, mean, interval, Basis::Repetitions(count, over))
             }
             None => {
                 let held_out = |strategy| facts.result(strategy)?.held_out.as_ref();
@@ -97,10 +98,10 @@ impl Comparison {
                 pairs.p_value() >= LEVEL,
                 format!("on {} held-out {}", thousands(pairs.count()), self.samples),
             ),
-            Basis::Repetitions(count) => (
-                format!("{figures}, the mean over {count} seeds."),
+            Basis::Repetitions(count, over) => (
+                format!("{figures}, the mean over {count} {over}."),
                 low <= 0.0 && high >= 0.0,
-                format!("over {count} seeds"),
+                format!("over {count} {over}"),
             ),
         };
         let verdict = match (noise, self.difference > 0.0) {
@@ -132,7 +133,13 @@ pub fn verdict(files: &RunFiles) -> String {
     let Some(best) = facts.best().filter(|_| facts.winners().count() > 1) else {
         return String::new();
     };
-    let mut lines = vec![format!("best by {}: {}", facts.chosen_by(), best.name)];
+    let tie = facts.tie(best).map(|tie| format!(", {tie}"));
+    let mut lines = vec![format!(
+        "best by {}: {}{}",
+        facts.chosen_by(),
+        best.name,
+        tie.unwrap_or_default()
+    )];
     for baseline in BASELINES.into_iter().filter(|&b| b != best.name) {
         if let Some(comparison) = Comparison::of(&facts, best.name, baseline) {
             let share = percent(comparison.share);

@@ -90,6 +90,11 @@ pub fn scores_page(scores: &Scores, model: &str) -> String {
     page(&format!("Where to train {model}"), &top, &sections)
 }
 
+/// The relative gradient norm of blocks.
+pub(super) fn relative_gradients(blocks: &[UnitScores]) -> maud::Markup {
+    figure("promising", &SCORES[0], blocks)
+}
+
 fn figure(section: &str, (name, title, of): &Score, units: &[UnitScores]) -> maud::Markup {
     let best = units
         .iter()
@@ -107,7 +112,7 @@ fn figure(section: &str, (name, title, of): &Score, units: &[UnitScores]) -> mau
         kind: Kind::Bars,
         axis: Axis {
             title: name,
-            format: |value, _| number(value),
+            format: |value, _| format!("{value:.0e}"),
             bounds: (0.0, f64::MAX),
         },
         title: "from input to output",

@@ -1,10 +1,8 @@
 //! Tables for the terminal.
 
-use crate::classifier::Predictions;
-use crate::run::{RepeatResult, Results, Spread, StrategyResult};
+use crate::run::{RepeatResult, Results, SearchCost, Spread, StrategyResult};
 
 use super::certainty::certainties;
-use super::confusions::{commonest, rows};
 use super::plain_message;
 use super::text::{TextTable, none, percent, seconds, thousands};
 
@@ -15,17 +13,26 @@ pub fn results(results: &Results, fit: bool) -> String {
     let mut table = TextTable::fitted(fit);
     let over = match results.repeats.len() {
         0 | 1 => String::new(),
-        seeds => format!(", {seeds} seeds"),
+        count => format!(", {count} {}", results.repeated_over()),
     };
-    table.header([
+    let held_out_precision = |s: &StrategyResult| s.held_out.as_ref()?.score.average_precision;
+    let mut strategies = results.strategies.iter();
+    let several = strategies
+        .any(|s| s.validation_average_precision.is_some() || held_out_precision(s).is_some());
+    let what = if several { ", exact match" } else { "" };
+    let mut header = vec![
         "strategy".to_owned(),
         "candidate".to_owned(),
-        format!("validation{over}"),
-        format!("held out{over}"),
-        "trained".to_owned(),
-        "trials' time".to_owned(),
-        "model".to_owned(),
-    ]);
+        format!("validation{what}{over}"),
+        format!("held out{what}{over}"),
+    ];
+    if several {
+        header.push("validation AP".to_owned());
+        header.push("held-out AP".to_owned());
+    }
+    header.extend(["trained", "trials' time", "ready after", "model"].map(str::to_owned));
+    let columns = header.len();
+    table.header(header);
     for strategy in &results.strategies {
         let figure = |of_one: Option<f64>, of: fn(&RepeatResult) -> Option<f64>| {
             let all = results.repeats.iter().flat_map(|r| &r.strategies);
@@ -36,20 +43,31 @@ pub fn results(results: &Results, fit: bool) -> String {
                 _ => of_one.map_or_else(none, percent),
             }
         };
-        table.row([
+        let mut row = vec![
             strategy.name.to_string(),
             winner(strategy).unwrap_or_else(none),
             figure(strategy.validation_accuracy, |s| s.validation_accuracy),
             figure(strategy.held_out_accuracy, |s| s.held_out_accuracy),
+        ];
+        if several {
+            let precisions = [
+                strategy.validation_average_precision,
+                held_out_precision(strategy),
+            ];
+            row.extend(precisions.map(|p| p.map_or_else(none, |p| format!("{p:.4}"))));
+        }
+        row.extend([
             strategy.trained_parameters.map_or_else(none, thousands),
             seconds(strategy.seconds),
+            strategy.clock.map_or_else(none, seconds),
             strategy
                 .model
                 .clone()
                 .unwrap_or_else(|| "failed".to_owned()),
         ]);
+        table.row(row);
     }
-    table.align_right(2..6);
+    table.align_right(2..columns - 1);
     let mut text = table.to_string();
     for strategy in results.failed() {
         let reason = strategy.error.as_deref().unwrap_or_default();
@@ -57,10 +75,47 @@ pub fn results(results: &Results, fit: bool) -> String {
         text.push_str(&format!("\n{} failed: {reason}", strategy.name));
     }
     let notes = results.strategies.iter().filter_map(diverged);
-    for note in notes.chain(certainties(&results.strategies)) {
+    let notes = notes.chain(results.strategies.iter().filter_map(improving));
+    let costs = results.strategies.iter().filter_map(|strategy| {
+        let cost = cost(strategy.search_cost.as_ref()?)?;
+        Some(format!("{}: its search took {cost}", strategy.name))
+    });
+    let notes = notes.chain(costs).chain(certainties(&results.strategies));
+    // What is not of all repetitions is of the first.
+    let seed = match results.repeats.as_slice() {
+        [first, _, ..] => format!("{}: ", first.label()),
+        _ => String::new(),
+    };
+    let notes = notes.map(|note| format!("{seed}{note}"));
+    for note in notes.chain(rates(results)).chain(clock(results)) {
         text.push_str(&format!("\n{note}"));
     }
     text
+}
+
+/// That a strategy's winner might be better after more epochs.
+pub(super) fn improving(strategy: &StrategyResult) -> Option<String> {
+    let epochs = strategy.epochs.filter(|_| strategy.still_improving)?;
+    Some(format!(
+        "{} was still improving at its last epoch, number {epochs}: more --epochs may make it better",
+        strategy.name
+    ))
+}
+
+/// How long the run took, and what the times are times of.
+pub(super) fn clock(results: &Results) -> Option<String> {
+    let took = seconds(results.clock?);
+    Some(format!(
+        "`ready after` is by the clock on the wall, by which the run took {took}; `trials' time` is added up over \
+         a strategy's trials, which run side by side and may serve other strategies, too"
+    ))
+}
+
+/// The learning rates that were found: `learning rates found: full 1e-4, blocks 3e-4`.
+fn rates(results: &Results) -> Option<String> {
+    let of = |s: &StrategyResult| Some(format!("{} {:e}", s.name, s.rate?));
+    let all: Vec<String> = results.strategies.iter().filter_map(of).collect();
+    (!all.is_empty()).then(|| format!("learning rates found: {}", all.join(", ")))
 }
 
 /// What won, and that nothing of it was left to train.
@@ -81,6 +136,29 @@ pub(super) fn diverged(strategy: &StrategyResult) -> Option<String> {
     ))
 }
 
+/// What a search cost: `4.61 % of the operations of trying every layer, block and window, and all (the budget was
+/// 5.00 %)`; `None` where nothing tells what that would be.
+pub(super) fn cost(cost: &SearchCost) -> Option<String> {
+    let share = |operations: u64| percent(operations as f64 / cost.exhaustive as f64);
+    if cost.exhaustive == 0 {
+        return None;
+    }
+    let minutes = cost.per_second.filter(|&rate| rate > 0.0);
+    let minutes = minutes.map(|rate| {
+        let time = seconds(cost.operations as f64 / rate);
+        format!(", {time} by the steps that were timed")
+    });
+    let budget = cost
+        .budget
+        .map(|budget| format!(" (the budget was {})", share(budget)));
+    Some(format!(
+        "{} of the operations of trying every layer, block and window, and all{}{}",
+        share(cost.operations),
+        budget.unwrap_or_default(),
+        minutes.unwrap_or_default()
+    ))
+}
+
 /// Mean and standard deviation: `87.05 % ± 1.20`.
 fn mean(spread: &Spread) -> String {
     format!(
@@ -90,116 +168,11 @@ fn mean(spread: &Spread) -> String {
     )
 }
 
-/// Up to so many classes, a confusion matrix is printed in full.
-const FEW: usize = 20;
-/// Classes beyond which those that are told apart worst have a line, and no others.
-const MANY: usize = 200;
-/// Confusions, and classes, that are listed of more.
-const LISTED: usize = 15;
-
-/// The figures of all samples and of each class, and the confusion matrix (of many classes, those of the
-/// lowest F1, and the commonest confusions). `names`: the classes, in the order of the labels.
-pub fn evaluation(predictions: &Predictions, names: &[String], fit: bool) -> String {
-    let score = predictions.score();
-    let mut classes = TextTable::fitted(fit);
-    let scores = predictions.class_scores();
-    let mut shown: Vec<usize> = (0..names.len().min(scores.len())).collect();
-    let mut first = "class".to_owned();
-    if shown.len() > MANY {
-        shown.retain(|&class| scores[class].support > 0);
-        shown.sort_by(|&a, &b| scores[a].f1.total_cmp(&scores[b].f1));
-        shown.truncate(LISTED);
-        first = format!("the lowest F1 of {} classes", thousands(names.len()));
-    }
-    classes.header([&*first, "precision", "recall", "F1", "samples"]);
-    for class in shown {
-        let s = scores[class];
-        classes.row([
-            names[class].clone(),
-            format!("{:.4}", s.precision),
-            format!("{:.4}", s.recall),
-            format!("{:.4}", s.f1),
-            s.support.to_string(),
-        ]);
-    }
-    classes.align_right(1..5);
-    format!(
-        "accuracy {} on {} samples, cross-entropy {:.4}\nbalanced accuracy {}, macro F1 {:.4}\n\n\
-         {classes}\n\n{}",
-        percent(score.accuracy),
-        score.count,
-        score.loss,
-        percent(score.balanced_accuracy),
-        score.macro_f1,
-        confusion(&predictions.confusion(), names, fit)
-    )
-}
-
-fn confusion(counts: &[[usize; 3]], names: &[String], fit: bool) -> String {
-    let mut table = TextTable::fitted(fit);
-    if names.len() <= FEW {
-        let mut header = vec!["true \\ predicted".to_owned()];
-        header.extend(names.iter().cloned());
-        table.header(header);
-        for (name, row) in names.iter().zip(rows(counts, names.len())) {
-            let mut cells = vec![name.clone()];
-            cells.extend(row.iter().map(usize::to_string));
-            table.row(cells);
-        }
-        table.align_right(1..names.len() + 1);
-        return table.to_string();
-    }
-    let common = commonest(counts, LISTED);
-    if common.is_empty() {
-        return "no sample is taken for another class".to_owned();
-    }
-    table.header(["the commonest confusions", "taken for", "samples", "of"]);
-    let name = |class: usize| names.get(class).cloned().unwrap_or_else(none);
-    for c in common {
-        let numbers = [c.samples, c.of].map(thousands);
-        table.row(
-            [name(c.label), name(c.predicted)]
-                .into_iter()
-                .chain(numbers),
-        );
-    }
-    table.align_right(2..4);
-    table.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classifier::Prediction;
     use crate::run::{Repeat, Searched, StrategyResult};
     use crate::strategy::StrategyName;
-
-    #[test]
-    fn of_thousands_of_classes_the_worst_are_shown_and_no_matrix() {
-        let classes = 10_000;
-        let names: Vec<String> = (0..classes).map(|i| format!("class{i}")).collect();
-        let of = |label: usize, predicted: usize| Prediction {
-            label: label as i64,
-            predicted,
-            is_decided: true,
-            log_probability: -1.0,
-            probability: 0.5,
-        };
-        let mut samples: Vec<Prediction> = (0..classes - 1).map(|i| of(i, i)).collect();
-        samples[4321].predicted = 7;
-        let text = evaluation(&Predictions { samples, classes }, &names, false);
-        assert!(text.lines().count() < 30, "{text}");
-        let first = text.lines().find(|line| line.contains("class4321"));
-        assert!(first.is_some_and(|l| l.contains("0.0000")), "{text}");
-        // Nothing is known of a class without samples.
-        assert!(!text.contains("class9999"), "{text}");
-        assert!(text.contains("the lowest F1 of 10,000 classes"), "{text}");
-        let pair = text.lines().last().unwrap_or_default();
-        assert!(
-            pair.contains("class4321") && pair.contains("class7"),
-            "{text}"
-        );
-    }
 
     #[test]
     fn every_strategy_has_its_line_failed_ones_their_reason() {
@@ -212,10 +185,16 @@ mod tests {
             monitored: Some(0.875),
             held_out_accuracy: None,
             held_out: None,
+            validation_average_precision: None,
+            thresholds: None,
             trained_parameters: Some(1234567),
             certainty: None,
+            search_cost: None,
             epochs: Some(3),
+            still_improving: true,
+            rate: Some(3e-4),
             seconds: 61.2,
+            clock: Some(130.0),
             model: Some("winners/blocks.onnx".into()),
             sha256: None,
             external: None,
@@ -230,6 +209,8 @@ mod tests {
             name: StrategyName::HEAD,
             candidate: Some("head".into()),
             epochs: Some(0),
+            still_improving: false,
+            rate: None,
             searched: None,
             ..good.clone()
         };
@@ -238,7 +219,9 @@ mod tests {
             candidate: None,
             validation_accuracy: None,
             trained_parameters: None,
+            still_improving: false,
             certainty: None,
+            search_cost: None,
             seconds: 2.0,
             model: None,
             searched: None,
@@ -248,13 +231,24 @@ mod tests {
         let text = results(
             &Results {
                 strategies: vec![good, bad, solved],
+                clock: Some(95.0),
                 ..Results::default()
             },
             false,
         );
         assert!(text.contains("head, solved"), "{text}");
+        assert!(text.contains("by which the run took 1:35 min"), "{text}");
+        assert!(text.contains("learning rates found: blocks 3e-4"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
-        for part in ["blocks", "block5", "87.50 %", "–", "1,234,567", "1:01 min"] {
+        for part in [
+            "blocks",
+            "block5",
+            "87.50 %",
+            "–",
+            "1,234,567",
+            "1:01 min",
+            "2:10 min",
+        ] {
             assert!(
                 lines
                     .iter()
@@ -267,9 +261,12 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("2 of 5 candidates of blocks diverged"),
+            text.contains("\n2 of 5 candidates of blocks diverged"),
             "{text}"
         );
+        let told = "\nblocks was still improving at its last epoch, number 3: more --epochs";
+        assert!(text.contains(told), "{text}");
+        assert_eq!(text.matches("still improving").count(), 1, "{text}");
     }
 
     #[test]
@@ -281,8 +278,10 @@ mod tests {
             held_out_accuracy,
         };
         let repeat = |seed: u64, held_out| Repeat {
+            fold: None,
             seed,
             folder: seed.to_string(),
+            clock: None,
             strategies: vec![
                 result(StrategyName::HEAD, Some(held_out)),
                 result(StrategyName::FULL, (seed == 1).then_some(0.25)),
@@ -297,10 +296,16 @@ mod tests {
             monitored: Some(0.5),
             held_out_accuracy,
             held_out: None,
+            validation_average_precision: None,
+            thresholds: None,
             trained_parameters: None,
             certainty: None,
+            search_cost: None,
             epochs: None,
+            still_improving: false,
+            rate: None,
             seconds: 1.0,
+            clock: None,
             model: None,
             sha256: None,
             external: None,
@@ -308,12 +313,14 @@ mod tests {
             failure: None,
             searched: None,
         };
+        let improving = StrategyResult {
+            epochs: Some(7),
+            still_improving: true,
+            ..strategy(StrategyName::FULL, Some(0.25))
+        };
         let text = results(
             &Results {
-                strategies: vec![
-                    strategy(StrategyName::HEAD, Some(0.5)),
-                    strategy(StrategyName::FULL, Some(0.25)),
-                ],
+                strategies: vec![strategy(StrategyName::HEAD, Some(0.5)), improving],
                 repeats: vec![repeat(1, 0.5), repeat(2, 0.75), repeat(3, 1.0)],
                 ..Results::default()
             },
@@ -327,6 +334,10 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(
+            text.contains("\nseed 1: full was still improving"),
+            "{text}"
+        );
         // Of one figure there is no deviation.
         assert!(!text.contains("25.00 % ±"), "{text}");
     }

@@ -2,7 +2,7 @@
 
 use crate::run::TrialRecord;
 
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 22] = [
     "trial",
     "strategy",
     "phase",
@@ -19,13 +19,17 @@ const COLUMNS: [&str; 19] = [
     "ranking_samples",
     "best_epoch",
     "epochs",
+    "found_learning_rate",
     "seconds",
+    "clock",
     "same_as",
     "error",
+    "validation_average_precision",
 ];
 
 /// The trials as comma-separated values (RFC 4180), a line each below a line of names. Layers are
-/// separated by blanks; what a trial has not stays empty.
+/// separated by blanks; what a trial has not stays empty. Accuracies of samples that may have several labels, which have
+/// an average precision, are exact matches.
 pub fn csv(trials: &[TrialRecord]) -> std::io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
@@ -50,9 +54,12 @@ pub fn csv(trials: &[TrialRecord]) -> std::io::Result<Vec<u8>> {
             optional(trial.ranking.map(|s| s.count)),
             trial.best_epoch.to_string(),
             trial.epochs.to_string(),
+            optional(trial.rate),
             trial.seconds.to_string(),
+            optional(trial.clock),
             trial.same_as.clone().unwrap_or_default(),
             trial.error.clone().unwrap_or_default(),
+            optional(score.and_then(|s| s.average_precision)),
         ])?;
     }
     writer.into_inner().map_err(|e| e.into_error())

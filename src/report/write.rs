@@ -24,7 +24,7 @@ pub fn write(root: &Path) -> Result<Option<String>, ReportError> {
     put(&path, &table)?;
     tensorboard::write(&root.join(TENSORBOARD), &files)?;
     let data = &files.run.data;
-    let is_gone = data.images && !data.path.is_dir();
+    let is_gone = data.images && !data.is_there();
     Ok(is_gone.then(|| {
         format!(
             "the data are not at {} any more: the report is without pictures",

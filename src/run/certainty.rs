@@ -7,6 +7,7 @@ use crate::classifier::Predictions;
 use crate::random::{Purpose, stream};
 use crate::training::Monitor;
 
+use super::ranking::TieBreak;
 use super::results::is_zero;
 
 /// What a candidate makes of each sample that ranks it: the content of `trials/ID/ranking.json`.
@@ -16,6 +17,9 @@ pub struct Ranking {
     pub labels: Vec<i64>,
     /// The cross-entropy of each; `None` where it is not finite.
     pub losses: Vec<Option<f64>>,
+    /// The same at the temperature that fits them best ([`Predictions::calibrated_losses`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibrated: Vec<Option<f64>>,
     /// Whether each is taken for what it is.
     pub right: Vec<bool>,
 }
@@ -24,10 +28,12 @@ impl Ranking {
     /// What `predictions` say of their samples.
     pub fn of(predictions: &Predictions) -> Self {
         let samples = &predictions.samples;
-        let loss = |p: f64| Some(-p).filter(|loss| loss.is_finite());
+        let finite = |loss: f64| Some(loss).filter(|loss| loss.is_finite());
+        let calibrated = predictions.calibrated_losses();
         Ranking {
             labels: samples.iter().map(|s| s.label).collect(),
-            losses: samples.iter().map(|s| loss(s.log_probability)).collect(),
+            losses: samples.iter().map(|s| finite(-s.log_probability)).collect(),
+            calibrated: calibrated.into_iter().map(finite).collect(),
             right: samples.iter().map(|s| s.is_right()).collect(),
         }
     }
@@ -37,10 +43,15 @@ impl Ranking {
     /// of a figure that is no mean over samples.
     fn penalties(&self, by: Monitor) -> Option<Vec<f64>> {
         let wrong = self.right.iter().map(|&right| f64::from(u8::from(!right)));
+        let losses = |losses: &[Option<f64>]| -> Vec<f64> {
+            let losses = losses.iter().map(|loss| loss.unwrap_or(f64::INFINITY));
+            losses.collect()
+        };
         match by {
-            Monitor::Loss => {
-                let losses = self.losses.iter();
-                Some(losses.map(|loss| loss.unwrap_or(f64::INFINITY)).collect())
+            Monitor::Loss => Some(losses(&self.losses)),
+            Monitor::CalibratedLoss => {
+                let all = self.calibrated.len() == self.labels.len();
+                all.then(|| losses(&self.calibrated))
             }
             Monitor::Accuracy => Some(wrong.collect()),
             Monitor::BalancedAccuracy => {
@@ -52,7 +63,7 @@ impl Ranking {
                 }
                 Some(wrong.zip(weights).map(|(wrong, w)| wrong * w).collect())
             }
-            Monitor::MacroF1 => None,
+            Monitor::MacroF1 | Monitor::AveragePrecision => None,
         }
     }
 
@@ -81,6 +92,9 @@ pub struct Certainty {
     /// Candidates that ended early, and are not compared.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub earlier: usize,
+    /// What puts the first before the second, where their figures are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tie: Option<TieBreak>,
     /// The candidates that are ranked, the best first.
     pub candidates: Vec<Standing>,
 }
@@ -184,6 +198,7 @@ impl Certainty {
             by,
             samples: count,
             earlier,
+            tie: None,
             candidates: candidates.collect(),
         })
     }
@@ -238,6 +253,7 @@ mod tests {
         Ranking {
             labels: (0..200).map(|i| i64::from(i % 4 == 0)).collect(),
             losses: right.iter().map(loss).collect(),
+            calibrated: Vec::new(),
             right,
         }
     }

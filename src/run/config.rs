@@ -1,18 +1,19 @@
 //! Settings as flags, and the content of `config.toml`.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
+use crate::choice::{AUTO, Choice};
 use crate::data::Preprocess;
 use crate::runtime::Device;
 use crate::surgery::HeadKind;
 use crate::training::{HeadInit, OptimizerKind, Plateau, Schedule};
 
-use super::{RunRecord, Settings};
+use super::{RunRecord, SearchBudget, Settings, Span};
 
 /// A flag's value, written as TOML.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,8 +68,7 @@ pub fn flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
 
 /// Whether a flag is open, or does nothing beside the others.
 fn is_idle(flag: &str, s: &Settings) -> bool {
-    let split = &s.split;
-    let validated = split.validation_fraction.unwrap_or(split.search_fraction) > 0.0;
+    let validated = s.validates();
     match flag {
         "train" => s.train.is_empty(),
         "head-init" => s.head == HeadKind::Keep && s.head_init == HeadInit::Random,
@@ -92,8 +92,8 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     let count = |n: Option<usize>| n.map(|n| number(&n));
     let s = settings;
     let split = &s.split;
-    let preset = s.preprocess.as_ref().map(ToString::to_string);
-    let preset = preset.filter(|name| Preprocess::PRESETS.contains(&name.as_str()));
+    let columns = &s.sources.columns;
+    let preset = s.preprocess.as_ref().and_then(Preprocess::preset);
     let custom = s.preprocess.as_ref().filter(|p| {
         let made = Preprocess::custom(p.mean, p.std);
         preset.is_none() && made.is_ok_and(|made| made.scales_as(p))
@@ -102,6 +102,13 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         Schedule::Cosine(cosine) => Some(cosine.floor),
         _ => None,
     };
+    let (time, share) = match s.budget {
+        Some(SearchBudget::Seconds(seconds)) => (Some(Span { seconds }.to_string()), None),
+        Some(SearchBudget::Share(share)) => (None, Some(share)),
+        Some(SearchBudget::Winner) => (Some("auto".to_owned()), None),
+        None => (Some("none".to_owned()), None),
+    };
+    let path = |path: Option<&PathBuf>| path.map(|path| Text(path.to_string_lossy().into_owned()));
     let triple = |values: [f32; 3]| Numbers(values.iter().map(f32::to_string).collect());
     let all = [
         (
@@ -109,11 +116,17 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
             Some(Texts(s.strategies.iter().map(word).collect())),
         ),
         ("search", s.search.map(|m| Text(word(&m)))),
+        ("budget", time.map(Text)),
+        ("budget-share", share.map(|share| number(&share))),
         ("train", Some(Texts(s.train.clone()))),
         ("head", Some(Text(word(&s.head)))),
         ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),
         ("features", s.features.clone().map(Text)),
+        ("output", s.output.clone().map(Text)),
+        ("dequantise", Some(Given(s.dequantise))),
+        ("inference-mode", Some(Given(s.inference_mode))),
+        ("keep-batch", Some(Given(s.keep_batch))),
         ("delimiters", Some(Text(delimiters(&s.delimiters)))),
         ("preprocess", preset.clone().map(Text)),
         ("mean", custom.map(|p| triple(p.mean))),
@@ -123,7 +136,19 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
             "image-size",
             s.image_size.map(|(h, w)| Text(format!("{h}x{w}"))),
         ),
-        ("search-fraction", Some(number(&split.search_fraction))),
+        ("validation", path(s.sources.validation.as_ref())),
+        ("test", path(s.sources.test.as_ref())),
+        ("images", path(s.sources.images.as_ref())),
+        ("task", s.sources.task.map(|task| Text(task.to_string()))),
+        ("path-column", columns.path_column.clone().map(Text)),
+        ("label-column", columns.label_column.clone().map(Text)),
+        ("split-column", columns.split_column.clone().map(Text)),
+        ("group-column", columns.group_column.clone().map(Text)),
+        ("classes", path(s.sources.classes.as_ref())),
+        ("split", path(s.sources.split.as_ref())),
+        ("group-by", s.sources.group_by.clone().map(Text)),
+        ("label-by", s.sources.label_by.clone().map(Text)),
+        ("search-fraction", Some(choice(split.search_fraction))),
         ("train-fraction", Some(number(&split.train_fraction))),
         (
             "validation-fraction",
@@ -131,16 +156,17 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ),
         (
             "search-apart",
-            Some(Given(split.search_apart && split.search_fraction > 0.0)),
+            Some(Given(split.search_apart && split.searches())),
         ),
         ("min-per-class", Some(number(&s.min_per_class))),
         ("seed", Some(number(&split.seed))),
         ("repeats", Some(number(&s.repeats))),
+        ("folds", count(s.folds)),
         ("augment", Some(Text(word(&s.augment)))),
         ("views", count(s.views)),
         ("no-shuffle", Some(Given(!split.shuffle))),
         ("optimizer", Some(Text(word(&s.optimizer.kind)))),
-        ("lr", Some(number(&s.optimizer.learning_rate))),
+        ("lr", Some(choice(s.optimizer.learning_rate))),
         ("weight-decay", Some(number(&s.optimizer.weight_decay))),
         ("momentum", Some(number(&s.optimizer.momentum))),
         ("head-lr", s.head_lr.map(|rate| number(&rate))),
@@ -149,8 +175,8 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("ema", s.ema.map(|decay| number(&decay))),
         ("bn", Some(Text(word(&s.bn)))),
         ("batch-size", Some(number(&s.batch_size))),
-        ("epochs", Some(number(&s.epochs))),
-        ("search-epochs", Some(number(&s.search_epochs))),
+        ("epochs", Some(choice(s.epochs))),
+        ("search-epochs", Some(choice(s.search_epochs))),
         ("monitor", s.monitor.map(|m| Text(word(&m)))),
         ("rank-by", s.rank_by.map(|m| Text(word(&m)))),
         ("rank-samples", Some(number(&s.rank_samples))),
@@ -159,8 +185,9 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("plateau-factor", plateau(s).map(|p| number(&p.factor))),
         ("cosine-floor", floor.map(|floor| number(&floor))),
         ("warmup", Some(number(&s.warmup))),
-        ("early-stopping", count(s.early_stopping)),
+        ("early-stopping", Some(early_stopping(s.early_stopping))),
         ("class-weights", Some(Text(word(&s.class_weights)))),
+        ("sampler", Some(Text(word(&s.sampler)))),
         ("label-smoothing", Some(number(&s.label_smoothing))),
         ("mixup", Some(number(&s.mixup))),
         ("cutmix", Some(number(&s.cutmix))),
@@ -182,6 +209,22 @@ fn plateau(s: &Settings) -> Option<Plateau> {
     match s.schedule {
         Schedule::Plateau(plateau) => Some(plateau),
         _ => None,
+    }
+}
+
+fn early_stopping(patience: Choice<Option<usize>>) -> FlagValue {
+    match patience.given() {
+        None => FlagValue::Text(AUTO.to_owned()),
+        Some(None) => FlagValue::Text("off".to_owned()),
+        Some(Some(epochs)) => FlagValue::Number(epochs.to_string()),
+    }
+}
+
+/// A number, or that it is to be found.
+fn choice<T: fmt::Display + Copy>(choice: Choice<T>) -> FlagValue {
+    match choice {
+        Choice::Auto => FlagValue::Text(AUTO.to_owned()),
+        Choice::Given(value) => FlagValue::Number(value.to_string()),
     }
 }
 
@@ -230,7 +273,7 @@ mod tests {
     #[test]
     fn what_does_nothing_or_is_open_is_not_written() {
         let mut settings = Settings::default().head(HeadKind::Linear);
-        settings.split.search_fraction = 0.0;
+        settings.split.search_fraction = 0.0.into();
         let flags = flags(&settings);
         for name in [
             "dropout",
@@ -251,7 +294,7 @@ mod tests {
             .preprocess(Some(
                 Preprocess::custom([0.5, -1.0, 0.25], [0.1; 3]).unwrap(),
             ));
-        settings.optimizer.learning_rate = 3e-7;
+        settings.optimizer.learning_rate = 3e-7.into();
         settings.split.seed = 9;
         let flags = flags(&settings);
         let lines = flags

@@ -39,7 +39,7 @@ const CONFIG: &str = "config.toml";
 const SCORES: &str = "scores.json";
 pub(super) const RESULTS: &str = "results.json";
 pub(super) const TRIALS: &str = "trials.jsonl";
-const REQUESTS: &str = "requests.jsonl";
+pub(super) const REQUESTS: &str = "requests.jsonl";
 const LOCK: &str = ".lock";
 /// Shared by the processes that carry out trials for another.
 const TRIALS_LOCK: &str = ".trials.lock";
@@ -86,6 +86,7 @@ const OWN: [&str; 14] = [
 /// trials/ID/reply.json, trials/ID/parameters.safetensors   of a trial that another process has carried
 ///                           out, until the run has taken it over
 /// heads/PHASE.safetensors   the heads with which trials begin, where they are found beforehand (`search`, `train`)
+/// heads/PHASE.json          how each was found, and a checksum
 /// heads/PHASE.checkpoint.safetensors   of one that is being trained
 /// winners/STRATEGY.onnx     the tuned models
 /// winners/STRATEGY.onnx.data   weights of a model that one file cannot hold

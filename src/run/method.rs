@@ -18,21 +18,49 @@ pub enum SearchMethod {
     Halving {
         /// One in this many goes on, for this many times the epochs; at least 2.
         rate: usize,
+        /// Epochs that a candidate has at least before it is ranked; at least 1.
+        first: usize,
     },
 }
 
 impl SearchMethod {
     const RATE: usize = 3;
-    /// Halving by the rate that is taken where none is given.
-    pub const HALVING: Self = SearchMethod::Halving { rate: Self::RATE };
+
+    /// Halving by the rate that is taken where none is given, from so many epochs on.
+    pub const fn halving(first: usize) -> Self {
+        SearchMethod::Halving {
+            rate: Self::RATE,
+            first,
+        }
+    }
+
+    /// The epochs after which candidates of a search of so many epochs are ranked, the fewest first: these epochs,
+    /// divided by `rate` again and again as long as they are no fewer than `first`. 5 epochs at a rate of 3 are 1, 2, 5,
+    /// and from 2 epochs on 2, 5.
+    pub fn rungs(self, epochs: usize) -> Vec<usize> {
+        let mut rungs = vec![epochs.max(1)];
+        if let SearchMethod::Halving { rate, first } = self {
+            while let Some(&last) = rungs.last()
+                && last > 1
+                && last.div_ceil(rate.max(2)) >= first
+            {
+                rungs.push(last.div_ceil(rate.max(2)));
+            }
+        }
+        rungs.reverse();
+        rungs
+    }
 }
 
 impl fmt::Display for SearchMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SearchMethod::Exhaustive => f.write_str("exhaustive"),
-            SearchMethod::Halving { rate: Self::RATE } => f.write_str("halving"),
-            SearchMethod::Halving { rate } => write!(f, "halving:{rate}"),
+            SearchMethod::Halving { rate, first: 1 } if *rate == Self::RATE => {
+                f.write_str("halving")
+            }
+            SearchMethod::Halving { rate, first: 1 } => write!(f, "halving:{rate}"),
+            SearchMethod::Halving { rate, first } => write!(f, "halving:{rate}:{first}"),
         }
     }
 }
@@ -40,19 +68,26 @@ impl fmt::Display for SearchMethod {
 impl FromStr for SearchMethod {
     type Err = String;
 
-    /// Reads `exhaustive`, `halving` or `halving:RATE`.
+    /// Reads `exhaustive`, `halving`, `halving:RATE` or `halving:RATE:EPOCHS`.
     fn from_str(name: &str) -> Result<Self, String> {
-        match name.split_once(':') {
-            None if name == "exhaustive" => Ok(SearchMethod::Exhaustive),
-            None if name == "halving" => Ok(SearchMethod::Halving { rate: Self::RATE }),
-            Some(("halving", rate)) => match rate.parse() {
-                Ok(rate) if rate >= 2 => Ok(SearchMethod::Halving { rate }),
+        let mut words = name.split(':');
+        let number = |word: Option<&str>, default: usize, least: usize, what: &str| match word {
+            None => Ok(default),
+            Some(word) => match word.parse() {
+                Ok(number) if number >= least => Ok(number),
                 _ => Err(format!(
-                    "the rate of halving is a number from 2 on, not `{rate}`"
+                    "{what} of halving is a number from {least} on, not `{word}`"
                 )),
             },
+        };
+        match (words.next(), words.clone().count()) {
+            (Some("exhaustive"), 0) => Ok(SearchMethod::Exhaustive),
+            (Some("halving"), 0..=2) => Ok(SearchMethod::Halving {
+                rate: number(words.next(), Self::RATE, 2, "the rate")?,
+                first: number(words.next(), 1, 1, "the first epochs")?,
+            }),
             _ => Err(format!(
-                "`{name}` is none of exhaustive, halving, halving:RATE"
+                "`{name}` is none of exhaustive, halving, halving:RATE, halving:RATE:EPOCHS"
             )),
         }
     }
@@ -77,12 +112,18 @@ mod tests {
 
     #[test]
     fn names_come_back_and_rates_that_halve_nothing_are_refused() {
-        for name in ["exhaustive", "halving", "halving:2", "halving:10"] {
+        for name in [
+            "exhaustive",
+            "halving",
+            "halving:2",
+            "halving:10",
+            "halving:3:5",
+        ] {
             assert_eq!(name.parse::<SearchMethod>().unwrap().to_string(), name);
         }
         assert_eq!(
             "halving:3".parse(),
-            Ok(SearchMethod::Halving { rate: 3 }),
+            Ok(SearchMethod::halving(1)),
             "the default may be written out"
         );
         for wrong in [
@@ -91,9 +132,25 @@ mod tests {
             "halving:0",
             "halving:x",
             "exhaustive:2",
+            "halving:3:0",
+            "halving:3:2:1",
             "half",
         ] {
             assert!(wrong.parse::<SearchMethod>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn rungs_end_at_the_epochs_of_the_search() {
+        let rungs = |rate, first, epochs| SearchMethod::Halving { rate, first }.rungs(epochs);
+        assert_eq!(rungs(3, 1, 5), [1, 2, 5]);
+        assert_eq!(rungs(3, 1, 27), [1, 3, 9, 27]);
+        assert_eq!(rungs(3, 3, 27), [3, 9, 27]);
+        assert_eq!(rungs(3, 3, 9), [3, 9]);
+        assert_eq!(rungs(3, 4, 9), [9]);
+        assert_eq!(rungs(3, 1, 1), [1]);
+        assert_eq!(rungs(2, 1, 2), [1, 2]);
+        assert_eq!(rungs(0, 0, 0), [1]);
+        assert_eq!(SearchMethod::Exhaustive.rungs(9), [9]);
     }
 }

@@ -4,6 +4,7 @@
 //! [`RunRecord`] the content of `run.json`, which says what is run, and [`Results`] that of
 //! `results.json`.
 
+mod budget;
 mod certainty;
 mod config;
 mod error;
@@ -23,6 +24,7 @@ mod settings;
 mod study;
 mod unchanged;
 
+pub use budget::{Allowance, PlannedCost, SearchBudget, SearchCost, Span};
 pub use certainty::{Certainty, Ranking, Standing};
 pub use config::{FlagValue, flags};
 pub use error::RunError;
@@ -32,7 +34,7 @@ pub use method::SearchMethod;
 pub(crate) use outside::outside;
 pub use paths::{absolute, path_of_bytes};
 pub(crate) use predictions::csv;
-pub use ranking::ranked;
+pub use ranking::{TieBreak, ranked, tie_break};
 pub use read::{RunFiles, StepLoss, TrialMetrics};
 pub use recipe::Recipe;
 pub use record::{

@@ -8,12 +8,15 @@ use std::path::{Component, Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::strategy::Candidate;
 use crate::training::EpochMetrics;
 
 use super::RunError;
-use super::folder::{RESULTS, RUN, TRIALS};
-use super::record::{FORMAT, RunRecord};
-use super::results::{Results, TrialRecord};
+use super::folder::{REQUESTS, RESULTS, RUN, RunDir, TRIALS};
+use super::record::{FORMAT, Planned, RunRecord};
+use super::request::TrialRequest;
+use super::results::{Phase, Results, TrialRecord};
+use super::scores::Scores;
 
 /// The files of a run, finished or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,12 @@ pub struct RunFiles {
     pub results: Option<Results>,
     /// `trials.jsonl`, in the order in which the trials ended, each once.
     pub trials: Vec<TrialRecord>,
+    /// All of its lines: of a trial that went on, each time that it ended.
+    pub ended: Vec<TrialRecord>,
+    /// `requests.jsonl`.
+    pub requests: Vec<TrialRequest>,
+    /// `scores.json`; `None` where no strategy asked for it.
+    pub scores: Option<Scores>,
     /// `trials/ID/metrics.jsonl` by the ID of the trial. A trial that is the
     /// [same as](TrialRecord::same_as) another has none.
     pub metrics: BTreeMap<String, TrialMetrics>,
@@ -69,7 +78,8 @@ impl RunFiles {
                 path: root.to_owned(),
             });
         };
-        let trials = last_of_each(read_lines(&root.join(TRIALS))?);
+        let ended: Vec<TrialRecord> = read_lines(&root.join(TRIALS))?;
+        let trials = last_of_each(ended.clone());
         let mut metrics = BTreeMap::new();
         for trial in &trials {
             // The ID becomes part of paths, here and in what is made of the run.
@@ -96,8 +106,26 @@ impl RunFiles {
             run,
             results: read_json(&root.join(RESULTS))?,
             trials,
+            ended,
+            requests: read_lines(&root.join(REQUESTS))?,
+            scores: RunDir::read_scores(root, 1)?,
             metrics,
         })
+    }
+
+    /// What the search of a strategy tried: the candidates that it began with, then those that were joined of them.
+    pub fn candidates<'s>(&'s self, planned: &'s Planned) -> Vec<&'s Candidate> {
+        let mut all: Vec<&Candidate> = planned.candidates.iter().collect();
+        let further = self
+            .requests
+            .iter()
+            .filter(|r| r.phase == Phase::Search && r.strategy == planned.name && r.rung > 1);
+        for request in further.filter(|_| planned.allowance.is_some()) {
+            if all.iter().all(|known| known.id != request.candidate.id) {
+                all.push(&request.candidate);
+            }
+        }
+        all
     }
 
     /// The metrics of a trial, or of the trial that it is the same as.

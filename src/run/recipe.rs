@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::data::Augment;
+use crate::choice::Choice;
+use crate::data::{Augment, Resize};
+use crate::strategy::StrategyName;
 use crate::surgery::HeadKind;
-use crate::training::{Cosine, HeadInit, Monitor, Optimizer, OptimizerKind, Plateau, Schedule};
+use crate::training::{HeadInit, Monitor, Optimizer, OptimizerKind, Plateau, Schedule};
 
 use super::{SearchMethod, Settings};
 
@@ -16,9 +18,12 @@ pub enum Recipe {
     /// falling on a plateau of the validation accuracy, batches of 4, 50 epochs, one rate for all, every candidate
     /// searched, winners not trained on the search part. The learning rate is not in the paper: 1e-4.
     Paper,
-    /// A solved linear head, then few epochs by a falling rate.
+    /// What is taken where nothing is asked for, [`Settings::default`]: a solved linear head, then few epochs by a
+    /// falling rate. The last blocks are trained before anything is searched, and a search takes no longer than the
+    /// training of what it finds.
     Fast,
-    /// The same for twice as long, with mirrored images.
+    /// The same for photos: their middle, crops of them and mirrored ones to train on, 12 epochs, the most that the default
+    /// comes to, and a search that takes as long as it wants.
     Best,
 }
 
@@ -32,34 +37,39 @@ impl Recipe {
         match self {
             Recipe::Paper => {
                 let mut paper = default
+                    .strategies(vec![
+                        StrategyName::HEAD,
+                        StrategyName::FULL,
+                        StrategyName::BLOCKS,
+                    ])
                     .search(Some(SearchMethod::Exhaustive))
+                    .budget(None)
                     .head(HeadKind::Paper)
                     .head_init(HeadInit::Random)
-                    .optimizer(Optimizer::new(OptimizerKind::Adam))
+                    .optimizer(Optimizer {
+                        learning_rate: Choice::Given(1e-4),
+                        ..Optimizer::new(OptimizerKind::Adam)
+                    })
                     .schedule(Schedule::Plateau(Plateau::default()))
+                    .warmup(0.0)
                     .monitor(Some(Monitor::Accuracy))
+                    .rank_by(Some(Monitor::Accuracy))
+                    .rank_samples(0)
+                    .early_stopping(Choice::Given(None))
                     .batch_size(4)
                     .epochs(50)
                     .search_epochs(50);
+                paper.split.search_fraction = Choice::Given(0.1);
                 paper.split.search_apart = true;
                 paper
             }
-            Recipe::Fast => default
-                .head(HeadKind::Linear)
-                .head_init(HeadInit::Solved)
-                .optimizer(Optimizer {
-                    learning_rate: 3e-4,
-                    weight_decay: 0.01,
-                    ..Optimizer::new(OptimizerKind::Adamw)
-                })
-                .schedule(Schedule::Cosine(Cosine { floor: 0.0 }))
-                .warmup(0.5)
-                .rank_by(Some(Monitor::Loss))
-                .rank_samples(1000)
-                .batch_size(16)
-                .epochs(6)
-                .search_epochs(3),
-            Recipe::Best => Recipe::Fast.settings().augment(Augment::Flip).epochs(12),
+            Recipe::Fast => default,
+            Recipe::Best => Recipe::Fast
+                .settings()
+                .resize(Some(Resize::CROP))
+                .augment(Augment::Standard)
+                .epochs(12)
+                .budget(None),
         }
     }
 }
@@ -97,7 +107,7 @@ mod tests {
         }
         assert!("cake".parse::<Recipe>().is_err());
         let paper = Recipe::Paper.settings();
-        assert_eq!((paper.batch_size, paper.epochs), (4, 50));
+        assert_eq!((paper.batch_size, paper.epochs), (4, 50.into()));
         assert_eq!(paper.head_factor(), 1.0);
     }
 }

@@ -1,14 +1,15 @@
 //! The content of `run.json`.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::Origin;
+use crate::classifier::{Origin, Witness};
 use crate::data::Layout;
 use crate::strategy::{Candidate, StrategyName};
 
-use super::Settings;
+use super::{Allowance, Settings};
 
 /// The number of the form in which this version of ftsurgery writes the files of a run. It is raised when
 /// files of the old form cannot be read any more, or would go on to something else than they began with.
@@ -91,6 +92,9 @@ pub struct DataRecord {
     pub samples: usize,
     /// Whether they are images, named by their files.
     pub images: bool,
+    /// The folders of the images, by what the names of those inside begin with; none where all are below `path`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roots: BTreeMap<String, PathBuf>,
     /// Names of the classes, in the order of the labels.
     pub classes: Vec<String>,
     /// Files that were left out.
@@ -129,6 +133,9 @@ pub struct Planned {
     pub candidates: Vec<Candidate>,
     /// Those left out, with the reason.
     pub skipped: Vec<Skipped>,
+    /// How far its search goes, where that is planned; `None` where all candidates are tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowance>,
 }
 
 /// A candidate that cannot be trained.
@@ -150,6 +157,9 @@ pub struct Configuration {
     pub settings: Settings,
     /// Who says how pixels are scaled; `None` of arrays.
     pub preprocess_from: Option<Origin>,
+    /// What images said of the presets, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess_scores: Option<Witness>,
     /// Axis order of the model's input.
     pub layout: Layout,
 }
@@ -161,6 +171,25 @@ impl RunRecord {
         match self.configuration.settings.split.search_apart {
             true => train,
             false => search + train,
+        }
+    }
+}
+
+impl DataRecord {
+    /// Where the image of this name should be: its folder, and its path inside.
+    pub fn place<'n>(&self, name: &'n str) -> (&Path, &'n str) {
+        let roots = self.roots.iter().rev();
+        let mut inside = roots.filter_map(|(prefix, root)| {
+            Some((root.as_path(), name.strip_prefix(prefix.as_str())?))
+        });
+        inside.next().unwrap_or((&self.path, name))
+    }
+
+    /// Whether the images are where they were.
+    pub fn is_there(&self) -> bool {
+        match self.roots.is_empty() {
+            true => self.path.is_dir(),
+            false => self.roots.values().all(|root| root.is_dir()),
         }
     }
 }

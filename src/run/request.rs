@@ -28,6 +28,9 @@ pub struct TrialRequest {
     /// Of a trial that is asked to go on again and again, how often it was asked, from 1; 0 of all others.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rung: usize,
+    /// The learning rate that its candidate's search has found; `None` where it is given, or to be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f32>,
     /// Whether it may be asked to go on from where it ends, so that its state is kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes_on: bool,

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::Score;
+use crate::classifier::{ClassScore, Score};
 use crate::strategy::StrategyName;
+use crate::training::TriedRate;
 
-use super::Certainty;
+use super::{Certainty, SearchCost};
 
 /// The file beside a winner's model that holds its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct TrialRecord {
     pub layers: Vec<String>,
     /// Number of trained values; `None` if the trial failed.
     pub trained_parameters: Option<usize>,
+    /// Floating-point operations of one of its steps, from the frozen values on; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flops: Option<u64>,
     /// At the best epoch; `None` without validation samples.
     pub validation: Option<Score>,
     /// At the best epoch, on the samples that rank candidates (see
@@ -61,9 +65,23 @@ pub struct TrialRecord {
     pub best_epoch: usize,
     /// Epochs that were trained.
     pub epochs: usize,
+    /// Whether it ended while it still got better: see
+    /// [`TrialOutcome::still_improving`](crate::training::TrialOutcome::still_improving).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_improving: bool,
+    /// The learning rate that was found; `None` where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f32>,
+    /// The rates that the trial tried to find it; none of a winner that took that of its search.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried_rates: Vec<TriedRate>,
     /// Wall-clock seconds, of all sessions of a trial that was interrupted; the frozen layers' outputs
     /// that it waited for count in the session in which it ended.
     pub seconds: f64,
+    /// Seconds by the clock on the wall, of all sessions of the run, when it had ended; `None` where other
+    /// processes carry out trials. See [`Results::clock`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<f64>,
     /// The trial that trained the same parameters in the same way, whose figures these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_as: Option<String>,
@@ -123,11 +141,26 @@ pub struct StrategyResult {
     pub held_out_accuracy: Option<f64>,
     /// What the winner made of the held-out samples, in full.
     pub held_out: Option<HeldOut>,
+    /// Where samples may have several labels, the mean average precision of the validation samples
+    /// ([`Score::average_precision`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_average_precision: Option<f64>,
+    /// There, for each class the probability from which on it is taken to apply, chosen on the validation samples for
+    /// the highest F1; accuracies, which are exact matches, and held-out figures are by these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Vec<f64>>,
     /// Number of trained values.
     pub trained_parameters: Option<usize>,
     /// Epochs that its winner was trained; 0 of a head that had been solved before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
+    /// Whether the training of its winner ended while it still got better, so that more epochs may make it better:
+    /// see [`TrialRecord::still_improving`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_improving: bool,
+    /// The learning rate that was found for its winner; `None` where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f32>,
     /// What it chose among; `None` where there was nothing to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<Searched>,
@@ -135,10 +168,17 @@ pub struct StrategyResult {
     /// nothing to tell it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certainty: Option<Certainty>,
+    /// What its search has cost; `None` where that was not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_cost: Option<SearchCost>,
     /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by
     /// side, and those that several strategies share count for each, so that this is not the time by
     /// the clock on the wall.
     pub seconds: f64,
+    /// Seconds by the clock on the wall, of all sessions, from the beginning of the run until this strategy had
+    /// ended, with whatever of other strategies was done meanwhile. See [`Results::clock`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<f64>,
     /// Path of the model, relative to the run's folder.
     pub model: Option<String>,
     /// SHA-256 of that file, in hexadecimal.
@@ -167,6 +207,9 @@ pub struct HeldOut {
     /// The samples it was wrong about, by their place in the held-out part, so that winners can be
     /// compared sample by sample.
     pub wrong: Vec<usize>,
+    /// Where samples may have several labels, what each class came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_scores: Vec<ClassScore>,
     /// The samples it was most sure of while it was wrong, the worst first; at most
     /// [`HeldOut::MISTAKES`].
     pub mistakes: Vec<Mistake>,
@@ -196,10 +239,26 @@ pub struct Mistake {
 pub struct Repeat {
     /// Its seed.
     pub seed: u64,
+    /// The fold that it holds out, from 1, of a cross-validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
     /// Its folder, relative to the run's: an ordinary run. `.` for the first.
     pub folder: String,
+    /// See [`Results::clock`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<f64>,
     /// Each strategy's accuracies.
     pub strategies: Vec<RepeatResult>,
+}
+
+impl Repeat {
+    /// What tells it from the others: `seed 7`, or `fold 2`.
+    pub fn label(&self) -> String {
+        match self.fold {
+            Some(fold) => format!("fold {fold}"),
+            None => format!("seed {}", self.seed),
+        }
+    }
 }
 
 /// What a strategy came to in one repetition.
@@ -258,6 +317,11 @@ pub struct Results {
     pub strategies: Vec<StrategyResult>,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
+    /// Seconds by the clock on the wall that the run took, data and all: those of every session that did
+    /// something, added up, of one that was killed until the last trial that ended in it; with `--repeats` those of
+    /// all repetitions. `None` where other processes carry out trials, whose waiting nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<f64>,
     /// With `--repeats`: every repetition that is finished, the run itself first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repeats: Vec<Repeat>,
@@ -267,6 +331,14 @@ pub struct Results {
 }
 
 impl Results {
+    /// In what repetitions differ: `seeds`, or `folds`.
+    pub fn repeated_over(&self) -> &'static str {
+        match self.repeats.iter().any(|repeat| repeat.fold.is_some()) {
+            true => "folds",
+            false => "seeds",
+        }
+    }
+
     /// The strategies that gave no model.
     pub fn failed(&self) -> impl Iterator<Item = &StrategyResult> {
         self.strategies.iter().filter(|s| s.error.is_some())

@@ -4,15 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::Delimiters;
 use crate::autodiff::Operators;
+use crate::choice::Choice;
 use crate::data::{
-    Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, SplitOptions,
+    Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, Sources, SplitOptions,
 };
 use crate::runtime::Device;
 use crate::strategy::StrategyName;
 use crate::surgery::{HeadKind, HeadSpec};
-use crate::training::{BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Schedule};
+use crate::training::{
+    BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
+};
 
-use super::{RunError, SearchMethod};
+use super::{RunError, SearchBudget, SearchMethod};
 
 /// How to tune. [`Settings::default`] has the defaults of the command; each field has a method of its name that
 /// sets it:
@@ -26,7 +29,7 @@ use super::{RunError, SearchMethod};
 ///     .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS])
 ///     .head(HeadKind::Linear)
 ///     .epochs(8);
-/// assert_eq!(settings.batch_size, 4);
+/// assert_eq!(settings.batch_size, 16);
 /// settings.validate().unwrap();
 /// ```
 ///
@@ -41,6 +44,8 @@ pub struct Settings {
     /// How candidates are searched; `None` for halving where a strategy [looks for promising
     /// blocks](crate::strategy::Strategy::wants_promising), else for an exhaustive search.
     pub search: Option<SearchMethod>,
+    /// What the search of a strategy that looks for promising blocks may cost; `None` for no limit.
+    pub budget: Option<SearchBudget>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
     /// The head.
@@ -51,6 +56,8 @@ pub struct Settings {
     pub dropout: f32,
     /// Value to take as the last feature map; `None` to search for it.
     pub features: Option<String>,
+    /// Value to take as the class scores; `None` for what is [found](crate::graph::Graph::from_model).
+    pub output: Option<String>,
     /// What ends a block.
     pub delimiters: Delimiters,
     /// How pixels become input; `None` for the model's own, else the default. Its rule of resizing counts
@@ -60,6 +67,13 @@ pub struct Settings {
     pub resize: Option<Resize>,
     /// Height and width of images, for models that leave it open.
     pub image_size: Option<(usize, usize)>,
+    /// Whether a quantised model is trained as the [floats that it stands for](crate::surgery::dequantised).
+    pub dequantise: bool,
+    /// Whether a model that was exported in training mode is taken as [one that
+    /// infers](crate::surgery::in_inference_mode).
+    pub inference_mode: bool,
+    /// Whether tuned models stay made for the batch size that the model was exported for.
+    pub keep_batch: bool,
     /// Classes of a folder with fewer usable images are left out.
     pub min_per_class: usize,
     /// Random changes to the images that are trained on.
@@ -67,14 +81,21 @@ pub struct Settings {
     /// Augmented views of each image that are made once and kept; `None` makes new ones in every
     /// epoch.
     pub views: Option<usize>,
+    /// What is said of the data besides where they are.
+    #[serde(flatten)]
+    pub sources: Sources,
     /// How often the whole run is done, each time with the next seed; at least 1.
     pub repeats: usize,
+    /// Cross-validation: the whole run is done so often, each time with another part of the data held out; `None` for
+    /// no folds. See [`Settings::repetitions`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
     /// Parts of the data, order and seed; the seed is also that of the head, of batch order and of
     /// dropout, and the order is also that of batches.
     #[serde(flatten)]
     pub split: SplitOptions,
-    /// Which statistics a BatchNormalization takes while it is trained.
-    pub bn: BatchNormMode,
+    /// Which statistics a BatchNormalization takes while it is trained; see [`Settings::batch_norm`].
+    pub bn: Choice<BatchNormMode>,
     /// The optimizer.
     pub optimizer: Optimizer,
     /// Learning rate of the head; `None` for that of the optimizer.
@@ -87,9 +108,9 @@ pub struct Settings {
     /// Decay, per step, of the average of the parameters, which is then what is scored and written; `None` for no
     /// average.
     pub ema: Option<f32>,
-    /// The figure of the validation samples that ranks epochs, and that plateau and early stopping watch; `None` for [`Monitor::default_for`] the class weights.
+    /// The figure of the validation samples that ranks epochs, and that plateau and early stopping watch; `None` for what [`Settings::watched`] says.
     pub monitor: Option<Monitor>,
-    /// The figure that ranks candidates; `None` for [`Settings::monitor`], or its default.
+    /// The figure that ranks candidates; `None` for that of [`Settings::ranks_by`].
     pub rank_by: Option<Monitor>,
     /// Samples on which candidates are ranked, at least: those of the validation part and, as far as these
     /// are fewer, some of the training part, which no candidate is trained on. 0 for the validation part alone.
@@ -98,10 +119,13 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Epochs, or a part of one, in which the learning rate rises; 0 for none.
     pub warmup: f32,
-    /// A trial ends after so many epochs in a row without a better validation score; `None` trains all.
-    pub early_stopping: Option<usize>,
+    /// A trial ends after so many epochs in a row without a better validation score; `None` trains all. See
+    /// [`Settings::patience`].
+    pub early_stopping: Choice<Option<usize>>,
     /// How much the samples of each class count in the loss.
     pub class_weights: ClassWeights,
+    /// Which samples an epoch takes.
+    pub sampler: Sampler,
     /// Share of a target that the training loss spreads over all classes, below 1; 0 for none.
     pub label_smoothing: f32,
     /// α of mixup, 0 for none: each sample of a step is mixed with another of its batch.
@@ -110,10 +134,10 @@ pub struct Settings {
     pub cutmix: f32,
     /// Samples per step.
     pub batch_size: usize,
-    /// Epochs of a winner.
-    pub epochs: usize,
-    /// Epochs of a candidate in the search.
-    pub search_epochs: usize,
+    /// Epochs of a winner; see [`Settings::epochs_for`].
+    pub epochs: Choice<usize>,
+    /// Epochs of a candidate in the search; see [`Settings::search_on`].
+    pub search_epochs: Choice<usize>,
     /// Threads; 0 for all cores, or those that a run which is resumed began with. Trials of small networks share them, one thread or more for each.
     pub threads: usize,
     /// What step graphs may be made of.
@@ -137,41 +161,56 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            strategies: vec![StrategyName::HEAD, StrategyName::FULL, StrategyName::BLOCKS],
+            strategies: vec![
+                StrategyName::HEAD,
+                StrategyName::last_share(40),
+                StrategyName::AUTO,
+            ],
             search: None,
+            budget: Some(SearchBudget::Winner),
             train: Vec::new(),
-            head: HeadKind::Paper,
-            head_init: HeadInit::Random,
+            head: HeadKind::Linear,
+            head_init: HeadInit::Solved,
             dropout: HeadSpec::DROPOUT,
             features: None,
+            output: None,
             delimiters: Delimiters::Auto,
             preprocess: None,
             resize: None,
             image_size: None,
+            dequantise: false,
+            inference_mode: false,
+            keep_batch: false,
             min_per_class: 0,
             augment: Augment::None,
             views: None,
+            sources: Sources::default(),
             repeats: 1,
+            folds: None,
             split: SplitOptions::default(),
-            bn: BatchNormMode::Frozen,
-            optimizer: Optimizer::default(),
+            bn: Choice::Auto,
+            optimizer: Optimizer {
+                learning_rate: Choice::Auto,
+                ..Optimizer::default()
+            },
             head_lr: None,
             layer_decay: 1.0,
             clip_norm: None,
             ema: None,
             monitor: None,
             rank_by: None,
-            rank_samples: 0,
+            rank_samples: 1000,
             schedule: Schedule::default(),
-            warmup: 0.0,
-            early_stopping: None,
+            warmup: 0.5,
+            early_stopping: Choice::Auto,
             class_weights: ClassWeights::None,
+            sampler: Sampler::All,
             label_smoothing: 0.0,
             mixup: 0.0,
             cutmix: 0.0,
-            batch_size: 4,
-            epochs: 20,
-            search_epochs: 5,
+            batch_size: 16,
+            epochs: Choice::Auto,
+            search_epochs: Choice::Auto,
             threads: 0,
             operators: Operators::Kernels,
             device: Device::Cpu,
@@ -185,24 +224,51 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Sets [`epochs`](#structfield.epochs).
+    #[must_use]
+    pub fn epochs(mut self, epochs: impl Into<Choice<usize>>) -> Self {
+        self.epochs = epochs.into();
+        self
+    }
+
+    /// Sets [`search_epochs`](#structfield.search_epochs).
+    #[must_use]
+    pub fn search_epochs(mut self, epochs: impl Into<Choice<usize>>) -> Self {
+        self.search_epochs = epochs.into();
+        self
+    }
+
+    /// Sets [`bn`](#structfield.bn).
+    #[must_use]
+    pub fn bn(mut self, bn: impl Into<Choice<BatchNormMode>>) -> Self {
+        self.bn = bn.into();
+        self
+    }
+
     setters! {
         strategies: Vec<StrategyName>,
         search: Option<SearchMethod>,
+        budget: Option<SearchBudget>,
         train: Vec<String>,
         head: HeadKind,
         head_init: HeadInit,
         dropout: f32,
         features: Option<String>,
+        output: Option<String>,
         delimiters: Delimiters,
         preprocess: Option<Preprocess>,
         resize: Option<Resize>,
         image_size: Option<(usize, usize)>,
+        dequantise: bool,
+        inference_mode: bool,
+        keep_batch: bool,
         min_per_class: usize,
         augment: Augment,
         views: Option<usize>,
+        sources: Sources,
         repeats: usize,
+        folds: Option<usize>,
         split: SplitOptions,
-        bn: BatchNormMode,
         optimizer: Optimizer,
         head_lr: Option<f32>,
         layer_decay: f32,
@@ -213,14 +279,13 @@ impl Settings {
         rank_samples: usize,
         schedule: Schedule,
         warmup: f32,
-        early_stopping: Option<usize>,
+        early_stopping: Choice<Option<usize>>,
         class_weights: ClassWeights,
+        sampler: Sampler,
         label_smoothing: f32,
         mixup: f32,
         cutmix: f32,
         batch_size: usize,
-        epochs: usize,
-        search_epochs: usize,
         threads: usize,
         operators: Operators,
         device: Device,
@@ -229,45 +294,6 @@ impl Settings {
         feature_precision: FeaturePrecision,
         checkpoint_every: f64,
         log_steps: bool,
-    }
-
-    /// The figure that is watched: [`Settings::monitor`], or its default.
-    pub fn watched(&self) -> Monitor {
-        let default = Monitor::default_for(self.class_weights);
-        self.monitor.unwrap_or(default)
-    }
-
-    /// How candidates are searched: [`Settings::search`], or its default.
-    pub fn method(&self) -> SearchMethod {
-        let default = match self.strategies.iter().any(|s| s.rule().wants_promising()) {
-            true => SearchMethod::HALVING,
-            false => SearchMethod::Exhaustive,
-        };
-        self.search.unwrap_or(default)
-    }
-
-    /// The figure that ranks candidates: [`Settings::rank_by`], or its default.
-    pub fn ranks_by(&self) -> Monitor {
-        self.rank_by.unwrap_or_else(|| self.watched())
-    }
-
-    /// What the learning rate of the head is multiplied by.
-    pub fn head_factor(&self) -> f32 {
-        let rate = self.optimizer.learning_rate;
-        self.head_lr.map_or(1.0, |head| head / rate)
-    }
-
-    /// How images are resized, where that is asked for: [`Settings::resize`], or what
-    /// [`Settings::preprocess`] says other than squashing.
-    pub(super) fn resize_asked(&self) -> Option<Resize> {
-        let named = self.preprocess.as_ref().map(|p| p.resize);
-        self.resize.or(named.filter(|r| *r != Resize::SQUASH))
-    }
-
-    /// Whether a new head is solved, or trained alone, before the trials begin. The model's own is not: it begins
-    /// as it stands.
-    pub fn solves_head(&self) -> bool {
-        self.head_init == HeadInit::Solved && self.head != HeadKind::Keep
     }
 
     /// Looks at each field by itself, and at those that go together.
@@ -280,6 +306,7 @@ impl Settings {
         let positive = |value: f32| value.is_finite() && value > 0.0;
         let split = &self.split;
         let optimizer = &self.optimizer;
+        let rate = optimizer.learning_rate.given();
         let not_negative = |value: f32| value.is_finite() && value >= 0.0;
         let (factor, floor) = match self.schedule {
             Schedule::Plateau(plateau) => (plateau.factor, 0.0),
@@ -297,6 +324,25 @@ impl Settings {
                 self.train.is_empty() || selects,
                 "it is for strategy `select`, which is not among the strategies",
             ),
+            (
+                "budget",
+                !self.has_own_budget() || self.wants_promising(),
+                "it is for the search of strategy `auto`, which is not among the strategies",
+            ),
+            (
+                "budget",
+                !self.has_own_budget() || self.method() != SearchMethod::Exhaustive,
+                "an exhaustive search tries everything",
+            ),
+            (
+                "budget",
+                match self.budget {
+                    None | Some(SearchBudget::Winner) => true,
+                    Some(SearchBudget::Seconds(seconds)) => seconds.is_finite() && seconds > 0.0,
+                    Some(SearchBudget::Share(part)) => part > 0.0 && share(part),
+                },
+                "it is a time above 0, or a share above 0, at most 1",
+            ),
             ("dropout", below_1(self.dropout), "it is 0 or more, below 1"),
             ("image_size", width > 0 && height > 0, "a side is 0"),
             ("views", self.views != Some(0), one),
@@ -306,7 +352,21 @@ impl Settings {
                 "without `augment` all views of an image are the same",
             ),
             ("repeats", self.repeats > 0, one),
-            ("search_fraction", share(split.search_fraction), of_0_to_1),
+            (
+                "folds",
+                self.folds.is_none_or(|folds| folds > 1),
+                "it is at least 2",
+            ),
+            (
+                "folds",
+                self.folds.is_none() || self.repeats == 1,
+                "each repetition holds out what its seed says: ask for `repeats` or for folds",
+            ),
+            (
+                "search_fraction",
+                split.search_fraction.given().is_none_or(share),
+                of_0_to_1,
+            ),
             ("train_fraction", share(split.train_fraction), of_0_to_1),
             (
                 "train_fraction",
@@ -320,8 +380,13 @@ impl Settings {
             ),
             (
                 "optimizer.learning_rate",
-                positive(optimizer.learning_rate),
+                rate.is_none_or(positive),
                 "it is above 0",
+            ),
+            (
+                "head_lr",
+                rate.is_some() || self.head_lr.is_none(),
+                "it is beside a learning rate that every trial finds: give that one, too",
             ),
             (
                 "optimizer.weight_decay",
@@ -372,10 +437,24 @@ impl Settings {
                 self.batch_size > 1 || (self.mixup == 0.0 && self.cutmix == 0.0),
                 "a sample alone in its batch has no other to be mixed with",
             ),
-            ("early_stopping", self.early_stopping != Some(0), one),
+            (
+                "early_stopping",
+                self.early_stopping != Choice::Given(Some(0)),
+                one,
+            ),
+            (
+                "sampler",
+                self.sampler == Sampler::All || self.class_weights == ClassWeights::None,
+                "it balances the classes, and so do the class weights: one of the two is enough",
+            ),
+            (
+                "sampler",
+                self.sampler == Sampler::All || split.shuffle,
+                "it draws samples, which are to be taken in the order of the files",
+            ),
             ("batch_size", self.batch_size > 0, one),
-            ("epochs", self.epochs > 0, one),
-            ("search_epochs", self.search_epochs > 0, one),
+            ("epochs", self.epochs != Choice::Given(0), one),
+            ("search_epochs", self.search_epochs != Choice::Given(0), one),
             (
                 "checkpoint_every",
                 self.checkpoint_every.is_finite() && self.checkpoint_every >= 0.0,
@@ -403,6 +482,8 @@ impl Settings {
         }
     }
 }
+
+mod open;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::data::Preprocess;
+use crate::data::{Preprocess, SplitOptions};
 
 use super::config::{FlagValue, all_flags};
 use super::record::{Configuration, RunRecord};
@@ -112,8 +112,17 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
     differing(axes, &began.layout, &now.layout)
 }
 
-/// Flags that may differ: how often the state is written and where images are kept show in no result.
-const FREE: [&str; 2] = ["checkpoint-every", "image-cache"];
+/// Flags that may differ: how often the state is written and where images are kept show in no result, and whether
+/// the data are the same, wherever they are now, tells their fingerprint.
+const FREE: [&str; 7] = [
+    "checkpoint-every",
+    "image-cache",
+    "validation",
+    "test",
+    "images",
+    "split",
+    "classes",
+];
 
 fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
     let [was, is] = [was, is].map(with_resize);
@@ -150,6 +159,11 @@ fn same_flags(was: &Settings, is: &Settings) -> Result<(), RunError> {
     let is = Settings {
         checkpoint_every: was.checkpoint_every,
         image_cache: was.image_cache,
+        sources: was.sources.clone(),
+        split: SplitOptions {
+            given_parts: was.split.given_parts.clone(),
+            ..is.split.clone()
+        },
         ..is.clone()
     };
     differing("a setting", was, &is)
@@ -192,12 +206,14 @@ fn text<T: Serialize>(of: &T) -> String {
 mod tests {
     use super::*;
     use crate::data::Resize;
+    use crate::run::{Recipe, SearchBudget};
     use crate::strategy::StrategyName;
     use crate::training::{HeadInit, Plateau, Schedule};
 
     /// What is said to differ of settings, with both values.
     fn told(change: impl FnOnce(&mut Settings)) -> Option<[String; 3]> {
-        let was = Settings::default().preprocess(Some(Preprocess::SIGNED));
+        let was = Recipe::Paper.settings();
+        let was = was.preprocess(Some(Preprocess::SIGNED));
         let mut is = was.clone();
         change(&mut is);
         match same_study(&was, &is) {
@@ -210,9 +226,9 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 22] = [
+        let changes: [(Change, [&str; 3]); 23] = [
             (
-                |s| s.optimizer.learning_rate = 3e-3,
+                |s| s.optimizer.learning_rate = 3e-3.into(),
                 ["--lr", "0.0001", "0.003"],
             ),
             (
@@ -223,7 +239,14 @@ mod tests {
                 |s| s.head_init = HeadInit::Solved,
                 ["--head-init", "random", "solved"],
             ),
-            (|s| s.search_epochs = 7, ["--search-epochs", "5", "7"]),
+            (
+                |s| s.search_epochs = 7.into(),
+                ["--search-epochs", "50", "7"],
+            ),
+            (
+                |s| s.budget = Some(SearchBudget::Seconds(600.0)),
+                ["--budget", "none", "10m"],
+            ),
             (
                 |s| s.split.shuffle = false,
                 ["--no-shuffle", "false", "true"],

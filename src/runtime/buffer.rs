@@ -245,7 +245,8 @@ fn zeros<T: PrimitiveTensorElementType + fmt::Debug>(
             "has more elements than memory can address".to_owned(),
         ));
     }
-    Tensor::new(&Allocator::default(), dims).map_err(|error| refused(error.to_string()))
+    Tensor::new(&Allocator::default(), dims)
+        .map_err(|error| refused(format!("there is no memory for it ({error})")))
 }
 
 fn copy_into<T: Copy>(dims: &[usize], target: &mut [T], values: &[T]) -> Result<(), RuntimeError> {

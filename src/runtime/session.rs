@@ -120,6 +120,28 @@ impl Session {
     /// # Errors
     /// When an input is missing, unknown or does not fit, or onnxruntime fails.
     pub fn run(&mut self, inputs: &[(&str, &Array)]) -> Result<Vec<Array>, RuntimeError> {
+        self.run_for(inputs, |_| true)
+    }
+
+    /// As [`Session::run`], for one of the outputs; the others need not be tensors.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and when there is no such output.
+    pub fn run_one(
+        &mut self,
+        inputs: &[(&str, &Array)],
+        output: &str,
+    ) -> Result<Array, RuntimeError> {
+        let mut wanted = self.run_for(inputs, |name| name == output)?;
+        let missing = || self.misfit(output, "the model has no such output".to_owned());
+        wanted.pop().ok_or_else(missing)
+    }
+
+    fn run_for(
+        &mut self,
+        inputs: &[(&str, &Array)],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Array>, RuntimeError> {
         for (name, array) in inputs {
             self.check(&self.inputs, name, array.dtype(), array.dims())?;
         }
@@ -151,6 +173,7 @@ impl Session {
             }
         };
         ran.iter()
+            .filter(|(name, _)| wanted(name))
             .map(|(name, value)| {
                 Array::from_value(&value).map_err(|reason| misfit(label, name, reason))
             })

@@ -2,6 +2,7 @@
 
 mod exhaustive;
 mod halving;
+mod scout;
 
 use std::collections::HashSet;
 
@@ -30,7 +31,7 @@ pub(super) trait Chooser {
 pub(super) fn chooser(method: SearchMethod) -> Box<dyn Chooser> {
     match method {
         SearchMethod::Exhaustive => Box::new(Exhaustive),
-        SearchMethod::Halving { rate } => Box::new(Halving { rate }),
+        SearchMethod::Halving { rate, .. } => Box::new(Halving { rate }),
     }
 }
 
@@ -100,11 +101,41 @@ impl Scene<'_> {
         asked.find(|r| r.phase == phase && r.candidate.trains_the_same(candidate))
     }
 
-    /// What the candidate's search came to.
+    /// What the candidate's search came to, under its own name where it is another strategy's as well.
     fn tried(&self, candidate: &Candidate) -> Option<TrialRecord> {
         let request = self.request_for(candidate, Phase::Search)?;
         let record = (self.record)(&request.id)?;
-        request.is_met_by(&record).then_some(record)
+        let is_own = request.candidate.id == candidate.id;
+        request.is_met_by(&record).then(|| match is_own {
+            true => record,
+            false => TrialRecord {
+                id: trial_id(candidate, Phase::Search),
+                candidate: candidate.label.clone(),
+                same_as: Some(request.id.clone()),
+                ..record
+            },
+        })
+    }
+
+    /// What the search of a strategy tries: the candidates that are begun, then those that were joined of them.
+    pub fn candidates(&self, plan: &StrategyPlan) -> Vec<Candidate> {
+        let joined = self.joined(plan).map(|request| request.candidate.clone());
+        let begun = plan.begun().iter().cloned();
+        begun.chain(joined).collect()
+    }
+
+    /// The first request for each candidate that was joined of others in the search of a strategy.
+    fn joined<'s>(&'s self, plan: &'s StrategyPlan) -> impl Iterator<Item = &'s TrialRequest> {
+        let may = plan.allowance.as_ref().is_some_and(|a| a.joins > 0);
+        let mut known = HashSet::new();
+        let asked = self.asked.iter().filter(move |r| {
+            may && r.phase == Phase::Search && r.strategy == plan.strategy && r.rung > 1
+        });
+        let planned = |r: &&TrialRequest| {
+            let mut planned = plan.begun().iter();
+            planned.any(|c| c.trains_the_same(&r.candidate))
+        };
+        asked.filter(move |r| !planned(r) && known.insert(&r.id))
     }
 
     /// What the search of each strategy has come to, in the order of the plan.
@@ -114,11 +145,8 @@ impl Scene<'_> {
     }
 
     fn verdict(&self, plan: &StrategyPlan) -> Verdict {
-        let StrategyPlan {
-            strategy,
-            candidates,
-            ..
-        } = plan;
+        let strategy = &plan.strategy;
+        let candidates = &self.candidates(plan);
         let chosen = |ranking: &[usize], searched, seconds, records: &[TrialRecord]| {
             Verdict::Chosen(Choice {
                 strategy: *strategy,
@@ -131,7 +159,7 @@ impl Scene<'_> {
                 seconds,
             })
         };
-        if candidates.len() == 1 {
+        if plan.candidates.len() == 1 {
             return chosen(&[0], None, 0.0, &[]);
         }
         let records: Option<Vec<TrialRecord>> = candidates.iter().map(|c| self.tried(c)).collect();
@@ -194,18 +222,29 @@ impl Scene<'_> {
             .map(|c| (c.strategy, c.candidate))
     }
 
-    /// What a run begins with: the training of `head` where there are other strategies, so that a run which is
-    /// stopped early leaves a model, that with which others are compared; and in a round of its own the `search`.
-    fn first(&self, mut search: Vec<TrialRequest>) -> Vec<TrialRequest> {
-        let plans = self.plan.strategies.iter();
-        let heads =
-            plans.filter(|p| p.strategy == StrategyName::HEAD && self.plan.strategies.len() > 1);
-        let heads = heads.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())));
-        let mut first = self.requests(heads, Phase::Train, Budget::once(self.settings.epochs));
-        if !first.is_empty() {
-            search.iter_mut().for_each(|request| request.round += 1);
+    /// What a run begins with, each in a round of its own: the training of `head` where there are other strategies, so
+    /// that a run which is stopped early leaves a model, that with which others are compared; where some strategy
+    /// searches, the training of the others, which need not wait for it; and the `search`.
+    fn first(&self, search: Vec<TrialRequest>) -> Vec<TrialRequest> {
+        let plans = &self.plan.strategies;
+        let searches = plans.iter().any(|p| p.candidates.len() > 1);
+        let (heads, others): (Vec<_>, Vec<_>) = plans
+            .iter()
+            .filter(|p| p.candidates.len() == 1)
+            .partition(|p| p.strategy == StrategyName::HEAD);
+        let of = |plans: Vec<&StrategyPlan>, is_wanted: bool| {
+            let plans = plans.into_iter().filter(|_| is_wanted);
+            let wanted = plans.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())));
+            let epochs = Budget::once(self.settings.most_epochs());
+            self.requests(wanted, Phase::Train, epochs)
+        };
+        let mut first = Vec::new();
+        let mut rounds = 0;
+        for mut round in [of(heads, plans.len() > 1), of(others, searches), search] {
+            round.iter_mut().for_each(|request| request.round += rounds);
+            rounds += usize::from(!round.is_empty());
+            first.extend(round);
         }
-        first.extend(search);
         first
     }
 
@@ -214,8 +253,8 @@ impl Scene<'_> {
     fn after_search(&self) -> Result<Vec<TrialRequest>, SearchError> {
         let open = |verdict: &Verdict| matches!(verdict, Verdict::Open);
         if let Some(place) = self.verdicts().iter().position(open) {
-            let candidates = self.plan.strategies[place].candidates.iter();
-            let mut untried = candidates.filter(|c| self.tried(c).is_none());
+            let candidates = self.candidates(&self.plan.strategies[place]);
+            let mut untried = candidates.iter().filter(|c| self.tried(c).is_none());
             return Err(SearchError::NotTried {
                 id: untried
                     .next()
@@ -223,12 +262,12 @@ impl Scene<'_> {
                     .unwrap_or_default(),
             });
         }
-        let epochs = Budget::once(self.settings.search_epochs);
+        let epochs = Budget::once(self.settings.most_search_epochs());
         let made = self.requests(self.composed(), Phase::Search, epochs);
         if !made.is_empty() {
             return Ok(made);
         }
-        let epochs = Budget::once(self.settings.epochs);
+        let epochs = Budget::once(self.settings.most_epochs());
         Ok(self.requests(self.winners(), Phase::Train, epochs))
     }
 
@@ -252,6 +291,7 @@ impl Scene<'_> {
                 strategy,
                 epochs: self.epochs(&candidate, budget.epochs),
                 rung: budget.rung,
+                rate: self.found_rate(&candidate, phase),
                 goes_on: budget.goes_on,
                 candidate,
             })

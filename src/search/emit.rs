@@ -3,15 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use crate::classifier::{Inference, InputSpec, ModelCard, Outputs, log_softmax, softmax};
+use crate::classifier::{
+    Inference, InputSpec, ModelCard, Outputs, TASK, THRESHOLDS, log_softmax, softmax,
+};
 use crate::data::Dataset;
-use crate::onnx::{DataType, Model, create_folder, rename, save_within};
+use crate::onnx::{Model, OUTPUT, create_folder, rename, save_within};
 use crate::run::{RunDir, RunError, WeightsFile, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::StrategyName;
 use crate::surgery::rewrite::Merged;
 use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, export, holds, taken_in};
-use crate::training::{BatchNormMode, Lab, Logits};
+use crate::training::{BatchNormMode, FreedFile, Lab, Logits};
 
 use super::SearchError;
 
@@ -34,6 +36,10 @@ pub(super) struct Emitter<'a> {
     pub input: &'a InputSpec,
     pub batch_norm: BatchNormMode,
     pub card: ModelCard,
+    /// Metadata of other tools, and what they are to say.
+    pub restated: Vec<(String, String)>,
+    /// What frees the file from the batch size of its export, where that is to be.
+    pub freed: Option<FreedFile>,
     /// Bytes that one file may have.
     pub largest_file: usize,
 }
@@ -62,6 +68,8 @@ pub(super) struct Winner<'a> {
     pub held_out_accuracy: Option<f64>,
     /// The same of the validation samples, by which its epoch was chosen.
     pub validation_accuracy: Option<f64>,
+    /// Where samples may have several labels, the probabilities from which on a class applies.
+    pub thresholds: Option<&'a [f64]>,
 }
 
 impl Emitter<'_> {
@@ -75,11 +83,24 @@ impl Emitter<'_> {
         (lab, samples): (&Lab<'_>, &[usize]),
         may_be_kept: &dyn Fn() -> Result<(), SearchError>,
     ) -> Result<Emitted, SearchError> {
-        let mut metadata = self.card.entries()?;
+        let card = ModelCard {
+            thresholds: winner.thresholds.map(<[f64]>::to_vec),
+            ..self.card.clone()
+        };
+        let mut metadata = card.entries()?;
+        // What an earlier run said does not hold any more.
+        for (key, nothing) in [(TASK, "single-label"), (THRESHOLDS, "[]")] {
+            if self.original.metadata(key).is_some() && metadata.iter().all(|(k, _)| *k != key) {
+                metadata.push((key, nothing.to_owned()));
+            }
+        }
         metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
         metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
         metadata.push(("ftsurgery.candidate", winner.candidate.to_owned()));
         metadata.push(("ftsurgery.bn", self.batch_norm.to_string()));
+        if self.original.scores().is_some() {
+            metadata.push((OUTPUT, self.grafted.output.clone()));
+        }
         for (key, accuracy) in [
             ("ftsurgery.held_out_accuracy", winner.held_out_accuracy),
             ("ftsurgery.validation_accuracy", winner.validation_accuracy),
@@ -89,6 +110,12 @@ impl Emitter<'_> {
         let mut editor = self.grafted.editor(self.original)?;
         let Merged { rewrite, values } = winner.merged;
         rewrite.emit(self.grafted, &mut editor)?;
+        if let Some(freed) = self.freed.as_ref().filter(|_| rewrite.is_none()) {
+            freed.apply(&mut editor)?;
+        }
+        for (key, value) in &self.restated {
+            editor.set_metadata(key, value);
+        }
         let Edited { proto, manifest } = export(editor, values, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
@@ -159,7 +186,7 @@ impl Emitter<'_> {
         self.original.release();
         let mut inference = Inference::new(self.runtime, written, self.device, self.threads)?;
         let outputs = inference.run_dataset(self.dataset, samples, self.input)?;
-        let half = has_float16(written);
+        let half = inference.is_half();
         for logits in &logits {
             compare(&outputs, logits, half).map_err(fail)?;
         }
@@ -204,7 +231,7 @@ fn expected(scores: Scores, logits: &[f32], classes: usize) -> Vec<f64> {
     let rows = logits.chunks(classes.max(1));
     let plain = || logits.iter().map(|&z| f64::from(z));
     match scores {
-        Scores::Logits => plain().collect(),
+        Scores::Logits | Scores::IndependentLogits => plain().collect(),
         Scores::Probabilities => rows.flat_map(softmax).collect(),
         Scores::LogProbabilities => rows.flat_map(log_softmax).collect(),
         Scores::Independent | Scores::Bounded => {
@@ -241,18 +268,6 @@ fn unit(scores: Scores, logits: &[f32], half: bool) -> f64 {
         largest
     };
     unit.max(1.0)
-}
-
-/// Whether a model computes in float16 anywhere: it has such a weight, constant or cast.
-fn has_float16(model: &Model) -> bool {
-    let half = Some(DataType::Float16 as i32);
-    let graph = model.graph();
-    let mut attributes = graph.node.iter().flat_map(|n| &n.attribute);
-    graph.initializer.iter().any(|t| t.data_type == half)
-        || attributes.any(|a| {
-            a.t.as_ref().is_some_and(|t| t.data_type == half)
-                || a.name.as_deref() == Some("to") && a.i == half.map(i64::from)
-        })
 }
 
 #[cfg(test)]

@@ -54,7 +54,11 @@ pub enum SearchError {
     },
     /// No candidate of a strategy can be differentiated.
     #[error(
-        "strategy `{strategy}` cannot be used on this model: {reason}; strategies that can: {working}"
+        "strategy `{strategy}` cannot be used on this model: {reason}; strategies that can: {working}{}",
+        match layers.as_str() {
+            "" => String::new(),
+            layers => format!("; layers that can still be trained: {layers}"),
+        }
     )]
     NoGradient {
         /// The strategy.
@@ -63,6 +67,8 @@ pub enum SearchError {
         reason: Box<AutodiffError>,
         /// The strategies whose trained layers lie behind that, for people.
         working: String,
+        /// The layers that lie behind it, for people; empty where there are none.
+        layers: String,
     },
     /// There is not memory enough for what a candidate trains.
     #[error(

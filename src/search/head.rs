@@ -5,7 +5,10 @@ use crate::classifier::ModelCard;
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
-use crate::surgery::{Features, HeadKind};
+use crate::onnx::Model;
+use crate::surgery::{Features, HeadKind, Scores, ending};
+use crate::task::Task;
+use crate::training::program::Prepared;
 
 use super::SearchError;
 
@@ -37,25 +40,113 @@ pub(super) fn features(
     }))
 }
 
+/// What a model's own head puts out.
+#[derive(Clone, Copy)]
+pub(super) struct Own {
+    /// How many numbers for a sample.
+    pub outputs: usize,
+    /// What they are; `None` where that is not told.
+    scores: Option<Scores>,
+}
+
+/// What the model's own head puts out. `sample`: dimensions of a sample, from which follows how many outputs there are
+/// where the model does not declare it.
+pub(super) fn own_outputs(
+    (model, graph): (&Model, &Graph),
+    sample: &[usize],
+) -> Result<Own, SearchError> {
+    // What is wrong with it is told when it is prepared.
+    let scores = ending(graph).ok().map(|ending| ending.scores);
+    let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
+    let task = match scores {
+        Some(Scores::Independent) => Task::MultiLabel,
+        _ => Task::SingleLabel,
+    };
+    let outputs = match outputs.and_then(|d| d.get(1)) {
+        Some(Dim::Known(n)) => *n,
+        _ => Prepared::of(model, 1, sample, task)?.classes,
+    };
+    Ok(Own { outputs, scores })
+}
+
+/// What is told of a sample: as the data look, or, of two classes, as the model's own head does.
+///
+/// # Errors
+/// When data, model and what is asked for do not go together.
+pub(super) fn task(
+    dataset: &Dataset,
+    (head, asked): (HeadKind, Option<Task>),
+    own: Option<Own>,
+) -> Result<Task, SearchError> {
+    let refuse = |reason: String| Err(SearchError::Setting(reason));
+    let way_out = "a new head (--head linear or paper) fits any";
+    let classes = dataset.classes().len();
+    if dataset.task() == Task::MultiLabel {
+        return Ok(Task::MultiLabel);
+    }
+    let Some(own) = own.filter(|_| head == HeadKind::Keep) else {
+        return Ok(match asked {
+            Some(Task::Binary) => Task::Binary,
+            _ => Task::SingleLabel,
+        });
+    };
+    match (own.outputs, asked) {
+        (1, Some(Task::SingleLabel)) => refuse(format!(
+            "the model has one output, which tells two classes apart (--task binary); {way_out}"
+        )),
+        (1, _) if classes != 2 => refuse(format!(
+            "the model has one output, which tells two classes apart, and the data have {classes}; {way_out}"
+        )),
+        (1, _) => Ok(Task::Binary),
+        (outputs, Some(Task::Binary)) => refuse(format!(
+            "the model has {outputs} outputs; one that tells two classes apart (--task binary) has 1; {way_out}"
+        )),
+        (_, None) if own.scores == Some(Scores::Independent) => refuse(format!(
+            "the model's output is a sigmoid for each class by itself, and every sample has one class: with --task \
+             multi-label each class is trained by itself, of its samples and of the others; {way_out}"
+        )),
+        _ => Ok(Task::SingleLabel),
+    }
+}
+
+/// A sentence on a task that nobody asked for.
+pub(super) fn told_task(task: Task, asked: Option<Task>, kept: bool) -> Option<String> {
+    match (task, asked) {
+        (Task::MultiLabel, None) => Some(format!(
+            "samples may have several labels: {}, trained by binary cross-entropy, and `accuracy` is the exact match of \
+             all labels (--task multi-label says so)",
+            match kept {
+                true => "the model's outputs tell each class by itself",
+                false => "the new head has a sigmoid for each class",
+            }
+        )),
+        (Task::Binary, None) => Some(
+            "the model tells two classes apart by one output, whose sigmoid is the probability of the second (--task \
+             binary says so)"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 /// Names of the classes, in the order of the outputs: those of the data, for a new head; a kept
-/// head needs as many as it has outputs, or of an array at most as many.
+/// head needs as many as it tells (`outputs`), or of an array at most as many.
 pub(super) fn classes(
-    graph: &Graph,
+    outputs: Option<usize>,
+    task: Task,
     dataset: &Dataset,
     card: &ModelCard,
-    head: HeadKind,
 ) -> Result<Vec<String>, SearchError> {
     let of_data = dataset.classes();
-    if head != HeadKind::Keep {
+    let Some(outputs) = outputs else {
         return Ok(of_data.to_vec());
-    }
-    let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
-    let own = match outputs.and_then(|d| d.get(1)) {
-        Some(Dim::Known(n)) => *n,
-        _ => of_data.len(),
+    };
+    let own = match task {
+        Task::Binary => 2,
+        Task::SingleLabel | Task::MultiLabel => outputs,
     };
     // Folders have names, so only a model of the same classes can be meant.
-    if dataset.is_images() {
+    if dataset.is_named() {
         let fits = match &card.classes {
             Some(names) => names == of_data,
             None => of_data.len() == own,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::{Begin, RunDir, RunError, Settings, paths};
+use crate::run::{Begin, RunDir, RunError, Settings, outside, paths};
 
 /// What to tune, and where the results go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,14 @@ impl Job {
         command: Vec<String>,
         largest_file: Option<usize>,
         settings: Settings,
+    }
+
+    /// Checks that the run's folder lies in none of the data's.
+    pub(super) fn outside_data(&self) -> Result<(), RunError> {
+        let mut all = vec![self.data.as_path()];
+        all.extend(self.settings.sources.folders());
+        all.into_iter()
+            .try_for_each(|data| outside(&self.out, data))
     }
 
     /// Looks at what is given, before any file is opened.

@@ -4,10 +4,15 @@
 //! data and ranked on the validation part, the best is trained on the search and the training part,
 //! and its model is written and checked.
 
+mod allowance;
 mod chooser;
+mod clock;
+mod cost;
+mod effort;
 mod emit;
 mod error;
 mod executor;
+mod field;
 mod head;
 mod job;
 mod opened;
@@ -24,6 +29,7 @@ mod scores;
 mod start;
 mod state;
 mod study;
+mod told;
 mod trial;
 mod tune;
 mod watch;
@@ -35,4 +41,4 @@ pub use round::AskedTrial;
 pub use scores::scores;
 pub use study::{StudyJob, Subject, study};
 pub use tune::{Collected, carry_out, collect, tune};
-pub use watch::{HeadStep, TrialStart, Watcher};
+pub use watch::{Doing, RoundStart, TrialStart, Watcher, Work, head_of};

@@ -1,27 +1,36 @@
 //! Model and data of a run, opened and checked once for all repetitions.
 
+use std::time::Instant;
+
 use crate::analysis::{Analysis, AnalyzeOptions};
+use crate::choice::{AUTO, Choice};
 use crate::classifier::{
-    ClassifierError, ModelCard, ModelInput, Origin, at_image_size, image_folder,
+    ClassifierError, ModelCard, ModelInput, Origin, at_image_size, by_place, image_folder,
+    other_outputs, quoted,
 };
-use crate::data::{DataError, Dataset, ImageCache, Limits, Split, memory_limit, show_bytes};
+use crate::data::{
+    DataError, Dataset, ImageCache, Limits, Part, Split, are_images, memory_limit, show_bytes,
+};
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
-use crate::run::Settings;
+use crate::run::{FlagValue, Settings, flags};
 use crate::runtime::Runtime;
-use crate::surgery::{Features, HeadKind};
+use crate::surgery::{
+    Dequantised, Features, HEAD_OUTPUT, HeadKind, dequantised, in_inference_mode,
+};
+use crate::task::Task;
 use crate::training::TrainingError;
 
-use super::head::{classes, features};
-use super::watch::{Watcher, go_on};
+use super::head::{classes, features, own_outputs, task, told_task};
+use super::watch::{Doing, Watcher, go_on};
 use super::{Job, SearchError};
 
 /// Model and data, which all repetitions share.
 pub(super) struct Opened<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) job: &'a Job,
-    /// With the number of threads and the memory in force.
-    pub(super) settings: &'a Settings,
+    /// With the number of threads and the memory in force, and what follows from the data.
+    pub(super) settings: Settings,
     pub(super) watcher: &'a dyn Watcher,
     pub(super) file: Model,
     pub(super) original: Model,
@@ -31,6 +40,8 @@ pub(super) struct Opened<'a> {
     pub(super) analysis: Analysis,
     pub(super) features: Option<Features>,
     pub(super) dataset: Dataset,
+    /// When this session began.
+    pub(super) begun: Instant,
 }
 
 impl<'a> Opened<'a> {
@@ -38,13 +49,21 @@ impl<'a> Opened<'a> {
     pub(super) fn new(
         runtime: &'a Runtime,
         job: &'a Job,
-        settings: &'a Settings,
+        settings: &Settings,
         recorded: Option<Origin>,
         watcher: &'a dyn Watcher,
     ) -> Result<Self, SearchError> {
-        let file = Model::open(&job.model)?;
+        let begun = Instant::now();
+        watcher.doing("", Doing::Opening, 0, 0);
+        let file = Model::open(&job.model)?.with_scores(settings.output.as_deref());
         file.ensure_fully_known()?;
-        let original = at_image_size(&file, settings.image_size)?;
+        let mut original = at_image_size(&file, settings.image_size)?;
+        if settings.dequantise {
+            original = in_floats(&original, watcher)?;
+        }
+        if settings.inference_mode {
+            original = inferring(&original, watcher)?;
+        }
         let graph = Graph::from_model(&original)?;
         let card = ModelCard::read(&original)?;
         let mut input = ModelInput::of(
@@ -68,8 +87,10 @@ impl<'a> Opened<'a> {
         )?;
         let features = features(&analysis, settings.head).or_else(|error| {
             // Where no feature map is found because of what no model may have, that is the news.
-            refuse_untrainable(&graph)?;
-            normalise(&mut graph.clone())?;
+            let mut scores = graph.clone();
+            scores.only_scores(&[]);
+            refuse_untrainable(&scores)?;
+            normalise(&mut scores)?;
             Err(error)
         })?;
         let memory_budget = settings.memory_budget.unwrap_or_default();
@@ -77,7 +98,7 @@ impl<'a> Opened<'a> {
             threads: settings.threads,
             // What cannot be elsewhere may take half of the memory, also beyond a smaller budget.
             bytes: match settings.image_cache {
-                ImageCache::Auto if job.data.is_dir() => memory_budget,
+                ImageCache::Auto if are_images(&job.data) => memory_budget,
                 _ => memory_limit().map_or(u64::MAX, |all| memory_budget.max(all / 2)),
             },
             images: settings.image_cache,
@@ -85,21 +106,32 @@ impl<'a> Opened<'a> {
             min_per_class: settings.min_per_class,
         };
         let decoding = |done, total| {
-            watcher.decoding(done, total);
+            watcher.doing("", Doing::Decoding, done, total);
             !watcher.stopped()
         };
-        let dataset = match input.open(&job.data, &limits, settings.augment, Some(&decoding)) {
+        let data = (job.data.as_path(), &settings.sources);
+        let kept = settings.head == HeadKind::Keep;
+        let names = card.classes.as_deref().filter(|_| kept);
+        let dataset = match input.open(data, names, &limits, settings.augment, Some(&decoding)) {
             Err(ClassifierError::Data(DataError::Stopped)) => {
                 return Err(TrainingError::Stopped.into());
             }
             opened => opened?,
         };
+        watcher.doing("", Doing::Planning, 0, 0);
         go_on(watcher)?;
         if let Some(skipped) = dataset.skipped_summary() {
             watcher.warning(&skipped);
         }
+        if recorded.is_none() {
+            let subject = (&original, &graph);
+            input.find_preprocess_on(runtime, subject, settings.threads, &dataset)?;
+        }
         for warning in input.warnings(&original, &graph, dataset.is_images()) {
             watcher.warning(&warning);
+        }
+        for note in of_head(&original, &graph, &analysis, settings.head) {
+            watcher.warning(&note);
         }
         for note in dataset.notes() {
             watcher.warning(note);
@@ -114,8 +146,42 @@ impl<'a> Opened<'a> {
                 show_bytes(memory_budget)
             ));
         }
+        if kept && names.is_none() && settings.sources.classes.is_none() && dataset.is_named() {
+            watcher.warning(&by_place(dataset.classes()));
+        }
         settings.augment.check(&dataset)?;
-        let classes = classes(&graph, &dataset, &card, settings.head)?;
+        let sample = input.spec.sample_dims(dataset.sample_shape());
+        let asked = (settings.head, settings.sources.task);
+        let own = match kept {
+            true => Some(own_outputs((&original, &graph), &sample)?),
+            false => None,
+        };
+        let task = task(&dataset, asked, own)?;
+        settings.fit(task)?;
+        if let Some(note) = told_task(task, settings.sources.task, kept) {
+            watcher.warning(&note);
+        }
+        let outputs = own.map(|own| own.outputs);
+        let classes = classes(outputs, task, &dataset, &card)?;
+        let apart = match settings.batch_norm_depends_on_data() {
+            true => input.apart_on(runtime, &original, settings.threads, &dataset)?,
+            false => None,
+        };
+        tracing::debug!(?apart, "distance of the data from what is stored of them");
+        let mut settings = of_data(settings, &dataset, apart);
+        if task != Task::SingleLabel {
+            settings.sources.task = Some(task);
+        }
+        if task.is_multi_label() {
+            // What is watched by default follows from it.
+            let asked = Settings {
+                monitor: job.settings.monitor,
+                rank_by: job.settings.rank_by,
+                ..settings.clone()
+            };
+            settings.monitor = Some(asked.watched());
+            settings.rank_by = Some(asked.ranks_by());
+        }
         Ok(Opened {
             runtime,
             job,
@@ -129,6 +195,8 @@ impl<'a> Opened<'a> {
                     .or(card.preprocess),
                 image_size: Some((input.height, input.width)),
                 trained_on: card.trained_on,
+                task: Some(task),
+                thresholds: None,
             },
             classes,
             file,
@@ -137,26 +205,54 @@ impl<'a> Opened<'a> {
             analysis,
             features,
             dataset,
+            begun,
         })
     }
 
     /// What is run on what, in a line.
     pub(super) fn described(&self, split: &Split) -> String {
         let images = self.dataset.is_images();
+        let part = |part: Part, list: &[usize]| match self.settings.split.fold {
+            Some(fold) if part == Part::HeldOut => {
+                format!("{part} {} (fold 1 of {})", list.len(), fold.of)
+            }
+            _ if self.settings.split.gives(part) => format!("{part} {} (given)", list.len()),
+            _ => format!("{part} {}", list.len()),
+        };
         format!(
-            "{}: {}, {} classes, {}; {} {}: search {}, validation {}, train {}, held out {}",
+            "{}: {}, {} classes{}, {}; {} {}: {}, {}, {}, {}",
             self.job.model.display(),
             self.input.described(images),
             self.classes.len(),
+            match self.settings.task() {
+                Task::SingleLabel => "",
+                Task::MultiLabel => ", several to a sample",
+                Task::Binary => " by one output",
+            },
             self.described_head(),
             self.dataset.len(),
             if images { "images" } else { "samples" },
-            split.search.len(),
-            split.validation.len(),
-            split.train.len(),
-            split.held_out.len()
+            part(Part::Search, &split.search),
+            part(Part::Validation, &split.validation),
+            part(Part::Train, &split.train),
+            part(Part::HeldOut, &split.held_out)
         )
     }
+
+    /// What was found for settings that were left open, as flags; `None` where none was.
+    pub(super) fn found(&self) -> Option<String> {
+        let (asked, settings) = (&self.job.settings, &self.settings);
+        let (before, after) = (flags(asked), flags(settings));
+        let open = FlagValue::Text(AUTO.to_owned());
+        let was_open = |name: &str| before.iter().any(|(n, value)| *n == name && *value == open);
+        let found = after
+            .iter()
+            .filter(|(name, value)| *value != open && was_open(name));
+        let found = found.filter_map(|(name, value)| Some(format!("--{name} {}", value.shown()?)));
+        let found: Vec<String> = found.collect();
+        (!found.is_empty()).then(|| format!("found: {}", found.join(", ")))
+    }
+
     /// The head, what it stands on, and what it takes the place of.
     fn described_head(&self) -> String {
         let kind = self.settings.head;
@@ -173,11 +269,97 @@ impl<'a> Opened<'a> {
             on.height,
             on.width,
             match replaced.as_slice() {
-                [] => String::new(),
+                [] => ", in place of nothing: all layers stay".to_owned(),
                 [first, _, _, _, .., last] =>
                     format!(" in place of {} layers, {first} to {last}", replaced.len()),
                 few => format!(" in place of {}", few.join(", ")),
             }
         )
+    }
+}
+
+/// A quantised model as one of floats.
+fn in_floats(file: &Model, watcher: &dyn Watcher) -> Result<Model, SearchError> {
+    let Dequantised {
+        model,
+        tensors,
+        clips,
+    } = dequantised(file)?;
+    watcher.warning(&match tensors + clips {
+        0 => "--dequantise does nothing: the model has no DequantizeLinear of a tensor or of data that was \
+              quantised before"
+            .to_owned(),
+        _ => format!(
+            "the model is trained in float: {tensors} tensors are dequantised, and {clips} pairs of \
+             QuantizeLinear and DequantizeLinear are bounds of what they hold; tuned models are models of \
+             floats, to be quantised again"
+        ),
+    });
+    Ok(model)
+}
+
+/// A model that was exported as it trains as one that infers.
+fn inferring(file: &Model, watcher: &dyn Watcher) -> Result<Model, SearchError> {
+    let (model, changed) = in_inference_mode(file)?;
+    watcher.warning(&match changed {
+        0 => "--inference-mode does nothing: no BatchNormalization or Dropout of the model is in training mode"
+            .to_owned(),
+        _ => format!(
+            "{changed} nodes that were exported in training mode infer: each BatchNormalization uses the \
+             statistics that it stores; so they do in tuned models"
+        ),
+    });
+    Ok(model)
+}
+
+/// What a new head does to the outputs of a model, and where it is not sure that it takes the old one's place.
+fn of_head(model: &Model, graph: &Graph, analysis: &Analysis, head: HeadKind) -> Vec<String> {
+    if head == HeadKind::Keep {
+        return Vec::new();
+    }
+    let doubt = analysis.backbone().ok().and_then(|b| b.doubt.clone());
+    let mut notes = Vec::from_iter(doubt);
+    let others = other_outputs(model, graph);
+    if !others.is_empty() {
+        notes.push(format!(
+            "a new head takes the place of all outputs, {} too: a tuned model has `{}` alone (--head keep \
+             leaves all)",
+            quoted(&others),
+            HEAD_OUTPUT
+        ));
+    }
+    notes
+}
+
+/// Settings with what the data decide where they do not say. It is the same for all repetitions.
+fn of_data(settings: &Settings, dataset: &Dataset, apart: Option<f64>) -> Settings {
+    let given = dataset.given();
+    let mut samples = given.map_or(dataset.len(), |given| given.train.len());
+    let mut split = settings.split.clone();
+    split.given_parts = dataset.given_parts();
+    if let Some(fold) = split.fold {
+        samples -= samples / fold.of.max(1);
+        split.given_parts.push(Part::HeldOut);
+    }
+    let mut split = split.resolved(samples, dataset.classes().len());
+    let of = |share: f64| (share * samples as f64).round() as usize;
+    let mut trained = of(split.winners_fraction());
+    let mut searched = of(split.searched_fraction());
+    if let Some((given, list)) = given.and_then(|given| Some((given, given.search.as_ref()?))) {
+        searched = list.len();
+        split.search_apart = given.search_apart;
+        trained = match given.search_apart {
+            true => samples,
+            false => samples + searched,
+        };
+    }
+    let (search, search_epochs) = settings.search_on(searched);
+    Settings {
+        search: Some(search),
+        search_epochs: Choice::Given(search_epochs),
+        epochs: Choice::Given(settings.epochs_for(trained)),
+        bn: Choice::Given(settings.batch_norm_for(apart)),
+        split,
+        ..settings.clone()
     }
 }

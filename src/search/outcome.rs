@@ -23,11 +23,17 @@ pub(super) fn failed(
         monitored: None,
         held_out_accuracy: None,
         held_out: None,
+        validation_average_precision: None,
+        thresholds: None,
         trained_parameters: None,
         epochs: None,
+        still_improving: false,
+        rate: None,
         searched,
         certainty: None,
+        search_cost: None,
         seconds,
+        clock: None,
         model: None,
         sha256: None,
         external: None,
@@ -48,7 +54,10 @@ pub(super) fn held_out(
     if !score.loss.is_finite() {
         return Err(SearchError::NotFinite { loss: score.loss });
     }
+    let several = predictions.several.is_some();
+    // That one label is missed is no other class it is taken for.
     let samples = predictions.samples.iter().enumerate();
+    let samples = samples.filter(|_| !several);
     let mut mistakes: Vec<(usize, Mistake)> = samples
         .filter_map(|(row, sample)| {
             let label = usize::try_from(sample.label).ok();
@@ -68,6 +77,10 @@ pub(super) fn held_out(
         classes: predictions.classes,
         confusion: predictions.confusion(),
         wrong: predictions.wrong(),
+        class_scores: match several {
+            true => predictions.class_scores(),
+            false => Vec::new(),
+        },
         mistakes: mistakes
             .into_iter()
             .map(|(row, mistake)| Mistake {

@@ -2,7 +2,7 @@
 
 use crate::autodiff::AutodiffError;
 use crate::data::Split;
-use crate::run::{Phase, Skipped};
+use crate::run::{Allowance, Phase, Skipped};
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::TrainingError;
 
@@ -18,6 +18,17 @@ pub struct StrategyPlan {
     pub candidates: Vec<Candidate>,
     /// Candidates that are left out because an operator has no gradient, with that reason.
     pub skipped: Vec<Skipped>,
+    /// How far its search goes; `None` where all candidates are tried, as far as the method of the search says.
+    pub allowance: Option<Allowance>,
+}
+
+impl StrategyPlan {
+    /// The candidates that are begun.
+    pub(super) fn begun(&self) -> &[Candidate] {
+        let begun = self.allowance.as_ref().map(|a| a.begun);
+        let all = self.candidates.len();
+        &self.candidates[..begun.map_or(all, |begun| begun.min(all))]
+    }
 }
 
 /// Why each of some candidates cannot be trained, `None` where it can: see
@@ -60,6 +71,7 @@ impl Plan {
                     strategy,
                     reason: Box::new(reason),
                     working: working(network, obstacles)?,
+                    layers: trainable_layers(network, obstacles)?,
                 });
             }
             if candidates.len() > 1 && (split.search.is_empty() || split.validation.is_empty()) {
@@ -72,6 +84,7 @@ impl Plan {
                 strategy,
                 candidates,
                 skipped,
+                allowance: None,
             });
         }
         Ok(Plan { strategies: plan })
@@ -82,13 +95,15 @@ impl Plan {
     pub(super) fn searched(&self) -> impl Iterator<Item = (StrategyName, Candidate)> {
         let any = self.strategies.iter().any(|p| p.candidates.len() > 1);
         let searched = self.strategies.iter().filter(move |_| any);
-        searched.flat_map(|p| p.candidates.iter().map(|c| (p.strategy, c.clone())))
+        searched.flat_map(|p| p.begun().iter().map(|c| (p.strategy, c.clone())))
     }
 
-    /// Number of trials, at most: one per set of parameters that is searched, and for each strategy
+    /// Number of trials, at most: one per set of parameters that is searched or joined while it is, and for each strategy
     /// one of its winner, or two of those that are made of several candidates.
     pub fn trials(&self) -> usize {
-        distinct(Vec::new(), self.searched()).len() + self.after_search()
+        let joins = self.strategies.iter().filter_map(|p| p.allowance.as_ref());
+        let joins: usize = joins.map(|a| a.joins).sum();
+        distinct(Vec::new(), self.searched()).len() + joins + self.after_search()
     }
 
     /// Number of trials behind the search, at most.
@@ -147,6 +162,26 @@ fn working(network: &Network<'_>, obstacles: &Obstacles<'_>) -> Result<String, S
     Ok(match names.is_empty() {
         true => "none".to_owned(),
         false => names.join(", "),
+    })
+}
+
+/// The layers that can be trained, from input to output: all by name where they are few.
+fn trainable_layers(
+    network: &Network<'_>,
+    obstacles: &Obstacles<'_>,
+) -> Result<String, SearchError> {
+    let Ok(all) = StrategyName::LAYERS.candidates(network) else {
+        return Ok(String::new());
+    };
+    let count = all.len();
+    let left = sort(all, obstacles)?.candidates;
+    let names: Vec<String> = left.iter().map(|c| format!("`{}`", c.label)).collect();
+    Ok(match names.as_slice() {
+        [] => String::new(),
+        [first, .., last] if names.len() > 8 => {
+            format!("{} of {count}, {first} to {last}", names.len())
+        }
+        few => few.join(", "),
     })
 }
 

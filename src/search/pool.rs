@@ -130,11 +130,17 @@ mod tests {
     use std::time::Duration;
 
     const MEMORY: u64 = 1000;
-    const SMALL: Option<StepCost> = Some(StepCost { flops: 1, bytes: 1 });
-    const LARGE: Option<StepCost> = Some(StepCost {
-        flops: u64::MAX,
-        bytes: 1,
-    });
+    const SMALL: Option<StepCost> = of_flops(1);
+    const LARGE: Option<StepCost> = of_flops(u64::MAX);
+
+    const fn of_flops(flops: u64) -> Option<StepCost> {
+        Some(StepCost {
+            flops,
+            forward: 0,
+            frozen: 0,
+            bytes: 1,
+        })
+    }
 
     #[test]
     fn small_trials_share_the_threads_and_large_ones_have_them_all() {
@@ -149,7 +155,13 @@ mod tests {
         assert_eq!(shares(2, MEMORY, &[SMALL; 5]), [share(1, 2); 5]);
         assert_eq!(shares(4, MEMORY, &[SMALL]), [share(4, 1)]);
         assert!(shares(4, MEMORY, &[]).is_empty());
-        let taking = |bytes| Some(StepCost { flops: 1, bytes });
+        let taking = |bytes| {
+            Some(StepCost {
+                flops: 1,
+                bytes,
+                ..StepCost::default()
+            })
+        };
         assert_eq!(
             shares(
                 4,

@@ -1,5 +1,7 @@
 //! The record of a run that is about to begin.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use crate::analysis::{Analysis, Delimiters};
@@ -45,7 +47,15 @@ pub(super) fn record(
             path: absolute(&job.data),
             fingerprint: dataset.fingerprint(),
             samples: dataset.len(),
-            images: dataset.is_images(),
+            images: dataset.is_named(),
+            roots: match dataset.roots().values().all(|root| *root == job.data) {
+                true => BTreeMap::new(),
+                false => {
+                    let roots = dataset.roots().iter();
+                    let roots = roots.map(|(prefix, root)| (prefix.clone(), absolute(root)));
+                    roots.collect()
+                }
+            },
             classes: dataset.classes().to_vec(),
             skipped: dataset.skipped().iter().map(skipped).collect(),
             notes: dataset.notes().to_vec(),
@@ -64,9 +74,11 @@ pub(super) fn record(
                 preprocess: dataset.is_images().then(|| input.spec.preprocess.clone()),
                 resize: dataset.is_images().then_some(input.spec.preprocess.resize),
                 image_size: Some((input.height, input.width)),
+                sources: settings.sources.absolute(),
                 ..settings.clone()
             },
             preprocess_from: dataset.is_images().then_some(input.origin),
+            preprocess_scores: input.witness().cloned(),
             layout: input.spec.layout,
         },
     }
@@ -108,5 +120,6 @@ fn planned(plan: &StrategyPlan) -> Planned {
         name: plan.strategy,
         candidates: plan.candidates.clone(),
         skipped: plan.skipped.clone(),
+        allowance: plan.allowance.clone(),
     }
 }

@@ -1,9 +1,15 @@
-//! What repetitions with other seeds come to together.
+//! What repetitions with other seeds or folds come to together.
 
+use crate::data::Fold;
 use crate::run::{Repeat, RepeatResult, Results, RunDir, Spread};
 
 /// Adds what repetition `number` (from 1) came to. The first is the run itself.
-pub(super) fn add(all: &mut Results, came_to: Results, seed: u64, number: usize) {
+pub(super) fn add(
+    all: &mut Results,
+    came_to: Results,
+    (seed, fold): (u64, Option<Fold>),
+    number: usize,
+) {
     let strategies = came_to.strategies.iter().map(|s| RepeatResult {
         name: s.name,
         validation_accuracy: s.validation_accuracy,
@@ -12,17 +18,24 @@ pub(super) fn add(all: &mut Results, came_to: Results, seed: u64, number: usize)
     });
     let repeat = Repeat {
         seed,
+        fold: fold.map(|fold| fold.number),
         folder: match number {
             1 => ".".to_owned(),
             _ => RunDir::repetition_name(number),
         },
+        clock: came_to.clock,
         strategies: strategies.collect(),
     };
     let interrupted = came_to.interrupted;
+    let clock = match number {
+        1 => came_to.clock,
+        _ => all.clock.zip(came_to.clock).map(|(all, own)| all + own),
+    };
     if number == 1 {
         *all = came_to;
     }
     all.interrupted = interrupted;
+    all.clock = clock;
     if !interrupted {
         all.repeats.push(repeat);
     }
@@ -75,19 +88,19 @@ mod tests {
     fn held_out_and_validation_accuracies_are_not_mixed() {
         let mut all = Results::default();
         for (number, held_out) in [Some(0.5), None, Some(1.0)].into_iter().enumerate() {
-            add(&mut all, came_to(held_out, false), 0, number + 1);
+            add(&mut all, came_to(held_out, false), (0, None), number + 1);
         }
         assert_eq!((all.spread[0].count, all.spread[0].mean), (2, 0.75));
         let mut all = Results::default();
-        add(&mut all, came_to(None, false), 0, 1);
+        add(&mut all, came_to(None, false), (0, None), 1);
         assert_eq!((all.spread[0].count, all.spread[0].mean), (1, 0.25));
     }
 
     #[test]
     fn a_repetition_that_was_interrupted_is_not_listed() {
         let mut all = Results::default();
-        add(&mut all, came_to(Some(0.5), false), 0, 1);
-        add(&mut all, came_to(Some(1.0), true), 1, 2);
+        add(&mut all, came_to(Some(0.5), false), (0, None), 1);
+        add(&mut all, came_to(Some(1.0), true), (1, None), 2);
         assert!(all.interrupted);
         assert_eq!((all.repeats.len(), all.spread[0].mean), (1, 0.5));
     }

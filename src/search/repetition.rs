@@ -3,30 +3,32 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::classifier::{Inference, ModelCard};
-use crate::data::{Seen, Split, SplitFile, memory_limit};
-use crate::graph::Graph;
+use crate::data::{Fold, Seen, Split, SplitFile, SplitOptions, memory_limit};
 use crate::onnx::LARGEST_FILE;
 use crate::run::{
-    Begin, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended, same_input,
-    unchanged,
+    Begin, Phase, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended,
+    same_input, unchanged,
 };
 use crate::strategy::{Depths, Network, StrategyName};
-use crate::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft, own_dropout};
-use crate::training::{Lab, LabOptions, Trained};
+use crate::surgery::{Grafted, HeadKind, HeadSpec, graft};
+use crate::training::{FreedFile, Lab, LabOptions, Trained};
 
+use super::clock::Clock;
 use super::emit::Emitter;
 use super::executor::Executor;
 use super::opened::Opened;
 use super::plan::Plan;
 use super::recorded::record;
 use super::room::ensure_room;
-use super::round::{Round, Site};
+use super::round::{After, Round, Site};
 use super::runner::Runner;
+use super::scores::Found;
 use super::state::Progress;
 use super::trial::Done;
-use super::watch::go_on;
+use super::watch::{Doing, go_on};
 use super::{Job, SearchError};
 
 /// What the trials of a repetition are made of.
@@ -41,20 +43,53 @@ impl Opened<'_> {
     /// Settings, network and split of a repetition, from 1.
     pub(super) fn ready(&self, number: usize) -> Result<Ready, SearchError> {
         let mut settings = self.settings.clone();
-        settings.split.seed = self.seed(number);
+        settings.split = self.split_options(number);
         if number > 1 {
             settings.repeats = 1;
+            settings.folds = None;
         }
         let head = HeadSpec {
             dropout: settings.dropout,
+            task: settings.task(),
             ..HeadSpec::new(settings.head, self.classes.len(), settings.split.seed)
         };
         let grafted = graft(&self.original, self.features.as_ref(), &head)?;
         Ok(Ready {
             depths: Depths::of(&self.analysis, &grafted, settings.head),
             grafted,
-            split: Split::of(&self.dataset, &settings.split)?,
+            split: self.split(&settings.split)?,
             settings,
+        })
+    }
+
+    /// How the parts of a repetition, from 1, are made.
+    fn split_options(&self, number: usize) -> SplitOptions {
+        SplitOptions {
+            seed: self.seed(number),
+            fold: self.fold(number),
+            ..self.settings.split.clone()
+        }
+    }
+
+    /// The parts of the data of a repetition, from 1.
+    pub(super) fn split_of(&self, number: usize) -> Result<Split, SearchError> {
+        self.split(&self.split_options(number))
+    }
+
+    /// The fold that a repetition, from 1, holds out.
+    pub(super) fn fold(&self, number: usize) -> Option<Fold> {
+        let first = self.settings.split.fold?;
+        Some(Fold {
+            number: first.number + number - 1,
+            ..first
+        })
+    }
+
+    /// The parts of the data. What the model was trained on when it was tuned itself is not held out.
+    fn split(&self, options: &SplitOptions) -> Result<Split, SearchError> {
+        Ok(match &self.card.trained_on {
+            Some(seen) => Split::unseen(&self.dataset, options, seen)?,
+            None => Split::of(&self.dataset, options)?,
         })
     }
 
@@ -73,6 +108,10 @@ impl Opened<'_> {
     /// The seed of a repetition, from 1.
     pub(super) fn seed(&self, number: usize) -> u64 {
         let first = self.settings.split.seed;
+        if self.settings.split.fold.is_some() {
+            // Folds of one drawing, which differ in nothing else.
+            return first;
+        }
         first.wrapping_add(number as u64).wrapping_sub(1)
     }
 
@@ -85,6 +124,11 @@ impl Opened<'_> {
         executor: &dyn Executor,
     ) -> Result<Results, SearchError> {
         let Job { out, begin, .. } = self.job;
+        let begun = match number {
+            1 => self.begun,
+            _ => Instant::now(),
+        };
+        self.watcher.doing("", Doing::Planning, 0, 0);
         let ready = &self.ready(number)?;
         let Ready {
             settings,
@@ -98,17 +142,17 @@ impl Opened<'_> {
             let mut untrained = Inference::new(runtime, &grafted.model, device, settings.threads)?;
             untrained.run_dataset(&self.dataset, &[0], &self.input.spec)?;
         }
-        if settings.early_stopping.is_some() && split.validation.is_empty() {
+        if settings.patience().is_some() && split.validation.is_empty() {
             return Err(SearchError::Setting(
                 "early stopping watches the validation part, which is empty".to_owned(),
             ));
         }
         if number == 1 {
-            self.tell(split);
+            self.tell(settings, split)?;
         }
         let mut network = self.network(ready)?;
         let lab = self.lab(settings, grafted)?;
-        let scores = self.look_for_promising(number, (ready, &lab), &mut network)?;
+        let found = self.look_for_promising(number, (ready, &lab), &mut network)?;
         let several = |&strategy: &StrategyName| {
             let candidates = strategy.candidates(&network);
             candidates.is_ok_and(|c| c.len() > 1)
@@ -116,10 +160,10 @@ impl Opened<'_> {
         let searches = settings.strategies.iter().any(several);
         let batches = batches(split, settings.batch_size, searches);
         let go_on = || go_on(self.watcher);
-        let plan = Plan::new(&settings.strategies, &network, split, &|candidates| {
+        let mut plan = Plan::new(&settings.strategies, &network, split, &|candidates| {
             let of = candidates.iter().map(|candidate| Trained {
                 parameters: &candidate.trainable,
-                batch_norm: settings.bn,
+                batch_norm: settings.batch_norm(),
                 rewrite: &candidate.rewrite,
             });
             lab.obstacles(&batches, &of.collect::<Vec<_>>(), &go_on)
@@ -134,6 +178,7 @@ impl Opened<'_> {
             let samples = split.retraining().len().max(split.search.len());
             lab.ensure_room_to_solve(samples)?;
         }
+        self.allow(number, (ready, &lab), &network, &mut plan)?;
         if number == 1 {
             self.warn(&plan, &lab, grafted)?;
             for note in split.notes(&self.dataset) {
@@ -145,14 +190,22 @@ impl Opened<'_> {
             None => root.insert(RunDir::take(out, *begin)?),
             Some(root) => &mut root.repetition(number, others)?,
         };
-        let (began, progress) = self.begin(run, self.record(settings, split, &plan))?;
+        let (began, progress) = self.begin(run, self.record(settings, split, &plan), begun)?;
+        let progress = Progress {
+            clock: progress.clock.filter(|_| !others),
+            ..progress
+        };
         run.keep_config(&began)?;
-        if let Some(scores) = &scores {
-            run.keep_scores(scores)?;
-        }
         run.keep_split(&SplitFile::new(split, &self.dataset))?;
+        let site = self.site(&lab, ready, run, number);
+        if let Some(Found { scores, head }) = &found {
+            run.keep_scores(scores)?;
+            if let Some(head) = head {
+                site.keep_head(Phase::Search, &split.search, head)?;
+            }
+        }
         Runner {
-            site: self.site(&lab, ready, run, number),
+            site,
             network: &network,
             emitter: Emitter {
                 runtime: self.runtime,
@@ -162,8 +215,14 @@ impl Opened<'_> {
                 grafted,
                 dataset: &self.dataset,
                 input: &self.input.spec,
-                batch_norm: settings.bn,
+                batch_norm: settings.batch_norm(),
                 card: self.card_of(split),
+                restated: self.restated(),
+                freed: match settings.keep_batch {
+                    true => None,
+                    // That it cannot be was told.
+                    false => FreedFile::of(&grafted.model).ok().flatten(),
+                },
                 largest_file: self.job.largest_file.unwrap_or(LARGEST_FILE),
             },
             executor,
@@ -230,7 +289,11 @@ impl Opened<'_> {
             .into_iter()
             .filter(|(_, requests)| !requests.is_empty())
         {
-            Round::new(site, &asked, number)?.carry_out(&requests, &begin, &end)?;
+            let round = Round::new(site, &asked, number)?;
+            let ended = begun.load(Ordering::Relaxed);
+            self.watcher
+                .round(&round.start(&requests, (ended, total), After::default()));
+            round.carry_out(&requests, &begin, &end)?;
         }
         Ok(())
     }
@@ -257,20 +320,6 @@ impl Opened<'_> {
             run,
             repetition,
             watcher: self.watcher,
-        }
-    }
-
-    /// What is run on what, and what the user should know of it.
-    fn tell(&self, split: &Split) {
-        self.watcher.begin(&self.described(split));
-        if let Some(known) = self.card.overlap(&self.dataset, &split.held_out)
-            && known.seen > 0
-        {
-            self.watcher.warning(&format!(
-                "{} of the {} held-out samples were trained on when the model itself was tuned: the \
-                 held-out figures will be better than what new ones would show",
-                known.seen, known.of
-            ));
         }
     }
 
@@ -311,8 +360,13 @@ impl Opened<'_> {
     }
 
     /// Writes what is run to its folder or, where that is resumed, compares it with what is there.
-    /// Returns the record that is there then, and what has ended.
-    fn begin(&self, run: &RunDir, record: RunRecord) -> Result<(RunRecord, Progress), SearchError> {
+    /// Returns the record that is there then, and what has ended before this session, which `begun` then.
+    fn begin(
+        &self,
+        run: &RunDir,
+        record: RunRecord,
+        begun: Instant,
+    ) -> Result<(RunRecord, Progress), SearchError> {
         let began = match self.job.begin {
             Begin::Resume => RunDir::read_run(run.root())?,
             // That of the earlier run is there until it is replaced.
@@ -320,7 +374,11 @@ impl Opened<'_> {
         };
         let Some(began) = began else {
             run.begin(&record)?;
-            return Ok((record, Progress::default()));
+            let progress = Progress {
+                clock: Clock::new(begun, &Results::default(), []),
+                ..Progress::default()
+            };
+            return Ok((record, progress));
         };
         unchanged(&began, &record)?;
         let began = match extended(&began, &record) {
@@ -330,10 +388,13 @@ impl Opened<'_> {
                 extended
             }
         };
+        let trials = run.read_trials()?;
+        let results = run.read_results()?;
         let progress = Progress {
             requests: run.read_requests()?,
-            trials: run.read_trials()?,
-            strategies: run.read_results()?.strategies,
+            clock: Clock::new(begun, &results, trials.values().map(|t| t.clock)),
+            trials,
+            strategies: results.strategies,
         };
         self.watcher.resumed(progress.trials.len());
         Ok((began, progress))
@@ -349,43 +410,6 @@ impl Opened<'_> {
             trained_on: Some(before.map_or_else(|| seen.clone(), |before| before.union(&seen))),
             ..self.card.clone()
         }
-    }
-
-    fn warn(&self, plan: &Plan, lab: &Lab<'_>, grafted: &Grafted) -> Result<(), SearchError> {
-        for strategy in &plan.strategies {
-            if let Some(first) = strategy.skipped.first() {
-                self.watcher.warning(&format!(
-                    "{} of {} candidates of `{}` are left out, the first, {}, because {}",
-                    strategy.skipped.len(),
-                    strategy.skipped.len() + strategy.candidates.len(),
-                    strategy.strategy,
-                    first.id,
-                    first.reason
-                ));
-            }
-        }
-        let candidates = plan.strategies.iter().flat_map(|s| &s.candidates);
-        let all: Vec<String> = candidates.flat_map(|c| c.trainable.clone()).collect();
-        let trained = Trained {
-            parameters: &all,
-            batch_norm: self.job.settings.bn,
-            rewrite: &Rewrite::None,
-        };
-        if let Some(note) = lab.batch_norm_note(trained)? {
-            self.watcher.warning(&note);
-        }
-        let graph = Graph::from_model(&grafted.model)?;
-        let kept = self.job.settings.head == HeadKind::Keep;
-        let features = self.features.as_ref().filter(|_| kept);
-        let idle = own_dropout(&graph, features.map(|f| f.value.as_str()))?.idle;
-        if !idle.is_empty() {
-            self.watcher.warning(&format!(
-                "the model's own Dropout does not run in training at {}: it is before the head, or on no \
-                 vector per image",
-                idle.join(", ")
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -83,6 +83,7 @@ mod tests {
             head_parameters: Vec::new(),
             dropout: Vec::new(),
             output: "scores".to_owned(),
+            task: Default::default(),
         }
     }
 

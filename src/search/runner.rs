@@ -3,10 +3,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
+use crate::classifier::Score;
 use crate::onnx::{create_folder, write_atomic};
 use crate::run::{
     Certainty, Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult,
-    TrialRecord, TrialRequest, csv,
+    TrialRecord, TrialRequest, csv, tie_break,
 };
 use crate::strategy::{Network, StrategyName};
 use crate::surgery::rewrite::Merged;
@@ -17,10 +18,10 @@ use super::emit::{Emitted, Emitter, Winner};
 use super::executor::Executor;
 use super::plan::Plan;
 use super::pool::lock;
-use super::round::{OnEnd, Round, Site};
+use super::round::{After, OnEnd, Round, Site};
 use super::state::{Progress, State};
 use super::trial::Done;
-use super::watch::Stop;
+use super::watch::{Doing, Scored, Stop};
 use super::{SearchError, outcome};
 
 pub(super) struct Runner<'a> {
@@ -81,7 +82,17 @@ impl Runner<'_> {
             }
             let next = chooser.next(&scene)?;
             if next.is_empty() {
+                // What a search has chosen may have been trained before, as that of a strategy without one.
+                let is_open = |choice: &Choice| !state.has_ended(choice.strategy);
+                if scene.choices().iter().any(is_open) {
+                    for number in 1..=last {
+                        self.round(plan, state, number, first_error)?;
+                    }
+                }
                 self.settle(&scene, state)?;
+                for request in &asked {
+                    self.site.run.remove_reply(&request.id)?;
+                }
                 return Ok(true);
             }
             state.ask(next)?;
@@ -89,7 +100,7 @@ impl Runner<'_> {
         }
     }
 
-    fn scene<'s>(
+    pub(super) fn scene<'s>(
         &'s self,
         plan: &'s Plan,
         asked: &'s [TrialRequest],
@@ -138,8 +149,11 @@ impl Runner<'_> {
             };
             let met = |request: &TrialRequest| state.is_met(request);
             let trained = asked.iter().filter(|r| r.phase == Phase::Train).count();
-            let left = plan.after_search().saturating_sub(trained);
-            return self.requests(number, (&search, left), state, &met, &end);
+            let after = After {
+                searched: scene.waiting(),
+                trained: plan.after_search().saturating_sub(trained),
+            };
+            return self.requests(number, (&search, after, false), state, &met, &end);
         }
         self.settle(&scene, state)?;
         let choices = scene.choices();
@@ -163,7 +177,8 @@ impl Runner<'_> {
                 };
                 let result = match &done.parameters {
                     None => failed((record.error.clone().unwrap_or_default(), record.failure)),
-                    Some(parameters) => match self.emit(choice, &record, parameters, state) {
+                    Some(parameters) => match self.emit(choice, &record, parameters, (plan, state))
+                    {
                         Ok(result) => result,
                         Err(error) if error.failure().is_none() => return Err(error),
                         Err(error) => {
@@ -178,31 +193,40 @@ impl Runner<'_> {
             Ok(())
         };
         let is_open = |verdict: &Verdict| matches!(verdict, Verdict::Open);
-        let later = match scene.verdicts().iter().any(is_open) {
+        let is_searched = scene.verdicts().iter().any(is_open);
+        let trained = match is_searched {
             true => plan.trials().saturating_sub(train.len()),
             false => 0,
         };
-        let done = self.requests(number, (&train, later), state, &met, &end);
+        let after = After {
+            trained,
+            ..After::default()
+        };
+        let done = self.requests(number, (&train, after, is_searched), state, &met, &end);
         if let Some(error) = lock(&first).take() {
             first_error.get_or_insert(error);
         }
         done
     }
 
-    /// Has those of a round's requests carried out that are not met; `later`: how many trials will follow
-    /// them.
+    /// Has those of a round's requests carried out that are not met; `after`: what will follow them, `is_kept`: whether
+    /// what they come to may be wanted again.
     fn requests(
         &self,
         number: usize,
-        (requests, later): (&[&TrialRequest], usize),
+        (requests, after, is_kept): (&[&TrialRequest], After, bool),
         state: &State<'_>,
         is_met: &dyn Fn(&TrialRequest) -> bool,
         end: &OnEnd<'_>,
     ) -> Result<bool, SearchError> {
         let run = self.site.run;
-        // Once others have replied, the trial's files serve for nothing more.
         let end = |request: &TrialRequest, done: Done| {
+            if is_kept {
+                run.write_reply(request, &done.record, done.parameters.as_ref())?;
+                return end(request, done);
+            }
             end(request, done)?;
+            // Once others have replied, the trial's files serve for nothing more.
             Ok(run.remove_reply(&request.id)?)
         };
         let is_open = |request: &&&TrialRequest| !is_met(request);
@@ -216,6 +240,8 @@ impl Runner<'_> {
             if let Some((record, parameters)) = run.read_reply(request)? {
                 state.go_on()?;
                 end(request, Done { record, parameters })?;
+                // There is one if the process was killed between reply and record.
+                run.remove_checkpoint(&request.id)?;
             }
         }
         let open: Vec<TrialRequest> = requests
@@ -226,8 +252,13 @@ impl Runner<'_> {
         if open.is_empty() {
             return Ok(true);
         }
-        state.expect(open.len() + later);
+        state.expect(open.len() + after.searched + after.trained);
+        self.site.watcher.doing("", Doing::Planning, 0, 0);
         let round = Round::new(self.site, &state.requests(), number)?;
+        if !self.executor.has_others() {
+            let start = round.start(&open, state.counts(), after);
+            self.site.watcher.round(&start);
+        }
         self.executor.run(&round, &open, &|| state.begin(), &end)?;
         Ok(open.iter().all(is_met))
     }
@@ -271,7 +302,7 @@ impl Runner<'_> {
         choice: &Choice,
         record: &TrialRecord,
         parameters: &Parameters,
-        state: &State<'_>,
+        (plan, state): (&Plan, &State<'_>),
     ) -> Result<StrategyResult, SearchError> {
         let abandoned = AtomicBool::new(false);
         let Site {
@@ -282,16 +313,25 @@ impl Runner<'_> {
             watcher,
             ..
         } = self.site;
-        let mut stop = Stop {
-            watcher,
-            abandoned: &abandoned,
+        let of = choice.strategy.to_string();
+        let mut scored = Scored {
+            stop: Stop {
+                watcher,
+                abandoned: &abandoned,
+            },
+            of: &of,
+            what: Doing::HeldOut,
         };
         // What is measured from here on is what is written: merged weights, of a float16 model rounded ones.
         let rewrite = &choice.candidate.rewrite;
         let merged = rewrite.merge(self.emitter.grafted, parameters)?;
-        let held_out = self.held_out(choice.strategy, &merged, &mut stop)?;
+        let validated = self.validated(&merged, &mut scored)?;
+        let thresholds = validated.as_ref().map(|(thresholds, _)| thresholds.clone());
+        let held_out =
+            self.held_out(choice.strategy, &merged, thresholds.as_deref(), &mut scored)?;
         let held_out_accuracy = held_out.as_ref().map(|h| h.score.accuracy);
-        let validation = record.validation.map(|v| v.accuracy);
+        let of_thresholds = validated.as_ref().map(|(_, score)| *score);
+        let validation = of_thresholds.or(record.validation).map(|v| v.accuracy);
         let winner = Winner {
             strategy: choice.strategy,
             candidate: &choice.candidate.label,
@@ -300,12 +340,14 @@ impl Runner<'_> {
             merged: &merged,
             held_out_accuracy,
             validation_accuracy: validation,
+            thresholds: thresholds.as_deref(),
         };
         let samples = match split.held_out.as_slice() {
             [] => &split.retraining(),
             samples => samples,
         };
         let may_be_kept = || state.go_on();
+        watcher.doing(&of, Doing::Writing, 0, 0);
         let emitted = self
             .emitter
             .emit(run, &winner, (lab, samples), &may_be_kept);
@@ -327,11 +369,17 @@ impl Runner<'_> {
             monitored: record.validation.map(|v| settings.watched().of(&v)),
             held_out_accuracy,
             held_out,
+            validation_average_precision: record.validation.and_then(|v| v.average_precision),
+            thresholds,
             trained_parameters: record.trained_parameters,
             epochs: Some(record.epochs),
+            still_improving: record.still_improving,
+            rate: record.rate,
             searched: choice.searched,
             certainty: self.certainty(choice)?,
+            search_cost: self.search_cost(choice.strategy, plan, state)?,
             seconds: choice.seconds + record.seconds,
+            clock: None,
             model: Some(model),
             sha256: Some(sha256),
             external,
@@ -358,7 +406,30 @@ impl Runner<'_> {
         }
         let (by, seed) = (settings.ranks_by(), settings.split.seed);
         let earlier = choice.ranked.len() - last.count();
-        Ok(Certainty::of(by, &ranked, earlier, seed))
+        let mut last = choice.ranked.iter().filter(|trial| trial.rung == rung);
+        let tie = match (last.next(), last.next()) {
+            (Some(first), Some(second)) => tie_break(first, second, by),
+            _ => None,
+        };
+        let certainty = Certainty::of(by, &ranked, earlier, seed);
+        Ok(certainty.map(|certainty| Certainty { tie, ..certainty }))
+    }
+
+    /// Where samples may have several labels, for each class the probability from which on it is taken to apply, and
+    /// what the validation samples that choose it are worth by it; `None` without any.
+    fn validated(
+        &self,
+        Merged { rewrite, values }: &Merged,
+        scored: &mut Scored<'_>,
+    ) -> Result<Option<(Vec<f64>, Score)>, SearchError> {
+        let Site { lab, split, .. } = self.site;
+        if self.emitter.dataset.sets().is_none() || split.validation.is_empty() {
+            return Ok(None);
+        }
+        let predictions = lab.predict_watched(rewrite, values, &split.validation, scored)?;
+        let thresholds = predictions.best_thresholds().unwrap_or_default();
+        let score = predictions.with_thresholds(&thresholds).score();
+        Ok(Some((thresholds, score)))
     }
 
     /// What a winner makes of the held-out samples, which is also written down sample by sample; `None`
@@ -367,7 +438,8 @@ impl Runner<'_> {
         &self,
         strategy: StrategyName,
         Merged { rewrite, values }: &Merged,
-        stop: &mut Stop<'_>,
+        thresholds: Option<&[f64]>,
+        scored: &mut Scored<'_>,
     ) -> Result<Option<HeldOut>, SearchError> {
         let Site {
             lab, split, run, ..
@@ -376,7 +448,8 @@ impl Runner<'_> {
         if samples.is_empty() {
             return Ok(None);
         }
-        let predictions = lab.predict_watched(rewrite, values, samples, stop)?;
+        let predictions = lab.predict_watched(rewrite, values, samples, scored)?;
+        let predictions = predictions.with_thresholds(thresholds.unwrap_or_default());
         let name = |row: usize| self.emitter.dataset.name(samples[row]);
         let held_out = outcome::held_out(&predictions, &name)?;
         let classes = self.emitter.card.classes.as_deref().unwrap_or_default();

@@ -1,17 +1,19 @@
 //! What a few gradients say of where to train, before anything is trained.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::data::Split;
 use crate::run::{Begin, Phase, RunDir, RunError, Scores};
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::surgery::{HeadKind, Rewrite};
-use crate::training::{BatchNormMode, Lab, Trained, TrainingError};
+use crate::training::{BatchNormMode, Lab, SolvedHead, Trained, TrainingError};
 
 use super::opened::Opened;
 use super::repetition::Ready;
 use super::start::{HeadObserver, head_spec};
 use super::tune::resolved;
-use super::watch::{Watcher, go_on};
+use super::watch::{Doing, Scored, Stop, Watcher, go_on};
 use super::{Job, SearchError};
 
 /// The scores of the model of a job on its data, from the gradients of `count` samples of the training part, spread
@@ -27,30 +29,37 @@ pub fn scores(
     watcher: &dyn Watcher,
 ) -> Result<Scores, SearchError> {
     job.settings.validate()?;
-    let settings = resolved(&job.settings, None);
+    let settings = resolved(&job.settings.with_given_parts(&job.data), None);
     let opened = Opened::new(runtime, job, &settings, None, watcher)?;
     let ready = opened.ready(1)?;
     watcher.begin(&opened.described(&ready.split));
     let lab = opened.lab(&ready.settings, &ready.grafted)?;
     let network = opened.network(&ready)?;
-    opened.scores(&ready, &lab, &network, count)
+    let found = opened.scores(&ready, &lab, &network, count)?;
+    Ok(found.scores)
 }
 
 /// Samples whose gradients say which blocks strategies try.
-const SAMPLES: usize = 64;
+pub(super) const SAMPLES: usize = 64;
+
+/// Scores, and what was found on the way.
+pub(super) struct Found {
+    pub scores: Scores,
+    /// The head with which the trials of the search begin, where it was found for the scores.
+    pub head: Option<SolvedHead>,
+}
 
 impl Opened<'_> {
     /// Finds out which blocks are promising, where a strategy asks for that. Gives the scores that say so: those
     /// with which the repetition began, where it is resumed, since another processor may rank nearly equal ones
-    /// differently.
+    /// differently, and the head that was found for them.
     pub(super) fn look_for_promising(
         &self,
         number: usize,
         (ready, lab): (&Ready, &Lab<'_>),
         network: &mut Network<'_>,
-    ) -> Result<Option<Scores>, SearchError> {
-        let mut strategies = ready.settings.strategies.iter();
-        if !strategies.any(|s| s.rule().wants_promising()) {
+    ) -> Result<Option<Found>, SearchError> {
+        if !ready.settings.wants_promising() {
             return Ok(None);
         }
         let known = match self.job.begin {
@@ -65,12 +74,12 @@ impl Opened<'_> {
             },
             Begin::New | Begin::Replace => None,
         };
-        let scores = match known {
-            Some(scores) => scores,
+        let found = match known {
+            Some(scores) => Found { scores, head: None },
             None => self.scores(ready, lab, network, SAMPLES)?,
         };
-        network.promising = scores.promising(&self.analysis);
-        Ok(Some(scores))
+        network.promising = found.scores.promising(&self.analysis);
+        Ok(Some(found))
     }
 
     /// The scores of the network as it stands in `lab`.
@@ -80,13 +89,14 @@ impl Opened<'_> {
         lab: &Lab<'_>,
         network: &Network<'_>,
         count: usize,
-    ) -> Result<Scores, SearchError> {
+    ) -> Result<Found, SearchError> {
         let labels = self.dataset.labels();
         let Ready {
             settings, split, ..
         } = ready;
         // The head fits what it was solved on: the others tell what is to be learnt.
-        let (fitted, others) = match split.search.is_empty() || split.train.is_empty() {
+        let is_whole = split.search.is_empty() || split.train.is_empty();
+        let (fitted, others) = match is_whole {
             true => (split.retraining(), split.retraining()),
             false => (split.search.clone(), split.train.clone()),
         };
@@ -96,13 +106,15 @@ impl Opened<'_> {
         };
         let head = match settings.head {
             _ if !settings.solves_head() => None,
-            HeadKind::Linear => Some(lab.solve_head(&fitted, settings.class_weights, observer)?),
+            HeadKind::Linear => Some(lab.solve_head(&fitted, settings.head_weights(), observer)?),
             _ => {
                 let parts = [fitted.as_slice(), &split.validation];
-                Some(lab.train_head(&head_spec(settings, lab), parts, None, observer)?)
+                let spec = head_spec(settings, lab, &split.validation);
+                Some(lab.train_head(&spec, parts, None, observer)?)
             }
         };
-        let start = head.map(|head| head.start).unwrap_or_default();
+        let start = head.as_ref().map(|head| head.start.clone());
+        let start = start.unwrap_or_default();
         let samples = Split::spread(&others, labels, count);
         let mut names = trainable(network, lab, self.watcher)?;
         // What begins elsewhere than in the model has to be among what is trained.
@@ -112,8 +124,19 @@ impl Opened<'_> {
             batch_norm: BatchNormMode::Frozen,
             rewrite: &Rewrite::None,
         };
+        let observer = &mut Scored {
+            stop: Stop {
+                watcher: self.watcher,
+                abandoned: &AtomicBool::new(false),
+            },
+            of: "",
+            what: Doing::Gradients,
+        };
         let found = lab.sensitivity(trained, &start, &samples, observer)?;
-        Ok(Scores::of(&self.analysis, &found, samples.len()))
+        Ok(Found {
+            scores: Scores::of(&self.analysis, &found, samples.len()),
+            head: head.filter(|_| !is_whole),
+        })
     }
 }
 

@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::time::Duration;
 
+use crate::choice::Choice;
 use crate::run::{Phase, RunError, Settings};
 use crate::surgery::HeadKind;
 use crate::training::{
-    Checkpointing, EpochMetrics, Lab, Monitor, Observer, Optimizer, OptimizerKind, Schedule,
-    SolvedHead, Solving, TrainingError, TrialSpec,
+    Checkpointing, EpochMetrics, Lab, Monitor, Observer, Optimizer, OptimizerKind, Plateau,
+    Schedule, SolvedHead, Solving, TrainingError, TrialSpec,
 };
 
 use super::SearchError;
 use super::round::Site;
-use super::watch::{HeadStep, Watcher, go_on};
+use super::watch::{Doing, Watcher, go_on, head_of};
 
 /// How a head of several layers is trained alone: until the validation loss has not fallen for so many epochs, so
 /// many at most.
@@ -33,13 +34,7 @@ impl Site<'_> {
         if !self.settings.solves_head() {
             return Ok(None);
         }
-        let spec = head_spec(self.settings, lab);
-        let validation: &[usize] = match self.settings.head {
-            // It does not show in what is solved.
-            HeadKind::Linear => &[],
-            _ => &self.split.validation,
-        };
-        let of = lab.head_identity(&spec, [train, validation])?;
+        let (spec, validation, of) = self.head_of(train)?;
         if let Some(head) = run.read_head(phase, &of)? {
             // There is one if the process was killed when the head had been written.
             run.remove_head_checkpoint(phase)?;
@@ -56,6 +51,13 @@ impl Site<'_> {
                 run.head(phase).display()
             ));
         }
+        if self.settings.head != HeadKind::Linear && validation.is_empty() {
+            self.watcher.warning(&format!(
+                "without a validation part nothing tells when the head gets no better: it is trained alone for \
+                 --epochs, {}",
+                spec.epochs
+            ));
+        }
         let mut observer = HeadObserver {
             watcher: self.watcher,
             phase,
@@ -66,8 +68,40 @@ impl Site<'_> {
         };
         go_on(self.watcher)?;
         run.write_head(phase, &of, &head)?;
-        self.watcher.head(phase, &HeadStep::Done(head.figures));
+        self.watcher.head(phase, &head.figures);
         Ok(Some(head))
+    }
+
+    /// Keeps the head of a phase that was found, for the same samples, before there was a folder; unless one is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_head(
+        &self,
+        phase: Phase,
+        train: &[usize],
+        head: &SolvedHead,
+    ) -> Result<(), SearchError> {
+        let _lock = self.turn(phase)?;
+        if self.run.has_head(phase) {
+            return Ok(());
+        }
+        let (.., of) = self.head_of(train)?;
+        self.run.write_head(phase, &of, head)?;
+        self.watcher.head(phase, &head.figures);
+        Ok(())
+    }
+
+    /// How a head is found for these samples, what it is watched on, and its identity.
+    fn head_of(&self, train: &[usize]) -> Result<(TrialSpec, &[usize], String), SearchError> {
+        let validation: &[usize] = match self.settings.head {
+            // It does not show in what is solved.
+            HeadKind::Linear => &[],
+            _ => &self.split.validation,
+        };
+        let spec = head_spec(self.settings, self.lab, validation);
+        let of = self.lab.head_identity(&spec, [train, validation])?;
+        Ok((spec, validation, of))
     }
 
     /// Waits until no other process is at the head of a phase; while the result is held, none is.
@@ -76,7 +110,7 @@ impl Site<'_> {
             match self.run.lock_heads() {
                 Err(RunError::InUse { .. }) => {
                     go_on(self.watcher)?;
-                    self.watcher.head(phase, &HeadStep::Waiting);
+                    self.watcher.doing(head_of(phase), Doing::Waiting, 0, 0);
                     std::thread::sleep(PAUSE);
                 }
                 held => return Ok(held?),
@@ -116,27 +150,31 @@ impl Site<'_> {
     }
 }
 
-/// How the head is trained alone. Of one that is solved only the class weights count.
-pub(super) fn head_spec(settings: &Settings, lab: &Lab<'_>) -> TrialSpec {
+/// How the head is trained alone: until it gets no better on the samples `validation`; without any, when nothing would
+/// tell, for the epochs of a winner. Of one that is solved only the class weights count.
+pub(super) fn head_spec(settings: &Settings, lab: &Lab<'_>, validation: &[usize]) -> TrialSpec {
     let Settings {
-        class_weights,
         batch_size,
         split,
         threads,
         ..
     } = settings;
+    let (epochs, early_stopping) = match validation {
+        [] => (settings.most_epochs(), None),
+        _ => (EPOCHS, Some(PATIENCE)),
+    };
     TrialSpec {
         trainable: lab.head_parameters().to_vec(),
-        epochs: EPOCHS,
+        epochs,
         batch_size: *batch_size,
         optimizer: Optimizer {
-            learning_rate: RATE,
+            learning_rate: Choice::Given(RATE),
             ..Optimizer::new(OptimizerKind::Adam)
         },
         monitor: Monitor::Loss,
-        schedule: Schedule::default(),
-        early_stopping: Some(PATIENCE),
-        class_weights: *class_weights,
+        schedule: Schedule::Plateau(Plateau::default()),
+        early_stopping,
+        class_weights: settings.head_weights(),
         seed: split.seed,
         shuffle: split.shuffle,
         threads: *threads,
@@ -151,27 +189,30 @@ pub(super) struct HeadObserver<'a> {
 }
 
 impl HeadObserver<'_> {
-    fn tell(&self, step: HeadStep) -> Result<(), TrainingError> {
-        self.watcher.head(self.phase, &step);
+    fn tell(&self, what: Doing, done: usize, total: usize) -> Result<(), TrainingError> {
+        self.watcher.doing(head_of(self.phase), what, done, total);
         go_on(self.watcher)
     }
 }
 
 impl Observer for HeadObserver<'_> {
     fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
-        self.tell(HeadStep::Features { done, total })
+        self.tell(Doing::Features, done, total)
     }
 
     fn solving(&mut self, step: &Solving) -> Result<(), TrainingError> {
-        self.tell(HeadStep::Solving(*step))
+        match *step {
+            Solving::Comparing { fold, folds, .. } => self.tell(Doing::Solving, fold, folds),
+            _ => self.tell(Doing::Solving, 0, 0),
+        }
     }
 
     fn step(&mut self, done: usize, total: usize, _: f32) -> Result<(), TrainingError> {
-        self.tell(HeadStep::Training { done, total })
+        self.tell(Doing::Training, done, total)
     }
 
-    fn scored(&mut self, _: usize, _: usize) -> Result<(), TrainingError> {
-        go_on(self.watcher)
+    fn scored(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
+        self.tell(Doing::Validation, done, total)
     }
 
     fn epoch(&mut self, _: &EpochMetrics) -> Result<(), TrainingError> {

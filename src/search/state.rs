@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::run::{Results, RunDir, StrategyResult, TrialRecord, TrialRequest};
 use crate::strategy::{Candidate, StrategyName};
 
 use super::SearchError;
+use super::clock::Clock;
 use super::plan::{Plan, trial_id};
 use super::pool::lock;
 use super::watch::{Watcher, go_on};
@@ -21,6 +22,8 @@ pub(super) struct Progress {
     pub trials: HashMap<String, TrialRecord>,
     /// Strategies that have.
     pub strategies: Vec<StrategyResult>,
+    /// How long that took; `None` where other processes carry out trials.
+    pub clock: Option<Clock>,
 }
 
 /// The progress of a run, which writes down what ends.
@@ -31,6 +34,9 @@ pub(super) struct State<'a> {
     requests: Mutex<Vec<TrialRequest>>,
     trials: Mutex<HashMap<String, TrialRecord>>,
     strategies: Mutex<Vec<StrategyResult>>,
+    clock: Option<Clock>,
+    /// Whether anything ended in this session.
+    worked: AtomicBool,
     /// Trials begun by this process or ended by an earlier one, and those there are.
     begun: AtomicUsize,
     total: AtomicUsize,
@@ -56,6 +62,8 @@ impl<'a> State<'a> {
             requests: Mutex::new(progress.requests),
             trials: Mutex::new(progress.trials),
             strategies: Mutex::new(progress.strategies),
+            clock: progress.clock,
+            worked: AtomicBool::new(false),
         }
     }
 
@@ -94,6 +102,12 @@ impl<'a> State<'a> {
         (number, self.total.load(Ordering::Relaxed))
     }
 
+    /// How many trials have begun, and how many there are.
+    pub fn counts(&self) -> (usize, usize) {
+        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (of(&self.begun), of(&self.total))
+    }
+
     /// Sets how many trials are left.
     pub fn expect(&self, trials: usize) {
         let begun = self.begun.load(Ordering::Relaxed);
@@ -101,7 +115,8 @@ impl<'a> State<'a> {
     }
 
     /// Writes the record of a trial, unless an earlier process has; gives the record that stands.
-    pub fn keep(&self, record: TrialRecord) -> Result<TrialRecord, SearchError> {
+    pub fn keep(&self, mut record: TrialRecord) -> Result<TrialRecord, SearchError> {
+        record.clock = self.clock.map(|clock| clock.now());
         self.append(record.clone())?;
         self.watcher.trial_end(&record);
         Ok(self.trial(&record.id).unwrap_or(record))
@@ -139,6 +154,7 @@ impl<'a> State<'a> {
         self.go_on()?;
         let known = trials.get(&record.id);
         if known.is_none_or(|known| known.rung < record.rung) {
+            self.worked.store(true, Ordering::Relaxed);
             self.run.append_trial(&record)?;
             trials.insert(record.id.clone(), record);
         }
@@ -146,8 +162,10 @@ impl<'a> State<'a> {
     }
 
     /// Keeps what a strategy came to, and writes `results.json`.
-    pub fn end(&self, result: StrategyResult) -> Result<(), SearchError> {
+    pub fn end(&self, mut result: StrategyResult) -> Result<(), SearchError> {
         self.go_on()?;
+        self.worked.store(true, Ordering::Relaxed);
+        result.clock = self.clock.map(|clock| clock.now());
         lock(&self.strategies).push(result.clone());
         self.write_results(true)?;
         self.watcher.strategy_end(&result);
@@ -162,6 +180,13 @@ impl<'a> State<'a> {
         let results = Results {
             strategies: plan.filter_map(|p| of(p.strategy)).collect(),
             interrupted,
+            // A run that had ended before does not take longer for being looked at.
+            clock: self.clock.map(|clock| {
+                match interrupted || self.worked.load(Ordering::Relaxed) {
+                    true => clock.now(),
+                    false => clock.earlier(),
+                }
+            }),
             ..Results::default()
         };
         self.run.write_results(&results)?;

@@ -23,7 +23,7 @@ use super::{Job, SearchError, tune};
 pub struct Subject {
     /// Its file.
     pub path: PathBuf,
-    /// How pixels become its input; `None` for what its metadata name, else what the settings name.
+    /// How pixels become its input; `None` for what its metadata name, else what the settings name, else what is found.
     pub preprocess: Option<Preprocess>,
 }
 
@@ -191,7 +191,9 @@ fn of_model(settings: &Settings, subject: &Subject, watcher: &dyn Watcher) -> Se
 /// Takes possession of the study's folder. Gives its lock, and the settings in force.
 fn begin(job: &StudyJob) -> Result<(std::fs::File, Settings), RunError> {
     job.validate()?;
-    outside(&job.out, &job.data)?;
+    let folders = [job.data.as_path()].into_iter();
+    let mut folders = folders.chain(job.settings.sources.folders());
+    folders.try_for_each(|data| outside(&job.out, data))?;
     let (begun, is_there) = match Study::read(&job.out) {
         // What another version wrote can be replaced.
         Err(RunError::Format { .. }) if job.begin == Begin::Replace => (None, true),
@@ -203,7 +205,9 @@ fn begin(job: &StudyJob) -> Result<(std::fs::File, Settings), RunError> {
     };
     let recorded = begun.as_ref().map(|study| &study.settings);
     let recorded = recorded.filter(|_| job.begin == Begin::Resume);
-    let settings = resolved(&job.settings, recorded);
+    let asked = job.settings.with_given_parts(&job.data);
+    let mut settings = resolved(&asked, recorded);
+    settings.sources = settings.sources.absolute();
     if let Some(recorded) = recorded {
         same_study(recorded, &settings)?;
     }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::choice::Choice;
 use crate::classifier::Predictions;
 use crate::run::{
     MetricsFile, Parameters, Phase, Ranking, RunDir, Settings, StepLoss, TrialRecord, TrialRequest,
 };
-use crate::strategy::Depths;
+use crate::strategy::{Candidate, Depths};
 use crate::training::{
-    Checkpointing, EpochMetrics, FeatureBank, HeadInit, Lab, Observer, SolvedHead, Start,
-    TrainingError, TrialOutcome, TrialSpec,
+    Checkpointing, EpochMetrics, FeatureBank, HeadInit, Lab, Observer, Optimizer, SolvedHead,
+    Start, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use super::SearchError;
-use super::watch::{Stop, TrialStart};
+use super::effort::Effort;
+use super::watch::{Doing, Stop, TrialStart};
 
 /// What the trials of a phase have in common.
 pub(super) struct Bench<'a> {
@@ -40,14 +42,14 @@ pub(super) struct Done {
 }
 
 impl Bench<'_> {
-    /// Runs a trial, from its checkpoint if it has one. An error ends the run; that of a trial which
+    /// Runs a trial whose step takes `flops`, from its checkpoint if it has one. An error ends the run; that of a trial which
     /// [failed](SearchError::failure) is in its record.
     pub fn run(
         &self,
         trial: &TrialRequest,
         stage: usize,
-        threads: usize,
-        place: (usize, usize),
+        (threads, flops): (usize, Option<u64>),
+        (place, effort): ((usize, usize), Effort),
     ) -> Result<Done, SearchError> {
         let start = Instant::now();
         let spec = self.spec(trial, threads);
@@ -56,12 +58,16 @@ impl Bench<'_> {
             number: place.0,
             total: place.1,
             epochs: spec.epochs,
+            work: effort.work(),
+            frozen: effort.frozen_share(),
+            done: effort.done,
         });
         let mut recorder = Recorder {
             trial: &trial.id,
             metrics: self.run.metrics(&trial.id)?,
             log_steps: self.settings.log_steps,
             stop: self.stop,
+            scoring: Doing::Validation,
             earlier: 0.0,
         };
         let outcome = match self.train(trial, stage, &spec, &mut recorder) {
@@ -106,11 +112,16 @@ impl Bench<'_> {
             candidate: trial.candidate.label.clone(),
             layers: trial.candidate.layers.clone(),
             trained_parameters: done.map(|o| o.trained_parameters),
+            flops,
             validation: done.and_then(TrialOutcome::validation),
             ranking: ranking.as_ref().map(Predictions::score),
             best_epoch: done.map_or(0, |o| o.best_epoch),
             epochs: done.map_or(0, TrialOutcome::trained_epochs),
+            still_improving: done.is_some_and(|o| o.still_improving(spec.monitor, spec.epochs)),
+            rate: trial.rate.or(done.and_then(|o| o.found_rate)),
+            tried_rates: done.map_or_else(Vec::new, |o| o.tried_rates.clone()),
             seconds: earlier + start.elapsed().as_secs_f64(),
+            clock: None,
             same_as: None,
             error: outcome.as_ref().err().map(ToString::to_string),
             failure,
@@ -140,7 +151,7 @@ impl Bench<'_> {
             every: Duration::from_secs_f64(self.settings.checkpoint_every),
             at_end: trial.goes_on,
         };
-        let outcome = self.lab.run(
+        let mut outcome = self.lab.run(
             spec,
             self.train,
             self.validation,
@@ -148,53 +159,94 @@ impl Bench<'_> {
             Some(&checkpoint),
             recorder,
         )?;
-        let ranking = match self.ranking {
-            [] => None,
-            samples => {
-                let of = (samples, &*features);
-                let parameters = &outcome.parameters;
-                Some(self.lab.predict_trained(spec, parameters, of, recorder)?)
+        recorder.scoring = Doing::Ranking;
+        let mut judge = |samples: &[usize]| {
+            let of = (samples, &*features);
+            self.lab
+                .predict_trained(spec, &outcome.parameters, of, recorder)
+        };
+        let ranking = match (self.ranking.strip_prefix(self.validation), self.ranking) {
+            (_, []) => None,
+            // The validation samples were scored while it was trained, unless in an earlier session.
+            (Some(others), _) => {
+                let mut all = match outcome.validated.take() {
+                    Some(validated) => validated,
+                    None => judge(self.validation)?,
+                };
+                if !others.is_empty() {
+                    all.extend(judge(others)?);
+                }
+                Some(all)
             }
+            (None, samples) => Some(judge(samples)?),
         };
         Ok((outcome, ranking))
     }
 
     fn spec(&self, trial: &TrialRequest, threads: usize) -> TrialSpec {
-        let settings = self.settings;
+        let of = (&trial.candidate, trial.phase, trial.epochs);
+        let spec = trial_spec(self.settings, self.depths, of);
         TrialSpec {
-            trainable: trial.candidate.trainable.clone(),
-            rewrite: trial.candidate.rewrite.clone(),
-            batch_norm: settings.bn,
-            epochs: trial.epochs,
-            batch_size: settings.batch_size,
-            optimizer: settings.optimizer,
-            rates: self.depths.rates(
-                &trial.candidate.trainable,
-                settings.head_factor(),
-                settings.layer_decay,
-            ),
-            clip_norm: settings.clip_norm,
-            ema: settings.ema,
-            monitor: settings.watched(),
-            schedule: settings.schedule,
-            warmup: settings.warmup,
-            // Those of the last rung, where trials go on and on.
-            horizon: Some(match trial.phase {
-                Phase::Search => settings.search_epochs,
-                Phase::Train => settings.epochs,
-            }),
-            early_stopping: settings.early_stopping,
-            class_weights: settings.class_weights,
-            label_smoothing: settings.label_smoothing,
-            mixup: settings.mixup,
-            cutmix: settings.cutmix,
-            seed: settings.split.seed,
-            shuffle: settings.split.shuffle,
             threads,
-            // What training begins with is then worth something.
-            score_start: settings.head_init == HeadInit::Solved,
+            optimizer: Optimizer {
+                learning_rate: match trial.rate {
+                    Some(found) => Choice::Given(found),
+                    None => spec.optimizer.learning_rate,
+                },
+                ..spec.optimizer
+            },
             start: self.head.map_or_else(Start::default, |h| h.start.clone()),
+            ..spec
         }
+    }
+}
+
+/// How a candidate is trained in a phase for so many epochs, on all threads and from the head as it stands in the
+/// model.
+pub(super) fn trial_spec(
+    settings: &Settings,
+    depths: &Depths,
+    (candidate, phase, epochs): (&Candidate, Phase, usize),
+) -> TrialSpec {
+    TrialSpec {
+        trainable: candidate.trainable.clone(),
+        rewrite: candidate.rewrite.clone(),
+        batch_norm: settings.batch_norm(),
+        epochs,
+        batch_size: settings.batch_size,
+        optimizer: settings.optimizer,
+        rates: depths.rates(
+            &candidate.trainable,
+            settings.head_factor(),
+            settings.layer_decay,
+        ),
+        clip_norm: settings.clip_norm,
+        ema: settings.ema,
+        monitor: match phase {
+            Phase::Search => settings.ranks_by(),
+            Phase::Train => settings.watched(),
+        },
+        schedule: settings.schedule,
+        warmup: settings.warmup,
+        // At the end of a rung the rate has fallen, so that what a trial has come to shows.
+        cycles: match phase {
+            Phase::Search => settings.rungs(),
+            Phase::Train => vec![settings.most_epochs()],
+        },
+        early_stopping: settings.patience(),
+        class_weights: settings.class_weights,
+        sampler: settings.sampler,
+        label_smoothing: settings.label_smoothing,
+        mixup: settings.mixup,
+        cutmix: settings.cutmix,
+        seed: settings.split.seed,
+        shuffle: settings.split.shuffle,
+        threads: settings.threads,
+        // What training begins with is then worth something. Of a candidate it would hide how the training went: all
+        // that get worse at first would be equal.
+        score_start: settings.head_init == HeadInit::Solved
+            && (phase == Phase::Train || epochs == 0),
+        start: Start::default(),
     }
 }
 
@@ -204,13 +256,16 @@ struct Recorder<'a> {
     metrics: MetricsFile,
     log_steps: bool,
     stop: Stop<'a>,
+    /// What samples are scored for.
+    scoring: Doing,
     /// Seconds of the sessions before this one.
     earlier: f64,
 }
 
 impl Observer for Recorder<'_> {
     fn features(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
-        self.stop.watcher.features(self.trial, done, total);
+        let Stop { watcher, .. } = self.stop;
+        watcher.doing(self.trial, Doing::Features, done, total);
         self.stop.go_on()
     }
 
@@ -231,7 +286,15 @@ impl Observer for Recorder<'_> {
         self.stop.go_on()
     }
 
-    fn scored(&mut self, _: usize, _: usize) -> Result<(), TrainingError> {
+    fn trying_rate(&mut self, _: f32, done: usize, total: usize) -> Result<(), TrainingError> {
+        let Stop { watcher, .. } = self.stop;
+        watcher.doing(self.trial, Doing::Rates, done, total);
+        self.stop.go_on()
+    }
+
+    fn scored(&mut self, done: usize, total: usize) -> Result<(), TrainingError> {
+        let Stop { watcher, .. } = self.stop;
+        watcher.doing(self.trial, self.scoring, done, total);
         self.stop.go_on()
     }
 

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use indexmap::IndexSet;
 
-use crate::data::default_memory_budget;
-use crate::run::{Begin, Results, RunDir, RunRecord, Settings, outside, same_settings};
+use crate::choice::Choice;
+use crate::data::{Fold, default_memory_budget};
+use crate::run::{Begin, Results, RunDir, RunRecord, Settings, same_settings};
 use crate::runtime::{self, Runtime};
 use crate::strategy::StrategyName;
+use crate::training::Optimizer;
 
 use super::executor::{Elsewhere, Executor, Local};
 use super::opened::Opened;
@@ -109,15 +111,23 @@ fn tune_by(
     let opened = Opened::new(runtime, job, &settings, origin, watcher)?;
     let mut root: Option<RunDir> = None;
     let mut results = Results::default();
-    for number in 1..=settings.repeats.max(1) {
+    let repetitions = settings.repetitions();
+    if settings.folds.is_some() {
+        // What one of them cannot do is told before the first begins.
+        (1..=repetitions).try_for_each(|number| opened.split_of(number).map(drop))?;
+    }
+    for number in 1..=repetitions {
         let seed = opened.seed(number);
-        if settings.repeats > 1 {
-            watcher.repetition(number, settings.repeats, seed);
+        let fold = opened.fold(number);
+        match fold {
+            Some(fold) => watcher.fold(fold),
+            None if repetitions > 1 => watcher.repetition(number, repetitions, seed),
+            None => {}
         }
         let came_to = opened.run(number, &mut root, executor)?;
         let interrupted = came_to.interrupted;
-        if settings.repeats > 1 {
-            repeats::add(&mut results, came_to, seed, number);
+        if repetitions > 1 {
+            repeats::add(&mut results, came_to, (seed, fold), number);
             if let Some(root) = &root {
                 root.write_results(&results)?;
             }
@@ -140,14 +150,14 @@ fn begin(
     watcher: &dyn Watcher,
 ) -> Result<(Settings, Option<RunRecord>), SearchError> {
     job.validate()?;
-    outside(&job.out, &job.data)?;
+    job.outside_data()?;
     RunDir::check(&job.out, job.begin)?;
     let began = match job.begin {
         Begin::Resume => RunDir::read_run(&job.out)?,
         Begin::New | Begin::Replace => None,
     };
     let recorded = began.as_ref().map(|b| &b.configuration.settings);
-    let settings = resolved(&job.settings, recorded);
+    let settings = resolved(&job.settings.with_given_parts(&job.data), recorded);
     if let Some(began) = &began {
         same_settings(&began.configuration, &settings)?;
         let now = runtime::instructions();
@@ -177,15 +187,37 @@ pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
         .chain(&asked.strategies)
         .copied()
         .collect();
+    // What the data decided when it began.
+    let known = began.unwrap_or(asked);
+    let mut split = asked.split.clone();
+    let folds = asked.folds.map(|of| Fold { number: 1, of });
+    split.fold = split.fold.or(folds);
+    if split.given_parts.is_empty() {
+        split.given_parts.clone_from(&known.split.given_parts);
+    }
+    if split.search_fraction == Choice::Auto {
+        split.search_fraction = known.split.search_fraction;
+        let validates = split.validation_fraction;
+        split.validation_fraction = validates.or(known.split.validation_fraction);
+    }
     Settings {
         threads: match asked.threads {
             0 => began.map_or_else(cores, |began| began.threads),
             threads => threads,
         },
         memory_budget: Some(memory_budget.unwrap_or_else(default_memory_budget)),
-        search: Some(asked.method()),
+        search: asked.search.or(known.search),
+        search_epochs: asked.search_epochs.or_open(known.search_epochs),
         monitor: Some(asked.watched()),
         rank_by: Some(asked.ranks_by()),
+        bn: asked.bn.or_open(known.bn),
+        early_stopping: Choice::Given(asked.patience()),
+        optimizer: Optimizer {
+            learning_rate: asked.learning_rate(),
+            ..asked.optimizer
+        },
+        epochs: asked.epochs.or_open(known.epochs),
+        split,
         strategies: strategies.into_iter().collect(),
         ..asked.clone()
     }

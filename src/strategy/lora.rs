@@ -3,7 +3,7 @@
 //! The block-wise paper does not have it.
 
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{LowRank, Updatable};
+use crate::surgery::rewrite::LowRank;
 
 use super::{Candidate, Network, Number, Strategy, StrategyError, StrategyName};
 
@@ -47,11 +47,9 @@ impl Strategy for Lora {
         let mut weights = Vec::new();
         for layer in network.analysis.backbone_layers() {
             let layer = &network.analysis.weighted[layer];
-            let fits =
-                |u: &&Updatable| u.highest_rank >= rank && layer.parameters.contains(&u.weight);
-            if let Some(updatable) = network.updatable.iter().find(fits) {
+            if let Some(weight) = network.updatable_weight(layer, rank) {
                 layers.push(layer.name.clone());
-                weights.push(updatable.weight.clone());
+                weights.push(weight);
             }
         }
         if weights.is_empty() {

@@ -97,6 +97,22 @@ pub trait Strategy: Send + Sync {
         candidates[ranking[0]].clone()
     }
 
+    /// A further candidate for a search that goes on, made of what it has tried so far: `ranking` holds the places
+    /// of those of `candidates` that go on, the best first. It trains what none of `candidates` does; `None` where
+    /// there is no such.
+    #[expect(
+        unused_variables,
+        reason = "most strategies know what they try beforehand"
+    )]
+    fn joined(
+        &self,
+        network: &Network<'_>,
+        candidates: &[Candidate],
+        ranking: &[usize],
+    ) -> Option<Candidate> {
+        None
+    }
+
     /// Whether the winner is made of several candidates, so that the search has not tried it itself. Its
     /// [`Candidate::id`] is then the strategy's name.
     fn is_composed(&self) -> bool {
@@ -108,7 +124,8 @@ pub trait Strategy: Send + Sync {
         None
     }
 
-    /// Whether it looks at [`Network::promising`].
+    /// Whether it looks at [`Network::promising`]. Its candidates then come in the order in which they are tried as
+    /// far as a budget reaches, and its search may go on to what is [joined](Strategy::joined).
     fn wants_promising(&self) -> bool {
         false
     }

@@ -127,6 +127,13 @@ impl<'a> Network<'a> {
         vec![self.candidate(id, &label, &layers)]
     }
 
+    /// The weight of a layer that can have an update of this rank; `None` where it has none.
+    pub(super) fn updatable_weight(&self, layer: &WeightedLayer, rank: usize) -> Option<String> {
+        let fits = |u: &&Updatable| u.highest_rank >= rank && layer.parameters.contains(&u.weight);
+        let updatable = self.updatable.iter().find(fits)?;
+        Some(updatable.weight.clone())
+    }
+
     /// The parameters before the classifier that no layer owns, with the name of their block.
     pub(super) fn loose(&self) -> impl Iterator<Item = (&'a String, &'a str)> {
         let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);

@@ -3,6 +3,7 @@
 use super::difference::Difference;
 use crate::graph::GraphError;
 use crate::onnx::{DataType, OnnxError};
+use crate::task::Task;
 
 /// What can go wrong while cutting, grafting and exporting.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,10 @@ pub enum SurgeryError {
         dtype: DataType,
     },
     /// The model's operator set is older than the head's operators.
-    #[error("the model is written in opset {0}; a new head needs opset 7 or newer")]
+    #[error(
+        "the model is written in opset {0}; a new head needs opset 7 or newer: convert the file \
+         (onnx.version_converter), or keep its own head"
+    )]
     Opset(i64),
     /// The kept head has another number of classes than the data.
     #[error(
@@ -69,6 +73,19 @@ pub enum SurgeryError {
         value: String,
         /// What computes with them then; empty where nothing does.
         between: String,
+    },
+    /// The output is of a softmax, whose classes exclude each other, and each is to be told by itself.
+    #[error(
+        "the output `{output}` is of the softmax of node {node}, by which classes exclude each other, which task \
+         {task} does not want: a new head (--head linear or paper) has sigmoids"
+    )]
+    Exclusive {
+        /// The model's output.
+        output: String,
+        /// The node that makes the probabilities.
+        node: String,
+        /// What is to be told.
+        task: Task,
     },
     /// The output lies between 0 and 1 whatever the weights and the data are.
     #[error(
@@ -191,14 +208,6 @@ pub enum SurgeryError {
     TrainingGraphs {
         /// The value to be renamed.
         value: String,
-    },
-    /// The calls of a function that the model carries cannot be written out.
-    #[error("the calls of function `{function}` cannot be written out: {reason}")]
-    Function {
-        /// The function, `DOMAIN:NAME`.
-        function: String,
-        /// Why.
-        reason: String,
     },
     /// A model cannot be rewritten at a value.
     #[error("the model cannot be rewritten at `{value}`: {reason}")]

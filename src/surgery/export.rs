@@ -14,7 +14,8 @@ pub const METADATA_PREFIX: &str = "ftsurgery.";
 /// The model of `editor` with the values of the tensors named in `tuned` replaced, in each tensor's own
 /// float type, and with metadata.
 ///
-/// A weight is found as an initializer or as the output of a `Constant` node. Metadata keys get the
+/// A weight is found as an initializer or as the output of a `Constant` node; where one is inside of a function
+/// that the model carries, its functions are [written out](Editor::inline). Nodes come out in [order](Editor::sort). Metadata keys get the
 /// prefix `ftsurgery.` unless they have it. External data is taken into the model, which then stands
 /// alone; one of more than 2 GiB has to be written with [`save_within`](crate::onnx::save_within), and is
 /// held against the manifest [`taken_in`](super::taken_in) again. A tensor whose values do not change keeps
@@ -28,6 +29,10 @@ pub fn export(
     tuned: &[(String, Vec<f32>)],
     metadata: &[(&str, String)],
 ) -> Result<Edited, SurgeryError> {
+    // What is tuned inside of a function is no longer the same in every call of it.
+    if tuned.iter().any(|(name, _)| !editor.makes(name)) {
+        editor.inline()?;
+    }
     let mut done = HashSet::new();
     for (name, values) in tuned {
         if !done.insert(name) {
@@ -37,6 +42,7 @@ pub fn export(
         }
         editor.set_values(name, values)?;
     }
+    editor.sort();
     editor.take_in()?;
     for (key, value) in metadata {
         if key.starts_with(METADATA_PREFIX) {

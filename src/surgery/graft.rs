@@ -2,11 +2,12 @@
 
 use crate::graph::{Dim, Graph, Value};
 use crate::onnx::messages::{GraphProto, TypeValue, ValueInfoProto};
-use crate::onnx::{DataType, Model};
+use crate::onnx::{DataType, Model, OUTPUT};
 
 use super::edit::{Edited, Editor, Manifest};
 use super::head::{self, HeadKind, HeadSpec};
 use super::{SurgeryError, keep};
+use crate::task::Task;
 
 /// The backbone's last feature map, of which a head makes its decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +48,10 @@ pub struct Grafted {
     pub head_parameters: Vec<String>,
     /// Where training applies dropout.
     pub dropout: Vec<Dropout>,
-    /// The output with one value per class, [N, classes].
+    /// The output with one value per class, [N, classes], or of a binary task [N, 1].
     pub output: String,
+    /// What it tells of a sample.
+    pub task: Task,
 }
 
 impl Grafted {
@@ -66,8 +69,8 @@ impl Grafted {
 ///
 /// Nodes, initializers, graph inputs of initializers (IR 3) and value infos that no longer serve
 /// the output are removed; all others stay as they are, in the same order, and the head's nodes
-/// and initializers come last. The grafted model has one output: `probabilities`, [N, classes], in
-/// the element type of the features. Weights of the head are [inputs, outputs], drawn Glorot-uniform
+/// and initializers come last. The grafted model has one output: `probabilities`, [N, classes] (of a
+/// binary task [N, 1]), in the element type of the features. Weights of the head are [inputs, outputs], drawn Glorot-uniform
 /// from a stream of the seed; biases are zero.
 ///
 /// # Errors
@@ -81,7 +84,7 @@ pub fn graft(
     model.ensure_fully_known()?;
     spec.check()?;
     if spec.kind == HeadKind::Keep {
-        return keep::keep(model, features, spec.classes);
+        return keep::keep(model, features, spec);
     }
     let Some(features) = features else {
         return Err(SurgeryError::Spec(format!(
@@ -96,6 +99,9 @@ pub fn graft(
     let graph = Graph::from_model(model)?;
     let dtype = float_type(&graph, model.graph(), features)?;
     let mut editor = Editor::new(model)?;
+    if !editor.makes(&features.value) {
+        editor.inline()?;
+    }
     editor.keep(&[&features.value]).map_err(|e| match e {
         SurgeryError::NoValue { value } => SurgeryError::NoFeatures { value },
         e => e,
@@ -110,15 +116,19 @@ pub fn graft(
     editor.set_outputs(&[Value {
         name: head.output.clone(),
         dtype,
-        dims: Some(vec![batch(&graph.inputs), Dim::Known(spec.classes)]),
+        dims: Some(vec![batch(&graph.inputs), Dim::Known(spec.outputs())]),
     }])?;
+    if model.metadata(OUTPUT).is_some() {
+        editor.set_metadata(OUTPUT, &head.output);
+    }
     let Edited { proto, manifest } = editor.finish()?;
     Ok(Grafted {
-        model: model.with_proto(proto),
+        model: model.with_proto(proto).with_scores(None),
         manifest,
         head_parameters: head.parameters.into_iter().map(|(n, _)| n).collect(),
         dropout: head.dropout,
         output: head.output,
+        task: spec.task,
     })
 }
 

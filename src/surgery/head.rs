@@ -10,9 +10,12 @@ use crate::onnx::{DataType, Tensor};
 use crate::random::{Purpose, stream};
 
 use super::{Dropout, Features, SurgeryError};
+use crate::task::Task;
 
 /// All that a new head adds to a model is named with this prefix, except its output value.
 pub const HEAD_PREFIX: &str = "ftsurgery/head/";
+/// The output of a new head, with a number behind it where the name is taken.
+pub const HEAD_OUTPUT: &str = "probabilities";
 
 /// Bytes of one layer's weight beyond which the model could not be written.
 const MAX_LAYER: usize = i32::MAX as usize;
@@ -21,7 +24,7 @@ const MAX_LAYER: usize = i32::MAX as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
-    /// Flatten → dense 128 → dropout → dense 64, ReLU → dense C, softmax, as in "Improving
+    /// Flatten → dense 128 → dropout → dense 64, ReLU → dense C, softmax (or the sigmoid of its task), as in "Improving
     /// Reliability of Fine-tuning with Block-wise Optimisation".
     Paper,
     /// Global average pooling → dense C, softmax.
@@ -60,6 +63,8 @@ pub struct HeadSpec {
     pub kind: HeadKind,
     /// Number of classes, at least 2.
     pub classes: usize,
+    /// What it tells of a sample: a new head ends in the softmax or the sigmoid of that.
+    pub task: Task,
     /// Share of values that training drops after the first hidden layer of
     /// [`HeadKind::Paper`], in [0, 1).
     pub dropout: f32,
@@ -78,16 +83,28 @@ impl HeadSpec {
         HeadSpec {
             kind,
             classes,
+            task: Task::SingleLabel,
             dropout: Self::DROPOUT,
             hidden: (128, 64),
             seed,
         }
     }
 
+    /// How many outputs it has.
+    pub fn outputs(&self) -> usize {
+        self.task.outputs(self.classes)
+    }
+
     pub(super) fn check(&self) -> Result<(), SurgeryError> {
         let fail = |reason: String| Err(SurgeryError::Spec(reason));
         if self.classes < 2 {
             return fail(format!("{} classes; it needs 2 or more", self.classes));
+        }
+        if self.task == Task::Binary && self.classes != 2 {
+            return fail(format!(
+                "{} classes; one output tells 2 apart",
+                self.classes
+            ));
         }
         if self.kind == HeadKind::Paper {
             if !(0.0..1.0).contains(&self.dropout) {
@@ -107,7 +124,7 @@ pub(super) struct Head {
     /// Weights and biases in the order of the layers.
     pub parameters: Vec<(String, Tensor)>,
     pub dropout: Vec<Dropout>,
-    /// The probabilities, [N, classes].
+    /// The probabilities, [N, outputs].
     pub output: String,
 }
 
@@ -119,7 +136,7 @@ pub(super) fn build(
     dtype: DataType,
     mut names: Names,
 ) -> Result<Head, SurgeryError> {
-    let output = names.fresh("probabilities");
+    let output = names.fresh(HEAD_OUTPUT);
     let mut maker = Maker {
         head: Head {
             nodes: Vec::new(),
@@ -151,7 +168,7 @@ pub(super) fn build(
             }
             let second = maker.dense("dense_2", &first, spec.hidden.0, spec.hidden.1)?;
             let second = maker.node("relu", "Relu", &[&second], &[]);
-            maker.dense("logits", &second, spec.hidden.1, spec.classes)?
+            maker.dense("logits", &second, spec.hidden.1, spec.outputs())?
         }
         HeadKind::Linear => {
             if features.channels == 0 {
@@ -167,12 +184,20 @@ pub(super) fn build(
                 value = maker.node("pool", "GlobalAveragePool", &[&value], &[]);
             }
             let flat = maker.flatten(&value);
-            maker.dense("logits", &flat, features.channels, spec.classes)?
+            maker.dense("logits", &flat, features.channels, spec.outputs())?
         }
     };
-    let name = maker.fresh("softmax");
-    let softmax = Node::new(&name, "Softmax", &[&logits], &[&output]).with("axis", 1);
-    maker.head.nodes.push(softmax);
+    let last = match spec.task {
+        Task::SingleLabel => {
+            let name = maker.fresh("softmax");
+            Node::new(&name, "Softmax", &[&logits], &[&output]).with("axis", 1)
+        }
+        Task::MultiLabel | Task::Binary => {
+            let name = maker.fresh("sigmoid");
+            Node::new(&name, "Sigmoid", &[&logits], &[&output])
+        }
+    };
+    maker.head.nodes.push(last);
     Ok(maker.head)
 }
 

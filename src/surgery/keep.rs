@@ -7,24 +7,25 @@ use indexmap::IndexSet;
 use crate::graph::{Dim, Graph, weights};
 use crate::onnx::Model;
 
-use super::{Features, Grafted, Manifest, SurgeryError, own_dropout};
+use super::{Features, Grafted, HeadSpec, Manifest, SurgeryError, own_dropout};
 
 /// The model unchanged, with the parameters and the dropout that follow the feature map.
 pub(super) fn keep(
     model: &Model,
     features: Option<&Features>,
-    classes: usize,
+    spec: &HeadSpec,
 ) -> Result<Grafted, SurgeryError> {
-    let graph = Graph::from_model(model)?;
+    let mut graph = Graph::from_model(model)?;
+    graph.only_scores(&[]);
     let output = graph.outputs.first().ok_or(SurgeryError::NoOutput)?;
     // [N, classes], or [N, classes, 1, 1] of a convolution.
     if let Some(Dim::Known(own)) = output.dims.as_ref().and_then(|d| d.get(1))
-        && *own < classes
+        && *own < spec.outputs()
     {
         return Err(SurgeryError::Classes {
             output: output.name.clone(),
             model: *own,
-            wanted: classes,
+            wanted: spec.outputs(),
         });
     }
     let head_parameters = match features {
@@ -37,6 +38,7 @@ pub(super) fn keep(
         head_parameters,
         dropout: own_dropout(&graph, features.map(|f| f.value.as_str()))?.applied,
         output: output.name.clone(),
+        task: spec.task,
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod batch_norm;
 mod cut;
+mod dequantise;
 mod difference;
 mod dropout;
 pub mod edit;
@@ -15,6 +16,7 @@ mod export;
 mod fold;
 mod graft;
 mod head;
+mod inference_mode;
 mod keep;
 mod logits;
 pub mod rewrite;
@@ -31,6 +33,7 @@ pub(crate) use batch_norm::{
     BatchNorm, lower_batch_norm, trained_batch_norms, use_batch_statistics,
 };
 pub use cut::extract;
+pub use dequantise::{Dequantised, dequantised};
 pub use difference::{Difference, Part, What};
 pub(crate) use dropout::own_dropout;
 pub use edit::{Edited, Editor, Manifest, taken_in};
@@ -38,7 +41,8 @@ pub use error::SurgeryError;
 pub use export::{METADATA_PREFIX, as_stored, export};
 pub use fold::fold_batch_norm;
 pub use graft::{Dropout, Features, Grafted, graft};
-pub use head::{HEAD_PREFIX, HeadKind, HeadSpec};
-pub use logits::{Ending, Scores, ending, logits};
+pub use head::{HEAD_OUTPUT, HEAD_PREFIX, HeadKind, HeadSpec};
+pub use inference_mode::in_inference_mode;
+pub use logits::{Ending, Scores, ending, logits, logits_of};
 pub use rewrite::{Rewrite, Rewritten};
 pub use verify::{differences, holds};

@@ -10,6 +10,7 @@ use crate::graph::{Graph, Node, Value};
 use crate::onnx::{DataType, Model};
 use crate::runtime::{Array, Device, Runtime};
 use crate::surgery::extract;
+use crate::task::Task;
 
 use super::TrainingError;
 use super::program::Prepared;
@@ -36,7 +37,7 @@ pub fn samples_stay_apart(
         return Ok(());
     }
     let sessions = SessionMaker::new(runtime, Device::Cpu, Operators::Standard);
-    compare(&sessions, model, sample, 0)
+    compare(&sessions, model, sample, Task::SingleLabel, 0)
 }
 
 /// As [`samples_stay_apart`], in sessions of `threads` threads (0 for all cores).
@@ -44,10 +45,11 @@ pub(super) fn compare(
     sessions: &SessionMaker,
     model: &Model,
     sample: &[usize],
+    task: Task,
     threads: usize,
 ) -> Result<(), TrainingError> {
-    let together = Prepared::new(model, SAMPLES, sample)?;
-    let apart = Prepared::new(model, 1, sample)?;
+    let together = Prepared::of(model, SAMPLES, sample, task)?;
+    let apart = Prepared::of(model, 1, sample, task)?;
     let Some(exported) = together.freed.or(apart.freed) else {
         return Ok(());
     };

@@ -140,6 +140,12 @@ impl<'a> FeatureBank<'a> {
         self.stages.of_set.get(set).copied()
     }
 
+    /// Whether frozen layers are computed in every step that trains.
+    pub fn is_live(&self) -> bool {
+        let Versions { views, mixed, .. } = self.versions;
+        mixed || (!self.versions.plain() && views.is_none())
+    }
+
     /// What the log should say: that augmentation or mixing keeps frozen values from being kept.
     pub fn note(&self) -> Option<String> {
         let Versions {

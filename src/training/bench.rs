@@ -10,6 +10,7 @@ use crate::graph::{Graph, macs};
 use crate::onnx::Model;
 use crate::runtime::{Buffer, Device, Runtime};
 use crate::surgery::{Scores, ending};
+use crate::task::Task;
 
 use super::apart;
 use super::lab::refuse_probabilities;
@@ -112,7 +113,7 @@ impl Bench {
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
         let sessions = SessionMaker::new(runtime, options.device, operators);
         if prepared.freed.is_some() {
-            apart::compare(&sessions, model, sample, options.threads)?;
+            apart::compare(&sessions, model, sample, Task::SingleLabel, options.threads)?;
         }
         let step = sessions.bind(program, "training step", &parameters, options.threads)?;
         let prefix = match prefix {
@@ -179,7 +180,7 @@ impl Bench {
             &self.optimizer,
             Update {
                 step: self.steps,
-                learning_rate: self.optimizer.learning_rate,
+                learning_rate: self.optimizer.first_rate(),
                 scale: 1.0,
             },
             &[],

@@ -16,12 +16,13 @@ use std::time::Duration;
 use safetensors::tensor::{Dtype, SafeTensorError, View, serialize_to_file};
 use serde::{Deserialize, Serialize};
 
+use crate::choice::Choice;
 use crate::classifier::Score;
 use crate::data::DataError;
 use crate::onnx::write_atomic_with;
 use crate::runtime::Buffer;
 
-use super::{EpochMetrics, Moments, PlateauState, TrainingError, TrialSpec};
+use super::{EpochMetrics, Moments, PlateauState, TrainingError, TrialSpec, TriedRate};
 
 pub(super) use super::identity::Identity;
 
@@ -89,8 +90,12 @@ pub(super) struct Progress {
     /// The same of what penalties added to the loss.
     #[serde(with = "bits", default, skip_serializing_if = "bits::is_zero")]
     pub penalty_sum: f64,
-    /// The learning rate that the schedule begins from; what a plateau has made of it.
-    pub rate: f32,
+    /// The learning rate that the schedule begins from; what a plateau has made of it. `None` while it is not
+    /// found.
+    pub rate: Option<f32>,
+    /// The rates that were tried to find it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<TriedRate>,
     pub plateau: PlateauState,
     /// The first is epoch 0 where that was scored.
     pub epochs: Vec<EpochMetrics>,
@@ -109,7 +114,8 @@ impl Progress {
             step: 0,
             loss_sum: 0.0,
             penalty_sum: 0.0,
-            rate: spec.optimizer.learning_rate,
+            rate: spec.optimizer.learning_rate.given(),
+            tried: Vec::new(),
             plateau: PlateauState::default(),
             epochs: Vec::new(),
             best_epoch: 0,
@@ -132,7 +138,9 @@ impl Progress {
             .and_then(|s| s.checked_add(self.done));
         let numbered = self.epochs.iter().zip(first..).all(|(e, n)| e.epoch == n);
         let best = self.epochs.iter().any(|e| e.epoch == self.best_epoch);
-        self.epoch.checked_sub(1) == Some(ended)
+        let is_open = self.step == 0 && spec.optimizer.learning_rate == Choice::Auto;
+        (self.rate.is_some() || is_open)
+            && self.epoch.checked_sub(1) == Some(ended)
             && ended <= spec.epochs
             && self.done <= per_epoch
             && steps == Some(self.step)

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::hex;
 use crate::runtime::Buffer;
+use crate::task::Task;
 
 use super::{Lab, TrainingError, TrialSpec};
 
@@ -48,8 +49,12 @@ impl Identity {
         };
         // How many steps there will be shows in none, but where the schedule says so.
         let epochs = spec.remove("epochs");
-        let horizon = spec.remove("horizon").filter(|h| !h.is_null()).or(epochs);
-        if let (Some(epochs), true) = (horizon, has_length) {
+        let cycles = match spec.remove("cycles") {
+            Some(Value::Array(cycles)) if cycles.len() > 1 => Some(Value::Array(cycles)),
+            Some(Value::Array(mut cycles)) => cycles.pop().or(epochs),
+            _ => epochs,
+        };
+        if let (Some(epochs), true) = (cycles, has_length) {
             spec.insert("schedule's epochs".to_owned(), epochs);
         }
         let options = &lab.options;
@@ -70,7 +75,15 @@ impl Identity {
             let mut hash = Sha256::new();
             for &i in samples {
                 hash.update((i as u64).to_le_bytes());
-                hash.update(lab.dataset.labels()[i].to_le_bytes());
+                match lab.dataset.sets() {
+                    None => hash.update(lab.dataset.labels()[i].to_le_bytes()),
+                    Some(sets) => {
+                        let own = sets.get(i);
+                        hash.update((own.len() as u64).to_le_bytes());
+                        own.iter()
+                            .for_each(|class| hash.update(class.to_le_bytes()));
+                    }
+                }
             }
             hex::encode(hash.finalize())
         };
@@ -83,6 +96,9 @@ impl Identity {
             }
         }
         let mut network = Sha256::new();
+        if lab.network.task != Task::SingleLabel {
+            text(&mut network, &lab.network.task.to_string());
+        }
         for dropout in &lab.network.dropout {
             text(&mut network, &dropout.value);
             network.update(dropout.ratio.to_le_bytes());

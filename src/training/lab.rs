@@ -22,6 +22,8 @@ use crate::surgery::{Dropout, Grafted, Rewrite, Rewritten, trained_batch_norms};
 pub use predict::Logits;
 pub(super) use predict::{EVALUATION_BATCH, refuse_probabilities};
 
+use crate::task::Task;
+
 use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
@@ -109,7 +111,7 @@ impl<'a> Lab<'a> {
     /// A lab for `network` and `dataset`, whose samples must fit the network's input.
     ///
     /// # Errors
-    /// When labels do not fit the model's classes, arrays are to be augmented, the model cannot be
+    /// When labels do not fit the model's classes or its task, arrays are to be augmented, the model cannot be
     /// brought to normal form, or its output is probabilities by the look of them though nothing tells of
     /// what.
     pub fn new(
@@ -133,17 +135,25 @@ impl<'a> Lab<'a> {
             apart: Mutex::default(),
         };
         let classes = lab.prepare(&Rewrite::None, 1)?.classes;
-        let wrong =
-            |&(_, &label): &(usize, &i64)| usize::try_from(label).is_ok_and(|l| l >= classes);
-        if let Some((i, &label)) = dataset.labels().iter().enumerate().find(wrong) {
-            let name = dataset.name(i);
+        let all =
+            (0..dataset.len()).flat_map(|i| dataset.classes_of(i).map(move |class| (i, class)));
+        if let Some((i, label)) = all.into_iter().find(|&(_, class)| class >= classes) {
             return Err(TrainingError::Label {
-                name,
-                label,
+                name: dataset.name(i),
+                label: label as i64,
                 classes,
             });
         }
-        lab.refuse_probabilities()?;
+        if network.task.is_multi_label() != dataset.sets().is_some() {
+            return Err(TrainingError::Mismatch(format!(
+                "the network is of task {}, the samples are of {}",
+                network.task,
+                dataset.task()
+            )));
+        }
+        if network.task == Task::SingleLabel {
+            lab.refuse_probabilities()?;
+        }
         Ok(lab)
     }
 
@@ -156,7 +166,7 @@ impl<'a> Lab<'a> {
         usable(self.options.operators, self.options.device)
     }
 
-    /// The class of each sample.
+    /// The label of each sample, see [`Dataset::labels`].
     pub fn labels(&self) -> &[i64] {
         self.dataset.labels()
     }
@@ -200,21 +210,22 @@ impl<'a> Lab<'a> {
         batch: usize,
     ) -> Result<Prepared, TrainingError> {
         let sample = &self.sample_dims;
+        let task = self.network.task;
         let rewritten = self.rewritten(rewrite)?;
         let (model, prepared) = match &rewritten {
             None => {
                 let model = &self.network.model;
-                (model, Prepared::new(model, batch, sample)?)
+                (model, Prepared::of(model, batch, sample, task)?)
             }
             Some(rewritten) => {
-                let prepared = Prepared::rewritten(rewritten, batch, sample)?;
+                let prepared = Prepared::rewritten(rewritten, batch, sample, task)?;
                 (&rewritten.model, prepared)
             }
         };
         if prepared.freed.is_some() {
             let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
             if !apart.contains(rewrite) {
-                apart::compare(&self.sessions, model, sample, self.options.threads)?;
+                apart::compare(&self.sessions, model, sample, task, self.options.threads)?;
                 apart.insert(rewrite.clone());
             }
         }
@@ -229,7 +240,7 @@ impl<'a> Lab<'a> {
         self.prepare(trained.rewrite, batch)?.for_training(trained)
     }
 
-    /// Loss (mean cross-entropy, and the penalties of a rewritten network) and gradients of one batch, as
+    /// Loss (mean cross-entropy, of [several labels](crate::task::Task::MultiLabel) binary cross-entropy, and the penalties of a rewritten network) and gradients of one batch, as
     /// parameters stand in the model, or where training begins. Nothing is drawn: dropout does not run, and noise is at rest.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::Score;
+use crate::task::Task;
 
 use super::ClassWeights;
 
@@ -21,19 +22,41 @@ pub enum Monitor {
     BalancedAccuracy,
     /// [`Score::macro_f1`].
     MacroF1,
+    /// [`Score::average_precision`], where samples may have several labels.
+    AveragePrecision,
     /// [`Score::loss`], of which less is better.
     Loss,
+    /// [`Score::calibrated_loss`], of which less is better.
+    CalibratedLoss,
 }
 
 impl Monitor {
     /// The names that [`Monitor::from_str`] reads.
-    pub const NAMES: [&str; 4] = ["accuracy", "balanced-accuracy", "macro-f1", "loss"];
+    pub const NAMES: [&str; 6] = [
+        "accuracy",
+        "balanced-accuracy",
+        "macro-f1",
+        "average-precision",
+        "loss",
+        "calibrated-loss",
+    ];
 
-    /// What is watched where nothing else is asked for: what the loss is weighted for.
-    pub fn default_for(weights: ClassWeights) -> Self {
+    /// What is watched where nothing else is asked for: what the loss is weighted for, and where samples may have
+    /// several labels what knows no thresholds.
+    pub fn default_for(weights: ClassWeights, task: Task) -> Self {
         match weights {
+            _ if task.is_multi_label() => Monitor::AveragePrecision,
             ClassWeights::None => Monitor::Accuracy,
             ClassWeights::Balanced => Monitor::BalancedAccuracy,
+        }
+    }
+
+    /// The name for people of a figure of this task: of accuracy, where samples may have several labels, `exact match`.
+    pub fn label_for(self, task: Task) -> &'static str {
+        match self {
+            Monitor::Accuracy if task.is_multi_label() => "exact match",
+            Monitor::BalancedAccuracy if task.is_multi_label() => "mean recall",
+            monitor => monitor.label(),
         }
     }
 
@@ -43,26 +66,42 @@ impl Monitor {
             Monitor::Accuracy => score.accuracy,
             Monitor::BalancedAccuracy => score.balanced_accuracy,
             Monitor::MacroF1 => score.macro_f1,
+            Monitor::AveragePrecision => score.average_precision.unwrap_or(f64::NAN),
             Monitor::Loss => score.loss,
+            Monitor::CalibratedLoss => score.calibrated_loss,
         }
     }
 
-    /// `Greater` if `a` is better than `b`: by this figure; where it is equal, by the lower loss (of
-    /// [`Monitor::Loss`], by the higher accuracy). What is not a number is the worst.
+    /// `Greater` if `a` is better than `b`: by this figure; where it is equal, by the lower loss (of losses, by the
+    /// higher accuracy). What is not a number is the worst.
     pub fn compare(self, a: &Score, b: &Score) -> Ordering {
         let less_loss = b.loss.total_cmp(&a.loss);
         match self {
             Monitor::Loss => less_loss.then(a.accuracy.total_cmp(&b.accuracy)),
-            _ => self.of(a).total_cmp(&self.of(b)).then(less_loss),
+            Monitor::CalibratedLoss => {
+                let less = b.calibrated_loss.total_cmp(&a.calibrated_loss);
+                less.then(a.accuracy.total_cmp(&b.accuracy))
+            }
+            _ => {
+                // Of either sign, what is not a number is the worst.
+                let of = |score| Some(self.of(score)).filter(|figure| !figure.is_nan());
+                let more = match (of(a), of(b)) {
+                    (Some(a), Some(b)) => a.total_cmp(&b),
+                    (a, b) => a.is_some().cmp(&b.is_some()),
+                };
+                more.then(less_loss)
+            }
         }
+    }
+
+    /// Whether it is a loss, of which less is better; the others are shares.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Monitor::Loss | Monitor::CalibratedLoss)
     }
 
     /// Whether the first of two such figures is better.
     pub fn is_better(self, a: f64, b: f64) -> bool {
-        match self {
-            Monitor::Loss => a < b,
-            _ => a > b,
-        }
+        if self.is_loss() { a < b } else { a > b }
     }
 
     /// The name for people: `balanced accuracy`.
@@ -71,7 +110,9 @@ impl Monitor {
             Monitor::Accuracy => "accuracy",
             Monitor::BalancedAccuracy => "balanced accuracy",
             Monitor::MacroF1 => "macro F1",
+            Monitor::AveragePrecision => "average precision",
             Monitor::Loss => "loss",
+            Monitor::CalibratedLoss => "calibrated loss",
         }
     }
 }
@@ -79,12 +120,14 @@ impl Monitor {
 impl fmt::Display for Monitor {
     /// The name on the command line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [accuracy, balanced, f1, loss] = Self::NAMES;
+        let [accuracy, balanced, f1, precision, loss, calibrated] = Self::NAMES;
         f.write_str(match self {
             Monitor::Accuracy => accuracy,
             Monitor::BalancedAccuracy => balanced,
             Monitor::MacroF1 => f1,
+            Monitor::AveragePrecision => precision,
             Monitor::Loss => loss,
+            Monitor::CalibratedLoss => calibrated,
         })
     }
 }
@@ -97,7 +140,9 @@ impl FromStr for Monitor {
             Monitor::Accuracy,
             Monitor::BalancedAccuracy,
             Monitor::MacroF1,
+            Monitor::AveragePrecision,
             Monitor::Loss,
+            Monitor::CalibratedLoss,
         ];
         let named = all.into_iter().find(|m| m.to_string() == name);
         named.ok_or_else(|| format!("`{name}` is none of {}", Self::NAMES.join(", ")))
@@ -136,7 +181,7 @@ mod tests {
         assert!(Monitor::BalancedAccuracy.compare(&fair, &lazy).is_gt());
         assert!(Monitor::MacroF1.compare(&fair, &lazy).is_gt());
         assert_eq!(
-            Monitor::default_for(ClassWeights::Balanced),
+            Monitor::default_for(ClassWeights::Balanced, Task::SingleLabel),
             Monitor::BalancedAccuracy
         );
     }
@@ -158,6 +203,7 @@ mod tests {
         let good = score([90, 4], 1.0);
         let bad = Score {
             loss: f64::NAN.copysign(1.0),
+            calibrated_loss: f64::NAN.copysign(1.0),
             ..good
         };
         for name in Monitor::NAMES {

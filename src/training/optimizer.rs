@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::GradientValues;
+use crate::choice::Choice;
 use crate::runtime::denormals::FlushToZero;
 
 /// Which update rule.
@@ -42,13 +43,23 @@ impl std::str::FromStr for OptimizerKind {
     }
 }
 
+impl OptimizerKind {
+    /// The learning rate that it usually has.
+    pub(super) fn usual_rate(self) -> f64 {
+        match self {
+            OptimizerKind::Sgd => 1e-2,
+            OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
+        }
+    }
+}
+
 /// An optimizer's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Optimizer {
     /// The update rule.
     pub kind: OptimizerKind,
     /// Learning rate at the start.
-    pub learning_rate: f32,
+    pub learning_rate: Choice<f32>,
     /// Weight decay; 0 for none.
     pub weight_decay: f32,
     /// Momentum of SGD; 0 for none.
@@ -56,16 +67,16 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// This kind with what it usually has: a learning rate of 1e-4, of SGD 1e-2 and a momentum of 0.9,
-    /// no weight decay.
+    /// This kind with what it usually has: a learning rate of 3e-4, of SGD 1e-2 and a momentum of 0.9; of AdamW a
+    /// weight decay of 0.01, else none.
     pub fn new(kind: OptimizerKind) -> Self {
         Optimizer {
             kind,
-            learning_rate: match kind {
-                OptimizerKind::Sgd => 1e-2,
-                OptimizerKind::Adam | OptimizerKind::Adamw => 1e-4,
+            learning_rate: Choice::Given(kind.usual_rate() as f32),
+            weight_decay: match kind {
+                OptimizerKind::Adamw => 0.01,
+                OptimizerKind::Adam | OptimizerKind::Sgd => 0.0,
             },
-            weight_decay: 0.0,
             momentum: 0.9,
         }
     }
@@ -73,7 +84,7 @@ impl Optimizer {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Optimizer::new(OptimizerKind::Adam)
+        Optimizer::new(OptimizerKind::Adamw)
     }
 }
 
@@ -113,6 +124,12 @@ impl Optimizer {
             OptimizerKind::Sgd => [self.momentum != 0.0, false],
             OptimizerKind::Adam | OptimizerKind::Adamw => [true, true],
         }
+    }
+
+    /// The rate that it begins with, the usual one where a trial is to find it.
+    pub(super) fn first_rate(&self) -> f32 {
+        let given = self.learning_rate.given();
+        given.unwrap_or(self.kind.usual_rate() as f32)
     }
 
     /// How many values it remembers of each that is trained.
@@ -295,7 +312,7 @@ mod tests {
     fn optimizer(kind: OptimizerKind) -> Optimizer {
         Optimizer {
             kind,
-            learning_rate: 0.1,
+            learning_rate: 0.1.into(),
             weight_decay: 0.5,
             momentum: 0.9,
         }

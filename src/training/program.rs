@@ -10,7 +10,9 @@ mod rewritten;
 
 use std::collections::HashSet;
 
-use crate::autodiff::{AutodiffError, Labels, Operators, cross_entropy, gradients};
+use crate::autodiff::{
+    AutodiffError, Labels, Operators, binary_cross_entropy, cross_entropy, gradients,
+};
 use crate::channels_last::channels_last;
 use crate::graph::{Builder, Graph, Value, following};
 use crate::onnx::{DataType, Tensor};
@@ -23,6 +25,10 @@ use super::{GradientOutput, StepNorm, TrainingError};
 
 /// Name of the step graph's input for the labels, int64 `[batch]`.
 pub const LABELS: &str = "ftsurgery/labels";
+
+/// Name of its input in their place where samples may have several: float `[batch, classes]`, 1 for each class that a
+/// sample is of and 0 for the others, or of mixed samples what lies between.
+pub const TARGETS: &str = "ftsurgery/targets";
 
 /// Name of the step graph's input for the second labels of mixed samples, int64 `[batch]`.
 pub const OTHER_LABELS: &str = "ftsurgery/labels/other";
@@ -109,7 +115,9 @@ pub struct Program {
     pub noise: Vec<Noise>,
     /// For a step: the BatchNormalizations whose batch's statistics are outputs.
     pub norms: Vec<StepNorm>,
-    /// For a step: whether samples are mixed, so that there are [`OTHER_LABELS`] and [`SHARE`].
+    /// For a step: whether samples may have several labels, so that there are [`TARGETS`] in place of [`LABELS`].
+    pub several: bool,
+    /// For a step: whether samples that have one label are mixed, so that there are [`OTHER_LABELS`] and [`SHARE`].
     pub is_mixed: bool,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
     pub loss: Option<(String, Vec<GradientOutput>)>,
@@ -187,10 +195,15 @@ fn differentiated(
     let masks = prepared.insert_dropout(dropout, batch)?;
     prepared.read_noise(batch)?;
     let mut program = forward(&prepared, trainable, masks, start)?;
+    let several = prepared.task.is_multi_label();
     let labels = |name: &str| Value::fixed(name, DataType::Int64, &[batch]);
-    program.graph.inputs.push(labels(LABELS));
-    program.is_mixed = prepared.is_mixed;
-    let labels = match prepared.is_mixed {
+    program.graph.inputs.push(match several {
+        true => Value::fixed(TARGETS, DataType::Float, &[batch, prepared.classes]),
+        false => labels(LABELS),
+    });
+    program.several = several;
+    program.is_mixed = prepared.is_mixed && !several;
+    let labels = match program.is_mixed {
         false => Labels::One(LABELS),
         true => {
             let share = Value::fixed(SHARE, DataType::Float, &[batch, 1]);
@@ -202,13 +215,11 @@ fn differentiated(
         }
     };
     let mut builder = Builder::new(&mut program.graph);
-    let loss = cross_entropy(
-        &mut builder,
-        &program.logits.name,
-        &program.logits.dims,
-        labels,
-        &prepared.targets,
-    )?;
+    let (logits, dims) = (&program.logits.name, &program.logits.dims);
+    let loss = match several {
+        true => binary_cross_entropy(&mut builder, logits, dims, TARGETS, &prepared.targets),
+        false => cross_entropy(&mut builder, logits, dims, labels, &prepared.targets),
+    }?;
     let Penalties {
         sum: penalty,
         mut seeds,
@@ -366,6 +377,7 @@ fn forward(
         masks,
         noise,
         norms: Vec::new(),
+        several: false,
         is_mixed: false,
         loss: None,
         penalty: None,

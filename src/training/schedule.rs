@@ -36,7 +36,7 @@ pub enum Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Schedule::Plateau(Plateau::default())
+        Schedule::Cosine(Cosine::default())
     }
 }
 
@@ -273,7 +273,10 @@ mod tests {
         assert_rates(&rates(cosine, 10, 4), &expected);
         let constant = [0.025, 0.05, 0.075, 0.1, 0.1, 0.1];
         assert_rates(&rates(Schedule::Constant, 6, 4), &constant);
-        assert_rates(&rates(Schedule::default(), 6, 4), &constant);
+        assert_rates(
+            &rates(Schedule::Plateau(Plateau::default()), 6, 4),
+            &constant,
+        );
         // Without one the rate is the same to the bit.
         let rate = Schedule::Constant.rate(
             0.1,

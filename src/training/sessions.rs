@@ -15,7 +15,7 @@ use super::TrainingError;
 use super::gradient::GradientBuffers;
 use super::mixing::Mixing;
 use super::prefix;
-use super::program::{LABELS, OTHER_LABELS, Program, SHARE};
+use super::program::{LABELS, OTHER_LABELS, Program, SHARE, TARGETS};
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
@@ -48,6 +48,8 @@ pub(super) struct Bound {
     /// Noise, at rest until it is filled.
     pub noise: Vec<Buffer>,
     pub labels: Option<Buffer>,
+    /// In their place, where samples may have several.
+    pub targets: Option<Buffer>,
     /// Second labels of mixed samples, and the share of the first.
     pub mixed: Option<[Buffer; 2]>,
     pub loss: Option<Buffer>,
@@ -119,12 +121,17 @@ impl<'a> SessionMaker<'a> {
         inputs.extend(program.noise.iter().map(|n| n.name.as_str()).zip(&noise));
         let mut outputs = vec![(program.logits.name.as_str(), &logits)];
         let mut labels = None;
+        let mut targets = None;
         let mut mixed = None;
         let mut loss = None;
         let mut gradients = Vec::new();
         if let Some((loss_name, given)) = &program.loss {
-            let label_buffer = labels.insert(Buffer::zeros_i64(&[batch])?);
-            inputs.push((LABELS, label_buffer));
+            if program.several {
+                let classes = program.logits.dims[1];
+                inputs.push((TARGETS, targets.insert(zeros(&[batch, classes])?)));
+            } else {
+                inputs.push((LABELS, labels.insert(Buffer::zeros_i64(&[batch])?)));
+            }
             if program.is_mixed {
                 let buffers = [Buffer::zeros_i64(&[batch])?, zeros(&[batch, 1])?];
                 let names = [OTHER_LABELS, SHARE];
@@ -156,6 +163,7 @@ impl<'a> SessionMaker<'a> {
             masks,
             noise,
             labels,
+            targets,
             mixed,
             loss,
             penalty,
@@ -319,10 +327,18 @@ impl Bound {
                 *label = dataset.labels()[row];
             }
         }
+        if let (Some(buffer), Some(sets)) = (&self.targets, dataset.sets()) {
+            let mut targets = buffer.as_f32_mut()?;
+            let width = self.program.logits.dims[1];
+            for (target, &row) in targets.chunks_mut(width.max(1)).zip(rows) {
+                sets.write(row, target);
+            }
+        }
         Ok(())
     }
 
-    /// Writes the second labels of `rows` and what the first ones' share is.
+    /// Writes the second labels of `rows` and what the first ones' share is; of samples that may have several, what
+    /// both come to.
     pub fn set_mixed(
         &self,
         dataset: &Dataset,
@@ -335,6 +351,19 @@ impl Bound {
                 *label = rows.get(partner).map_or(0, |&row| dataset.labels()[row]);
             }
             shares.as_f32_mut()?.fill(mixing.share);
+        }
+        if let (Some(buffer), Some(sets)) = (&self.targets, dataset.sets()) {
+            let mut targets = buffer.as_f32_mut()?;
+            let width = self.program.logits.dims[1].max(1);
+            let mut other = vec![0.0; width];
+            let both = rows.iter().zip(&mixing.partners);
+            for (target, (&row, &partner)) in targets.chunks_mut(width).zip(both) {
+                sets.write(row, target);
+                sets.write(rows.get(partner).map_or(row, |&row| row), &mut other);
+                for (value, other) in target.iter_mut().zip(&other) {
+                    *value = mixing.share * *value + (1.0 - mixing.share) * other;
+                }
+            }
         }
         Ok(())
     }

@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::Score;
+use crate::classifier::{Predictions, Score};
+use crate::data::{Dataset, balanced_order, epoch_order};
 use crate::surgery::Rewrite;
 
 use super::{
     BatchNormMode, Monitor, Optimizer, Place, Schedule, Solving, Start, Trained, TrainingError,
+    TriedRate,
 };
 
 /// How much the samples of each class count in the loss.
@@ -25,6 +27,9 @@ pub enum ClassWeights {
     ///
     /// A step's loss is the sum over its samples divided by their number, not by the sum of their
     /// weights: see [`cross_entropy`](crate::autodiff::cross_entropy). Validation is not weighted.
+    ///
+    /// Where samples may have several labels, that one is of class c counts `(N − n_c) / n_c`, and that it is not
+    /// counts 1: what `pos_weight` of PyTorch's `BCEWithLogitsLoss` is meant for.
     Balanced,
 }
 
@@ -53,6 +58,30 @@ impl ClassWeights {
     }
 }
 
+impl ClassWeights {
+    /// As [`ClassWeights::of`], for training on `samples` of a data set, whose samples may have several labels; of a
+    /// class without a sample it is then 1.
+    pub(super) fn of_samples(
+        self,
+        dataset: &Dataset,
+        samples: &[usize],
+        classes: usize,
+    ) -> Option<Vec<f32>> {
+        if dataset.sets().is_none() || self == ClassWeights::None {
+            let labels = samples.iter().map(|&i| dataset.labels()[i]);
+            return self.of(labels, classes);
+        }
+        let mut counts = vec![0_usize; classes];
+        let all = samples.iter().flat_map(|&i| dataset.classes_of(i));
+        all.for_each(|class| counts[class] += 1);
+        let weight = |&count: &usize| match count {
+            0 => 1.0,
+            count => (samples.len() - count) as f32 / count as f32,
+        };
+        Some(counts.iter().map(weight).collect())
+    }
+}
+
 impl fmt::Display for ClassWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -70,6 +99,45 @@ impl FromStr for ClassWeights {
             "none" => Ok(ClassWeights::None),
             "balanced" => Ok(ClassWeights::Balanced),
             _ => Err(format!("`{name}` is neither none nor balanced")),
+        }
+    }
+}
+
+/// Which samples an epoch takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampler {
+    /// Each once.
+    #[default]
+    All,
+    /// As many as there are, the same number of each class: those of rare classes several times, of common ones some.
+    /// A head that is solved has weights to the same end.
+    Balanced,
+}
+
+impl Sampler {
+    fn is_all(&self) -> bool {
+        *self == Sampler::All
+    }
+}
+
+impl fmt::Display for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sampler::All => "all",
+            Sampler::Balanced => "balanced",
+        })
+    }
+}
+
+impl FromStr for Sampler {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "all" => Ok(Sampler::All),
+            "balanced" => Ok(Sampler::Balanced),
+            _ => Err(format!("`{name}` is neither all nor balanced")),
         }
     }
 }
@@ -108,14 +176,20 @@ pub struct TrialSpec {
     pub schedule: Schedule,
     /// Epochs, or a part of one, in which the learning rate rises; 0 for none. See [`Schedule`].
     pub warmup: f32,
-    /// The epochs that the schedule is made for, where the trial may go on later for more than `epochs`; `None`
-    /// for `epochs`.
-    pub horizon: Option<usize>,
+    /// The epochs at whose ends a schedule of some length ends and begins anew, without a warm-up, up to those that the
+    /// trial may have in all: `[1, 3, 9]` is a schedule of one epoch, then one of two, then one of six. None for one
+    /// schedule of `epochs`.
+    ///
+    /// Source: the restarts of Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017.
+    pub cycles: Vec<usize>,
     /// The trial ends after so many epochs in a row of which none has the best validation score so
     /// far (as `patience` of Keras' `EarlyStopping`); `None` trains all epochs.
     pub early_stopping: Option<usize>,
     /// How much the samples of each class count.
     pub class_weights: ClassWeights,
+    /// Which samples an epoch takes.
+    #[serde(default, skip_serializing_if = "Sampler::is_all")]
+    pub sampler: Sampler,
     /// Share of a target that is spread over all classes, below 1; 0 for none. Validation is not smoothed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub label_smoothing: f32,
@@ -158,9 +232,10 @@ impl Default for TrialSpec {
             monitor: Monitor::Accuracy,
             schedule: Schedule::default(),
             warmup: 0.0,
-            horizon: None,
+            cycles: Vec::new(),
             early_stopping: None,
             class_weights: ClassWeights::None,
+            sampler: Sampler::All,
             label_smoothing: 0.0,
             mixup: 0.0,
             cutmix: 0.0,
@@ -183,14 +258,39 @@ impl TrialSpec {
         }
     }
 
+    /// The samples of an epoch of those of `train`, in their order.
+    pub(super) fn order(&self, train: &[usize], labels: &[i64], epoch: usize) -> Vec<usize> {
+        match self.sampler {
+            Sampler::All => epoch_order(train, self.seed, epoch as u64, self.shuffle),
+            Sampler::Balanced => balanced_order(train, labels, self.seed, epoch as u64),
+        }
+    }
+
     /// The place of the step behind `done` others, of which there are `per_epoch` in an epoch.
     pub(super) fn place(&self, done: usize, per_epoch: usize) -> Place {
-        let epochs = self.horizon.unwrap_or(self.epochs);
-        Place {
-            done,
-            total: epochs.saturating_mul(per_epoch),
-            warmup: (f64::from(self.warmup) * per_epoch as f64).round() as usize,
+        let mut begin = 0;
+        let mut end = self.length().saturating_mul(per_epoch);
+        for &cycle in &self.cycles {
+            end = cycle.saturating_mul(per_epoch);
+            if done < end {
+                break;
+            }
+            // The last one goes on.
+            if self.cycles.last() != Some(&cycle) {
+                begin = end;
+            }
         }
+        let warmup = (f64::from(self.warmup) * per_epoch as f64).round() as usize;
+        Place {
+            done: done - begin,
+            total: end - begin,
+            warmup: if begin == 0 { warmup } else { 0 },
+        }
+    }
+
+    /// The epochs that the trial may have in all.
+    pub(super) fn length(&self) -> usize {
+        self.cycles.last().copied().unwrap_or(self.epochs)
     }
 }
 
@@ -228,8 +328,15 @@ pub struct TrialOutcome {
     pub parameters: Vec<(String, Vec<f32>)>,
     /// The epoch they were taken after, from 1; 0 where they are as they were before the first step.
     pub best_epoch: usize,
+    /// What the network made of the validation samples after that epoch; `None` without any, and where an earlier
+    /// session scored it.
+    pub validated: Option<Predictions>,
     /// The figures of every epoch, of epoch 0 too where it was scored.
     pub epochs: Vec<EpochMetrics>,
+    /// The learning rate that was found; `None` where it is given.
+    pub found_rate: Option<f32>,
+    /// The learning rates that were tried to find one; none where it is given.
+    pub tried_rates: Vec<TriedRate>,
     /// Number of trained values.
     pub trained_parameters: usize,
     /// Wall-clock seconds without the features; of a resumed trial, those of all its sessions
@@ -269,6 +376,15 @@ pub trait Observer {
     /// To end that.
     fn solving(&mut self, step: &Solving) -> Result<(), TrainingError> {
         let _ = step;
+        Ok(())
+    }
+
+    /// To find a learning rate, `done` of `total` steps are done with `rate`.
+    ///
+    /// # Errors
+    /// As [`Observer::step`].
+    fn trying_rate(&mut self, rate: f32, done: usize, total: usize) -> Result<(), TrainingError> {
+        let _ = (rate, done, total);
         Ok(())
     }
 

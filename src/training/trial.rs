@@ -1,12 +1,13 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
+mod rate;
 mod saver;
 mod scoring;
 
 use std::time::Instant;
 
 use crate::autodiff::Targets;
-use crate::data::epoch_order;
+use crate::classifier::Predictions;
 use crate::runtime::Buffer;
 
 use super::average::Average;
@@ -54,7 +55,9 @@ impl Lab<'_> {
             None => None,
         };
         loop {
-            let ended = if trial.is_to_be_scored() {
+            let ended = if trial.seeks_rate() {
+                trial.try_rate(observer, &mut saver)
+            } else if trial.is_to_be_scored() {
                 trial.score_start(observer)
             } else if trial.goes_on() {
                 trial.epoch(observer, &mut saver)
@@ -90,6 +93,9 @@ struct Trial<'a> {
     steps: Sessions<Bound>,
     evaluations: Sessions<Bound>,
     state: State,
+    /// What was made of the validation samples at the best epoch, where that was scored since the trial was
+    /// loaded.
+    best: Option<Predictions>,
     start: Instant,
     /// Seconds of earlier sessions.
     earlier: f64,
@@ -122,7 +128,7 @@ impl<'a> Trial<'a> {
             }
         }
         let prepared = lab.prepare_for(spec.trained(), 1)?;
-        let labels = train.iter().map(|&i| lab.dataset.labels()[i]);
+        let weights = spec.class_weights;
         let mut names = spec.trainable.clone();
         names.extend(prepared.running_statistics());
         let buffers = lab.initial_parameters(&spec.rewrite, &names, &spec.start)?;
@@ -134,7 +140,7 @@ impl<'a> Trial<'a> {
             validation,
             features,
             targets: Targets {
-                class_weights: spec.class_weights.of(labels, prepared.classes),
+                class_weights: weights.of_samples(lab.dataset, train, prepared.classes),
                 smoothing: spec.label_smoothing,
             },
             has_penalty: !prepared.penalties.is_empty(),
@@ -148,6 +154,7 @@ impl<'a> Trial<'a> {
                 moments: vec![Moments::default(); spec.trainable.len()],
                 best: Vec::new(),
             },
+            best: None,
             start,
             earlier: 0.0,
         })
@@ -161,7 +168,8 @@ impl<'a> Trial<'a> {
     /// The learning rate of the step behind `done` others.
     fn rate(&self, done: usize) -> f32 {
         let place = self.spec.place(done, self.per_epoch());
-        self.spec.schedule.rate(self.state.progress.rate, place)
+        let rate = self.state.progress.rate.unwrap_or(0.0);
+        self.spec.schedule.rate(rate, place)
     }
 
     /// What is scored and comes out: the average where there is one.
@@ -228,7 +236,8 @@ impl<'a> Trial<'a> {
     ) -> Result<(), TrainingError> {
         let Progress { epoch, done, .. } = self.state.progress;
         let total = self.per_epoch().saturating_mul(self.spec.epochs);
-        let order = epoch_order(self.train, self.spec.seed, epoch as u64, self.spec.shuffle);
+        let labels = self.lab.dataset.labels();
+        let order = self.spec.order(self.train, labels, epoch);
         let batch = self.spec.batch_size.min(order.len());
         let mut save = |trial: &mut Self, observer: &mut dyn Observer| match saver {
             Some(saver) if saver.is_due() => saver.save(trial, observer),
@@ -240,7 +249,8 @@ impl<'a> Trial<'a> {
             if let Some(next) = batches.get(number + 1) {
                 self.features.expect(self.lab, next, pass);
             }
-            let loss = self.step(rows)?;
+            let learning_rate = self.rate(self.state.progress.step);
+            let loss = self.step(rows, learning_rate)?;
             observer.step(self.state.progress.step, total, loss)?;
             save(self, observer)?;
         }
@@ -253,8 +263,7 @@ impl<'a> Trial<'a> {
     }
 
     /// One step; gives the loss before its update.
-    fn step(&mut self, rows: &[usize]) -> Result<f32, TrainingError> {
-        let learning_rate = self.rate(self.state.progress.step);
+    fn step(&mut self, rows: &[usize], learning_rate: f32) -> Result<f32, TrainingError> {
         let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
         let State {
             progress, moments, ..
@@ -322,6 +331,7 @@ impl<'a> Trial<'a> {
     }
 
     fn outcome(self) -> Result<TrialOutcome, TrainingError> {
+        let found_rate = self.found_rate();
         let seconds = self.seconds();
         let count = |b: &Buffer| b.dims().iter().product::<usize>();
         let best = match self.state.progress.epochs.is_empty() {
@@ -336,7 +346,10 @@ impl<'a> Trial<'a> {
                 .sum(),
             parameters: self.names.into_iter().zip(best).collect(),
             best_epoch: progress.best_epoch,
+            validated: self.best,
             epochs: progress.epochs,
+            found_rate,
+            tried_rates: progress.tried,
             seconds,
         })
     }

@@ -79,12 +79,17 @@ fn a_run_on_ray_survives_a_node_and_shows_its_trials_by_name() {
     let mut tune = scene.begin("tune", "run");
     let front = start(ray.here(tune.args(["--executor", "ray"])));
     scene.await_trials("run", 2);
-    let running = ray.ask("running");
-    let running = running.as_array().unwrap();
-    let named = |task: &&Value| task[0].as_str().unwrap().starts_with("blocks-");
-    let task = running.iter().find(named);
-    let task = task.unwrap_or_else(|| panic!("no trial in {running:?}"));
-    ray.ask(&format!("kill {}", task[1].as_str().unwrap()));
+    let mut node = None;
+    // Ray tells where a task runs some time after it began.
+    await_that("trial that Ray shows with its node", || {
+        let running = ray.ask("running");
+        node = running.as_array().unwrap().iter().find_map(|task| {
+            let (name, node) = (task[0].as_str()?, task[1].as_str()?);
+            name.starts_with("blocks-").then(|| node.to_owned())
+        });
+        node.is_some()
+    });
+    ray.ask(&format!("kill {}", node.unwrap()));
     let (code, text) = end(front);
     assert_eq!(code, Some(0), "{text}");
     scene.assert_as_here("run");

@@ -1,7 +1,7 @@
 //! Models with functions of their own, as exporters of whole libraries write them: written out, they compute
 //! what they computed.
 
-use ftsurgery::graph::{Node, Value, value_to_proto};
+use ftsurgery::graph::{GraphError, Node, Value, value_to_proto};
 use ftsurgery::onnx::messages::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
 };
@@ -213,7 +213,9 @@ fn y(runtime: &Runtime, model: &Model) -> Vec<f32> {
 fn refused(proto: &ModelProto) -> String {
     let model = read(proto);
     let error = Editor::new(&model).unwrap().inline().unwrap_err();
-    assert!(matches!(error, SurgeryError::Function { .. }) && error.is_bad_input());
+    assert!(
+        matches!(error, SurgeryError::Graph(GraphError::Function { .. })) && error.is_bad_input()
+    );
     error.to_string()
 }
 

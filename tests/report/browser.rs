@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::fake::{Shape, USUAL};
 use super::support::{page, reported};
 
@@ -89,10 +91,14 @@ fn load(chromium: &Path, file: &Path, width: u32) -> (String, String) {
 }
 
 fn check(shape: Shape, figures: usize) {
+    check_page(&reported(shape), figures);
+}
+
+/// Looks at the page of a run, which has so many figures.
+pub fn check_page(folder: &TempDir, figures: usize) {
     let Some(chromium) = chromium() else {
         return;
     };
-    let folder = reported(shape);
     let file = folder.path().join("run/report.html");
     let (dom, log) = load(&chromium, &file, 1280);
     assert!(dom.contains("</html>"), "{log}");
@@ -101,7 +107,7 @@ fn check(shape: Shape, figures: usize) {
 
     // The page forbids scripts; the probe is one.
     let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-    let page = page(&folder);
+    let page = page(folder);
     assert_eq!(page.matches(policy).count(), 1);
     let open = page.replace(policy, "default-src 'unsafe-inline' data:");
     let probed = folder.path().join("probed.html");

@@ -196,7 +196,7 @@ pub fn write(root: &Path, data: &Path, shape: Shape) {
     }
     fs::write(root.join("trials.jsonl"), lines).unwrap();
 
-    let mut whole = json!({"strategies": results, "interrupted": false});
+    let mut whole = json!({"strategies": results, "interrupted": false, "clock": 95.0});
     if shape.repeats {
         repeat(&mut whole, &mut noise);
     }
@@ -272,7 +272,7 @@ fn trial_record(
         "id": id, "strategy": strategy, "phase": phase, "candidate": c.label,
         "layers": net.json(c)["layers"], "trained_parameters": net.trained(c),
         "validation": score(right as f64 / 110.0, 1.0 - right as f64 / 120.0, 110),
-        "best_epoch": 2, "epochs": 2, "seconds": 3.25,
+        "best_epoch": 2, "epochs": 2, "seconds": 3.25, "clock": 61.5,
     })
 }
 
@@ -336,7 +336,7 @@ fn result(
             "score": score(accuracy, 0.4, HELD_OUT), "classes": classes,
             "confusion": pairs, "wrong": wrong, "mistakes": mistakes,
         },
-        "trained_parameters": net.trained(c), "seconds": 12.0 + 400.0 * noise.next(),
+        "trained_parameters": net.trained(c), "seconds": 12.0 + 400.0 * noise.next(), "clock": 90.0,
         "model": format!("winners/{strategy}.onnx"), "sha256": "ef".repeat(32),
     })
 }

@@ -3,6 +3,7 @@
 mod browser;
 mod command;
 mod fake;
+mod looked;
 mod sections;
 mod support;
 mod tensorboard;

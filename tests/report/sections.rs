@@ -41,6 +41,9 @@ fn a_whole_run_has_every_section_and_figure() {
         assert!(page.contains(&format!("<figure id=\"{id}\">")), "{id}");
     }
     assert!(page.contains("data:image/jpeg;base64,"));
+    for time in ["Ready after", "1:30 min", "The whole run took 1:35 min"] {
+        assert!(page.contains(time), "{time}");
+    }
     // The photos of the other classes are not there.
     assert!(page.contains("no file"));
     for name in ["http:", "https:", "<script", "url("] {

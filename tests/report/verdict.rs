@@ -123,6 +123,49 @@ fn the_monitored_figure_decides_which_strategy_is_the_best() {
 }
 
 #[test]
+fn of_equal_strategies_it_is_told_what_decided() {
+    let page = page_of(ONE_SEED, |root| {
+        make_blocks_best(root);
+        let trials = root.join("trials.jsonl");
+        let lines = fs::read_to_string(&trials).unwrap();
+        let equal = |line: &str| {
+            let mut trial: serde_json::Value = serde_json::from_str(line).unwrap();
+            if trial["strategy"] == "head" && trial["phase"] == "train" {
+                trial["validation"]["accuracy"] = 1.0.into();
+                trial["validation"]["loss"] = 0.9.into();
+            }
+            if trial["strategy"] == "blocks" && trial["phase"] == "train" {
+                trial["validation"]["loss"] = 0.1.into();
+            }
+            format!("{trial}\n")
+        };
+        fs::write(&trials, lines.lines().map(equal).collect::<String>()).unwrap();
+        edit(root, "results.json", |results| {
+            for strategy in results["strategies"].as_array_mut().unwrap() {
+                let equal = strategy["name"] == "head" || strategy["name"] == "blocks";
+                let share = if equal { 1.0 } else { 0.25 };
+                strategy["validation_accuracy"] = share.into();
+                strategy["monitored"] = share.into();
+                strategy["epochs"] = 2.into();
+                strategy["still_improving"] = equal.into();
+            }
+        });
+        let told = ftsurgery::report::verdict(&ftsurgery::run::RunFiles::read(root).unwrap());
+        let expected = "best by validation accuracy: blocks, tied in validation accuracy with head: the lower \
+                        validation loss decided\n";
+        assert!(told.starts_with(expected), "{told}");
+    });
+    assert!(page.contains(
+        "It is tied in validation accuracy with head: the lower validation loss decided."
+    ));
+    assert_eq!(
+        page.matches("was still improving at its last epoch, number 2")
+            .count(),
+        2
+    );
+}
+
+#[test]
 fn without_held_out_or_validation_data_the_verdict_says_so() {
     let none = serde_json::Value::Null;
     let page = page_after(|root| {

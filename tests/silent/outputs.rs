@@ -20,17 +20,42 @@ fn classifiers(heads: &[(&str, &str, usize)]) -> Graph {
 }
 
 #[test]
-fn a_model_with_one_score_has_no_class_that_is_always_right() {
+fn a_model_with_one_score_tells_two_classes_apart() {
     if !has_runtime() {
         return;
     }
     let mut graph = classifiers(&[("y", "w", 1)]);
     graph.outputs = vec![Value::batched("y", &[1])];
+    let probabilities = |graph: &Graph| -> Vec<f64> {
+        let output = predict(graph, &["--quiet", "--json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let classes = json[0]["classes"].as_array().unwrap().clone();
+        let mut found = vec![0.0; classes.len()];
+        for class in classes {
+            let place: usize = class["name"].as_str().unwrap().parse().unwrap();
+            found[place] = class["probability"].as_f64().unwrap();
+        }
+        found
+    };
+    let logit = probabilities(&graph);
+    assert_eq!(logit.len(), 2);
+    assert!((logit.iter().sum::<f64>() - 1.0).abs() < 1e-9 && logit[1] < 0.999);
+    // The sigmoid in the file says the same.
+    graph.nodes.push(node("Sigmoid", &["y"], "chance"));
+    graph.outputs = vec![Value::batched("chance", &[1])];
+    for (of_sigmoid, of_logit) in probabilities(&graph).iter().zip(&logit) {
+        assert!((of_sigmoid - of_logit).abs() < 1e-6);
+    }
+    // A softmax of one score says nothing.
+    graph.nodes.pop();
+    graph
+        .nodes
+        .push(node("Softmax", &["y"], "chance").with("axis", 1));
     let output = predict(&graph, &[]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("one score per sample"), "{said}");
-    assert!(output.stdout.is_empty());
+    assert!(said.contains("softmax of one score"), "{said}");
 }
 
 #[test]
@@ -45,8 +70,7 @@ fn of_several_outputs_the_one_that_is_taken_is_told() {
     let output = predict(&graph, &[]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    let told =
-        "2 outputs: the first, `y`, is taken for the class scores, and `other` is left alone";
+    let told = "2 outputs: `y` is taken for the class scores, and `other` is left alone";
     assert!(said.contains(told), "{said}");
     // Below the name of the image.
     let classes = |stdout: &[u8]| -> Vec<String> {

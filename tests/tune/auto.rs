@@ -4,11 +4,12 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::elsewhere::{assert_same_results, plan, to_the_end};
 use crate::scene::*;
 use crate::support::*;
 
 const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fraction 0.4 --epochs 2 \
-                        --search-epochs 2 --strategies head,auto --head linear --head-init solved \
+                        --search-epochs 2 --search halving --strategies head,auto --head linear --head-init solved \
                         --lr 1e-3 --threads 1";
 
 fn asked(run: &std::path::Path) -> Vec<Value> {
@@ -21,7 +22,7 @@ fn a_few_sets_of_blocks_are_looked_at_and_the_best_is_trained() {
         return;
     }
     let scene = Scene::new();
-    scene.whole(SETTINGS);
+    scene.whole(&format!("{SETTINGS} --budget none"));
     let run = scene.at("whole");
     let scores = json(&run.join("scores.json"));
     let blocks = scores["blocks"].as_array().unwrap();
@@ -54,7 +55,7 @@ fn a_few_sets_of_blocks_are_looked_at_and_the_best_is_trained() {
             "{tried:?}"
         );
     }
-    // Halving: the best go on, the others end early.
+    // Halving: the best go on, with what is joined of them, the others end early.
     let epochs = |id: &str| -> Vec<u64> {
         let of = asked.iter().filter(|r| r["id"] == id);
         of.map(|r| r["epochs"].as_u64().unwrap()).collect()
@@ -65,8 +66,15 @@ fn a_few_sets_of_blocks_are_looked_at_and_the_best_is_trained() {
         .collect::<std::collections::BTreeSet<_>>()
         .into_iter()
         .partition(|id| epochs(id).ends_with(&[2]));
-    assert_eq!(on.len(), 2, "{asked:?}");
+    let joined = |id: &str| id.starts_with("auto-joined-");
+    let further = on.iter().filter(|id| joined(id)).count();
+    let begun = on.len() + ended.len() - further;
+    assert_eq!(on.len() - further, begun.div_ceil(3));
     assert!(!ended.is_empty() && ended.iter().all(|id| epochs(id) == [1]));
+    for &id in &on {
+        let own = asked.iter().find(|r| r["id"] == *id).unwrap();
+        assert_eq!(own["rung"], if joined(id) { 2 } else { 1 });
+    }
     let results = json(&run.join("results.json"));
     let auto = &results["strategies"][1];
     assert_eq!(auto["name"], "auto");
@@ -75,8 +83,166 @@ fn a_few_sets_of_blocks_are_looked_at_and_the_best_is_trained() {
     let certainty = &auto["certainty"];
     assert_eq!(certainty["candidates"].as_array().unwrap().len(), on.len());
     assert_eq!(certainty["earlier"], ended.len());
+    // What it has cost is counted, and is within what was planned.
+    let planned = &allowance(&run)["cost"];
+    let cost = &auto["search_cost"];
+    assert_eq!(cost["exhaustive"], planned["exhaustive"]);
+    let [spent, most] = [&cost["operations"], &planned["most"]].map(|n| n.as_u64().unwrap());
+    assert!(0 < spent && spent <= most, "{cost} {planned}");
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("what auto looked at"));
+    assert!(report.contains("What auto looked at"));
+    for part in ["after 1 epoch", "Relative gradient norm", "best of"] {
+        assert!(report.contains(part), "{part}");
+    }
+}
+
+/// How far the search of `auto` goes, as `run.json` says.
+fn allowance(run: &std::path::Path) -> Value {
+    let recorded = json(&run.join("run.json"));
+    let mut strategies = recorded["strategies"].as_array().unwrap().iter();
+    strategies.find(|s| s["name"] == "auto").unwrap()["allowance"].clone()
+}
+
+/// The candidates of `auto` that were begun.
+fn begun(run: &std::path::Path) -> std::collections::BTreeSet<String> {
+    let ids = asked(run)
+        .into_iter()
+        .map(|r| r["id"].as_str().unwrap().to_owned());
+    ids.filter(|id| id.starts_with("auto-") && id.ends_with("-search"))
+        .collect()
+}
+
+#[test]
+fn a_budget_decides_how_many_are_begun_and_one_is_at_least() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let tune = |run: &str, more: &[&str]| -> (usize, Value, String) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+        command.arg("tune").arg(scene.at("model.onnx"));
+        command.arg("--data").arg(scene.at("photos"));
+        command.arg("--out").arg(scene.at(run));
+        command.args(SETTINGS.split_whitespace());
+        let output = command.args(more).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        let run = scene.at(run);
+        let results = json(&run.join("results.json"));
+        let auto = results["strategies"][1].clone();
+        assert!(auto["model"].is_string(), "{auto}");
+        (begun(&run).len(), auto["search_cost"].clone(), told)
+    };
+    let number = |cost: &Value, name: &str| cost[name].as_u64().unwrap();
+    let (all, cost, told) = tune("all", &["--budget", "none"]);
+    assert!(told.contains("`auto` begins"), "{told}");
+    assert_eq!(cost["budget"], Value::Null);
+    // By itself it takes what a winner takes, but compares some in any case.
+    let (usual, cost, told) = tune("usual", &[]);
+    assert!(3 <= usual && usual < all, "{usual} of {all}");
+    assert!(
+        number(&cost, "budget") > 0 && !told.contains("too little"),
+        "{told}"
+    );
+    // Of so few layers there is not much more to try than what `auto` looks at.
+    let (fewer, cost, told) = tune("fewer", &["--budget-share", "1"]);
+    assert!(1 < fewer && fewer < all, "{fewer} of {all}");
+    assert!(!told.contains("too little"), "{told}");
+    assert!(number(&cost, "operations") <= number(&cost, "budget"));
+    let (one, cost, told) = tune("one", &["--budget-share", "0.000001"]);
+    assert_eq!(one, 1);
+    assert!(told.contains("too little for one candidate"), "{told}");
+    assert!(number(&cost, "operations") > number(&cost, "budget"));
+    let report = std::fs::read_to_string(scene.at("one/report.html")).unwrap();
+    assert!(report.contains("not begun: budget"));
+    // A run goes on with the budget that it began with.
+    let (code, told) = said(scene.resume("one", &["--budget-share", "1"]));
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("--budget-share"), "{told}");
+}
+
+#[test]
+fn in_other_processes_a_search_at_a_budget_comes_to_the_same() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!("{SETTINGS} --budget-share 1");
+    scene.whole(&settings);
+    let asked = plan(&scene, "run", &settings);
+    to_the_end(&scene, "run", asked);
+    let [whole, run] = ["whole", "run"].map(|run| scene.at(run));
+    assert_same_results(&whole, &run);
+    assert_eq!(allowance(&whole), allowance(&run));
+}
+
+#[test]
+fn a_time_is_measured_once_and_what_follows_is_recorded() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = format!("{SETTINGS} --budget 1h");
+    let mut killed = scene.start("run", &settings);
+    wait("requests", || scene.at("run/requests.jsonl").is_file());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let run = scene.at("run");
+    let began = allowance(&run);
+    let rate = began["cost"]["per_second"].as_f64().unwrap();
+    assert!(rate > 0.0);
+    let budget = began["cost"]["budget"].as_f64().unwrap();
+    assert!((budget / rate / 3600.0 - 1.0).abs() < 1e-6);
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("budget = \"1h\""), "{config}");
+    succeeds(scene.resume("run", &[]));
+    assert_eq!(allowance(&run), began);
+    let results = json(&run.join("results.json"));
+    assert_eq!(
+        results["strategies"][1]["search_cost"]["per_second"],
+        began["cost"]["per_second"]
+    );
+}
+
+#[test]
+fn a_budget_without_auto_or_with_an_exhaustive_search_is_refused() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(4);
+    for settings in [
+        "--strategies head,blocks --budget 10m",
+        "--strategies blocks --budget-share 0.1",
+        "--strategies auto --search exhaustive --budget 10m",
+        "--strategies auto --budget 10",
+        "--strategies auto --budget-share 0",
+        "--strategies auto --budget 10m --budget-share 0.1",
+    ] {
+        let (code, told) = said(scene.start("run", settings));
+        assert_eq!(code, Some(2), "{settings}: {told}");
+        assert!(told.contains("--budget"), "{settings}: {told}");
+    }
+}
+
+#[test]
+fn an_exhaustive_run_that_is_asked_for_auto_says_that_it_goes_on_so() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = SETTINGS.replace("head,auto", "head,blocks");
+    let settings = settings.replace("--search halving ", "");
+    succeeds(scene.start("run", &settings));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.args(["tune", "--resume"]).arg(scene.at("run"));
+    let output = command.args(["--strategies", "auto"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("exhaustive search, by which it goes on"),
+        "{told}"
+    );
+    assert_eq!(allowance(&scene.at("run")), Value::Null);
 }
 
 #[test]
@@ -91,6 +257,8 @@ fn a_run_goes_on_with_the_scores_that_it_began_with() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     let scores = read(&scene.at("run/scores.json"));
+    // The head that was solved for the scores is that with which the search begins.
+    assert!(scene.at("run/heads/search.safetensors").is_file());
     succeeds(scene.resume("run", &[]));
     assert_eq!(read(&scene.at("run/scores.json")), scores);
     assert_same_outcome(&scene.at("whole"), &scene.at("run"));
@@ -145,6 +313,6 @@ fn scores_are_printed_as_a_table_as_json_and_as_a_page() {
     assert_eq!(both[0], both[1], "the same command gives the same");
     let parsed: Value = serde_json::from_str(&both[0]).unwrap();
     assert_eq!(parsed["samples"], 9);
-    let solved = scores(&["--json", "--head-init", "solved"]);
-    assert_ne!(solved, both[0]);
+    let drawn = scores(&["--json", "--head-init", "random"]);
+    assert_ne!(drawn, both[0]);
 }

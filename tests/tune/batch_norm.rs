@@ -115,7 +115,7 @@ fn validation_takes_the_running_statistics_of_the_epoch_that_is_kept() {
         batch_size: 4,
         optimizer: Optimizer {
             kind: OptimizerKind::Sgd,
-            learning_rate: 0.5,
+            learning_rate: 0.5.into(),
             weight_decay: 0.0,
             momentum: 0.9,
         },

@@ -1,5 +1,6 @@
 //! A small trial to run: a network, photos, and settings.
 
+use ftsurgery::choice::Choice;
 use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
@@ -89,11 +90,10 @@ impl Bed {
             batch_size: 8,
             optimizer: Optimizer {
                 kind,
-                learning_rate: if kind == OptimizerKind::Sgd {
-                    0.1
-                } else {
-                    0.02
-                },
+                learning_rate: Choice::Given(match kind {
+                    OptimizerKind::Sgd => 0.1,
+                    _ => 0.02,
+                }),
                 weight_decay: 0.01,
                 momentum: 0.9,
             },

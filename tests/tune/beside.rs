@@ -5,7 +5,7 @@ use std::path::Path;
 use ftsurgery::data::Preprocess;
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Model, Tensor, save_within};
-use ftsurgery::run::{Begin, Results, Settings};
+use ftsurgery::run::{Begin, Results};
 use ftsurgery::runtime::Runtime;
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::search::{self, Job};
@@ -68,14 +68,14 @@ impl Scene {
 
     /// The run `out`, whose winners' files may have `largest` bytes.
     fn run(&self, out: &str, begin: Begin, largest: Option<usize>) -> Results {
-        let mut settings = Settings::default()
+        let mut settings = laborious_settings()
             .strategies(vec![StrategyName::HEAD, StrategyName::last(1)])
             .head(HeadKind::Linear)
             .features(Some("second".to_owned()))
             .preprocess(Some(Preprocess::SIGNED))
             .epochs(2)
             .threads(1);
-        settings.split.search_fraction = 0.4;
+        settings.split.search_fraction = 0.4.into();
         settings.split.train_fraction = 0.4;
         let at = |name: &str| self.folder.path().join(name);
         let job = Job::new(at("model.onnx"), at("photos"), at(out))

@@ -49,14 +49,14 @@ fn the_file_that_a_run_writes_makes_it_again() {
 
 /// Of a run without a command line.
 fn settings() -> Settings {
-    let mut settings = Settings::default()
+    let mut settings = laborious_settings()
         .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS])
         .head(HeadKind::Linear)
         .preprocess(Some(Preprocess::SIGNED))
         .epochs(2)
         .search_epochs(1)
         .threads(1);
-    settings.split.search_fraction = 0.4;
+    settings.split.search_fraction = 0.4.into();
     settings.split.train_fraction = 0.4;
     settings
 }

@@ -27,7 +27,7 @@ const SETTINGS: &str = "--preprocess signed --search-fraction 0.4 --train-fracti
 
 /// Of runs that the library begins, without a command line; the binary goes on with them.
 fn settings() -> Settings {
-    let mut settings = Settings::default()
+    let mut settings = laborious_settings()
         .strategies(vec![StrategyName::HEAD, StrategyName::BLOCKS])
         .head(HeadKind::Linear)
         .preprocess(Some(Preprocess::SIGNED))
@@ -38,9 +38,9 @@ fn settings() -> Settings {
         .memory_budget(Some(64 << 20))
         .checkpoint_every(0.0)
         .log_steps(true);
-    settings.split.search_fraction = 0.4;
+    settings.split.search_fraction = 0.4.into();
     settings.split.train_fraction = 0.4;
-    settings.optimizer.learning_rate = 1e-2;
+    settings.optimizer.learning_rate = 1e-2.into();
     settings
 }
 
@@ -234,7 +234,7 @@ fn a_study_that_ends_at_any_change_of_a_file_goes_on_to_the_same_bytes() {
     };
     let begin = |out: &str| {
         let words = format!("--models model.onnx,other.onnx --data photos --out {out} {SETTINGS}");
-        study(&words.split_whitespace().collect::<Vec<_>>())
+        study(&laborious(&words.split_whitespace().collect::<Vec<_>>()))
     };
     succeeds(begin("whole"));
     assert_eq!(run_child(&scene, "study", "end", usize::MAX), 0);

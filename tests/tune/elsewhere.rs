@@ -31,7 +31,8 @@ pub fn plan(scene: &Scene, run: &str, settings: &str) -> Vec<Value> {
     command.arg("plan").arg(scene.at("model.onnx"));
     command.arg("--data").arg(scene.at("photos"));
     command.arg("--out").arg(scene.at(run));
-    command.args(settings.split_whitespace());
+    let settings: Vec<&str> = settings.split_whitespace().collect();
+    command.args(laborious(&settings));
     asked(command).0
 }
 

@@ -25,8 +25,25 @@ fn a_finished_run_does_other_strategies_and_repetitions_and_keeps_what_it_has() 
     let winners = ["winners/head.onnx", "winners/blocks.onnx"];
     let before: Vec<Vec<u8>> = winners.map(read).into();
     let tried = trials(&run);
+    let clocks = || -> Vec<f64> {
+        let results = json(&run.join("results.json"));
+        let strategies = results["strategies"].as_array().unwrap().iter();
+        let each = strategies.map(|s| s["clock"].as_f64().unwrap());
+        each.chain(results["clock"].as_f64()).collect()
+    };
+    let first = clocks();
+    assert!(0.0 < first[0] && first.is_sorted(), "{first:?}");
 
+    let start = std::time::Instant::now();
     succeeds(scene.resume("run", &["--strategies", "layers,blocks"]));
+    // The clock goes on where the first session had stopped it.
+    let second = clocks();
+    let most = first[2] + start.elapsed().as_secs_f64();
+    assert_eq!(second[..2], first[..2]);
+    assert!(
+        first[2] < second[2] && second[2] <= second[3] && second[3] < most,
+        "{first:?} {second:?}"
+    );
     assert_eq!(names(&run), ["head", "blocks", "layers"]);
     assert!(winners.map(read).as_slice() == before);
     let now = trials(&run);
@@ -45,6 +62,9 @@ fn a_finished_run_does_other_strategies_and_repetitions_and_keeps_what_it_has() 
 
     succeeds(scene.resume("run", &["--repeats", "2"]));
     let results = json(&run.join("results.json"));
+    let of = |number: usize| results["repeats"][number]["clock"].as_f64().unwrap();
+    assert_eq!(of(0), second[3]);
+    assert_eq!(results["clock"].as_f64(), Some(of(0) + of(1)));
     assert_eq!(results["repeats"].as_array().unwrap().len(), 2);
     assert_eq!(names(&run), ["head", "blocks", "layers"]);
     assert_eq!(names(&run.join("repeats/2")), ["head", "blocks", "layers"]);

@@ -105,6 +105,7 @@ fn a_run_whose_disk_was_full_goes_on_when_there_is_room() {
              ls '{disk}/run/trials' | wc -l; \
              mount -o remount,size=8m '{disk}' && {binary} --resume '{disk}/run' && \
              cp '{disk}'/run/winners/*.onnx '{disk}/run/split.json' '{kept}'",
+            settings = laborious(&settings.split_whitespace().collect::<Vec<_>>()).join(" "),
             model = at("model.onnx").display(),
             data = at("photos").display(),
             disk = disk.display(),

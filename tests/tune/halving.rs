@@ -27,11 +27,35 @@ fn the_best_half_goes_on_to_the_figures_of_an_exhaustive_search() {
     the_best_half_goes_on(SETTINGS);
 }
 
-/// A rate that falls by the steps of the last rung, and not of the one that a trial is asked for.
+/// A schedule of some length begins anew on each rung: what is half way down says little of where it leads.
 #[test]
-fn the_best_half_goes_on_by_the_schedule_of_an_exhaustive_search() {
-    the_best_half_goes_on(&format!("{SETTINGS} --schedule cosine --warmup 0.5"));
-    the_best_half_goes_on(&format!("{SETTINGS} --schedule one-cycle"));
+fn the_rate_has_fallen_when_candidates_are_ranked() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    for schedule in ["cosine", "one-cycle"] {
+        let settings = format!("{SETTINGS} --schedule {schedule} --search halving:2");
+        succeeds(scene.start(schedule, &settings));
+        let asked = requests(&scene, schedule);
+        let (last, ..) = of_search(&asked).find(|r| r.2 == 4).unwrap();
+        let file = scene
+            .at(schedule)
+            .join("trials")
+            .join(last)
+            .join("metrics.jsonl");
+        let rates: Vec<f64> = lines(&file)
+            .iter()
+            .map(|epoch| epoch["learning_rate"].as_f64().unwrap())
+            .collect();
+        // Rungs of 1, 2 and 4 epochs: at the end of the third epoch it is half way down.
+        assert_eq!(rates.len(), 4, "{rates:?}");
+        let half_way = rates[2];
+        assert!(
+            [0, 1, 3].iter().all(|&end| rates[end] < half_way),
+            "{rates:?}"
+        );
+    }
 }
 
 fn the_best_half_goes_on(settings: &str) {

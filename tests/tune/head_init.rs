@@ -64,17 +64,25 @@ fn the_head_is_finished_and_no_candidate_ends_worse_than_it() {
         }
         assert!(score(head).0 > 0.9, "{head}");
         for trial in all.values().filter(|t| t["phase"] == phase) {
-            assert!(score(trial) >= score(head), "{trial} is worse than {head}");
             let id = trial["same_as"].as_str().or(trial["id"].as_str()).unwrap();
             let metrics = lines(&run.join(format!("trials/{id}/metrics.jsonl")));
+            if trial["strategy"] != "head" {
+                assert_eq!(trial["epochs"], epochs, "{trial}");
+                // What it begins with would hide how its training went.
+                if phase == "search" {
+                    assert_eq!(metrics[0]["epoch"], 1, "{id}");
+                    continue;
+                }
+            }
+            // Where it ends as it began, but for the rounding of another session.
+            let (found, least) = (score(trial), score(head));
+            let as_good = found.0 == least.0 && found.1 >= least.1 - 1e-6;
+            assert!(found.0 > least.0 || as_good, "{trial} is worse than {head}");
             assert_eq!(metrics[0]["epoch"], 0, "{id}");
             // The head alone is where each of them begins.
             let (begins, of_head) = (score(&metrics[0]), score(head));
             assert_eq!(begins.0, of_head.0, "{id}");
             assert!((begins.1 - of_head.1).abs() < 1e-5, "{id}");
-            if trial["strategy"] != "head" {
-                assert_eq!(trial["epochs"], epochs, "{trial}");
-            }
         }
     }
     let solved = kept(&run, "train");
@@ -143,7 +151,9 @@ fn a_run_killed_while_the_head_is_solved_or_later_goes_on_to_the_same_bytes() {
             succeeds(scene.resume(&run, &[]));
             assert_same_outcome(&scene.at(&whole), &scene.at(&run));
             for phase in ["search", "train"] {
-                assert_eq!(kept(&scene.at(&whole), phase), kept(&scene.at(&run), phase));
+                let file = format!("heads/{phase}.safetensors");
+                let read = |run: &str| std::fs::read(scene.at(run).join(&file)).unwrap();
+                assert!(read(&whole) == read(&run), "{run}: {file}");
             }
         }
     }

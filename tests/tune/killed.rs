@@ -123,6 +123,11 @@ fn seconds_are_those_of_all_sessions() {
     );
     let strategy = seconds(&json(&scene.at("run/results.json"))["strategies"][0]);
     assert_eq!(strategy, trial);
+    // What killed sessions did before their first trial had ended is in no clock of the run.
+    let results = json(&scene.at("run/results.json"));
+    let clock = |value: &serde_json::Value| value["clock"].as_f64().unwrap();
+    let ready = clock(&results["strategies"][0]);
+    assert!(0.0 < ready && ready <= clock(&results), "{results}");
 }
 
 #[test]

@@ -99,30 +99,57 @@ fn a_tuned_model_that_is_tuned_again_knows_all_that_it_was_trained_on() {
     let scene = Scene::new();
     let at = |name: &str| scene.at(name);
     scene.tune("run", LINEAR).assert().success();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
-    command.arg("tune").arg(at("run/winners/head.onnx"));
-    command
-        .arg("--data")
-        .arg(at("photos"))
-        .arg("--out")
-        .arg(at("again"));
-    let output = command
-        .args(LINEAR.split_whitespace())
-        .args(["--seed", "1"])
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let again = |model: &str, out: &str, more: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+        command.arg("tune").arg(at(model).join("winners/head.onnx"));
+        command.arg("--data").arg(at("photos")).arg("--out");
+        command
+            .arg(at(out))
+            .args(["--strategies", "head", "--head", "linear"]);
+        command.args(["--epochs", "1"]);
+        let output = command.args(more.split_whitespace()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        told
+    };
+    let held_out = |run: &str| -> std::collections::BTreeSet<String> {
+        let split = json(&at(run).join("split.json"));
+        let names = split["held_out"].as_array().unwrap().iter();
+        names
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = held_out("run");
+    let seen = 36 - first.len();
+    // Another seed holds out no others: what the first run held out still is.
+    let parts = "--search-fraction 0.3 --train-fraction 0.4";
+    let told = again("run", "again", &format!("{parts} --seed 1"));
+    let note = format!("{seen} of the 36 samples were trained on, or helped to choose");
     assert!(
-        told.contains("held-out samples were trained on when the model itself"),
+        told.contains(&note) && told.contains("none of them is held out"),
         "{told}"
     );
-    // What either held out but the other trained on is known.
+    assert!(!told.contains("were trained on when"), "{told}");
+    assert_eq!(held_out("again"), first);
     let (report, _) = evaluate(
         scene.path(),
         "again/winners/head.onnx --data photos --split again/split.json --part held_out",
     );
-    assert!(report["trained_on"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["trained_on"], 0, "{report}");
+    // Where more is to be held out than is left, it is told of how many.
+    let told = again("run", "fewer", "--train-fraction 0.2 --search-fraction 0.1");
+    let less = format!("{} samples are held out where", first.len());
+    assert!(told.contains(&less), "{told}");
+    assert_eq!(held_out("fewer"), first);
+    // Where nothing is left, the figures are of what was trained on, which is told.
+    let told = again("run", "most", "--train-fraction 1 --search-fraction 0");
+    assert!(told.contains("nothing is held out"), "{told}");
+    let told = again("most", "none", parts);
+    let all = format!(
+        "{0} of the {0} held-out samples were trained on when",
+        held_out("none").len()
+    );
+    assert!(told.contains(&all), "{told}");
 }
 
 #[test]

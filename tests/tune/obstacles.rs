@@ -101,7 +101,7 @@ fn candidates_behind_the_obstacle_are_tried_and_the_others_recorded() {
 }
 
 #[test]
-fn quantised_models_and_control_flow_are_refused_by_the_name_of_the_node() {
+fn quantised_models_are_refused_by_the_name_of_the_node() {
     if !has_runtime() {
         return;
     }
@@ -110,7 +110,6 @@ fn quantised_models_and_control_flow_are_refused_by_the_name_of_the_node() {
     save_photos(&at("photos"), 6);
     for (name, node) in [
         ("quantised_pairs", "`n_quantised` (QuantizeLinear)"),
-        ("control_flow", "`n_chosen` (If)"),
         ("bfloat16", "bfloat16"),
     ] {
         let model = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -81,7 +81,7 @@ fn a_cosine_falls_from_step_to_step_behind_its_warm_up() {
 }
 
 #[test]
-fn a_trial_that_goes_on_for_more_epochs_has_the_schedule_of_its_horizon() {
+fn a_trial_that_goes_on_for_more_epochs_has_the_schedule_of_all_of_them() {
     let Some(bed) = Bed::new() else { return };
     let (lab, to) = (bed.lab(), checkpoint(&bed));
     for schedule in [
@@ -97,7 +97,7 @@ fn a_trial_that_goes_on_for_more_epochs_has_the_schedule_of_its_horizon() {
         let unbroken = bed.run(&lab, &whole, None, &mut ()).unwrap();
         let first = TrialSpec {
             epochs: 2,
-            horizon: Some(4),
+            cycles: vec![4],
             ..whole.clone()
         };
         bed.run(&lab, &first, Some(&to), &mut ()).unwrap();
@@ -108,7 +108,7 @@ fn a_trial_that_goes_on_for_more_epochs_has_the_schedule_of_its_horizon() {
         bed.run(&lab, &first, Some(&to), &mut ()).unwrap();
         let longer = TrialSpec {
             epochs: 3,
-            horizon: Some(5),
+            cycles: vec![5],
             ..whole.clone()
         };
         let result = bed.run(&lab, &longer, Some(&to), &mut ());
@@ -221,7 +221,7 @@ fn smoothed_targets_are_those_of_training_alone() {
         batch_size: 20,
         ..spec(&bed, 1)
     };
-    spec.optimizer.learning_rate = 1e-30;
+    spec.optimizer.learning_rate = 1e-30.into();
     let plain = bed.run(&still, &spec, None, &mut ()).unwrap();
     spec.label_smoothing = 0.2;
     let smoothed = bed.run(&still, &spec, None, &mut ()).unwrap();

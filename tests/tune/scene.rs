@@ -70,7 +70,8 @@ impl Scene {
             .arg(self.at("photos"))
             .arg("--out")
             .arg(self.at(run));
-        command.args(settings.split_whitespace()).spawn().unwrap()
+        let settings: Vec<&str> = settings.split_whitespace().collect();
+        command.args(laborious(&settings)).spawn().unwrap()
     }
 
     pub fn resume(&self, run: &str, arguments: &[&str]) -> Child {
@@ -136,6 +137,7 @@ pub fn timeless(mut value: Value) -> Value {
     match &mut value {
         Value::Object(map) => {
             map.remove("seconds");
+            map.remove("clock");
             for entry in map.values_mut() {
                 *entry = timeless(entry.take());
             }

@@ -153,7 +153,8 @@ fn a_hangup_that_is_ignored_stays_ignored() {
         .arg(scene.at("model.onnx"));
     command.arg("--data").arg(scene.at("photos"));
     command.arg("--out").arg(scene.at("run"));
-    command.args(SETTINGS.split_whitespace());
+    let settings: Vec<&str> = SETTINGS.split_whitespace().collect();
+    command.args(laborious(&settings));
     let child = command.stdout(Stdio::null()).spawn().unwrap();
     wait("trial", || scene.at("run/trials").is_dir());
     send(&child, "-HUP");

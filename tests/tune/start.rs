@@ -48,7 +48,7 @@ fn where_no_epoch_is_better_the_start_is_what_comes_out_and_patience_counts_from
     let mut spec = spec(&bed);
     // So small a rate that nothing moves: of equals the earlier is the best.
     spec.batch_norm = BatchNormMode::Frozen;
-    spec.optimizer.learning_rate = 1e-30;
+    spec.optimizer.learning_rate = 1e-30.into();
     let untouched = TrialSpec {
         epochs: 0,
         ..spec.clone()
@@ -157,7 +157,7 @@ fn a_trial_stopped_around_epoch_0_ends_with_the_same_bits() {
             score_start: true,
             ..bed.spec(kind)
         };
-        spec.optimizer.learning_rate = rate;
+        spec.optimizer.learning_rate = rate.into();
         let unbroken = bed.run(&lab, &spec, None, &mut ()).unwrap();
         let stops = [
             (true, false, None, (0, 0)),

@@ -10,10 +10,9 @@ fn study(folder: &Path, models: &str, arguments: &[&str]) -> assert_cmd::assert:
     command
         .current_dir(folder)
         .args(["study", "--data", "photos"]);
-    command.args(["--models", models]).args(QUICK.split(' '));
-    command
-        .args(["--strategies", "head,blocks"])
-        .args(arguments);
+    let quick: Vec<&str> = QUICK.split(' ').collect();
+    let all = [&quick[..], &["--strategies", "head,blocks"], arguments].concat();
+    command.args(["--models", models]).args(laborious(&all));
     command.assert()
 }
 

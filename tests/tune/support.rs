@@ -3,10 +3,15 @@
 use std::path::Path;
 
 use assert_cmd::Command;
+use ftsurgery::choice::Choice;
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Tensor, save};
+use ftsurgery::run::Settings;
 pub use ftsurgery::runtime::testing::has_runtime;
+use ftsurgery::strategy::StrategyName;
+use ftsurgery::surgery::HeadKind;
 pub use ftsurgery::testing::shared;
+use ftsurgery::training::{HeadInit, Optimizer, OptimizerKind, Schedule};
 use image::{Rgb, RgbImage};
 
 /// The classes of [`save_photos`].
@@ -19,13 +24,71 @@ pub fn ftsurgery() -> Command {
     command
 }
 
-/// `tune MODEL --data DATA --out OUT` with quick settings and the arguments given.
+/// `tune MODEL --data DATA --out OUT` with the arguments given, and the [`laborious`] recipe.
 pub fn tune(model: &Path, data: &Path, out: &Path, arguments: &[&str]) -> Command {
     let mut command = ftsurgery();
     command.arg("tune").arg(model);
     command.arg("--data").arg(data).arg("--out").arg(out);
-    command.args(arguments);
+    command.args(laborious(arguments));
     command
+}
+
+/// A recipe with more to do than the default one, so that there is more to be wrong, to be stopped and to be resumed:
+/// every candidate is trained, from a drawn head of several layers, in many steps.
+const LABORIOUS: [&str; 12] = [
+    "--strategies head,full,blocks",
+    "--head paper",
+    "--head-init random",
+    "--search-fraction 0.1",
+    "--optimizer adam",
+    "--lr 1e-4",
+    "--schedule constant",
+    "--early-stopping off",
+    "--warmup 0",
+    "--batch-size 4",
+    "--epochs 20",
+    "--search-epochs 5",
+];
+
+/// The same without a command line.
+pub fn laborious_settings() -> Settings {
+    let mut settings = Settings::default()
+        .strategies(vec![
+            StrategyName::HEAD,
+            StrategyName::FULL,
+            StrategyName::BLOCKS,
+        ])
+        .head(HeadKind::Paper)
+        .head_init(HeadInit::Random)
+        .schedule(Schedule::Constant)
+        .early_stopping(Choice::Given(None))
+        .warmup(0.0)
+        .batch_size(4)
+        .epochs(20)
+        .search_epochs(5);
+    settings.split.search_fraction = Choice::Given(0.1);
+    settings.optimizer = Optimizer {
+        learning_rate: Choice::Given(1e-4),
+        ..Optimizer::new(OptimizerKind::Adam)
+    };
+    settings
+}
+
+/// Arguments of `tune` with those of [`LABORIOUS`] that they do not give themselves; of a run that goes on, or a
+/// recipe or file that has settings, they stand alone.
+pub fn laborious<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let given = |start: &str| arguments.iter().any(|a| a.starts_with(start));
+    let mut all = arguments.to_vec();
+    if !["--resume", "--recipe", "--config"].into_iter().any(given) {
+        for pair in LABORIOUS {
+            let (flag, value) = pair.split_once(' ').unwrap();
+            let schedules = flag == "--schedule" && (given("--plateau") || given("--cosine"));
+            if !arguments.contains(&flag) && !schedules {
+                all.extend([flag, value]);
+            }
+        }
+    }
+    all
 }
 
 /// Settings with which three colours are told apart in a second.
@@ -117,4 +180,14 @@ pub fn lines(path: &Path) -> Vec<serde_json::Value> {
     text.lines()
         .map(|l| serde_json::from_str(l).unwrap())
         .collect()
+}
+
+/// `evaluate --json` in `folder`: its JSON and what it says beside.
+pub fn evaluate(folder: &Path, arguments: &str) -> (serde_json::Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.current_dir(folder).args(["evaluate", "--json"]);
+    let output = command.args(arguments.split(' ')).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    (serde_json::from_slice(&output.stdout).unwrap(), told)
 }

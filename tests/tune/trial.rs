@@ -1,5 +1,6 @@
 //! One trial: side by side with another, weighted, stopped early, diverged.
 
+use ftsurgery::choice::Choice;
 use ftsurgery::onnx::Model;
 use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
@@ -90,7 +91,7 @@ fn the_monitored_figure_then_the_loss_decides_best_epoch_rate_and_early_stop() {
     let Some(bed) = Bed::new() else { return };
     let lab = bed.lab();
     let mut spec = bed.spec(OptimizerKind::Sgd);
-    spec.optimizer.learning_rate = 0.02;
+    spec.optimizer.learning_rate = 0.02.into();
     spec.epochs = 12;
     let (mut kept, mut bests) = (0, Vec::new());
     for name in Monitor::NAMES {
@@ -101,7 +102,10 @@ fn the_monitored_figure_then_the_loss_decides_best_epoch_rate_and_early_stop() {
                 Monitor::Accuracy => (score.accuracy, -score.loss),
                 Monitor::BalancedAccuracy => (score.balanced_accuracy, -score.loss),
                 Monitor::MacroF1 => (score.macro_f1, -score.loss),
+                // There is none, so that the loss decides.
+                Monitor::AveragePrecision => (0.0, -score.loss),
                 Monitor::Loss => (-score.loss, score.accuracy),
+                Monitor::CalibratedLoss => (-score.calibrated_loss, score.accuracy),
             }
         };
         (spec.schedule, spec.early_stopping) = (Schedule::Constant, None);
@@ -122,7 +126,8 @@ fn the_monitored_figure_then_the_loss_decides_best_epoch_rate_and_early_stop() {
             minimum: 0.0,
         });
         let outcome = bed.run(&lab, &spec, None, &mut ()).unwrap();
-        let (mut best, mut waited, mut rate) = (0, 0, spec.optimizer.learning_rate);
+        let (mut best, mut waited) = (0, 0);
+        let mut rate = spec.optimizer.learning_rate.given().unwrap();
         for (i, epoch) in outcome.epochs.iter().enumerate() {
             assert_eq!(epoch.learning_rate, rate, "{name}, epoch {}", i + 1);
             if i == 0 || figure(epoch) > figure(&outcome.epochs[best]) {
@@ -162,7 +167,7 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
     // nothing moves: the loss is that of the logits.
     (spec.epochs, spec.batch_size) = (1, 100);
     spec.schedule = Schedule::Constant;
-    spec.optimizer.learning_rate = 1e-30;
+    spec.optimizer.learning_rate = 1e-30.into();
     spec.batch_norm = BatchNormMode::Frozen;
     let mut network = graft(
         &Model::open(&bed.folder.path().join("model.onnx")).unwrap(),
@@ -211,6 +216,34 @@ fn balanced_weights_scale_the_loss_of_each_class_and_leave_validation_alone() {
 }
 
 #[test]
+fn what_the_best_epoch_made_of_the_validation_samples_comes_out_with_it() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let mut spec = bed.spec(OptimizerKind::Adam);
+    (spec.epochs, spec.optimizer.learning_rate) = (4, Choice::Given(0.05));
+    let all = [bed.train.as_slice(), &bed.validation].concat();
+    let features = lab.features(spec.trained(), &all, &mut ()).unwrap();
+    for score_start in [false, true] {
+        spec.score_start = score_start;
+        let outcome = bed.run(&lab, &spec, None, &mut ()).unwrap();
+        let of = (bed.validation.as_slice(), &*features);
+        let again = lab
+            .predict_trained(&spec, &outcome.parameters, of, &mut ())
+            .unwrap();
+        assert_eq!(
+            outcome.validated.as_ref().unwrap().score(),
+            outcome.validation().unwrap()
+        );
+        assert_eq!(
+            outcome.validated,
+            Some(again),
+            "epoch {}",
+            outcome.best_epoch
+        );
+    }
+}
+
+#[test]
 fn a_trial_that_explodes_has_diverged_and_has_no_outcome() {
     let Some(bed) = Bed::new() else { return };
     let lab = bed.lab();
@@ -224,7 +257,7 @@ fn a_trial_that_explodes_has_diverged_and_has_no_outcome() {
         // A batch of all samples: the first sight of what the step did is the validation.
         for batch in [8, 20] {
             let mut spec = bed.spec(kind);
-            (spec.batch_size, spec.optimizer.learning_rate) = (batch, rate);
+            (spec.batch_size, spec.optimizer.learning_rate) = (batch, rate.into());
             (spec.early_stopping, spec.schedule) = (None, Schedule::Constant);
             match bed.run(&lab, &spec, None, &mut ()) {
                 Err(TrainingError::Diverged { what, .. }) => {

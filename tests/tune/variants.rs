@@ -128,7 +128,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
             batch_size: train.len(),
             optimizer: Optimizer {
                 kind: OptimizerKind::Sgd,
-                learning_rate: rate,
+                learning_rate: rate.into(),
                 weight_decay: 0.0,
                 momentum: 0.0,
             },
@@ -164,6 +164,7 @@ fn a_and_b_move_by_the_gradient_of_the_weight_that_they_stand_for() {
                 head_parameters: Vec::new(),
                 dropout: Vec::new(),
                 output: bed.network.output.clone(),
+                task: Default::default(),
             };
             let of_weight = Trained {
                 parameters: &[weight.to_owned()],
@@ -266,7 +267,7 @@ fn a_gated_network_is_trained_resumed_and_written_with_its_gates() {
     let rewrite = gated(0.25);
     let mut spec = spec(&bed, &rewrite, OptimizerKind::Adam);
     spec.epochs = 5;
-    spec.optimizer.learning_rate = 0.1;
+    spec.optimizer.learning_rate = 0.1.into();
     spec.schedule = Schedule::Constant;
     let mut whole = Stop::default();
     let unbroken = bed.run(&lab, &spec, None, &mut whole).unwrap();

@@ -54,6 +54,8 @@ def ours(args, binary, model, data, run):
     command = [binary, "--quiet", "tune", model, "--data", data, "--out", run]
     command += ["--strategies", "layers", "--preprocess", "signed", "--image-size", IMAGE_SIZE]
     command += ["--batch-size", BATCH, "--search-epochs", 1, "--epochs", 1]
+    command += ["--head", "paper", "--head-init", "random", "--optimizer", "adam", "--lr", 1e-4]
+    command += ["--schedule", "constant", "--warmup", 0, "--rank-samples", 0]
     command += ["--search-fraction", 0.98, "--train-fraction", 0.02, "--search-apart"]
     command += ["--threads", args.threads]
     start = time.perf_counter()

@@ -2,7 +2,7 @@
 
 use super::case::{array, floats, run, session};
 use super::runtime;
-use crate::autodiff::{Labels, Targets, cross_entropy};
+use crate::autodiff::{Labels, Targets, binary_cross_entropy, cross_entropy};
 use crate::graph::{Builder, Graph, Value};
 use crate::onnx::{DataType, Tensor};
 use crate::runtime::Runtime;
@@ -154,4 +154,96 @@ fn there_is_one_weight_per_class() {
     let labels = Labels::One("y");
     let error = cross_entropy(&mut builder, "z", &[3, 3], labels, &targets).unwrap_err();
     assert!(error.to_string().contains("3 classes"), "{error}");
+}
+
+const SOFT: [f32; 9] = [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.25, 1.0];
+
+/// Loss and gradient of three samples that may be of each of three classes; the logits `[3, 3]`, or `[3, 3, 1, 1]`.
+fn evaluate_binary(
+    runtime: &Runtime,
+    logits: &[f32],
+    dims: &[usize],
+    targets: &Targets,
+) -> (f64, Vec<f64>) {
+    let mut graph = Graph {
+        inputs: vec![
+            Value::fixed("z", DataType::Float, dims),
+            Value::fixed("t", DataType::Float, &[3, 3]),
+        ],
+        ..Graph::new(21)
+    };
+    let mut builder = Builder::new(&mut graph);
+    let loss = binary_cross_entropy(&mut builder, "z", dims, "t", targets).unwrap();
+    graph.outputs = vec![
+        Value::fixed(&loss.loss, DataType::Float, &[]),
+        Value::fixed(&loss.gradient, DataType::Float, dims),
+    ];
+    let mut session = session(runtime, &graph).unwrap();
+    let z = array(&Tensor::f32(dims, logits), DataType::Float).unwrap();
+    let t = array(&Tensor::f32(&[3, 3], &SOFT), DataType::Float).unwrap();
+    let out = run(&mut session, &[("z", z), ("t", t)]).unwrap();
+    (floats(&out[0]).unwrap()[0], floats(&out[1]).unwrap())
+}
+
+/// Made by `torch.nn.BCEWithLogitsLoss(pos_weight=…)` of PyTorch 2 and its gradient.
+#[test]
+fn binary_cross_entropy_is_that_of_pytorch() {
+    let Some(runtime) = runtime() else { return };
+    let weights = Some(vec![0.5, 3.0, 1.25]);
+    let plain = [
+        0.0812287, -0.0132448, -0.0691621, 0.0638269, 0.0555556, 0.0742431, -0.0853916, 0.0387431,
+        -0.0084287,
+    ];
+    let weighted = [
+        0.0812287, -0.0397343, -0.0864527, 0.0638269, 0.0555556, 0.0742431, -0.0426958, 0.0164479,
+        -0.0105359,
+    ];
+    for (class_weights, expected, gradient) in [
+        (None, 0.824_460_33, plain),
+        (weights, 0.829_123_02, weighted),
+    ] {
+        let targets = Targets {
+            class_weights,
+            smoothing: 0.0,
+        };
+        for dims in [&[3, 3][..], &[3, 3, 1, 1]] {
+            let (loss, found) = evaluate_binary(&runtime, &LOGITS, dims, &targets);
+            assert!((loss - expected).abs() < 1e-6, "{loss}");
+            for (found, expected) in found.iter().zip(gradient) {
+                assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_binary_cross_entropy_is_that_of_its_loss() {
+    let Some(runtime) = runtime() else { return };
+    for (_, targets) in cases().into_iter().take(4) {
+        let of = |logits: &[f32]| evaluate_binary(&runtime, logits, &[3, 3], &targets);
+        let (_, gradient) = of(&LOGITS);
+        for (i, &found) in gradient.iter().enumerate() {
+            let step = 1.0 / 64.0;
+            let at = |by: f32| {
+                let mut moved = LOGITS;
+                moved[i] += by;
+                of(&moved).0
+            };
+            let difference = (at(step) - at(-step)) / (2.0 * f64::from(step));
+            assert!((found - difference).abs() < 1e-4, "{targets:?} {i}");
+        }
+    }
+    // Half of the smoothing is for the class, half for its absence.
+    let smoothed = Targets {
+        smoothing: 0.2,
+        ..Targets::default()
+    };
+    let all = evaluate_binary(&runtime, &[0.0; 9], &[3, 3], &smoothed).1;
+    for (found, t) in all.iter().zip(SOFT) {
+        let expected = (0.5 - (0.8 * f64::from(t) + 0.1)) / 9.0;
+        assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+    }
+    // Neither end overflows.
+    let far = evaluate_binary(&runtime, &[1e4; 9], &[3, 3], &Targets::default());
+    assert!(far.0.is_finite() && far.1.iter().all(|g| g.is_finite()));
 }

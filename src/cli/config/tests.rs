@@ -15,8 +15,8 @@ use crate::cli::tune::JobArgs;
 fn tuned(text: &str, words: &str) -> Result<Settings, CliError> {
     let line = "ftsurgery tune --config f.toml ".to_owned() + words;
     let line = line.split_whitespace().map(OsString::from).collect();
-    let idle = |args: &SettingsArgs| Some(args.idle()?.0);
-    flags_of("tune", (Path::new("f.toml"), text), line, idle)?.settings()
+    let idle = |args: &SettingsArgs| Some(args.idle(None)?.0);
+    flags_of("tune", (Path::new("f.toml"), text), line, idle)?.settings(Path::new("photos"))
 }
 
 fn refused(text: &str) -> String {
@@ -54,8 +54,12 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "image-cache" => (r#""disk""#, vec!["disk"]),
         "feature-precision" => (r#""f16""#, vec!["f16"]),
         _ if matches!(arg.get_action(), ArgAction::SetTrue) => ("true", vec![]),
-        "model" | "data" | "out" | "features" => (r#""a b""#, vec!["a b"]),
+        "model" | "data" | "out" | "features" | "output" => (r#""a b""#, vec!["a b"]),
         "seed" => ("18446744073709551615", vec!["18446744073709551615"]),
+        "epochs" | "search-epochs" => ("3", vec!["3"]),
+        "early-stopping" => (r#""off""#, vec!["off"]),
+        "lr" => (r#""auto""#, vec!["auto"]),
+        "budget" => (r#""10m""#, vec!["10m"]),
         _ if arg.get_value_parser().type_id() == TypeId::of::<usize>() => ("3", vec!["3"]),
         _ => ("0.25", vec!["0.25"]),
     };
@@ -130,7 +134,7 @@ fn what_a_run_writes_gives_its_settings_back() {
         .delimiters("norm,pool".parse().unwrap())
         .image_size(Some((160, 224)))
         .optimizer(Optimizer {
-            learning_rate: 1.1e-5,
+            learning_rate: 1.1e-5.into(),
             momentum: 0.85,
             ..Optimizer::new(OptimizerKind::Sgd)
         })
@@ -165,14 +169,14 @@ fn what_a_run_writes_gives_its_settings_back() {
 
 #[test]
 fn flags_win_over_the_file() {
-    let file = "epochs = 7\nseed = 3\nmean = [0, 0, 0]\nstd = [1, 1, 1]\ndropout = 0.25\n\
-                plateau-patience = 9\n";
+    let file = "epochs = 7\nseed = 3\nmean = [0, 0, 0]\nstd = [1, 1, 1]\nhead = \"paper\"\ndropout = 0.25\n\
+                schedule = \"plateau\"\nplateau-patience = 9\n";
     let settings = tuned(
         file,
         "--epochs 2 --preprocess raw --head linear --schedule constant",
     )
     .unwrap();
-    assert_eq!((settings.epochs, settings.split.seed), (2, 3));
+    assert_eq!((settings.epochs, settings.split.seed), (2.into(), 3));
     assert_eq!(settings.preprocess, Some(Preprocess::RAW));
     assert_eq!(settings.schedule, Schedule::Constant);
     // What does nothing in the file itself is refused, as on a command line.

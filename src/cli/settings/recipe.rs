@@ -1,6 +1,7 @@
 //! Flags of how parameters move: the optimizer, its rates, and what else makes a recipe.
 
 use clap::Args;
+use ftsurgery::choice::Choice;
 use ftsurgery::run::Settings;
 use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 
@@ -13,9 +14,12 @@ pub struct RecipeArgs {
     /// `adam`, `adamw` or `sgd`
     #[arg(long, value_name = "NAME")]
     optimizer: Option<OptimizerKind>,
-    /// Learning rate [default: 1e-4 for adam and adamw, 1e-2 for sgd]
-    #[arg(long, value_name = "RATE", value_parser = values::above_0)]
-    lr: Option<f32>,
+    /// Learning rate, or `auto`: a trial tries some for a few steps from where its training begins, and takes the
+    /// highest that does no harm to what is made of images it does not train on; that of the search which trains most
+    /// does so for the others, and winners take the rate of their search; with --head-init random it is 1e-4, of
+    /// sgd 1e-2
+    #[arg(long, value_name = "RATE", value_parser = values::auto_or(values::above_0))]
+    lr: Option<Choice<f32>>,
     /// Learning rate of the head, which all schedules change as they do --lr [default: that of --lr]
     #[arg(long, value_name = "RATE", value_parser = values::above_0)]
     head_lr: Option<f32>,
@@ -78,6 +82,32 @@ impl RecipeArgs {
         ]
     }
 
+    /// Flags of how parameters move, and whether they are given.
+    pub fn given(&self) -> [(&'static str, bool); 15] {
+        [
+            ("optimizer", self.optimizer.is_some()),
+            ("lr", self.lr.is_some()),
+            ("head-lr", self.head_lr.is_some()),
+            ("layer-decay", self.layer_decay.is_some()),
+            ("weight-decay", self.weight_decay.is_some()),
+            ("momentum", self.momentum.is_some()),
+            ("clip-norm", self.clip_norm.is_some()),
+            ("schedule", self.schedule.is_some()),
+            ("plateau-patience", self.plateau_patience.is_some()),
+            ("plateau-factor", self.plateau_factor.is_some()),
+            ("cosine-floor", self.cosine_floor.is_some()),
+            ("warmup", self.warms_up()),
+            ("ema", self.ema.is_some()),
+            ("label-smoothing", self.label_smoothing.is_some()),
+            ("mixup", self.mixup.is_some() || self.cutmix.is_some()),
+        ]
+    }
+
+    /// Whether --warmup is given.
+    pub fn warms_up(&self) -> bool {
+        self.warmup.is_some()
+    }
+
     /// Flags, whether they do nothing beside the others, and why.
     pub fn idle(&self, default: &Settings) -> [(&'static str, bool, &'static str); 4] {
         let optimizer = self.optimizer.unwrap_or(default.optimizer.kind);
@@ -112,8 +142,17 @@ impl RecipeArgs {
     /// Puts what is given into `settings`.
     pub fn apply(&self, settings: &mut Settings) {
         let optimizer = &mut settings.optimizer;
+        let is_auto = optimizer.learning_rate == Choice::Auto;
         if let Some(kind) = self.optimizer.filter(|&kind| kind != optimizer.kind) {
+            let is_open = optimizer.learning_rate == Choice::Auto;
             *optimizer = Optimizer::new(kind);
+            if is_open {
+                optimizer.learning_rate = Choice::Auto;
+            }
+            // What a recipe leaves to its trials stays with them.
+            if is_auto {
+                optimizer.learning_rate = Choice::Auto;
+            }
         }
         set(&mut optimizer.learning_rate, &self.lr);
         set(&mut optimizer.weight_decay, &self.weight_decay);

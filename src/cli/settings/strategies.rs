@@ -42,6 +42,17 @@ impl StrategyArgs {
         Ok(list)
     }
 
+    /// Whether one of the strategies, by `default` these, looks for promising blocks.
+    pub fn wants_promising(&self, default: &Settings) -> bool {
+        match self.strategies.is_empty() {
+            true => default.wants_promising(),
+            // What is no strategy is told when they are taken.
+            false => self
+                .list()
+                .is_ok_and(|list| list.iter().any(|s| s.rule().wants_promising())),
+        }
+    }
+
     /// Whether patterns are given and no strategy takes any.
     pub fn has_idle_patterns(&self) -> bool {
         let takes = |list: Vec<StrategyName>| list.iter().any(|s| s.rule().takes_patterns());

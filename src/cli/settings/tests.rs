@@ -12,7 +12,8 @@ struct Bare {
 
 fn settings(words: &str) -> Settings {
     let words = std::iter::once("tune").chain(words.split_whitespace());
-    Bare::parse_from(words).settings.settings().unwrap()
+    let args = Bare::parse_from(words).settings;
+    args.settings(Path::new("photos")).unwrap()
 }
 
 #[test]
@@ -43,18 +44,14 @@ fn help_shows_the_defaults_of_the_library() {
                 continue;
             };
             assert_eq!(count, 1, "{name}: {text}");
-            // That of --lr depends on the optimizer.
-            if name != "lr" {
-                assert!(
-                    text.contains(&format!("[default: {shown}]")),
-                    "{name}: {text}"
-                );
-            }
+            assert!(
+                text.contains(&format!("[default: {shown}]")),
+                "{name}: {text}"
+            );
         }
-        let lr = |kind| format!("{:e}", Optimizer::new(kind).learning_rate);
-        let (adam, sgd) = (lr(OptimizerKind::Adam), lr(OptimizerKind::Sgd));
-        let wanted = format!("[default: {adam} for adam and adamw, {sgd} for sgd]");
-        assert!(help("lr").contains(&wanted), "{wanted}");
+        let usual = |kind| format!("{:e}", Optimizer::new(kind).learning_rate.or(0.0));
+        let [adam, sgd] = [OptimizerKind::Adam, OptimizerKind::Sgd].map(usual);
+        assert!(help("lr").contains(&format!("it is {adam}, of sgd {sgd}")));
         let momentum = format!("[default: {}]", default.optimizer.momentum);
         assert!(help("momentum").contains(&momentum));
     }
@@ -62,8 +59,9 @@ fn help_shows_the_defaults_of_the_library() {
 
 #[test]
 fn a_flag_given_to_settings_changes_what_it_names_alone() {
-    let began =
-        settings("--optimizer sgd --lr 0.3 --no-shuffle --plateau-patience 7 --image-size 64");
+    let began = settings(
+        "--optimizer sgd --lr 0.3 --no-shuffle --schedule plateau --plateau-patience 7 --image-size 64",
+    );
     let mut now = began.clone();
     let words = ["tune", "--weight-decay", "0.5", "--plateau-factor", "0.25"];
     Bare::parse_from(words).settings.apply(&mut now).unwrap();
@@ -103,14 +101,14 @@ fn a_schedule_has_its_own_flags_and_one_that_is_named_keeps_what_it_had() {
             "plateau-patience",
         ),
         ("--schedule cosine --plateau-factor 0.2", "plateau-factor"),
-        ("--cosine-floor 0.1", "cosine-floor"),
+        ("--schedule constant --cosine-floor 0.1", "cosine-floor"),
         (
             "--strategies head --search-fraction 0 --schedule plateau",
             "schedule plateau",
         ),
     ] {
         let words: Vec<&str> = words.split(' ').collect();
-        assert_eq!(given(&words).idle().unwrap().0, flag);
+        assert_eq!(given(&words).idle(None).unwrap().0, flag);
     }
 }
 
@@ -121,4 +119,50 @@ fn the_figure_that_is_watched_follows_the_class_weights() {
     assert_eq!(balanced.watched(), Monitor::BalancedAccuracy);
     let asked = settings("--class-weights balanced --monitor loss");
     assert_eq!(asked.watched(), Monitor::Loss);
+}
+
+#[test]
+fn flags_that_change_nothing_are_told_of_each_with_its_reason() {
+    let unused = |words: &str| {
+        let args = Bare::parse_from(["tune"].into_iter().chain(words.split(' '))).settings;
+        let settings = args.settings(Path::new("photos")).unwrap();
+        args.unused(&settings)
+    };
+    let solved = "--head linear --head-init solved";
+    let told = unused(&format!(
+        "{solved} --strategies head --epochs 9 --schedule cosine --lr 1e-3"
+    ));
+    let all = ["--epochs", "--lr", "--schedule"];
+    assert!(
+        told.iter()
+            .zip(all)
+            .all(|(text, flag)| text.starts_with(flag)),
+        "{told:?}"
+    );
+    assert!(
+        told.len() == 3 && told[0].contains("the head is solved"),
+        "{told:?}"
+    );
+    let told = unused("--strategies head,full --rank-samples 500 --rank-by loss --search-epochs 2");
+    assert_eq!(told.len(), 3);
+    assert!(
+        told.iter()
+            .all(|text| text.contains("none of --strategies searches")),
+        "{told:?}"
+    );
+    let told = unused("--strategies full --epochs 3 --warmup 3");
+    assert!(
+        told.len() == 1 && told[0].starts_with("--warmup is too long"),
+        "{told:?}"
+    );
+    for used in [
+        "--strategies blocks --rank-samples 500 --rank-by loss --search-epochs 2 --epochs 4 --warmup 1",
+        &format!("{solved} --strategies head,full --epochs 9 --schedule cosine"),
+        "--head linear --head-init random --strategies head --epochs 9 --lr 1e-3",
+        // Without validation samples the head is trained alone for as long.
+        "--head paper --head-init solved --strategies head --epochs 9 --search-fraction 0 --batch-size 8",
+        "--recipe fast --strategies head",
+    ] {
+        assert_eq!(unused(used), [""; 0], "{used}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::ClusterError;
 use crate::cluster::folder::{Folder, Submission};
 use crate::run::{RunDir, RunFiles};
-use crate::search::Watcher;
+use crate::search::{Doing, Watcher};
 
 use super::commands::Queue;
 
@@ -34,6 +34,7 @@ pub(super) fn to_the_end(folder: &Folder, watcher: &dyn Watcher) -> Result<(), C
             told = (number, ended);
             let total = last.trials.len();
             watcher.begin(&format!("{ended} of {total} trials have ended"));
+            watcher.doing("", Doing::Waiting, ended, total);
         }
         if watcher.stopped() {
             return Err(ClusterError::Detached {

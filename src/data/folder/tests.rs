@@ -1,5 +1,6 @@
 mod cached;
 mod found;
+mod listed;
 
 use std::fs;
 use std::sync::Mutex;

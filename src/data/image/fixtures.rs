@@ -228,6 +228,18 @@ fn a_file_without_its_end_marker_is_read_and_noted_and_a_cut_one_is_not() {
     for end in 0..whole.len() - 3 {
         assert!(read(&whole[..end]).is_err(), "{end}");
     }
+
+    let whole = super::tests::png(super::tests::picture(27, 19));
+    let (note, pixels) = read(&whole).unwrap();
+    assert_eq!(note, None);
+    // The last chunk has 12 bytes.
+    for lack in 1..=12 {
+        let (note, same) = read(&whole[..whole.len() - lack]).unwrap();
+        assert_eq!((note, &same), (Some(LACKS_END), &pixels), "{lack}");
+    }
+    for end in 0..whole.len() - 13 {
+        assert!(read(&whole[..end]).is_err(), "{end}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Formats that the `image` crate decodes: all but JPEG.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
@@ -16,6 +17,8 @@ pub(super) struct Other<'a> {
     orientation: Orientation,
     /// Whether no pixel may be transparent, though the decoder gives alpha.
     opaque: bool,
+    /// Whether the end marker is missing; no pixel is.
+    pub(super) lacks_end: bool,
 }
 
 impl<'a> Other<'a> {
@@ -34,7 +37,13 @@ impl<'a> Other<'a> {
         misread::refuse(bytes, format)?;
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(MAX_DECODED_BYTES);
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let ended = match format {
+            ImageFormat::Png => with_end(bytes),
+            _ => None,
+        };
+        let lacks_end = ended.is_some();
+        let whole = ended.map_or(Cow::Borrowed(bytes), Cow::Owned);
+        let mut reader = ImageReader::with_format(Cursor::new(whole), format);
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
         if format == ImageFormat::Tiff && decoder.color_type().has_alpha() {
@@ -58,6 +67,7 @@ impl<'a> Other<'a> {
             format,
             orientation,
             opaque: format == ImageFormat::Gif && !has_holes,
+            lacks_end,
         })
     }
 
@@ -86,8 +96,9 @@ impl<'a> Other<'a> {
         decoded.saturating_add(beside)
     }
 
-    /// Channels (1 for grey, 3 for RGB) and pixels, of 8 bits and laid on white.
-    pub(super) fn decode(self) -> Result<(usize, Vec<u8>), String> {
+    /// Channels (1 for grey, 3 for RGB) and pixels, of 8 bits and laid on white; where there is alpha and it is to be kept,
+    /// 4 channels.
+    pub(super) fn decode(self, with_alpha: bool) -> Result<(usize, Vec<u8>), String> {
         let colours = self.decoder.color_type();
         let (deep, channels) = match colours {
             ColorType::L8 => (false, 1),
@@ -110,6 +121,17 @@ impl<'a> Other<'a> {
         if deep {
             to_bytes(&mut pixels);
         }
+        if with_alpha && !self.opaque && channels % 2 == 0 {
+            if channels == 2 {
+                pixels = pixels
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .flat_map(|&[grey, alpha]| [grey, grey, grey, alpha])
+                    .collect();
+            }
+            return Ok((4, pixels));
+        }
         match channels {
             2 => on_white::<2>(&mut pixels),
             4 => on_white::<4>(&mut pixels),
@@ -118,6 +140,24 @@ impl<'a> Other<'a> {
         // Colours without the alpha that stood behind them.
         Ok((channels - (channels + 1) % 2, pixels))
     }
+}
+
+/// A PNG file that ends behind its pixels, without the chunk `IEND`, with one.
+fn with_end(bytes: &[u8]) -> Option<Vec<u8>> {
+    const SIGNATURE: usize = 8;
+    const END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
+    let (mut at, mut has_pixels) = (SIGNATURE, false);
+    while let Some(chunk) = bytes.get(at..).filter(|rest| rest.len() >= END.len()) {
+        let (length, kind) = (chunk.first_chunk::<4>()?, &chunk[4..8]);
+        if kind == b"IEND" {
+            return None;
+        }
+        has_pixels |= kind == b"IDAT";
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        at = at.checked_add(length)?.checked_add(END.len())?;
+    }
+    let is_whole = has_pixels && at <= bytes.len();
+    is_whole.then(|| [&bytes[..at], &END].concat())
 }
 
 /// 16-bit values, in the order of this machine's bytes, to the nearest of 8 bits, in place.

@@ -8,7 +8,10 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use super::super::resize::{GREY, Placement};
 use super::{Size, zeros};
 
-/// 8-bit pixels, RGB or grey.
+/// Alpha of what is not transparent.
+const OPAQUE: u8 = 255;
+
+/// 8-bit pixels, RGB, RGBA or grey.
 pub(in crate::data) struct Raster<'a> {
     pub width: u32,
     pub height: u32,
@@ -50,6 +53,8 @@ pub(in crate::data) fn resized<'a>(
     // Grey stays grey until it is small: each of three equal channels would come out the same.
     let kind = match channels {
         1 => PixelType::U8,
+        // Transparent pixels lend no colour to those beside them.
+        4 => PixelType::U8x4,
         _ => PixelType::U8x3,
     };
     let failed = |e: &dyn std::fmt::Display| e.to_string();
@@ -70,7 +75,7 @@ pub(in crate::data) fn resized<'a>(
 }
 
 /// Writes the pixels of a part, of so many channels, to their place (left, top, width and height) in `out`,
-/// which holds `size.bytes()`; the rest becomes [`GREY`].
+/// which holds `size.bytes()`; the rest becomes [`GREY`], which is not transparent.
 pub(in crate::data) fn paste(
     (part, channels): (&[u8], usize),
     [left, top, width, height]: [usize; 4],
@@ -81,6 +86,10 @@ pub(in crate::data) fn paste(
         return write_channels(part, channels, size.channels, out);
     }
     out.fill(GREY);
+    if size.channels == 4 {
+        let pixels = out.as_chunks_mut::<4>().0;
+        pixels.iter_mut().for_each(|pixel| pixel[3] = OPAQUE);
+    }
     let rows = out.chunks_exact_mut((size.width * size.channels).max(1));
     let parts = part.chunks_exact((width * channels).max(1));
     for (row, part) in rows.skip(top).take(height).zip(parts) {
@@ -100,6 +109,17 @@ fn write_channels(pixels: &[u8], channels: usize, wanted: usize, out: &mut [u8])
             for (grey, pixel) in out.iter_mut().zip(pixels.as_chunks::<3>().0) {
                 let [r, g, b] = pixel.map(u32::from);
                 *grey = ((r * 299 + g * 587 + b * 114 + 500) / 1000) as u8;
+            }
+        }
+        (1, 4) => {
+            for (pixel, &grey) in out.as_chunks_mut::<4>().0.iter_mut().zip(pixels) {
+                *pixel = [grey, grey, grey, OPAQUE];
+            }
+        }
+        (3, 4) => {
+            let colours = pixels.as_chunks::<3>().0;
+            for (pixel, &[r, g, b]) in out.as_chunks_mut::<4>().0.iter_mut().zip(colours) {
+                *pixel = [r, g, b, OPAQUE];
             }
         }
         _ => out.copy_from_slice(pixels),

@@ -275,7 +275,7 @@ fn files_over_the_limit_and_what_is_no_file_are_refused() {
             .contains("height")
     );
     assert!(
-        load_image(&path, 4, 4, 4, Resize::SQUASH)
+        load_image(&path, 4, 4, 2, Resize::SQUASH)
             .unwrap_err()
             .to_string()
             .contains("channels")
@@ -389,4 +389,36 @@ fn damaged_files_are_decoded_or_refused_but_never_panic() {
             let _ = decoded(&bytes, 8, 8, 3);
         }
     }
+}
+
+#[test]
+fn alpha_is_kept_where_it_is_asked_for_and_255_where_a_file_has_none() {
+    let see_through = RgbaImage::from_fn(4, 4, |x, y| match y < 2 {
+        true => Rgba([200, 100, (x * 20) as u8, 255]),
+        false => Rgba([0, 0, 255, 0]),
+    });
+    let bytes = png(see_through.clone());
+    assert_eq!(decoded(&bytes, 4, 4, 4).unwrap(), see_through.into_raw());
+    // The colour of what is not seen does not bleed into what is.
+    let small = decoded(&bytes, 1, 1, 4).unwrap();
+    assert_near(&small, &[200, 100, 30, 128], 2);
+
+    let opaque = picture(4, 4);
+    let expected: Vec<u8> = opaque
+        .pixels()
+        .flat_map(|Rgb([r, g, b])| [*r, *g, *b, 255])
+        .collect();
+    assert_eq!(decoded(&png(opaque), 4, 4, 4).unwrap(), expected);
+    let grey = ImageBuffer::from_pixel(2, 2, Luma([7u8]));
+    assert_eq!(decoded(&png(grey), 1, 1, 4).unwrap(), [7, 7, 7, 255]);
+    let grey = ImageBuffer::from_pixel(2, 2, image::LumaA([7u8, 9]));
+    assert_eq!(decoded(&png(grey), 2, 2, 4).unwrap()[..4], [7, 7, 7, 9]);
+    // Around a letterbox nothing is transparent.
+    let form = Form {
+        resize: Resize::LETTERBOX,
+        ..form(4, 2, 4)
+    };
+    let mut out = vec![0; form.bytes()];
+    decode_into(Path::new("a.png"), &png(picture(4, 4)), &form, &mut out).unwrap();
+    assert_eq!(out[..4], [114, 114, 114, 255]);
 }

@@ -350,3 +350,56 @@ fn arrays_beyond_the_limit_are_refused_with_the_figures() {
         "{error}"
     );
 }
+
+#[test]
+fn pixels_are_images_that_are_scaled_wherever_their_channels_stand() {
+    let (height, width) = (2, 4);
+    let first = Array4::from_shape_fn((3, 3, height, width), |(n, c, h, w)| {
+        (n * 80 + c * 20 + h * 5 + w) as u8
+    });
+    let last = first.view().permuted_axes([0, 2, 3, 1]);
+    let last = last.as_standard_layout().into_owned();
+    let y = Array1::from(vec![1_u8, 0, 1]);
+    let options = OpenOptions::new(height, width, 3);
+    let open = |file: &tempfile::NamedTempFile| Dataset::open(file.path(), &options).unwrap();
+    let datasets = [open(&write(&first, &y)), open(&write(&last, &y))];
+    for dataset in &datasets {
+        assert!(dataset.is_images() && !dataset.is_named());
+        assert_eq!(dataset.labels(), [1, 0, 1]);
+        let mut out = vec![0.0; 3 * 3 * height * width];
+        let unit = Preprocess::UNIT;
+        dataset
+            .write_batch(&[0, 1, 2], &unit, Layout::Nchw, &mut out)
+            .unwrap();
+        let near = |(value, byte): (&f32, &u8)| (value - f32::from(*byte) / 255.0).abs() < 1e-6;
+        assert!(out.iter().zip(first.iter()).all(near));
+    }
+    assert_eq!(datasets[0].fingerprint(), datasets[1].fingerprint());
+    let text = refusal(&write(&first, &y));
+    assert!(text.contains("[N, 2, 2, 3] or [N, 2, 3, 2]"), "{text}");
+}
+
+#[test]
+fn labels_of_two_dimensions_are_several_to_a_row() {
+    let write = |y: ndarray::Array2<u8>| {
+        let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+        let mut npz = NpzWriter::new_compressed(file.reopen().unwrap());
+        npz.add_array("x", &counting(3)).unwrap();
+        npz.add_array("y", &y).unwrap();
+        npz.finish().unwrap();
+        file
+    };
+    let rows = ndarray::arr2(&[[1, 0, 1], [0, 0, 0], [0, 0, 1]]);
+    for y in [
+        rows.clone(),
+        rows.t().as_standard_layout().reversed_axes().to_owned(),
+    ] {
+        let dataset = opened(&write(y)).unwrap();
+        assert_eq!(dataset.classes(), ["0", "1", "2"]);
+        let sets = dataset.sets().unwrap();
+        assert_eq!((sets.get(0), sets.get(2)), (&[0, 2][..], &[2][..]));
+        assert_eq!(dataset.labels(), [0, -1, 2]);
+    }
+    let text = refusal(&write(ndarray::arr2(&[[1, 0], [0, 2], [0, 0]])));
+    assert!(text.contains("not 0 or 1"), "{text}");
+}

@@ -21,7 +21,13 @@ pub(super) struct Samples {
     copies: Vec<Vec<(usize, usize)>>,
     /// The others, by class.
     alone: Vec<Vec<usize>>,
+    /// Of each sample, whether it must not be held out; of none where all may be.
+    seen: Vec<bool>,
 }
+
+/// The list of what is held out, and that of what is trained on.
+const HELD_OUT: usize = 3;
+const TRAIN: usize = 2;
 
 impl Samples {
     /// Samples of these `classes`; those of one of the `groups` are copies of each other.
@@ -35,6 +41,7 @@ impl Samples {
             units: vec![0; n_classes],
             copies: Vec::new(),
             alone: vec![Vec::new(); n_classes],
+            seen: Vec::new(),
         };
         for set in sets.into_values() {
             for (class, count) in counted(&set) {
@@ -47,6 +54,39 @@ impl Samples {
             }
         }
         samples
+    }
+
+    /// Notes which samples must not be held out: neither are their copies.
+    pub fn mark(&mut self, seen: &[bool]) {
+        self.seen = seen.to_vec();
+        for set in &self.copies {
+            let any = set.iter().any(|&(_, sample)| self.is_seen(sample));
+            if any {
+                set.iter().for_each(|&(_, sample)| self.seen[sample] = true);
+            }
+        }
+    }
+
+    fn is_seen(&self, sample: usize) -> bool {
+        self.seen.get(sample).is_some_and(|&seen| seen)
+    }
+
+    /// Takes from what is to be held out of each class as many as there are too few that may be.
+    pub fn limit(&self, quotas: &mut [[usize; 4]], shares: &Shares) {
+        let copies = self.copies.iter().flatten().copied();
+        let alone = (0..).zip(&self.alone);
+        let alone = alone.flat_map(|(class, list)| list.iter().map(move |&sample| (class, sample)));
+        let mut unseen = vec![0_usize; quotas.len()];
+        for (class, sample) in copies.chain(alone) {
+            unseen[class] += usize::from(!self.is_seen(sample));
+        }
+        // They are trained on: by the winners, or where these are trained on nothing of their own, by all.
+        let to = if shares.of[TRAIN] > 0.0 { TRAIN } else { 0 };
+        for (quota, unseen) in quotas.iter_mut().zip(unseen) {
+            let too_many = quota[HELD_OUT].saturating_sub(unseen);
+            quota[HELD_OUT] -= too_many;
+            quota[to] += too_many;
+        }
     }
 }
 
@@ -99,13 +139,19 @@ pub(super) fn assign(
         mut units,
         mut copies,
         alone,
+        seen,
         ..
     } = samples;
+    let is_seen = |sample: usize| seen.get(sample).is_some_and(|&seen| seen);
+    let marked = seen.contains(&true);
     let mut rng = stream(Purpose::Split, options.seed, &[]);
     let mut lists: [Vec<usize>; 4] = Default::default();
     let mut missing: Vec<[isize; 4]> = quotas.iter().map(|q| q.map(|n| n as isize)).collect();
     // Lists in which a class must still get a sample.
     let mut unmet: Vec<[bool; 4]> = vec![shares.asked; quotas.len()];
+    for (unmet, quota) in unmet.iter_mut().zip(&quotas) {
+        unmet[HELD_OUT] &= quota[HELD_OUT] > 0;
+    }
 
     if options.shuffle {
         copies.shuffle(&mut rng);
@@ -114,6 +160,16 @@ pub(super) fn assign(
     for set in copies {
         let counts = counted(&set);
         let mut open = shares.of.map(|share| share > 0.0);
+        if marked {
+            let held_out = |&class: &usize| missing[class][HELD_OUT];
+            let is_wanted = counts.keys().map(held_out).sum::<isize>() > 0;
+            match set.iter().any(|&(_, sample)| is_seen(sample)) {
+                true => open[HELD_OUT] = false,
+                // What may be held out is, before it is anything else.
+                false if open[HELD_OUT] && is_wanted => open = [false, false, false, true],
+                false => {}
+            }
+        }
         for &class in counts.keys() {
             let unmet = unmet[class];
             if units[class] <= unmet.iter().filter(|&&u| u).count() {
@@ -139,14 +195,20 @@ pub(super) fn assign(
         if options.shuffle {
             samples.shuffle(&mut rng);
         }
-        let least = unmet[class].map(usize::from);
-        let most = shares.of.map(|share| match share > 0.0 {
+        // Those that may be held out stand at the end, from where they are.
+        samples.sort_by_key(|&sample| !is_seen(sample));
+        let unseen = samples.iter().filter(|&&sample| !is_seen(sample)).count();
+        let mut least = unmet[class].map(usize::from);
+        let mut most = shares.of.map(|share| match share > 0.0 {
             true => samples.len(),
             false => 0,
         });
+        most[HELD_OUT] = most[HELD_OUT].min(unseen);
+        least[HELD_OUT] = least[HELD_OUT].min(unseen);
         let mut weights = missing[class].map(|n| usize::try_from(n).unwrap_or(0));
         if weights == [0; 4] {
             weights = shares.of.map(|share| (share * 1e6) as usize);
+            weights[HELD_OUT] *= usize::from(unseen > 0);
         }
         let counts = apportion(samples.len(), &weights, &least, &most);
         let mut rest = samples.as_slice();

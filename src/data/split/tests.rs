@@ -1,12 +1,18 @@
 mod copies;
+mod folds;
+mod given;
+mod groups;
+mod open;
+mod seen;
 
 use super::super::dataset::{Samples, Workers};
 use super::assign::apportion;
 use super::*;
+use crate::choice::Choice;
 
 fn options(search: f64, train: f64) -> SplitOptions {
     SplitOptions {
-        search_fraction: search,
+        search_fraction: search.into(),
         train_fraction: train,
         ..SplitOptions::default()
     }
@@ -108,11 +114,11 @@ fn classes_are_represented_by_their_share() {
 }
 
 #[test]
-fn of_1000_the_default_tries_on_70_chooses_by_100_trains_on_700_and_holds_200_out() {
+fn of_1000_the_default_tries_on_350_chooses_by_100_trains_on_700_and_holds_200_out() {
     let labels = labels(&[400, 600]);
     let split = Split::stratified(&labels, 2, &SplitOptions::default()).unwrap();
-    assert_eq!(lens(&split), [70, 100, 630, 200]);
-    assert_eq!(count(&split.search, &labels, 0), 28);
+    assert_eq!(lens(&split), [350, 100, 350, 200]);
+    assert_eq!(count(&split.search, &labels, 0), 140);
     assert_eq!(count(&split.validation, &labels, 0), 40);
     assert_eq!(split.retraining().len(), 700);
     assert_eq!(count(&split.retraining(), &labels, 0), 280);
@@ -122,6 +128,7 @@ fn of_1000_the_default_tries_on_70_chooses_by_100_trains_on_700_and_holds_200_ou
 fn the_papers_protocol_keeps_what_candidates_were_trained_on_from_the_winners() {
     let labels = labels(&[400, 600]);
     let options = SplitOptions {
+        search_fraction: Choice::Given(0.1),
         search_apart: true,
         ..SplitOptions::default()
     };
@@ -225,9 +232,14 @@ fn in_turn(per_class: usize, copies: usize) -> Dataset {
     Dataset {
         classes: vec!["a".into(), "b".into()],
         labels: (0..2 * per_class as i64).map(|i| i % 2).collect(),
+        sets: None,
         names: vec![],
         digests: vec![],
         groups: (0..2 * per_class).map(group).collect(),
+        copies: (0..2 * per_class).map(group).collect(),
+        group_names: Vec::new(),
+        given: None,
+        roots: Default::default(),
         skipped: vec![],
         notes: vec![],
         fingerprint: String::new(),
@@ -294,12 +306,13 @@ fn the_seed_alone_decides_the_draw() {
 fn without_shuffle_each_list_takes_the_first_of_each_class_in_order() {
     let labels: Vec<i64> = (0..40).map(|i| i64::from(i >= 20)).collect();
     let options = SplitOptions {
-        search_fraction: 0.2,
+        search_fraction: 0.2.into(),
         train_fraction: 0.5,
         validation_fraction: None,
         search_apart: false,
         seed: 3,
         shuffle: false,
+        ..SplitOptions::default()
     };
     let split = Split::stratified(&labels, 2, &options).unwrap();
     assert_eq!(split.search, [0, 1, 2, 20, 21, 22]);

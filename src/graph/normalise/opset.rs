@@ -1,4 +1,4 @@
-//! Nodes of opsets 9 to 26 are brought to opset 21.
+//! Nodes of opsets 7 to 26 are brought to opset 21.
 //!
 //! Below, adapters rewrite the operators whose attributes, inputs or meaning changed up to 21; all
 //! others are the same but for wider types. Above, an operator that shape inference knows changed
@@ -214,6 +214,11 @@ impl Raise<'_> {
     /// `Upsample` and `Resize` of opset 10 take positions as `asymmetric`, rounded down along axes
     /// that grow and up along those that shrink: where both are there, in two steps.
     fn old_resize(&mut self, mut node: Node) -> Result<(), GraphError> {
+        // Before opset 9 of Upsample.
+        if let Some(Attribute::Floats(scales)) = node.attributes.remove("scales") {
+            let scales = self.builder.constant(Tensor::f32(&[scales.len()], &scales));
+            set_input(&mut node, 1, scales);
+        }
         let (Some(scales), Some(output)) = (node.input(1), node.output(0).map(str::to_owned))
         else {
             return Err(node.error("its scales or output are missing"));

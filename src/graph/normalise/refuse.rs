@@ -11,14 +11,28 @@ use crate::graph::{Graph, GraphError};
 pub fn refuse_untrainable(graph: &Graph) -> Result<(), GraphError> {
     for node in &graph.nodes {
         let reason = if !node.domain.is_empty() {
-            format!(
-                "operators of the domain `{}` are not supported",
-                node.domain
-            )
+            let domain = &node.domain;
+            match domain.starts_with("com.microsoft") || domain.starts_with("com.ms.") {
+                true => format!(
+                    "operators of the domain `{domain}` are not supported, which onnxruntime's optimiser and \
+                     quantiser write: use the file before they made this one of it"
+                ),
+                false => format!("operators of the domain `{domain}` are not supported"),
+            }
         } else if node.is_a(Class::ControlFlow) || node.subgraphs().next().is_some() {
-            "control flow is not supported".to_owned()
+            match node.is("If") {
+                true => "control flow is not supported: its condition is not known before the model runs, or its \
+                         branches hold weights",
+                false => "control flow is not supported",
+            }
+            .to_owned()
         } else if node.is_a(Class::Quantised) {
-            "quantised models cannot be fine-tuned; use the float model".to_owned()
+            match node.is("QuantizeLinear") || node.is("DequantizeLinear") {
+                true => "quantised models cannot be fine-tuned; use the float model, or train this one's \
+                         dequantised weights in float (tune --dequantise)",
+                false => "quantised models cannot be fine-tuned; use the float model of which it was made",
+            }
+            .to_owned()
         } else if node.is_a(Class::Sequence) {
             "sequences and optionals are not supported".to_owned()
         } else {

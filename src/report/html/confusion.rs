@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::report::charts::Matrix;
 use crate::report::confusions::{commonest, right, rows};
-use crate::report::text::{percent, thousands};
+use crate::report::text::{none, percent, thousands};
 use crate::run::{HeldOut, Mistake, StrategyResult};
 
 use super::facts::Facts;
@@ -29,6 +29,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     if shown.is_empty() {
         return None;
     }
+    let several = facts.task().is_multi_label();
     let mut pictures = Pictures {
         facts,
         known: HashMap::new(),
@@ -39,18 +40,27 @@ pub fn section(facts: &Facts) -> Option<Section> {
         .collect();
     Some(Section {
         id: "confusion",
-        title: "What the winners take for what".to_owned(),
+        title: match several {
+            true => "What the winners find of each class".to_owned(),
+            false => "What the winners take for what".to_owned(),
+        },
         body: html! {
-            p {
+            @if several {
+                p {
+                    "On the held-out " (facts.samples()) ", each class by the threshold that has the highest F1 on the \
+                     validation " (facts.samples()) ". What each winner made of each " (facts.sample()) " stands in "
+                    code { "winners/STRATEGY.predictions.csv" } "."
+                }
+            } @else { p {
                 "On the held-out " (facts.samples()) ". The stronger a cell's colour, the larger its \
                  share of its row: blue is right, orange is wrong. Below or beside each matrix are the \
                  mistakes that the model was most sure of. What each winner made of each "
                 (facts.sample()) " stands in " code { "winners/STRATEGY.predictions.csv" } "."
-                @if facts.files.run.data.images && !facts.files.run.data.path.is_dir() {
+                @if facts.files.run.data.images && !facts.files.run.data.is_there() {
                     " Their pictures are not here: the data were not at "
                     code { (facts.files.run.data.path.display()) } " any more when this page was made."
                 }
-            }
+            } }
             @for winner in winners { (winner) }
         },
     })
@@ -63,6 +73,9 @@ fn winner(
     pictures: &mut Pictures,
 ) -> Markup {
     let classes = &facts.files.run.data.classes;
+    if facts.task().is_multi_label() {
+        return several(result, held_out, classes);
+    }
     let counts = &held_out.confusion;
     // Of a kept head, the model may have classes that the data have not.
     let name_of = |i: usize| classes.get(i).cloned().unwrap_or_else(|| i.to_string());
@@ -115,6 +128,46 @@ fn winner(
     }
 }
 
+/// What each class came to, where samples may have several labels.
+fn several(result: &StrategyResult, held_out: &HeldOut, classes: &[String]) -> Markup {
+    let figure = |figure: Option<f64>| figure.map_or_else(none, |f| format!("{f:.4}"));
+    let columns = [
+        "Class",
+        "#Precision",
+        "#Recall",
+        "#F1",
+        "#Average precision",
+        "#Threshold",
+        "#Count",
+    ];
+    let mut table = Table::new("", &columns);
+    for (place, s) in held_out.class_scores.iter().enumerate() {
+        let name = classes.get(place).cloned();
+        table.row([
+            name.unwrap_or_else(|| place.to_string()),
+            format!("{:.4}", s.precision),
+            format!("{:.4}", s.recall),
+            format!("{:.4}", s.f1),
+            figure(s.average_precision),
+            figure(s.threshold),
+            thousands(s.support),
+        ]);
+    }
+    let score = &held_out.score;
+    html! {
+        div id={ "confusion-" (result.name) } {
+            h3 { (result.name) }
+            p {
+                "Mean average precision " (figure(score.average_precision)) ", macro F1 "
+                (format!("{:.4}", score.macro_f1)) ", micro F1 " (figure(score.micro_f1)) "; exact match of all labels "
+                (percent(score.accuracy)) " of " (thousands(score.count)) "; mean loss "
+                (format!("{:.4}", score.loss)) "."
+            }
+            (table.draw())
+        }
+    }
+}
+
 /// The counts of few classes, row by row.
 fn all_counts(names: &[String], counts: &[[usize; 3]]) -> Table {
     let mut columns = vec!["true \\ predicted".to_owned()];
@@ -154,7 +207,10 @@ impl Pictures<'_> {
             true => self
                 .known
                 .entry(mistake.sample.clone())
-                .or_insert_with(|| thumbnail(&data.path, &mistake.sample))
+                .or_insert_with(|| {
+                    let (folder, name) = data.place(&mistake.sample);
+                    thumbnail(folder, name)
+                })
                 .as_deref(),
             false => None,
         };

@@ -66,22 +66,26 @@ pub fn section(facts: &Facts) -> Option<Section> {
         title: "epoch",
         axis,
     };
-    let accuracy = validation(Monitor::Accuracy, SHARE);
+    let title = match facts.task().is_multi_label() {
+        true => "validation exact match",
+        false => "validation accuracy",
+    };
+    let accuracy = validation(Monitor::Accuracy, Axis { title, ..SHARE });
     let monitor = facts.monitor();
     let monitored = (monitor != Monitor::Accuracy).then(|| {
-        let axis = if monitor == Monitor::Loss {
-            LOSS
-        } else {
-            SHARE
-        };
+        let axis = if monitor.is_loss() { LOSS } else { SHARE };
         let title = match monitor {
-            Monitor::Accuracy => "validation accuracy",
+            Monitor::Accuracy => title,
             Monitor::BalancedAccuracy => "validation balanced accuracy",
             Monitor::MacroF1 => "validation macro F1",
+            Monitor::AveragePrecision => "validation average precision",
             Monitor::Loss => "validation loss",
+            Monitor::CalibratedLoss => "calibrated validation loss",
         };
         validation(monitor, Axis { title, ..axis })
     });
+    let validated = title.replace('v', "V");
+    let column = format!("#{validated}");
     let mut table = Table::new(
         "Winners at their best epoch",
         &[
@@ -90,7 +94,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
             "#Epochs",
             "#Training loss",
             "#Validation loss",
-            "#Validation accuracy",
+            &column,
         ],
     );
     for curve in &curves {
@@ -126,8 +130,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
             @if !accuracy.series.is_empty() {
                 (Figure {
                     id: "curve-accuracy",
-                    title: "Validation accuracy per epoch",
-                    description: "Curves: validation accuracy of each strategy's winner after each epoch.",
+                    title: &format!("{validated} per epoch"),
+                    description: &format!("Curves: {title} of each strategy's winner after each epoch."),
                     caption: html! { (epochs) },
                     table: None,
                 }.draw(&accuracy.draw()))

@@ -7,6 +7,7 @@ use crate::report::charts::SLOTS;
 use crate::report::text::thousands;
 use crate::run::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
 use crate::strategy::StrategyName;
+use crate::task::Task;
 use crate::training::Monitor;
 
 /// A run's files and what follows from them.
@@ -45,6 +46,16 @@ impl<'a> Facts<'a> {
     /// The figure by which strategies, candidates and epochs were chosen.
     pub fn monitor(&self) -> Monitor {
         self.files.run.configuration.settings.watched()
+    }
+
+    /// What is told of a sample.
+    pub fn task(&self) -> Task {
+        self.files.run.configuration.settings.task()
+    }
+
+    /// What the share of samples that are right is called: where they may have several labels, of all labels at once.
+    pub fn accuracy(&self) -> &'static str {
+        Monitor::Accuracy.label_for(self.task())
     }
 
     pub fn results(&self) -> &'a [StrategyResult] {
@@ -96,7 +107,10 @@ impl<'a> Facts<'a> {
         // What `topK` searches are single layers; its own figure is that of the K together.
         let ids = match planned.name.rule().is_composed() {
             true => vec![planned.name.to_string()],
-            false => planned.candidates.iter().map(|c| c.id.clone()).collect(),
+            false => {
+                let candidates = self.files.candidates(planned).into_iter();
+                candidates.map(|c| c.id.clone()).collect()
+            }
         };
         let trials: Vec<&TrialRecord> = ids.iter().filter_map(|id| self.searched(id)).collect();
         let records: Vec<TrialRecord> = trials.iter().map(|t| (*t).clone()).collect();
@@ -169,10 +183,57 @@ impl<'a> Facts<'a> {
 
     /// What decides which strategy is the best: `validation accuracy`.
     pub fn chosen_by(&self) -> String {
-        let figure = format!("validation {}", self.monitor().label());
+        let figure = format!("validation {}", self.monitor().label_for(self.task()));
         match self.is_over_seeds() {
-            true => format!("mean {figure} over all seeds"),
+            true => format!("mean {figure} over all {}", self.repeated_over()),
             false => figure,
+        }
+    }
+
+    /// Where other winners have the figure by which `best` was chosen, too: which, and what decided.
+    pub fn tie(&self, best: &StrategyResult) -> Option<String> {
+        if self.is_over_seeds() || best.monitored.is_none() {
+            return None;
+        }
+        let own = self.training(best);
+        let mut names = Vec::new();
+        let mut reasons = Vec::new();
+        for other in self.winners().filter(|r| r.monitored == best.monitored) {
+            if other.name == best.name {
+                continue;
+            }
+            let score = |trial: Option<&TrialRecord>| trial?.validation;
+            let by_loss = score(own).zip(score(self.training(other)));
+            let reason = match by_loss {
+                Some((own, other)) if own.loss < other.loss => "the lower validation loss",
+                _ if best.trained_parameters < other.trained_parameters => {
+                    "the smaller number of trained parameters"
+                }
+                _ => "the order of the strategies",
+            };
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+            names.push(other.name.to_string());
+        }
+        (!names.is_empty()).then(|| {
+            let (monitor, names) = (self.monitor().label(), names.join(", "));
+            let reasons = reasons.join(" and ");
+            format!("tied in validation {monitor} with {names}: {reasons} decided")
+        })
+    }
+
+    /// In what repetitions differ: `seeds`, or `folds`.
+    pub fn repeated_over(&self) -> &'static str {
+        let results = self.files.results.as_ref();
+        results.map_or("seeds", |results| results.repeated_over())
+    }
+
+    /// What stands before a sentence that is of the first repetition alone.
+    pub fn of_first_seed(&self) -> String {
+        match self.files.results.as_ref().map(|r| r.repeats.as_slice()) {
+            Some([first, _, ..]) => format!("Of {}: ", first.label()),
+            _ => String::new(),
         }
     }
 

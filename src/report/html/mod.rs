@@ -7,6 +7,7 @@ mod confusion;
 mod curves;
 mod data;
 pub(super) mod facts;
+mod looked;
 pub mod page;
 mod search;
 mod setup;

@@ -133,8 +133,9 @@ impl Table {
     }
 
     /// Adds a row of plain texts.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|c| html! { (c) }).to_vec());
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells = cells.into_iter().map(|c| html! { (c) });
+        self.rows.push(cells.collect());
     }
 
     /// The table as HTML.

@@ -10,6 +10,7 @@ use crate::run::{LayerRecord, Planned, TrialRecord};
 use crate::strategy::{Candidate, StrategyName, Unit};
 
 use super::facts::{Facts, count, share, slot};
+use super::looked;
 use super::page::{Figure, Section, Table};
 
 const ACCURACY: Axis<'static> = Axis {
@@ -30,7 +31,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let layers = of(Unit::Layer).next();
     let blocks = of(Unit::Block).next();
     let windows = of(Unit::Window);
-    let epochs = run.configuration.settings.search_epochs;
+    let epochs = run.configuration.settings.most_search_epochs();
     Some(Section {
         id: "search",
         title: "Where to train".to_owned(),
@@ -49,7 +50,12 @@ pub fn section(facts: &Facts) -> Option<Section> {
             (parameters(facts))
             @if let Some(planned) = layers { (accuracies(facts, planned, &Shown::layers())) }
             @if let Some(planned) = blocks { (accuracies(facts, planned, &Shown::blocks())) }
-            @for planned in of(Unit::Group) { (accuracies(facts, planned, &Shown::groups(planned.name))) }
+            @for planned in of(Unit::Group) {
+                @match &planned.allowance {
+                    Some(allowance) => (looked::figures(facts, planned, allowance)),
+                    None => (accuracies(facts, planned, &Shown::groups(planned.name))),
+                }
+            }
             @for planned in windows { (accuracies(facts, planned, &Shown::windows(planned.name))) }
         },
     })
@@ -181,7 +187,7 @@ impl Shown {
     fn groups(strategy: StrategyName) -> Self {
         Shown {
             id: format!("search-{strategy}"),
-            title: format!("Search accuracy of what {strategy} looked at"),
+            title: format!("What {strategy} looked at"),
             axis: "trained blocks, by the first of them",
             table: "Blocks",
             slot: slot(strategy),
@@ -250,12 +256,14 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
         places = fill(facts, &candidates, places);
     }
     let references = references(facts);
+    let validation = format!("Validation {}", facts.accuracy());
+    let figure = format!("#{validation}");
     let mut table = Table::new(
         "",
         &[
             shown.table,
             "Trains",
-            "#Validation accuracy",
+            &figure,
             "#Epochs",
             "#Trained parameters",
         ],
@@ -275,6 +283,7 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
                 .map_or_else(none, thousands),
         ]);
     }
+    let axis = validation.replace('V', "v");
     let chart = Places {
         places,
         bands: if shown.layers {
@@ -283,16 +292,19 @@ fn accuracies(facts: &Facts, planned: &Planned, shown: &Shown) -> Markup {
             Vec::new()
         },
         kind: Kind::Dots,
-        axis: ACCURACY,
+        axis: Axis {
+            title: &axis,
+            ..ACCURACY
+        },
         title: shown.axis,
         references: references.iter().map(|r| r.line.clone()).collect(),
         slot: shown.slot,
     };
     Figure {
         id: &shown.id,
-        title: &shown.title,
+        title: &shown.title.replace("accuracy", facts.accuracy()),
         description: &format!(
-            "Dots: validation accuracy of {tried} candidates in the search. Lines across: {}.",
+            "Dots: {axis} of {tried} candidates in the search. Lines across: {}.",
             references
                 .iter()
                 .map(|r| r.line.name.as_str())
@@ -382,13 +394,13 @@ fn caption(
             ". "
         }
         @if let Some(told) = facts.result(planned.name).and_then(|r| sentence(r.certainty.as_ref()?)) {
-            (told) ". "
+            (facts.of_first_seed()) (told) ". "
         }
         @if references.iter().any(|r| !r.searched) {
             "The lines marked “trained” are not like for like: those models were trained on "
             (thousands(run.retraining_samples())) " " (facts.samples()) " for up to "
-            (count(run.configuration.settings.epochs, "epoch")) ", the candidates on "
-            (thousands(run.data.parts.search)) " for " (run.configuration.settings.search_epochs) ". "
+            (count(run.configuration.settings.most_epochs(), "epoch")) ", the candidates on "
+            (thousands(run.data.parts.search)) " for " (run.configuration.settings.most_search_epochs()) ". "
         }
         @match failed {
             0 => {},

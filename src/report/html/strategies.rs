@@ -75,12 +75,13 @@ fn search(facts: &Facts) -> Option<maud::Markup> {
     }
     let title = format!(
         "Best of each strategy at the search share ({})",
-        fraction(run.configuration.settings.split.search_fraction)
+        fraction(run.configuration.settings.split.search_fraction.or(0.0))
     );
+    let axis = format!("validation {}", facts.accuracy());
     let chart = Rows {
         rows,
         axis: Axis {
-            title: "validation accuracy",
+            title: &axis,
             ..ACCURACY
         },
         legend: vec![
@@ -92,8 +93,10 @@ fn search(facts: &Facts) -> Option<maud::Markup> {
         Figure {
             id: "best-search",
             title: &title,
-            description: "Dots: validation accuracy of each strategy's best candidate in the search, \
-                          with 95 % intervals.",
+            description: &format!(
+                "Dots: validation {} of each strategy's best candidate in the search, with 95 % intervals.",
+                facts.accuracy()
+            ),
             caption: html! {
                 "Trained on " (thousands(run.data.parts.search)) ", measured on "
                 (thousands(run.data.parts.validation)) " " (facts.samples())
@@ -112,16 +115,11 @@ fn search(facts: &Facts) -> Option<maud::Markup> {
 fn training(facts: &Facts) -> Option<maud::Markup> {
     let run = &facts.files.run;
     let mut rows = Vec::new();
-    let mut table = Table::new(
-        "",
-        &[
-            "Strategy",
-            "Winner",
-            "#Validation",
-            "#Held out",
-            "#95 % interval",
-        ],
-    );
+    let found_rates = facts.winners().any(|r| r.rate.is_some());
+    let mut columns = vec!["Strategy", "Winner"];
+    columns.extend(found_rates.then_some("#Learning rate"));
+    columns.extend(["#Validation", "#Held out", "#95 % interval"]);
+    let mut table = Table::new("", &columns);
     for result in facts.winners() {
         let held_out = facts.held_out(result);
         let name = result.name.to_string();
@@ -154,13 +152,16 @@ fn training(facts: &Facts) -> Option<maud::Markup> {
             interval: range,
             value: percent(figure),
         });
-        table.row([
-            name,
-            candidate,
+        let mut cells = vec![name, candidate];
+        if found_rates {
+            cells.push(result.rate.map_or_else(none, |rate| format!("{rate:e}")));
+        }
+        cells.extend([
             validation.map_or_else(none, percent),
             held.map_or_else(none, percent),
             range.map_or_else(none, interval),
         ]);
+        table.row(cells);
     }
     if rows.is_empty() {
         return None;
@@ -180,10 +181,16 @@ fn training(facts: &Facts) -> Option<maud::Markup> {
         legend.push((Some(DotKind::Filled), "held out".to_owned()));
     }
     legend.push((Some(DotKind::Hollow), "validation".to_owned()));
-    legend.push((None, format!("95 % interval of the {of} accuracy")));
+    legend.push((
+        None,
+        format!("95 % interval of the {of} {}", facts.accuracy()),
+    ));
     let chart = Rows {
         rows,
-        axis: ACCURACY,
+        axis: Axis {
+            title: facts.accuracy(),
+            ..ACCURACY
+        },
         legend,
     };
     Some(
@@ -191,12 +198,13 @@ fn training(facts: &Facts) -> Option<maud::Markup> {
             id: "best-training",
             title: &title,
             description: &format!(
-                "Dots: accuracy of each strategy's winner on validation and held-out data, with 95 % \
-                 intervals of the {of} accuracy."
+                "Dots: {accuracy} of each strategy's winner on validation and held-out data, with 95 % \
+                 intervals of the {of} {accuracy}.",
+                accuracy = facts.accuracy()
             ),
             caption: html! {
                 "Trained on " (thousands(run.retraining_samples())) " " (facts.samples()) ". The figures at \
-                 the right are of the " (of) " accuracy"
+                 the right are of the " (of) " " (facts.accuracy())
                 @if any_held_out { " (" (thousands(run.data.parts.held_out)) " " (facts.samples()) ")" }
                 "."
             },
@@ -238,7 +246,8 @@ pub fn repeats(facts: &Facts) -> Option<Section> {
     }
     let mut rows = Vec::new();
     let mut columns = vec!["Strategy".to_owned()];
-    columns.extend(results.repeats.iter().map(|r| format!("#Seed {}", r.seed)));
+    let heading = |label: String| format!("#{}{}", label[..1].to_uppercase(), &label[1..]);
+    columns.extend(results.repeats.iter().map(|r| heading(r.label())));
     columns.extend(["#Mean", "#Standard deviation", "#Variance"].map(str::to_owned));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new("", &columns);
@@ -247,10 +256,10 @@ pub fn repeats(facts: &Facts) -> Option<Section> {
             let result = repeat.strategies.iter().find(|s| s.name == spread.name)?;
             result.held_out_accuracy.or(result.validation_accuracy)
         };
-        let figures = results.repeats.iter().map(|r| (r.seed, accuracy(r)));
+        let figures = results.repeats.iter().map(|r| (r.label(), accuracy(r)));
         let accuracies = figures
             .clone()
-            .filter_map(|(seed, value)| Some((format!("seed {seed}"), value?)));
+            .filter_map(|(label, value)| Some((label, value?)));
         rows.push(spread_row(spread, accuracies));
         let mut cells = vec![html! { (spread.name) }];
         cells.extend(figures.map(|(_, v)| html! { (v.map_or_else(none, percent)) }));
@@ -260,29 +269,42 @@ pub fn repeats(facts: &Facts) -> Option<Section> {
         table.rows.push(cells);
     }
     let held_out = facts.files.run.data.parts.held_out > 0;
+    let over = results.repeated_over();
+    let differ = match over {
+        "folds" => " runs, each with another fold held out.",
+        _ => " runs, each with its own split, head and batch order.",
+    };
+    let axis = match held_out {
+        true => format!("held-out {}", facts.accuracy()),
+        false => format!("validation {}", facts.accuracy()),
+    };
     let chart = Rows {
         rows,
         axis: Axis {
-            title: if held_out {
-                "held-out accuracy"
-            } else {
-                "validation accuracy"
-            },
+            title: &axis,
             ..ACCURACY
         },
         legend: vec![
             (Some(DotKind::Filled), "mean".to_owned()),
-            (Some(DotKind::Small), "one seed".to_owned()),
+            (Some(DotKind::Small), format!("one of the {over}")),
             (None, "mean ± standard deviation".to_owned()),
         ],
     };
+    let accuracy = facts.accuracy();
+    let title = match facts.task().is_multi_label() {
+        true => format!("Exact match over {over}"),
+        false => format!("Accuracy over {over}"),
+    };
+    let description = format!(
+        "Small dots: {accuracy} of each strategy with each of the {over}. Large dots: their means, with one standard \
+         deviation to both sides."
+    );
     let body = Figure {
         id: "repeats-figure",
-        title: "Accuracy over seeds",
-        description: "Small dots: accuracy of each strategy with each seed. Large dots: their means, with \
-                      one standard deviation to both sides.",
+        title: &title,
+        description: &description,
         caption: html! {
-            (results.repeats.len()) " runs, each with its own split, head and batch order."
+            (results.repeats.len()) (differ)
         },
         table: None,
     };

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::comparison::{BASELINES, Comparison};
-use crate::report::tables::diverged;
+use crate::report::tables::{diverged, improving};
 use crate::report::text::{none, percent, seconds, thousands};
 use crate::run::StrategyResult;
 use crate::strategy::StrategyName;
@@ -48,11 +48,6 @@ fn verdict(facts: &Facts) -> Markup {
         return without_ranking(facts);
     };
     let over_seeds = facts.is_over_seeds();
-    let tied: Vec<String> = facts
-        .winners()
-        .filter(|r| r.name != best.name && r.monitored == best.monitored && !over_seeds)
-        .map(|r| r.name.to_string())
-        .collect();
     let others = facts.winners().count() > 1;
     let sample = facts.sample();
     html! {
@@ -61,22 +56,23 @@ fn verdict(facts: &Facts) -> Markup {
             (best.name) (what(best)) "."
         }
         p {
-            @if over_seeds { "Of the first seed: validation accuracy " } @else { "Validation accuracy " }
+            @if over_seeds { "Of the first of the " (facts.repeated_over()) ": validation " } @else { "Validation " }
+            (facts.accuracy()) " "
             (optional(best.validation_accuracy))
             @if let Some(v) = facts.validation(best) {
                 " (" (thousands(v.hits)) " of " (thousands(v.count)) " " (facts.samples())
                 "; one " (sample) " is " (points(1.0 / v.count as f64)) ")"
             }
             @if let Some(h) = facts.held_out(best) {
-                "; held-out accuracy " strong { (percent(h.share())) } " ("
+                "; held-out " (facts.accuracy()) " " strong { (percent(h.share())) } " ("
                 (thousands(h.hits)) " of " (thousands(h.count)) " " (facts.samples())
                 ", 95 % interval " (interval(h.interval())) ")"
             }
-            "."
-            @if !tied.is_empty() {
-                " Tied with it in validation " (facts.monitor().label()) ": " (tied.join(", "))
-                "; lower validation loss decided, then fewer trained parameters."
+            @if let Some(precision) = best.held_out.as_ref().and_then(|h| h.score.average_precision) {
+                "; held-out mean average precision " strong { (format!("{precision:.4}")) }
             }
+            "."
+            @if let Some(tie) = facts.tie(best) { " It is " (tie) "." }
         }
         @if facts.held_out(best).is_some() {
             ul {
@@ -86,7 +82,7 @@ fn verdict(facts: &Facts) -> Markup {
             }
         } @else {
             p class="note" {
-                "No data was held out. The validation accuracy helped to choose the strategy, its \
+                "No data was held out. The validation " (facts.accuracy()) " helped to choose the strategy, its \
                  candidate and its epoch, so that it is likely to be better than what new data will \
                  show."
             }
@@ -111,7 +107,7 @@ fn without_ranking(facts: &Facts) -> Markup {
         @if any {
             p class="lead" { "No verdict: there is no validation data." }
             p {
-                "Which strategy is best is told by validation accuracy alone; choosing by the \
+                "Which strategy is best is told by validation " (facts.monitor().label_for(facts.task())) " alone; choosing by the \
                  held-out figures would spoil them."
             }
         } @else if facts.results().is_empty() {
@@ -124,20 +120,32 @@ fn without_ranking(facts: &Facts) -> Markup {
 
 /// A line per strategy.
 pub fn summary(facts: &Facts) -> Section {
-    let mut table = Table::new(
-        "",
-        &[
-            "Strategy",
-            "Winner",
-            "#Validation",
-            "#Held out",
-            "#95 % interval",
-            "#Trained",
-            "#Share",
-            "#Trials' time",
-            "Model",
-        ],
-    );
+    let several = facts.task().is_multi_label();
+    let columns = [
+        "Strategy",
+        "Winner",
+        if several {
+            "#Validation, exact match"
+        } else {
+            "#Validation"
+        },
+        if several {
+            "#Held out, exact match"
+        } else {
+            "#Held out"
+        },
+        "#95 % interval",
+        "#Trained",
+        "#Share",
+        "#Trials' time",
+        "#Ready after",
+        "Model",
+    ];
+    let mut columns = columns.to_vec();
+    if several {
+        columns.splice(5..5, ["#Validation AP", "#Held-out AP"]);
+    }
+    let mut table = Table::new("", &columns);
     let best = facts.best().map(|b| b.name);
     let all = facts.parameters();
     table.best = facts.results().iter().position(|r| Some(r.name) == best);
@@ -145,7 +153,7 @@ pub fn summary(facts: &Facts) -> Section {
         let held_out = facts.held_out(result);
         let ratio = result.trained_parameters.zip(all);
         let ratio = ratio.map(|(trained, all)| trained as f64 / all.max(1) as f64);
-        table.rows.push(vec![
+        let mut row = vec![
             html! {
                 span class="line" {
                     (result.name)
@@ -159,6 +167,7 @@ pub fn summary(facts: &Facts) -> Section {
             html! { (result.trained_parameters.map_or_else(none, thousands)) },
             html! { (ratio.map_or_else(none, small_percent)) },
             html! { (seconds(result.seconds)) },
+            html! { (result.clock.map_or_else(none, seconds)) },
             html! {
                 @match &result.model {
                     Some(model) if model.starts_with("winners/") => {
@@ -168,7 +177,17 @@ pub fn summary(facts: &Facts) -> Section {
                     None => "failed",
                 }
             },
-        ]);
+        ];
+        if several {
+            let held_out = result.held_out.as_ref();
+            let precisions = [
+                result.validation_average_precision,
+                held_out.and_then(|h| h.score.average_precision),
+            ];
+            let shown = |p: Option<f64>| p.map_or_else(none, |p| format!("{p:.4}"));
+            row.splice(5..5, precisions.map(|p| html! { (shown(p)) }));
+        }
+        table.rows.push(row);
     }
     let parts = &facts.files.run.data.parts;
     Section {
@@ -179,15 +198,20 @@ pub fn summary(facts: &Facts) -> Section {
                 p { "No strategy has ended yet." }
             } @else {
                 (table.draw())
-                @for note in facts.results().iter().filter_map(diverged) {
-                    p class="note" { (note) "." }
+                @for note in facts.results().iter().flat_map(|r| [diverged(r), improving(r)]).flatten() {
+                    p class="note" { (facts.of_first_seed()) (note) "." }
                 }
                 p class="note" {
                     "Strategies are compared by " (facts.chosen_by()) " (" (thousands(parts.validation))
-                    " " (facts.samples()) "); held-out accuracy (" (thousands(parts.held_out)) " "
+                    " " (facts.samples()) "); held-out " (facts.accuracy()) " (" (thousands(parts.held_out)) " "
                     (facts.samples()) ") is for the final figures only. Intervals are Wilson's. \
                      Trials' time is that of the trials of search and training, added up: they may \
-                     run side by side, and those that several strategies share count for each."
+                     run side by side, and those that several strategies share count for each. Ready after \
+                     is when a strategy's model was there, by the clock on the wall, of all sessions of \
+                     the run."
+                    @if let Some(took) = facts.files.results.as_ref().and_then(|r| r.clock) {
+                        " The whole run took " (seconds(took)) "."
+                    }
                     @if let Some(all) = all {
                         " Share is of the " (thousands(all)) " parameters of backbone and head."
                     }

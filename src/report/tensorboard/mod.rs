@@ -67,7 +67,14 @@ fn events(metrics: &TrialMetrics) -> Vec<Event> {
         }
         if let Some(score) = epoch.validation {
             values.push(("loss/validation", score.loss as f32));
-            values.push(("accuracy/validation", score.accuracy as f32));
+            match score.average_precision {
+                None => values.push(("accuracy/validation", score.accuracy as f32)),
+                // Samples that may have several labels.
+                Some(precision) => values.extend([
+                    ("average_precision/validation", precision as f32),
+                    ("exact_match/validation", score.accuracy as f32),
+                ]),
+            }
         }
         events.push(Event::scalars(epoch.seconds, epoch.epoch, &values));
     }

@@ -69,6 +69,8 @@ impl RunDir {
             self.remove_head_checkpoint(phase)?;
             remove(&partial(&self.head(phase)))?;
             remove(&self.head(phase))?;
+            remove(&partial(&self.head_entry(phase)))?;
+            remove(&self.head_entry(phase))?;
         }
         remove(&self.path(HEADS).join(LOCK))?;
         let _ = fs::remove_dir(self.path(HEADS));

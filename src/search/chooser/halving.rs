@@ -1,10 +1,12 @@
-//! Successive halving: all candidates are trained for a few epochs, and the best of each strategy go on.
+//! Successive halving: all candidates are trained for a few epochs, and the best of each strategy go on, with what
+//! is joined of them.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::run::{Phase, TrialRecord, TrialRequest, ranked};
 use crate::search::SearchError;
 use crate::search::plan::StrategyPlan;
+use crate::strategy::Candidate;
 
 use super::{Budget, Chooser, Scene};
 
@@ -15,35 +17,31 @@ pub(super) struct Halving {
 
 impl Chooser for Halving {
     fn next(&self, scene: &Scene<'_>) -> Result<Vec<TrialRequest>, SearchError> {
-        let rungs = rungs(scene.settings.search_epochs, self.rate);
+        let all = scene.settings.rungs();
+        let plans = || scene.plan.strategies.iter();
+        let own =
+            |plan: &StrategyPlan| plan.allowance.as_ref().map_or(all.len(), |a| a.rungs.len());
+        let most = plans().filter(|p| p.candidates.len() > 1).map(own).max();
+        let most = most.unwrap_or(all.len());
+        // What is searched for comparison alone goes as far as what it is compared with.
+        let of = |plan: &StrategyPlan| own(plan).min(most);
         let budget = |rung: usize| Budget {
-            epochs: rungs[rung - 1],
+            epochs: all[rung - 1],
             rung,
-            goes_on: rung < rungs.len(),
+            goes_on: rung < most,
         };
-        let begin = scene.requests(scene.plan.searched(), Phase::Search, budget(1));
-        let first = scene.first(begin);
+        let first = scene.first(scene.search(budget(1)));
         if !first.is_empty() {
             return Ok(first);
         }
         let asked = scene.asked.iter().filter(|r| r.rung == 1);
         let rounds: BTreeSet<usize> = asked.map(|r| r.round).collect();
         for round in rounds {
-            for rung in 1..rungs.len() {
-                let promoted = self.promoted(scene, round, rung);
-                if !promoted.is_empty() {
-                    let Budget {
-                        epochs,
-                        rung,
-                        goes_on,
-                    } = budget(rung + 1);
-                    let go_on = |request: &TrialRequest| TrialRequest {
-                        epochs: scene.epochs(&request.candidate, epochs),
-                        rung,
-                        goes_on,
-                        ..request.clone()
-                    };
-                    return Ok(promoted.into_iter().map(go_on).collect());
+            for rung in 1..most {
+                let plans = scene.plan.strategies.iter().filter(|plan| of(plan) > rung);
+                let next = self.promoted(scene, plans, (round, rung), budget(rung + 1));
+                if !next.is_empty() {
+                    return Ok(next);
                 }
             }
         }
@@ -52,30 +50,52 @@ impl Chooser for Halving {
 }
 
 impl Halving {
-    /// The trials of a round on `rung` that go on to the next; none where they have been asked to already.
+    /// What goes on to the next rung of a round from `rung`, with what is joined of it, which begins there in a round
+    /// of its own; nothing where it has been asked for already.
     fn promoted<'s>(
         &self,
         scene: &'s Scene<'_>,
-        round: usize,
-        rung: usize,
-    ) -> Vec<&'s TrialRequest> {
+        plans: impl Iterator<Item = &'s StrategyPlan>,
+        (round, rung): (usize, usize),
+        budget: Budget,
+    ) -> Vec<TrialRequest> {
         let mut known = HashSet::new();
-        let strategies = scene.plan.strategies.iter();
-        let best = strategies.flat_map(|plan| self.best(scene, plan, (round, rung)));
-        best.filter(|request| known.insert(&request.id)).collect()
+        let mut go_on = Vec::new();
+        let mut joined = Vec::new();
+        for plan in plans {
+            let best = self.best(scene, plan, (round, rung));
+            let made = self.join(scene, plan, &best);
+            joined.extend(made.map(|candidate| (plan.strategy, candidate)));
+            go_on.extend(best.into_iter().filter(|r| known.insert(&r.id)));
+        }
+        let go_on = go_on.into_iter().map(|request| TrialRequest {
+            epochs: scene.epochs(&request.candidate, budget.epochs),
+            rung: budget.rung,
+            goes_on: budget.goes_on,
+            ..request.clone()
+        });
+        let joined = scene.requests(joined, Phase::Search, budget);
+        go_on.chain(joined).collect()
     }
 
-    /// The best trials of a strategy on a rung of a round; none where some have left it already.
+    /// The best trials of a strategy on a rung of a round, the best first; none where some have left it already.
     fn best<'s>(
         &self,
         scene: &'s Scene<'_>,
         plan: &StrategyPlan,
         (round, rung): (usize, usize),
     ) -> Vec<&'s TrialRequest> {
-        let requests = plan.candidates.iter();
+        let candidates = scene.candidates(plan);
+        let requests = candidates.iter();
         let requests = requests.filter_map(|c| scene.request_for(c, Phase::Search));
+        let of_plan =
+            |r: &TrialRequest| plan.begun().iter().any(|c| c.trains_the_same(&r.candidate));
+        // What was joined has rounds of its own, and is held against those that it was joined of.
+        let rounds = requests.clone().filter(|r| of_plan(r)).map(|r| r.round);
+        let last = rounds.max().unwrap_or(0);
+        let round_of = |r: &TrialRequest| if of_plan(r) { r.round } else { last };
         let on_rung: Vec<(&TrialRequest, TrialRecord)> = requests
-            .filter(|r| r.round == round && r.rung >= rung)
+            .filter(|r| round_of(r) == round && r.rung >= rung)
             .filter_map(|r| Some((r, (scene.record)(&r.id)?)))
             .collect();
         if on_rung.iter().any(|(request, _)| request.rung > rung) {
@@ -91,31 +111,25 @@ impl Halving {
             .map(|place| requests[place])
             .collect()
     }
-}
 
-/// The epochs of each rung: those of the search divided by `rate` again and again, down to 1, the fewest
-/// first. 5 epochs at a rate of 3 are 1, 2, 5.
-fn rungs(epochs: usize, rate: usize) -> Vec<usize> {
-    let mut rungs = vec![epochs.max(1)];
-    while let Some(&last) = rungs.last()
-        && last > 1
-    {
-        rungs.push(last.div_ceil(rate.max(2)));
-    }
-    rungs.reverse();
-    rungs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rungs_end_at_the_epochs_of_the_search() {
-        assert_eq!(rungs(5, 3), [1, 2, 5]);
-        assert_eq!(rungs(27, 3), [1, 3, 9, 27]);
-        assert_eq!(rungs(1, 3), [1]);
-        assert_eq!(rungs(2, 2), [1, 2]);
-        assert_eq!(rungs(0, 0), [1]);
+    /// What is joined of the best of a strategy, as far as its search may go; `None` where it joins nothing new.
+    fn join(
+        &self,
+        scene: &Scene<'_>,
+        plan: &StrategyPlan,
+        best: &[&TrialRequest],
+    ) -> Option<Candidate> {
+        let joins = plan.allowance.as_ref().map_or(0, |a| a.joins);
+        if best.is_empty() || scene.joined(plan).count() >= joins {
+            return None;
+        }
+        let candidates = scene.candidates(plan);
+        let place = |r: &&TrialRequest| {
+            let mut all = candidates.iter();
+            all.position(|c| c.trains_the_same(&r.candidate))
+        };
+        let ranking: Vec<usize> = best.iter().filter_map(place).collect();
+        let strategy = plan.strategy.rule();
+        strategy.joined(scene.network, &candidates, &ranking)
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::analysis::nets;
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::classifier::Score;
+use crate::run::Allowance;
 use crate::surgery::rewrite::LowRank;
 use crate::surgery::{HeadKind, Rewrite};
 use crate::training::HeadInit;
@@ -14,6 +15,8 @@ use crate::training::HeadInit;
 struct Made {
     analysis: Analysis,
     settings: Settings,
+    /// Of `auto`.
+    allowance: Option<Allowance>,
     asked: Vec<TrialRequest>,
     records: HashMap<String, TrialRecord>,
     /// The accuracy of the trial of a candidate's layers after so many epochs; it diverges below 0.
@@ -25,7 +28,12 @@ impl Made {
         let options = AnalyzeOptions::default();
         Made {
             analysis: Analysis::of_graph(&nets::vgg(), &[], &options).unwrap(),
-            settings: Settings::default().search(Some(search)).search_epochs(9),
+            settings: Settings::default()
+                .head_init(HeadInit::Random)
+                .search(Some(search))
+                .epochs(20)
+                .search_epochs(9),
+            allowance: None,
             asked: Vec::new(),
             records: HashMap::new(),
             accuracy,
@@ -46,13 +54,16 @@ impl Made {
             head: vec!["head".to_owned()],
             seed: 0,
             selection: &[],
-            promising: Vec::new(),
+            promising: vec![0, 2, 1],
             updatable: Vec::new(),
         };
         let strategies = strategies.iter().map(|&strategy| StrategyPlan {
             strategy,
             candidates: strategy.candidates(&network).unwrap(),
             skipped: Vec::new(),
+            allowance: (strategy == StrategyName::AUTO)
+                .then(|| self.allowance.clone())
+                .flatten(),
         });
         let plan = Plan {
             strategies: strategies.collect(),
@@ -78,17 +89,25 @@ impl Made {
                 candidate: request.candidate.label.clone(),
                 layers: request.candidate.layers.clone(),
                 trained_parameters: Some(1),
+                flops: None,
                 validation: Some(Score {
                     accuracy,
                     balanced_accuracy: accuracy,
                     macro_f1: accuracy,
+                    micro_f1: None,
+                    average_precision: None,
                     loss: 1.0,
+                    calibrated_loss: 1.0,
                     count: 100,
                 }),
                 ranking: None,
                 best_epoch: request.epochs,
                 epochs: request.epochs,
+                rate: Some(0.25),
+                tried_rates: vec![],
                 seconds: 1.0,
+                clock: None,
+                still_improving: false,
                 same_as: None,
                 error: (accuracy < 0.0).then(|| "diverged".to_owned()),
                 failure: None,
@@ -154,8 +173,9 @@ fn the_head_is_trained_before_an_exhaustive_search_and_more_strategies_are_round
     let more = [&strategies[..], &[StrategyName::FULL, StrategyName::BLOCKS]].concat();
     let before = made.asked.len();
     let told = made.run_to_the_end(&more);
-    assert_eq!((told[0].0, told[0].1), (5, Phase::Search));
-    assert_eq!(told.last().unwrap().1, Phase::Train);
+    // What needs no search does not wait for one.
+    assert_eq!((told[0].0, told[0].1, told[0].3), (5, Phase::Train, 1));
+    assert_eq!((told[1].0, told[1].1), (6, Phase::Search));
     assert_eq!(made.chosen(&more)[..3], chosen);
     let new = &made.asked[before..];
     let known = |r: &TrialRequest| {
@@ -178,7 +198,10 @@ fn of_a_strategy_alone_nothing_is_searched() {
 
 #[test]
 fn where_the_head_is_solved_its_own_trials_have_no_epochs() {
-    for search in [SearchMethod::Exhaustive, SearchMethod::Halving { rate: 3 }] {
+    for search in [
+        SearchMethod::Exhaustive,
+        SearchMethod::Halving { rate: 3, first: 1 },
+    ] {
         for (head, expected) in [
             (HeadKind::Linear, 0),
             (HeadKind::Paper, 0),
@@ -217,11 +240,14 @@ fn what_diverged_everywhere_trains_no_winner() {
 #[test]
 fn of_four_candidates_two_go_on_and_then_one() {
     // The last layer is the best at first, and the first in the end.
-    let mut made = Made::new(SearchMethod::Halving { rate: 2 }, |layers, epochs| {
-        let last = layers.iter().any(|l| l.contains('4'));
-        if last { 0.5 } else { 0.1 * epochs as f64 }
-    });
-    made.settings.search_epochs = 8;
+    let mut made = Made::new(
+        SearchMethod::Halving { rate: 2, first: 1 },
+        |layers, epochs| {
+            let last = layers.iter().any(|l| l.contains('4'));
+            if last { 0.5 } else { 0.1 * epochs as f64 }
+        },
+    );
+    made.settings.search_epochs = 8.into();
     let told = made.run_to_the_end(&[StrategyName::LAYERS]);
     let search: Vec<_> = told.iter().filter(|t| t.1 == Phase::Search).collect();
     let sizes: Vec<_> = search.iter().map(|t| (t.0, t.2, t.3)).collect();
@@ -239,8 +265,8 @@ fn of_four_candidates_two_go_on_and_then_one() {
 
 #[test]
 fn as_many_go_on_as_the_winner_is_made_of() {
-    let mut made = Made::new(SearchMethod::Halving { rate: 4 }, few);
-    made.settings.search_epochs = 4;
+    let mut made = Made::new(SearchMethod::Halving { rate: 4, first: 1 }, few);
+    made.settings.search_epochs = 4.into();
     let told = made.run_to_the_end(&[StrategyName::top(3)]);
     let sizes: Vec<_> = told.iter().map(|t| (t.1, t.2, t.3)).collect();
     assert_eq!(
@@ -254,9 +280,92 @@ fn as_many_go_on_as_the_winner_is_made_of() {
     );
 }
 
+/// What `auto` may do: so many candidates, on so many rungs, with so many joined.
+fn allowance(begun: usize, rungs: &[usize], joins: usize) -> Option<Allowance> {
+    Some(Allowance {
+        begun,
+        rungs: rungs.to_vec(),
+        joins,
+        cost: None,
+    })
+}
+
+/// The first and the last layer are worth something, and each costs more the more there are.
+fn ends(layers: &[String], _: usize) -> f64 {
+    let of = |name: &str| f64::from(layers.iter().any(|l| l == name));
+    0.3 + 0.5 * of("conv1") + 0.4 * of("conv4") - 0.05 * (layers.len() as f64).powi(2)
+}
+
+/// Identity, rung, epochs and round of the trials of the search.
+fn searches(requests: &[TrialRequest]) -> Vec<(&str, usize, usize, usize)> {
+    let search = requests.iter().filter(|r| r.phase == Phase::Search);
+    search
+        .map(|r| (r.candidate.id.as_str(), r.rung, r.epochs, r.round))
+        .collect()
+}
+
+#[test]
+fn what_is_joined_of_the_best_begins_on_their_next_rung_and_may_win() {
+    let mut made = Made::new(SearchMethod::Halving { rate: 2, first: 1 }, ends);
+    made.settings.search_epochs = 4.into();
+    // The last block, all, the first block and the last two; not the first and the last together.
+    made.allowance = allowance(4, &[1, 2, 4], 2);
+    made.run_to_the_end(&[StrategyName::AUTO]);
+    assert_eq!(
+        searches(&made.asked),
+        [
+            ("auto-last-1", 1, 1, 1),
+            ("auto-all", 1, 1, 1),
+            ("auto-block1", 1, 1, 1),
+            ("auto-last-2", 1, 1, 1),
+            ("auto-last-1", 2, 2, 1),
+            ("auto-block1", 2, 2, 1),
+            ("auto-joined-1", 2, 2, 2),
+            ("auto-joined-1", 3, 4, 2),
+            ("auto-last-1", 3, 4, 1),
+        ]
+    );
+    assert_eq!(made.chosen(&[StrategyName::AUTO]), ["auto-joined-1"]);
+    let winner = made.asked.last().unwrap();
+    assert_eq!(winner.candidate.layers, ["conv1", "conv2", "conv4"]);
+}
+
+#[test]
+fn no_more_is_begun_and_on_no_more_rungs_than_is_allowed() {
+    let mut made = Made::new(SearchMethod::Halving { rate: 3, first: 1 }, ends);
+    made.allowance = allowance(2, &[1, 3], 0);
+    made.run_to_the_end(&[StrategyName::HEAD, StrategyName::AUTO]);
+    let asked = searches(&made.asked);
+    let auto: Vec<_> = asked.iter().filter(|a| a.0 != "head").collect();
+    assert_eq!(auto.len(), 3, "{asked:?}");
+    assert!(auto.iter().all(|a| a.1 <= 2 && a.2 <= 3), "{asked:?}");
+    let chosen = made.chosen(&[StrategyName::HEAD, StrategyName::AUTO]);
+    assert_eq!(chosen, ["head", "auto-last-1"]);
+}
+
+#[test]
+fn a_candidate_of_two_strategies_is_ranked_by_each_under_its_own_name() {
+    let mut made = Made::new(SearchMethod::Halving { rate: 3, first: 1 }, few);
+    made.allowance = allowance(6, &[1, 3, 9], 0);
+    let strategies = [StrategyName::BLOCKS, StrategyName::AUTO];
+    made.run_to_the_end(&strategies);
+    let verdicts = made.with(&strategies, |scene| scene.choices());
+    for (choice, prefix) in verdicts.iter().zip(["blocks-", "auto-"]) {
+        for trial in &choice.ranked {
+            assert!(trial.id.starts_with(prefix), "{trial:?}");
+        }
+    }
+    let labels = |place: usize| -> Vec<String> {
+        let ranked: &Vec<TrialRecord> = &verdicts[place].ranked;
+        ranked.iter().map(|t| t.candidate.clone()).collect()
+    };
+    assert!(labels(0).contains(&"block3".to_owned()));
+    assert!(labels(1).contains(&"last block".to_owned()));
+}
+
 #[test]
 fn a_strategy_added_to_a_halved_search_halves_what_is_new() {
-    let mut made = Made::new(SearchMethod::Halving { rate: 3 }, few);
+    let mut made = Made::new(SearchMethod::Halving { rate: 3, first: 1 }, few);
     made.run_to_the_end(&[StrategyName::LAYERS]);
     let told = made.run_to_the_end(&[StrategyName::LAYERS, StrategyName::windows(2)]);
     let search: Vec<_> = told.iter().filter(|t| t.1 == Phase::Search).collect();
@@ -309,4 +418,76 @@ fn a_winner_that_two_strategies_share_stands_for_both() {
     let twins = made.with(&strategies, |scene| scene.twins(request));
     let ids: Vec<&str> = twins.iter().map(|(_, c)| c.id.as_str()).collect();
     assert_eq!(ids, ["top1"]);
+}
+
+#[test]
+fn where_rates_are_to_be_found_the_widest_trial_of_the_search_finds_that_of_the_others() {
+    let strategies = [StrategyName::HEAD, StrategyName::BLOCKS, StrategyName::FULL];
+    let found = |request: &TrialRequest| (request.candidate.id.clone(), request.rate);
+    for method in [
+        SearchMethod::Exhaustive,
+        SearchMethod::Halving { rate: 2, first: 1 },
+    ] {
+        let mut run = Made::new(method, |_, _| 0.5);
+        run.settings = run.settings.head_init(HeadInit::Solved);
+        let (first, _) = run.next(&strategies);
+        let ids: Vec<_> = first.iter().map(found).collect();
+        let alone = |id: &str| (id.to_owned(), None);
+        assert_eq!(
+            ids,
+            [alone("head"), alone("full"), alone("full")],
+            "{method:?}"
+        );
+        let phases: Vec<Phase> = first.iter().map(|r| r.phase).collect();
+        assert_eq!(phases, [Phase::Train, Phase::Train, Phase::Search]);
+        let rounds: Vec<usize> = first.iter().map(|r| r.round).collect();
+        assert_eq!(rounds, [1, 2, 3]);
+        let round = 3;
+        run.carry_out(first);
+        let (others, _) = run.next(&strategies);
+        assert!(others.len() > 2 && others.iter().all(|r| r.round == round));
+        assert!(others.iter().all(|r| r.rate == Some(0.25)), "{others:?}");
+        assert!(others.iter().all(|r| r.candidate.id != "full"));
+        run.carry_out(others);
+        // Later strategies have the same rate, in a round of their own, unless one of them trains more.
+        let more = [&strategies[..], &[StrategyName::LAYERS]].concat();
+        let (later, _) = run.next(&more);
+        assert!(
+            later
+                .iter()
+                .all(|r| r.rate == Some(0.25) && r.round > round)
+        );
+        assert!(!later.is_empty());
+    }
+}
+
+#[test]
+fn what_is_rewritten_finds_its_own_rate_and_so_do_all_where_the_widest_fails() {
+    let mut run = Made::new(SearchMethod::Exhaustive, |layers, _| {
+        if layers.len() > 2 { -1.0 } else { 0.5 }
+    });
+    run.settings = run.settings.head_init(HeadInit::Solved);
+    let strategies = [StrategyName::BLOCKS, StrategyName::FULL];
+    let (scout, _) = run.next(&strategies);
+    let phases: Vec<Phase> = scout.iter().map(|r| r.phase).collect();
+    assert_eq!(phases, [Phase::Train, Phase::Search]);
+    run.carry_out(scout);
+    run.records.get_mut("full-search").unwrap().rate = None;
+    let (others, _) = run.next(&strategies);
+    assert!(others.iter().all(|r| r.rate.is_none()));
+    let candidate = Candidate {
+        rewrite: Rewrite::LowRank(LowRank {
+            weights: vec!["weight".to_owned()],
+            rank: 1,
+            alpha: 1,
+            seed: 0,
+        }),
+        ..others[0].candidate.clone()
+    };
+    run.records.get_mut("full-search").unwrap().rate = Some(0.25);
+    run.with(&strategies, |scene| {
+        assert_eq!(scene.found_rate(&candidate, Phase::Search), None);
+        let plain = &others[0].candidate;
+        assert_eq!(scene.found_rate(plain, Phase::Search), Some(0.25));
+    });
 }

@@ -102,7 +102,7 @@ fn serving<'g>(graph: &'g GraphProto, values: &[&'g str]) -> (Vec<bool>, HashSet
 }
 
 /// The values that a node reads, those that its inner graphs read from outside included.
-fn reads(node: &NodeProto) -> Vec<&str> {
+pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
     for graph in inner_graphs(node) {
         captured_names(graph, &mut names, 0);

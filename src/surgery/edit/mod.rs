@@ -11,6 +11,8 @@
 //! | [`keep`](Editor::keep) | nodes, tensors, declarations and outputs that do not serve some values go |
 //! | [`add_node`](Editor::add_node), [`add_tensor`](Editor::add_tensor) | a node, an initializer, behind all others |
 //! | [`splice`](Editor::splice) | nodes come behind a value, and what read it reads another |
+//! | [`sort`](Editor::sort) | nodes move behind those that make what they read |
+//! | [`rework`](Editor::rework), [`open_batch`](Editor::open_batch) | nodes compute the same in another form; the batch is declared open |
 //! | [`rename`](Editor::rename), [`rename_node`](Editor::rename_node) | a value in all places and graphs that name it; a node |
 //! | [`set_tensor`](Editor::set_tensor), [`set_values`](Editor::set_values) | the values of an initializer or `Constant` |
 //! | [`set_outputs`](Editor::set_outputs) | what the graph declares as outputs |
@@ -24,7 +26,9 @@ mod declare;
 mod inline;
 mod keep;
 mod manifest;
+mod order;
 mod rename;
+mod rework;
 mod splice;
 mod take_in;
 mod tensors;
@@ -34,8 +38,9 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
+use crate::graph::messages::{all_graphs, defined, inner_graphs, value_names};
 use crate::graph::{Names, Value, value_to_proto};
-use crate::onnx::messages::{AttributeProto, GraphProto, ModelProto, NodeProto};
+use crate::onnx::messages::{GraphProto, ModelProto, NodeProto};
 use crate::onnx::{EMPTY_GRAPH, Model, set_metadata};
 
 use super::SurgeryError;
@@ -44,6 +49,7 @@ use super::verify::{Named, differences, unnumbered};
 
 pub use manifest::Manifest;
 use rename::lasting;
+pub use rework::Rework;
 pub use take_in::taken_in;
 pub(super) use tensors::{converted, is_constant};
 
@@ -161,11 +167,7 @@ impl<'m> Editor<'m> {
 
     /// All names that something new could clash with: of values and nodes, those of inner graphs, too.
     pub(crate) fn names(&self) -> Names {
-        let mut names = value_names(self.graph());
-        for graph in all_graphs(self.graph()) {
-            names.extend(graph.node.iter().filter_map(|n| n.name.clone()));
-        }
-        names.into_iter().collect()
+        crate::graph::messages::names(self.graph())
     }
 
     /// Declares `outputs` as the outputs of the graph, in place of those it has.
@@ -258,6 +260,11 @@ impl<'m> Editor<'m> {
         })
     }
 
+    /// Whether the main graph has a value, as an input, an initializer or of a node.
+    pub(in crate::surgery) fn makes(&self, value: &str) -> bool {
+        self.defined().contains(value)
+    }
+
     /// The values that the main graph has: inputs, initializers, what nodes make.
     fn defined(&self) -> HashSet<&str> {
         defined(self.graph())
@@ -277,56 +284,6 @@ fn ensure_free(name: &str, taken: &HashSet<String>) -> Result<(), SurgeryError> 
             name: name.to_owned(),
         }),
     }
-}
-
-/// The values that a graph makes or is given, those around it left out.
-fn defined(graph: &GraphProto) -> HashSet<&str> {
-    let tensors = graph.initializer.iter().filter_map(|t| t.name.as_deref());
-    let sparse = graph.sparse_initializer.iter();
-    let sparse = sparse.filter_map(|s| s.values.as_ref()?.name.as_deref());
-    let inputs = graph.input.iter().filter_map(|v| v.name.as_deref());
-    let made = graph.node.iter().flat_map(|n| &n.output);
-    let made = made.map(String::as_str).filter(|o| !o.is_empty());
-    tensors.chain(sparse).chain(inputs).chain(made).collect()
-}
-
-/// The graphs in the attributes of a node.
-fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(AttributeProto::subgraphs)
-}
-
-/// `graph` and the graphs inside of its nodes, at any depth.
-fn all_graphs(graph: &GraphProto) -> Vec<&GraphProto> {
-    let mut all = vec![graph];
-    let mut next = 0;
-    while let Some(graph) = all.get(next).copied() {
-        all.extend(graph.node.iter().flat_map(inner_graphs));
-        next += 1;
-    }
-    all
-}
-
-/// The values that `graph` and the graphs inside of its nodes name, wherever [`rename`](rename::rename_value)
-/// looks.
-fn value_names(graph: &GraphProto) -> HashSet<String> {
-    let mut names = HashSet::new();
-    for graph in all_graphs(graph) {
-        names.extend(defined(graph).into_iter().map(str::to_owned));
-        let noted = graph.output.iter().chain(&graph.value_info);
-        names.extend(noted.filter_map(|v| v.name.clone()));
-        for annotation in &graph.quantization_annotation {
-            names.extend(annotation.tensor_name.clone());
-            let tensors = annotation.quant_parameter_tensor_names.iter();
-            names.extend(tensors.filter_map(|t| t.value.clone()));
-        }
-        for node in &graph.node {
-            names.extend(node.input.iter().cloned());
-            let devices = node.device_configurations.iter();
-            let sharded = devices.flat_map(|d| &d.sharding_spec);
-            names.extend(sharded.filter_map(|s| s.tensor_name.clone()));
-        }
-    }
-    names
 }
 
 /// The name by which a node goes in a manifest and in messages.

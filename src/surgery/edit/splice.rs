@@ -1,12 +1,13 @@
 //! Nodes in the middle of a graph.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::graph::GraphError;
 use crate::onnx::messages::{GraphProto, NodeProto};
 
 use super::super::SurgeryError;
 use super::super::difference::Part;
+use super::order::in_order;
 use super::{Editor, all_graphs, defined, inner_graphs, node_key};
 
 impl Editor<'_> {
@@ -120,18 +121,6 @@ impl Editor<'_> {
         }
         Ok(at)
     }
-}
-
-/// Whether every node stands behind those that make what it reads.
-fn in_order(graph: &GraphProto) -> bool {
-    let nodes = graph.node.iter().enumerate();
-    let made = nodes.flat_map(|(at, node)| node.output.iter().map(move |o| (o.as_str(), at)));
-    let made: HashMap<&str, usize> = made.filter(|(name, _)| !name.is_empty()).collect();
-    let is_behind = |(at, node): (usize, &NodeProto)| {
-        let mut makers = node.input.iter().filter_map(|i| made.get(i.as_str()));
-        makers.all(|&maker| maker < at)
-    };
-    graph.node.iter().enumerate().all(is_behind)
 }
 
 /// Whether a node of `graph`, or one of its outputs, names `value`, which is not its own.

@@ -12,6 +12,7 @@ use crate::graph::{Attribute, Dim, Graph, Node};
 use crate::onnx::{DataType, Tensor};
 
 use super::SurgeryError;
+use crate::task::Task;
 use written_out::{is_sigmoid, log_softmax, softmax};
 
 /// What the values of a classifier's output are.
@@ -25,6 +26,8 @@ pub enum Scores {
     Probabilities,
     /// A probability for each class by itself, of a sigmoid.
     Independent,
+    /// Any numbers, the sigmoid of each of which is the probability of a class by itself; nodes do not tell that.
+    IndependentLogits,
     /// Numbers between 0 and 1, of which it is not told whether they sum to 1.
     Bounded,
 }
@@ -85,6 +88,31 @@ pub fn logits(graph: &Graph) -> Result<String, SurgeryError> {
             node: node.unwrap_or_default(),
         }),
         ending => Ok(ending.logits),
+    }
+}
+
+/// The value that the loss of a task is taken of: as [`logits`] says, or where each class, or the one output of a
+/// binary task, is told by itself, what the sigmoid is taken of, or the output where that is no probability.
+///
+/// # Errors
+/// As [`logits`]; and where each class is to be told by itself, and the output is of a softmax.
+pub fn logits_of(graph: &Graph, task: Task) -> Result<String, SurgeryError> {
+    if task == Task::SingleLabel {
+        return logits(graph);
+    }
+    let output = graph.outputs.first().ok_or(SurgeryError::NoOutput)?;
+    let Ending {
+        scores,
+        logits,
+        node,
+    } = ending(graph)?;
+    let (output, node) = (output.name.clone(), node.unwrap_or_default());
+    match scores {
+        Scores::Independent | Scores::Logits | Scores::IndependentLogits => Ok(logits),
+        Scores::Probabilities | Scores::LogProbabilities => {
+            Err(SurgeryError::Exclusive { output, node, task })
+        }
+        Scores::Bounded => Err(SurgeryError::Bounded { output, node }),
     }
 }
 

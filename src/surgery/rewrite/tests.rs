@@ -11,6 +11,7 @@ fn grafted(graph: &Graph) -> Grafted {
         head_parameters: Vec::new(),
         dropout: Vec::new(),
         output: "probabilities".to_owned(),
+        task: Default::default(),
     }
 }
 

@@ -43,7 +43,7 @@ fn spec() -> TrialSpec {
         seed: 4,
         ..TrialSpec::default()
     };
-    spec.optimizer.learning_rate = 1e-30;
+    spec.optimizer.learning_rate = 1e-30.into();
     spec
 }
 

@@ -114,6 +114,7 @@ pub fn grafted(model: Model) -> Grafted {
         head_parameters: Vec::new(),
         dropout: Vec::new(),
         output,
+        task: Default::default(),
     }
 }
 

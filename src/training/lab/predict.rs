@@ -1,6 +1,7 @@
 //! What a network gives for samples: predictions, and whether its output can be logits.
 
-use crate::classifier::{Prediction, Predictions};
+use crate::classifier::{Prediction, Predictions, Several};
+use crate::data::Dataset;
 use crate::graph::Graph;
 use crate::runtime::Buffer;
 use crate::surgery::{Rewrite, Scores, ending};
@@ -52,27 +53,34 @@ type Rows<'r> = &'r mut dyn FnMut(&[usize], &[f32], usize);
 
 /// Keeps of each sample what its logits say.
 struct Scoring<'a> {
-    labels: &'a [i64],
+    dataset: &'a Dataset,
     predictions: Predictions,
 }
 
 impl<'a> Scoring<'a> {
     fn new(lab: &Lab<'a>) -> Self {
         Scoring {
-            labels: lab.dataset.labels(),
+            dataset: lab.dataset,
             predictions: Predictions {
-                samples: Vec::new(),
-                classes: 0,
+                several: lab.dataset.sets().map(|_| Several::default()),
+                ..Predictions::default()
             },
         }
     }
 
     fn rows(&mut self) -> impl FnMut(&[usize], &[f32], usize) + '_ {
         |batch, logits, classes| {
-            self.predictions.classes = classes;
-            let rows = logits.chunks(classes.max(1)).zip(batch);
-            let judged = rows.map(|(row, &sample)| Prediction::of(row, self.labels[sample]));
-            self.predictions.samples.extend(judged);
+            let predictions = &mut self.predictions;
+            predictions.classes = classes;
+            for (row, &sample) in logits.chunks(classes.max(1)).zip(batch) {
+                match self.dataset.sets() {
+                    None => {
+                        let label = self.dataset.labels()[sample];
+                        predictions.samples.push(Prediction::of(row, label));
+                    }
+                    Some(sets) => predictions.push_several(row, sets.get(sample)),
+                }
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use crate::data::{DataError, memory_limit};
 use crate::hex;
 use crate::runtime::Buffer;
 use crate::surgery::{Rewrite, as_stored};
+use crate::task::Task;
 
 use super::features::Pass;
 use super::identity::Identity;
@@ -61,7 +62,8 @@ pub struct HeadFigures {
 
 impl Lab<'_> {
     /// The head [`Linear`](crate::surgery::HeadKind::Linear) that fits the features of `samples` as they are, without
-    /// augmentation, best: multinomial logistic regression whose penalty is chosen by stratified
+    /// augmentation, best: multinomial logistic regression (where samples may have several labels, of each class against
+    /// the others) whose penalty is chosen by stratified
     /// cross-validation. The same to the bit for a number of threads of the [`LabOptions`](super::LabOptions).
     ///
     /// # Errors
@@ -84,16 +86,25 @@ impl Lab<'_> {
         let ([weight, bias], [of_weight, of_bias]) = (head, dims.as_slice()) else {
             return Err(other_head());
         };
-        let (&[columns, classes], &[biases]) = (*of_weight, *of_bias) else {
+        let (&[columns, outputs], &[biases]) = (*of_weight, *of_bias) else {
             return Err(other_head());
         };
-        if classes != biases || classes != prepared.classes {
+        let (task, classes) = (self.network.task, prepared.classes);
+        if outputs != biases || outputs != task.outputs(classes) {
             return Err(other_head());
         }
         self.ensure_room_to_solve(samples.len())?;
+        let class_weights = class_weights.of_samples(self.dataset, samples, classes);
         let labels = samples.iter().map(|&i| self.dataset.labels()[i]);
-        let class_weights = class_weights.of(labels.clone(), classes);
-        let labels: Vec<usize> = labels.filter_map(|l| usize::try_from(l).ok()).collect();
+        let labels = labels.map(|label| usize::try_from(label).unwrap_or(classes));
+        let labels: Vec<usize> = labels.collect();
+        let sets = self.dataset.sets().map(|sets| {
+            let of = |&sample: &usize| {
+                let own = sets.get(sample);
+                (0..classes).map(move |class| own.binary_search(&(class as u32)).is_ok())
+            };
+            samples.iter().flat_map(of).collect()
+        });
         let features = self.head_features(samples, columns, observer)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.options.threads)
@@ -114,6 +125,7 @@ impl Lab<'_> {
                 features,
                 columns,
                 labels: &labels,
+                sets,
                 classes,
                 class_weights: class_weights.as_deref(),
             },
@@ -134,7 +146,11 @@ impl Lab<'_> {
             slope = solved.slope,
             "head solved"
         );
-        let values = vec![(weight.clone(), solved.weight), (bias.clone(), solved.bias)];
+        let (of_weight, of_bias) = match task {
+            Task::SingleLabel | Task::MultiLabel => (solved.weight, solved.bias),
+            Task::Binary => (apart(&solved.weight), apart(&solved.bias)),
+        };
+        let values = vec![(weight.clone(), of_weight), (bias.clone(), of_bias)];
         Ok(SolvedHead {
             start: Start::new(as_stored(&self.network.model, values)?),
             figures: HeadFigures {
@@ -243,6 +259,12 @@ impl Lab<'_> {
             false => Err(other_head()),
         }
     }
+}
+
+/// Of each pair of values of two classes how much more the second is: what one output has in their place.
+fn apart(values: &[f32]) -> Vec<f32> {
+    let (pairs, _) = values.as_chunks::<2>();
+    pairs.iter().map(|[first, second]| second - first).collect()
 }
 
 fn other_head() -> TrainingError {

@@ -2,7 +2,8 @@
 //! logistic regression with a penalty on the weights, whose strength is found by cross-validation.
 //!
 //! Minimised is `1/Σs Σ s_i · −log softmax(x_i W + b)[y_i] + λ/2 ‖W‖²` over standardised features x; the bias is
-//! not penalised. In terms of scikit-learn's `LogisticRegression` C is `1 / (λ Σs)`. What comes out is for the
+//! not penalised. Where samples may have several labels, minimised is instead the sum of the logistic regressions of
+//! the classes, each of its samples against the others, with one strength for all. In terms of scikit-learn's `LogisticRegression` C is `1 / (λ Σs)`. What comes out is for the
 //! features as they are.
 
 mod scaling;
@@ -10,7 +11,8 @@ mod scaling;
 use rayon::ThreadPool;
 
 use super::lbfgs::{Function, Options, minimise};
-use super::logistic::Logistic;
+use super::logistic::{Logistic, PARTS, Sets};
+use crate::kernels::MANY_ROWS;
 use scaling::{Present, Scaling};
 
 /// Parts of cross-validation, at most.
@@ -50,10 +52,14 @@ pub(super) struct Samples<'a> {
     /// [samples, columns], row-major; they are standardised in place.
     pub features: Vec<f32>,
     pub columns: usize,
-    /// Of each sample, below `classes`.
+    /// Of each sample, below `classes`. Where samples may have several, one of them, or `classes` of none, by which
+    /// they are shared out.
     pub labels: &'a [usize],
+    /// Where samples may have several labels, whether each is of each class, [samples, classes], row-major.
+    pub sets: Option<Vec<bool>>,
     pub classes: usize,
-    /// How much the samples of each class count; the same where it says nothing.
+    /// How much the samples of each class count; the same where it says nothing. Where they may have several labels, how
+    /// much it counts that a sample is of a class; that it is not counts 1.
     pub class_weights: Option<&'a [f32]>,
 }
 
@@ -86,7 +92,7 @@ pub(super) struct Solved {
     pub bias: Vec<f32>,
     /// λ.
     pub strength: f64,
-    /// The mean loss in cross-validation; `None` where there was nothing to hold out.
+    /// The mean loss in cross-validation (where samples may have several labels, over classes, too); `None` where there was nothing to hold out.
     pub loss: Option<f64>,
     /// The largest derivative at the end, of standardised features.
     pub slope: f64,
@@ -110,7 +116,13 @@ pub(super) fn bytes(samples: u64, columns: u64, classes: u64) -> u64 {
     let (folds, memory) = effort(size(samples), size(values));
     // Point, gradient, both of the next point, the direction; a start for each part; pairs of float32; the weight
     // as float32 and a product.
-    let each = 8 * (5 + folds as u64) + 4 * 2 * memory as u64 + 8;
+    // Of few classes also the parts of a gradient.
+    let parts = if classes < MANY_ROWS as u64 {
+        4 * PARTS as u64
+    } else {
+        0
+    };
+    let each = 8 * (5 + folds as u64) + 4 * 2 * memory as u64 + 8 + parts;
     let features = samples.saturating_mul(columns).saturating_mul(4);
     features.saturating_add(values.saturating_mul(each))
 }
@@ -158,11 +170,26 @@ struct Problem<'a> {
     labels: Vec<usize>,
     /// How much each sample counts.
     counts: Vec<f64>,
+    /// Where samples may have several labels, which they have, and how much each class counts.
+    sets: Option<(Vec<bool>, Vec<f64>)>,
 }
 
 impl<'a> Problem<'a> {
     fn new(mut samples: Samples<'_>, pool: &'a ThreadPool) -> Result<Self, SolveError> {
         let scaling = Scaling::standardise(&mut samples)?;
+        if let Some(truth) = samples.sets.take() {
+            let weight = |class| samples.count(class);
+            let weights = (0..samples.classes).map(weight).collect();
+            return Ok(Problem {
+                pool,
+                scaling,
+                labels: samples.labels.to_vec(),
+                counts: vec![1.0; samples.labels.len()],
+                sets: Some((truth, weights)),
+                present: Present::all(samples.classes),
+                features: samples.features,
+            });
+        }
         let present = Present::of(&samples);
         let labels = samples.labels.iter();
         Ok(Problem {
@@ -170,6 +197,7 @@ impl<'a> Problem<'a> {
             scaling,
             labels: labels.clone().map(|&l| present.place[l]).collect(),
             counts: labels.map(|&l| samples.count(l)).collect(),
+            sets: None,
             present,
             features: samples.features,
         })
@@ -178,6 +206,14 @@ impl<'a> Problem<'a> {
     /// Number of values of a head.
     fn values(&self) -> usize {
         (self.scaling.mean.len() + 1) * self.present.classes.len()
+    }
+
+    /// How many losses that of a sample is the sum of.
+    fn terms(&self) -> usize {
+        match self.sets {
+            None => 1,
+            Some(_) => self.present.classes.len().max(1),
+        }
     }
 
     fn logistic<'s>(
@@ -191,6 +227,10 @@ impl<'a> Problem<'a> {
             features: &self.features,
             columns: self.scaling.mean.len(),
             labels: &self.labels,
+            sets: self
+                .sets
+                .as_ref()
+                .map(|(truth, weights)| Sets { truth, weights }),
             classes: self.present.classes.len(),
             counts,
             strength,
@@ -209,7 +249,9 @@ impl<'a> Problem<'a> {
     /// The strength with the least loss on held-out samples, and that loss: from strong to weak, each begun
     /// where the one before ended, until the loss does not fall any more. `None` where nothing can be held out.
     fn choose(&self, watch: &dyn Fn(Solving) -> bool) -> Result<Option<(f64, f64)>, SolveError> {
-        let folds = Folds::of(&self.labels, self.present.classes.len());
+        // Of several labels there may be none, which is a kind of its own.
+        let kinds = self.present.classes.len() + usize::from(self.sets.is_some());
+        let folds = Folds::of(&self.labels, kinds);
         let (most, memory) = effort(self.labels.len(), self.values());
         let go_on = || {
             watch(Solving::Comparing {
@@ -281,7 +323,7 @@ impl<'a> Problem<'a> {
             weight,
             bias,
             strength,
-            loss,
+            loss: loss.map(|loss| loss / self.terms() as f64),
             slope: found.slope,
             iterations: found.iterations,
         })

@@ -6,12 +6,13 @@ use crate::autodiff::Targets;
 use crate::batch::{batch_of_export, free_batch};
 use crate::classifier::room;
 use crate::graph::{
-    Graph, Node, Shapes, Value, fold_constants, following, infer_shapes, normalise,
-    part_cubic_resizes, refuse_untrainable, to_float32, write_overhangs_as_pads,
+    Builder, Graph, Node, Shapes, Value, fold_constants, following, infer_shapes, normalise,
+    part_cubic_resizes, refuse_untrainable, to_float32, whole_as_floats, write_overhangs_as_pads,
 };
-use crate::onnx::{DataType, Model};
+use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::rewrite::{Noise, Penalty};
-use crate::surgery::{BatchNorm, Dropout, Rewritten, fold_batch_norm, logits};
+use crate::surgery::{BatchNorm, Dropout, Rewritten, fold_batch_norm, logits_of};
+use crate::task::Task;
 
 use crate::training::TrainingError;
 
@@ -28,6 +29,8 @@ pub struct Prepared {
     pub logits: String,
     /// Number of classes.
     pub classes: usize,
+    /// What they tell of a sample. The logits of a binary task are 0 and the model's one output.
+    pub task: Task,
     /// The BatchNormalizations that take the statistics of the batch in a step.
     pub batch_norms: Vec<BatchNorm>,
     /// The batch size of the export, where the graph had to be freed from it.
@@ -57,20 +60,34 @@ impl Prepared {
     /// When the model has operators that cannot be trained through, several inputs, or its shapes
     /// do not work out at these dimensions.
     pub fn new(model: &Model, batch: usize, sample: &[usize]) -> Result<Self, TrainingError> {
-        Self::with(model, batch, sample, &[])
+        Self::of(model, batch, sample, Task::SingleLabel)
     }
 
-    /// As [`Prepared::new`], for a model that was rewritten.
+    /// As [`Prepared::new`], of a model that tells this of a sample.
     ///
     /// # Errors
-    /// As [`Prepared::new`], and when the normal form does not have what training is to know of.
+    /// As [`Prepared::new`], and when the model's outputs do not tell that.
+    pub fn of(
+        model: &Model,
+        batch: usize,
+        sample: &[usize],
+        task: Task,
+    ) -> Result<Self, TrainingError> {
+        Self::with(model, batch, sample, &[], task)
+    }
+
+    /// As [`Prepared::of`], for a model that was rewritten.
+    ///
+    /// # Errors
+    /// As [`Prepared::of`], and when the normal form does not have what training is to know of.
     pub fn rewritten(
         of: &Rewritten,
         batch: usize,
         sample: &[usize],
+        task: Task,
     ) -> Result<Self, TrainingError> {
         let penalties: Vec<&str> = of.penalties.iter().map(|p| p.value.as_str()).collect();
-        let mut prepared = Self::with(&of.model, batch, sample, &penalties)?;
+        let mut prepared = Self::with(&of.model, batch, sample, &penalties, task)?;
         let Prepared { graph, shapes, .. } = &prepared;
         let noise = of.noise.iter().map(|n| &n.name);
         let changing: Vec<&str> = noise.chain(&of.parameters).map(String::as_str).collect();
@@ -117,11 +134,16 @@ impl Prepared {
         batch: usize,
         sample: &[usize],
         further: &[&str],
+        task: Task,
     ) -> Result<Self, TrainingError> {
-        let mut graph = Graph::from_model(model)?;
+        let mut dims = vec![batch];
+        dims.extend(sample);
+        let mut graph = Graph::from_model_at(model, &dims)?;
+        graph.only_scores(further);
         refuse_untrainable(&graph)?;
         normalise(&mut graph)?;
         to_float32(&mut graph)?;
+        whole_as_floats(&mut graph)?;
         let [input] = graph.inputs.as_slice() else {
             if graph.inputs.is_empty() {
                 return Err(TrainingError::Mismatch("the model has no input".into()));
@@ -135,7 +157,7 @@ impl Prepared {
         let freed = batch_of_export(input).filter(|&n| n != batch);
         if !input.dtype.is_float() {
             return Err(TrainingError::Mismatch(format!(
-                "the model's input `{}` is {:?}; only models of a float input can be trained",
+                "the model's input `{}` is {:?}; only models of an input of floats, bytes or 32-bit integers can be trained",
                 input.name, input.dtype
             )));
         }
@@ -143,7 +165,11 @@ impl Prepared {
         if freed.is_some() {
             free_batch(&mut graph)?;
         }
-        let logits = logits(&graph)?;
+        let scores = logits_of(&graph, task)?;
+        let logits = match task {
+            Task::Binary => with_zero(&mut graph, &scores),
+            Task::SingleLabel | Task::MultiLabel => scores.clone(),
+        };
         let output = |name: &str| Value {
             name: name.to_owned(),
             dtype: DataType::Float,
@@ -152,8 +178,6 @@ impl Prepared {
         let outputs = std::iter::once(logits.as_str()).chain(further.iter().copied());
         graph.outputs = outputs.map(output).collect();
         graph.prune();
-        let mut dims = vec![batch];
-        dims.extend(sample);
         let mut shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
         room(&graph, &shapes, batch)?;
         fold_constants(&mut graph, &shapes);
@@ -170,6 +194,13 @@ impl Prepared {
                 )));
             }
         };
+        let outputs = shapes.dims(&scores)?[1];
+        if task == Task::Binary && outputs != 1 {
+            return Err(TrainingError::Mismatch(format!(
+                "the model's output `{scores}` has {outputs} numbers for a sample; of two classes that are told by one \
+                 (--task binary) it has 1"
+            )));
+        }
         for output in &mut graph.outputs {
             let dims = shapes.dims(&output.name)?;
             *output = Value::fixed(&output.name, DataType::Float, dims);
@@ -180,6 +211,7 @@ impl Prepared {
             input,
             logits,
             classes,
+            task,
             batch_norms: Vec::new(),
             freed,
             targets: Targets::default(),
@@ -257,6 +289,19 @@ impl Prepared {
         self.refresh_shapes()?;
         Ok(masks)
     }
+}
+
+/// Appends the logits 0 and z of two classes to a graph that tells them apart by one number z; what they are named.
+fn with_zero(graph: &mut Graph, scores: &str) -> String {
+    let mut builder = Builder::new(graph);
+    let flat = builder.op(
+        "binary/flat",
+        "Flatten",
+        &[scores],
+        vec![("axis", 1.into())],
+    );
+    let pair = builder.constant(Tensor::f32(&[1, 2], &[0.0, 1.0]));
+    builder.op("binary/logits", "MatMul", &[&flat, &pair], vec![])
 }
 
 /// A dropout mask that a step reads.

@@ -75,7 +75,7 @@ fn gradients_through_a_gate_are_those_of_the_graph_with_the_jumps_numbers_in_pla
         penalty: Number(0.75),
     });
     let rewritten = rewrite.apply(&grafted(network())).unwrap();
-    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE).unwrap();
+    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE, Default::default()).unwrap();
     let name = |part: &str| format!("ftsurgery/gated/c2.w/{part}");
     let trainable = [name("logits"), name("weight"), "c1.w".to_owned()];
     let mut step = Step::new(&sessions, &prepared, &trainable);
@@ -150,7 +150,7 @@ fn gradients_of_an_update_of_low_rank_are_those_of_finite_differences() {
     let bytes = encode(&graph.to_model(usize::MAX).0).unwrap();
     let model = Model::decode(bytes.into(), Path::new("test.onnx")).unwrap();
     let rewritten = rewrite.apply(&grafted(model)).unwrap();
-    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE).unwrap();
+    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE, Default::default()).unwrap();
     let sessions = SessionMaker::new(&runtime, Device::Cpu, Operators::Standard);
     let mut step = Step::new(&sessions, &prepared, &trainable);
     let gradients = step.run().1;
@@ -217,7 +217,7 @@ fn noise_and_what_follows_from_it_is_not_frozen_and_is_at_rest_in_an_evaluation(
         penalty: Number(0.0),
     });
     let rewritten = rewrite.apply(&grafted(network())).unwrap();
-    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE).unwrap();
+    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE, Default::default()).unwrap();
     // What is trained lies behind the gate, what is kept before it.
     let trainable = own(&["fc.w"]);
     let names =
@@ -245,7 +245,7 @@ fn what_training_is_to_know_of_must_be_in_the_normal_form() {
     });
     let of = || rewrite.apply(&grafted(network())).unwrap();
     let refused = |rewritten: &crate::surgery::Rewritten| {
-        let error = Prepared::rewritten(rewritten, BATCH, &SAMPLE).unwrap_err();
+        let error = Prepared::rewritten(rewritten, BATCH, &SAMPLE, Default::default()).unwrap_err();
         error.to_string()
     };
     let mut constant = of();

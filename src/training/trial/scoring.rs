@@ -1,6 +1,6 @@
 //! What a trial's parameters are worth, before the first step and after each epoch.
 
-use crate::classifier::Score;
+use crate::classifier::{Predictions, Score};
 use crate::training::checkpoint::Progress;
 use crate::training::{Divergence, EpochMetrics, Observer, Schedule, TrainingError};
 
@@ -16,7 +16,8 @@ impl Trial<'_> {
 
     /// Scores the parameters as they stand before the first step.
     pub(super) fn score_start(&mut self, observer: &mut dyn Observer) -> Result<(), TrainingError> {
-        let validation = self.score(observer)?;
+        let predictions = self.score(observer)?;
+        let validation = predictions.as_ref().map(Predictions::score);
         self.check_finite(validation, 0)?;
         let metrics = EpochMetrics {
             epoch: 0,
@@ -27,6 +28,7 @@ impl Trial<'_> {
             seconds: self.seconds(),
         };
         self.state.best = snapshot(self.judged())?;
+        self.best = predictions;
         self.state.progress.epochs.push(metrics);
         observer.epoch(&metrics)
     }
@@ -36,7 +38,8 @@ impl Trial<'_> {
         &mut self,
         observer: &mut dyn Observer,
     ) -> Result<EpochMetrics, TrainingError> {
-        let validation = self.score(observer)?;
+        let predictions = self.score(observer)?;
+        let validation = predictions.as_ref().map(Predictions::score);
         self.check_finite(validation, self.state.progress.epoch)?;
         let seconds = self.seconds();
         let learning_rate = self.rate(self.state.progress.step.saturating_sub(1));
@@ -57,11 +60,13 @@ impl Trial<'_> {
         };
         if better {
             progress.best_epoch = progress.epoch;
+            self.best = predictions;
             self.state.best =
                 snapshot(self.average.as_ref().map_or(&self.buffers, |a| &a.buffers))?;
         }
         if let (Schedule::Plateau(plateau), Some(_)) = (&self.spec.schedule, validation) {
-            progress.rate = progress.plateau.next(plateau, better, progress.rate);
+            let next = |rate| progress.plateau.next(plateau, better, rate);
+            progress.rate = progress.rate.map(next);
         }
         progress.epochs.push(metrics);
         progress.epoch += 1;
@@ -71,18 +76,26 @@ impl Trial<'_> {
         Ok(metrics)
     }
 
-    fn score(&mut self, observer: &mut dyn Observer) -> Result<Option<Score>, TrainingError> {
+    fn score(&mut self, observer: &mut dyn Observer) -> Result<Option<Predictions>, TrainingError> {
         if self.validation.is_empty() {
             return Ok(None);
         }
+        Ok(Some(self.predict(self.validation, observer)?))
+    }
+
+    /// What is made of `samples` now.
+    pub(super) fn predict(
+        &mut self,
+        samples: &[usize],
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, TrainingError> {
         let (lab, spec) = (self.lab, self.spec);
         // Not through a method, since sessions are changed.
         let average = self.average.as_ref();
         let buffers = average.map_or(&self.buffers, |average| &average.buffers);
         let bind = |n| lab.bind_evaluation(spec.trained(), n, buffers, spec.threads);
         let sessions = &mut self.evaluations;
-        let predictions = lab.evaluate(self.features, self.validation, sessions, bind, observer)?;
-        Ok(Some(predictions.score()))
+        lab.evaluate(self.features, samples, sessions, bind, observer)
     }
 
     /// Refuses an epoch after which a parameter or the validation loss is not finite. (A finite loss

@@ -1,6 +1,8 @@
 //! Which files and folders are taken for images and classes.
 
+use super::super::find::parts_beside;
 use super::*;
+use crate::data::{Part, Sources};
 
 #[test]
 fn class_folders_without_a_file_are_left_out_and_told() {
@@ -43,47 +45,176 @@ fn what_desktops_and_drives_leave_behind_is_no_class_and_no_image() {
     assert_eq!(skipped, ["tulip/desktop.ini"]);
 }
 
+/// A folder with a picture of its own for each of these files.
+fn folder(files: &[&str]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (number, file) in files.iter().enumerate() {
+        put(root.path(), file, png(picture(4, 4 + number as u32)));
+    }
+    root
+}
+
+/// The names of the samples of a part.
+fn part(dataset: &Dataset, part: Part) -> Vec<String> {
+    let samples = dataset.given().and_then(|given| given.part(part));
+    let samples = samples.unwrap_or_default().iter();
+    samples.map(|&sample| dataset.name(sample)).collect()
+}
+
 #[test]
-fn the_parts_of_a_split_are_not_taken_for_classes() {
+fn folders_that_are_the_parts_of_a_split_give_them() {
     for names in [
         ["train", "val", "test"],
-        ["Training", "valid", "testing"],
-        ["training_set", "test_set", "validation-images"],
+        ["Training", "valid", "TESTING"],
+        ["training_set", "validation-images", "test_set"],
+        ["train", "dev", "holdout"],
     ] {
-        let root = tempfile::tempdir().unwrap();
-        for name in names {
-            for class in ["cat", "dog"] {
-                put(
-                    root.path(),
-                    &format!("{name}/{class}/a.png"),
-                    png(picture(4, 4)),
-                );
-            }
-        }
+        let files = names.map(|part| ["cat", "dog"].map(|class| format!("{part}/{class}/a.png")));
+        let files: Vec<&str> = files.iter().flatten().map(String::as_str).collect();
+        let root = folder(&files);
         put(root.path(), "__MACOSX/train/a.png", "x");
-        let error = open(root.path(), &OPTIONS).unwrap_err();
-        assert!(error.is_bad_input() && error.hint().is_some());
-        let text = error.to_string();
-        assert!(
-            text.contains("parts of a split") && text.contains(names[0]),
-            "{text}"
-        );
+        let dataset = open(root.path(), &OPTIONS).unwrap();
+        assert_eq!(dataset.classes(), ["cat", "dog"]);
+        assert_eq!(dataset.labels(), [0, 0, 0, 1, 1, 1]);
+        for (name, of) in names
+            .into_iter()
+            .zip([Part::Train, Part::Validation, Part::HeldOut])
+        {
+            let of_part = part(&dataset, of);
+            assert_eq!(
+                of_part,
+                ["cat", "dog"].map(|class| format!("{name}/{class}/a.png"))
+            );
+        }
+        assert_eq!(dataset.given_parts(), [Part::Validation, Part::HeldOut]);
+        assert_eq!(parts_beside(root.path()).len(), 2);
     }
-    // A test part may be flat, and there may be no more than one part.
-    for files in [&["train/cat/a.png", "test/a.png"][..], &["train/cat/a.png"]] {
-        let root = tempfile::tempdir().unwrap();
-        files
-            .iter()
-            .for_each(|file| put(root.path(), file, png(picture(4, 4))));
-        assert!(open_error(root.path()).contains("parts of a split"));
+    let plain = open(garden().path(), &OPTIONS).unwrap();
+    assert!(plain.given().is_none() && plain.given_parts().is_empty());
+}
+
+#[test]
+fn a_part_may_be_missing_or_flat_and_other_folders_may_lie_beside() {
+    let train = ["train/cat/a.png", "train/dog/b.png"];
+    let root = folder(&[train[0], train[1], "test/a.png"]);
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert!(dataset.given_parts().is_empty());
+    assert_eq!(part(&dataset, Part::Train), train);
+    assert!(
+        dataset.notes()[0].contains("left out"),
+        "{:?}",
+        dataset.notes()
+    );
+    assert!(dataset.notes()[0].contains("\"test\""));
+
+    let root = folder(&[train[0], train[1], "test/cat/a.png", "labels/deep/x.png"]);
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.given_parts(), [Part::HeldOut]);
+    assert!(
+        dataset.notes()[0].contains("\"labels\""),
+        "{:?}",
+        dataset.notes()
+    );
+}
+
+#[test]
+fn vehicles_and_examinations_are_classes() {
+    for files in [
+        &["train/a.png", "test/b.png"][..],
+        &["train/red/a.png", "car/red/b.png"],
+        // Nothing that is trained on is called as in the other.
+        &["train/red/a.png", "test/blue/b.png", "car/c.png"],
+    ] {
+        let root = folder(files);
+        let dataset = open(root.path(), &OPTIONS).unwrap();
+        assert!(dataset.given().is_none(), "{files:?}");
+        assert!(dataset.classes().contains(&"train".to_owned()));
     }
-    // Without sub-folders these are vehicles and examinations.
-    let root = tempfile::tempdir().unwrap();
-    put(root.path(), "train/a.png", png(picture(4, 4)));
-    put(root.path(), "test/b.png", png(picture(4, 5)));
+}
+
+#[test]
+fn a_part_that_is_given_twice_is_refused() {
+    let root = folder(&[
+        "train/cat/a.png",
+        "train/dog/a.png",
+        "val/cat/b.png",
+        "valid/dog/b.png",
+    ]);
+    let error = open_error(root.path());
+    assert!(error.contains("\"val\" and \"valid\""), "{error}");
+
+    let root = folder(&[
+        "train/cat/a.png",
+        "train/dog/a.png",
+        "test/cat/b.png",
+        "test/dog/b.png",
+    ]);
+    let other = folder(&["cat/a.png", "dog/b.png"]);
+    let with = |sources: &Sources| {
+        let options = OpenOptions {
+            sources: Some(sources),
+            ..OPTIONS
+        };
+        open(root.path(), &options)
+    };
+    let mut sources = Sources {
+        test: Some(other.path().to_owned()),
+        ..Sources::default()
+    };
+    let error = with(&sources).unwrap_err();
+    assert!(
+        error.is_bad_input() && error.to_string().contains("the part held out"),
+        "{error}"
+    );
+    sources.validation = sources.test.take();
+    let dataset = with(&sources).unwrap();
+    assert_eq!(dataset.given_parts(), [Part::Validation, Part::HeldOut]);
+}
+
+#[test]
+fn other_folders_validate_and_are_held_out() {
+    let root = garden();
+    let [validation, test] = [1, 2].map(|number| {
+        let other = tempfile::tempdir().unwrap();
+        for class in ["daisy", "tulip"] {
+            put(
+                other.path(),
+                &format!("{class}/a.jpg"),
+                jpeg(&picture(9 + number, 7)),
+            );
+        }
+        other
+    });
+    let mut sources = Sources {
+        validation: Some(validation.path().to_owned()),
+        test: Some(test.path().to_owned()),
+        ..Sources::default()
+    };
+    let options = OpenOptions {
+        sources: Some(&sources),
+        ..OPTIONS
+    };
+    let dataset = open(root.path(), &options).unwrap();
     assert_eq!(
-        open(root.path(), &OPTIONS).unwrap().classes(),
-        ["test", "train"]
+        part(&dataset, Part::Train),
+        names(&open(root.path(), &OPTIONS).unwrap())
+    );
+    let of_validation = ["validation:daisy/a.jpg", "validation:tulip/a.jpg"];
+    assert_eq!(part(&dataset, Part::Validation), of_validation);
+    assert_eq!(dataset.roots()["test:"], test.path());
+    let alone = open(root.path(), &OPTIONS).unwrap();
+    assert_ne!(dataset.fingerprint(), alone.fingerprint());
+
+    let absent = test.path().join("absent");
+    sources.test = Some(absent);
+    let options = OpenOptions {
+        sources: Some(&sources),
+        ..OPTIONS
+    };
+    let error = open(root.path(), &options).unwrap_err();
+    assert!(
+        error.is_bad_input() && error.to_string().contains("absent"),
+        "{error}"
     );
 }
 

@@ -26,11 +26,12 @@ fn copies_are_in_one_part_and_every_class_still_in_each() {
             for across in [false, true] {
                 let (labels, groups) = copied(180, size, 3, across);
                 let options = SplitOptions {
+                    search_fraction: Choice::Given(0.1),
                     seed,
                     ..SplitOptions::default()
                 };
                 let name = |class: usize| class.to_string();
-                let split = split(&labels, &groups, 3, &options, name).unwrap();
+                let split = split(&labels, (&groups, &groups), 3, &options, &[], name).unwrap();
                 let mut part = vec![9; labels.len()];
                 for (number, list) in lists(&split).into_iter().enumerate() {
                     list.iter().for_each(|&i| part[i] = number);

@@ -107,6 +107,16 @@ impl Present {
         }
     }
 
+    /// So many classes, which all have what they need to be told from others.
+    pub fn all(classes: usize) -> Self {
+        Present {
+            classes: (0..classes).collect(),
+            place: (0..classes).collect(),
+            all: classes,
+            samples: 0,
+        }
+    }
+
     /// Weight and bias with those of the classes that have no sample; `lowest`: of all samples, the smallest
     /// logarithm of the sum of the exponentials of the scores.
     pub fn spread(

@@ -47,6 +47,7 @@ fn samples<'a>(
         columns: features.len() / labels.len(),
         features: features.to_vec(),
         labels,
+        sets: None,
         classes,
         class_weights,
     }
@@ -349,6 +350,87 @@ fn solving_takes_seconds() {
                 head.slope,
                 passes.get() / rows.div_ceil(1024)
             );
+        }
+    }
+}
+
+/// Each class by itself against the others, with one strength for all. Made by scikit-learn 1.9 from the same features,
+/// of the classes above, of class 1 each fourth sample as well, and each seventh of none:
+///
+/// ```python
+/// truth[np.arange(n), labels] = True; truth[::4, 1] = True; truth[::7] = False
+/// # Folds as above, by the rarest class of each sample, or a fourth kind of none.
+/// w = np.ones(c) if balanced is None else (n - truth.sum(0)) / truth.sum(0)
+/// def fit(rows, strength):
+///     y, C = truth[rows], 1 / (strength * len(rows))
+///     return [LogisticRegression(C=C, tol=1e-12, max_iter=100000).fit(
+///         z[rows], y[:, k], sample_weight=np.where(y[:, k], w[k], 1)) for k in range(c)]
+/// # The loss is the mean over samples and classes, a class that a sample is of weighing w.
+/// ```
+#[test]
+fn of_several_labels_each_class_is_solved_as_by_scikit_learn() {
+    let (features, labels) = sixty();
+    let truth: Vec<[bool; 3]> = (0..60)
+        .map(|i| {
+            let of = |class| labels[i] == class || class == 1 && i % 4 == 0;
+            std::array::from_fn(|class| of(class) && i % 7 != 0)
+        })
+        .collect();
+    let counts: [usize; 3] = std::array::from_fn(|c| truth.iter().filter(|row| row[c]).count());
+    assert_eq!(counts, [24, 26, 9]);
+    let rarest: Vec<usize> = truth
+        .iter()
+        .map(|row| {
+            let own = (0..3).filter(|&class| row[class]);
+            own.min_by_key(|&class| counts[class]).unwrap_or(3)
+        })
+        .collect();
+    let balanced = counts.map(|count| (60 - count) as f32 / count as f32);
+    type Expected = (f64, f64, [[f64; 3]; 4]);
+    let expected: [(Option<&[f32]>, Expected); 2] = [
+        (
+            None,
+            (
+                0.06,
+                0.551_261_086,
+                [
+                    [0.499496, 0.308903, 0.290203],
+                    [0.569378, 0.471077, 0.092097],
+                    [0.768208, 0.16552, 0.129642],
+                    [0.176941, 0.667933, 0.118314],
+                ],
+            ),
+        ),
+        (
+            Some(&balanced),
+            (
+                0.189_736_66,
+                0.851_779_887,
+                [
+                    [0.581769, 0.40154, 0.697007],
+                    [0.606729, 0.523154, 0.309888],
+                    [0.762956, 0.274681, 0.394414],
+                    [0.286198, 0.668808, 0.357068],
+                ],
+            ),
+        ),
+    ];
+    for (weights, (strength, loss, probabilities)) in expected {
+        let samples = Samples {
+            sets: Some(truth.iter().flatten().copied().collect()),
+            ..samples(&features, &rarest, 3, weights)
+        };
+        let head = solve(samples, &pool(2), &|_| true).unwrap();
+        assert!((head.strength / strength - 1.0).abs() < 1e-6, "{head:?}");
+        assert!((head.loss.unwrap() - loss).abs() < 1e-4, "{head:?}");
+        for (row, expected) in features.chunks(6).zip(probabilities) {
+            for (class, expected) in expected.into_iter().enumerate() {
+                let products = row.iter().zip(head.weight.chunks(3));
+                let products = products.map(|(x, w)| f64::from(*x) * f64::from(w[class]));
+                let z = products.sum::<f64>() + f64::from(head.bias[class]);
+                let found = 1.0 / (1.0 + (-z).exp());
+                assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+            }
         }
     }
 }

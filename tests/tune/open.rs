@@ -1,0 +1,81 @@
+//! Settings that are left open: what a run makes of them, and that it stays with it.
+
+use crate::scene::*;
+use crate::support::*;
+
+const SETTINGS: &str = "--preprocess signed --epochs auto --bn auto --search-fraction auto --early-stopping auto \
+                        --schedule constant --search-epochs 1 --strategies head,last1 --head linear --lr 1e-3 \
+                        --batch-size 8 --threads 1";
+
+#[test]
+fn what_is_left_open_is_found_told_and_recorded_and_a_run_that_goes_on_keeps_it() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(12);
+    let output = telling(&scene, "run", SETTINGS);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    let parts = [
+        "--search-fraction 0.5",
+        "--bn frozen",
+        "--epochs 12",
+        "--early-stopping 8",
+    ];
+    let line = text.lines().find(|line| line.starts_with("found: "));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    for part in parts {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let run = scene.at("run");
+    let found = &json(&run.join("run.json"))["configuration"];
+    assert_eq!(found["epochs"], 12);
+    assert_eq!(found["early_stopping"], 8);
+    assert_eq!(found["bn"], "frozen");
+    assert_eq!(found["search_fraction"], 0.5);
+    assert_eq!(found["validation_fraction"], 0.1);
+    // Its configuration has what was found, and a run that is left as open is the same.
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("epochs = 12\n") && config.contains("early-stopping = 8\n"));
+    let before = std::fs::read(run.join("results.json")).unwrap();
+    succeeds(scene.resume("run", &["--epochs", "auto", "--search-fraction", "auto"]));
+    assert_eq!(std::fs::read(run.join("results.json")).unwrap(), before);
+    let (code, text) = said(scene.resume("run", &["--epochs", "13"]));
+    assert!(code == Some(2) && text.contains("--epochs"), "{text}");
+}
+
+/// `tune` of the scene's model that says what it does.
+fn telling(scene: &Scene, run: &str, settings: &str) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command
+        .arg("tune")
+        .arg(scene.at("model.onnx"))
+        .arg("--data");
+    command
+        .arg(scene.at("photos"))
+        .arg("--out")
+        .arg(scene.at(run));
+    command.args(settings.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn early_stopping_can_be_turned_off() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    let settings = "--preprocess signed --search-fraction 0.2 --train-fraction 0.5 --strategies full --head linear \
+                    --epochs 12 --schedule constant --optimizer sgd --lr 1e-30 --threads 1";
+    // Nothing moves, so that no epoch is better than the first.
+    for (flag, epochs) in [
+        ("--early-stopping auto", 9),
+        ("--early-stopping off", 12),
+        ("--early-stopping 2", 3),
+    ] {
+        let run = format!("run{epochs}");
+        let settings = format!("{settings} {flag}");
+        scene.tune(&run, &settings).assert().success();
+        let results = json(&scene.at(&run).join("results.json"));
+        assert_eq!(results["strategies"][0]["epochs"], epochs, "{flag}");
+    }
+}

@@ -1,0 +1,198 @@
+//! `--lr auto`: the learning rate that a trial finds.
+
+use ftsurgery::choice::Choice;
+use ftsurgery::training::{Checkpointing, Observer, OptimizerKind, TrainingError, TrialSpec};
+
+use crate::bed::*;
+use crate::elsewhere::{assert_same_results, plan, to_the_end};
+use crate::scene::*;
+use crate::support::*;
+
+fn spec(bed: &Bed, kind: OptimizerKind) -> TrialSpec {
+    let mut spec = bed.spec(kind);
+    (spec.epochs, spec.early_stopping, spec.ema) = (3, None, Some(0.9));
+    spec.optimizer.learning_rate = Choice::Auto;
+    spec
+}
+
+/// Counts what it hears of while rates are tried, and stops at one of it.
+#[derive(Default)]
+struct Tries {
+    rates: Vec<f32>,
+    heard: usize,
+    stop_at: Option<usize>,
+}
+
+impl Observer for Tries {
+    fn trying_rate(&mut self, rate: f32, done: usize, total: usize) -> Result<(), TrainingError> {
+        assert!(done < total);
+        if self.rates.last() != Some(&rate) {
+            assert_eq!(done, 0);
+            self.rates.push(rate);
+        }
+        self.heard += 1;
+        match self.stop_at == Some(self.heard) {
+            true => Err(TrainingError::Stopped),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn behind_the_search_for_its_rate_a_trial_is_as_if_that_had_been_given() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    for kind in [OptimizerKind::Adamw, OptimizerKind::Sgd] {
+        let mut spec = spec(&bed, kind);
+        let mut tries = Tries::default();
+        let found = bed.run(&lab, &spec, None, &mut tries).unwrap();
+        let rate = found.found_rate.unwrap();
+        let tried: Vec<f32> = found.tried_rates.iter().map(|t| t.rate).collect();
+        assert_eq!(tried, tries.rates);
+        assert!(tried.len() >= 3);
+        // No two rates come to the same, so that steps were done.
+        let mut losses: Vec<u64> = found.tried_rates.iter().map(|t| t.loss.to_bits()).collect();
+        losses.sort_unstable();
+        losses.dedup();
+        assert_eq!(losses.len(), tried.len(), "{:?}", found.tried_rates);
+        spec.optimizer.learning_rate = rate.into();
+        let given = bed.run(&lab, &spec, None, &mut ()).unwrap();
+        assert!(given.tried_rates.is_empty() && given.found_rate.is_none());
+        assert_eq!(bits(&found), bits(&given), "{kind:?}");
+    }
+}
+
+#[test]
+fn stopped_while_it_tries_rates_a_trial_goes_on_to_the_same() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let spec = spec(&bed, OptimizerKind::Adamw);
+    let mut tries = Tries::default();
+    let whole = bed.run(&lab, &spec, None, &mut tries).unwrap();
+    let steps = tries.heard / tries.rates.len();
+    // Within the first rate, at the beginning of the second, within the last, with the state of each kept.
+    for stop_at in [1, 3, steps + 1, tries.heard] {
+        let checkpoint = Checkpointing {
+            path: bed.folder.path().join(format!("{stop_at}.safetensors")),
+            every: std::time::Duration::ZERO,
+            at_end: false,
+        };
+        let mut stops = Tries {
+            stop_at: Some(stop_at),
+            ..Tries::default()
+        };
+        let stopped = bed.run(&lab, &spec, Some(&checkpoint), &mut stops);
+        assert!(matches!(stopped, Err(TrainingError::Stopped)));
+        let mut rest = Tries::default();
+        let resumed = bed.run(&lab, &spec, Some(&checkpoint), &mut rest).unwrap();
+        // What was tried is not tried again.
+        let ended = (stop_at - 1) / steps;
+        assert_eq!(rest.rates, tries.rates[ended..], "{stop_at}");
+        assert_eq!(resumed.tried_rates, whole.tried_rates);
+        assert_eq!(bits(&resumed), bits(&whole), "{stop_at}");
+    }
+}
+
+#[test]
+fn without_validation_samples_some_of_the_training_samples_judge() {
+    let Some(bed) = Bed::new() else { return };
+    let lab = bed.lab();
+    let spec = spec(&bed, OptimizerKind::Adamw);
+    let features = lab.features(spec.trained(), &bed.train, &mut ()).unwrap();
+    let run = |train: &[usize]| {
+        lab.run(&spec, train, &[], &features, None, &mut ())
+            .unwrap()
+    };
+    let outcome = run(&bed.train);
+    assert!(outcome.tried_rates.len() >= 3 && outcome.found_rate.is_some());
+    // A sample alone judges what it has made.
+    assert!(run(&bed.train[..1]).found_rate.is_some());
+}
+
+const SETTINGS: &str = "--preprocess signed --search-fraction 0.3 --train-fraction 0.5 --epochs 1 \
+                        --search-epochs 2 --strategies head,blocks,full --head linear --head-init solved \
+                        --optimizer adamw --lr auto --threads 1";
+
+#[test]
+fn a_winner_takes_the_rate_of_its_search_and_a_strategy_without_one_finds_its_own() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(12);
+    let output = scene.tune("run", SETTINGS).output().unwrap();
+    assert!(output.status.success());
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("learning rates found: blocks "), "{table}");
+    let trials = trials(&scene.at("run"));
+    let rate = |id: &str| trials[id]["rate"].as_f64();
+    let results = json(&scene.at("run").join("results.json"));
+    for result in results["strategies"].as_array().unwrap() {
+        let winner = result["trial"].as_str().unwrap();
+        assert_eq!(result["rate"].as_f64(), rate(winner));
+        if winner == "head-train" {
+            // Nothing of it is trained.
+            assert_eq!(rate(winner), None);
+            continue;
+        }
+        assert!(rate(winner).is_some(), "{winner}");
+        let search = winner.replace("-train", "-search");
+        // What needs no search is trained before it.
+        let is_before = winner == "full-train";
+        assert!(is_before || rate(&search) == rate(winner), "{winner}");
+        assert_eq!(trials[winner]["tried_rates"].is_array(), is_before);
+        // That which trains most has tried some, and the others have its rate.
+        let tried = trials[&search]["tried_rates"].as_array();
+        assert_eq!(tried.is_some_and(|t| t.len() >= 3), search == "full-search");
+        assert_eq!(rate(&search), rate("full-search"));
+        // The highest rate of a trial is that of its schedule.
+        let file = format!("trials/{winner}/metrics.jsonl");
+        let metrics = lines(&scene.at("run").join(file));
+        let first = metrics[0]["learning_rate"].as_f64();
+        assert_eq!(first, rate(winner));
+    }
+    // Without a search it is the winner that tries.
+    let alone = SETTINGS.replace("head,blocks,full", "full");
+    scene.tune("alone", &alone).assert().success();
+    let alone = crate::scene::trials(&scene.at("alone"));
+    let tried = alone["full-train"]["tried_rates"].as_array().unwrap();
+    assert!(tried.len() >= 3, "{tried:?}");
+}
+
+#[test]
+fn a_rate_is_found_for_a_head_that_fits_alone() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    // Where the head is drawn, it is the optimizer's usual one.
+    let random = SETTINGS.replace("solved", "random");
+    scene.tune("random", &random).assert().success();
+    let run = json(&scene.at("random/run.json"));
+    assert!(run["configuration"]["optimizer"]["learning_rate"].is_f64());
+    for (id, trial) in trials(&scene.at("random")) {
+        assert!(trial["tried_rates"].is_null(), "{id}: {trial}");
+    }
+    let beside = format!("{SETTINGS} --head-lr 0.1");
+    let refused = scene.tune("beside", &beside).assert().failure().code(2);
+    let text = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(text.contains("head_lr"), "{text}");
+}
+
+#[test]
+fn a_rate_is_found_once_for_all_candidates_and_elsewhere_it_is_the_same() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(12);
+    let settings = format!("{SETTINGS} --search halving:2");
+    scene.whole(&settings);
+    for (id, trial) in trials(&scene.at("whole")) {
+        let tried = trial["tried_rates"].as_array().map_or(0, Vec::len);
+        let finds = ["full-train", "full-search"].contains(&id.as_str());
+        assert_eq!(tried >= 3, finds, "{id}: {trial}");
+        assert!(tried <= 5, "{id}: {trial}");
+    }
+    let lines = plan(&scene, "run", &settings);
+    to_the_end(&scene, "run", lines);
+    assert_same_results(&scene.at("whole"), &scene.at("run"));
+}
