@@ -40,6 +40,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "head" => (r#""keep""#, vec!["keep"]),
         "head-init" => (r#""solved""#, vec!["solved"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
+        "task" => (r#""multi-label""#, vec!["multi-label"]),
         "resize" => (r#""crop:0.9""#, vec!["crop:0.9"]),
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),

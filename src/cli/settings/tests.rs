@@ -113,12 +113,19 @@ fn a_schedule_has_its_own_flags_and_one_that_is_named_keeps_what_it_had() {
 }
 
 #[test]
-fn the_figure_that_is_watched_follows_the_class_weights() {
-    assert_eq!(settings("").watched(), Monitor::Accuracy);
-    let balanced = settings("--class-weights balanced");
-    assert_eq!(balanced.watched(), Monitor::BalancedAccuracy);
-    let asked = settings("--class-weights balanced --monitor loss");
-    assert_eq!(asked.watched(), Monitor::Loss);
+fn the_figure_that_is_watched_follows_the_start_and_the_class_weights() {
+    for (words, watched) in [
+        ("", Monitor::CalibratedLoss),
+        ("--head-init random", Monitor::Accuracy),
+        (
+            "--head-init random --class-weights balanced",
+            Monitor::BalancedAccuracy,
+        ),
+        ("--class-weights balanced --monitor loss", Monitor::Loss),
+    ] {
+        let settings = settings(words);
+        assert_eq!(settings.watched(), watched, "{words}");
+    }
 }
 
 #[test]
