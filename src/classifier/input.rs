@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::image_input;
+use crate::choice::Choice;
 use crate::data::{Augment, Dataset, Limits, OpenOptions, Preprocess, Resize, Sources};
 use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
@@ -67,6 +68,8 @@ pub struct ModelInput {
     pub origin: Origin,
     /// Whether the user says how images are resized.
     resize_asked: bool,
+    /// Whether nobody does.
+    pub(crate) resize_is_open: bool,
     /// What is asked for otherwise than the metadata say, a sentence each.
     overruled: Vec<String>,
     /// Why the preprocessing is what it is, where the model itself says so: a clause.
@@ -172,6 +175,7 @@ impl ModelInput {
             name: input.name.clone(),
             origin,
             resize_asked: asked.is_some(),
+            resize_is_open: asked.or(noted).is_none(),
             overruled,
             because: None,
             witness: None,
@@ -256,7 +260,7 @@ impl ModelInput {
         (data, sources): (&Path, &Sources),
         classes: Option<&[String]>,
         limits: &Limits,
-        augment: Augment,
+        augment: Choice<Augment>,
         progress: Option<&(dyn Fn(usize, usize) -> bool + Sync)>,
     ) -> Result<Dataset, ClassifierError> {
         let options = OpenOptions {

@@ -55,7 +55,7 @@ impl Classifier {
         let preprocess = args.images.preprocess()?;
         let graph = Graph::from_model(&model)?;
         let size = args.images.image_size;
-        let resize = args.images.resize;
+        let resize = args.images.resize();
         let input = ModelInput::of(&graph, &card, size, preprocess.as_ref(), resize)?;
         Ok(Classifier {
             model,

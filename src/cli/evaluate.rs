@@ -102,7 +102,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         .or(classifier.card.task.filter(|task| task.is_multi_label()));
     let data = (args.data.as_path(), &sources);
     let input = &classifier.input;
-    let dataset = input.open(data, None, &limits, Augment::None, Some(&decoding))?;
+    let dataset = input.open(data, None, &limits, Augment::None.into(), Some(&decoding))?;
     let mut inference = classifier.load(&runtime, &args.classifier)?;
     classifier.look_at(&dataset, &runtime, &args.classifier)?;
     let (card, input) = (&classifier.card, &classifier.input);

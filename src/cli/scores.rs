@@ -77,7 +77,7 @@ impl ScoresArgs {
     fn settings(&self) -> Result<Settings, CliError> {
         let mut settings = Settings::default()
             .preprocess(self.images.preprocess()?)
-            .resize(self.images.resize)
+            .resize(self.images.resize())
             .image_size(self.images.image_size)
             .features(self.features.clone())
             .sources(self.sources.sources())

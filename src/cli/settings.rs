@@ -141,10 +141,13 @@ struct SplitArgs {
     /// times, each with another fold held out, and report as with --repeats
     #[arg(long, value_name = "K", value_parser = values::count, conflicts_with = "repeats")]
     folds: Option<usize>,
-    /// Random changes to the images that are trained on: `none`, `flip`, or `standard` (crop of the
-    /// whole photo, flip, brightness, contrast, saturation)
-    #[arg(long, value_name = "KIND")]
-    augment: Option<Augment>,
+    /// Random changes to the images that are trained on: `none`, `flip`, `standard` (crop of the
+    /// whole photo, flip, brightness, contrast, saturation), or `auto`
+    ///
+    /// `auto`: `standard` where a head that is solved on some of the images as they are does about as well on others
+    /// mirrored (flowers; not digits), a new head is trained, and the whole photos fit into the memory budget.
+    #[arg(long, value_name = "KIND", value_parser = values::auto_or(values::option::<Augment>))]
+    augment: Option<Choice<Augment>>,
     /// Make N augmented views of each image once and take them in turn, so that the outputs of
     /// frozen layers can be kept; without it they are computed anew in every epoch
     #[arg(long, value_name = "N", value_parser = values::count)]
@@ -312,7 +315,7 @@ impl SettingsArgs {
             ),
             (
                 "views",
-                split.views.is_some() && split.augment.unwrap_or(default.augment) == Augment::None,
+                split.views.is_some() && split.augment == Some(Choice::Given(Augment::None)),
                 "without --augment all views of an image are the same",
             ),
             (
@@ -389,7 +392,7 @@ impl SettingsArgs {
         settings.keep_batch |= choice.keep_batch;
         set(&mut settings.delimiters, &choice.delimiters);
         set_some(&mut settings.preprocess, &self.images.preprocess()?);
-        set_some(&mut settings.resize, &self.images.resize);
+        set_some(&mut settings.resize, &self.images.resize());
         set_some(&mut settings.image_size, &self.images.image_size);
 
         self.data.apply(&mut settings.sources);

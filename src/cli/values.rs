@@ -1,13 +1,14 @@
 //! Values of flags that several subcommands share.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use ftsurgery::autodiff::{AutodiffError, Operators};
 use ftsurgery::choice::{AUTO, Choice};
 use ftsurgery::classifier::parse_image_size;
-use ftsurgery::data::{Preprocess, Resize};
+use ftsurgery::data::{DataError, Preprocess, Resize};
 use ftsurgery::run::Settings;
 use ftsurgery::runtime::Device;
 use ftsurgery::strategy::pattern::matches;
@@ -38,19 +39,25 @@ pub struct ImageArgs {
     #[arg(long, value_name = "R,G,B", value_parser = triple, requires = "mean")]
     pub std: Option<[f32; 3]>,
     /// How images come to the input's size: `squash` (the whole image, its aspect is not kept), `crop` (the
-    /// middle: the short side comes to the input's / 0.875; `crop:SHARE` for another share, 0.5 to 1), or
-    /// `letterbox` (the whole image, its aspect kept, grey around it)
+    /// middle: the short side comes to the input's / 0.875; `crop:SHARE` for another share, 0.5 to 1),
+    /// `letterbox` (the whole image, its aspect kept, grey around it), or `auto` [default: auto]
     ///
-    /// Without this flag: as the model's metadata say, else `squash`. With it, metadata that say otherwise
-    /// are overruled, with a warning.
-    #[arg(long, value_name = "RULE")]
-    pub resize: Option<Resize>,
+    /// `auto`: as the model's metadata say. Where they do not, and a new head is trained: `crop`, or `squash` where the
+    /// images have the input's shape anyway, unless heads that are solved on some of them are better by the other of
+    /// the two; else `squash`. With another value, metadata that say otherwise are overruled, with a warning.
+    #[arg(long, value_name = "RULE", value_parser = auto_or(option::<Resize>))]
+    resize: Option<Choice<Resize>>,
     /// Image size in pixels where the model leaves it open: `224`, or HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
     pub image_size: Option<(usize, usize)>,
 }
 
 impl ImageArgs {
+    /// The rule of resizing that is asked for; `None` where it is to be found.
+    pub fn resize(&self) -> Option<Resize> {
+        self.resize.and_then(Choice::given)
+    }
+
     /// The preprocessing asked for; `None` where it is to be found.
     pub fn preprocess(&self) -> Result<Option<Preprocess>, CliError> {
         Ok(match (self.mean, self.std) {
@@ -275,6 +282,11 @@ where
             Err(expected) => Err(format!("{expected}, or `{AUTO}`")),
         },
     }
+}
+
+/// Reads an option of the data.
+pub fn option<T: FromStr<Err = DataError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: DataError| error.to_string())
 }
 
 /// Reads a share, 0 to 1.

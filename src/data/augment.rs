@@ -87,7 +87,7 @@ impl Augment {
     }
 
     /// Whether crops are drawn from the whole photo.
-    pub(super) fn crops(self) -> bool {
+    pub(crate) fn crops(self) -> bool {
         self == Augment::Standard
     }
 }
@@ -231,7 +231,8 @@ impl Crop {
     }
 }
 
-fn mirror(pixels: &mut [u8], channels: usize, width: usize) {
+/// Mirrors rows of `width` pixels, left to right.
+pub(super) fn mirror(pixels: &mut [u8], channels: usize, width: usize) {
     for row in pixels.chunks_exact_mut((channels * width).max(1)) {
         for x in 0..width / 2 {
             for c in 0..channels {

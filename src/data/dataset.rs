@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::choice::Choice;
 use crate::layout::Layout;
 
 use super::form::Form;
@@ -34,8 +35,8 @@ pub struct OpenOptions<'a> {
     /// How images come to this size; arrays have it.
     pub resize: Resize,
     /// How images are to be changed while they are trained on: of those that are to be [cropped](Augment::Standard)
-    /// the whole photo is kept as well.
-    pub augment: Augment,
+    /// the whole photo is kept as well; where it is open how, if there is memory for it.
+    pub augment: Choice<Augment>,
     /// What is said of the data besides where they are.
     pub sources: Option<&'a Sources>,
     /// Names of classes in the order of a model's outputs. Where all classes of the images are among them, they are
@@ -54,7 +55,7 @@ impl OpenOptions<'_> {
             width,
             channels,
             resize: Resize::SQUASH,
-            augment: Augment::None,
+            augment: Choice::Given(Augment::None),
             sources: None,
             classes: None,
             progress: None,
@@ -297,7 +298,7 @@ impl Dataset {
     }
 
     /// Whether the whole photos are there, from which crops are drawn.
-    pub(super) fn has_photos(&self) -> bool {
+    pub(crate) fn has_photos(&self) -> bool {
         matches!(&self.samples, Samples::Images { form, .. } if form.with_photo)
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::choice::Choice;
 use crate::hex;
 
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers};
@@ -29,11 +30,7 @@ pub(super) fn open(
     limits: &Limits,
 ) -> Result<Dataset, DataError> {
     options.resize.validate()?;
-    let form = Form {
-        size: Size::new(options.height, options.width, options.channels)?,
-        resize: options.resize,
-        with_photo: options.augment.crops(),
-    };
+    let size = Size::new(options.height, options.width, options.channels)?;
     let mut aside = Aside::default();
     let sources = options.sources.cloned().unwrap_or_default();
     let All {
@@ -79,6 +76,15 @@ pub(super) fn open(
         .collect();
     candidates.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
     let workers = Workers::new(limits.threads)?;
+    let form = |with_photo| Form {
+        size,
+        resize: options.resize,
+        with_photo,
+    };
+    let form = form(match options.augment {
+        Choice::Given(augment) => augment.crops(),
+        Choice::Auto => limits.hold(candidates.len(), form(true).bytes()),
+    });
     let files: Vec<&Path> = candidates.iter().map(|(_, c)| c.path.as_path()).collect();
     let decoding = Decoding {
         root,

@@ -37,6 +37,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether so many images of so many bytes each are to be in memory, and may be.
+    pub(super) fn hold(&self, images: usize, bytes_each: usize) -> bool {
+        matches!(self.images, ImageCache::Auto | ImageCache::Memory)
+            && (images as u64).saturating_mul(bytes_each as u64) <= self.bytes
+    }
+
     /// # Errors
     /// When so many samples of so many bytes each take more than they may.
     pub(super) fn check(

@@ -17,6 +17,7 @@ mod groups;
 mod image;
 mod limits;
 mod list;
+mod looks;
 mod memory;
 mod names;
 mod npz;

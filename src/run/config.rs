@@ -131,7 +131,12 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("preprocess", preset.clone().map(Text)),
         ("mean", custom.map(|p| triple(p.mean))),
         ("std", custom.map(|p| triple(p.std))),
-        ("resize", s.resize_asked().map(|r| Text(r.to_string()))),
+        (
+            "resize",
+            Some(Text(
+                s.resize_asked().map_or(AUTO.to_owned(), |r| r.to_string()),
+            )),
+        ),
         (
             "image-size",
             s.image_size.map(|(h, w)| Text(format!("{h}x{w}"))),

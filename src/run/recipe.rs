@@ -46,6 +46,8 @@ impl Recipe {
                     .budget(None)
                     .head(HeadKind::Paper)
                     .head_init(HeadInit::Random)
+                    .resize(Some(Resize::SQUASH))
+                    .augment(Choice::Given(Augment::None))
                     .optimizer(Optimizer {
                         learning_rate: Choice::Given(1e-4),
                         ..Optimizer::new(OptimizerKind::Adam)
@@ -64,12 +66,7 @@ impl Recipe {
                 paper
             }
             Recipe::Fast => default,
-            Recipe::Best => Recipe::Fast
-                .settings()
-                .resize(Some(Resize::CROP))
-                .augment(Augment::Standard)
-                .epochs(12)
-                .budget(None),
+            Recipe::Best => Recipe::Fast.settings().epochs(12).budget(None),
         }
     }
 }

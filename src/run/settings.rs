@@ -77,7 +77,7 @@ pub struct Settings {
     /// Classes of a folder with fewer usable images are left out.
     pub min_per_class: usize,
     /// Random changes to the images that are trained on.
-    pub augment: Augment,
+    pub augment: Choice<Augment>,
     /// Augmented views of each image that are made once and kept; `None` makes new ones in every
     /// epoch.
     pub views: Option<usize>,
@@ -182,7 +182,7 @@ impl Default for Settings {
             inference_mode: false,
             keep_batch: false,
             min_per_class: 0,
-            augment: Augment::None,
+            augment: Choice::Auto,
             views: None,
             sources: Sources::default(),
             repeats: 1,
@@ -263,7 +263,7 @@ impl Settings {
         inference_mode: bool,
         keep_batch: bool,
         min_per_class: usize,
-        augment: Augment,
+        augment: Choice<Augment>,
         views: Option<usize>,
         sources: Sources,
         repeats: usize,
@@ -348,7 +348,7 @@ impl Settings {
             ("views", self.views != Some(0), one),
             (
                 "views",
-                self.views.is_none() || self.augment != Augment::None,
+                self.views.is_none() || self.augment != Choice::Given(Augment::None),
                 "without `augment` all views of an image are the same",
             ),
             ("repeats", self.repeats > 0, one),

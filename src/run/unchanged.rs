@@ -205,7 +205,7 @@ fn text<T: Serialize>(of: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Resize;
+    use crate::data::{Augment, Resize};
     use crate::run::{Recipe, SearchBudget};
     use crate::strategy::StrategyName;
     use crate::training::{HeadInit, Plateau, Schedule};
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 23] = [
+        let changes: [(Change, [&str; 3]); 24] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3.into(),
                 ["--lr", "0.0001", "0.003"],
@@ -286,8 +286,15 @@ mod tests {
                 ["--resize", "squash", "crop:0.875"],
             ),
             (
-                |s| s.preprocess.as_mut().unwrap().resize = Resize::LETTERBOX,
+                |s| {
+                    s.resize = None;
+                    s.preprocess.as_mut().unwrap().resize = Resize::LETTERBOX;
+                },
                 ["--resize", "squash", "letterbox"],
+            ),
+            (
+                |s| s.augment = Augment::Flip.into(),
+                ["--augment", "none", "flip"],
             ),
             (
                 |s| s.strategies = vec![StrategyName::HEAD, StrategyName::top(4)],

@@ -84,6 +84,7 @@ impl Prices<'_> {
             rank_samples,
             ..
         } = *self.settings;
+        let augment = augment.or(Augment::None);
         let split = self.split;
         let batch = self.batch();
         let of = |operations, samples| self.of_samples(operations, samples);

@@ -17,6 +17,7 @@ mod head;
 mod job;
 mod opened;
 mod outcome;
+mod pixels;
 mod plan;
 mod pool;
 mod recorded;

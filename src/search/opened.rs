@@ -9,7 +9,8 @@ use crate::classifier::{
     other_outputs, quoted,
 };
 use crate::data::{
-    DataError, Dataset, ImageCache, Limits, Part, Split, are_images, memory_limit, show_bytes,
+    Augment, DataError, Dataset, ImageCache, Limits, Part, Resize, Split, are_images, memory_limit,
+    show_bytes,
 };
 use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
@@ -22,6 +23,7 @@ use crate::task::Task;
 use crate::training::TrainingError;
 
 use super::head::{classes, features, own_outputs, task, told_task};
+use super::pixels::Wanted;
 use super::watch::{Doing, Watcher, go_on};
 use super::{Job, SearchError};
 
@@ -112,12 +114,23 @@ impl<'a> Opened<'a> {
         let data = (job.data.as_path(), &settings.sources);
         let kept = settings.head == HeadKind::Keep;
         let names = card.classes.as_deref().filter(|_| kept);
-        let dataset = match input.open(data, names, &limits, settings.augment, Some(&decoding)) {
+        let open = |input: &ModelInput, augment| match input.open(
+            data,
+            names,
+            &limits,
+            augment,
+            Some(&decoding),
+        ) {
             Err(ClassifierError::Data(DataError::Stopped)) => {
-                return Err(TrainingError::Stopped.into());
+                Err(SearchError::from(TrainingError::Stopped))
             }
-            opened => opened?,
+            opened => Ok(opened?),
         };
+        let wanted = Wanted::of(&input, settings, are_images(&job.data));
+        if wanted.resize {
+            input.spec.preprocess.resize = Resize::CROP;
+        }
+        let dataset = open(&input, wanted.opens(settings))?;
         watcher.doing("", Doing::Planning, 0, 0);
         go_on(watcher)?;
         if let Some(skipped) = dataset.skipped_summary() {
@@ -149,7 +162,7 @@ impl<'a> Opened<'a> {
         if kept && names.is_none() && settings.sources.classes.is_none() && dataset.is_named() {
             watcher.warning(&by_place(dataset.classes()));
         }
-        settings.augment.check(&dataset)?;
+        settings.augment.or(Augment::None).check(&dataset)?;
         let sample = input.spec.sample_dims(dataset.sample_shape());
         let asked = (settings.head, settings.sources.task);
         let own = match kept {
@@ -182,17 +195,14 @@ impl<'a> Opened<'a> {
             settings.monitor = Some(asked.watched());
             settings.rank_by = Some(asked.ranks_by());
         }
-        Ok(Opened {
+        let mut opened = Opened {
             runtime,
             job,
             settings,
             watcher,
             card: ModelCard {
                 classes: Some(classes.clone()),
-                preprocess: dataset
-                    .is_images()
-                    .then(|| input.spec.preprocess.clone())
-                    .or(card.preprocess),
+                preprocess: card.preprocess,
                 image_size: Some((input.height, input.width)),
                 trained_on: card.trained_on,
                 task: Some(task),
@@ -206,7 +216,20 @@ impl<'a> Opened<'a> {
             features,
             dataset,
             begun,
-        })
+        };
+        let found = opened.find_pixels(wanted)?;
+        opened.settings.augment = Choice::Given(found.augment);
+        if wanted.resize {
+            opened.settings.resize = Some(found.resize);
+        }
+        let opened_by = std::mem::replace(&mut opened.input.spec.preprocess.resize, found.resize);
+        if opened_by != found.resize || opened.dataset.has_photos() != found.augment.crops() {
+            opened.dataset = open(&opened.input, found.augment.into())?;
+        }
+        if opened.dataset.is_images() {
+            opened.card.preprocess = Some(opened.input.spec.preprocess.clone());
+        }
+        Ok(opened)
     }
 
     /// What is run on what, in a line.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::classifier::{Inference, ModelCard};
-use crate::data::{Fold, Seen, Split, SplitFile, SplitOptions, memory_limit};
+use crate::data::{Augment, Dataset, Fold, Seen, Split, SplitFile, SplitOptions, memory_limit};
 use crate::onnx::LARGEST_FILE;
 use crate::run::{
     Begin, Phase, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended,
@@ -341,11 +341,21 @@ impl Opened<'_> {
         settings: &Settings,
         grafted: &'l Grafted,
     ) -> Result<Lab<'l>, SearchError> {
+        self.lab_on(settings, grafted, &self.dataset)
+    }
+
+    /// As [`Opened::lab`], on other samples.
+    pub(super) fn lab_on<'l>(
+        &'l self,
+        settings: &Settings,
+        grafted: &'l Grafted,
+        dataset: &'l Dataset,
+    ) -> Result<Lab<'l>, SearchError> {
         let memory_budget = settings.memory_budget.unwrap_or_default();
         Ok(Lab::new(
             self.runtime,
             grafted,
-            &self.dataset,
+            dataset,
             self.input.spec.clone(),
             LabOptions::default()
                 .device(settings.device)
@@ -354,7 +364,7 @@ impl Opened<'_> {
                 .feature_precision(settings.feature_precision)
                 .spill_dir(self.job.out.clone())
                 .operators(settings.operators)
-                .augment(settings.augment)
+                .augment(settings.augment.or(Augment::None))
                 .views(settings.views.and_then(NonZeroUsize::new)),
         )?)
     }

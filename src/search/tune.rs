@@ -157,8 +157,11 @@ fn begin(
         Begin::New | Begin::Replace => None,
     };
     let recorded = began.as_ref().map(|b| &b.configuration.settings);
-    let settings = resolved(&job.settings.with_given_parts(&job.data), recorded);
+    let mut settings = resolved(&job.settings.with_given_parts(&job.data), recorded);
     if let Some(began) = &began {
+        // Records from before there was a choice have it in the preprocessing alone.
+        let noted = began.configuration.settings.preprocess.as_ref();
+        settings.resize = settings.resize.or(noted.map(|noted| noted.resize));
         same_settings(&began.configuration, &settings)?;
         let now = runtime::instructions();
         let was = &began.versions.instructions;
@@ -210,6 +213,7 @@ pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
         search_epochs: asked.search_epochs.or_open(known.search_epochs),
         monitor: Some(asked.watched()),
         rank_by: Some(asked.ranks_by()),
+        augment: asked.augment.or_open(known.augment),
         bn: asked.bn.or_open(known.bn),
         early_stopping: Choice::Given(asked.patience()),
         optimizer: Optimizer {

@@ -60,6 +60,8 @@ pub enum Doing {
     Opening,
     /// Images are decoded.
     Decoding,
+    /// Images are looked at resized in several ways, and mirrored.
+    Looking,
     /// Which candidates can be trained, and what that takes, is found out.
     Planning,
     /// Samples pass through frozen layers, whose outputs are kept.
@@ -93,6 +95,7 @@ impl fmt::Display for Doing {
         f.write_str(match self {
             Doing::Opening => "opening model and data",
             Doing::Decoding => "decoding",
+            Doing::Looking => "comparing ways to resize and to augment",
             Doing::Planning => "planning trials",
             Doing::Features => "frozen layers",
             Doing::Solving => "solving",

@@ -55,7 +55,7 @@ pub use monitor::Monitor;
 pub(crate) use optimizer::{Moments, Update};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Parameters, trainable_parameters};
-pub use probe::{HeadFigures, SolvedHead, Solving};
+pub use probe::{HeadFigures, Looks, SolvedHead, Solving};
 pub use rate::TriedRate;
 pub(crate) use rate::Trying;
 pub use reach::differentiable;

@@ -13,7 +13,7 @@ const SETTINGS: &str = "--preprocess signed --strategies full --search-fraction 
                         --epochs 3 --search-epochs 1 --lr 3e-3 --threads 1";
 
 /// Photos of 48 × 20 pixels with a class's colour in the middle and all colours beside it.
-fn save_wide_photos(scene: &Scene) {
+pub fn save_wide_photos(scene: &Scene) {
     for (class, name) in CLASSES.iter().enumerate() {
         let folder = scene.at("photos").join(name);
         for i in 0..12_u32 {
@@ -33,7 +33,7 @@ fn save_wide_photos(scene: &Scene) {
     }
 }
 
-fn card(scene: &Scene, model: &str) -> Preprocess {
+pub fn card(scene: &Scene, model: &str) -> Preprocess {
     let model = Model::open(&scene.at(model)).unwrap();
     ModelCard::read(&model).unwrap().preprocess.unwrap()
 }

@@ -35,7 +35,7 @@ pub fn tune(model: &Path, data: &Path, out: &Path, arguments: &[&str]) -> Comman
 
 /// A recipe with more to do than the default one, so that there is more to be wrong, to be stopped and to be resumed:
 /// every candidate is trained, from a drawn head of several layers, in many steps.
-const LABORIOUS: [&str; 12] = [
+const LABORIOUS: [&str; 14] = [
     "--strategies head,full,blocks",
     "--head paper",
     "--head-init random",
@@ -48,6 +48,8 @@ const LABORIOUS: [&str; 12] = [
     "--batch-size 4",
     "--epochs 20",
     "--search-epochs 5",
+    "--resize squash",
+    "--augment none",
 ];
 
 /// The same without a command line.
@@ -82,8 +84,13 @@ pub fn laborious<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     if !["--resume", "--recipe", "--config"].into_iter().any(given) {
         for pair in LABORIOUS {
             let (flag, value) = pair.split_once(' ').unwrap();
-            let schedules = flag == "--schedule" && (given("--plateau") || given("--cosine"));
-            if !arguments.contains(&flag) && !schedules {
+            let is_said = match flag {
+                "--schedule" => given("--plateau") || given("--cosine"),
+                // Arrays have their size.
+                "--resize" => arguments.iter().any(|a| a.ends_with(".npz")),
+                _ => false,
+            };
+            if !arguments.contains(&flag) && !is_said {
                 all.extend([flag, value]);
             }
         }

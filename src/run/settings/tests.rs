@@ -35,7 +35,9 @@ fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
             s.resize = Some(Resize::by(ResizeMode::Crop { share }));
         }),
         ("image_size", |s| s.image_size = Some((0, 3))),
-        ("views", |s| s.views = Some(2)),
+        ("views", |s| {
+            (s.views, s.augment) = (Some(2), Augment::None.into());
+        }),
         ("repeats", |s| s.repeats = 0),
         ("folds", |s| s.folds = Some(1)),
         ("sampler", |s| {

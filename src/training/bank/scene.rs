@@ -100,7 +100,7 @@ pub fn photos(count: usize, side: usize) -> Dataset {
         picture.save(class.join(format!("{i:03}.png"))).unwrap();
     }
     let options = OpenOptions {
-        augment: Augment::Standard,
+        augment: Augment::Standard.into(),
         ..OpenOptions::new(side, side, 3)
     };
     Dataset::open(folder.path(), &options).unwrap()

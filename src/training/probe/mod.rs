@@ -1,10 +1,12 @@
 //! The head that fits the features of the frozen network best, before anything else is trained.
 //!
 //! `solve` is the mathematics of a linear head, on numbers alone; `lbfgs` goes downhill for it on the function in
-//! `logistic`. Here a [`Lab`] computes the features, and trains what is no linear head.
+//! `logistic`. Here a [`Lab`] computes the features, and trains what is no linear head; `looks` compares ways of making
+//! pixels by such heads.
 
 mod lbfgs;
 mod logistic;
+mod looks;
 mod solve;
 
 use std::cell::RefCell;
@@ -30,8 +32,9 @@ use super::{
     TrialSpec,
 };
 
-use solve::{Samples, SolveError, solve};
+use solve::{Samples, SolveError, Solved, solve};
 
+pub use looks::Looks;
 pub use solve::Solving;
 
 /// A head that was solved or trained alone.
@@ -76,9 +79,35 @@ impl Lab<'_> {
         observer: &mut dyn Observer,
     ) -> Result<SolvedHead, TrainingError> {
         let begun = Instant::now();
-        if samples.is_empty() {
-            return Err(TrainingError::NoSamples);
-        }
+        let head = self.linear_head()?;
+        self.ensure_room_to_solve(samples.len())?;
+        let features = self.head_features(samples, head.columns, observer)?;
+        let solved = self.solve_on(&head, samples, features, class_weights, observer)?;
+        tracing::debug!(
+            strength = solved.strength,
+            loss = solved.loss,
+            iterations = solved.iterations,
+            slope = solved.slope,
+            "head solved"
+        );
+        let (weight, bias) = match self.network.task {
+            Task::SingleLabel | Task::MultiLabel => (solved.weight, solved.bias),
+            Task::Binary => (apart(&solved.weight), apart(&solved.bias)),
+        };
+        let values = vec![(head.weight, weight), (head.bias, bias)];
+        Ok(SolvedHead {
+            start: Start::new(as_stored(&self.network.model, values)?),
+            figures: HeadFigures {
+                strength: Some(solved.strength),
+                loss: solved.loss,
+                epochs: None,
+                seconds: begun.elapsed().as_secs_f64(),
+            },
+        })
+    }
+
+    /// The head of the network, of one dense layer.
+    fn linear_head(&self) -> Result<LinearHead, TrainingError> {
         let head = self.network.head_parameters.as_slice();
         let prepared = self.prepare(&Rewrite::None, 1)?;
         let buffers = parameter_buffers(&prepared, head)?;
@@ -89,11 +118,32 @@ impl Lab<'_> {
         let (&[columns, outputs], &[biases]) = (*of_weight, *of_bias) else {
             return Err(other_head());
         };
-        let (task, classes) = (self.network.task, prepared.classes);
-        if outputs != biases || outputs != task.outputs(classes) {
+        if outputs != biases || outputs != self.network.task.outputs(prepared.classes) {
             return Err(other_head());
         }
-        self.ensure_room_to_solve(samples.len())?;
+        Ok(LinearHead {
+            weight: weight.clone(),
+            bias: bias.clone(),
+            columns,
+            classes: prepared.classes,
+        })
+    }
+
+    /// Solves the head on the features of `samples`; for two classes by one output as for two outputs.
+    fn solve_on(
+        &self,
+        head: &LinearHead,
+        samples: &[usize],
+        features: Vec<f32>,
+        class_weights: ClassWeights,
+        observer: &mut dyn Observer,
+    ) -> Result<Solved, TrainingError> {
+        if samples.is_empty() {
+            return Err(TrainingError::NoSamples);
+        }
+        let &LinearHead {
+            columns, classes, ..
+        } = head;
         let class_weights = class_weights.of_samples(self.dataset, samples, classes);
         let labels = samples.iter().map(|&i| self.dataset.labels()[i]);
         let labels = labels.map(|label| usize::try_from(label).unwrap_or(classes));
@@ -105,7 +155,6 @@ impl Lab<'_> {
             };
             samples.iter().flat_map(of).collect()
         });
-        let features = self.head_features(samples, columns, observer)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.options.threads)
             .thread_name(|number| format!("head {number}"))
@@ -133,31 +182,10 @@ impl Lab<'_> {
             &watch,
         );
         let (_, asked) = watching.into_inner();
-        let solved = solved.map_err(|error| match error {
+        solved.map_err(|error| match error {
             SolveError::Stopped => asked.unwrap_or(TrainingError::Stopped),
             SolveError::NotFinite { sample } => TrainingError::Features {
                 sample: self.dataset.name(samples[sample]),
-            },
-        })?;
-        tracing::debug!(
-            strength = solved.strength,
-            loss = solved.loss,
-            iterations = solved.iterations,
-            slope = solved.slope,
-            "head solved"
-        );
-        let (of_weight, of_bias) = match task {
-            Task::SingleLabel | Task::MultiLabel => (solved.weight, solved.bias),
-            Task::Binary => (apart(&solved.weight), apart(&solved.bias)),
-        };
-        let values = vec![(weight.clone(), of_weight), (bias.clone(), of_bias)];
-        Ok(SolvedHead {
-            start: Start::new(as_stored(&self.network.model, values)?),
-            figures: HeadFigures {
-                strength: Some(solved.strength),
-                loss: solved.loss,
-                epochs: None,
-                seconds: begun.elapsed().as_secs_f64(),
             },
         })
     }
@@ -259,6 +287,15 @@ impl Lab<'_> {
             false => Err(other_head()),
         }
     }
+}
+
+/// A head of one dense layer.
+struct LinearHead {
+    /// The names of its parameters.
+    weight: String,
+    bias: String,
+    columns: usize,
+    classes: usize,
 }
 
 /// Of each pair of values of two classes how much more the second is: what one output has in their place.

@@ -76,7 +76,7 @@ fn augmented_images_are_the_same_wherever_they_are_and_others_are_not_mistaken_f
     for (resize, plain) in rules.into_iter().zip(&plain) {
         let options = OpenOptions {
             resize,
-            augment: Augment::Standard,
+            augment: Augment::Standard.into(),
             ..OPTIONS
         };
         let all = [
