@@ -7,13 +7,28 @@ of their own and have these joined by `cat`.
 import json
 import os
 import pathlib
+import shlex
 
 
 # A recipe of `tune` that says all of itself, so that rows stay comparable whatever the defaults become.
 FIXED = (
     "--head linear --head-init solved --optimizer adamw --lr 3e-4 --weight-decay 0.01 --batch-size 16 --epochs 6 "
-    "--search-epochs 3 --schedule cosine --warmup 0.5"
+    "--search-epochs 3 --schedule cosine --warmup 0.5 --resize squash --augment none"
 )
+
+
+def merged(base, change):
+    """The flags of `base`, those of `change` in their place."""
+    flags = {}
+    for text in (base, change):
+        name = None
+        for word in shlex.split(text):
+            if word.startswith("--"):
+                name = word
+                flags[name] = []
+            else:
+                flags[name].append(word)
+    return [word for name, values in flags.items() for word in (name, *values)]
 
 
 class Ledger:

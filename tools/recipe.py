@@ -21,11 +21,11 @@ import shutil
 import subprocess
 import sys
 
-from ledger import Ledger
+from ledger import Ledger, merged
 
 BASE = (
     "--head linear --head-init solved --optimizer adamw --lr 3e-4 --weight-decay 0.01 --batch-size 16 --epochs 6 "
-    "--schedule cosine --warmup 0.5"
+    "--schedule cosine --warmup 0.5 --resize squash --augment none"
 )
 
 # Name: what is changed of the base. A flag that is there already is replaced.
@@ -56,20 +56,6 @@ RECIPES = {
     "mixup 0.2": "--mixup 0.2",
     "loss chooses": "--monitor loss",
 }
-
-
-def merged(base, change):
-    """The flags of `base`, those of `change` in their place."""
-    flags = {}
-    for text in (base, change):
-        name = None
-        for word in shlex.split(text):
-            if word.startswith("--"):
-                name = word
-                flags[name] = []
-            else:
-                flags[name].append(word)
-    return [word for name, values in flags.items() for word in (name, *values)]
 
 
 class Study:

@@ -29,23 +29,29 @@ sys.path.insert(0, str(HERE.parent))
 
 import accuracy_page  # noqa: E402
 import bench  # noqa: E402
-from ledger import FIXED, Ledger  # noqa: E402
+from ledger import FIXED, Ledger, merged  # noqa: E402
+
+
+def fixed(change):
+    return " ".join(merged(FIXED, change))
+
 
 # Name: flags of `tune` besides model, data, size, split, seed and threads.
 OURS = {
     "no flag": "",
-    "head": f"{FIXED} --strategies head",
-    "head, crop": f"{FIXED} --strategies head --resize crop",
-    "fast": f"{FIXED} --strategies head,last40%",
-    "fast, crop": f"{FIXED} --strategies head,last40% --resize crop",
-    "fast, full": f"{FIXED} --strategies head,full",
-    "fast, 3 epochs": f"{FIXED} --strategies head,last40% --epochs 3",
-    "best": "--recipe best --strategies head,last40%",
-    "best, crop": "--recipe best --strategies head,last40% --augment standard --resize crop",
-    "no flag but crop": "--resize crop",
+    "no flag, squash, no changes": "--resize squash --augment none",
+    "no flag but crop": "--resize crop --augment none",
     "no flag but crop, standard": "--resize crop --augment standard",
-    "as PyTorch": f"{FIXED} --strategies full --augment standard --resize crop --label-smoothing 0.1 --bn batch "
-    "--epochs 8",
+    "head": fixed("--strategies head"),
+    "head, crop": fixed("--strategies head --resize crop"),
+    "fast": fixed("--strategies head,last40%"),
+    "fast, crop": fixed("--strategies head,last40% --resize crop"),
+    "fast, full": fixed("--strategies head,full"),
+    "fast, 3 epochs": fixed("--strategies head,last40% --epochs 3"),
+    "best": "--recipe best",
+    "as PyTorch": fixed(
+        "--strategies full --augment standard --resize crop --label-smoothing 0.1 --bn batch --epochs 8"
+    ),
 }
 
 COMMON = {"batch": 16, "warmup": 0.5, "weight_decay": 0.01, "label_smoothing": 0.1, "bn": "batch", "area": 0.35}
@@ -160,7 +166,7 @@ class Study:
             if pid:
                 break
             time.sleep(0.1)
-        seconds = time.time() - begin
+        seconds, processor = time.time() - begin, usage.ru_utime + usage.ru_stime
         if status:
             return None
         own = json.loads((out / "split.json").read_text())
@@ -171,15 +177,29 @@ class Study:
         # Of strategies that are as good the first that was asked for.
         sign = -1 if "loss" in record["configuration"]["monitor"] else 1
         best = max(ended, key=lambda s: sign * s["monitored"])
+        there, winners = [], []
+        for name, *spent in curve.winners:
+            there.append(next(s for s in ended if s["name"] == name))
+            so_far = max(there, key=lambda s: sign * s["monitored"])
+            winners.append(
+                {
+                    "strategy": name,
+                    "held_out_accuracy": so_far["held_out_accuracy"],
+                    "seconds": spent[0],
+                    # That which was there only when the process had ended.
+                    "processor_seconds": spent[1] or processor,
+                }
+            )
         shutil.rmtree(out)
         return {
             "held_out_accuracy": best["held_out_accuracy"],
             "held_out_loss": best["held_out"]["score"]["loss"],
             "validation_accuracy": best["validation_accuracy"],
             "seconds": round(seconds, 2),
-            "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+            "processor_seconds": round(processor, 2),
             "strategy": best["name"],
             "strategies": {s["name"]: s["held_out_accuracy"] for s in ended},
+            "winners": winners,
             "curve": curve.lines,
             "versions": record["versions"],
         }
@@ -224,15 +244,24 @@ class Study:
 
 
 class Follower:
-    """Looks on as a run of ftsurgery writes its metrics: which epoch ended when, and after how many seconds of the
-    processor."""
+    """Looks on as a run of ftsurgery writes its metrics and models: which epoch ended and which model was there when,
+    and after how many seconds of the processor."""
 
     def __init__(self, pid, out, begin):
         self.pid, self.out, self.begin, self.lines = pid, out, begin, []
         # Trial and epoch of each line. Metrics are written anew when a trial goes on.
         self.seen = set()
+        # Strategy, seconds, seconds of the processor.
+        self.winners = []
 
     def look(self):
+        try:
+            strategies = json.loads((self.out / "results.json").read_text())["strategies"]
+        except FileNotFoundError:
+            strategies = []
+        for name in [s["name"] for s in strategies if not s.get("error")]:
+            if name not in [known for known, *_ in self.winners]:
+                self.winners.append((name, round(time.time() - self.begin, 2), self.processor()))
         for path in sorted(self.out.glob("trials/*/metrics.jsonl")):
             try:
                 text = path.read_text()

@@ -34,10 +34,12 @@ class Recipe:
         return f"{statistics.fmean(values):.2f} %{deviation}"
 
     def points(self, clock):
-        """What there would be if it were stopped after an epoch: seconds and held-out accuracy of the epoch that is
-        the best so far by validation, means over the seeds; and the end. Ours is measured at its end alone."""
+        """What there would be if it were stopped after an epoch, ours after a model is written: seconds and held-out
+        accuracy of the one that is the best so far by validation, means over the seeds; and the end."""
         epochs = defaultdict(list)
         for made in self.made:
+            for place, winner in enumerate(made.get("winners", [])):
+                epochs[place].append((winner[clock], winner["held_out_accuracy"]))
             so_far = []
             for line in made["curve"] if self.side == "PyTorch" else []:
                 so_far.append(line)
@@ -119,11 +121,11 @@ def verdicts(found):
         f"{percent(own.accuracy)}, {difference(own, peer)} points."
     ]
     for clock, told in CLOCKS.items():
-        there = [r for r in ours if r.accuracy >= peer.accuracy]
+        there = [(at, r.name) for r in ours for at, accuracy in r.points(clock) if accuracy >= peer.accuracy]
         if there:
-            first = min(there, key=lambda r: r.mean(clock))
-            share = first.mean(clock) / peer.mean(clock)
-            lines.append(f"- That accuracy: ours (`{first.name}`) in {share:.2f} of PyTorch's {told}.")
+            at, name = min(there)
+            share = at / peer.mean(clock)
+            lines.append(f"- That accuracy: ours (`{name}`) after {at:.0f} s, {share:.2f} of PyTorch's {told}.")
         else:
             lines.append(f"- That accuracy is not reached by ours in {told}.")
         behind = [(r, *p, lead(p, ours, clock)) for r in theirs for p in r.points(clock)]
@@ -149,7 +151,8 @@ def difference(own, peer):
 def lead(point, ours, clock):
     """By how much a point of PyTorch is ahead of the best of ours that is there by then."""
     at, accuracy = point
-    return accuracy - max((r.accuracy for r in ours if r.mean(clock) <= at), default=0.0)
+    there = (own for r in ours for seconds, own in r.points(clock) if seconds <= at)
+    return accuracy - max(there, default=0.0)
 
 
 def picture(groups):
