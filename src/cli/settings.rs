@@ -27,8 +27,7 @@ use strategies::StrategyArgs;
 #[derive(Args)]
 pub struct SettingsArgs {
     /// Begin with settings that go together, which other flags then change: `fast` (a solved linear head, then a
-    /// few epochs by a falling rate), `best` (the same for photos: their middle, trained on crops of them and mirrored
-    /// ones, for 12 epochs) or `paper` (the block-wise paper's, 50 epochs of each candidate) [default: fast]
+    /// few epochs by a falling rate), `best` (the same for 12 epochs, and a search as long as it wants) or `paper` (the block-wise paper's, 50 epochs of each candidate) [default: fast]
     #[arg(long, value_name = "NAME", help_heading = "What to train")]
     recipe: Option<Recipe>,
     #[command(flatten)]

@@ -22,8 +22,7 @@ pub enum Recipe {
     /// falling rate. The last blocks are trained before anything is searched, and a search takes no longer than the
     /// training of what it finds.
     Fast,
-    /// The same for photos: their middle, crops of them and mirrored ones to train on, 12 epochs, the most that the default
-    /// comes to, and a search that takes as long as it wants.
+    /// The same for longer: 12 epochs, the most that the default comes to, and a search that takes as long as it wants.
     Best,
 }
 
