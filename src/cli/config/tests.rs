@@ -41,6 +41,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "head-init" => (r#""solved""#, vec!["solved"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),
         "task" => (r#""multi-label""#, vec!["multi-label"]),
+        "sampler" => (r#""balanced""#, vec!["balanced"]),
         "resize" => (r#""crop:0.9""#, vec!["crop:0.9"]),
         "augment" => (r#""flip""#, vec!["flip"]),
         "optimizer" => (r#""sgd""#, vec!["sgd"]),
