@@ -62,7 +62,10 @@ pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
     match open.len() {
         0 => {}
         n if n + 1 == certainty.candidates.len() && n >= NAMED => {
-            text.push_str("; these samples do not tell the candidates apart, any of them will do");
+            text.push_str("; these samples do not tell the candidates apart");
+            if certainty.taken.is_none() {
+                text.push_str(", any of them will do");
+            }
         }
         n => {
             let names = open.iter().take(NAMED).map(|c| c.candidate.as_str());
@@ -73,11 +76,18 @@ pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            text.push_str(&format!(
-                "; any of these will do: {}{more}",
-                names.join(", ")
-            ));
+            let told = match certainty.taken {
+                None => "any of these will do",
+                Some(_) => "these samples do not tell apart",
+            };
+            text.push_str(&format!("; {told}: {}{more}", names.join(", ")));
         }
+    }
+    if let Some(taken) = certainty.chosen().filter(|_| certainty.taken.is_some()) {
+        text.push_str(&format!(
+            "; of these {} is taken, which trains the most parameters",
+            taken.candidate
+        ));
     }
     Some(text)
 }
@@ -110,6 +120,7 @@ mod tests {
             samples: 1200,
             earlier: 0,
             tie: None,
+            taken: None,
             candidates: intervals.iter().enumerate().map(standing).collect(),
         }
     }
@@ -128,6 +139,13 @@ mod tests {
             text.ends_with("; any of these will do: block0, block1, block2"),
             "{text}"
         );
+        let text = sentence(&Certainty {
+            taken: Some("2-search".to_owned()),
+            ..open
+        });
+        let told = "; these samples do not tell apart: block0, block1, block2; of these block2 is taken, which trains \
+                    the most parameters";
+        assert!(text.as_ref().unwrap().ends_with(told), "{text:?}");
         let chance = certainty(&[
             [0.0, 0.0],
             [-0.1, 0.1],

@@ -95,6 +95,10 @@ pub struct Certainty {
     /// What puts the first before the second, where their figures are equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tie: Option<TieBreak>,
+    /// The trial of the candidate that was chosen in place of the first, from which it cannot be told: it trains more
+    /// parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<String>,
     /// The candidates that are ranked, the best first.
     pub candidates: Vec<Standing>,
 }
@@ -199,8 +203,16 @@ impl Certainty {
             samples: count,
             earlier,
             tie: None,
+            taken: None,
             candidates: candidates.collect(),
         })
+    }
+
+    /// The candidate that was chosen: the first, unless [another](Certainty::taken) was.
+    pub fn chosen(&self) -> Option<&Standing> {
+        let is_taken = |c: &&Standing| self.taken.as_ref() == Some(&c.trial);
+        let taken = self.candidates.iter().find(is_taken);
+        taken.or(self.candidates.first())
     }
 
     /// The candidates behind the first that may as well be better than it.

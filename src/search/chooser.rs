@@ -6,7 +6,10 @@ mod scout;
 
 use std::collections::HashSet;
 
-use crate::run::{Phase, SearchMethod, Searched, Settings, TrialRecord, TrialRequest, ranked};
+use crate::run::{
+    Certainty, Phase, Ranking, SearchMethod, Searched, Settings, TrialRecord, TrialRequest, ranked,
+    tie_break,
+};
 use crate::strategy::{Candidate, Network, StrategyName};
 
 use super::SearchError;
@@ -43,8 +46,13 @@ pub(super) struct Scene<'a> {
     /// All that was asked for, in its order.
     pub asked: &'a [TrialRequest],
     /// The record of a trial that has ended.
-    pub record: &'a (dyn Fn(&str) -> Option<TrialRecord> + Sync),
+    pub record: Told<'a, TrialRecord>,
+    /// What a trial of the search makes of each sample that ranks it.
+    pub ranking: Told<'a, Ranking>,
 }
+
+/// What is told of a trial, by its name; `None` where that is not there.
+pub(super) type Told<'a, T> = &'a (dyn Fn(&str) -> Option<T> + Sync);
 
 /// What the search of a strategy has come to.
 pub(super) enum Verdict {
@@ -69,8 +77,8 @@ pub(super) struct Choice {
     pub candidate: Candidate,
     /// `None` where there was nothing to choose.
     pub searched: Option<Searched>,
-    /// The trials of the candidates that are ranked, the best first; none where there was nothing to choose.
-    pub ranked: Vec<TrialRecord>,
+    /// How sure the choice is, where something tells it.
+    pub certainty: Option<Box<Certainty>>,
     /// Seconds of its searches.
     pub seconds: f64,
 }
@@ -148,14 +156,24 @@ impl Scene<'_> {
         let strategy = &plan.strategy;
         let candidates = &self.candidates(plan);
         let chosen = |ranking: &[usize], searched, seconds, records: &[TrialRecord]| {
+            let ranked = ranking.iter().filter_map(|&i| records.get(i).cloned());
+            let ranked: Vec<TrialRecord> = ranked.collect();
+            let mut certainty = self.certainty(&ranked);
+            let mut ranking = ranking.to_vec();
+            if let Some(certainty) = certainty
+                .as_mut()
+                .filter(|_| strategy.rule().takes_the_largest())
+                && let Some(place) = largest(certainty, &ranked)
+            {
+                certainty.taken = Some(ranked[place].id.clone());
+                let taken = ranking.remove(place);
+                ranking.insert(0, taken);
+            }
             Verdict::Chosen(Choice {
                 strategy: *strategy,
-                candidate: strategy.winner(self.network, candidates, ranking),
+                candidate: strategy.winner(self.network, candidates, &ranking),
                 searched,
-                ranked: ranking
-                    .iter()
-                    .filter_map(|&i| records.get(i).cloned())
-                    .collect(),
+                certainty: certainty.map(Box::new),
                 seconds,
             })
         };
@@ -182,6 +200,30 @@ impl Scene<'_> {
             };
         }
         chosen(&ranking, Some(searched), seconds, &records)
+    }
+
+    /// How sure a ranking is, as far as the trials have left what tells it.
+    fn certainty(&self, ranked: &[TrialRecord]) -> Option<Certainty> {
+        // Those that ended early were trained for less: no figure tells them from the others.
+        let rung = ranked.first()?.rung;
+        let last: Vec<&TrialRecord> = ranked.iter().filter(|trial| trial.rung == rung).collect();
+        let of = |trial: &&TrialRecord| {
+            let own = trial.same_as.as_ref().unwrap_or(&trial.id);
+            Some((
+                trial.id.clone(),
+                trial.candidate.clone(),
+                (self.ranking)(own)?,
+            ))
+        };
+        let rankings: Vec<_> = last.iter().map(of).collect::<Option<_>>()?;
+        let by = self.settings.ranks_by();
+        let earlier = ranked.len() - last.len();
+        let certainty = Certainty::of(by, &rankings, earlier, self.settings.split.seed)?;
+        let tie = match last.as_slice() {
+            [first, second, ..] => tie_break(first, second, by),
+            _ => None,
+        };
+        Some(Certainty { tie, ..certainty })
     }
 
     /// The choices that stand.
@@ -308,6 +350,18 @@ impl Scene<'_> {
             false => allowed,
         }
     }
+}
+
+/// The place of the candidate that trains the most parameters, of those that cannot be told from the best; `None` where that is
+/// the best itself.
+fn largest(certainty: &Certainty, ranked: &[TrialRecord]) -> Option<usize> {
+    let standings = certainty.candidates.iter().zip(ranked).enumerate();
+    let open = standings.filter(|(place, (standing, _))| *place == 0 || standing.is_open());
+    // Of equal ones the better.
+    let largest = open
+        .rev()
+        .max_by_key(|(_, (_, trial))| trial.trained_parameters)?;
+    Some(largest.0).filter(|&place| place > 0)
 }
 
 /// Those of `wanted` that train what neither one of `known` nor one before them does.

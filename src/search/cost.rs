@@ -237,7 +237,9 @@ impl Runner<'_> {
         };
         let asked = state.requests();
         let record = |id: &str| state.trial(id);
-        let candidates = self.scene(plan, &asked, &record).candidates(planned);
+        let ranking = |id: &str| self.ranking(id);
+        let scene = self.scene(plan, &asked, (&record, &ranking));
+        let candidates = scene.candidates(planned);
         let site = &self.site;
         let prices = Prices {
             lab: site.lab,

@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 use crate::classifier::Score;
 use crate::onnx::{create_folder, write_atomic};
 use crate::run::{
-    Certainty, Failure, HeldOut, Parameters, Phase, Results, RunDir, RunError, StrategyResult,
-    TrialRecord, TrialRequest, csv, tie_break,
+    Failure, HeldOut, Parameters, Phase, Ranking, Results, RunDir, RunError, StrategyResult,
+    TrialRecord, TrialRequest, csv,
 };
 use crate::strategy::{Network, StrategyName};
 use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
-use super::chooser::{Choice, Scene, Verdict, chooser};
+use super::chooser::{Choice, Scene, Told, Verdict, chooser};
 use super::emit::{Emitted, Emitter, Winner};
 use super::executor::Executor;
 use super::plan::Plan;
@@ -75,7 +75,8 @@ impl Runner<'_> {
                 return Ok(false);
             }
             let record = |id: &str| state.trial(id);
-            let scene = self.scene(plan, &asked, &record);
+            let ranking = |id: &str| self.ranking(id);
+            let scene = self.scene(plan, &asked, (&record, &ranking));
             // Of a strategy that was added since, or whose trial ended just before the process was killed.
             for request in &asked {
                 state.twins(request, &scene.twins(request))?;
@@ -104,7 +105,7 @@ impl Runner<'_> {
         &'s self,
         plan: &'s Plan,
         asked: &'s [TrialRequest],
-        record: &'s (dyn Fn(&str) -> Option<TrialRecord> + Sync),
+        (record, ranking): (Told<'s, TrialRecord>, Told<'s, Ranking>),
     ) -> Scene<'s> {
         Scene {
             plan,
@@ -112,7 +113,13 @@ impl Runner<'_> {
             settings: self.site.settings,
             asked,
             record,
+            ranking,
         }
+    }
+
+    /// What a trial makes of each sample that ranks it. A file that is damaged tells nothing.
+    pub(super) fn ranking(&self, id: &str) -> Option<Ranking> {
+        self.site.run.read_ranking(id).ok().flatten()
     }
 
     /// Removes the checkpoints of trials of the search that have come as far as is asked, and are not asked to
@@ -139,7 +146,8 @@ impl Runner<'_> {
     ) -> Result<bool, SearchError> {
         let asked = state.requests();
         let record = |id: &str| state.trial(id);
-        let scene = self.scene(plan, &asked, &record);
+        let ranking = |id: &str| self.ranking(id);
+        let scene = self.scene(plan, &asked, (&record, &ranking));
         let of_round = asked.iter().filter(|r| r.round == number);
         let (search, train): (Vec<_>, Vec<_>) = of_round.partition(|r| r.phase == Phase::Search);
         if !search.is_empty() {
@@ -376,7 +384,7 @@ impl Runner<'_> {
             still_improving: record.still_improving,
             rate: record.rate,
             searched: choice.searched,
-            certainty: self.certainty(choice)?,
+            certainty: choice.certainty.as_deref().cloned(),
             search_cost: self.search_cost(choice.strategy, plan, state)?,
             seconds: choice.seconds + record.seconds,
             clock: None,
@@ -386,33 +394,6 @@ impl Runner<'_> {
             error: None,
             failure: None,
         })
-    }
-
-    /// How sure the choice among the candidates is, as far as their trials have left what tells it.
-    fn certainty(&self, choice: &Choice) -> Result<Option<Certainty>, SearchError> {
-        let Site { run, settings, .. } = self.site;
-        let mut ranked = Vec::new();
-        // Those that ended early were trained for less: no figure tells them from the others.
-        let rung = choice.ranked.first().map_or(0, |first| first.rung);
-        let last = choice.ranked.iter().filter(|trial| trial.rung == rung);
-        for trial in last.clone() {
-            let own = trial.same_as.as_ref().unwrap_or(&trial.id);
-            match run.read_ranking(own)? {
-                Some(ranking) => {
-                    ranked.push((trial.id.clone(), trial.candidate.clone(), ranking));
-                }
-                None => return Ok(None),
-            }
-        }
-        let (by, seed) = (settings.ranks_by(), settings.split.seed);
-        let earlier = choice.ranked.len() - last.count();
-        let mut last = choice.ranked.iter().filter(|trial| trial.rung == rung);
-        let tie = match (last.next(), last.next()) {
-            (Some(first), Some(second)) => tie_break(first, second, by),
-            _ => None,
-        };
-        let certainty = Certainty::of(by, &ranked, earlier, seed);
-        Ok(certainty.map(|certainty| Certainty { tie, ..certainty }))
     }
 
     /// Where samples may have several labels, for each class the probability from which on it is taken to apply, and

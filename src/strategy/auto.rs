@@ -109,6 +109,10 @@ impl Strategy for Auto {
     fn wants_promising(&self) -> bool {
         true
     }
+
+    fn takes_the_largest(&self) -> bool {
+        true
+    }
 }
 
 /// The candidate of an idea; `None` where the network has nothing for it.

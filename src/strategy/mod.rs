@@ -130,6 +130,12 @@ pub trait Strategy: Send + Sync {
         false
     }
 
+    /// Whether, of candidates that the search cannot tell from the best, it takes the one that trains the most parameters
+    /// instead of the best: a short search says little of what a long training makes of many parameters.
+    fn takes_the_largest(&self) -> bool {
+        false
+    }
+
     /// Whether it trains what the user names by patterns, see [`Network::selection`].
     fn takes_patterns(&self) -> bool {
         false

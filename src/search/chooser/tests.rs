@@ -19,6 +19,8 @@ struct Made {
     allowance: Option<Allowance>,
     asked: Vec<TrialRequest>,
     records: HashMap<String, TrialRecord>,
+    /// Of trials of the search, where they leave it.
+    rankings: HashMap<String, Ranking>,
     /// The accuracy of the trial of a candidate's layers after so many epochs; it diverges below 0.
     accuracy: fn(&[String], usize) -> f64,
 }
@@ -36,6 +38,7 @@ impl Made {
             allowance: None,
             asked: Vec::new(),
             records: HashMap::new(),
+            rankings: HashMap::new(),
             accuracy,
         }
     }
@@ -75,6 +78,7 @@ impl Made {
             settings: &self.settings,
             asked: &self.asked,
             record: &record,
+            ranking: &|id: &str| self.rankings.get(id).cloned(),
         };
         ask(&scene)
     }
@@ -349,15 +353,21 @@ fn a_candidate_of_two_strategies_is_ranked_by_each_under_its_own_name() {
     made.allowance = allowance(6, &[1, 3, 9], 0);
     let strategies = [StrategyName::BLOCKS, StrategyName::AUTO];
     made.run_to_the_end(&strategies);
-    let verdicts = made.with(&strategies, |scene| scene.choices());
-    for (choice, prefix) in verdicts.iter().zip(["blocks-", "auto-"]) {
-        for trial in &choice.ranked {
+    let tried = made.with(&strategies, |scene| {
+        let plans = scene.plan.strategies.iter();
+        let tried = plans.map(|plan| {
+            let candidates = scene.candidates(plan).into_iter();
+            candidates.map(|c| scene.tried(&c).unwrap()).collect()
+        });
+        tried.collect::<Vec<Vec<TrialRecord>>>()
+    });
+    for (trials, prefix) in tried.iter().zip(["blocks-", "auto-"]) {
+        for trial in trials {
             assert!(trial.id.starts_with(prefix), "{trial:?}");
         }
     }
     let labels = |place: usize| -> Vec<String> {
-        let ranked: &Vec<TrialRecord> = &verdicts[place].ranked;
-        ranked.iter().map(|t| t.candidate.clone()).collect()
+        tried[place].iter().map(|t| t.candidate.clone()).collect()
     };
     assert!(labels(0).contains(&"block3".to_owned()));
     assert!(labels(1).contains(&"last block".to_owned()));
@@ -490,4 +500,47 @@ fn what_is_rewritten_finds_its_own_rate_and_so_do_all_where_the_widest_fails() {
         let plain = &others[0].candidate;
         assert_eq!(scene.found_rate(plain, Phase::Search), Some(0.25));
     });
+}
+
+#[test]
+fn of_what_a_search_cannot_tell_from_the_best_auto_trains_the_largest_and_others_the_best() {
+    let mut made = Made::new(SearchMethod::Exhaustive, few);
+    let strategies = [StrategyName::BLOCKS, StrategyName::AUTO];
+    made.run_to_the_end(&strategies);
+    let best = made.chosen(&strategies);
+    for record in made.records.values_mut() {
+        record.trained_parameters = Some(record.layers.len());
+    }
+    let largest = made.records.values().map(|r| r.layers.len()).max().unwrap();
+    // Whether a candidate is right on a sample has nothing to do with what it is, or all but the best are wrong.
+    for (by_chance, is_largest) in [(true, true), (false, false)] {
+        for (place, (id, record)) in made.records.iter().enumerate() {
+            let is_best = few(&record.layers, 1) >= 0.5;
+            let right = |i: usize| match by_chance {
+                true => !(i * 7 + place * 3).is_multiple_of(5),
+                false => is_best || i.is_multiple_of(2),
+            };
+            let right: Vec<bool> = (0..100).map(right).collect();
+            let losses: Vec<Option<f64>> = right
+                .iter()
+                .map(|&right| Some(if right { 0.1 } else { 2.0 }))
+                .collect();
+            let ranking = Ranking {
+                labels: (0..100).map(|i| i % 2).collect(),
+                calibrated: losses.clone(),
+                losses,
+                right,
+            };
+            made.rankings.insert(id.clone(), ranking);
+        }
+        let choices = made.with(&strategies, |scene| scene.choices());
+        assert_eq!(choices[0].candidate.id, best[0]);
+        assert!(choices[0].certainty.as_ref().unwrap().taken.is_none());
+        let certainty = choices[1].certainty.as_ref().unwrap();
+        assert_eq!(certainty.taken.is_some(), is_largest);
+        assert_eq!(choices[1].candidate.layers.len() == largest, is_largest);
+        assert_eq!(choices[1].candidate.id == best[1], !is_largest);
+        // The ranking is what it was.
+        assert_eq!(certainty.candidates[0].trial, format!("{}-search", best[1]));
+    }
 }
