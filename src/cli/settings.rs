@@ -47,13 +47,14 @@ pub struct SettingsArgs {
 struct ChoiceArgs {
     #[command(flatten)]
     strategies: StrategyArgs,
-    /// How the candidates of a strategy are tried: `exhaustive` (each for --search-epochs), or `halving` (all
-    /// for a few epochs, then the best third for three times as many, until --search-epochs is reached;
-    /// `halving:N` for another number than three) [default: halving with strategy `auto`, else exhaustive]
+    /// How the candidates of a strategy are tried: `exhaustive` (each for --search-epochs on the search part),
+    /// `halving` (all for a few epochs, then the best third for three times as many, until --search-epochs is reached;
+    /// `halving:N` for another number than three), or `whole` (each as the winner is trained, so that the best is the
+    /// winner) [default: whole for strategy `auto` alone, halving beside others that search, else exhaustive]
     #[arg(long, value_name = "METHOD")]
     search: Option<SearchMethod>,
     /// Spend about so much time on the search of strategy `auto`: 90s, 10m, 1h. It decides how many of what `auto`
-    /// would try are tried, and for how many epochs. The time is turned into operations by a few steps that are timed
+    /// would try are tried, and with halving for how many epochs. The time is turned into operations by a few steps that are timed
     /// when the run begins; what follows is the same in every later part of the run, on whatever machine. `auto` for
     /// as much as training all that may be trained takes, `none` for all that the strategy would try [default: auto]
     #[arg(long, value_name = "TIME", conflicts_with = "budget_share")]

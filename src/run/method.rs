@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Phase;
+
 /// How candidates are searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SearchMethod {
@@ -21,9 +23,21 @@ pub enum SearchMethod {
         /// Epochs that a candidate has at least before it is ranked; at least 1.
         first: usize,
     },
+    /// Each is trained as the winner will be, on as many samples and for as many epochs, and the best of them is the
+    /// winner. What takes several times as long tells what a short training does not: which of few and many parameters
+    /// come to more in the end.
+    Whole,
 }
 
 impl SearchMethod {
+    /// The phase of the trials that candidates are ranked by.
+    pub const fn phase(self) -> Phase {
+        match self {
+            SearchMethod::Whole => Phase::Train,
+            SearchMethod::Exhaustive | SearchMethod::Halving { .. } => Phase::Search,
+        }
+    }
+
     const RATE: usize = 3;
 
     /// Halving by the rate that is taken where none is given, from so many epochs on.
@@ -61,6 +75,7 @@ impl fmt::Display for SearchMethod {
             }
             SearchMethod::Halving { rate, first: 1 } => write!(f, "halving:{rate}"),
             SearchMethod::Halving { rate, first } => write!(f, "halving:{rate}:{first}"),
+            SearchMethod::Whole => f.write_str("whole"),
         }
     }
 }
@@ -68,7 +83,7 @@ impl fmt::Display for SearchMethod {
 impl FromStr for SearchMethod {
     type Err = String;
 
-    /// Reads `exhaustive`, `halving`, `halving:RATE` or `halving:RATE:EPOCHS`.
+    /// Reads `exhaustive`, `whole`, `halving`, `halving:RATE` or `halving:RATE:EPOCHS`.
     fn from_str(name: &str) -> Result<Self, String> {
         let mut words = name.split(':');
         let number = |word: Option<&str>, default: usize, least: usize, what: &str| match word {
@@ -82,12 +97,13 @@ impl FromStr for SearchMethod {
         };
         match (words.next(), words.clone().count()) {
             (Some("exhaustive"), 0) => Ok(SearchMethod::Exhaustive),
+            (Some("whole"), 0) => Ok(SearchMethod::Whole),
             (Some("halving"), 0..=2) => Ok(SearchMethod::Halving {
                 rate: number(words.next(), Self::RATE, 2, "the rate")?,
                 first: number(words.next(), 1, 1, "the first epochs")?,
             }),
             _ => Err(format!(
-                "`{name}` is none of exhaustive, halving, halving:RATE, halving:RATE:EPOCHS"
+                "`{name}` is none of exhaustive, whole, halving, halving:RATE, halving:RATE:EPOCHS"
             )),
         }
     }
@@ -114,6 +130,7 @@ mod tests {
     fn names_come_back_and_rates_that_halve_nothing_are_refused() {
         for name in [
             "exhaustive",
+            "whole",
             "halving",
             "halving:2",
             "halving:10",

@@ -24,6 +24,8 @@ use super::watch::{Watcher, go_on};
 
 /// Candidates that are joined of others in one search, at most.
 pub(super) const JOINS: usize = 2;
+/// Candidates that are compared at least, where each is trained whole and nobody asked for a budget.
+const FEWEST: usize = 2;
 /// Steps that are timed, behind one that is not.
 const TIMED: usize = 3;
 
@@ -43,17 +45,22 @@ impl Opened<'_> {
             return Ok(());
         };
         let began = self.began(number)?;
-        let SearchMethod::Halving { rate, .. } = settings.method() else {
-            let is_new = |began: &RunRecord| began.strategies.iter().all(|p| p.name != of.strategy);
-            if began.as_ref().is_some_and(is_new) {
-                self.watcher.warning(&format!(
+        let rate = match settings.method() {
+            SearchMethod::Halving { rate, .. } => Some(rate),
+            SearchMethod::Whole => None,
+            SearchMethod::Exhaustive => {
+                let is_new =
+                    |began: &RunRecord| began.strategies.iter().all(|p| p.name != of.strategy);
+                if began.as_ref().is_some_and(is_new) {
+                    self.watcher.warning(&format!(
                     "the run began without `{}` and with an exhaustive search, by which it goes on: all of its {} \
                      candidates are trained for all epochs",
                     of.strategy,
                     of.candidates.len()
                 ));
+                }
+                return Ok(());
             }
-            return Ok(());
         };
         let recorded = began
             .as_ref()
@@ -63,11 +70,15 @@ impl Opened<'_> {
             settings,
             split: &ready.split,
             watcher: self.watcher,
+            whole: rate.is_none(),
         };
         let allowance = match recorded {
             Some(recorded) => recorded.clone(),
             None => {
-                let rungs = settings.rungs();
+                let rungs = match rate {
+                    Some(_) => settings.rungs(),
+                    None => vec![settings.most_epochs()],
+                };
                 let steps = everything(&of.candidates);
                 let sums = self.sums(number, &prices, (ready, network), (of.strategy, &steps))?;
                 let prices = match &sums {
@@ -82,7 +93,7 @@ impl Opened<'_> {
                         rate,
                         // A budget that nobody asked for is no reason to compare nothing.
                         least: match settings.budget {
-                            Some(SearchBudget::Winner) => rate,
+                            Some(SearchBudget::Winner) => rate.unwrap_or(FEWEST),
                             _ => 1,
                         },
                     }

@@ -3,6 +3,7 @@
 mod exhaustive;
 mod halving;
 mod scout;
+mod whole;
 
 use std::collections::HashSet;
 
@@ -17,6 +18,7 @@ use super::plan::{Plan, StrategyPlan, trial_id};
 
 use exhaustive::Exhaustive;
 use halving::Halving;
+use whole::Whole;
 
 /// Decides by what has ended which trials are wanted next.
 pub(super) trait Chooser {
@@ -35,6 +37,7 @@ pub(super) fn chooser(method: SearchMethod) -> Box<dyn Chooser> {
     match method {
         SearchMethod::Exhaustive => Box::new(Exhaustive),
         SearchMethod::Halving { rate, .. } => Box::new(Halving { rate }),
+        SearchMethod::Whole => Box::new(Whole),
     }
 }
 
@@ -111,13 +114,14 @@ impl Scene<'_> {
 
     /// What the candidate's search came to, under its own name where it is another strategy's as well.
     fn tried(&self, candidate: &Candidate) -> Option<TrialRecord> {
-        let request = self.request_for(candidate, Phase::Search)?;
+        let phase = self.plan.method.phase();
+        let request = self.request_for(candidate, phase)?;
         let record = (self.record)(&request.id)?;
         let is_own = request.candidate.id == candidate.id;
         request.is_met_by(&record).then(|| match is_own {
             true => record,
             false => TrialRecord {
-                id: trial_id(candidate, Phase::Search),
+                id: trial_id(candidate, phase),
                 candidate: candidate.label.clone(),
                 same_as: Some(request.id.clone()),
                 ..record
@@ -159,10 +163,9 @@ impl Scene<'_> {
             let ranked = ranking.iter().filter_map(|&i| records.get(i).cloned());
             let ranked: Vec<TrialRecord> = ranked.collect();
             let mut certainty = self.certainty(&ranked);
+            let takes_largest = strategy.rule().takes_the_largest() && !self.plan.is_whole();
             let mut ranking = ranking.to_vec();
-            if let Some(certainty) = certainty
-                .as_mut()
-                .filter(|_| strategy.rule().takes_the_largest())
+            if let Some(certainty) = certainty.as_mut().filter(|_| takes_largest)
                 && let Some(place) = largest(certainty, &ranked)
             {
                 certainty.taken = Some(ranked[place].id.clone());
@@ -189,7 +192,10 @@ impl Scene<'_> {
             candidates: records.len(),
             diverged: records.iter().filter(|r| r.error.is_some()).count(),
         };
-        let seconds = records.iter().map(|r| r.seconds).sum();
+        // A candidate that is trained as the winner is no search of it.
+        let winner = ranking.first().filter(|_| self.plan.is_whole());
+        let own = winner.map_or(0.0, |&winner| records[winner].seconds);
+        let seconds = records.iter().map(|r| r.seconds).sum::<f64>() - own;
         if ranking.is_empty() {
             let reason = records.into_iter().find_map(|r| r.error);
             return Verdict::Diverged {
@@ -240,6 +246,9 @@ impl Scene<'_> {
         let asked = &request.candidate;
         let all: Vec<(StrategyName, Candidate)> = match request.phase {
             Phase::Search => self.plan.searched().chain(self.composed()).collect(),
+            Phase::Train if self.plan.is_whole() => {
+                self.plan.begun().chain(self.winners()).collect()
+            }
             Phase::Train => self.winners().collect(),
         };
         let mut known = HashSet::from([asked.id.clone()]);
@@ -300,7 +309,7 @@ impl Scene<'_> {
             return Err(SearchError::NotTried {
                 id: untried
                     .next()
-                    .map(|c| trial_id(c, Phase::Search))
+                    .map(|c| trial_id(c, self.plan.method.phase()))
                     .unwrap_or_default(),
             });
         }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::choice::Choice;
+use crate::choice;
 use crate::data::{Augment, Split};
 use crate::run::{Phase, PlannedCost, SearchCost, Settings, TrialRequest};
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::{BatchNormMode, Lab, StepCost, Trained, Trying};
 
 use super::SearchError;
-use super::chooser::distinct;
+use super::chooser::{Choice, distinct};
 use super::plan::Plan;
 use super::runner::Runner;
 use super::state::State;
@@ -36,6 +36,8 @@ pub(super) struct Prices<'a> {
     pub settings: &'a Settings,
     pub split: &'a Split,
     pub watcher: &'a dyn Watcher,
+    /// Whether trials are those of winners, [whole](crate::run::SearchMethod::Whole): on as many samples, each with a rate of its own.
+    pub whole: bool,
 }
 
 impl Prices<'_> {
@@ -50,7 +52,7 @@ impl Prices<'_> {
         });
         let costs = self.costs(&trained.collect::<Vec<_>>())?;
         let prices = costs.into_iter().zip(candidates).map(|(cost, candidate)| {
-            let finds_rate = !candidate.rewrite.is_none();
+            let finds_rate = self.whole || !candidate.rewrite.is_none();
             Some(Price {
                 finds_rate,
                 ..self.price(cost?)
@@ -59,7 +61,7 @@ impl Prices<'_> {
         Ok(prices.collect())
     }
 
-    /// What steps cost on whole batches of the search part.
+    /// What steps cost on whole batches.
     pub fn costs(&self, trained: &[Trained<'_>]) -> Result<Vec<Option<StepCost>>, SearchError> {
         let averaged = self.settings.ema.is_some();
         let go_on = || go_on(self.watcher);
@@ -70,8 +72,16 @@ impl Prices<'_> {
 
     /// Samples of a whole batch.
     pub fn batch(&self) -> usize {
-        let most = self.split.search.len().max(1);
+        let most = self.trained().max(1);
         self.settings.batch_size.clamp(1, most)
+    }
+
+    /// Samples that a trial is trained on.
+    fn trained(&self) -> usize {
+        match self.whole {
+            true => self.split.retraining().len(),
+            false => self.split.search.len(),
+        }
     }
 
     /// That of a trial of which a step takes so much.
@@ -88,8 +98,12 @@ impl Prices<'_> {
         let split = self.split;
         let batch = self.batch();
         let of = |operations, samples| self.of_samples(operations, samples);
-        let train = split.search.len();
-        let ranking = split.ranking(self.lab.labels(), rank_samples).len();
+        let train = self.trained();
+        let ranking = match self.whole {
+            // By the validation samples behind each epoch.
+            true => 0,
+            false => split.ranking(self.lab.labels(), rank_samples).len(),
+        };
         let is_new_each_time =
             mixup > 0.0 || cutmix > 0.0 || (augment != Augment::None && views.is_none());
         let (live, kept) = match (is_new_each_time, views) {
@@ -101,10 +115,14 @@ impl Prices<'_> {
             .saturating_add(of(cost.forward, split.validation.len()))
             .saturating_add(of(cost.frozen, live));
         let rate = match self.settings.learning_rate() {
-            Choice::Given(_) => 0,
-            Choice::Auto => {
-                let whole = self.settings.most_search_epochs() * train.div_ceil(batch);
-                let trying = Trying::of(self.settings.optimizer.kind, whole);
+            choice::Choice::Given(_) => 0,
+            choice::Choice::Auto => {
+                let epochs = match self.whole {
+                    true => self.settings.most_epochs(),
+                    false => self.settings.most_search_epochs(),
+                };
+                let trying =
+                    Trying::of(self.settings.optimizer.kind, epochs * train.div_ceil(batch));
                 let judges = split.validation.len().min(Trying::JUDGES);
                 let frozen = of(cost.frozen, if live > 0 { trying.steps * batch } else { 0 });
                 of(cost.flops, trying.steps * batch)
@@ -155,7 +173,11 @@ impl Prices<'_> {
             .map(|(_, candidate)| candidate)
             .collect();
         let epochs = self.settings.most_search_epochs();
-        let prices = self.of(&all)?;
+        let searched = Prices {
+            whole: false,
+            ..*self
+        };
+        let prices = searched.of(&all)?;
         Ok(prices.map(|prices| {
             let stage = prices.iter().map(|p| p.stage).max().unwrap_or(0);
             let rates = prices.iter().map(|p| p.rates()).max().unwrap_or(0);
@@ -165,11 +187,12 @@ impl Prices<'_> {
     }
 
     /// What a search that was planned has cost: `candidates` is all that it has tried, `asked` what was asked for,
-    /// `rates` how many learning rates a trial has tried. `None` where their operations are not known.
+    /// `rates` how many learning rates a trial has tried, and it has `chosen` one. `None` where their operations are not
+    /// known.
     pub fn spent(
         &self,
         planned: PlannedCost,
-        candidates: &[Candidate],
+        (candidates, chosen): (&[Candidate], &Candidate),
         asked: &[TrialRequest],
         rates: &dyn Fn(&str) -> usize,
     ) -> Result<Option<SearchCost>, SearchError> {
@@ -179,7 +202,15 @@ impl Prices<'_> {
         let mut spent = planned.scoring;
         let mut epochs: HashMap<&str, usize> = HashMap::new();
         let mut stages: BTreeMap<(usize, usize), u64> = BTreeMap::new();
-        for request in asked.iter().filter(|r| r.phase == Phase::Search) {
+        let phase = match self.whole {
+            true => Phase::Train,
+            false => Phase::Search,
+        };
+        // The training of the winner is not what its search cost.
+        let is_search = |r: &&TrialRequest| {
+            r.phase == phase && !(self.whole && r.candidate.trains_the_same(chosen))
+        };
+        for request in asked.iter().filter(is_search) {
             let is_same = |c: &Candidate| c.trains_the_same(&request.candidate);
             let Some(place) = candidates.iter().position(is_same) else {
                 continue;
@@ -226,11 +257,14 @@ impl Runner<'_> {
     /// What the search of a strategy has cost, where it was planned.
     pub(super) fn search_cost(
         &self,
-        strategy: StrategyName,
+        choice: &Choice,
         plan: &Plan,
         state: &State<'_>,
     ) -> Result<Option<SearchCost>, SearchError> {
-        let planned = plan.strategies.iter().find(|p| p.strategy == strategy);
+        let planned = plan
+            .strategies
+            .iter()
+            .find(|p| p.strategy == choice.strategy);
         let cost = planned.and_then(|p| p.allowance.as_ref()?.cost);
         let Some((planned, cost)) = planned.zip(cost) else {
             return Ok(None);
@@ -246,8 +280,9 @@ impl Runner<'_> {
             settings: site.settings,
             split: site.split,
             watcher: site.watcher,
+            whole: plan.is_whole(),
         };
         let rates = |id: &str| record(id).map_or(0, |trial| trial.tried_rates.len());
-        prices.spent(cost, &candidates, &asked, &rates)
+        prices.spent(cost, (&candidates, &choice.candidate), &asked, &rates)
     }
 }

@@ -12,8 +12,8 @@ pub(super) struct Field<'a> {
     pub all: Price,
     /// Epochs of each rung of a whole search.
     pub rungs: &'a [usize],
-    /// One in so many goes on.
-    pub rate: usize,
+    /// One in so many goes on; `None` where each is trained [whole](crate::run::SearchMethod::Whole).
+    pub rate: Option<usize>,
     /// So many are begun at least (1 or more), even where the budget does not reach.
     pub least: usize,
 }
@@ -26,7 +26,7 @@ impl Field<'_> {
             let most = self.most(begun, rungs, joins).saturating_add(cost.scoring);
             cost.budget.is_none_or(|budget| most <= budget)
         };
-        let few = self.rate.min(self.prices.len());
+        let few = self.rate.unwrap_or(1).min(self.prices.len());
         let least = self.least.min(self.prices.len());
         let mut found = (least, 1, 0);
         'rungs: for rungs in (1..=self.rungs.len()).rev() {
@@ -56,6 +56,9 @@ impl Field<'_> {
     /// The most that a search takes of the first `begun` candidates on so many rungs, with so many joined.
     fn most(&self, begun: usize, rungs: usize, joins: usize) -> u64 {
         let mut field = self.prices[..begun].to_vec();
+        let Some(rate) = self.rate else {
+            return self.whole(&field);
+        };
         let stage = field.iter().map(|p| p.stage).max().unwrap_or(0);
         let mut sum = 0u64;
         let mut add = |operations: u64| sum = sum.saturating_add(operations);
@@ -67,7 +70,7 @@ impl Field<'_> {
         for (rung, &epochs) in self.rungs[..rungs].iter().enumerate() {
             if rung > 0 {
                 field.sort_by_key(|p| std::cmp::Reverse(p.trial(epochs - before)));
-                field.truncate(field.len().div_ceil(self.rate));
+                field.truncate(field.len().div_ceil(rate));
             }
             field.iter().for_each(|p| add(p.trial(epochs - before)));
             add(stage);
@@ -79,6 +82,17 @@ impl Field<'_> {
             before = epochs;
         }
         sum
+    }
+
+    /// What it takes to train each of these candidates as a winner; but for one of them, which is.
+    fn whole(&self, field: &[Price]) -> u64 {
+        let epochs = self.rungs.last().copied().unwrap_or(0);
+        let each = field
+            .iter()
+            .map(|p| p.trial(epochs).saturating_add(p.rates()));
+        let stage = field.iter().map(|p| p.stage).max().unwrap_or(0);
+        let all = each.clone().fold(stage, u64::saturating_add);
+        all - each.min().unwrap_or(0)
     }
 }
 
@@ -116,10 +130,40 @@ mod tests {
             prices: &prices,
             all: price(100),
             rungs: &[1, 2, 5],
-            rate: 3,
+            rate: Some(3),
             least: 1,
         }
         .allowed(cost)
+    }
+
+    #[test]
+    fn trained_whole_as_many_are_begun_as_the_budget_allows_besides_the_winner() {
+        let prices = [price(40), price(100), price(20)];
+        let begun = |budget, least| {
+            let cost = PlannedCost {
+                exhaustive: 10_000,
+                budget: Some(budget),
+                per_second: None,
+                scoring: 5,
+                most: 0,
+            };
+            let field = Field {
+                prices: &prices,
+                all: price(100),
+                rungs: &[9],
+                rate: None,
+                least,
+            };
+            let allowance = field.allowed(cost);
+            assert_eq!((allowance.rungs, allowance.joins), (vec![9], 0));
+            (allowance.begun, allowance.cost.unwrap().most)
+        };
+        // Nine epochs and the ranking of each, the frozen layers once; the cheapest may be the winner.
+        assert_eq!(begun(u64::MAX, 1), (3, 361 + 901 + 10 + 5));
+        assert_eq!(begun(361 + 901 + 15, 1).0, 3);
+        assert_eq!(begun(361 + 901 + 14, 1), (2, 901 + 15));
+        assert_eq!(begun(901 + 14, 1), (1, 15));
+        assert_eq!(begun(0, 2), (2, 901 + 15));
     }
 
     #[test]

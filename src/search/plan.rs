@@ -2,7 +2,7 @@
 
 use crate::autodiff::AutodiffError;
 use crate::data::Split;
-use crate::run::{Allowance, Phase, Skipped};
+use crate::run::{Allowance, Phase, SearchMethod, Skipped};
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::TrainingError;
 
@@ -41,6 +41,8 @@ pub type Obstacles<'a> =
 pub struct Plan {
     /// One entry per strategy, in the order asked for.
     pub strategies: Vec<StrategyPlan>,
+    /// How the best candidate is found.
+    pub method: SearchMethod,
 }
 
 impl Plan {
@@ -53,7 +55,7 @@ impl Plan {
     pub fn new(
         strategies: &[StrategyName],
         network: &Network<'_>,
-        split: &Split,
+        (split, method): (&Split, SearchMethod),
         obstacles: &Obstacles<'_>,
     ) -> Result<Self, SearchError> {
         let mut plan: Vec<StrategyPlan> = Vec::new();
@@ -74,7 +76,9 @@ impl Plan {
                     layers: trainable_layers(network, obstacles)?,
                 });
             }
-            if candidates.len() > 1 && (split.search.is_empty() || split.validation.is_empty()) {
+            let lacks_data = split.validation.is_empty()
+                || (method != SearchMethod::Whole && split.search.is_empty());
+            if candidates.len() > 1 && lacks_data {
                 return Err(SearchError::NoSearchData {
                     strategy,
                     candidates: candidates.len(),
@@ -87,15 +91,29 @@ impl Plan {
                 allowance: None,
             });
         }
-        Ok(Plan { strategies: plan })
+        Ok(Plan {
+            strategies: plan,
+            method,
+        })
     }
 
     /// The candidates that are tried on the search part, with those who ask for them: none where no
     /// strategy has to choose, else also the only candidates of the others, for comparison.
     pub(super) fn searched(&self) -> impl Iterator<Item = (StrategyName, Candidate)> {
-        let any = self.strategies.iter().any(|p| p.candidates.len() > 1);
+        let any = !self.is_whole() && self.strategies.iter().any(|p| p.candidates.len() > 1);
         let searched = self.strategies.iter().filter(move |_| any);
         searched.flat_map(|p| p.begun().iter().map(|c| (p.strategy, c.clone())))
+    }
+
+    /// The candidates that are begun, with those who ask for them.
+    pub(super) fn begun(&self) -> impl Iterator<Item = (StrategyName, Candidate)> {
+        let plans = self.strategies.iter();
+        plans.flat_map(|p| p.begun().iter().map(|c| (p.strategy, c.clone())))
+    }
+
+    /// Whether each candidate is trained as a winner is, and not on the search part.
+    pub(super) fn is_whole(&self) -> bool {
+        self.method == SearchMethod::Whole
     }
 
     /// Number of trials, at most: one per set of parameters that is searched or joined while it is, and for each strategy
@@ -110,7 +128,10 @@ impl Plan {
     pub(super) fn after_search(&self) -> usize {
         let composed = |p: &&StrategyPlan| p.strategy.composed_of().is_some();
         let composed = self.strategies.iter().filter(composed).count();
-        self.strategies.len() + composed
+        match self.is_whole() {
+            true => distinct(Vec::new(), self.begun()).len() + composed,
+            false => self.strategies.len() + composed,
+        }
     }
 }
 

@@ -160,14 +160,19 @@ impl Opened<'_> {
         let searches = settings.strategies.iter().any(several);
         let batches = batches(split, settings.batch_size, searches);
         let go_on = || go_on(self.watcher);
-        let mut plan = Plan::new(&settings.strategies, &network, split, &|candidates| {
-            let of = candidates.iter().map(|candidate| Trained {
-                parameters: &candidate.trainable,
-                batch_norm: settings.batch_norm(),
-                rewrite: &candidate.rewrite,
-            });
-            lab.obstacles(&batches, &of.collect::<Vec<_>>(), &go_on)
-        })?;
+        let mut plan = Plan::new(
+            &settings.strategies,
+            &network,
+            (split, settings.method()),
+            &|candidates| {
+                let of = candidates.iter().map(|candidate| Trained {
+                    parameters: &candidate.trainable,
+                    batch_norm: settings.batch_norm(),
+                    rewrite: &candidate.rewrite,
+                });
+                lab.obstacles(&batches, &of.collect::<Vec<_>>(), &go_on)
+            },
+        )?;
         let others = executor.has_others();
         if let Some(limit) = memory_limit().filter(|_| !others) {
             let planned = plan.strategies.iter();
@@ -249,6 +254,7 @@ impl Opened<'_> {
         })?;
         let no_plan = Plan {
             strategies: Vec::new(),
+            method: settings.method(),
         };
         same_input(&began, &self.record(settings, split, &no_plan))?;
         let asked = run.read_requests()?;

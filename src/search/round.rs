@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::data::Split;
 use crate::onnx::Model;
-use crate::run::{Phase, RunDir, Settings, TrialRequest};
+use crate::run::{Phase, RunDir, SearchMethod, Settings, TrialRequest};
 use crate::strategy::Depths;
 use crate::training::{BankOptions, FeatureBank, Lab, StepCost, Trained, TrainingError};
 
@@ -111,6 +111,10 @@ impl<'a> Round<'a> {
             ..
         } = site;
         let (train, ranking) = match requests.first().map(|r| r.phase) {
+            // By these a candidate is chosen that is trained as the winner.
+            Some(Phase::Train) if settings.method() == SearchMethod::Whole => {
+                (split.retraining(), split.validation.clone())
+            }
             Some(Phase::Train) => (split.retraining(), Vec::new()),
             _ => {
                 let ranking = split.ranking(lab.labels(), settings.rank_samples);

@@ -171,8 +171,12 @@ impl Runner<'_> {
             choices.iter().filter(same).collect()
         };
         let met = |request: &TrialRequest| {
-            let mut served = served(request).into_iter();
-            served.all(|choice| state.has_ended(choice.strategy))
+            let served = served(request);
+            match served.is_empty() {
+                // Which of several is the winner is not known yet, or another is.
+                true => state.is_met(request),
+                false => served.iter().all(|c| state.has_ended(c.strategy)),
+            }
         };
         let end = |request: &TrialRequest, done: Done| {
             let record = state.keep(done.record)?;
@@ -385,7 +389,7 @@ impl Runner<'_> {
             rate: record.rate,
             searched: choice.searched,
             certainty: choice.certainty.as_deref().cloned(),
-            search_cost: self.search_cost(choice.strategy, plan, state)?,
+            search_cost: self.search_cost(choice, plan, state)?,
             seconds: choice.seconds + record.seconds,
             clock: None,
             model: Some(model),

@@ -96,6 +96,81 @@ fn a_few_sets_of_blocks_are_looked_at_and_the_best_is_trained() {
     }
 }
 
+#[test]
+fn trained_whole_the_best_by_validation_is_the_winner_and_no_trial_is_done_twice() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings = SETTINGS
+        .replace("--search halving", "--search whole")
+        .replace("head,auto", "head,last40%,auto --monitor loss");
+    scene.whole(&format!("{settings} --budget none"));
+    let run = scene.at("whole");
+    // Nothing is trained on the search part, and what another strategy trains is a trial of both.
+    let asked = asked(&run);
+    assert!(asked.iter().all(|r| r["phase"] == "train"), "{asked:?}");
+    let ids: Vec<&str> = asked.iter().map(|r| r["id"].as_str().unwrap()).collect();
+    assert_eq!(ids[..2], ["head-train", "last40-percent-train"]);
+    assert!(ids.len() > 4, "{ids:?}");
+    let distinct: std::collections::BTreeSet<&&str> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len());
+    let trials = lines(&run.join("trials.jsonl"));
+    let shared = trials
+        .iter()
+        .find(|t| t["same_as"] == "last40-percent-train");
+    let of_auto: Vec<&Value> = trials
+        .iter()
+        .filter(|t| t["id"].as_str().unwrap().starts_with("auto-"))
+        .collect();
+    assert!(
+        shared.unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .starts_with("auto-last-")
+    );
+    // The least loss wins, and the winner's figures are those of its trial.
+    let loss = |t: &Value| t["validation"]["loss"].as_f64().unwrap();
+    let best = of_auto
+        .iter()
+        .min_by(|a, b| loss(a).total_cmp(&loss(b)))
+        .unwrap();
+    let results = json(&run.join("results.json"));
+    let auto = &results["strategies"][2];
+    assert_eq!(auto["candidate"], best["candidate"]);
+    assert_eq!(auto["monitored"].as_f64().unwrap(), loss(best));
+    assert_eq!(auto["searched"]["candidates"], of_auto.len());
+    let certainty = &auto["certainty"]["candidates"];
+    assert_eq!(certainty.as_array().unwrap().len(), of_auto.len());
+    let planned = &allowance(&run)["cost"];
+    let [spent, most] =
+        [&auto["search_cost"]["operations"], &planned["most"]].map(|n| n.as_u64().unwrap());
+    assert!(0 < spent && spent <= most, "{auto} {planned}");
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    for part in [
+        "What auto looked at",
+        "after 2 epochs",
+        "Each was trained as a winner is",
+    ] {
+        assert!(report.contains(part), "{part}");
+    }
+    assert!(
+        !run.join("trials/auto-all-train/parameters.safetensors")
+            .exists()
+    );
+
+    // Stopped between its trials it comes to the same.
+    let mut child = scene.start("stopped", &format!("{settings} --budget none"));
+    let trials = scene.at("stopped/trials.jsonl");
+    wait("trial of auto", || {
+        std::fs::read_to_string(&trials).is_ok_and(|text| text.contains("\"auto-all-train\""))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    succeeds(scene.resume("stopped", &[]));
+    assert_same_results(&scene.at("whole"), &scene.at("stopped"));
+}
+
 /// How far the search of `auto` goes, as `run.json` says.
 fn allowance(run: &std::path::Path) -> Value {
     let recorded = json(&run.join("run.json"));

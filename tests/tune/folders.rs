@@ -168,7 +168,7 @@ fn small_parts_and_images_beyond_the_budget_are_told_with_figures() {
     let scene = Scene::of(5);
     let (code, said) = said(
         scene.path(),
-        "--out run --memory-budget 1KiB --image-cache memory",
+        "--out run --memory-budget 1KiB --image-cache memory --augment none",
     );
     assert_eq!(code, Some(0), "{said}");
     assert!(

@@ -71,13 +71,14 @@ fn heard(strategies: Vec<StrategyName>) -> Option<Heard> {
 #[test]
 fn nothing_that_takes_long_goes_unheard() {
     let auto = "auto".parse().unwrap();
-    let Some(heard) = heard(vec![StrategyName::HEAD, auto]) else {
+    let Some(heard) = heard(vec![StrategyName::HEAD, StrategyName::BLOCKS, auto]) else {
         return;
     };
     let doing = heard.doing.into_inner().unwrap();
     let of_run = [
         Doing::Opening,
         Doing::Decoding,
+        Doing::Looking,
         Doing::Planning,
         Doing::Gradients,
     ];

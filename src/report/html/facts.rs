@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::report::Proportion;
 use crate::report::charts::SLOTS;
 use crate::report::text::thousands;
-use crate::run::{Phase, Planned, RunFiles, StrategyResult, TrialRecord, ranked};
+use crate::run::{Planned, RunFiles, StrategyResult, TrialRecord, ranked};
 use crate::strategy::StrategyName;
 use crate::task::Task;
 use crate::training::Monitor;
@@ -94,7 +94,8 @@ impl<'a> Facts<'a> {
     }
 
     fn search_trial(&self, candidate: &str) -> Option<&'a TrialRecord> {
-        self.trial(&format!("{candidate}-{}", Phase::Search.name()))
+        let phase = self.files.run.configuration.settings.method().phase();
+        self.trial(&format!("{candidate}-{}", phase.name()))
     }
 
     /// The validation accuracy of a candidate in the search.

@@ -58,7 +58,7 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
             .enumerate()
             .filter_map(|(place, (record, _))| {
                 let value = figure(record)?;
-                let at = record.rung - 1;
+                let at = rung_of(record) - 1;
                 Some(Dot {
                     kind: match place + 1 == looked.rungs.len() {
                         true if at + 1 == last => DotKind::Filled,
@@ -81,17 +81,7 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
     let chart = Rows {
         rows: looked.iter().map(row).collect(),
         axis: axis(by),
-        legend: vec![
-            (
-                Some(DotKind::Filled),
-                format!(
-                    "after {}, the last rung",
-                    count(rungs[last - 1].epochs, "epoch")
-                ),
-            ),
-            (Some(DotKind::Hollow), "where it was dropped".to_owned()),
-            (Some(DotKind::Small), "on an earlier rung".to_owned()),
-        ],
+        legend: legend(&rungs),
     };
     let names: Vec<String> = rungs
         .iter()
@@ -109,7 +99,7 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
             blocks_by_rank(facts, one.candidate).unwrap_or_else(none),
         ];
         for rung in 1..=last {
-            let on = one.rungs.iter().find(|(record, _)| record.rung == rung);
+            let on = one.rungs.iter().find(|(record, _)| rung_of(record) == rung);
             let value = on.and_then(|(record, _)| figure(record));
             cells.push(value.map_or_else(none, |v| shown(by, v)));
         }
@@ -129,6 +119,8 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
         caption: html! {
             @if let SearchMethod::Halving { rate, .. } = facts.files.run.configuration.settings.method() {
                 "One in " (rate) " of those on a rung goes on to the next, the others end there. "
+            } @else if last == 1 {
+                "Each was trained as a winner is, and the best is the winner. "
             }
             @if let Some(told) = result.and_then(|r| sentence(r.certainty.as_ref()?)) { (told) ". " }
             @if let Some(told) = cost { "The search took " (told) ". " }
@@ -153,6 +145,19 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
     }
 }
 
+fn legend(rungs: &[Rung]) -> Vec<(Option<DotKind>, String)> {
+    let epochs = rungs.last().map_or(0, |last| last.epochs);
+    let after = format!("after {}", count(epochs, "epoch"));
+    if rungs.len() == 1 {
+        return vec![(Some(DotKind::Filled), after)];
+    }
+    vec![
+        (Some(DotKind::Filled), format!("{after}, the last rung")),
+        (Some(DotKind::Hollow), "where it was dropped".to_owned()),
+        (Some(DotKind::Small), "on an earlier rung".to_owned()),
+    ]
+}
+
 /// How each candidate fared, the best first, and the rungs that were reached.
 fn looked<'a>(
     facts: &'a Facts,
@@ -163,9 +168,10 @@ fn looked<'a>(
     let candidates = facts.files.candidates(planned);
     let is_begun = |place: usize| place < allowance.begun || place >= planned.candidates.len();
     let records = |candidate: &Candidate, rung: usize| {
-        let id = format!("{}-search", candidate.id);
+        let phase = facts.files.run.configuration.settings.method().phase();
+        let id = format!("{}-{}", candidate.id, phase.name());
         let mut ended = facts.files.ended.iter().rev();
-        ended.find(|record| record.id == id && record.rung == rung)
+        ended.find(|record| record.id == id && rung_of(record) == rung)
     };
     let mut looked: Vec<Looked<'a>> = candidates
         .iter()
@@ -200,10 +206,18 @@ fn looked<'a>(
     }
     let last = |l: &Looked<'_>| {
         let (record, rank) = l.rungs.last()?;
-        Some((record.rung, std::cmp::Reverse(rank.unwrap_or(usize::MAX))))
+        Some((
+            rung_of(record),
+            std::cmp::Reverse(rank.unwrap_or(usize::MAX)),
+        ))
     };
     looked.sort_by_key(|l| std::cmp::Reverse(last(l)));
     (looked, rungs)
+}
+
+/// The rung that a record is of, from 1: without halving there is one.
+fn rung_of(record: &TrialRecord) -> usize {
+    record.rung.max(1)
 }
 
 /// What a candidate came to: `best of 4`, `7th of 9 after 1 epoch`, `not begun: budget`.
@@ -214,13 +228,13 @@ fn ended(looked: &Looked<'_>, rungs: &[Rung]) -> String {
             false => "not begun: budget".to_owned(),
         };
     };
-    let rung = &rungs[record.rung - 1];
+    let rung = &rungs[rung_of(record) - 1];
     let of = match rank {
         None => return "failed".to_owned(),
         Some(1) => format!("best of {}", rung.ranked),
         Some(rank) => format!("{} of {}", nth(*rank), rung.ranked),
     };
-    match record.rung == rungs.len() {
+    match rung_of(record) == rungs.len() {
         true => of,
         false => format!("{of} after {}", count(rung.epochs, "epoch")),
     }

@@ -74,9 +74,12 @@ impl Settings {
 
     /// How candidates are searched: [`Settings::search`], or its default without regard to the data.
     pub fn method(&self) -> SearchMethod {
-        let default = match self.wants_promising() {
-            true => SearchMethod::halving(1),
-            false => SearchMethod::Exhaustive,
+        let mut searches = self.strategies.iter().map(|s| s.rule());
+        let searches_more = searches.any(|s| s.searches().is_some() && !s.wants_promising());
+        let default = match (self.wants_promising(), searches_more) {
+            (true, false) => SearchMethod::Whole,
+            (true, true) => SearchMethod::halving(1),
+            (false, _) => SearchMethod::Exhaustive,
         };
         self.search.unwrap_or(default)
     }
