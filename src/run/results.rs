@@ -130,8 +130,11 @@ pub struct StrategyResult {
     pub candidate: Option<String>,
     /// Names of the backbone layers that the winner trained.
     pub layers: Vec<String>,
-    /// The trial that trained the winner.
+    /// The trial that trained the winner, or the best of those that were averaged.
     pub trial: Option<String>,
+    /// The trials whose parameters were averaged, the best first; none where the winner is one trial's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub averaged: Vec<String>,
     /// Of the winner after retraining; `None` without validation samples.
     pub validation_accuracy: Option<f64>,
     /// The figure that was watched (`--monitor`), of the validation samples like

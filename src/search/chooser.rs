@@ -80,6 +80,8 @@ pub(super) struct Choice {
     pub candidate: Candidate,
     /// `None` where there was nothing to choose.
     pub searched: Option<Searched>,
+    /// Where the winner may be an average, all that were trained for it and did not fail, the best first; else none.
+    pub trained: Vec<Candidate>,
     /// How sure the choice is, where something tells it.
     pub certainty: Option<Box<Certainty>>,
     /// Seconds of its searches.
@@ -107,7 +109,7 @@ impl Budget {
 
 impl Scene<'_> {
     /// The last request for the trial that trains what `candidate` does.
-    fn request_for(&self, candidate: &Candidate, phase: Phase) -> Option<&TrialRequest> {
+    pub fn request_for(&self, candidate: &Candidate, phase: Phase) -> Option<&TrialRequest> {
         let mut asked = self.asked.iter().rev();
         asked.find(|r| r.phase == phase && r.candidate.trains_the_same(candidate))
     }
@@ -159,27 +161,32 @@ impl Scene<'_> {
     fn verdict(&self, plan: &StrategyPlan) -> Verdict {
         let strategy = &plan.strategy;
         let candidates = &self.candidates(plan);
-        let chosen = |ranking: &[usize], searched, seconds, records: &[TrialRecord]| {
-            let ranked = ranking.iter().filter_map(|&i| records.get(i).cloned());
-            let ranked: Vec<TrialRecord> = ranked.collect();
-            let mut certainty = self.certainty(&ranked);
-            let takes_largest = strategy.rule().takes_the_largest() && !self.plan.is_whole();
-            let mut ranking = ranking.to_vec();
-            if let Some(certainty) = certainty.as_mut().filter(|_| takes_largest)
-                && let Some(place) = largest(certainty, &ranked)
-            {
-                certainty.taken = Some(ranked[place].id.clone());
-                let taken = ranking.remove(place);
-                ranking.insert(0, taken);
-            }
-            Verdict::Chosen(Choice {
-                strategy: *strategy,
-                candidate: strategy.winner(self.network, candidates, &ranking),
-                searched,
-                certainty: certainty.map(Box::new),
-                seconds,
-            })
-        };
+        let chosen =
+            |ranking: &[usize], searched: Option<Searched>, seconds, records: &[TrialRecord]| {
+                let ranked = ranking.iter().filter_map(|&i| records.get(i).cloned());
+                let ranked: Vec<TrialRecord> = ranked.collect();
+                let mut certainty = self.certainty(&ranked);
+                let takes_largest = strategy.rule().takes_the_largest() && !self.plan.is_whole();
+                let mut ranking = ranking.to_vec();
+                if let Some(certainty) = certainty.as_mut().filter(|_| takes_largest)
+                    && let Some(place) = largest(certainty, &ranked)
+                {
+                    certainty.taken = Some(ranked[place].id.clone());
+                    let taken = ranking.remove(place);
+                    ranking.insert(0, taken);
+                }
+                let averages = self.plan.is_whole() && strategy.rule().averages();
+                let trained = ranking.iter().filter(|_| averages && searched.is_some());
+                let trained = trained.map(|&place| candidates[place].clone()).collect();
+                Verdict::Chosen(Choice {
+                    trained,
+                    strategy: *strategy,
+                    candidate: strategy.winner(self.network, candidates, &ranking),
+                    searched,
+                    certainty: certainty.map(Box::new),
+                    seconds,
+                })
+            };
         if plan.candidates.len() == 1 {
             return chosen(&[0], None, 0.0, &[]);
         }

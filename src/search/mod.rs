@@ -5,6 +5,7 @@
 //! and its model is written and checked.
 
 mod allowance;
+mod average;
 mod chooser;
 mod clock;
 mod cost;

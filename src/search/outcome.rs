@@ -19,6 +19,7 @@ pub(super) fn failed(
         candidate: None,
         layers: Vec::new(),
         trial: None,
+        averaged: Vec::new(),
         validation_accuracy: None,
         monitored: None,
         held_out_accuracy: None,

@@ -9,7 +9,7 @@ use crate::run::{
     Failure, HeldOut, Parameters, Phase, Ranking, Results, RunDir, RunError, StrategyResult,
     TrialRecord, TrialRequest, csv,
 };
-use crate::strategy::{Network, StrategyName};
+use crate::strategy::{Candidate, Network, StrategyName};
 use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
@@ -85,9 +85,18 @@ impl Runner<'_> {
             if next.is_empty() {
                 // What a search has chosen may have been trained before, as that of a strategy without one.
                 let is_open = |choice: &Choice| !state.has_ended(choice.strategy);
+                let mut is_done = true;
                 if scene.choices().iter().any(is_open) {
                     for number in 1..=last {
-                        self.round(plan, state, number, first_error)?;
+                        is_done &= self.round(plan, state, number, first_error)?;
+                    }
+                }
+                if !is_done {
+                    return Ok(false);
+                }
+                for choice in scene.choices() {
+                    if !choice.trained.is_empty() && is_open(&choice) {
+                        self.end_average(&scene, choice, (plan, state), first_error)?;
                     }
                 }
                 self.settle(&scene, state)?;
@@ -166,46 +175,43 @@ impl Runner<'_> {
         self.settle(&scene, state)?;
         let choices = scene.choices();
         let first = Mutex::new(None);
+        let is_open = |choice: &Choice| !state.has_ended(choice.strategy);
         let served = |request: &TrialRequest| -> Vec<&Choice> {
-            let same = |c: &&Choice| c.candidate.trains_the_same(&request.candidate);
+            let same = |c: &&Choice| {
+                c.trained.is_empty() && c.candidate.trains_the_same(&request.candidate)
+            };
             choices.iter().filter(same).collect()
         };
         let met = |request: &TrialRequest| {
-            let served = served(request);
-            match served.is_empty() {
+            let averaged = |c: &Candidate| c.trains_the_same(&request.candidate);
+            let is_wanted = |c: &&Choice| is_open(c) && c.trained.iter().any(averaged);
+            // What may be averaged has to be there until it was.
+            if choices.iter().any(|c| is_wanted(&c)) {
+                return self.site.run.read_reply(request).is_ok_and(|r| r.is_some());
+            }
+            match served(request).as_slice() {
                 // Which of several is the winner is not known yet, or another is.
-                true => state.is_met(request),
-                false => served.iter().all(|c| state.has_ended(c.strategy)),
+                [] => state.is_met(request),
+                served => !served.iter().any(|c| is_open(c)),
             }
         };
         let end = |request: &TrialRequest, done: Done| {
             let record = state.keep(done.record)?;
             state.twins(request, &scene.twins(request))?;
-            let open = served(request).into_iter();
-            for choice in open.filter(|c| !state.has_ended(c.strategy)) {
-                let failed = |error: (String, Option<Failure>)| {
-                    let seconds = choice.seconds + record.seconds;
-                    outcome::failed(choice.strategy, choice.searched, seconds, error)
-                };
-                let result = match &done.parameters {
-                    None => failed((record.error.clone().unwrap_or_default(), record.failure)),
-                    Some(parameters) => match self.emit(choice, &record, parameters, (plan, state))
-                    {
-                        Ok(result) => result,
-                        Err(error) if error.failure().is_none() => return Err(error),
-                        Err(error) => {
-                            let result = failed((error.to_string(), error.failure()));
-                            lock(&first).get_or_insert(error);
-                            result
-                        }
-                    },
-                };
-                state.end(result)?;
+            for choice in served(request).into_iter().filter(|c| is_open(c)) {
+                let of = (&record, done.parameters.as_ref());
+                let error = self.end(choice, of, &[], (plan, state))?;
+                if let Some(error) = error {
+                    lock(&first).get_or_insert(error);
+                }
             }
             Ok(())
         };
-        let is_open = |verdict: &Verdict| matches!(verdict, Verdict::Open);
-        let is_searched = scene.verdicts().iter().any(is_open);
+        let is_searched = scene.verdicts().iter().any(|verdict| match verdict {
+            Verdict::Open => true,
+            Verdict::Chosen(choice) => !choice.trained.is_empty() && is_open(choice),
+            Verdict::Diverged { .. } => false,
+        });
         let trained = match is_searched {
             true => plan.trials().saturating_sub(train.len()),
             false => 0,
@@ -308,11 +314,42 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Ends a strategy with what the training of its choice came to, or `averaged` trials. Gives the error where that is
+    /// its result.
+    pub(super) fn end(
+        &self,
+        choice: &Choice,
+        (record, parameters): (&TrialRecord, Option<&Parameters>),
+        averaged: &[String],
+        (plan, state): (&Plan, &State<'_>),
+    ) -> Result<Option<SearchError>, SearchError> {
+        let failed = |error: (String, Option<Failure>)| {
+            let seconds = choice.seconds + record.seconds;
+            outcome::failed(choice.strategy, choice.searched, seconds, error)
+        };
+        let Some(parameters) = parameters else {
+            let error = record.error.clone().unwrap_or_default();
+            state.end(failed((error, record.failure)))?;
+            return Ok(None);
+        };
+        match self.emit(choice, (record, averaged), parameters, (plan, state)) {
+            Ok(result) => {
+                state.end(result)?;
+                Ok(None)
+            }
+            Err(error) if error.failure().is_none() => Err(error),
+            Err(error) => {
+                state.end(failed((error.to_string(), error.failure())))?;
+                Ok(Some(error))
+            }
+        }
+    }
+
     /// Writes a winner's model and says what it is worth.
     fn emit(
         &self,
         choice: &Choice,
-        record: &TrialRecord,
+        (record, averaged): (&TrialRecord, &[String]),
         parameters: &Parameters,
         (plan, state): (&Plan, &State<'_>),
     ) -> Result<StrategyResult, SearchError> {
@@ -377,6 +414,7 @@ impl Runner<'_> {
             candidate: Some(choice.candidate.label.clone()),
             layers: choice.candidate.layers.clone(),
             trial: Some(record.id.clone()),
+            averaged: averaged.to_vec(),
             validation_accuracy: validation,
             monitored: record.validation.map(|v| settings.watched().of(&v)),
             held_out_accuracy,

@@ -113,6 +113,10 @@ impl Strategy for Auto {
     fn takes_the_largest(&self) -> bool {
         true
     }
+
+    fn averages(&self) -> bool {
+        true
+    }
 }
 
 /// The candidate of an idea; `None` where the network has nothing for it.

@@ -136,6 +136,12 @@ pub trait Strategy: Send + Sync {
         false
     }
 
+    /// Whether, where candidates are trained whole (`--search whole`), the winner may be an average of the
+    /// best of them.
+    fn averages(&self) -> bool {
+        false
+    }
+
     /// Whether it trains what the user names by patterns, see [`Network::selection`].
     fn takes_patterns(&self) -> bool {
         false

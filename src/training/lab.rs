@@ -388,6 +388,13 @@ impl<'a> Lab<'a> {
             .bind(program, "evaluation", parameters, threads)
     }
 
+    /// The values of parameters of the network as it stands.
+    pub(crate) fn values_of(&self, names: &[String]) -> Result<Vec<Vec<f32>>, TrainingError> {
+        let buffers = self.initial_parameters(&Rewrite::None, names, &Start::default())?;
+        let values = buffers.iter().map(|buffer| Ok(buffer.as_f32()?.to_vec()));
+        values.collect()
+    }
+
     /// Buffers with the values of the named initializers: those of `start`, of the others as in the model.
     pub(super) fn initial_parameters(
         &self,

@@ -171,6 +171,81 @@ fn trained_whole_the_best_by_validation_is_the_winner_and_no_trial_is_done_twice
     assert_same_results(&scene.at("whole"), &scene.at("stopped"));
 }
 
+#[test]
+fn of_trainings_that_are_better_together_the_average_is_the_winner() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    // A third of the photos is in the folder of another class: what is learnt of these by heart is noise.
+    for (from, to) in [("red", "green"), ("green", "blue"), ("blue", "red")] {
+        for place in [1, 4, 7, 10] {
+            let folder = scene.at("photos").join(from);
+            let photo = folder.join(format!("{place:02}.png"));
+            let other = scene
+                .at("photos")
+                .join(to)
+                .join(format!("of-{from}-{place:02}.png"));
+            std::fs::rename(photo, other).unwrap();
+        }
+    }
+    let settings = SETTINGS
+        .replace("--search halving", "--search whole")
+        .replace("--epochs 2", "--epochs 4 --seed 2")
+        .replace("--lr 1e-3", "--lr 1e-2")
+        .replace("head,auto", "head,last40%,auto --monitor loss");
+    let settings = format!("{settings} --budget none");
+    scene.whole(&settings);
+    let run = scene.at("whole");
+    let results = json(&run.join("results.json"));
+    let auto = &results["strategies"][2];
+    let trials = lines(&run.join("trials.jsonl"));
+    let averaged = auto["averaged"].as_array();
+    let averaged = averaged.unwrap_or_else(|| panic!("{auto} {trials:?}"));
+    assert!(averaged.len() > 1, "{auto}");
+    assert!(
+        auto["candidate"].as_str().unwrap().ends_with(", averaged"),
+        "{auto}"
+    );
+    // It is better than each of those that it is made of, and its file is what was measured.
+    let monitored = auto["monitored"].as_f64().unwrap();
+    for id in averaged {
+        let trial = trials.iter().find(|t| t["id"] == *id).unwrap();
+        assert!(
+            monitored < trial["validation"]["loss"].as_f64().unwrap(),
+            "{trial}"
+        );
+    }
+    assert_eq!(auto["trial"], averaged[0]);
+    let (by_file, _) = evaluate(
+        scene.path(),
+        "whole/winners/auto.onnx --data photos --split whole/split.json --part held_out",
+    );
+    assert_eq!(by_file["accuracy"], auto["held_out_accuracy"]);
+    let (by_file, _) = evaluate(
+        scene.path(),
+        "whole/winners/auto.onnx --data photos --split whole/split.json --part validation",
+    );
+    assert!((by_file["loss"].as_f64().unwrap() - monitored).abs() < 1e-5);
+
+    // Lost, it is made again of the same trainings, which are then made again.
+    let winner = run.join("winners/auto.onnx");
+    let whole = std::fs::read(&winner).unwrap();
+    std::fs::remove_file(&winner).unwrap();
+    succeeds(scene.resume("whole", &[]));
+    assert!(std::fs::read(&winner).unwrap() == whole);
+    // And when the process is killed before it.
+    let mut child = scene.start("stopped", &settings);
+    let trials = scene.at("stopped/trials.jsonl");
+    wait("trial of auto", || {
+        std::fs::read_to_string(&trials).is_ok_and(|text| text.contains("\"auto-all-train\""))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    succeeds(scene.resume("stopped", &[]));
+    assert!(std::fs::read(scene.at("stopped/winners/auto.onnx")).unwrap() == whole);
+}
+
 /// How far the search of `auto` goes, as `run.json` says.
 fn allowance(run: &std::path::Path) -> Value {
     let recorded = json(&run.join("run.json"));

@@ -120,7 +120,7 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
             @if let SearchMethod::Halving { rate, .. } = facts.files.run.configuration.settings.method() {
                 "One in " (rate) " of those on a rung goes on to the next, the others end there. "
             } @else if last == 1 {
-                "Each was trained as a winner is, and the best is the winner. "
+                "Each was trained as a winner is. The winner is the best, or the average of the best with those that make it better. "
             }
             @if let Some(told) = result.and_then(|r| sentence(r.certainty.as_ref()?)) { (told) ". " }
             @if let Some(told) = cost { "The search took " (told) ". " }
