@@ -232,8 +232,10 @@ fn of_trainings_that_are_better_together_the_average_is_the_winner() {
     let winner = run.join("winners/auto.onnx");
     let whole = std::fs::read(&winner).unwrap();
     std::fs::remove_file(&winner).unwrap();
-    succeeds(scene.resume("whole", &[]));
+    let text = scene.resume_telling("whole");
     assert!(std::fs::read(&winner).unwrap() == whole);
+    // By its own figures it is the best, not by those of its first trial.
+    assert!(text.contains("best by validation loss: auto\n"), "{text}");
     // And when the process is killed before it.
     let mut child = scene.start("stopped", &settings);
     let trials = scene.at("stopped/trials.jsonl");

@@ -139,10 +139,16 @@ impl<'a> Facts<'a> {
             };
             return means.into_iter().reduce(better).map(|(result, _)| result);
         }
-        let rated: Vec<&StrategyResult> = self
+        let mut rated: Vec<&StrategyResult> = self
             .winners()
             .filter(|r| r.validation_accuracy.is_some())
             .collect();
+        // An average is worth what it is worth, not what the best of its trials is.
+        let figures = rated.iter().filter_map(|r| r.monitored);
+        let better = |a, b| if self.monitor().is_better(b, a) { b } else { a };
+        if let Some(best) = figures.reduce(better) {
+            rated.retain(|r| r.monitored == Some(best));
+        }
         let records: Option<Vec<TrialRecord>> =
             rated.iter().map(|r| self.training(r).cloned()).collect();
         match records {
