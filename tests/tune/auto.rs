@@ -232,7 +232,9 @@ fn of_trainings_that_are_better_together_the_average_is_the_winner() {
     let winner = run.join("winners/auto.onnx");
     let whole = std::fs::read(&winner).unwrap();
     std::fs::remove_file(&winner).unwrap();
-    let text = scene.resume_telling("whole");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
+    command.args(["tune", "--resume"]).arg(&run);
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
     assert!(std::fs::read(&winner).unwrap() == whole);
     // By its own figures it is the best, not by those of its first trial.
     assert!(text.contains("best by validation loss: auto\n"), "{text}");
