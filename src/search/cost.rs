@@ -121,8 +121,12 @@ impl Prices<'_> {
                     true => self.settings.most_epochs(),
                     false => self.settings.most_search_epochs(),
                 };
-                let trying =
-                    Trying::of(self.settings.optimizer.kind, epochs * train.div_ceil(batch));
+                let trying = Trying::of(
+                    self.settings.optimizer.kind,
+                    epochs * train.div_ceil(batch),
+                    // It shows in what is taken, not in what it takes.
+                    false,
+                );
                 let judges = split.validation.len().min(Trying::JUDGES);
                 let frozen = of(cost.frozen, if live > 0 { trying.steps * batch } else { 0 });
                 of(cost.flops, trying.steps * batch)

@@ -246,6 +246,7 @@ pub(super) fn trial_spec(
         // that get worse at first would be equal.
         score_start: settings.head_init == HeadInit::Solved
             && (phase == Phase::Train || epochs == 0),
+        is_deep: depths.are_deep(&candidate.trainable),
         start: Start::default(),
     }
 }

@@ -47,6 +47,14 @@ impl Depths {
         depths
     }
 
+    /// Whether one of these parameters is of the first half of the blocks that have weighted layers.
+    pub fn are_deep(&self, parameters: &[String]) -> bool {
+        let farthest = self.backbone.values().max();
+        let farthest = farthest.map_or(0, |depth| depth + 1);
+        let mut own = parameters.iter().filter_map(|name| self.backbone.get(name));
+        own.any(|depth| 2 * depth >= farthest)
+    }
+
     /// What the learning rate of each of these parameters is multiplied by: of the head's by `head`, of another's
     /// by `decay` to the power of its distance; of one that is not known by 1. Empty where all are 1.
     pub fn rates(&self, parameters: &[String], head: f32, decay: f32) -> Vec<f32> {
@@ -86,6 +94,18 @@ mod tests {
         assert_eq!(rates, [0.25, 0.25, 0.25, 0.5, 1.0, 10.0, 1.0]);
         let [a, b] = LowRank::parameters_of("conv3.w");
         assert_eq!(depths().rates(&[a, b], 10.0, 0.5), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn what_trains_the_first_half_of_the_blocks_is_deep() {
+        let are_deep = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            depths().are_deep(&names)
+        };
+        assert!(are_deep(&["head", "conv4.w", "conv2.b"]));
+        assert!(!are_deep(&["head", "conv4.w", "conv3.w"]));
+        assert!(!are_deep(&["head", "other"]));
+        assert!(!are_deep(&[]));
     }
 
     #[test]

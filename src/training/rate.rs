@@ -9,7 +9,8 @@ use super::OptimizerKind;
 ///
 /// A trial begins with the rate that its optimizer usually has, tries higher ones as long as none does harm, or else
 /// lower ones, and takes the highest that does none: after which the loss is little above the least, a tenth or, where
-/// so long a training follows that it mends more, up to three tenths. (That of the least loss would be too low: what a
+/// so long a training follows that it mends more, up to three tenths; where layers of the first half of the network train,
+/// a twentieth. (That of the least loss would be too low: what a
 /// rate is worth shows later than what it breaks.) The steps are the first
 /// ones of its training, the same for every rate and always from the same parameters; the samples are some of those
 /// that validate, or, where there are none, some of those that it trains on.
@@ -32,6 +33,8 @@ const STEPS: usize = 48;
 /// Both are fitted to what rates came to on two sizes of data (docs/recipe.md, "The rate").
 const MENDED: f64 = 0.035;
 const MOST_MENDED: f64 = 0.3;
+/// The same where layers of the first half of the network train, whose harm all others see: docs/recipe.md, "The rate".
+const MOST_MENDED_DEEP: f64 = 0.05;
 
 /// How rates are tried for a training of so many steps.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +52,18 @@ impl Trying {
     /// Samples that tell what a rate has come to, at most.
     pub const JUDGES: usize = 256;
 
-    /// For a training of `total` steps.
-    pub fn of(kind: OptimizerKind, total: usize) -> Self {
+    /// For a training of `total` steps, of layers of the first half of the network or of the other alone.
+    pub fn of(kind: OptimizerKind, total: usize, is_deep: bool) -> Self {
         let steps = total.clamp(1, STEPS);
         let mended = MENDED * total as f64 / steps as f64;
         Trying {
             kind,
             steps,
-            harm: 1.0 + mended.min(MOST_MENDED),
+            harm: 1.0
+                + mended.min(match is_deep {
+                    true => MOST_MENDED_DEEP,
+                    false => MOST_MENDED,
+                }),
         }
     }
 
@@ -114,7 +121,7 @@ mod tests {
 
     /// The rates that are tried where a rate has this loss, and the one that is taken.
     fn climbed(kind: OptimizerKind, loss: impl Fn(f32) -> f64) -> (Vec<f32>, f32) {
-        let trying = Trying::of(kind, 3 * STEPS);
+        let trying = Trying::of(kind, 3 * STEPS, false);
         let mut tried = Vec::new();
         while let Some(rate) = trying.next(&tried) {
             assert!(tried.iter().all(|t: &TriedRate| t.rate != rate), "{rate}");
@@ -148,18 +155,20 @@ mod tests {
     #[test]
     fn a_longer_training_mends_more() {
         let rises = |rate: f32| if rate > 2e-4 { 1.2 } else { 1.0 };
-        let taken = |total| {
-            let trying = Trying::of(OptimizerKind::Adamw, total);
+        let taken = |total, is_deep| {
+            let trying = Trying::of(OptimizerKind::Adamw, total, is_deep);
             let tried = [1e-4, 3e-4].map(|rate| TriedRate {
                 rate,
                 loss: rises(rate),
             });
             (trying.steps, trying.best(&tried).unwrap())
         };
-        assert_eq!(taken(20), (20, 1e-4));
-        assert_eq!(taken(144), (48, 1e-4));
-        assert_eq!(taken(414), (48, 3e-4));
-        let most = Trying::of(OptimizerKind::Adamw, usize::MAX).harm;
+        assert_eq!(taken(20, false), (20, 1e-4));
+        assert_eq!(taken(144, false), (48, 1e-4));
+        assert_eq!(taken(414, false), (48, 3e-4));
+        // What early layers lose is mended by none behind them.
+        assert_eq!(taken(414, true), (48, 1e-4));
+        let most = Trying::of(OptimizerKind::Adamw, usize::MAX, false).harm;
         assert!((most - 1.3).abs() < 1e-9);
     }
 }

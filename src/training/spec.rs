@@ -211,6 +211,10 @@ pub struct TrialSpec {
     /// the best one. Without validation samples there is nothing to score.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub score_start: bool,
+    /// Whether layers of the first half of the network are among what it trains: it is then careful with the learning rate
+    /// that it [finds](TriedRate).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_deep: bool,
     /// With which values it begins. (A checkpoint tells them by a digest of all first values.)
     #[serde(skip)]
     pub start: Start,
@@ -243,6 +247,7 @@ impl Default for TrialSpec {
             shuffle: true,
             threads: 0,
             score_start: false,
+            is_deep: false,
             start: Start::default(),
         }
     }

@@ -24,7 +24,7 @@ impl<'a> Trial<'a> {
 
     fn trying(&self) -> Trying {
         let steps = self.spec.length().saturating_mul(self.per_epoch());
-        Trying::of(self.spec.optimizer.kind, steps)
+        Trying::of(self.spec.optimizer.kind, steps, self.spec.is_deep)
     }
 
     /// The rate that was found.
