@@ -4,7 +4,7 @@ use crate::choice::Choice;
 use crate::classifier::ModelInput;
 use crate::data::{Augment, Dataset, Resize, Split};
 use crate::run::Settings;
-use crate::surgery::{Grafted, HeadKind, HeadSpec, graft};
+use crate::surgery::{HeadKind, HeadSpec, graft};
 use crate::training::{Looks, Observer, Solving, TrainingError};
 
 use super::SearchError;
@@ -80,12 +80,20 @@ impl Opened<'_> {
         let observer = &mut Looking {
             watcher: self.watcher,
         };
+        let unchanged = &Settings {
+            augment: Augment::None.into(),
+            ..self.settings.clone()
+        };
         let plain = self.dataset.resized(&samples, opened_by)?;
-        let lab = self.lab_on(&self.settings, &grafted, &plain)?;
+        let lab = self.lab_on(unchanged, &grafted, &plain)?;
+        let look = |dataset: &Dataset, observer: &mut Looking<'_>| -> Result<Looks, SearchError> {
+            let lab = self.lab_on(unchanged, &grafted, dataset)?;
+            Ok(lab.looks(observer)?)
+        };
         let mut looks = lab.looks(observer)?;
         if wanted.resize {
             let dataset = self.dataset.resized(&samples, Resize::SQUASH)?;
-            let squashed = self.look(&grafted, &dataset, observer)?;
+            let squashed = look(&dataset, observer)?;
             let losses = |looks: &Looks, observer: &mut Looking<'_>| {
                 lab.losses_by_halves(looks, &[looks], observer)
             };
@@ -114,7 +122,7 @@ impl Opened<'_> {
                     .resized(&samples, found.resize)?
                     .mirrored(&all)?,
             };
-            let mirrored = self.look(&grafted, &dataset, observer)?;
+            let mirrored = look(&dataset, observer)?;
             let losses = lab.losses_by_halves(&looks, &[&looks, &mirrored], observer)?;
             let (gain, error) = gain(&losses[0], &losses[1]);
             let own = mean(&losses[0]);
@@ -124,16 +132,6 @@ impl Opened<'_> {
             }
         }
         Ok(found)
-    }
-
-    fn look(
-        &self,
-        grafted: &Grafted,
-        dataset: &Dataset,
-        observer: &mut Looking<'_>,
-    ) -> Result<Looks, SearchError> {
-        let lab = self.lab_on(&self.settings, grafted, dataset)?;
-        Ok(lab.looks(observer)?)
     }
 }
 

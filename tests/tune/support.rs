@@ -4,6 +4,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use ftsurgery::choice::Choice;
+use ftsurgery::data::{Augment, Resize};
 use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Tensor, save};
 use ftsurgery::run::Settings;
@@ -62,6 +63,8 @@ pub fn laborious_settings() -> Settings {
         ])
         .head(HeadKind::Paper)
         .head_init(HeadInit::Random)
+        .resize(Some(Resize::SQUASH))
+        .augment(Choice::Given(Augment::None))
         .schedule(Schedule::Constant)
         .early_stopping(Choice::Given(None))
         .warmup(0.0)
