@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ftsurgery::analysis::Delimiters;
+use ftsurgery::choice::Choice;
+use ftsurgery::data::Augment;
 use ftsurgery::onnx::write_atomic;
 use ftsurgery::report;
 use ftsurgery::run::Settings;
@@ -78,6 +80,8 @@ impl ScoresArgs {
         let mut settings = Settings::default()
             .preprocess(self.images.preprocess()?)
             .resize(self.images.resize())
+            // Nothing is trained but the head, on images as they are.
+            .augment(Choice::Given(Augment::None))
             .image_size(self.images.image_size)
             .features(self.features.clone())
             .sources(self.sources.sources())

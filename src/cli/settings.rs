@@ -170,7 +170,8 @@ struct TrainingArgs {
     /// Samples per step
     #[arg(long, value_name = "N", value_parser = values::count)]
     batch_size: Option<usize>,
-    /// Passes over the training part for a winner; `auto`: as many as 600 steps take, 6 at least and 12 at most
+    /// Passes over the training part for a winner; `auto`: as many as 600 steps take, 6 at least and 12 at most;
+    /// twice as many for data that are far from what the network knows
     #[arg(long, value_name = "N", value_parser = values::auto_or(values::count))]
     epochs: Option<Choice<usize>>,
     /// Passes over the search part for a candidate; `auto`: three times as many as 64 steps take, 18 at most

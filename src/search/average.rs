@@ -12,7 +12,6 @@ use crate::classifier::Score;
 use crate::run::{Parameters, Phase, TrialRecord};
 use crate::strategy::Candidate;
 use crate::surgery::Rewrite;
-use crate::training::BatchNormMode;
 
 use super::SearchError;
 use super::chooser::{Choice, Scene};
@@ -121,8 +120,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The best with each next one that makes their average better by the figure that ranks; `None` where none does, or where
-    /// trainings have statistics of their own, which are no averages.
+    /// The best with each next one that makes their average better by the figure that ranks; `None` where none does.
     fn mixed<'t>(
         &self,
         choice: &Choice,
@@ -134,9 +132,7 @@ impl Runner<'_> {
             return Ok(None);
         };
         let is_best = first.candidate.trains_the_same(&choice.candidate);
-        let own = first.record.validation.filter(|_| is_best);
-        let Some(mut best) = own.filter(|_| site.settings.batch_norm() == BatchNormMode::Frozen)
-        else {
+        let Some(mut best) = first.record.validation.filter(|_| is_best) else {
             return Ok(None);
         };
         let abandoned = AtomicBool::new(false);

@@ -176,7 +176,7 @@ impl<'a> Opened<'a> {
         }
         let outputs = own.map(|own| own.outputs);
         let classes = classes(outputs, task, &dataset, &card)?;
-        let apart = match settings.batch_norm_depends_on_data() {
+        let apart = match settings.depends_on_distance() {
             true => input.apart_on(runtime, &original, settings.threads, &dataset)?,
             false => None,
         };
@@ -380,7 +380,7 @@ fn of_data(settings: &Settings, dataset: &Dataset, apart: Option<f64>) -> Settin
     Settings {
         search: Some(search),
         search_epochs: Choice::Given(search_epochs),
-        epochs: Choice::Given(settings.epochs_for(trained)),
+        epochs: Choice::Given(settings.epochs_for(trained, apart)),
         bn: Choice::Given(settings.batch_norm_for(apart)),
         split,
         ..settings.clone()

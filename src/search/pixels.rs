@@ -13,6 +13,8 @@ use super::watch::{Doing, Watcher, go_on};
 
 /// Images of the training part that are looked at in each way, at most.
 const LOOKED_AT: usize = 384;
+/// Fewer than these tell nothing: images are resized as their shape suggests, and not changed.
+const FEWEST: usize = 20;
 /// Mirrored images may have so much more loss than the images themselves, as a share of it, and are still taken for
 /// images of the same class: of photos of flowers it is 0.03 at most, of digits 3 (`docs/recipe.md`, "Images that are
 /// changed while training"). A loss below [`LITTLE`] counts as that.
@@ -77,6 +79,13 @@ impl Opened<'_> {
         let grafted = graft(&self.original, self.features.as_ref(), &head)?;
         let split = self.split_of(1)?;
         let samples = Split::spread(&split.retraining(), self.dataset.labels(), LOOKED_AT);
+        let fits = self.dataset.have_input_shape(&samples)?;
+        if samples.len() < FEWEST {
+            if wanted.resize && fits {
+                found.resize = Resize::SQUASH;
+            }
+            return Ok(found);
+        }
         let observer = &mut Looking {
             watcher: self.watcher,
         };
@@ -99,7 +108,6 @@ impl Opened<'_> {
             };
             let (middle, whole) = (losses(&looks, observer)?, losses(&squashed, observer)?);
             let (gain, error) = gain(&middle[0], &whole[0]);
-            let fits = self.dataset.have_input_shape(&samples)?;
             let squash = if fits { gain > -error } else { gain > error };
             tracing::debug!(
                 gain,

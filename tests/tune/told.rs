@@ -48,8 +48,11 @@ impl Watcher for Heard {
 }
 
 fn heard(strategies: Vec<StrategyName>) -> Option<Heard> {
+    heard_of(Scene::new(), strategies)
+}
+
+fn heard_of(scene: Scene, strategies: Vec<StrategyName>) -> Option<Heard> {
     let runtime = runtime()?;
-    let scene = Scene::new();
     let mut settings = Settings::default()
         .strategies(strategies)
         .head(HeadKind::Linear)
@@ -78,7 +81,6 @@ fn nothing_that_takes_long_goes_unheard() {
     let of_run = [
         Doing::Opening,
         Doing::Decoding,
-        Doing::Looking,
         Doing::Planning,
         Doing::Gradients,
     ];
@@ -102,6 +104,18 @@ fn nothing_that_takes_long_goes_unheard() {
         let of_search = |(of, heard): &(String, Doing)| of.ends_with("-search") && *heard == what;
         assert!(doing.keys().any(of_search), "{what}; {doing:?}");
     }
+}
+
+#[test]
+fn photos_that_are_compared_resized_and_mirrored_are_heard_of() {
+    let Some(heard) = heard_of(Scene::of(30), vec![StrategyName::HEAD]) else {
+        return;
+    };
+    let doing = heard.doing.into_inner().unwrap();
+    assert!(
+        doing.contains_key(&(String::new(), Doing::Looking)),
+        "{doing:?}"
+    );
 }
 
 #[test]

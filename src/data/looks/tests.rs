@@ -4,7 +4,8 @@ use image::{Rgb, RgbImage};
 use tempfile::tempdir;
 
 use super::*;
-use crate::data::{Layout, OpenOptions, Preprocess};
+use crate::choice::Choice;
+use crate::data::{ImageCache, Layout, Limits, OpenOptions, Preprocess};
 
 /// Four images of a class each, 16 × 8 pixels, red from left to right in steps of 10 and green from the sides to the
 /// middle.
@@ -71,4 +72,28 @@ fn images_have_the_shape_of_the_input_or_not() {
     let wide = OpenOptions::new(100, 200, 3);
     let dataset = Dataset::open(folder.path(), &wide).unwrap();
     assert!(dataset.have_input_shape(&[0, 1, 2, 3]).unwrap());
+}
+
+#[test]
+fn where_it_is_open_whole_photos_are_kept_if_there_is_memory_for_them() {
+    let (folder, _) = wide();
+    let options = OpenOptions {
+        augment: Choice::Auto,
+        ..OpenOptions::new(8, 8, 3)
+    };
+    let kept = |bytes, images| {
+        let limits = Limits {
+            bytes,
+            images,
+            ..Limits::default()
+        };
+        Dataset::open_within(folder.path(), &options, &limits)
+            .unwrap()
+            .has_photos()
+    };
+    // Of each the input, the photo's sides, and the photo at 1.5 times the input's sides.
+    let all = 4 * (8 * 8 * 3 + 8 + 12 * 12 * 3);
+    assert!(kept(all, ImageCache::Auto));
+    assert!(!kept(all - 1, ImageCache::Auto));
+    assert!(!kept(all, ImageCache::None));
 }

@@ -24,8 +24,14 @@ const MOST_TO_RANK: usize = 6;
 /// Data beyond this distance are far from those that a network's statistics are of: digits are 0.6 from clothes, photos
 /// 0.04 to 0.11 from ImageNet (`docs/recipe.md`, "Epochs and batch statistics").
 const FAR: f64 = 0.3;
+/// How many times as many steps such data take.
+const FAR_TIMES: usize = 2;
 /// Samples of a step from which on their statistics are worth something.
 const LARGE_BATCH: usize = 16;
+
+fn is_far(apart: Option<f64>) -> bool {
+    apart.is_some_and(|apart| apart > FAR)
+}
 
 impl Settings {
     /// What is told of a sample: [`Sources::task`](crate::data::Sources::task), as it was found for data and model, or
@@ -178,16 +184,20 @@ impl Settings {
 
     /// Epochs of a winner that is trained on so many samples.
     ///
-    /// [`auto`](crate::choice::Choice::Auto) is as many as 600 steps take, 6 at least and 12 at most.
-    pub fn epochs_for(&self, samples: usize) -> usize {
+    /// [`auto`](crate::choice::Choice::Auto) is as many as 600 steps take, 6 at least and 12 at most; twice as many where the
+    /// data are so far [apart](crate::classifier::ModelInput::apart_on) from what the network knows that they change its
+    /// [normalisation](Settings::batch_norm_for), as its weights then have far to go.
+    pub fn epochs_for(&self, samples: usize, apart: Option<f64>) -> usize {
         let per_epoch = samples.div_ceil(self.batch_size.max(1)).max(1);
-        let epochs = STEPS.div_ceil(per_epoch);
-        self.epochs.or(epochs.clamp(FEWEST_EPOCHS, MOST_EPOCHS))
+        let times = if is_far(apart) { FAR_TIMES } else { 1 };
+        let epochs = (times * STEPS).div_ceil(per_epoch);
+        self.epochs
+            .or(epochs.clamp(times * FEWEST_EPOCHS, times * MOST_EPOCHS))
     }
 
     /// Epochs of a winner, at most: [`Settings::epochs`], or the most that [`auto`](crate::choice::Choice::Auto) can be.
     pub fn most_epochs(&self) -> usize {
-        self.epochs.or(MOST_EPOCHS)
+        self.epochs.or(FAR_TIMES * MOST_EPOCHS)
     }
 
     /// Which statistics a BatchNormalization takes while it is trained.
@@ -202,18 +212,18 @@ impl Settings {
     /// [apart](crate::classifier::ModelInput::apart_on) from what they store: beyond 0.3 `auto` is the batch's statistics
     /// also where training begins with a head that fits, if batches are large enough.
     pub fn batch_norm_for(&self, apart: Option<f64>) -> BatchNormMode {
-        let is_far = apart.is_some_and(|apart| apart > FAR);
         self.bn.or(
-            match (!self.begins_fitted() || is_far) && self.batch_size >= LARGE_BATCH {
+            match (!self.begins_fitted() || is_far(apart)) && self.batch_size >= LARGE_BATCH {
                 true => BatchNormMode::Batch,
                 false => BatchNormMode::Frozen,
             },
         )
     }
 
-    /// Whether it matters to [`Settings::batch_norm_for`] how far the data are.
-    pub(crate) fn batch_norm_depends_on_data(&self) -> bool {
-        self.batch_norm_for(None) != self.batch_norm_for(Some(f64::INFINITY))
+    /// Whether it matters how far the data are.
+    pub(crate) fn depends_on_distance(&self) -> bool {
+        let of = |apart| (self.batch_norm_for(apart), self.epochs_for(1, apart));
+        of(None) != of(Some(f64::INFINITY))
     }
 
     /// The learning rate at the start.

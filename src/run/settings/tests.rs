@@ -121,9 +121,11 @@ fn early_stopping_is_on_where_a_training_has_no_length_and_something_validates()
 fn epochs_that_are_left_open_follow_from_the_steps_of_one_within_bounds() {
     let auto = Settings::default().batch_size(16).epochs(Choice::Auto);
     // 7, 69 and 161 steps in an epoch, and none.
-    let epochs = [100, 1101, 2569, 0].map(|samples| auto.epochs_for(samples));
+    let epochs = [100, 1101, 2569, 0].map(|samples| auto.epochs_for(samples, Some(0.1)));
     assert_eq!(epochs, [12, 9, 6, 12]);
-    assert_eq!(auto.epochs(3).epochs_for(100), 3);
+    let far = [100, 1101, 2569].map(|samples| auto.epochs_for(samples, Some(0.4)));
+    assert_eq!(far, [24, 18, 12]);
+    assert_eq!(auto.epochs(3).epochs_for(100, Some(0.4)), 3);
 }
 
 #[test]
