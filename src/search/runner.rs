@@ -185,15 +185,15 @@ impl Runner<'_> {
         let met = |request: &TrialRequest| {
             let averaged = |c: &Candidate| c.trains_the_same(&request.candidate);
             let is_wanted = |c: &&Choice| is_open(c) && c.trained.iter().any(averaged);
-            // What may be averaged has to be there until it was.
-            if choices.iter().any(|c| is_wanted(&c)) {
-                return self.site.run.read_reply(request).is_ok_and(|r| r.is_some());
-            }
-            match served(request).as_slice() {
+            let is_wanted = choices.iter().any(|c| is_wanted(&c));
+            let is_there = || self.site.run.read_reply(request).is_ok_and(|r| r.is_some());
+            let is_served = match served(request).as_slice() {
                 // Which of several is the winner is not known yet, or another is.
-                [] => state.is_met(request),
+                [] => is_wanted || state.is_met(request),
                 served => !served.iter().any(|c| is_open(c)),
-            }
+            };
+            // What may be averaged has to be there until it was.
+            is_served && (!is_wanted || is_there())
         };
         let end = |request: &TrialRequest, done: Done| {
             let record = state.keep(done.record)?;
