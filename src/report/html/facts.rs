@@ -144,9 +144,10 @@ impl<'a> Facts<'a> {
             .filter(|r| r.validation_accuracy.is_some())
             .collect();
         // An average is worth what it is worth, not what the best of its trials is.
+        let has_average = rated.iter().any(|r| !r.averaged.is_empty());
         let figures = rated.iter().filter_map(|r| r.monitored);
         let better = |a, b| if self.monitor().is_better(b, a) { b } else { a };
-        if let Some(best) = figures.reduce(better) {
+        if let Some(best) = figures.reduce(better).filter(|_| has_average) {
             rated.retain(|r| r.monitored == Some(best));
         }
         let records: Option<Vec<TrialRecord>> =
