@@ -3,6 +3,7 @@
 use maud::html;
 
 use crate::report::text::thousands;
+use crate::run::SearchMethod;
 
 use super::facts::{Facts, share};
 use super::page::{Section, Table};
@@ -13,6 +14,7 @@ const LISTED: usize = 200;
 pub fn section(facts: &Facts) -> Section {
     let run = &facts.files.run;
     let (data, parts) = (&run.data, &run.data.parts);
+    let settings = &run.configuration.settings;
     let mut table = Table::new("", &["Part", "#Count", "#Share", "Used for"]);
     let unused = data
         .samples
@@ -21,9 +23,15 @@ pub fn section(facts: &Facts) -> Section {
         (
             "search",
             parts.search,
-            match run.configuration.settings.split.search_apart {
-                true => "Every candidate is trained on it.",
-                false => "Every candidate is trained on it, and so are the winners.",
+            match (settings.method(), settings.split.search_apart) {
+                (SearchMethod::Whole, true) => {
+                    "The head at which gradients are looked at is solved on it."
+                }
+                (SearchMethod::Whole, false) => {
+                    "Every candidate is trained on it, and so are the winners."
+                }
+                (_, true) => "Every candidate is trained on it.",
+                (_, false) => "Every candidate is trained on it, and so are the winners.",
             },
         ),
         (
@@ -35,7 +43,10 @@ pub fn section(facts: &Facts) -> Section {
         (
             "train",
             parts.train,
-            "The winner of each strategy is trained on it.",
+            match settings.method() {
+                SearchMethod::Whole => "Every candidate is trained on it, and so are the winners.",
+                _ => "The winner of each strategy is trained on it.",
+            },
         ),
         (
             "held_out",

@@ -6,7 +6,7 @@ use crate::report::certainty::sentence;
 use crate::report::charts::{Axis, Band, Kind, Place, Places, Reference};
 use crate::report::comparison::BASELINES;
 use crate::report::text::{none, percent, thousands};
-use crate::run::{LayerRecord, Planned, TrialRecord};
+use crate::run::{LayerRecord, Planned, SearchMethod, TrialRecord};
 use crate::strategy::{Candidate, StrategyName, Unit};
 
 use super::facts::{Facts, count, share, slot};
@@ -31,16 +31,21 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let layers = of(Unit::Layer).next();
     let blocks = of(Unit::Block).next();
     let windows = of(Unit::Window);
-    let epochs = run.configuration.settings.most_search_epochs();
+    let settings = &run.configuration.settings;
+    let parts = &run.data.parts;
+    let (trained, epochs) = match settings.method() {
+        SearchMethod::Whole => (run.retraining_samples(), settings.most_epochs()),
+        _ => (parts.search, settings.most_search_epochs()),
+    };
     Some(Section {
         id: "search",
         title: "Where to train".to_owned(),
         body: html! {
             p {
                 "Each candidate trains one part of the backbone, together with the head, while the \
-                 rest stays as it is. It was trained on " (thousands(run.data.parts.search)) " "
+                 rest stays as it is. It was trained on " (thousands(trained)) " "
                 (facts.samples()) " for " (count(epochs, "epoch"))
-                " and measured on " (thousands(run.data.parts.validation)) " others. Candidates are ranked \
+                " and measured on " (thousands(parts.validation)) " others. Candidates are ranked \
                  by their " (run.configuration.settings.ranks_by().label())
                 @match ranked_on(facts) {
                     Some(count) => { " on " (thousands(count)) " " (facts.samples()) ", which hold those others." },

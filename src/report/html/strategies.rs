@@ -6,7 +6,7 @@ use crate::report::Proportion;
 use crate::report::charts::{Axis, Dot, DotKind, Row, Rows};
 use crate::report::tables::winner;
 use crate::report::text::{none, percent, thousands};
-use crate::run::Spread;
+use crate::run::{SearchMethod, Spread};
 
 use super::facts::{Facts, fraction, interval, share, slot};
 use super::page::{Figure, Section, Table};
@@ -33,6 +33,10 @@ pub fn section(facts: &Facts) -> Option<Section> {
 /// The best of each strategy at the search's share of the data.
 fn search(facts: &Facts) -> Option<maud::Markup> {
     let run = &facts.files.run;
+    if run.configuration.settings.method() == SearchMethod::Whole {
+        // What candidates come to is what winners do.
+        return None;
+    }
     let mut rows = Vec::new();
     let mut table = Table::new(
         "",
