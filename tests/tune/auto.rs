@@ -151,6 +151,7 @@ fn trained_whole_the_best_by_validation_is_the_winner_and_no_trial_is_done_twice
         "What auto looked at",
         "after 2 epochs",
         "Each was trained as a winner is",
+        "for 2 epochs and measured on",
     ] {
         assert!(report.contains(part), "{part}");
     }
