@@ -5,23 +5,12 @@ use std::path::Path;
 use assert_cmd::Command;
 use ndarray::{Array1, Array4};
 use ndarray_npy::NpzWriter;
-use serde_json::Value;
 
 use crate::scene::*;
 use crate::support::*;
 
 const LINEAR: &str = "--strategies head --head linear --search-fraction 0.3 --train-fraction 0.4 \
                       --epochs 1 --search-epochs 1 --preprocess signed";
-
-/// `evaluate` in `folder`: its JSON and what it says beside.
-fn evaluate(folder: &Path, arguments: &str) -> (Value, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
-    command.current_dir(folder).args(["evaluate", "--json"]);
-    let output = command.args(arguments.split(' ')).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
-    (serde_json::from_slice(&output.stdout).unwrap(), told)
-}
 
 fn save_arrays(path: &Path, labels: &[i64]) {
     let mut x = Array4::<f32>::zeros((labels.len(), 3, 16, 16));
