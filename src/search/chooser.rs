@@ -82,8 +82,10 @@ pub(super) struct Choice {
     pub searched: Option<Searched>,
     /// Where the winner may be an average, all that were trained for it and did not fail, the best first; else none.
     pub trained: Vec<Candidate>,
-    /// How sure the choice is, where something tells it.
-    pub certainty: Option<Box<Certainty>>,
+    /// The trials of the candidates that are ranked, the best first; none where there was nothing to choose.
+    pub ranked: Vec<TrialRecord>,
+    /// That of the choice, where it is not the first, see [`Certainty::taken`].
+    pub taken: Option<String>,
     /// Seconds of its searches.
     pub seconds: f64,
 }
@@ -165,15 +167,17 @@ impl Scene<'_> {
             |ranking: &[usize], searched: Option<Searched>, seconds, records: &[TrialRecord]| {
                 let ranked = ranking.iter().filter_map(|&i| records.get(i).cloned());
                 let ranked: Vec<TrialRecord> = ranked.collect();
-                let mut certainty = self.certainty(&ranked);
                 let takes_largest = strategy.rule().takes_the_largest() && !self.plan.is_whole();
                 let mut ranking = ranking.to_vec();
-                if let Some(certainty) = certainty.as_mut().filter(|_| takes_largest)
-                    && let Some(place) = largest(certainty, &ranked)
+                let mut taken = None;
+                // Verdicts are asked for again and again: draws are made only where something follows from them.
+                if takes_largest
+                    && let Some(certainty) = certainty(&ranked, self.ranking, self.settings)
+                    && let Some(place) = largest(&certainty, &ranked)
                 {
-                    certainty.taken = Some(ranked[place].id.clone());
-                    let taken = ranking.remove(place);
-                    ranking.insert(0, taken);
+                    taken = Some(ranked[place].id.clone());
+                    let first = ranking.remove(place);
+                    ranking.insert(0, first);
                 }
                 let averages = self.plan.is_whole() && strategy.rule().averages();
                 let trained = ranking.iter().filter(|_| averages && searched.is_some());
@@ -183,7 +187,8 @@ impl Scene<'_> {
                     strategy: *strategy,
                     candidate: strategy.winner(self.network, candidates, &ranking),
                     searched,
-                    certainty: certainty.map(Box::new),
+                    ranked,
+                    taken,
                     seconds,
                 })
             };
@@ -213,30 +218,6 @@ impl Scene<'_> {
             };
         }
         chosen(&ranking, Some(searched), seconds, &records)
-    }
-
-    /// How sure a ranking is, as far as the trials have left what tells it.
-    fn certainty(&self, ranked: &[TrialRecord]) -> Option<Certainty> {
-        // Those that ended early were trained for less: no figure tells them from the others.
-        let rung = ranked.first()?.rung;
-        let last: Vec<&TrialRecord> = ranked.iter().filter(|trial| trial.rung == rung).collect();
-        let of = |trial: &&TrialRecord| {
-            let own = trial.same_as.as_ref().unwrap_or(&trial.id);
-            Some((
-                trial.id.clone(),
-                trial.candidate.clone(),
-                (self.ranking)(own)?,
-            ))
-        };
-        let rankings: Vec<_> = last.iter().map(of).collect::<Option<_>>()?;
-        let by = self.settings.ranks_by();
-        let earlier = ranked.len() - last.len();
-        let certainty = Certainty::of(by, &rankings, earlier, self.settings.split.seed)?;
-        let tie = match last.as_slice() {
-            [first, second, ..] => tie_break(first, second, by),
-            _ => None,
-        };
-        Some(Certainty { tie, ..certainty })
     }
 
     /// The choices that stand.
@@ -366,6 +347,30 @@ impl Scene<'_> {
             false => allowed,
         }
     }
+}
+
+/// How sure a ranking is, as far as the trials have left what tells it.
+pub(super) fn certainty(
+    ranked: &[TrialRecord],
+    ranking: Told<'_, Ranking>,
+    settings: &Settings,
+) -> Option<Certainty> {
+    // Those that ended early were trained for less: no figure tells them from the others.
+    let rung = ranked.first()?.rung;
+    let last: Vec<&TrialRecord> = ranked.iter().filter(|trial| trial.rung == rung).collect();
+    let of = |trial: &&TrialRecord| {
+        let own = trial.same_as.as_ref().unwrap_or(&trial.id);
+        Some((trial.id.clone(), trial.candidate.clone(), ranking(own)?))
+    };
+    let rankings: Vec<_> = last.iter().map(of).collect::<Option<_>>()?;
+    let by = settings.ranks_by();
+    let earlier = ranked.len() - last.len();
+    let certainty = Certainty::of(by, &rankings, earlier, settings.split.seed)?;
+    let tie = match last.as_slice() {
+        [first, second, ..] => tie_break(first, second, by),
+        _ => None,
+    };
+    Some(Certainty { tie, ..certainty })
 }
 
 /// The place of the candidate that trains the most parameters, of those that cannot be told from the best; `None` where that is

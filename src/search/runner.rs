@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 use crate::classifier::Score;
 use crate::onnx::{create_folder, write_atomic};
 use crate::run::{
-    Failure, HeldOut, Parameters, Phase, Ranking, Results, RunDir, RunError, StrategyResult,
-    TrialRecord, TrialRequest, csv,
+    Certainty, Failure, HeldOut, Parameters, Phase, Ranking, Results, RunDir, RunError,
+    StrategyResult, TrialRecord, TrialRequest, csv,
 };
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
-use super::chooser::{Choice, Scene, Told, Verdict, chooser};
+use super::chooser::{Choice, Scene, Told, Verdict, certainty, chooser};
 use super::emit::{Emitted, Emitter, Winner};
 use super::executor::Executor;
 use super::plan::Plan;
@@ -409,6 +409,7 @@ impl Runner<'_> {
             sha256,
             external,
         } = emitted?;
+        let certainty = certainty(&choice.ranked, &|id| self.ranking(id), settings);
         Ok(StrategyResult {
             name: choice.strategy,
             candidate: Some(choice.candidate.label.clone()),
@@ -426,7 +427,10 @@ impl Runner<'_> {
             still_improving: record.still_improving,
             rate: record.rate,
             searched: choice.searched,
-            certainty: choice.certainty.as_deref().cloned(),
+            certainty: certainty.map(|certainty| Certainty {
+                taken: choice.taken.clone(),
+                ..certainty
+            }),
             search_cost: self.search_cost(choice, plan, state)?,
             seconds: choice.seconds + record.seconds,
             clock: None,

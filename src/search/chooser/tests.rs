@@ -536,13 +536,12 @@ fn of_what_a_search_cannot_tell_from_the_best_auto_trains_the_largest_and_others
         }
         let choices = made.with(&strategies, |scene| scene.choices());
         assert_eq!(choices[0].candidate.id, best[0]);
-        assert!(choices[0].certainty.as_ref().unwrap().taken.is_none());
-        let certainty = choices[1].certainty.as_ref().unwrap();
-        assert_eq!(certainty.taken.is_some(), is_largest);
+        assert!(choices[0].taken.is_none());
+        assert_eq!(choices[1].taken.is_some(), is_largest);
         assert_eq!(choices[1].candidate.layers.len() == largest, is_largest);
         assert_eq!(choices[1].candidate.id == best[1], !is_largest);
         // The ranking is what it was.
-        assert_eq!(certainty.candidates[0].trial, format!("{}-search", best[1]));
+        assert_eq!(choices[1].ranked[0].id, format!("{}-search", best[1]));
     }
 }
 
