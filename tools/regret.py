@@ -20,6 +20,9 @@ the best on the held-out samples themselves, which nobody could have known, and 
 which is what a user of the exhaustive search would take. Below the cells: the rank correlation (Spearman) of each score
 of `scores.json`, and of depth, with what the exhaustive search made of the single blocks and layers, and where in the
 network the best block lies (0 at the input, 1 at the head).
+
+`operations` is what the search of `auto` cost besides the training of its winner, as a share of an exhaustive one; `time`
+that of all its trials, the winner's with them, as a share of all trials of the four strategies and their winners.
 """
 
 import argparse
@@ -195,15 +198,15 @@ def came_to(auto, exhaustive):
         "strategies": strategies,
         "held_out": run["data"]["parts"]["held_out"],
         "operations_share": cost["operations"] / cost["exhaustive"],
-        "auto_search_seconds": round(search_seconds(auto), 1),
-        "exhaustive_search_seconds": round(search_seconds(exhaustive), 1),
+        "auto_seconds": round(seconds(auto), 1),
+        "exhaustive_seconds": round(seconds(exhaustive), 1),
         "units": {unit: units(run, trials, auto, unit) for unit in ("blocks", "layers")},
     }
 
 
-def search_seconds(out):
-    """Seconds of the trials of a search, each once; of one that went on all that it took."""
-    last = {t["id"]: t for t in lines(out / "trials.jsonl") if t["phase"] == "search" and not t.get("same_as")}
+def seconds(out):
+    """Seconds of all trials of a run, each once, winners with them; of one that went on all that it took."""
+    last = {t["id"]: t for t in lines(out / "trials.jsonl") if not t.get("same_as")}
     return sum(t["seconds"] for t in last.values())
 
 
@@ -274,6 +277,11 @@ def regrets(found):
     return 100 * (oracle - auto), 100 * (chosen - auto)
 
 
+def costs(found):
+    """Shares of an exhaustive search: operations of the search, and seconds of all that was trained."""
+    return found["operations_share"], found["auto_seconds"] / max(found["exhaustive_seconds"], 1e-9)
+
+
 def depth(found):
     """Where the best block lies, by the loss of the exhaustive search: 0 at the input, 1 at the head."""
     blocks = found["units"]["blocks"]
@@ -297,20 +305,23 @@ def report(cells):
         found = row["came_to"]
         strategies = found["strategies"]
         figures = [f"{100 * strategies[n]['held_out']:.2f}" if n in strategies else "failed" for n in names]
-        time = found["auto_search_seconds"] / max(found["exhaustive_search_seconds"], 1e-9)
+        operations, time = costs(found)
         oracle, chosen = regrets(found)
         at = depth(found)
         print(
             f"| {row['model']} | {row['data']} | {row['seed']} | {' | '.join(figures)} |"
             f" {strategies['auto']['candidate']} | {oracle:+.2f} | {chosen:+.2f} |"
-            f" {100 * found['operations_share']:.1f} % | {100 * time:.1f} % | {'–' if at is None else f'{at:.2f}'} |"
+            f" {100 * operations:.1f} % | {100 * time:.1f} % | {'–' if at is None else f'{at:.2f}'} |"
         )
-    print("\n| data | cells | regret | to the chosen | best block at |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("\n| data | cells | regret | to the chosen | before the head | operations | time | best block at |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for data in [*dict.fromkeys(row["data"] for row in cells), "all"]:
         own = [row["came_to"] for row in cells if data in (row["data"], "all")]
         oracle, chosen = zip(*(regrets(found) for found in own), strict=True)
-        print(f"| {data} | {len(own)} | {spread(oracle)} | {spread(chosen)} | {spread([depth(f) for f in own])} |")
+        gains = [100 * (f["strategies"]["auto"]["held_out"] - f["strategies"]["head"]["held_out"]) for f in own]
+        shares = [100 * sum(values) / len(own) for values in zip(*(costs(f) for f in own), strict=True)]
+        print(f"| {data} | {len(own)} | {spread(oracle)} | {spread(chosen)} | {spread(gains)} | {shares[0]:.1f} % |"
+              f" {shares[1]:.1f} % | {spread([depth(f) for f in own])} |")
     print("\n| rank correlation with the outcome of | blocks | layers |")
     print("| --- | ---: | ---: |")
     for score in (*SCORES, "depth"):

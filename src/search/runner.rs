@@ -409,6 +409,10 @@ impl Runner<'_> {
             sha256,
             external,
         } = emitted?;
+        // A damaged file would be one that tells nothing.
+        for trial in &choice.ranked {
+            run.read_ranking(trial.same_as.as_ref().unwrap_or(&trial.id))?;
+        }
         let certainty = certainty(&choice.ranked, &|id| self.ranking(id), settings);
         Ok(StrategyResult {
             name: choice.strategy,

@@ -89,4 +89,19 @@ fn what_is_told_of_a_choice_stands_behind_the_table() {
     assert!(line.contains("is the best of 3 with probability"), "{line}");
     let report = std::fs::read_to_string(scene.at("run/report.html")).unwrap();
     assert!(report.contains("is the best of 3 with probability"));
+    // What a choice rests on is not passed over where its file is damaged.
+    let results = json(&scene.at("run/results.json"));
+    let winner = results["strategies"][1]["model"].as_str().unwrap();
+    std::fs::remove_file(scene.at("run").join(winner)).unwrap();
+    let one = search(&scene.at("run"))[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let file = format!("run/trials/{one}/ranking.json");
+    std::fs::write(scene.at(&file), "{").unwrap();
+    let (code, text) = said(scene.resume("run", &[]));
+    assert!(
+        code != Some(0) && text.contains("ranking.json"),
+        "{code:?}: {text}"
+    );
 }

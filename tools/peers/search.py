@@ -5,15 +5,15 @@
 takes the first tenth of each class, trains every layer of a MobileNet v1 with the paper's head for one
 epoch on 70 % of it and scores it on the rest, at 224 px and batches of 4. Ours is the whole process of
 `ftsurgery tune`: decoding, frozen layers, and the retraining of the winner on a few photos, which the
-loop in PyTorch does without. Sides take turns; nothing else should run meanwhile. See bench.py for the
-environments.
+loop in PyTorch does without. Each side runs with the frozen layers computed once for all steps (PyTorch's as
+`search_torch.py --cached` does) and without (ours mirrors photos by chance, so that nothing can be kept).
+Sides take turns; nothing else should run meanwhile. See bench.py for the environments.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import resource
 import shutil
 import statistics
 import subprocess
@@ -49,19 +49,27 @@ def tenth(data, folder):
             shutil.copy(photo, folder / kind.name / photo.name)
 
 
-def ours(args, binary, model, data, run):
-    """Seconds and peak memory in MiB of the process."""
+def ours(args, binary, model, data, run, cached):
+    """Seconds of the process."""
     command = [binary, "--quiet", "tune", model, "--data", data, "--out", run]
     command += ["--strategies", "layers", "--preprocess", "signed", "--image-size", IMAGE_SIZE]
     command += ["--batch-size", BATCH, "--search-epochs", 1, "--epochs", 1]
     command += ["--head", "paper", "--head-init", "random", "--optimizer", "adam", "--lr", 1e-4]
     command += ["--schedule", "constant", "--warmup", 0, "--rank-samples", 0]
     command += ["--search-fraction", 0.98, "--train-fraction", 0.02, "--search-apart"]
-    command += ["--threads", args.threads]
+    command += ["--threads", args.threads, "--resize", "squash", "--augment", "none" if cached else "flip"]
     start = time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - start
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return time.perf_counter() - start
+
+
+def theirs(args, python, models, data, split, cached):
+    """Seconds of the loop in PyTorch."""
+    command = [python, HERE / "search_torch.py", MODEL, "--models", models, "--data", data, "--split", split]
+    command += ["--batch-size", BATCH, "--image-size", IMAGE_SIZE, "--threads", args.threads]
+    command += ["--cached"] if cached else []
+    output = subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout
+    return json.loads(output.splitlines()[-1])["seconds"]
 
 
 def main():
@@ -73,29 +81,25 @@ def main():
     models = bench.models_folder(args.cache)
     bench.say(f"networks in {models}")
     subprocess.run([python, HERE / "networks.py", MODEL, "--out", models], check=True)
-    figures = {"ftsurgery": [], "PyTorch": []}
+    figures = {(side, cached): [] for cached in (True, False) for side in ("ftsurgery", "PyTorch")}
     with tempfile.TemporaryDirectory() as name:
         data = pathlib.Path(name) / "photos"
         tenth(args.data, data)
         for round_ in range(args.rounds):
-            run = pathlib.Path(name) / f"run{round_}"
-            model = models / f"{MODEL}.onnx"
-            seconds, memory = ours(args, args.ftsurgery, model, data, run)
-            figures["ftsurgery"].append(seconds)
-            bench.say(f"ftsurgery: {seconds:.1f} s, peak {memory:.0f} MiB")
-            command = [python, HERE / "search_torch.py", MODEL, "--models", models]
-            command += ["--data", data, "--split", run / "split.json"]
-            command += ["--batch-size", BATCH, "--image-size", IMAGE_SIZE]
-            command += ["--threads", args.threads]
-            output = subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout
-            peer = json.loads(output.splitlines()[-1])
-            figures["PyTorch"].append(peer["seconds"])
-            bench.say(f"PyTorch: {peer['seconds']:.1f} s for {peer['trials']} layers")
-    print("| side | seconds |\n| --- | ---: |")
-    medians = {side: statistics.median(seconds) for side, seconds in figures.items()}
-    for side, seconds in medians.items():
-        print(f"| {side} | {seconds:.1f} |")
-    print(f"\nPyTorch's time over ours: {medians['PyTorch'] / medians['ftsurgery']:.2f}")
+            split = None
+            for side, cached in figures:
+                if side == "ftsurgery":
+                    run = pathlib.Path(name) / f"run{round_}-{cached}"
+                    seconds = ours(args, args.ftsurgery, models / f"{MODEL}.onnx", data, run, cached)
+                    split = run / "split.json"
+                else:
+                    seconds = theirs(args, python, models, data, split, cached)
+                figures[side, cached].append(seconds)
+                bench.say(f"{side}, {'cached' if cached else 'nothing kept'}: {seconds:.1f} s")
+    print("| frozen layers | ftsurgery | PyTorch | ratio |\n| --- | ---: | ---: | ---: |")
+    for cached in (True, False):
+        our, their = (statistics.median(figures[side, cached]) for side in ("ftsurgery", "PyTorch"))
+        print(f"| {'computed once' if cached else 'in every step'} | {our:.1f} s | {their:.1f} s | {their / our:.2f} |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 For each convolution with its BatchNorm: load the network, put the block-wise paper's head on it,
 freeze all but that layer and the head, train one epoch by Adam (BatchNorm in evaluation mode), score
 the validation part. Images and split are read before the clock starts.
+
+With `--cached` the frozen layers before the trained one are computed once for all trials, as an expert
+may write it for a network that is a chain: what a layer is given is what the layer before was given, one
+layer on. Maps are channels-last there.
 """
 
 import argparse
@@ -62,6 +66,20 @@ def read(data, names, classes, size):
     return torch.from_numpy(images), torch.tensor(labels)
 
 
+def chain(model):
+    """The backbone's layers from input to output, each with the BatchNorm behind it, as one list of modules."""
+    named = {id(module) for layer in layers(model) for module in layer}
+    modules = [m for m in model.backbone.modules() if id(m) in named]
+    # A BatchNorm of timm has its activation in it.
+    found = []
+    for module in modules:
+        if isinstance(module, nn.Conv2d):
+            found.append(nn.Sequential(module))
+        else:
+            found[-1].append(module)
+    return found
+
+
 def trial(args, place, classes, train, validation):
     """Trains layer `place` and the head; gives the validation accuracy."""
     torch.manual_seed(0)
@@ -73,14 +91,18 @@ def trial(args, place, classes, train, validation):
             parameter.requires_grad_(True)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=RATE)
+    head = model.head
+    if args.cached:
+        # What is given begins at the trained layer.
+        model = nn.Sequential(*chain(model)[place:], head).to(memory_format=torch.channels_last)
     images, labels = train
-    model.head.train()
+    head.train()
     for rows in torch.randperm(len(labels)).split(args.batch_size):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
         loss.backward()
         optimizer.step()
-    model.head.eval()
+    head.eval()
     images, labels = validation
     with torch.no_grad():
         right = sum(
@@ -88,6 +110,12 @@ def trial(args, place, classes, train, validation):
             for rows in torch.arange(len(labels)).split(16)
         )
     return right / len(labels)
+
+
+@torch.no_grad()
+def ahead(layer, maps):
+    """What the next layer is given."""
+    return torch.cat([layer(rows) for rows in maps.split(16)])
 
 
 def main():
@@ -99,14 +127,28 @@ def main():
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--image-size", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--cached", action="store_true", help="compute frozen layers once")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     split = json.loads(args.split.read_text())
     classes = split["classes"]
     parts = [read(args.data, split[p], classes, args.image_size) for p in ("search", "validation")]
-    count = len(layers(Tuned(args.model, args.models, len(classes), args.image_size)))
+    whole = Tuned(args.model, args.models, len(classes), args.image_size)
+    count = len(layers(whole))
+    if args.cached:
+        prefix = nn.Sequential(*chain(whole)).eval().to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            some = parts[0][0][:2]
+            expected = whole.backbone.forward_features(some)
+            if not torch.allclose(prefix(some), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item()):
+                raise SystemExit(f"{args.model} is no chain of its convolutions")
+        parts = [(maps.contiguous(memory_format=torch.channels_last), labels) for maps, labels in parts]
     start = time.perf_counter()
-    accuracies = [trial(args, place, len(classes), *parts) for place in range(count)]
+    accuracies = []
+    for place in range(count):
+        accuracies.append(trial(args, place, len(classes), *parts))
+        if args.cached and place + 1 < count:
+            parts = [(ahead(prefix[place], maps), labels) for maps, labels in parts]
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "trials": count, "accuracies": accuracies}))
 
