@@ -30,12 +30,14 @@ pub enum Purpose {
     Bootstrap,
     /// How a step mixes its samples.
     Mixing,
+    /// First weights of a network that chooses filters.
+    Gate,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 10] = [
+    const ALL: [Purpose; 11] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
@@ -46,6 +48,7 @@ impl Purpose {
         Purpose::LowRank,
         Purpose::Bootstrap,
         Purpose::Mixing,
+        Purpose::Gate,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -61,6 +64,7 @@ impl Purpose {
             Purpose::LowRank => "low rank",
             Purpose::Bootstrap => "bootstrap",
             Purpose::Mixing => "mixing",
+            Purpose::Gate => "gate",
         }
     }
 }

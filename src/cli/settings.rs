@@ -1,5 +1,6 @@
 //! Flags of everything that trains: what is trained, on which part of the data, and how.
 
+mod adafilter;
 mod recipe;
 mod strategies;
 mod unused;
@@ -328,7 +329,7 @@ impl SettingsArgs {
         let mut all = watches.chain(others).chain(training.recipe.idle(&default));
         all.find(|(_, idle, _)| *idle)
             .map(|(flag, _, why)| (flag, Cow::Borrowed(why)))
-            .or_else(|| choice.strategies.idle_number())
+            .or_else(|| choice.strategies.idle_flag())
     }
 
     /// The settings that these flags ask for, with these data: the defaults where they do not say.

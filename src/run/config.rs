@@ -10,6 +10,7 @@ use crate::autodiff::Operators;
 use crate::choice::{AUTO, Choice};
 use crate::data::Preprocess;
 use crate::runtime::Device;
+use crate::strategy::StrategyName;
 use crate::surgery::HeadKind;
 use crate::training::{HeadInit, OptimizerKind, Plateau, Schedule};
 
@@ -93,6 +94,8 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     let s = settings;
     let split = &s.split;
     let columns = &s.sources.columns;
+    let filters = &s.adafilter;
+    let gates = s.strategies.contains(&StrategyName::ADAFILTER);
     let preset = s.preprocess.as_ref().and_then(Preprocess::preset);
     let custom = s.preprocess.as_ref().filter(|p| {
         let made = Preprocess::custom(p.mean, p.std);
@@ -119,6 +122,11 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("budget", time.map(Text)),
         ("budget-share", share.map(|share| number(&share))),
         ("train", Some(Texts(s.train.clone()))),
+        ("adafilter-layers", Some(Texts(filters.layers.clone()))),
+        ("adafilter-gate", gates.then(|| Text(word(&filters.gate)))),
+        ("adafilter-start", gates.then(|| Text(word(&filters.start)))),
+        ("adafilter-width", count(filters.width)),
+        ("adafilter-share", filters.share.map(|share| number(&share))),
         ("head", Some(Text(word(&s.head)))),
         ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),

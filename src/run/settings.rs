@@ -9,7 +9,7 @@ use crate::data::{
     Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, Sources, SplitOptions,
 };
 use crate::runtime::Device;
-use crate::strategy::StrategyName;
+use crate::strategy::{AdaFilterOptions, StrategyName};
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{
     BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
@@ -48,6 +48,8 @@ pub struct Settings {
     pub budget: Option<SearchBudget>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
+    /// What strategy `adafilter` gates, and how.
+    pub adafilter: AdaFilterOptions,
     /// The head.
     pub head: HeadKind,
     /// How a new head begins.
@@ -169,6 +171,7 @@ impl Default for Settings {
             search: None,
             budget: Some(SearchBudget::Winner),
             train: Vec::new(),
+            adafilter: AdaFilterOptions::default(),
             head: HeadKind::Linear,
             head_init: HeadInit::Solved,
             dropout: HeadSpec::DROPOUT,
@@ -250,6 +253,7 @@ impl Settings {
         search: Option<SearchMethod>,
         budget: Option<SearchBudget>,
         train: Vec<String>,
+        adafilter: AdaFilterOptions,
         head: HeadKind,
         head_init: HeadInit,
         dropout: f32,
@@ -342,6 +346,18 @@ impl Settings {
                     Some(SearchBudget::Share(part)) => part > 0.0 && share(part),
                 },
                 "it is a time above 0, or a share above 0, at most 1",
+            ),
+            (
+                "adafilter",
+                self.adafilter == AdaFilterOptions::default()
+                    || self.strategies.contains(&StrategyName::ADAFILTER),
+                "it is for strategy `adafilter`, which is not among the strategies",
+            ),
+            ("adafilter.width", self.adafilter.width != Some(0), one),
+            (
+                "adafilter.share",
+                self.adafilter.share.is_none_or(|s| share(s.into())),
+                "it is 0 to 1",
             ),
             ("dropout", below_1(self.dropout), "it is 0 or more, below 1"),
             ("image_size", width > 0 && height > 0, "a side is 0"),

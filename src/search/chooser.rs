@@ -62,7 +62,7 @@ pub(super) enum Verdict {
     /// Some of its candidates have not been tried yet.
     Open,
     /// It trains this in the end.
-    Chosen(Choice),
+    Chosen(Box<Choice>),
     /// All of its candidates diverged.
     Diverged {
         strategy: StrategyName,
@@ -182,7 +182,7 @@ impl Scene<'_> {
                 let averages = self.plan.is_whole() && strategy.rule().averages();
                 let trained = ranking.iter().filter(|_| averages && searched.is_some());
                 let trained = trained.map(|&place| candidates[place].clone()).collect();
-                Verdict::Chosen(Choice {
+                Verdict::Chosen(Box::new(Choice {
                     trained,
                     strategy: *strategy,
                     candidate: strategy.winner(self.network, candidates, &ranking),
@@ -190,7 +190,7 @@ impl Scene<'_> {
                     ranked,
                     taken,
                     seconds,
-                })
+                }))
             };
         if plan.candidates.len() == 1 {
             return chosen(&[0], None, 0.0, &[]);
@@ -223,7 +223,7 @@ impl Scene<'_> {
     /// The choices that stand.
     pub fn choices(&self) -> Vec<Choice> {
         let choice = |verdict| match verdict {
-            Verdict::Chosen(choice) => Some(choice),
+            Verdict::Chosen(choice) => Some(*choice),
             _ => None,
         };
         self.verdicts().into_iter().filter_map(choice).collect()

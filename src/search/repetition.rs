@@ -101,6 +101,7 @@ impl Opened<'_> {
         Ok(Network {
             seed: settings.split.seed,
             selection: &settings.train,
+            adafilter: settings.adafilter.clone(),
             ..Network::new(&self.analysis, grafted, settings.head)?
         })
     }

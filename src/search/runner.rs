@@ -298,15 +298,13 @@ impl Runner<'_> {
                     let error = (error.to_string(), error.failure());
                     state.end(outcome::failed(strategy, Some(searched), seconds, error))?;
                 }
-                Verdict::Chosen(Choice {
-                    strategy,
-                    searched: Some(searched),
-                    ..
-                }) if searched.diverged > 0 && !state.has_ended(strategy) => {
-                    self.site.watcher.warning(&format!(
-                        "{} of {} candidates of `{strategy}` diverged and are not ranked",
-                        searched.diverged, searched.candidates
-                    ));
+                Verdict::Chosen(choice) if !state.has_ended(choice.strategy) => {
+                    if let Some(searched) = choice.searched.filter(|s| s.diverged > 0) {
+                        self.site.watcher.warning(&format!(
+                            "{} of {} candidates of `{}` diverged and are not ranked",
+                            searched.diverged, searched.candidates, choice.strategy
+                        ));
+                    }
                 }
                 _ => {}
             }

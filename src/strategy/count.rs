@@ -21,6 +21,8 @@ impl CandidateCounts {
             selection: &[],
             promising: Vec::new(),
             updatable: Vec::new(),
+            gateable: Vec::new(),
+            adafilter: Default::default(),
         };
         let windows = StrategyName::windows(analysis.window);
         let count = |name: StrategyName| {

@@ -3,6 +3,7 @@
 //! A strategy is a file with a type that implements [`Strategy`], and a line of [`STRATEGIES`]; everything
 //! else looks there. `docs/adding-a-strategy.md` adds one.
 
+mod adafilter;
 mod auto;
 mod blocks;
 mod count;
@@ -25,6 +26,7 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
+pub use adafilter::AdaFilterOptions;
 pub use count::CandidateCounts;
 pub use depth::Depths;
 pub use error::StrategyError;
@@ -45,6 +47,7 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &last::Last,
     &last_share::LastShare,
     &lora::Lora,
+    &adafilter::Adaptive,
 ];
 
 /// A rule by which parts of the backbone are chosen for training. Each trains the head, too.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::analysis::{Analysis, Block, WeightedLayer};
-use crate::surgery::rewrite::{LowRank, Updatable};
+use crate::surgery::rewrite::{AdaFilter, Gateable, LowRank, Updatable};
 use crate::surgery::{Grafted, HeadKind, Rewrite, SurgeryError};
+
+use super::AdaFilterOptions;
 
 /// One choice of parameters to train.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -55,6 +57,10 @@ pub struct Network<'a> {
     pub promising: Vec<usize>,
     /// The weights that can have an update of low rank.
     pub updatable: Vec<Updatable>,
+    /// The convolutions whose filters can be gated.
+    pub gateable: Vec<Gateable>,
+    /// What [`StrategyName::ADAFILTER`](super::StrategyName::ADAFILTER) gates, and how.
+    pub adafilter: AdaFilterOptions,
 }
 
 impl<'a> Network<'a> {
@@ -75,6 +81,8 @@ impl<'a> Network<'a> {
             selection: &[],
             promising: Vec::new(),
             updatable: LowRank::updatable(&grafted.model)?,
+            gateable: AdaFilter::gateable(&grafted.model)?,
+            adafilter: AdaFilterOptions::default(),
         })
     }
 

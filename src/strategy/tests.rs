@@ -6,7 +6,7 @@ use crate::analysis::nets::{self, Net};
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::graph::Graph;
 use crate::onnx::{Model, encode};
-use crate::surgery::rewrite::LowRank;
+use crate::surgery::rewrite::{AdaFilter, LowRank};
 
 fn analyse(graph: &Graph) -> Analysis {
     Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
@@ -28,6 +28,8 @@ pub(super) fn network(analysis: &Analysis) -> Network<'_> {
         selection: &[],
         promising: Vec::new(),
         updatable: LowRank::updatable(&model).unwrap(),
+        gateable: AdaFilter::gateable(&model).unwrap(),
+        adafilter: Default::default(),
     }
 }
 

@@ -4,6 +4,8 @@
 //! the *prefix* computes what does not depend on a trained parameter, the *step* computes loss and
 //! gradients from that, and the *evaluation* computes the logits from that.
 
+#[cfg(test)]
+mod against_torch;
 mod prepared;
 #[cfg(test)]
 mod rewritten;

@@ -1,5 +1,6 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
+mod adafilter;
 mod auto;
 mod batch_norm;
 mod bed;

@@ -37,6 +37,8 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "image-size" => ("224", vec!["224"]),
         "memory-budget" => (r#""1GiB""#, vec!["1GiB"]),
         "search" => (r#""halving:2""#, vec!["halving:2"]),
+        "adafilter-gate" => (r#""zeros""#, vec!["zeros"]),
+        "adafilter-start" => (r#""half""#, vec!["half"]),
         "head" => (r#""keep""#, vec!["keep"]),
         "head-init" => (r#""solved""#, vec!["solved"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),

@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use ftsurgery::run::Settings;
 use ftsurgery::strategy::{StrategyName, names, pattern};
 
+use super::adafilter::AdaFilterArgs;
 use super::{CliError, values};
 
 #[derive(Args)]
@@ -19,6 +20,8 @@ pub struct StrategyArgs {
     train: Vec<String>,
     #[command(flatten)]
     numbers: Numbers,
+    #[command(flatten)]
+    adafilter: AdaFilterArgs,
 }
 
 impl StrategyArgs {
@@ -59,8 +62,15 @@ impl StrategyArgs {
         !self.train.is_empty() && !self.list().is_ok_and(takes)
     }
 
-    /// The first flag of a number that no strategy takes, with the reason.
-    pub fn idle_number(&self) -> Option<(&'static str, Cow<'static, str>)> {
+    /// The first flag that is for a strategy which is not asked for, with the reason.
+    pub fn idle_flag(&self) -> Option<(&'static str, Cow<'static, str>)> {
+        let gates = self
+            .list()
+            .is_ok_and(|list| list.contains(&StrategyName::ADAFILTER));
+        if let Some(flag) = self.adafilter.given().filter(|_| !gates) {
+            let why = "it is for strategy `adafilter`, which is not among --strategies";
+            return Some((flag, why.into()));
+        }
         let is_idle = |given: &&Given| !self.strategies.iter().any(|s| s.trim() == given.word);
         let Given { flag, word, .. } = self.numbers.0.iter().find(is_idle)?;
         let why = format!("it is for strategy `{word}`, which is not among --strategies");
@@ -79,6 +89,7 @@ impl StrategyArgs {
             let patterns = self.train.iter().flat_map(|t| pattern::split(t));
             settings.train = patterns.collect();
         }
+        self.adafilter.apply(&mut settings.adafilter);
         Ok(())
     }
 }

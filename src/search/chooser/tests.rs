@@ -59,6 +59,8 @@ impl Made {
             selection: &[],
             promising: vec![0, 2, 1],
             updatable: Vec::new(),
+            gateable: Vec::new(),
+            adafilter: Default::default(),
         };
         let strategies = strategies.iter().map(|&strategy| StrategyPlan {
             strategy,

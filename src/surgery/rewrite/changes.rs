@@ -81,6 +81,17 @@ impl Changes {
         Ok(name)
     }
 
+    /// Adds an initializer of whole numbers, int64 of one dimension, and gives its name back.
+    pub fn ints(&mut self, name: String, values: &[i64]) -> String {
+        let tensor = Tensor {
+            dtype: DataType::Int64,
+            dims: vec![values.len()],
+            data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
+        self.tensors.push((name.clone(), tensor));
+        name
+    }
+
     /// Adds an initializer that can be trained, and gives its name back.
     pub fn parameter(
         &mut self,

@@ -11,6 +11,7 @@
 //! ([`Editor::splice`]). No value gets another name or another meaning: what does not follow from an added
 //! value is what it is in the model without the rewrite, so that trials of several rewrites share it.
 
+mod adafilter;
 mod changes;
 mod gated;
 mod layer;
@@ -27,6 +28,7 @@ use crate::onnx::Model;
 use super::edit::{Edited, Editor};
 use super::{Dropout, Grafted, SurgeryError, as_stored};
 
+pub use adafilter::{AdaFilter, FilterGate, GateStart, Gateable, TunedShare};
 use changes::Changes;
 pub use changes::{Distribution, Noise, Penalty};
 pub use gated::Gated;
@@ -48,6 +50,8 @@ pub enum Rewrite {
     LowRank(LowRank),
     /// Convolutions get a tuned copy, and a gate per channel that chooses between the two.
     Gated(Gated),
+    /// Convolutions get a tuned copy, and a network that chooses between the filters for each sample.
+    AdaFilter(AdaFilter),
 }
 
 /// The form in which a model's changes are made.
@@ -100,6 +104,7 @@ impl Rewrite {
             Rewrite::None => Ok(Changes::default()),
             Rewrite::LowRank(low_rank) => low_rank.changes(graph),
             Rewrite::Gated(gated) => gated.changes(graph, form),
+            Rewrite::AdaFilter(adafilter) => adafilter.changes(graph, form),
         }
     }
 
@@ -141,11 +146,13 @@ impl Rewrite {
                 let merged = low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)?;
                 as_stored(&grafted.model, merged)?
             }
-            Rewrite::Gated(_) => as_stored(&self.apply(grafted)?.model, tuned.to_vec())?,
+            Rewrite::Gated(_) | Rewrite::AdaFilter(_) => {
+                as_stored(&self.apply(grafted)?.model, tuned.to_vec())?
+            }
         };
         let rewrite = match self {
             Rewrite::None | Rewrite::LowRank(_) => Rewrite::None,
-            Rewrite::Gated(_) => self.clone(),
+            Rewrite::Gated(_) | Rewrite::AdaFilter(_) => self.clone(),
         };
         Ok(Merged { rewrite, values })
     }

@@ -4,7 +4,7 @@ use crate::graph::{Attribute, Dim, Node};
 use crate::onnx::messages::{AttributeProto, GraphProto, ValueInfoProto};
 use crate::onnx::{DataType, Tensor};
 
-fn grafted(graph: &Graph) -> Grafted {
+pub(super) fn grafted(graph: &Graph) -> Grafted {
     Grafted {
         model: model(graph),
         manifest: Default::default(),
@@ -16,7 +16,7 @@ fn grafted(graph: &Graph) -> Grafted {
 }
 
 /// The small classifier without its side branch.
-fn plain() -> Graph {
+pub(super) fn plain() -> Graph {
     let mut graph = classifier();
     graph.outputs.truncate(1);
     graph.prune();
@@ -40,7 +40,7 @@ fn gated(weights: &[&str]) -> Rewrite {
 }
 
 /// The first output for two images, of a model whose tensors of these names have other values.
-fn output(model: &Model, values: &Values) -> Vec<f32> {
+pub(super) fn output(model: &Model, values: &Values) -> Vec<f32> {
     let mut editor = Editor::new(model).unwrap();
     for (name, values) in values {
         editor.set_values(name, values).unwrap();
@@ -51,7 +51,7 @@ fn output(model: &Model, values: &Values) -> Vec<f32> {
 }
 
 /// Other values for some tensors of a model.
-fn others(model: &Model, names: &[String], seed: usize) -> Vec<(String, Vec<f32>)> {
+pub(super) fn others(model: &Model, names: &[String], seed: usize) -> Vec<(String, Vec<f32>)> {
     let graph = Graph::from_model(model).unwrap();
     let values = names.iter().zip(seed..).map(|(name, seed)| {
         let count = graph.initializers[name].dims.iter().product();
@@ -61,7 +61,7 @@ fn others(model: &Model, names: &[String], seed: usize) -> Vec<(String, Vec<f32>
 }
 
 /// What leaves, read again and held against its manifest.
-fn emitted(rewrite: &Rewrite, grafted: &Grafted, tuned: &Values) -> Model {
+pub(super) fn emitted(rewrite: &Rewrite, grafted: &Grafted, tuned: &Values) -> Model {
     let original = &grafted.model;
     let mut editor = grafted.editor(original).unwrap();
     let Merged { rewrite, values } = rewrite.merge(grafted, tuned).unwrap();

@@ -1,0 +1,264 @@
+//! The gate: a recurrent network over the layers, which chooses for each sample and output channel.
+//!
+//! The mean over space of what a layer reads, `z_l = P_l · mean(x_l) + p_l` of a common width, goes through one LSTM cell
+//! (Hochreiter and Schmidhuber 1997) whose weights all layers share, with state 0 before the first layer:
+//!
+//! `i, f, o = σ(W z + R h + b)`, `a = tanh(W z + R h + b)`, `c_l = f ∘ c_{l−1} + i ∘ a`, `h_l = o ∘ tanh(c_l)`,
+//!
+//! each with a `W`, `R` and `b` of its own. `g_l = σ(V_l h_l + v_l) > ½`. The threshold has the gradient 1 (straight-through), so
+//! that `V_l h_l + v_l` has that of the sigmoid. Layers follow each other as they stand in the graph.
+//!
+//! Our reading: the width of `z` is that of `h`; biases of the forget gate begin at 1 (Jozefowicz et al. 2015), all other
+//! weights evenly between ±1/√(inputs).
+
+use rand::RngExt;
+
+use crate::graph::Node;
+use crate::onnx::DataType;
+use crate::random::{Purpose, stream};
+
+use super::super::super::SurgeryError;
+use super::super::Form;
+use super::super::changes::Changes;
+use super::{AdaFilter, FilterGate, GateStart, Unit, name};
+
+/// The parts of an LSTM cell, with what becomes of their sums.
+const PARTS: [(&str, &str); 4] = [
+    ("input", "Sigmoid"),
+    ("forget", "Sigmoid"),
+    ("output", "Sigmoid"),
+    ("cell", "Tanh"),
+];
+const FORGET: &str = "forget";
+
+/// Parameters of a layer alone.
+const OF_LAYER: [&str; 4] = [
+    "project/weight",
+    "project/bias",
+    "logits/weight",
+    "logits/bias",
+];
+
+fn of_cell(part: &str, tensor: &str) -> String {
+    format!("ftsurgery/adafilter/lstm/{part}/{tensor}")
+}
+
+/// The parameters of the gate network of layers with these weights.
+pub(super) fn parameters(weights: &[String]) -> Vec<String> {
+    let cell = PARTS.iter().flat_map(|(part, _)| {
+        // What came before is 0 for a single layer.
+        let before = (weights.len() > 1).then(|| of_cell(part, "recurrence"));
+        let used = weights.len() > 1 || *part != FORGET;
+        let own = ["weight", "bias"].map(|tensor| of_cell(part, tensor));
+        own.into_iter().chain(before).filter(move |_| used)
+    });
+    let layers = weights.iter();
+    let layers = layers.flat_map(|weight| OF_LAYER.map(|part| name(weight, part)));
+    cell.chain(layers).collect()
+}
+
+/// The gate of a layer.
+pub(super) struct Gate {
+    /// `[N, channels, 1, …]`, or for constant gates `[1, channels, 1, …]`.
+    pub value: String,
+    /// Whether it holds booleans.
+    pub is_bool: bool,
+    /// The mean of the gates, a single value, where the loss may ask for it.
+    pub share: Option<String>,
+}
+
+/// The gate network, as far as it is made: what it remembers behind the last layer.
+pub(super) struct Recurrent<'a> {
+    of: &'a AdaFilter,
+    /// Of the model.
+    opset: i64,
+    /// h and c.
+    state: Option<[String; 2]>,
+    /// Whether the cell's weights are there.
+    has_cell: bool,
+}
+
+impl<'a> Recurrent<'a> {
+    pub fn new(of: &'a AdaFilter, opset: i64) -> Self {
+        Recurrent {
+            of,
+            opset,
+            state: None,
+            has_cell: false,
+        }
+    }
+
+    /// Adds the gate of the next layer, which reads `reads`.
+    pub fn gate(
+        &mut self,
+        (weight, unit): (&str, &Unit<'_>),
+        reads: &str,
+        form: Form,
+        changes: &mut Changes,
+        nodes: &mut Vec<Node>,
+    ) -> Result<Gate, SurgeryError> {
+        let dtype = unit.layer.weight.dtype;
+        let channels = unit.channels();
+        let spatial = unit.layer.weight.dims.len() - 2;
+        let constant = match self.of.gate {
+            FilterGate::Ones => Some(1.0),
+            FilterGate::Zeros => Some(0.0),
+            FilterGate::Learned | FilterGate::Random => None,
+        };
+        if let Some(value) = constant {
+            let dims = [&[1, channels][..], &vec![1; spatial]].concat();
+            let value =
+                changes.tensor(name(weight, "gate"), dtype, &dims, &vec![value; channels])?;
+            return Ok(Gate {
+                value,
+                is_bool: false,
+                share: None,
+            });
+        }
+        let logits = self.logits((weight, unit), reads, changes, nodes)?;
+        let wide: Vec<i64> = [&[0, channels as i64][..], &vec![1; spatial]].concat();
+        let wide = changes.ints(name(weight, "wide"), &wide);
+        let half = changes.tensor(name(weight, "half"), dtype, &[], &[0.5])?;
+        let mut op = |part: &str, op: &str, inputs: &[&str]| {
+            let output = name(weight, part);
+            nodes.push(Node::new(&output, op, inputs, &[&output]));
+            output
+        };
+        let soft = op("soft", "Sigmoid", &[&logits]);
+        let mut gate = op("open", "Greater", &[&soft, &half]);
+        let is_bool = form == Form::Inference && self.opset >= WHERE;
+        let mut share = None;
+        if !is_bool {
+            gate = op("hard", "Cast", &[&gate]);
+        }
+        if form == Form::Training {
+            let jump = op("jump", "Sub", &[&gate, &soft]);
+            gate = op("straight", "Add", &[&soft, &jump]);
+            share = Some(op("share", "ReduceMean", &[&gate]));
+            // What was drawn teaches nobody: not the layers before, either.
+            let of_whom = if self.of.gate == FilterGate::Random {
+                &gate
+            } else {
+                &jump
+            };
+            changes.constants.push(of_whom.clone());
+        }
+        let value = op("gate", "Reshape", &[&gate, &wide]);
+        for node in nodes.iter_mut() {
+            match node.op_type.as_str() {
+                "Cast" => drop(node.attributes.insert("to".into(), (dtype as i64).into())),
+                "ReduceMean" => drop(node.attributes.insert("keepdims".into(), 0.into())),
+                _ => {}
+            }
+        }
+        Ok(Gate {
+            value,
+            is_bool,
+            share,
+        })
+    }
+
+    /// Adds one step of the cell, and gives the layer's logits, `[N, channels]`.
+    fn logits(
+        &mut self,
+        (weight, unit): (&str, &Unit<'_>),
+        reads: &str,
+        changes: &mut Changes,
+        nodes: &mut Vec<Node>,
+    ) -> Result<String, SurgeryError> {
+        let dtype = unit.layer.weight.dtype;
+        let width = self.of.width;
+        let groups = unit.layer.node.int("group", 1)?.max(1);
+        let inputs = unit.layer.weight.dims[1].saturating_mul(usize::try_from(groups).unwrap_or(1));
+        self.add_cell(dtype, changes)?;
+        let mut own = |part: &str, dims: [usize; 2], bias: f32| {
+            let values = drawn(self.of.seed, &name(weight, part), dims);
+            let of = |tensor: &str| name(weight, &format!("{part}/{tensor}"));
+            Ok::<_, SurgeryError>([
+                changes.parameter(of("weight"), dtype, &dims, &values)?,
+                changes.parameter(of("bias"), dtype, &dims[..1], &vec![bias; dims[0]])?,
+            ])
+        };
+        let project = own("project", [width, inputs], 0.0)?;
+        let open = match self.of.start {
+            GateStart::Tuned => 1.0,
+            GateStart::Half => 0.0,
+        };
+        let to_logits = own("logits", [unit.channels(), width], open)?;
+
+        let mut op = |part: &str, op: &str, inputs: &[&str]| {
+            let output = name(weight, part);
+            nodes.push(Node::new(&output, op, inputs, &[&output]));
+            output
+        };
+        let pooled = op("pooled", "GlobalAveragePool", &[reads]);
+        let flat = op("flat", "Flatten", &[&pooled]);
+        let told = op("told", "Gemm", &[&flat, &project[0], &project[1]]);
+        let mut part = |part: &str, becomes: &str| {
+            let [weight, bias, recurrence] =
+                ["weight", "bias", "recurrence"].map(|tensor| of_cell(part, tensor));
+            let mut sum = op(&format!("{part}/of_told"), "Gemm", &[&told, &weight, &bias]);
+            if let Some([before, _]) = &self.state {
+                sum = op(&format!("{part}/sum"), "Gemm", &[before, &recurrence, &sum]);
+            }
+            op(part, becomes, &[&sum])
+        };
+        let before = self.state.as_ref().map(|[_, cell]| cell);
+        let [input, forget, output, new] = PARTS.map(|(name, becomes)| {
+            let used = before.is_some() || name != FORGET;
+            used.then(|| part(name, becomes))
+        });
+        let (Some(input), Some(output), Some(new)) = (input, output, new) else {
+            return Ok(told);
+        };
+        let mut cell = op("learned", "Mul", &[&input, &new]);
+        if let (Some(before), Some(forget)) = (before, forget) {
+            let remembered = op("remembered", "Mul", &[&forget, before]);
+            cell = op("state", "Add", &[&remembered, &cell]);
+        }
+        let squashed = op("squashed", "Tanh", &[&cell]);
+        let hidden = op("hidden", "Mul", &[&output, &squashed]);
+        let logits = op("logits", "Gemm", &[&hidden, &to_logits[0], &to_logits[1]]);
+        for node in nodes.iter_mut().filter(|n| n.is("Gemm")) {
+            node.attributes.insert("transB".into(), 1.into());
+        }
+        self.state = Some([hidden, cell]);
+        Ok(logits)
+    }
+
+    /// Adds the weights of the cell, which all layers share.
+    fn add_cell(&mut self, dtype: DataType, changes: &mut Changes) -> Result<(), SurgeryError> {
+        if self.has_cell {
+            return Ok(());
+        }
+        self.has_cell = true;
+        let width = self.of.width;
+        let known = parameters(&self.of.weights);
+        for (part, _) in PARTS {
+            for tensor in ["weight", "recurrence"] {
+                let name = of_cell(part, tensor);
+                if known.contains(&name) {
+                    let values = drawn(self.of.seed, &name, [width; 2]);
+                    changes.parameter(name, dtype, &[width; 2], &values)?;
+                }
+            }
+            let name = of_cell(part, "bias");
+            if known.contains(&name) {
+                let first = if part == FORGET { 1.0 } else { 0.0 };
+                changes.parameter(name, dtype, &[width], &vec![first; width])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The operator set from which there is `Where`.
+const WHERE: i64 = 9;
+
+/// First values of a matrix, `[outputs, inputs]`.
+fn drawn(seed: u64, name: &str, [outputs, inputs]: [usize; 2]) -> Vec<f32> {
+    let mut rng = stream(Purpose::Gate, seed, &[name.as_bytes()]);
+    let bound = 1.0 / (inputs.max(1) as f32).sqrt();
+    let values = (0..outputs * inputs).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0));
+    values.collect()
+}

@@ -1,0 +1,109 @@
+//! `adafilter`: gates that choose filters for each image, from the command to the model.
+
+use ftsurgery::graph::Graph;
+use ftsurgery::onnx::Model;
+use serde_json::Value;
+
+use crate::scene::*;
+use crate::support::*;
+
+const SETTINGS: &str = "--preprocess signed --search-fraction 0 --train-fraction 0.5 --validation-fraction 0.2 --epochs 2 \
+                        --head linear --lr 1e-2 --threads 1";
+
+fn of<'v>(results: &'v Value, name: &str) -> &'v Value {
+    let mut all = results["strategies"].as_array().unwrap().iter();
+    all.find(|s| s["name"] == name).unwrap()
+}
+
+#[test]
+fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(20);
+    let settings = format!(
+        "{SETTINGS} --strategies head,adafilter --adafilter-layers all --adafilter-share 0.5"
+    );
+    scene.whole(&settings);
+    let run = scene.at("whole");
+    let results = json(&run.join("results.json"));
+    let result = of(&results, "adafilter");
+    assert!(result["error"].is_null(), "{result}");
+    let winner = run.join("winners/adafilter.onnx");
+    let tuned = Graph::from_model(&Model::open(&winner).unwrap()).unwrap();
+    let original = Graph::from_model(&Model::open(&scene.at("model.onnx")).unwrap()).unwrap();
+    for (name, tensor) in &original.initializers {
+        if let Some(own) = tuned.initializers.get(name) {
+            assert_eq!(own.data, tensor.data, "{name}");
+        }
+    }
+    let chosen = tuned.nodes.iter().filter(|n| n.is("Where")).count();
+    assert_eq!(chosen, result["layers"].as_array().unwrap().len());
+    assert!(tuned.nodes.iter().all(|n| !n.name.contains("straight")));
+    // As `evaluate` sees it.
+    let mut command = ftsurgery();
+    command
+        .arg("evaluate")
+        .arg(&winner)
+        .arg("--data")
+        .arg(scene.at("photos"));
+    command
+        .arg("--split")
+        .arg(run.join("split.json"))
+        .args(["--part", "held_out", "--json"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["accuracy"], result["held_out_accuracy"]);
+}
+
+#[test]
+fn a_run_that_was_killed_ends_in_the_same_bytes() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(20);
+    let settings =
+        format!("{SETTINGS} --strategies adafilter --adafilter-start half --checkpoint-every 0");
+    scene.whole(&settings);
+    let mut child = scene.start("broken", &settings);
+    let metrics = scene.at("broken/trials/adafilter-train/metrics.jsonl");
+    while !metrics.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    succeeds(scene.resume("broken", &[]));
+    let winner = |run: &str| std::fs::read(scene.at(run).join("winners/adafilter.onnx")).unwrap();
+    assert!(winner("whole") == winner("broken"));
+}
+
+#[test]
+fn flags_of_the_gates_are_for_the_strategy_and_are_kept_with_the_run() {
+    let scene = Scene::of(4);
+    let output = scene
+        .tune("run", "--strategies head --adafilter-gate ones")
+        .assert()
+        .code(2);
+    let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert!(
+        text.contains("--adafilter-gate does nothing here"),
+        "{text}"
+    );
+    if !has_runtime() {
+        return;
+    }
+    let settings =
+        format!("{SETTINGS} --strategies adafilter --adafilter-gate ones --adafilter-layers all");
+    scene.tune("run", &settings).assert().success();
+    let record = json(&scene.at("run/run.json"));
+    let kept = &record["configuration"]["adafilter"];
+    assert_eq!(
+        (&kept["gate"], &kept["layers"][0]),
+        (&"ones".into(), &"all".into())
+    );
+    let toml = std::fs::read_to_string(scene.at("run/config.toml")).unwrap();
+    assert!(toml.contains("adafilter-gate = \"ones\""), "{toml}");
+    let (code, text) = said(scene.resume("run", &["--adafilter-gate", "zeros"]));
+    assert_eq!(code, Some(2), "{text}");
+}

@@ -1,0 +1,212 @@
+"""Writes fixtures/rewrites/NAME.onnx: networks whose graph is rewritten before they are trained, with PyTorch's numbers.
+
+Each file is a small classifier as an exporter writes it, without what the rewrite adds. Its further initializers, which no
+node reads, are
+
+    case/input, case/labels     two batches' worth of samples: all of them are one batch
+    case/first/P                first values of a parameter P that the rewrite adds or copies
+    case/loss                   cross-entropy with penalties, of each of six steps
+    case/gradient/P             gradients of the first step
+    case/after/P                values after five steps of plain SGD at 0.05
+
+with P as the rewrite names it. PyTorch computes in double precision. Same numbers in every run.
+
+Usage: python tools/make_rewrite_fixtures.py   (needs numpy, onnx and torch)
+"""
+
+import pathlib
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper, numpy_helper
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "rewrites"
+RATE, STEPS = 0.05, 5
+WIDTH, SAMPLES, CLASSES = 6, 5, 3
+CONVOLUTIONS = {  # channels in and out, kernel, groups, whether a normalisation is behind, whether there is a bias
+    "c1": (3, 4, 3, 1, True, False),
+    "c2": (4, 4, 3, 4, True, False),
+    "c3": (4, 6, 1, 1, False, True),
+    "c4": (6, 6, 3, 1, False, True),
+}
+
+
+def network(random):
+    """The tensors of the classifier: c1, normalised, then c2 (depthwise), c3, and c4 in a residual connection."""
+    tensors = {}
+    for name, (inputs, outputs, kernel, groups, norm, bias) in CONVOLUTIONS.items():
+        shape = (outputs, inputs // groups, kernel, kernel)
+        tensors[f"{name}.weight"] = random.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
+        if bias:
+            tensors[f"{name}.bias"] = random.normal(0, 0.1, outputs)
+        if norm:
+            tensors[f"{name}.scale"] = random.uniform(0.7, 1.3, outputs)
+            tensors[f"{name}.shift"] = random.normal(0, 0.2, outputs)
+            tensors[f"{name}.mean"] = random.normal(0, 0.2, outputs)
+            tensors[f"{name}.variance"] = random.uniform(0.6, 1.4, outputs)
+    tensors["fc.weight"] = random.normal(0, 0.5, (CLASSES, 6))
+    tensors["fc.bias"] = random.normal(0, 0.1, CLASSES)
+    return {name: value.astype(np.float32) for name, value in tensors.items()}
+
+
+def nodes():
+    made, value = [], "x"
+
+    def add(op, name, inputs, **attributes):
+        made.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    for name, (_, _, kernel, groups, norm, bias) in CONVOLUTIONS.items():
+        before, pad = value, kernel // 2
+        inputs = [value, f"{name}.weight"] + ([f"{name}.bias"] if bias else [])
+        value = add("Conv", name, inputs, group=groups, pads=[pad] * 4)
+        if norm:
+            of_norm = [f"{name}.{part}" for part in ("scale", "shift", "mean", "variance")]
+            value = add("BatchNormalization", f"{name}/norm", [value, *of_norm])
+        if name == "c4":
+            value = add("Add", "residual", [value, before])
+        value = add("Relu", f"{name}/relu", [value])
+    value = add("GlobalAveragePool", "pooled", [value])
+    value = add("Flatten", "flat", [value])
+    add("Gemm", "logits", [value, "fc.weight", "fc.bias"], transB=1)
+    return made
+
+
+def convolution(name, x, tensors, prefix=""):
+    """A convolution with the normalisation behind it, where there is one."""
+    _, _, kernel, groups, norm, bias = CONVOLUTIONS[name]
+
+    def of(part):
+        return tensors[f"{prefix}{name}.{part}"] if not prefix else tensors[f"{prefix}{part}"]
+
+    y = F.conv2d(x, of("weight"), of("bias") if bias else None, padding=kernel // 2, groups=groups)
+    if norm:
+        y = F.batch_norm(y, of("mean"), of("variance"), of("scale"), of("shift"), training=False, eps=1e-5)
+    return y
+
+
+def adafilter(tensors, gated, share):
+    """The classifier's logits and the penalty of the share of open gates."""
+    added = {}
+
+    def logits(x, parameters):
+        both = {**tensors, **parameters}
+        hidden = cell = None
+        shares = []
+        for name in CONVOLUTIONS:
+            before = x
+            y = convolution(name, x, tensors)
+            if name in gated:
+                prefix = f"ftsurgery/adafilter/{name}.weight/"
+                told = F.linear(
+                    x.mean((2, 3)), parameters[f"{prefix}project/weight"], parameters[f"{prefix}project/bias"]
+                )
+
+                def part(of, told=told):
+                    lstm = f"ftsurgery/adafilter/lstm/{of}/"
+                    total = F.linear(told, parameters[f"{lstm}weight"], parameters[f"{lstm}bias"])
+                    return total if hidden is None else total + hidden @ parameters[f"{lstm}recurrence"].T
+
+                new = torch.sigmoid(part("input")) * torch.tanh(part("cell"))
+                out = torch.sigmoid(part("output"))
+                cell = new if cell is None else torch.sigmoid(part("forget")) * cell + new
+                hidden = out * torch.tanh(cell)
+                soft = torch.sigmoid(
+                    F.linear(hidden, parameters[f"{prefix}logits/weight"], parameters[f"{prefix}logits/bias"])
+                )
+                # A gate so near its threshold may be another in single precision.
+                assert (soft - 0.5).abs().min() > 1e-4, f"a gate of {name} lies at its threshold: take another seed"
+                gate = soft + ((soft > 0.5).to(soft) - soft).detach()
+                shares.append(gate.mean())
+                gate = gate[:, :, None, None]
+                y = gate * convolution(name, x, both, prefix) + (1 - gate) * y
+            if name == "c4":
+                y = y + before
+            x = F.relu(y)
+        out = F.linear(x.mean((2, 3)), both["fc.weight"], both["fc.bias"])
+        penalty = share[1] * (torch.stack(shares).mean() - share[0]) ** 2
+        return out, penalty, torch.cat([s.reshape(1) for s in shares])
+
+    random = np.random.default_rng(23)
+    for name in gated:
+        inputs, outputs, _, _, norm, bias = CONVOLUTIONS[name]
+        prefix = f"ftsurgery/adafilter/{name}.weight/"
+        parts = ["weight"] + ["bias"] * bias + ["scale", "shift"] * norm
+        for part in parts:
+            added[prefix + part] = tensors[f"{name}.{part}"].numpy()
+        if norm:
+            for part in ("mean", "variance"):
+                tensors[prefix + part] = tensors[f"{name}.{part}"]
+        added[f"{prefix}project/weight"] = random.normal(0, 3, (WIDTH, inputs))
+        added[f"{prefix}project/bias"] = random.normal(0, 0.3, WIDTH)
+        added[f"{prefix}logits/weight"] = random.normal(0, 1.5, (outputs, WIDTH))
+        added[f"{prefix}logits/bias"] = random.normal(0, 0.1, outputs)
+    for part in ("input", "forget", "output", "cell"):
+        lstm = f"ftsurgery/adafilter/lstm/{part}/"
+        added[f"{lstm}weight"] = random.normal(0, 1, (WIDTH, WIDTH))
+        added[f"{lstm}recurrence"] = random.normal(0, 1, (WIDTH, WIDTH))
+        added[f"{lstm}bias"] = random.normal(0, 0.3, WIDTH)
+    for name in ("fc.weight", "fc.bias"):
+        added[name] = tensors[name].numpy()
+    return logits, {name: np.asarray(value, np.float32) for name, value in added.items()}
+
+
+def trained(logits, first, x, labels):
+    """The case's tensors: losses, gradients and values after the steps."""
+    parameters = {name: torch.tensor(v.astype(np.float64), requires_grad=True) for name, v in first.items()}
+    case = {f"case/first/{name}": value for name, value in first.items()}
+    losses = []
+    for step in range(STEPS + 1):
+        out, penalty, _ = logits(x, parameters)
+        loss = F.cross_entropy(out, labels) + penalty
+        losses.append(loss.item())
+        gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+        if step == 0:
+            case |= {f"case/gradient/{name}": g.numpy() for name, g in gradients.items()}
+        if step < STEPS:
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter -= RATE * gradients[name]
+        if step == STEPS - 1:
+            case |= {f"case/after/{name}": p.detach().numpy().copy() for name, p in parameters.items()}
+    return {**case, "case/loss": np.array(losses)}
+
+
+def write(name, tensors, case):
+    initializers = [numpy_helper.from_array(value, key) for key, value in tensors.items()]
+    for key, value in case.items():
+        value = value if value.dtype == np.int64 else value.astype(np.float32)
+        initializers.append(numpy_helper.from_array(value, key))
+    graph = helper.make_graph(
+        nodes(),
+        name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 9, 9])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", CLASSES])],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    OUT.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, OUT / f"{name}.onnx")
+
+
+def main():
+    random = np.random.default_rng(11)
+    arrays = network(random)
+    x = random.normal(0, 1, (SAMPLES, 3, 9, 9)).astype(np.float32)
+    labels = np.arange(SAMPLES, dtype=np.int64) % CLASSES
+    tensors = {name: torch.tensor(value.astype(np.float64)) for name, value in arrays.items()}
+    logits, first = adafilter(tensors, list(CONVOLUTIONS), (0.3, 2.0))
+    inputs = torch.tensor(x.astype(np.float64)), torch.tensor(labels)
+    case = trained(logits, first, *inputs)
+    case |= {"case/input": x, "case/labels": labels}
+    write("adafilter", arrays, case)
+    parameters = {name: torch.tensor(v.astype(np.float64)) for name, v in first.items()}
+    _, _, shares = logits(inputs[0], parameters)
+    print("adafilter: losses", np.round(case["case/loss"], 4), "open", shares.numpy())
+
+
+if __name__ == "__main__":
+    main()
