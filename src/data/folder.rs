@@ -15,7 +15,7 @@ use crate::hex;
 
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers};
 use super::form::Form;
-use super::image::{LACKS_END, Size};
+use super::image::{REMARKS, Size};
 use super::parts::Given;
 use super::pixels::{Content, Decoding};
 use super::{DataError, LabelSets, copies, groups, names, seen};
@@ -131,8 +131,8 @@ pub(super) fn open(
         if own.is_empty() && !several || image.is_joined {
             continue;
         }
-        if note.is_some() {
-            remarkable.push(image.name.clone());
+        if let Some(note) = note {
+            remarkable.push((note, image.name.clone()));
         }
         places.push(index);
         digest.add(&image, &own, several, &content);
@@ -149,8 +149,16 @@ pub(super) fn open(
         ..
     } = aside;
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    if !remarkable.is_empty() {
-        notes.push(format!("{LACKS_END}: {}", list(&remarkable)));
+    for remark in REMARKS {
+        let of_it = remarkable.iter().filter(|(of, _)| *of == remark);
+        let named: Vec<String> = of_it.map(|(_, name)| name.clone()).collect();
+        if !named.is_empty() {
+            notes.push(format!(
+                "{remark} ({} images): {}",
+                named.len(),
+                list(&named)
+            ));
+        }
     }
     let copies = copies::groups(&digests);
     let differ = |a: usize, b: usize| own_classes[a] != own_classes[b];
