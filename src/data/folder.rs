@@ -43,6 +43,7 @@ pub(super) fn open(
     }
     let classes = composed(&mut listed, &mut aside);
     if classes.len() == 1
+        && limits.classes > 1
         && let Some(only) = classes.first()
         && find::has_folder(&root.join(only))
     {
@@ -52,7 +53,7 @@ pub(super) fn open(
         );
         return Err(DataError::not_a_dataset(root, reason));
     }
-    enough(root, classes.len())?;
+    enough(root, classes.len(), limits)?;
     let all = Vec::from_iter(classes.clone());
     aside.notes.extend(names::case_note(&all));
     let (found, order) = in_order(classes, options.classes, &sources)?;
@@ -191,14 +192,20 @@ pub(super) fn open(
     })
 }
 
-fn enough(root: &Path, classes: usize) -> Result<(), DataError> {
-    match classes {
-        0 | 1 => Err(DataError::not_a_dataset(
-            root,
-            format!("expected at least 2 class sub-folders with files, found {classes}"),
-        )),
-        _ => Ok(()),
+fn enough(root: &Path, classes: usize, limits: &Limits) -> Result<(), DataError> {
+    let least = limits.classes.max(1);
+    if classes >= least {
+        return Ok(());
     }
+    let folders = if least == 1 {
+        "sub-folder"
+    } else {
+        "sub-folders"
+    };
+    Err(DataError::not_a_dataset(
+        root,
+        format!("expected at least {least} class {folders} with files, found {classes}"),
+    ))
 }
 
 /// The classes that are kept.
@@ -285,7 +292,7 @@ impl Kept {
                 limits.min_per_class,
                 list(&small)
             ));
-            enough(root, kept.classes.len())?;
+            enough(root, kept.classes.len(), limits)?;
         }
         Ok(kept)
     }
