@@ -408,7 +408,14 @@ impl Runner<'_> {
             model,
             sha256,
             external,
+            writes_out_functions,
         } = emitted?;
+        if writes_out_functions {
+            watcher.begin(&format!(
+                "{model} has the functions that the model carries written out: what was tuned, or what the new head \
+                 stands on, is inside of them"
+            ));
+        }
         let certainty = certainty(&choice.ranked, &|id| self.ranking(id), settings);
         Ok(StrategyResult {
             name: choice.strategy,
