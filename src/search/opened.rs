@@ -269,9 +269,11 @@ impl<'a> Opened<'a> {
         let (before, after) = (flags(asked), flags(settings));
         let open = FlagValue::Text(AUTO.to_owned());
         let was_open = |name: &str| before.iter().any(|(n, value)| *n == name && *value == open);
+        // Where the data give the search part, its share makes nothing.
+        let idle = |name: &str| name == "search-fraction" && settings.split.gives(Part::Search);
         let found = after
             .iter()
-            .filter(|(name, value)| *value != open && was_open(name));
+            .filter(|(name, value)| *value != open && was_open(name) && !idle(name));
         let found = found.filter_map(|(name, value)| Some(format!("--{name} {}", value.shown()?)));
         let found: Vec<String> = found.collect();
         (!found.is_empty()).then(|| format!("found: {}", found.join(", ")))
