@@ -41,8 +41,9 @@ pub struct GradientsArgs {
     output: values::OutputArg,
     #[command(flatten)]
     task: TaskArg,
-    /// The batch: an .npz file with `x` (N, C, H, W; float32) and `y` (N; int64: the class of each sample; of
-    /// `--task multi-label` N, classes: 1 for each class that a sample is of, 0 for the others; of `binary` N, or N, 1)
+    /// The batch: an .npz file with `x` (N, C, H, W; float32) and `y` (int64; N: the class of each sample; or N,
+    /// classes: 1 for each class that a sample is of and 0 for the others, which says `--task multi-label`; of
+    /// `--task binary` also N, 1)
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
     /// Where to write the arrays `loss` and `grad/NAME`
