@@ -67,6 +67,17 @@ fn the_figures_are_told_to_people_too() {
 }
 
 #[test]
+fn each_class_may_be_told_by_itself() {
+    if !has_runtime() {
+        return;
+    }
+    let report = report(&["--task", "multi-label", "--lr", "1e-3"]);
+    assert_eq!(report["task"], "multi-label");
+    let losses: Vec<f64> = serde_json::from_value(report["losses"].clone()).unwrap();
+    assert!(losses[3] < losses[0], "{losses:?}");
+}
+
+#[test]
 fn a_pattern_that_matches_nothing_is_bad_input() {
     bench(&["--train", "nothing.*"]).assert().code(2).stdout("");
 }

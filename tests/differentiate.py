@@ -3,7 +3,8 @@
 usage: differentiate.py STEP.onnx BATCH.npz GRADIENTS.npz
 
 BATCH has `x` and `y`, GRADIENTS `loss` and `grad/NAME`. Python, onnx and onnxruntime see the file as
-any user of it would: by the names that `ftsurgery differentiate --help` promises.
+any user of it would: by the names that `ftsurgery differentiate --help` promises. The loss is held
+against its formula as well.
 """
 
 import sys
@@ -21,7 +22,9 @@ assert all(o.domain == "" for o in model.opset_import), model.opset_import
 assert all(n.domain == "" for n in model.graph.node)
 notes = {p.key: p.value for p in model.metadata_props}
 assert notes["ftsurgery.kind"] == "gradients", notes
-assert notes["ftsurgery.loss"] == "cross-entropy", notes
+losses = {"single-label": "cross-entropy", "multi-label": "binary-cross-entropy", "binary": "binary-cross-entropy"}
+task = notes["ftsurgery.task"]
+assert notes["ftsurgery.loss"] == losses[task], notes
 
 options = onnxruntime.SessionOptions()
 options.log_severity_level = 3
@@ -35,8 +38,20 @@ assert outputs[:2] == [loss, notes["ftsurgery.output.logits"]], outputs
 gradients = dict(zip(parameters, outputs[2:], strict=True))
 
 
+y = batch["y"].astype(np.float32) if task == "multi-label" else batch["y"].reshape(-1)
+
+
+def by_formula(z):
+    z = z.astype(float)
+    if task == "single-label":
+        z = z.reshape(len(z), -1)
+        return np.mean(np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - z[range(len(y)), y])
+    z = z.reshape(batch["y"].reshape(len(z), -1).shape)
+    return np.mean(np.maximum(z, 0) - z * y.reshape(z.shape) + np.log1p(np.exp(-np.abs(z))))
+
+
 def run(**fed):
-    feed = {data: batch["x"], labels: batch["y"]}
+    feed = {data: batch["x"], labels: y}
     feed.update(fed)
     return dict(zip(outputs, session.run(None, feed), strict=True))
 
@@ -49,6 +64,7 @@ def distance(got, wanted):
 
 got = run()
 assert distance(got[loss], expected["loss"]) <= TOLERANCE
+assert distance(got[loss], by_formula(got[outputs[1]])) <= TOLERANCE
 names = [n[len("grad/") :] for n in expected.files if n.startswith("grad/")]
 assert sorted(names) == sorted(parameters), (names, parameters)
 worst = max(distance(got[gradients[n]], expected["grad/" + n]) for n in names)

@@ -7,7 +7,7 @@ use ftsurgery::graph::{Builder, Graph, Value};
 use ftsurgery::onnx::{Model, Tensor, save};
 use ftsurgery::runtime::testing::has_runtime;
 use ftsurgery::testing;
-use ndarray::{ArrayD, Axis, Ix1, IxDyn, OwnedRepr};
+use ndarray::{Array1, ArrayD, Axis, IxDyn, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
 
 fn ftsurgery(command: &str, model: &Path) -> Command {
@@ -60,16 +60,25 @@ fn save_awkward(path: &Path) {
     save(&model, path).unwrap();
 }
 
-fn save_batch(path: &Path, x: &ArrayD<f32>, y: &[i64]) {
+fn save_batch(path: &Path, x: &ArrayD<f32>, y: &ArrayD<i64>) {
     let mut npz = NpzWriter::new(std::fs::File::create(path).unwrap());
     npz.add_array("x", x).unwrap();
-    npz.add_array("y", &ndarray::Array::<i64, Ix1>::from(y.to_vec()))
-        .unwrap();
+    npz.add_array("y", y).unwrap();
     npz.finish().unwrap();
 }
 
-/// Differentiates and has Python hold the result against `ftsurgery gradients`.
+/// As [`agrees_on`], for one label per sample.
 fn agrees(model: &Path, x: &ArrayD<f32>, y: &[i64]) {
+    agrees_on(
+        "single-label",
+        model,
+        x,
+        &Array1::from(y.to_vec()).into_dyn(),
+    );
+}
+
+/// Differentiates and has Python hold the result against `ftsurgery gradients`.
+fn agrees_on(task: &str, model: &Path, x: &ArrayD<f32>, y: &ArrayD<i64>) {
     let Some(python) = python().filter(|_| has_runtime()) else {
         return;
     };
@@ -77,7 +86,7 @@ fn agrees(model: &Path, x: &ArrayD<f32>, y: &[i64]) {
     let at = |name: &str| work.path().join(name);
     save_batch(&at("batch.npz"), x, y);
     ftsurgery("gradients", model)
-        .args(["--operators", "standard"])
+        .args(["--operators", "standard", "--task", task])
         .arg("--batch")
         .arg(at("batch.npz"))
         .arg("--out")
@@ -85,12 +94,7 @@ fn agrees(model: &Path, x: &ArrayD<f32>, y: &[i64]) {
         .assert()
         .success();
     ftsurgery("differentiate", model)
-        .args([
-            "--loss",
-            "cross-entropy",
-            "--batch-size",
-            &y.len().to_string(),
-        ])
+        .args(["--task", task, "--batch-size", &y.shape()[0].to_string()])
         .arg("--out")
         .arg(at("step.onnx"))
         .assert()
@@ -162,6 +166,75 @@ fn names_of_the_model_keep_their_meaning_and_ours_give_way() {
     agrees(&model, &x, &[0, 2, 1]);
 }
 
+/// A classifier of images of 2 × 4 × 4 with so many outputs, which end as they are or in sigmoids.
+fn save_of_outputs(path: &Path, outputs: usize, ending: Option<&str>) {
+    let mut graph = Graph {
+        inputs: vec![Value::batched("x", &[2, 4, 4])],
+        ..Graph::new(17)
+    };
+    for (name, dims) in [("w", &[5, 2, 3, 3][..]), ("fc", &[5, outputs])] {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.7).sin()).collect();
+        let tensor = Tensor::f32(dims, &values);
+        graph.initializers.insert(name.to_owned(), tensor);
+    }
+    let mut b = Builder::new(&mut graph);
+    let x = b.op("conv", "Conv", &["x", "w"], vec![]);
+    let x = b.op("soft", "Softplus", &[&x], vec![]);
+    let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
+    let x = b.op("flat", "Flatten", &[&x], vec![]);
+    let mut z = b.op("fc", "Gemm", &[&x, "fc"], vec![]);
+    if let Some(ending) = ending {
+        z = b.op("probabilities", ending, &[&z], vec![]);
+    }
+    graph.outputs.push(Value::batched(&z, &[outputs]));
+    save(&graph.to_model(usize::MAX).0, path).unwrap();
+}
+
+#[test]
+fn each_class_by_itself_and_two_by_one_output_have_the_binary_cross_entropy() {
+    let work = tempfile::tempdir().unwrap();
+    let model = work.path().join("model.onnx");
+    let x = ArrayD::from_shape_fn(&[3, 2, 4, 4][..], |i| {
+        (i[0] * 7 + i[2] * 3 + i[3]) as f32 / 9.0 - 1.0
+    });
+    let labels =
+        |dims: &[usize], y: &[i64]| ArrayD::from_shape_vec(dims.to_vec(), y.to_vec()).unwrap();
+    for ending in [None, Some("Sigmoid")] {
+        save_of_outputs(&model, 4, ending);
+        let y = labels(&[3, 4], &[1, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 0]);
+        agrees_on("multi-label", &model, &x, &y);
+        save_of_outputs(&model, 1, ending);
+        agrees_on("binary", &model, &x, &labels(&[3], &[1, 0, 1]));
+        agrees_on("binary", &model, &x, &labels(&[3, 1], &[0, 0, 0]));
+    }
+    // One output tells by itself that it is of two classes, and the logits are its own.
+    let out = work.path().join("step.onnx");
+    let made = || {
+        let mut command = ftsurgery("differentiate", &model);
+        command.arg("--force").arg("--out").arg(&out);
+        command
+    };
+    let assert = made().assert().success();
+    let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    for line in ["  labels [1], int64", "  fc_2 [1, 1]", "  loss []"] {
+        assert!(said.contains(line), "no {line} in {said}");
+    }
+    for task in ["single-label", "multi-label"] {
+        let assert = made().args(["--task", task]).assert().code(2);
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(said.contains("--task binary"), "{said}");
+    }
+    // Sigmoids of several classes say the way out.
+    save_of_outputs(&model, 4, Some("Sigmoid"));
+    let assert = made().assert().code(2);
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(said.contains("--task multi-label"), "{said}");
+    let assert = made().args(["--task", "multi-label"]).assert().success();
+    let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    assert!(said.contains("  labels [1, 4], float32"), "{said}");
+}
+
 #[test]
 fn a_float16_model_gives_a_float32_file() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/exporters");
@@ -221,7 +294,8 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
         assert!(said.contains(word), "no {word} in {said}");
     };
     refused(&["--trainable", "head.*"], "`head.*`");
-    refused(&["--loss", "hinge"], "hinge");
+    refused(&["--task", "hinge"], "hinge");
+    refused(&["--task", "binary"], "3 outputs");
     refused(&["--batch-size", "0"], "--batch-size");
     let mut graph = Graph::from_model(&Model::open(&model).unwrap()).unwrap();
     let soft = graph.nodes.iter_mut().find(|n| n.name == "relu").unwrap();

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes fixtures/pictures: one small picture as files of many kinds, with the pixels that Pillow reads.
 
-`right/NAME.KIND.EXT` is to be read as `expected/NAME.png`; what lies in `refused/` is to be refused;
+`right/NAME.KIND.EXT` is to be read as `expected/NAME.png`; what lies in `refused/` is to be refused; `cut/NAME.jpg`
+ends early, and is to be read as `cut/NAME.png`;
 `resized/` holds `plain.png` in other sizes, `cropped/` and `letterboxed/` some of the others as torchvision's
 `Resize` and `CenterCrop` and YOLO's `LetterBox` bring them to a size (`NAME-WIDTHxHEIGHT…`). The JPEG files of one NAME hold the same coefficients, so
 that Pillow (libjpeg-turbo) reads the same pixels from each, which this script makes sure of.
@@ -21,7 +22,7 @@ from PIL import Image, ImageFile, ImageOps
 from common import refuse_filled
 from jpeg_writer import Jpeg, ycc
 
-# Without it Pillow refuses a file that lacks nothing but the end marker.
+# Without it Pillow refuses a file that is cut off, be it of nothing but the end marker.
 ImageFile.LOAD_TRUNCATED_IMAGES = True
 
 WIDTH, HEIGHT = 27, 19
@@ -55,7 +56,7 @@ class Folder:
 
     def __init__(self, out):
         self.out, self.expected = out, {}
-        for name in ("right", "refused", "expected", "resized", "cropped", "letterboxed"):
+        for name in ("right", "refused", "cut", "expected", "resized", "cropped", "letterboxed"):
             (out / name).mkdir(parents=True, exist_ok=True)
 
     def right(self, name, raw):
@@ -66,6 +67,12 @@ class Folder:
         assert np.array_equal(known, pixels), f"{name} differs from others of its name"
         (self.out / "right" / name).write_bytes(raw)
         Image.fromarray(known).save(self.out / "expected" / f"{group}.png", optimize=True)
+
+    def cut(self, name, raw):
+        """A file that ends early, and what Pillow reads from it."""
+        (self.out / "cut" / f"{name}.jpg").write_bytes(raw)
+        pixels = on_white(Image.open(io.BytesIO(raw)))
+        pixels.save(self.out / "cut" / f"{name}.png", optimize=True)
 
     def refused(self, name, raw):
         (self.out / "refused" / name).write_bytes(raw)
@@ -150,16 +157,27 @@ def jpegs(folder):
     folder.right("progressive.pillow.jpg", saved(image, "jpeg", quality=60, progressive=True,
                                                  restart_marker_blocks=3))  # fmt: skip
 
-    whole = Jpeg(ycc(rgb), [(2, 2), (1, 1), (1, 1)]).file(SEPARATE)
-    folder.refused("cut-off.jpg", whole[:-60])
+    sampled = Jpeg(ycc(rgb), [(2, 2), (1, 1), (1, 1)])
+    whole = sampled.file(SEPARATE)
+    folder.cut("chroma-missing", whole[:-60])
+    # The last scan brings the rest of the first component: what is missing is not smoothed over.
+    progressive = sampled.file(BANDS, frame=0xC2)
+    folder.cut("progressive", progressive[: progressive.rindex(b"\xff\xda") + 60])
+    large = Jpeg(ycc(scene(61, 47)), [(2, 2), (1, 1), (1, 1)])
+    interleaved = large.file(ALL)
+    folder.cut("within", interleaved[: len(interleaved) * 2 // 3])
+    large.restart = 3
+    restarts = large.file(ALL)
+    marker = restarts.index(b"\xff\xd2")
+    for name, end in {"before": 0, "within": 1, "behind": 2}.items():
+        folder.cut(f"{name}-restart", restarts[: marker + end])
     folder.refused("scan-missing.jpg", whole[: whole.rindex(b"\xff\xda")] + b"\xff\xd9")
     deep = Jpeg(16 * ycc(rgb), plain[:3], quality=0.1, bits=12)
     folder.refused("twelve-bits.jpg", deep.file(ALL, frame=0xC1))
-    lost = Jpeg(ycc(rgb), [(2, 2), (1, 1), (1, 1)])
-    half = lost.scan((0,))
+    half = sampled.scan((0,))
     half = half[: len(half) // 2]
-    tail = lost.scan((1,)) + lost.scan((2,)) + b"\xff\xd9"
-    folder.refused("data-missing.jpg", lost.start() + half + tail)
+    tail = sampled.scan((1,)) + sampled.scan((2,)) + b"\xff\xd9"
+    folder.refused("data-missing.jpg", sampled.start() + half + tail)
     fractions = Jpeg(ycc(scene(24, 18)), [(3, 1), (1, 1), (1, 1)]).file(SEPARATE)
     folder.refused("fractions.jpg", fractions.replace(bytes([2, 0x11, 0, 3]), bytes([2, 0x21, 0, 3])))
     folder.refused("arithmetic.jpg", Jpeg(ycc(rgb), plain[:3]).file(ALL, frame=0xC9))

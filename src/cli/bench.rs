@@ -10,6 +10,7 @@ use ftsurgery::onnx::Model;
 use ftsurgery::training::{Bench, BenchOptions, Optimizer, OptimizerKind, Parameters, StepSeconds};
 use serde_json::json;
 
+use super::task::TaskArg;
 use super::values::{self, ComputeArgs};
 use super::{CliError, Context, memory};
 
@@ -26,7 +27,8 @@ the way to one.
 Examples:
   ftsurgery bench mobilenet.onnx --batch-size 8
   ftsurgery bench mobilenet.onnx --image-size 224 --threads 2 --json
-  ftsurgery bench mobilenet.onnx --train 'features.17.*' --train 'classifier.*'";
+  ftsurgery bench mobilenet.onnx --train 'features.17.*' --train 'classifier.*'
+  ftsurgery bench tagger.onnx --task multi-label";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -35,6 +37,8 @@ pub struct BenchArgs {
     model: PathBuf,
     #[command(flatten)]
     output: values::OutputArg,
+    #[command(flatten)]
+    task: TaskArg,
     /// Train the initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`);
     /// repeatable [default: all]
     #[arg(
@@ -84,8 +88,11 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
         input.height,
         input.width
     ));
+    let task = args.task.of(&model, &sample)?;
+    let all = Parameters::of(&model, &sample, task)?;
     let options = BenchOptions {
-        trainable: values::matching(Parameters::of(&model, &sample)?, &args.train, context)?,
+        task,
+        trainable: values::matching(all, &args.train, context)?,
         batch_size: args.batch_size,
         optimizer: Optimizer {
             kind: OptimizerKind::Adam,
@@ -130,6 +137,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
             "model": args.model.display().to_string(),
             "sample": sample,
             "batch_size": args.batch_size,
+            "task": task,
             "trained": options.trainable,
             "trained_values": bench.trained_values(),
             "threads": options.threads,

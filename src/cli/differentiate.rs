@@ -3,17 +3,19 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ftsurgery::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
 use ftsurgery::report::plain_line;
+use ftsurgery::task::Task;
 use ftsurgery::training::{
     Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
 };
 use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
+use super::task::TaskArg;
 use super::{CliError, Context, signals, values};
 
 const EXAMPLES: &str = "\
@@ -21,7 +23,8 @@ The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute
 whatever the model's own float type:
 
   inputs   the model's data input, under its own name
-           `labels`, int64 [N]
+           `labels`, int64 [N]; with --task multi-label float32 [N, C], 1 for each class
+           that a sample is of and 0 for the others
            the trainable parameters, under the names of their initializers; their values are
            in the file as defaults: an input that is not fed has the pretrained value
            (onnxruntime warns of each such input; a log severity of 3 silences it)
@@ -33,7 +36,8 @@ of the batch too: write one file per batch size. Frozen weights are inside. Drop
 run, and BatchNormalization uses its stored statistics.
 
 Examples:
-  ftsurgery differentiate mobilenet.onnx --loss cross-entropy --out step.onnx
+  ftsurgery differentiate mobilenet.onnx --out step.onnx
+  ftsurgery differentiate tagger.onnx --task multi-label --batch-size 8 --out step.onnx
   ftsurgery differentiate mobilenet.onnx --trainable 'fc.*' --trainable 'block4*' \\
       --batch-size 32 --out step.onnx";
 
@@ -47,9 +51,8 @@ pub struct DifferentiateArgs {
     /// The ONNX file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The loss: `cross-entropy` (mean over the batch, of the output before a final softmax)
-    #[arg(long, value_enum, default_value_t = Loss::CrossEntropy)]
-    loss: Loss,
+    #[command(flatten)]
+    task: TaskArg,
     /// Parameters to differentiate by: initializers whose name matches this pattern (`*`, `?`, `[…]`,
     /// `{a,b}`; `*` alone is all of them); repeatable
     #[arg(long, value_name = "GLOB", default_value = "*")]
@@ -66,13 +69,7 @@ pub struct DifferentiateArgs {
     force: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Loss {
-    CrossEntropy,
-}
-
 pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> {
-    let Loss::CrossEntropy = args.loss;
     let cannot = |e: std::io::Error| CliError::cannot_write(&args.out, &e);
     if !args.force && args.out.try_exists().map_err(cannot)? {
         return Err(CliError::usage(format!("{} exists", args.out.display()))
@@ -81,30 +78,41 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let file = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
-    let names = values::matching(Parameters::of(&model, &sample)?, &args.trainable, context)?;
-    let mut made = differentiate(&model, &names, args.batch_size, &sample).map_err(|error| {
-        let left = || differentiable(&model, &names, args.batch_size, &sample);
+    let task = args.task.of(&model, &sample)?;
+    let all = Parameters::of(&model, &sample, task)?;
+    let names = values::matching(all, &args.trainable, context)?;
+    let batch = args.batch_size;
+    let mut made = differentiate(&model, &names, batch, &sample, task).map_err(|error| {
+        let left = || differentiable(&model, &names, batch, &sample, task);
         no_gradient(error, left, "--trainable")
     })?;
     if made.freed.is_some() {
         // Nothing else here needs onnxruntime.
         match context.runtime() {
-            Ok(runtime) => samples_stay_apart(&runtime, &model, &sample)?,
+            Ok(runtime) => samples_stay_apart(&runtime, &model, &sample, task)?,
             Err(error) => context.note(&format!(
                 "warning: that samples stay apart in a batch of {} was told by the operators alone, not by \
                  numbers: {error}",
-                args.batch_size
+                batch
             )),
         }
     }
-    describe(&mut made, &file);
+    describe(&mut made, &file, task);
     let bytes = encode(&made.model)?;
     signals::before_stops(|| write_atomic(&args.out, &bytes)).map_err(cannot)?;
-    tell(&made, args, context)
+    tell(&made, args, task, context)
+}
+
+/// The name of a task's loss.
+fn loss_of(task: Task) -> &'static str {
+    match task {
+        Task::SingleLabel => "cross-entropy",
+        Task::MultiLabel | Task::Binary => "binary-cross-entropy",
+    }
 }
 
 /// What the file says of itself.
-fn describe(made: &mut Differentiated, source: &Model) {
+fn describe(made: &mut Differentiated, source: &Model, task: Task) {
     let name = source.path().file_name().unwrap_or_default();
     let digest = Sha256::digest(source.file_bytes());
     let sha256 = ftsurgery::hex::encode(digest);
@@ -114,12 +122,13 @@ fn describe(made: &mut Differentiated, source: &Model) {
     ));
     for (key, value) in [
         ("kind", "gradients"),
-        ("loss", "cross-entropy"),
+        ("loss", loss_of(task)),
+        ("task", &task.to_string()),
         ("version", env!("CARGO_PKG_VERSION")),
         ("source", &name.to_string_lossy()),
         ("source_sha256", &sha256),
         ("input.data", &made.data.name),
-        ("input.labels", &made.labels),
+        ("input.labels", &made.labels.name),
         ("output.loss", &made.loss),
         ("output.logits", &made.logits.name),
     ] {
@@ -130,13 +139,19 @@ fn describe(made: &mut Differentiated, source: &Model) {
 fn tell(
     made: &Differentiated,
     args: &DifferentiateArgs,
+    task: Task,
     context: &Context,
 ) -> Result<(), CliError> {
     let mut out = context.stdout();
     let entry = |name: &str, dims: &[usize]| format!("  {} {dims:?}", plain_line(name));
     writeln!(out, "inputs")?;
     writeln!(out, "{}", entry(&made.data.name, &made.data.dims))?;
-    writeln!(out, "  {} [{}], int64", made.labels, args.batch_size)?;
+    let dtype = match task.is_multi_label() {
+        true => "float32",
+        false => "int64",
+    };
+    let labels = entry(&made.labels.name, &made.labels.dims);
+    writeln!(out, "{labels}, {dtype}")?;
     for parameter in &made.parameters {
         writeln!(out, "{}", entry(&parameter.name, &parameter.dims))?;
     }

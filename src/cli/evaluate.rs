@@ -93,6 +93,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let limits = Limits {
         threads: args.classifier.threads(),
         image_folder: image_folder(),
+        classes: 1,
         ..Limits::default()
     };
     let mut sources = args.sources.sources();
@@ -190,11 +191,21 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let thresholds = card.thresholds.clone().unwrap_or_default();
     let predictions = judge.end().with_thresholds(&thresholds);
     let (names, _) = matched.unwrap_or_default();
+    let supports = predictions.class_scores();
+    let absent = names.iter().zip(&supports).filter(|(_, s)| s.support == 0);
+    let absent: Vec<String> = absent.map(|(name, _)| name.clone()).collect();
+    if !absent.is_empty() {
+        context.note(&format!(
+            "{} of the model's {} classes have no {what} here, and no figures of their own: {}",
+            absent.len(),
+            names.len(),
+            listed(&absent)
+        ));
+    }
 
     let mut out = context.stdout();
     if args.json {
         let score = predictions.score();
-        let scores = predictions.class_scores();
         let mut result = json!({
             "samples": score.count,
             "part": part,
@@ -223,7 +234,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
                 "confusion": predictions.confusion(),
             }),
         };
-        let classes = names.iter().zip(&scores).map(|(name, s)| {
+        let classes = names.iter().zip(&supports).map(|(name, s)| {
             let mut class = json!({
                 "name": name,
                 "precision": s.precision,

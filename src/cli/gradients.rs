@@ -5,18 +5,20 @@ use std::path::PathBuf;
 
 use ftsurgery::autodiff::Operators;
 use ftsurgery::classifier::InputSpec;
-use ftsurgery::data::{Dataset, Layout, Limits, OpenOptions, Preprocess};
+use ftsurgery::data::{Dataset, Layout, Limits, OpenOptions, Preprocess, Sources};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, write_atomic};
 use ftsurgery::runtime::Device;
 use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
+use ftsurgery::task::Task;
 use ftsurgery::training::{
-    BatchNormMode, Gradient, Lab, LabOptions, Parameters, Start, Trained, TrainingError,
+    BatchNormMode, Gradient, Lab, LabOptions, OwnHead, Parameters, Start, Trained, TrainingError,
     differentiable,
 };
 use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
+use super::task::TaskArg;
 use super::{CliError, Context, signals, values};
 
 /// Bytes of an array's name in an .npz file, less `grad/` and `.npy`.
@@ -25,18 +27,23 @@ const LONGEST_NAME: usize = u16::MAX as usize - 9;
 /// Compute the loss and its gradients for one batch.
 ///
 /// The loss is the mean cross-entropy of the model's output (taken before a final softmax) against
-/// the labels.
+/// the labels, or with `--task` the mean binary cross-entropy (taken before final sigmoids).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   ftsurgery gradients model.onnx --batch batch.npz --out grads.npz
-  ftsurgery gradients model.onnx --batch batch.npz --out grads.npz --wrt 'block4*'")]
+  ftsurgery gradients model.onnx --batch batch.npz --out grads.npz --wrt 'block4*'
+  ftsurgery gradients tagger.onnx --batch batch.npz --out grads.npz --task multi-label")]
 pub struct GradientsArgs {
     /// The model
     model: PathBuf,
     #[command(flatten)]
     output: values::OutputArg,
-    /// The batch: an .npz file with `x` (N, C, H, W; float32) and `y` (N; int64)
+    #[command(flatten)]
+    task: TaskArg,
+    /// The batch: an .npz file with `x` (N, C, H, W; float32) and `y` (int64; N: the class of each sample; or N,
+    /// classes: 1 for each class that a sample is of and 0 for the others, which says `--task multi-label`; of
+    /// `--task binary` also N, 1)
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
     /// Where to write the arrays `loss` and `grad/NAME`
@@ -65,9 +72,18 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     let model = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
     let (sample, layout) = sample_dims(&model, &args.batch)?;
     let [channels, height, width] = sample;
-    let options = OpenOptions::new(height, width, channels);
+    let dims = layout.sample([channels, height, width]);
+    let own = args.task.of(&model, &dims)?;
+    let mut sources = Sources::default();
+    let told = Some(own).filter(|&own| own != Task::SingleLabel);
+    sources.task = args.task.asked().or(told);
+    let options = OpenOptions {
+        sources: Some(&sources),
+        ..OpenOptions::new(height, width, channels)
+    };
     let limits = Limits {
         threads: args.threads,
+        classes: 1,
         ..Limits::default()
     };
     let batch = Dataset::open_within(&args.batch, &options, &limits)?;
@@ -77,8 +93,21 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
             args.batch.display()
         )));
     }
-    let dims = layout.sample([channels, height, width]);
-    let names = values::matching(Parameters::of(&model, &dims)?, &args.wrt, context)?;
+    let task = match batch.task() {
+        Task::MultiLabel => Task::MultiLabel,
+        _ => own,
+    };
+    let OwnHead { outputs, .. } = OwnHead::of(&model, &Graph::from_model(&model)?, &dims)?;
+    if task.is_multi_label() && batch.classes().len() != outputs {
+        return Err(CliError::usage(format!(
+            "`y` of {} tells of {} classes, and the model has {outputs}: it is [N, {outputs}], 1 for each class that a \
+             sample is of and 0 for the others",
+            args.batch.display(),
+            batch.classes().len()
+        )));
+    }
+    let all = Parameters::of(&model, &dims, task)?;
+    let names = values::matching(all, &args.wrt, context)?;
     if let Some(long) = names.iter().find(|name| name.len() > LONGEST_NAME) {
         let start: String = long.chars().take(40).collect();
         return Err(CliError::usage(format!(
@@ -87,7 +116,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
             long.len()
         )));
     }
-    let network = keep(&model)?;
+    let network = keep(&model, task)?;
     let runtime = context.runtime()?;
     let input = InputSpec {
         preprocess: Preprocess::UNIT,
@@ -111,13 +140,17 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     let (loss, gradients) = lab
         .gradients(trained, &Start::default(), &rows)
         .map_err(|error| {
-            let left = || differentiable(&model, &names, rows.len(), &dims);
+            let left = || differentiable(&model, &names, rows.len(), &dims, task);
             no_gradient(error, left, "--wrt")
         })?;
     write_npz(args, loss, &gradients)?;
     writeln!(
         context.stdout(),
-        "loss {loss} over {} samples; {} gradients in {}",
+        "loss {loss}{} over {} samples; {} gradients in {}",
+        match task {
+            Task::SingleLabel => "",
+            Task::MultiLabel | Task::Binary => " (binary cross-entropy)",
+        },
         batch.len(),
         gradients.len(),
         args.out.display()
@@ -182,8 +215,12 @@ fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], La
 }
 
 /// The model with its own head, of two classes at least; whether the labels fit the lab checks.
-fn keep(model: &Model) -> Result<Grafted, CliError> {
-    Ok(graft(model, None, &HeadSpec::new(HeadKind::Keep, 2, 0))?)
+fn keep(model: &Model, task: Task) -> Result<Grafted, CliError> {
+    let spec = HeadSpec {
+        task,
+        ..HeadSpec::new(HeadKind::Keep, 2, 0)
+    };
+    Ok(graft(model, None, &spec)?)
 }
 
 fn write_npz(args: &GradientsArgs, loss: f32, gradients: &[Gradient]) -> Result<(), CliError> {

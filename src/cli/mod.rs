@@ -29,6 +29,7 @@ mod scores;
 mod settings;
 mod signals;
 mod study;
+mod task;
 mod trial;
 mod tune;
 mod values;

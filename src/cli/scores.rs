@@ -67,7 +67,7 @@ pub struct ScoresArgs {
     images: ImageArgs,
     #[command(flatten)]
     compute: ComputeArgs,
-    /// Print JSON
+    /// Print JSON: the scores, and how model and data were read
     #[arg(long)]
     json: bool,
     /// Draw them as a page as well
@@ -101,20 +101,24 @@ pub fn run(args: &ScoresArgs, context: &Context) -> Result<(), CliError> {
     let job = Job::new(&args.model, &args.data, std::env::temp_dir()).settings(args.settings()?);
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let scores = scores(&runtime, &job, args.samples, &progress);
+    let scored = scores(&runtime, &job, args.samples, &progress);
     progress.finish();
-    let scores = scores?;
+    let scored = scored?;
     if let Some(path) = &args.html {
-        let page = report::scores_page(&scores, &args.model.to_string_lossy());
+        let page = report::scores_page(&scored.scores, &args.model.to_string_lossy());
         signals::before_stops(|| write_atomic(path, page.as_bytes()))
             .map_err(|e| CliError::cannot_write(path, &e))?;
     }
     let mut out = context.stdout();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &scores)?;
+        serde_json::to_writer_pretty(&mut out, &scored)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "{}", report::scores(&scores, context.is_terminal()))?;
+        writeln!(
+            out,
+            "{}",
+            report::scores(&scored.scores, context.is_terminal())
+        )?;
     }
     Ok(out.flush()?)
 }

@@ -16,8 +16,8 @@ use super::{CliError, Context, config, values};
 const EXAMPLES: &str = "\
 Every model is tuned as by `tune`, in a folder of its own below --out, by the preprocessing that stands \
 behind it in --models, else by the one that its metadata name, else by --preprocess, else by the one that is \
-found; --resize is for all of them. The table has a row per model and a column per strategy, with the accuracy on the held-out part, \
-and mean and variance over the models.
+found; --resize is for all of them. The table has a row per model and a column per strategy, with the accuracy on the held-out part \
+(of images with several labels the share whose labels are all right), and mean and variance over the models.
 
 Files in DIR: report.html, study.md, study.csv, study.json, and a run's folder per model. Ctrl-C stops \
 after the current step; `study --resume DIR` goes on from there.

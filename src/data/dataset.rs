@@ -143,8 +143,8 @@ impl Dataset {
     /// are named "0", "1", … up to the largest label; not all of them need a row.
     ///
     /// # Errors
-    /// When nothing usable is found: fewer than two classes, a class without a usable image, a part of a
-    /// split that is given twice, arrays of the wrong type or shape, labels below 0, values
+    /// When nothing usable is found: fewer classes than [there must be](Limits::classes), a class without a usable
+    /// image, a part of a split that is given twice, arrays of the wrong type or shape, labels below 0, values
     /// that are not finite; or when the samples take more memory than the limits allow, which is found
     /// before images are decoded.
     pub fn open(path: &Path, options: &OpenOptions<'_>) -> Result<Self, DataError> {
@@ -164,7 +164,8 @@ impl Dataset {
         let Some(sources) = options.sources else {
             return Ok(dataset);
         };
-        if sources.task == Some(Task::Binary) && dataset.classes.len() != 2 {
+        let may_be = limits.classes.min(2)..=2;
+        if sources.task == Some(Task::Binary) && !may_be.contains(&dataset.classes.len()) {
             let reason = format!(
                 "it is of two classes, and the data have {}",
                 dataset.classes.len()

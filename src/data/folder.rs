@@ -15,7 +15,7 @@ use crate::hex;
 
 use super::dataset::{Dataset, Limits, OpenOptions, Samples, Skipped, Workers};
 use super::form::Form;
-use super::image::{LACKS_END, Size};
+use super::image::{REMARKS, Size};
 use super::parts::Given;
 use super::pixels::{Content, Decoding};
 use super::{DataError, LabelSets, copies, groups, names, seen};
@@ -43,6 +43,7 @@ pub(super) fn open(
     }
     let classes = composed(&mut listed, &mut aside);
     if classes.len() == 1
+        && limits.classes > 1
         && let Some(only) = classes.first()
         && find::has_folder(&root.join(only))
     {
@@ -52,7 +53,7 @@ pub(super) fn open(
         );
         return Err(DataError::not_a_dataset(root, reason));
     }
-    enough(root, classes.len())?;
+    enough(root, classes.len(), limits)?;
     let all = Vec::from_iter(classes.clone());
     aside.notes.extend(names::case_note(&all));
     let (found, order) = in_order(classes, options.classes, &sources)?;
@@ -131,8 +132,8 @@ pub(super) fn open(
         if own.is_empty() && !several || image.is_joined {
             continue;
         }
-        if note.is_some() {
-            remarkable.push(image.name.clone());
+        if let Some(note) = note {
+            remarkable.push((note, image.name.clone()));
         }
         places.push(index);
         digest.add(&image, &own, several, &content);
@@ -149,8 +150,16 @@ pub(super) fn open(
         ..
     } = aside;
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    if !remarkable.is_empty() {
-        notes.push(format!("{LACKS_END}: {}", list(&remarkable)));
+    for remark in REMARKS {
+        let of_it = remarkable.iter().filter(|(of, _)| *of == remark);
+        let named: Vec<String> = of_it.map(|(_, name)| name.clone()).collect();
+        if !named.is_empty() {
+            notes.push(format!(
+                "{remark} ({} images): {}",
+                named.len(),
+                list(&named)
+            ));
+        }
     }
     let copies = copies::groups(&digests);
     let differ = |a: usize, b: usize| own_classes[a] != own_classes[b];
@@ -183,14 +192,20 @@ pub(super) fn open(
     })
 }
 
-fn enough(root: &Path, classes: usize) -> Result<(), DataError> {
-    match classes {
-        0 | 1 => Err(DataError::not_a_dataset(
-            root,
-            format!("expected at least 2 class sub-folders with files, found {classes}"),
-        )),
-        _ => Ok(()),
+fn enough(root: &Path, classes: usize, limits: &Limits) -> Result<(), DataError> {
+    let least = limits.classes.max(1);
+    if classes >= least {
+        return Ok(());
     }
+    let folders = if least == 1 {
+        "sub-folder"
+    } else {
+        "sub-folders"
+    };
+    Err(DataError::not_a_dataset(
+        root,
+        format!("expected at least {least} class {folders} with files, found {classes}"),
+    ))
 }
 
 /// The classes that are kept.
@@ -277,7 +292,7 @@ impl Kept {
                 limits.min_per_class,
                 list(&small)
             ));
-            enough(root, kept.classes.len())?;
+            enough(root, kept.classes.len(), limits)?;
         }
         Ok(kept)
     }

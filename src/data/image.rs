@@ -49,8 +49,11 @@ pub const MAX_DECODED_BYTES: u64 = 512 << 20;
 /// there is room.
 pub const MAX_DECODING_BYTES: u64 = 1 << 30;
 
-/// What is remarkable about an image that was read.
-pub(super) const LACKS_END: &str = "the end marker is missing, no pixel is";
+/// What may be remarkable about an image that was read.
+pub(super) const REMARKS: [&str; 2] = [LACKS_END, CUT_OFF];
+const LACKS_END: &str = "the end marker is missing, no pixel is";
+const CUT_OFF: &str =
+    "the file is cut off; it is read as far as it goes, and what is missing of the picture is grey";
 
 /// Decodes an image file to `height` × `width` × `channels` bytes, RGB, (4 channels) RGBA or (1 channel) grey.
 ///
@@ -67,7 +70,8 @@ pub fn load_image(
     load_image_and_note(path, height, width, channels, resize).map(|(pixels, _)| pixels)
 }
 
-/// As [`load_image`], with what is remarkable: of a JPEG or PNG file, that it lacks its end marker.
+/// As [`load_image`], with what is remarkable: of a JPEG or PNG file, that it lacks its end marker; of a JPEG file, that
+/// it is cut off.
 ///
 /// # Errors
 /// As there.
@@ -254,8 +258,7 @@ impl<'a> Source<'a> {
             Source::Jpeg(jpeg) => {
                 let channels = jpeg.channels();
                 let raster = jpeg.decode()?;
-                let note = raster.lacks_end.then_some(LACKS_END);
-                (channels, raster.pixels, note)
+                (channels, raster.pixels, raster.remark)
             }
             Source::Other(other) => {
                 let note = other.lacks_end.then_some(LACKS_END);

@@ -21,10 +21,12 @@ pub struct Limits {
     pub image_folder: Option<PathBuf>,
     /// Classes of a folder with fewer usable images are left out.
     pub min_per_class: usize,
+    /// The classes that there must be at least: 2 to train, 1 where a model that knows its classes is measured.
+    pub classes: usize,
 }
 
 impl Default for Limits {
-    /// All cores, half of the memory that this process may use, images in memory, and every class.
+    /// All cores, half of the memory that this process may use, images in memory, and every class, of which there are two.
     fn default() -> Self {
         Limits {
             threads: 0,
@@ -32,6 +34,7 @@ impl Default for Limits {
             images: ImageCache::Auto,
             image_folder: None,
             min_per_class: 0,
+            classes: 2,
         }
     }
 }

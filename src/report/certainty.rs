@@ -1,6 +1,7 @@
 //! How sure the choice of a search is, in words.
 
-use crate::run::{Certainty, Standing, StrategyResult, TieBreak};
+use crate::run::{Certainty, Results, Standing, StrategyResult, TieBreak};
+use crate::task::Task;
 use crate::training::Monitor;
 
 use super::text::{percent, thousands};
@@ -10,16 +11,20 @@ const NAMED: usize = 4;
 
 /// A sentence on each choice of a search that can be told more of: `blocks: block33 is the best of 33 with
 /// probability 0.41 …`.
-pub fn certainties(strategies: &[StrategyResult]) -> Vec<String> {
+pub fn certainties(results: &Results) -> Vec<String> {
     let told = |strategy: &StrategyResult| {
         let certainty = strategy.certainty.as_ref()?;
-        Some(format!("{}: {}", strategy.name, sentence(certainty)?))
+        Some(format!(
+            "{}: {}",
+            strategy.name,
+            sentence(certainty, results.task())?
+        ))
     };
-    strategies.iter().filter_map(told).collect()
+    results.strategies.iter().filter_map(told).collect()
 }
 
 /// `block33 is the best of 33 with probability 0.41; any of these will do: block33, block32, block30`.
-pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
+pub(super) fn sentence(certainty: &Certainty, task: Task) -> Option<String> {
     let [first, second, ..] = certainty.candidates.as_slice() else {
         return None;
     };
@@ -32,7 +37,7 @@ pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
             earlier => format!(" ({earlier} more ended before)"),
         },
         first.best,
-        certainty.by.label(),
+        certainty.by.label_for(task),
         thousands(certainty.samples),
     );
     if let Some([low, high]) = second.interval {
@@ -48,13 +53,14 @@ pub(super) fn sentence(certainty: &Certainty) -> Option<String> {
         text.push_str(&format!(
             "; {} has the same {}, and {}",
             second.candidate,
-            certainty.by.label(),
+            certainty.by.label_for(task),
             match tie {
-                TieBreak::Score if certainty.by.is_loss() => "a lower accuracy",
-                TieBreak::Score => "a higher loss",
-                TieBreak::Cost => "its steps take more operations",
-                TieBreak::Parameters => "more parameters",
-                TieBreak::Order => "nothing tells the two apart",
+                TieBreak::Score if certainty.by.is_loss() =>
+                    format!("a lower {}", Monitor::Accuracy.label_for(task)),
+                TieBreak::Score => "a higher loss".to_owned(),
+                TieBreak::Cost => "its steps take more operations".to_owned(),
+                TieBreak::Parameters => "more parameters".to_owned(),
+                TieBreak::Order => "nothing tells the two apart".to_owned(),
             }
         ));
     }
@@ -125,21 +131,25 @@ mod tests {
         }
     }
 
+    fn said(certainty: &Certainty) -> Option<String> {
+        sentence(certainty, Task::SingleLabel)
+    }
+
     #[test]
     fn a_clear_choice_has_its_lead_and_an_open_one_those_that_do_as_well() {
         let clear = certainty(&[[0.0, 0.0], [0.004, 0.02]]);
         assert_eq!(
-            sentence(&clear).unwrap(),
+            said(&clear).unwrap(),
             "block0 is the best of 2 with probability 0.62, by loss on 1,200 samples; block1 is 0.0100 behind \
              (95 % confidence: 0.0040 to 0.0200)"
         );
         let open = certainty(&[[0.0, 0.0], [-0.004, 0.02], [-0.001, 0.03], [0.01, 0.04]]);
-        let text = sentence(&open).unwrap();
+        let text = said(&open).unwrap();
         assert!(
             text.ends_with("; any of these will do: block0, block1, block2"),
             "{text}"
         );
-        let text = sentence(&Certainty {
+        let text = said(&Certainty {
             taken: Some("2-search".to_owned()),
             ..open
         });
@@ -153,17 +163,17 @@ mod tests {
             [-0.1, 0.1],
             [-0.1, 0.1],
         ]);
-        let text = sentence(&chance).unwrap();
+        let text = said(&chance).unwrap();
         assert!(
             text.ends_with("do not tell the candidates apart, any of them will do"),
             "{text}"
         );
-        assert_eq!(sentence(&certainty(&[[0.0, 0.0]])), None);
+        assert_eq!(said(&certainty(&[[0.0, 0.0]])), None);
         let halved = Certainty {
             earlier: 9,
             ..clear
         };
-        let text = sentence(&halved).unwrap();
+        let text = said(&halved).unwrap();
         assert!(
             text.contains("the best of 2 (9 more ended before) with"),
             "{text}"
@@ -172,18 +182,20 @@ mod tests {
             tie: Some(TieBreak::Cost),
             ..certainty(&[[0.0, 0.0], [0.0, 0.02]])
         };
-        let text = sentence(&tied).unwrap();
+        let text = said(&tied).unwrap();
         let told = "; block1 has the same loss, and its steps take more operations; any of these";
         assert!(text.contains(told), "{text}");
         // Both losses are told apart by accuracy.
         for by in [Monitor::Loss, Monitor::CalibratedLoss] {
             let tie = Some(TieBreak::Score);
-            let text = sentence(&Certainty {
+            let tied = Certainty {
                 by,
                 tie,
                 ..tied.clone()
-            });
-            assert!(text.unwrap().contains("and a lower accuracy;"));
+            };
+            assert!(said(&tied).unwrap().contains("and a lower accuracy;"));
+            let several = sentence(&tied, Task::MultiLabel).unwrap();
+            assert!(several.contains("and a lower exact match;"), "{several}");
         }
         assert_eq!(figure(Monitor::Loss, -1e-7), "0.0000");
         assert_eq!(figure(Monitor::Loss, 3e30), "3.0e30");

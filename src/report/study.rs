@@ -6,9 +6,10 @@ use maud::html;
 
 use crate::onnx::write_atomic;
 use crate::run::{REPORT, Study, StudyModel};
+use crate::training::Monitor;
 
 use super::ReportError;
-use super::charts::{DotKind, Rows};
+use super::charts::{Axis, DotKind, Rows};
 use super::html::page::{Figure, Section, Table, page};
 use super::html::{ACCURACY, command, spread_row};
 use super::text::{TextTable, none, percent};
@@ -49,7 +50,11 @@ pub fn write_study(root: &Path, study: &Study) -> Result<(), ReportError> {
 
 /// The table as in the paper: models, then variance and mean; strategies from left to right.
 fn cells(study: &Study) -> Vec<Vec<String>> {
-    let mut header = vec!["model".to_owned()];
+    let what = match study.task().is_multi_label() {
+        true => "model, exact match",
+        false => "model",
+    };
+    let mut header = vec![what.to_owned()];
     header.extend(study.strategies().iter().map(ToString::to_string));
     let mut rows = vec![header];
     for model in &study.models {
@@ -82,7 +87,8 @@ fn csv(study: &Study) -> std::io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
-    writer.write_record(&cells(study)[0])?;
+    let names = study.strategies().iter().map(ToString::to_string);
+    writer.write_record(std::iter::once("model".to_owned()).chain(names))?;
     let text = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
     for model in &study.models {
         let figures = (0..study.strategies().len()).map(|i| text(accuracy(model, i)));
@@ -120,7 +126,8 @@ fn html(study: &Study) -> String {
     let mut columns = vec!["Model".to_owned()];
     columns.extend(cells[0][1..].iter().map(|name| format!("#{name}")));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let mut table = Table::new("Accuracy on the held-out part", &columns);
+    let title = format!("{} on the held-out part", figure_of(study));
+    let mut table = Table::new(&title, &columns);
     for (place, row) in cells[1..].iter().enumerate() {
         let mut row: Vec<_> = row.iter().map(|cell| html! { (cell) }).collect();
         if let Some(model) = study.models.get(place) {
@@ -165,7 +172,15 @@ fn html(study: &Study) -> String {
     page("Study – ftsurgery", &top, &sections)
 }
 
-/// Every model's accuracy by each strategy, and their means.
+/// What the table has: `Accuracy`, or of samples that may have several labels `Exact match`.
+fn figure_of(study: &Study) -> &'static str {
+    match study.task().is_multi_label() {
+        true => "Exact match",
+        false => "Accuracy",
+    }
+}
+
+/// Every model's figure by each strategy, and their means.
 fn figure(study: &Study) -> Option<Section> {
     if study.spread.is_empty() {
         return None;
@@ -177,7 +192,10 @@ fn figure(study: &Study) -> Option<Section> {
     };
     let chart = Rows {
         rows: study.spread.iter().enumerate().map(row).collect(),
-        axis: ACCURACY,
+        axis: Axis {
+            title: Monitor::Accuracy.label_for(study.task()),
+            ..ACCURACY
+        },
         legend: vec![
             (Some(DotKind::Filled), "mean".to_owned()),
             (Some(DotKind::Small), "one model".to_owned()),
@@ -186,9 +204,12 @@ fn figure(study: &Study) -> Option<Section> {
     };
     let figure = Figure {
         id: "strategies-figure",
-        title: "Accuracy over models",
-        description: "Small dots: accuracy of each model by each strategy. Large dots: their means, \
-                      with one standard deviation to both sides.",
+        title: &format!("{} over models", figure_of(study)),
+        description: &format!(
+            "Small dots: {} of each model by each strategy. Large dots: their means, with one standard deviation to \
+             both sides.",
+            Monitor::Accuracy.label_for(study.task())
+        ),
         caption: html! { "A strategy is reliable where its dots lie close together." },
         table: None,
     };
@@ -204,6 +225,7 @@ mod tests {
     use super::*;
     use crate::run::{Settings, Spread};
     use crate::strategy::StrategyName;
+    use crate::task::Task;
 
     fn two_models() -> Study {
         let model = |name: &str, accuracies: Vec<Option<f64>>| StudyModel {
@@ -212,6 +234,7 @@ mod tests {
             preprocess: None,
             folder: name.to_owned(),
             accuracies,
+            task: Task::default(),
             error: None,
         };
         Study {
@@ -248,6 +271,22 @@ mod tests {
             csv.contains("<b>,0.7,\r\n") && csv.ends_with("mean,0.5,0.75\r\n"),
             "{csv}"
         );
+    }
+
+    #[test]
+    fn figures_of_several_labels_are_exact_matches() {
+        let mut study = two_models();
+        let one = html(&study);
+        study.models[0].task = Task::MultiLabel;
+        let several = html(&study);
+        for (page, named, not) in [
+            (one, "ccuracy", "xact match"),
+            (several, "xact match", "ccuracy"),
+        ] {
+            assert!(page.contains(named) && !page.contains(not), "{page}");
+        }
+        let first = &cells(&study)[0][0];
+        assert_eq!(first, "model, exact match");
     }
 
     #[test]

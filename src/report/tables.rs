@@ -16,9 +16,7 @@ pub fn results(results: &Results, fit: bool) -> String {
         count => format!(", {count} {}", results.repeated_over()),
     };
     let held_out_precision = |s: &StrategyResult| s.held_out.as_ref()?.score.average_precision;
-    let mut strategies = results.strategies.iter();
-    let several = strategies
-        .any(|s| s.validation_average_precision.is_some() || held_out_precision(s).is_some());
+    let several = results.task().is_multi_label();
     let what = if several { ", exact match" } else { "" };
     let mut header = vec![
         "strategy".to_owned(),
@@ -80,7 +78,7 @@ pub fn results(results: &Results, fit: bool) -> String {
         let cost = cost(strategy.search_cost.as_ref()?)?;
         Some(format!("{}: its search took {cost}", strategy.name))
     });
-    let notes = notes.chain(costs).chain(certainties(&results.strategies));
+    let notes = notes.chain(costs).chain(certainties(results));
     // What is not of all repetitions is of the first.
     let seed = match results.repeats.as_slice() {
         [first, _, ..] => format!("{}: ", first.label()),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classifier::{ClassScore, Score};
 use crate::strategy::StrategyName;
+use crate::task::Task;
 use crate::training::TriedRate;
 
 use super::{Certainty, SearchCost};
@@ -334,6 +335,19 @@ pub struct Results {
 }
 
 impl Results {
+    /// What was told of a sample, as far as the figures say: each class by itself where they have an average precision,
+    /// else one class, be it of two by one output.
+    pub fn task(&self) -> Task {
+        let precision = |s: &StrategyResult| {
+            let held_out = s.held_out.as_ref().and_then(|h| h.score.average_precision);
+            s.validation_average_precision.or(held_out)
+        };
+        match self.strategies.iter().any(|s| precision(s).is_some()) {
+            true => Task::MultiLabel,
+            false => Task::SingleLabel,
+        }
+    }
+
     /// In what repetitions differ: `seeds`, or `folds`.
     pub fn repeated_over(&self) -> &'static str {
         match self.repeats.iter().any(|repeat| repeat.fold.is_some()) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Preprocess;
 use crate::strategy::StrategyName;
+use crate::task::Task;
 
 use super::folder::write_json;
 use super::read::read_numbered;
@@ -48,8 +49,12 @@ pub struct StudyModel {
     /// The folder of its run, relative to the study's.
     pub folder: String,
     /// Accuracy of each strategy on the held-out part (the validation part where nothing is held
-    /// out), its mean where a run is repeated; `None` where there is none.
+    /// out), its mean where a run is repeated; `None` where there is none. Of samples that may have several labels
+    /// the share of which all are right.
     pub accuracies: Vec<Option<f64>>,
+    /// What was told of a sample, see [`Results::task`](super::Results::task).
+    #[serde(default)]
+    pub task: Task,
     /// Why the model could not be tuned at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -59,6 +64,14 @@ impl Study {
     /// The strategies: the columns of the table.
     pub fn strategies(&self) -> &[StrategyName] {
         &self.settings.strategies
+    }
+
+    /// What was told of a sample: each class by itself where any model's run did so.
+    pub fn task(&self) -> Task {
+        match self.models.iter().any(|m| m.task.is_multi_label()) {
+            true => Task::MultiLabel,
+            false => Task::SingleLabel,
+        }
     }
 
     /// The record in the folder of a study; `None` if there is none.

@@ -52,6 +52,8 @@ pub(super) struct Emitted {
     pub sha256: String,
     /// The file beside it, if there is one.
     pub external: Option<WeightsFile>,
+    /// Whether functions that the model carries are written out in it.
+    pub writes_out_functions: bool,
 }
 
 /// A winner.
@@ -125,6 +127,7 @@ impl Emitter<'_> {
         let unchecked = run.path(&format!("{relative}.unchecked"));
         let location = RunDir::winner_data(winner.strategy);
         let beside = path.with_file_name(&location);
+        let writes_out_functions = manifest.writes_out_functions();
         let has_more = save_within(self.largest_file, proto, &unchecked, &location)?;
         let checked = Model::open(&unchecked)
             .map_err(SearchError::from)
@@ -158,6 +161,7 @@ impl Emitter<'_> {
             model: relative,
             sha256,
             external,
+            writes_out_functions,
         })
     }
 

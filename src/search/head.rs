@@ -3,12 +3,10 @@
 use crate::analysis::Analysis;
 use crate::classifier::ModelCard;
 use crate::data::Dataset;
-use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
-use crate::onnx::Model;
-use crate::surgery::{Features, HeadKind, Scores, ending};
+use crate::surgery::{Features, HeadKind, Scores};
 use crate::task::Task;
-use crate::training::program::Prepared;
+use crate::training::OwnHead;
 
 use super::SearchError;
 
@@ -40,35 +38,6 @@ pub(super) fn features(
     }))
 }
 
-/// What a model's own head puts out.
-#[derive(Clone, Copy)]
-pub(super) struct Own {
-    /// How many numbers for a sample.
-    pub outputs: usize,
-    /// What they are; `None` where that is not told.
-    scores: Option<Scores>,
-}
-
-/// What the model's own head puts out. `sample`: dimensions of a sample, from which follows how many outputs there are
-/// where the model does not declare it.
-pub(super) fn own_outputs(
-    (model, graph): (&Model, &Graph),
-    sample: &[usize],
-) -> Result<Own, SearchError> {
-    // What is wrong with it is told when it is prepared.
-    let scores = ending(graph).ok().map(|ending| ending.scores);
-    let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
-    let task = match scores {
-        Some(Scores::Independent) => Task::MultiLabel,
-        _ => Task::SingleLabel,
-    };
-    let outputs = match outputs.and_then(|d| d.get(1)) {
-        Some(Dim::Known(n)) => *n,
-        _ => Prepared::of(model, 1, sample, task)?.classes,
-    };
-    Ok(Own { outputs, scores })
-}
-
 /// What is told of a sample: as the data look, or, of two classes, as the model's own head does.
 ///
 /// # Errors
@@ -76,7 +45,7 @@ pub(super) fn own_outputs(
 pub(super) fn task(
     dataset: &Dataset,
     (head, asked): (HeadKind, Option<Task>),
-    own: Option<Own>,
+    own: Option<OwnHead>,
 ) -> Result<Task, SearchError> {
     let refuse = |reason: String| Err(SearchError::Setting(reason));
     let way_out = "a new head (--head linear or paper) fits any";

@@ -40,7 +40,7 @@ pub use error::SearchError;
 pub use job::Job;
 pub use plan::{Obstacles, Plan, StrategyPlan, trial_id};
 pub use round::AskedTrial;
-pub use scores::scores;
+pub use scores::{ScoredModel, scores};
 pub use study::{StudyJob, Subject, study};
 pub use tune::{Collected, carry_out, collect, tune};
 pub use watch::{Doing, RoundStart, TrialStart, Watcher, Work, head_of};

@@ -20,9 +20,9 @@ use crate::surgery::{
     Dequantised, Features, HEAD_OUTPUT, HeadKind, dequantised, in_inference_mode,
 };
 use crate::task::Task;
-use crate::training::TrainingError;
+use crate::training::{OwnHead, TrainingError};
 
-use super::head::{classes, features, own_outputs, task, told_task};
+use super::head::{classes, features, task, told_task};
 use super::pixels::Wanted;
 use super::watch::{Doing, Watcher, go_on};
 use super::{Job, SearchError};
@@ -97,6 +97,7 @@ impl<'a> Opened<'a> {
         })?;
         let memory_budget = settings.memory_budget.unwrap_or_default();
         let limits = Limits {
+            classes: 2,
             threads: settings.threads,
             // What cannot be elsewhere may take half of the memory, also beyond a smaller budget.
             bytes: match settings.image_cache {
@@ -166,7 +167,7 @@ impl<'a> Opened<'a> {
         let sample = input.spec.sample_dims(dataset.sample_shape());
         let asked = (settings.head, settings.sources.task);
         let own = match kept {
-            true => Some(own_outputs((&original, &graph), &sample)?),
+            true => Some(OwnHead::of(&original, &graph, &sample)?),
             false => None,
         };
         let task = task(&dataset, asked, own)?;
@@ -268,9 +269,11 @@ impl<'a> Opened<'a> {
         let (before, after) = (flags(asked), flags(settings));
         let open = FlagValue::Text(AUTO.to_owned());
         let was_open = |name: &str| before.iter().any(|(n, value)| *n == name && *value == open);
+        // Where the data give the search part, its share makes nothing.
+        let idle = |name: &str| name == "search-fraction" && settings.split.gives(Part::Search);
         let found = after
             .iter()
-            .filter(|(name, value)| *value != open && was_open(name));
+            .filter(|(name, value)| *value != open && was_open(name) && !idle(name));
         let found = found.filter_map(|(name, value)| Some(format!("--{name} {}", value.shown()?)));
         let found: Vec<String> = found.collect();
         (!found.is_empty()).then(|| format!("found: {}", found.join(", ")))

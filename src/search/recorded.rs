@@ -108,7 +108,7 @@ fn layers(analysis: &Analysis) -> Vec<LayerRecord> {
     analysis.backbone_layers().iter().map(layer).collect()
 }
 
-fn skipped(file: &Skipped) -> SkippedFile {
+pub(super) fn skipped(file: &Skipped) -> SkippedFile {
     SkippedFile {
         path: file.path.clone(),
         reason: file.reason.clone(),

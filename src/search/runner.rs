@@ -406,10 +406,17 @@ impl Runner<'_> {
             model,
             sha256,
             external,
+            writes_out_functions,
         } = emitted?;
         // A damaged file would be one that tells nothing.
         for trial in &choice.ranked {
             run.read_ranking(trial.same_as.as_ref().unwrap_or(&trial.id))?;
+        }
+        if writes_out_functions {
+            watcher.begin(&format!(
+                "{model} has the functions that the model carries written out: what was tuned, or what the new head \
+                 stands on, is inside of them"
+            ));
         }
         let certainty = certainty(&choice.ranked, &|id| self.ranking(id), settings);
         Ok(StrategyResult {

@@ -2,19 +2,46 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::data::Split;
-use crate::run::{Begin, Phase, RunDir, RunError, Scores};
+use serde::Serialize;
+
+use crate::classifier::{Origin, Witness};
+use crate::data::{Preprocess, Split};
+use crate::run::{Begin, Phase, RunDir, RunError, Scores, SkippedFile};
 use crate::runtime::Runtime;
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::surgery::{HeadKind, Rewrite};
+use crate::task::Task;
 use crate::training::{BatchNormMode, Lab, SolvedHead, Trained, TrainingError};
 
 use super::opened::Opened;
+use super::recorded::skipped;
 use super::repetition::Ready;
 use super::start::{HeadObserver, head_spec};
 use super::tune::resolved;
 use super::watch::{Doing, Scored, Stop, Watcher, go_on};
 use super::{Job, SearchError};
+
+/// The scores of a model on data, and how both were read.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScoredModel {
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// How images became the model's input; `None` of arrays.
+    pub preprocess: Option<Preprocess>,
+    /// Who says so; `None` of arrays.
+    pub preprocess_from: Option<Origin>,
+    /// What images said of the presets, where that was asked.
+    pub preprocess_scores: Option<Witness>,
+    /// What is told of a sample.
+    pub task: Task,
+    /// Names of the classes, in the order of the outputs.
+    pub classes: Vec<String>,
+    /// Files that were left out.
+    pub skipped: Vec<SkippedFile>,
+    /// What was told of the data; see [`Dataset::notes`](crate::data::Dataset::notes).
+    pub notes: Vec<String>,
+}
 
 /// The scores of the model of a job on its data, from the gradients of `count` samples of the training part, spread
 /// over the classes. A head that is to be solved is, on the search part; nothing else is trained, and no folder is
@@ -27,7 +54,7 @@ pub fn scores(
     job: &Job,
     count: usize,
     watcher: &dyn Watcher,
-) -> Result<Scores, SearchError> {
+) -> Result<ScoredModel, SearchError> {
     job.settings.validate()?;
     let settings = resolved(&job.settings.with_given_parts(&job.data), None);
     let opened = Opened::new(runtime, job, &settings, None, watcher)?;
@@ -36,7 +63,18 @@ pub fn scores(
     let lab = opened.lab(&ready.settings, &ready.grafted)?;
     let network = opened.network(&ready)?;
     let found = opened.scores(&ready, &lab, &network, count)?;
-    Ok(found.scores)
+    let (dataset, input) = (&opened.dataset, &opened.input);
+    let images = dataset.is_images();
+    Ok(ScoredModel {
+        scores: found.scores,
+        preprocess: images.then(|| input.spec.preprocess.clone()),
+        preprocess_from: images.then_some(input.origin),
+        preprocess_scores: input.witness().cloned(),
+        task: ready.grafted.task,
+        classes: opened.classes.clone(),
+        skipped: dataset.skipped().iter().map(skipped).collect(),
+        notes: dataset.notes().to_vec(),
+    })
 }
 
 /// Samples whose gradients say which blocks strategies try.

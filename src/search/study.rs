@@ -12,6 +12,7 @@ use crate::run::{
 };
 use crate::runtime::Runtime;
 use crate::strategy::StrategyName;
+use crate::task::Task;
 
 use super::job::path_given;
 use super::tune::resolved;
@@ -148,6 +149,7 @@ pub fn study<E: From<SearchError>>(
             Err(error) => study.models[place].error = Some(error.to_string()),
             Ok(results) => {
                 study.models[place].accuracies = accuracies(&results, study.strategies());
+                study.models[place].task = results.task();
             }
         }
         study.spread = spread(&study);
@@ -250,6 +252,7 @@ fn named(models: &[Subject]) -> Vec<StudyModel> {
                 model: absolute(path),
                 preprocess: preprocess.clone(),
                 accuracies: Vec::new(),
+                task: Task::default(),
                 error: None,
             }
         })

@@ -258,8 +258,12 @@ fn of_probabilities(output: &str, node: &str, value: &str, between: &str) -> Str
         "" => format!("the probabilities of node {node}, one for each class by itself"),
         _ => format!("what {between} makes of the probabilities of node {node}"),
     };
+    let way_out = match between {
+        "" => "take the binary cross-entropy of each class (--task multi-label), ",
+        _ => "",
+    };
     format!(
-        "the output `{output}` is no logits but {fault}, of which no softmax cross-entropy can be taken; give \
+        "the output `{output}` is no logits but {fault}, of which no softmax cross-entropy can be taken; {way_out}give \
          the model with `{value}` as its output instead, or train a new head (tune --head linear)"
     )
 }

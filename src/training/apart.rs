@@ -21,7 +21,7 @@ const SAMPLES: usize = 3;
 /// Nodes whose results are compared at once where the logits differ.
 const NODES: usize = 32;
 
-/// Runs `model` on random samples of dimensions `sample`, together and apart, and refuses it by the
+/// Runs `model`, which tells this of a sample, on random samples of dimensions `sample`, together and apart, and refuses it by the
 /// first node whose results differ. A model that takes batches of any size is not run.
 ///
 /// # Errors
@@ -31,13 +31,14 @@ pub fn samples_stay_apart(
     runtime: &Runtime,
     model: &Model,
     sample: &[usize],
+    task: Task,
 ) -> Result<(), TrainingError> {
     let any_batch = |input| batch_of_export(input).is_none();
     if Graph::from_model(model)?.inputs.iter().all(any_batch) {
         return Ok(());
     }
     let sessions = SessionMaker::new(runtime, Device::Cpu, Operators::Standard);
-    compare(&sessions, model, sample, Task::SingleLabel, 0)
+    compare(&sessions, model, sample, task, 0)
 }
 
 /// As [`samples_stay_apart`], in sessions of `threads` threads (0 for all cores).
@@ -247,7 +248,7 @@ mod tests {
             let scored = b.op("scored", "MatMul", &[&soft, &weight], vec![]);
             b.op("back", "Reshape", &[&scored, &back], vec![])
         });
-        samples_stay_apart(&runtime, &network, &[2, 3, 3]).unwrap();
+        samples_stay_apart(&runtime, &network, &[2, 3, 3], Task::SingleLabel).unwrap();
     }
 
     #[test]

@@ -23,6 +23,8 @@ use super::{Divergence, Moments, Optimizer, TrainingError, Update};
 /// What is timed.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
+    /// What the model tells of a sample, and so which loss is taken.
+    pub task: Task,
     /// Names of the initializers that are trained.
     pub trainable: Vec<String>,
     /// Samples per step.
@@ -76,7 +78,7 @@ impl StepSeconds {
 /// A network with one batch of made-up samples, ready to train on it again and again.
 ///
 /// Inputs are spread evenly with mean 0 and variance 1; sample `i` has label `i` modulo the number
-/// of classes.
+/// of classes, also where it may have several.
 pub struct Bench {
     step: Bound,
     prefix: Option<PrefixRun>,
@@ -94,8 +96,8 @@ impl Bench {
     /// Builds the sessions for `model`, whose samples have the dimensions `sample`.
     ///
     /// # Errors
-    /// When there is nothing to train, a parameter has no gradient, the output is probabilities that no
-    /// logits are found of, or the runtime fails.
+    /// When there is nothing to train, a parameter has no gradient, the output does not tell what the task says, or is
+    /// probabilities that no logits are found of, or the runtime fails.
     pub fn new(
         runtime: &Runtime,
         model: &Model,
@@ -105,7 +107,7 @@ impl Bench {
         if options.trainable.is_empty() || options.batch_size == 0 {
             return Err(TrainingError::NoSamples);
         }
-        let prepared = Prepared::new(model, options.batch_size, sample)?;
+        let prepared = Prepared::of(model, options.batch_size, sample, options.task)?;
         let operators = usable(options.operators, options.device);
         let program = step_program(&prepared, &options.trainable, &[], operators)?;
         let prefix = prefix_graph(&prepared, &program.features)?;
@@ -113,7 +115,7 @@ impl Bench {
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
         let sessions = SessionMaker::new(runtime, options.device, operators);
         if prepared.freed.is_some() {
-            apart::compare(&sessions, model, sample, Task::SingleLabel, options.threads)?;
+            apart::compare(&sessions, model, sample, options.task, options.threads)?;
         }
         let step = sessions.bind(program, "training step", &parameters, options.threads)?;
         let prefix = match prefix {
@@ -125,12 +127,19 @@ impl Bench {
             (None, [input]) => fill(input)?,
             (None, _) => {}
         }
+        let classes = prepared.classes.max(1);
         if let Some(labels) = &step.labels {
             for (i, label) in labels.as_i64_mut()?.iter_mut().enumerate() {
-                *label = (i % prepared.classes.max(1)) as i64;
+                *label = (i % classes) as i64;
             }
         }
-        let is_logits = ending(&Graph::from_model(model)?)?.scores == Scores::Logits;
+        if let Some(targets) = &step.targets {
+            for (i, row) in targets.as_f32_mut()?.chunks_mut(classes).enumerate() {
+                row[i % classes] = 1.0;
+            }
+        }
+        let is_logits = options.task == Task::SingleLabel
+            && ending(&Graph::from_model(model)?)?.scores == Scores::Logits;
         model.release();
         Ok(Bench {
             logits: is_logits.then(|| prepared.logits.clone()),

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::autodiff::AutodiffError;
-use crate::graph::{Graph, Names};
-use crate::onnx::Model;
+use crate::graph::{Graph, Names, Value};
 use crate::onnx::messages::ModelProto;
+use crate::onnx::{DataType, Model};
+use crate::task::Task;
 
-use super::program::{LABELS, Port, Prepared, whole_program};
+use super::program::{LABELS, Port, Prepared, TARGETS, whole_program};
 use super::{GradientOutput, TrainingError};
 
 /// A differentiated model and the names of what goes in and comes out.
@@ -17,8 +18,9 @@ pub struct Differentiated {
     pub model: ModelProto,
     /// Input: the data, under the model's own name.
     pub data: Port,
-    /// Input: the labels, int64 `[batch]`: `labels`.
-    pub labels: String,
+    /// Input: the labels, `labels`: int64 `[batch]`, or where samples may have several float `[batch, classes]`, 1 for
+    /// each class that a sample is of and 0 for the others.
+    pub labels: Port,
     /// Inputs: the trained parameters, under the names of their initializers. The model holds their
     /// values as defaults.
     pub parameters: Vec<Port>,
@@ -33,24 +35,38 @@ pub struct Differentiated {
     pub gradients: Vec<String>,
 }
 
-/// Differentiates the cross-entropy of `model` with respect to the parameters `trainable`, for
-/// `batch` samples of dimensions `sample`.
+/// Differentiates the loss of `model` with respect to the parameters `trainable`, for `batch` samples of dimensions
+/// `sample`.
+///
+/// What the model tells of a sample, `task`, decides which loss that is: the mean over the batch of the cross-entropy of
+/// the softmax; where each class is told by itself the mean of the binary cross-entropy of the sigmoids over samples
+/// and classes; of one output the mean of its binary cross-entropy, with labels 0 and 1.
 ///
 /// The names `labels`, `loss` and `grad/NAME` get a number where the model's input, its logits or a
 /// parameter has that name already; inner values of those names give way. Dropout does not run, and
 /// BatchNormalization uses its stored statistics.
 ///
 /// # Errors
-/// When the model cannot be brought to normal form at these dimensions, a parameter is unknown, or
-/// there is no gradient for it.
+/// When the model cannot be brought to normal form at these dimensions, its output does not tell what the task says,
+/// a parameter is unknown, or there is no gradient for it.
 pub fn differentiate(
     model: &Model,
     trainable: &[String],
     batch: usize,
     sample: &[usize],
+    task: Task,
 ) -> Result<Differentiated, TrainingError> {
-    let prepared = Prepared::new(model, batch, sample)?;
-    let program = whole_program(&prepared, trainable)?;
+    let prepared = Prepared::of(model, batch, sample, task)?;
+    let mut program = whole_program(&prepared, trainable)?;
+    // The two logits of a binary task are ours; the model has one.
+    let logits = Port {
+        dims: prepared.shapes.dims(&prepared.scores)?.to_vec(),
+        name: prepared.scores.clone(),
+    };
+    let outputs = program.graph.outputs.iter_mut();
+    for output in outputs.filter(|o| o.name == prepared.logits) {
+        *output = Value::fixed(&logits.name, DataType::Float, &logits.dims);
+    }
     let Some((loss, gradients)) = program.loss else {
         return Err(TrainingError::Mismatch(
             "the program has no loss".to_owned(),
@@ -60,7 +76,7 @@ pub fn differentiate(
         dims: prepared.shapes.dims(&prepared.input)?.to_vec(),
         name: prepared.input,
     };
-    let kept = [data.name.clone(), program.logits.name.clone()];
+    let kept = [data.name.clone(), logits.name.clone()];
     let parameters = program.parameters.iter().map(|p| p.name.clone());
     let mut names: Names = parameters.chain(kept).collect();
     let mut public = HashMap::new();
@@ -69,7 +85,14 @@ pub fn differentiate(
         public.insert(value.to_owned(), name.clone());
         name
     };
-    let labels = claim(LABELS, "labels");
+    let (ours, dims) = match program.several {
+        true => (TARGETS, vec![batch, prepared.classes]),
+        false => (LABELS, vec![batch]),
+    };
+    let labels = Port {
+        name: claim(ours, "labels"),
+        dims,
+    };
     let loss = claim(&loss, "loss");
     // Of standard operators, so that each is one value.
     let gradients: Vec<String> = gradients
@@ -81,7 +104,7 @@ pub fn differentiate(
 
     let mut graph = program.graph;
     rename(&mut graph, public);
-    let order: HashMap<&str, usize> = [&loss, &program.logits.name]
+    let order: HashMap<&str, usize> = [&loss, &logits.name]
         .into_iter()
         .chain(&gradients)
         .enumerate()
@@ -104,7 +127,7 @@ pub fn differentiate(
         labels,
         parameters: program.parameters,
         loss,
-        logits: program.logits,
+        logits,
         freed: prepared.freed,
         gradients,
     })

@@ -6,6 +6,7 @@ use crate::autodiff::AutodiffError;
 use crate::graph::{Graph, reaching, weights};
 use crate::onnx::Model;
 use crate::runtime::Buffer;
+use crate::task::Task;
 
 use super::TrainingError;
 use super::program::Prepared;
@@ -20,13 +21,13 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Those of `model` for samples of dimensions `sample`.
+    /// Those of `model`, which tells this of a sample, for samples of dimensions `sample`.
     ///
     /// # Errors
-    /// When the model cannot be brought to normal form at these input dimensions.
-    pub fn of(model: &Model, sample: &[usize]) -> Result<Self, TrainingError> {
+    /// When the model cannot be brought to normal form at these input dimensions, or its outputs do not tell that.
+    pub fn of(model: &Model, sample: &[usize], task: Task) -> Result<Self, TrainingError> {
         let graph = Graph::from_model(model)?;
-        let prepared = Prepared::new(model, 1, sample)?;
+        let prepared = Prepared::of(model, 1, sample, task)?;
         let reached = reaching(&prepared.graph, &[&prepared.logits]);
         let names: IndexSet<&str> = weights(&graph).iter().map(|w| w.name).collect();
         let (trainable, idle) = names
@@ -37,12 +38,12 @@ impl Parameters {
     }
 }
 
-/// Names of the weights that the loss of a classifier depends on, see [`Parameters`].
+/// Names of the weights that the loss of a classifier of one label per sample depends on, see [`Parameters`].
 ///
 /// # Errors
 /// As [`Parameters::of`].
 pub fn trainable_parameters(model: &Model, sample: &[usize]) -> Result<Vec<String>, TrainingError> {
-    Ok(Parameters::of(model, sample)?.trainable)
+    Ok(Parameters::of(model, sample, Task::SingleLabel)?.trainable)
 }
 
 /// Buffers with the values that the named initializers have in the model.
@@ -178,7 +179,7 @@ mod tests {
                     assert!(held, "{name}: {weight}");
                 }
             }
-            let step = differentiate(&model, &found, 2, &sample).unwrap();
+            let step = differentiate(&model, &found, 2, &sample, Task::SingleLabel).unwrap();
             assert_eq!(step.gradients.len(), all.len(), "{name}");
         }
     }

@@ -198,6 +198,13 @@ fn differentiated(
     prepared.read_noise(batch)?;
     let mut program = forward(&prepared, trainable, masks, start)?;
     let several = prepared.task.is_multi_label();
+    if !several && prepared.classes == 1 {
+        return Err(TrainingError::Mismatch(format!(
+            "the model's output `{}` has one number for a sample, of which the softmax is 1 whatever it is; one that \
+             tells two classes apart is of --task binary",
+            prepared.scores
+        )));
+    }
     let labels = |name: &str| Value::fixed(name, DataType::Int64, &[batch]);
     program.graph.inputs.push(match several {
         true => Value::fixed(TARGETS, DataType::Float, &[batch, prepared.classes]),

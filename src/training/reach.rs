@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::autodiff::{AutodiffError, Operators};
 use crate::graph::{Graph, Node};
 use crate::onnx::Model;
+use crate::task::Task;
 
 use super::program::{Prepared, step_program};
 use super::{BatchNormMode, Lab, Trained, TrainingError};
@@ -70,15 +71,16 @@ impl Lab<'_> {
 /// rule, the parameters behind it.
 ///
 /// # Errors
-/// When the model cannot be brought to normal form for `batch` samples of dimensions `sample`, or a
-/// step's graph fails for another reason than a missing gradient.
+/// When the model cannot be brought to normal form for `batch` samples of dimensions `sample`, its outputs do not tell
+/// what the task says, or a step's graph fails for another reason than a missing gradient.
 pub fn differentiable(
     model: &Model,
     names: &[String],
     batch: usize,
     sample: &[usize],
+    task: Task,
 ) -> Result<Vec<String>, TrainingError> {
-    let prepared = Prepared::new(model, batch, sample)?;
+    let prepared = Prepared::of(model, batch, sample, task)?;
     let mut left = names.to_vec();
     while !left.is_empty() {
         let error = match step_program(&prepared, &left, &[], Operators::Standard) {

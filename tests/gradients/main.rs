@@ -28,10 +28,13 @@ fn gradient_names(npz: &mut NpzReader<File>) -> BTreeSet<String> {
 }
 
 fn save_batch<D: Dimension>(path: &Path, x: &Array<f32, D>, y: &[i64]) {
+    save_arrays(path, x, &Array::<i64, Ix1>::from(y.to_vec()));
+}
+
+fn save_arrays<D: Dimension, E: Dimension>(path: &Path, x: &Array<f32, D>, y: &Array<i64, E>) {
     let mut npz = NpzWriter::new(File::create(path).unwrap());
     npz.add_array("x", x).unwrap();
-    npz.add_array("y", &Array::<i64, Ix1>::from(y.to_vec()))
-        .unwrap();
+    npz.add_array("y", y).unwrap();
     npz.finish().unwrap();
 }
 

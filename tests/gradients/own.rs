@@ -8,7 +8,7 @@ use ftsurgery::onnx::{DataType, Tensor, save};
 use ftsurgery::runtime::testing::has_runtime;
 use ndarray::ArrayD;
 
-use super::{gradient_names, gradients, open, save_batch};
+use super::{gradient_names, gradients, open, read, save_arrays, save_batch};
 
 /// A convolution `conv.w` of 2 channels, then `middle`, a pooling and the classifier `fc.w` of 3
 /// classes, over images of 2 × 4 × 4.
@@ -209,4 +209,115 @@ fn a_model_that_would_mix_the_images_of_a_batch_is_bad_input_everywhere() {
         assert!(message.contains("the samples of a batch"), "{message}");
     }
     assert!(!out.exists());
+}
+
+/// The outputs `x · w` of images of 1 × 1 × 2, as they are or with sigmoids behind them; `w` is `fc.w` plus `moved`.
+fn save_linear(path: &Path, outputs: usize, ending: Option<&str>, moved: &[f32]) {
+    let mut graph = Graph {
+        inputs: vec![Value::batched("image", &[1, 1, 2])],
+        ..Graph::new(17)
+    };
+    let ramp = (0..2 * outputs).map(|i| (i as f32 * 0.7).sin());
+    let moved = moved.iter().chain(std::iter::repeat(&0.0));
+    let values: Vec<f32> = ramp.zip(moved).map(|(w, by)| w + by).collect();
+    let tensor = Tensor::f32(&[2, outputs], &values);
+    graph.initializers.insert("fc.w".to_owned(), tensor);
+    let mut b = Builder::new(&mut graph);
+    let x = b.op("flat", "Flatten", &["image"], vec![]);
+    let mut z = b.op("fc", "Gemm", &[&x, "fc.w"], vec![]);
+    if let Some(ending) = ending {
+        z = b.op("probabilities", ending, &[&z], vec![]);
+    }
+    graph.outputs.push(Value::batched(&z, &[outputs]));
+    save(&graph.to_model(usize::MAX).0, path).unwrap();
+}
+
+/// By `torch.nn.BCEWithLogitsLoss` of PyTorch 2.15, and by the difference of the losses of models that are moved along
+/// the gradient.
+#[test]
+fn each_class_by_itself_and_two_by_one_output_have_pytorchs_gradients() {
+    if !has_runtime() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name);
+    let (model, batch, out) = (path("model.onnx"), path("batch.npz"), path("out.npz"));
+    let x = [0.5, -1.0, 2.0, 0.25, -0.75, 1.5];
+    let x = ArrayD::from_shape_vec(vec![3, 1, 1, 2], x.to_vec()).unwrap();
+    let several = (vec![3, 3], vec![1, 0, 1, 0, 0, 0, 0, 1, 1]);
+    let two = (vec![3], vec![1, 0, 1]);
+    let column = (vec![3, 1], vec![1, 0, 1]);
+    let several_by = [
+        0.018_566_48,
+        0.246_137,
+        0.241_167_46,
+        0.224_356_4,
+        -0.115_566_97,
+        -0.072_456_08,
+    ];
+    let two_by = [0.319_736_84, 0.125_776_83];
+    let cases = [
+        ("multi-label", 3, several, 1.158_197_4, &several_by[..]),
+        ("binary", 1, two, 0.721_867_7, &two_by[..]),
+        ("binary", 1, column, 0.721_867_7, &two_by[..]),
+    ];
+    for (task, outputs, (dims, labels), loss, gradient) in cases {
+        let y = ArrayD::<i64>::from_shape_vec(dims, labels).unwrap();
+        save_arrays(&batch, &x, &y);
+        let run = |moved: &[f32], ending, arguments: &[&str]| {
+            save_linear(&model, outputs, ending, moved);
+            let mut command = gradients(&model, &batch, &out);
+            command.args(arguments).assert().success();
+            let mut npz = open(&out);
+            let read = |npz: &mut _, name| read::<f32>(npz, name).into_iter().collect::<Vec<_>>();
+            (read(&mut npz, "loss")[0], read(&mut npz, "grad/fc.w"))
+        };
+        for ending in [None, Some("Sigmoid")] {
+            for operators in ["kernels", "standard"] {
+                let arguments = ["--task", task, "--operators", operators];
+                let (found, of) = run(&[], ending, &arguments);
+                assert!((found - loss).abs() < 1e-6, "{task}: {found}");
+                for (found, expected) in of.iter().zip(gradient) {
+                    assert!((found - expected).abs() < 1e-6, "{task}: {of:?}");
+                }
+            }
+        }
+        let along = |by: f32| gradient.iter().map(|g| g * by).collect::<Vec<_>>();
+        let [ahead, behind] = [0.05, -0.05].map(|by| run(&along(by), None, &["--task", task]).0);
+        let square: f32 = gradient.iter().map(|g| g * g).sum();
+        let slope = (ahead - behind) / 0.1;
+        assert!(
+            (slope - square).abs() < 1e-3 * square,
+            "{task}: {slope} {square}"
+        );
+    }
+}
+
+#[test]
+fn labels_that_do_not_fit_the_task_are_bad_input() {
+    if !has_runtime() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name);
+    let (model, batch, out) = (path("model.onnx"), path("batch.npz"), path("out.npz"));
+    let x = ArrayD::<f32>::ones(&[2, 1, 1, 2][..]);
+    for (outputs, dims, labels, task, words) in [
+        (3, &[2, 2][..], &[0, 1, 1, 0][..], None, "the model has 3"),
+        (3, &[2, 3], &[0, 1, 2, 0, 0, 0], None, "not 0 or 1"),
+        (3, &[2, 3], &[0, 1, 1, 0, 0, 0], Some("single-label"), "[N]"),
+        (3, &[2], &[0, 1], Some("binary"), "3 outputs"),
+        (1, &[2, 2], &[0, 1, 1, 0], None, "[N, 1]"),
+        (1, &[2], &[0, 2], None, "two classes"),
+        (1, &[2], &[0, 1], Some("single-label"), "--task binary"),
+    ] {
+        save_linear(&model, outputs, None, &[]);
+        let y = ArrayD::<i64>::from_shape_vec(dims.to_vec(), labels.to_vec()).unwrap();
+        save_arrays(&batch, &x, &y);
+        let mut command = gradients(&model, &batch, &out);
+        command.args(task.iter().flat_map(|task| ["--task", task]));
+        let assert = command.assert().code(2).stdout("");
+        let message = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(message.contains(words), "no {words} in: {message}");
+    }
 }

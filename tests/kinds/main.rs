@@ -4,6 +4,7 @@
 mod files;
 mod handed;
 mod kept;
+mod measured;
 mod models;
 mod outputs;
 mod preprocess;

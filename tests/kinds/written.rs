@@ -59,7 +59,8 @@ fn functions_are_trained_through_and_stay_where_they_are_untouched() {
     let table = place.run("analyze model.onnx");
     table.well();
     assert!(table.out().contains("w2"), "{}", table.out());
-    place.tune("").well();
+    let told = place.tune("").well();
+    assert!(!told.contains("written out"), "{told}");
     alone.tune("").well();
     let (model, plain) = (place.winner(), alone.winner());
     assert!(operators(&model).contains(&"Block") && model.proto.functions.len() == 1);
@@ -76,7 +77,15 @@ fn a_weight_inside_of_a_function_is_written_out_with_it() {
         return;
     }
     let place = Place::new(&with_function(true));
-    place.tune("").well();
+    let told = place.tune("").well();
+    let lines: Vec<&str> = told.lines().filter(|l| l.contains("written out")).collect();
+    assert_eq!(
+        lines,
+        [
+            "winners/full.onnx has the functions that the model carries written out: what was tuned, or what the new \
+             head stands on, is inside of them"
+        ]
+    );
     let model = place.winner();
     assert_eq!(model.proto.functions, []);
     assert!(!operators(&model).contains(&"Block"));

@@ -468,6 +468,13 @@ fn scores_are_printed_as_a_table_as_json_and_as_a_page() {
     assert_eq!(both[0], both[1], "the same command gives the same");
     let parsed: Value = serde_json::from_str(&both[0]).unwrap();
     assert_eq!(parsed["samples"], 9);
+    // How model and data were read, as `evaluate` says it.
+    assert_eq!(parsed["preprocess_from"], "flag");
+    assert!(parsed["preprocess"]["scale"].is_f64());
+    assert_eq!(parsed["skipped"], serde_json::json!([]));
+    let classes = parsed["classes"].as_array().unwrap().iter();
+    assert!(classes.clone().all(Value::is_string) && classes.count() > 1);
+    assert_eq!(parsed["task"], "single-label");
     let drawn = scores(&["--json", "--head-init", "random"]);
     assert_ne!(drawn, both[0]);
 }

@@ -403,3 +403,29 @@ fn what_does_not_go_with_several_labels_is_refused_by_name() {
         assert!(text.contains(words), "{text}");
     }
 }
+
+#[test]
+fn a_study_of_several_labels_tells_exact_matches() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = scene(40);
+    let mut command = ftsurgery();
+    command.current_dir(scene.path());
+    command.args(
+        "study --models model.onnx --data list.csv --out study --search-fraction 0".split(' '),
+    );
+    let settings = QUICKLY.replace("head,full", "head");
+    command.args(settings.split_whitespace());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("model, exact match"), "{table}");
+    let page = fs::read_to_string(scene.at("study/report.html")).unwrap();
+    assert!(
+        page.contains("Exact match on the held-out part") && !page.contains("Accuracy"),
+        "{page}"
+    );
+    let study = json(&scene.at("study/study.json"));
+    assert_eq!(study["models"][0]["task"], "multi-label");
+}

@@ -46,6 +46,16 @@ fn what_is_left_open_is_found_told_and_recorded_and_a_run_that_goes_on_keeps_it(
     assert_eq!(std::fs::read(run.join("results.json")).unwrap(), before);
     let (code, text) = said(scene.resume("run", &["--epochs", "13"]));
     assert!(code == Some(2) && text.contains("--epochs"), "{text}");
+    // Where the whole split is given, the search part is not a share of anything.
+    let split = format!("{SETTINGS} --split {}", run.join("split.json").display());
+    let output = telling(&scene, "given", &split);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().find(|line| line.starts_with("found: "));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        line.contains("--epochs") && !line.contains("--search-fraction"),
+        "{line}"
+    );
 }
 
 /// `tune` of the scene's model that says what it does.

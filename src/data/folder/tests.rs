@@ -73,8 +73,8 @@ fn classes_and_samples_are_sorted_by_name() {
 #[test]
 fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() {
     let root = garden();
-    let whole = jpeg(&picture(30, 30));
-    put(root.path(), "daisy/a-cut.jpg", &whole[..whole.len() / 2]);
+    let whole = png(picture(30, 30));
+    put(root.path(), "daisy/a-cut.png", &whole[..whole.len() / 2]);
     put(root.path(), "daisy/text.jpg", "not an image");
     put(root.path(), "daisy/Thumbs.db", "x");
     put(
@@ -92,7 +92,7 @@ fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() 
         skipped,
         [
             "daisy/Thumbs.db",
-            "daisy/a-cut.jpg",
+            "daisy/a-cut.png",
             "daisy/text.jpg",
             "readme.txt",
             "tulip/moving.gif"
@@ -105,7 +105,6 @@ fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() 
             "hidden files are left out: \".hidden\", \"daisy/.cache\""
         ]
     );
-    assert!(dataset.skipped()[1].reason.contains("cut off"));
     assert!(dataset.skipped()[2].reason.contains("none of JPEG, PNG"));
 
     let sound = open(garden().path(), &OPTIONS).unwrap();
@@ -136,6 +135,27 @@ fn a_file_that_lacks_its_end_marker_is_read_and_told() {
         told.contains("end marker") && told.contains("daisy/end.jpg"),
         "{told}"
     );
+}
+
+#[test]
+fn jpegs_that_are_cut_off_are_read_as_far_as_they_go_and_told_once() {
+    let root = garden();
+    let whole = jpeg(&picture(30, 30));
+    put(root.path(), "daisy/cut.jpg", &whole[..whole.len() - 60]);
+    put(root.path(), "tulip/cut.jpg", &whole[..whole.len() - 90]);
+    put(root.path(), "daisy/no-scan.jpg", &whole[..100]);
+    let dataset = open(root.path(), &OPTIONS).unwrap();
+    assert_eq!(dataset.len(), 6);
+    let told: Vec<&String> = dataset.notes().iter().collect();
+    assert_eq!(
+        told,
+        [
+            "the file is cut off; it is read as far as it goes, and what is missing of the picture is grey (2 images): \
+             \"daisy/cut.jpg\", \"tulip/cut.jpg\""
+        ]
+    );
+    assert_eq!(dataset.skipped().len(), 1);
+    assert!(dataset.skipped()[0].reason.contains("cut off"));
 }
 
 #[test]

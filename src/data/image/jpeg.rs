@@ -3,11 +3,13 @@
 //! Source: ITU-T T.81 for the format; libjpeg's `jidctint.c`, `jdsample.c` and `jdcolor.c` for the
 //! arithmetic, which the standard leaves open. Sequential and progressive Huffman-coded files of 8 bits
 //! are read, in any number and order of scans and any sampling of whole ratios. Arithmetic coding,
-//! lossless and hierarchical files and other precisions are refused by name, and so is data that ends
-//! early or is damaged: filling up what is missing would make pixels that nobody took.
+//! lossless and hierarchical files and other precisions are refused by name, and so is damaged data. A file that
+//! is cut off is read as far as it goes: coefficients that are missing are 0, as libjpeg has them when it is told that
+//! the file ends there, so that the rest is grey. (libjpeg then smooths over the blocks of progressive files whose later
+//! scans are missing; that is left out.)
 //!
 //! It is our own because no crate gives these pixels: `zune-jpeg` 0.5 reads separate scans wrongly and
-//! is off by up to 30 of 255 at right edges, `jpeg-decoder` 0.3 is off by 4 and fills up cut files,
+//! is off by up to 30 of 255 at right edges, `jpeg-decoder` 0.3 is off by 4 and fills up cut files without a word,
 //! `libjpeg-turbo-rs` 0.9 reads sampled CMYK wrongly and panics; bindings need a C toolchain.
 
 mod bits;
@@ -20,8 +22,10 @@ mod scan;
 use image::metadata::Orientation;
 
 use super::orientation::orientation;
+use super::{CUT_OFF, LACKS_END};
 use bits::Table;
 use frame::{Component, Frame};
+use scan::Ended;
 
 /// Progressive files in use have about ten scans, and a hundred at most.
 const MAX_SCANS: u64 = 256;
@@ -42,8 +46,8 @@ enum Meaning {
 pub(super) struct Raster {
     /// Height × width × 1 (grey) or 3 (RGB).
     pub(super) pixels: Vec<u8>,
-    /// Whether the end marker is missing; no pixel is.
-    pub(super) lacks_end: bool,
+    /// What is remarkable: that the end marker or more is missing.
+    pub(super) remark: Option<&'static str>,
 }
 
 /// A JPEG file that is read up to its first scan.
@@ -74,11 +78,11 @@ enum Segment<'a> {
     Application(u8, &'a [u8]),
     Other,
     End,
-    /// The file ends.
+    /// The file ends, be it within a segment.
     Nothing,
 }
 
-const CUT_OFF: &str = "the file ends before the end of the image (cut off?)";
+const ENDS_EARLY: &str = "the file ends before the image begins (cut off?)";
 
 impl<'a> Jpeg<'a> {
     /// Reads what stands before the first scan.
@@ -115,7 +119,7 @@ impl<'a> Jpeg<'a> {
                     });
                 }
                 Segment::End => return Err("it holds no scan".to_owned()),
-                Segment::Nothing => return Err(CUT_OFF.to_owned()),
+                Segment::Nothing => return Err(ENDS_EARLY.to_owned()),
             }
         }
     }
@@ -152,7 +156,7 @@ impl<'a> Jpeg<'a> {
         let mut planes = scan::Planes::new(&self.frame)?;
         let samples: u64 = self.frame.components.iter().map(Component::samples).sum();
         let mut scans = 0;
-        let mut lacks_end = false;
+        let mut remark = None;
         loop {
             match self.tables.segment(self.bytes, &mut self.at)? {
                 Segment::Scan(_) if scans == MAX_SCANS || scans * samples / 64 > MAX_VISITS => {
@@ -161,25 +165,36 @@ impl<'a> Jpeg<'a> {
                 Segment::Scan(text) => {
                     scans += 1;
                     let data = &self.bytes[self.at..];
-                    self.at += planes.scan(&self.frame, &self.tables, text, data)?;
+                    match planes.scan(&self.frame, &self.tables, text, data)? {
+                        Ended::Behind(bytes) => self.at += bytes,
+                        Ended::CutOff => {
+                            remark = Some(CUT_OFF);
+                            break;
+                        }
+                    }
                 }
                 Segment::Frame(..) => return Err("it holds a second frame".to_owned()),
                 Segment::Application(..) | Segment::Other => {}
                 Segment::End => break,
-                Segment::Nothing if planes.complete() => {
-                    lacks_end = true;
+                Segment::Nothing => {
+                    remark = Some(match planes.complete() {
+                        true => LACKS_END,
+                        false => CUT_OFF,
+                    });
                     break;
                 }
-                Segment::Nothing => return Err(CUT_OFF.to_owned()),
             }
         }
-        if !planes.complete() {
+        if remark == Some(CUT_OFF) && !planes.has_some() {
+            return Err(ENDS_EARLY.to_owned());
+        }
+        if remark.is_none() && !planes.complete() {
             return Err("some of its scans are missing".to_owned());
         }
         let planes = planes.finish(&self.frame);
         Ok(Raster {
             pixels: colour::pixels(&self.frame, &planes, self.meaning())?,
-            lacks_end,
+            remark,
         })
     }
 
@@ -225,10 +240,15 @@ impl Tables {
                 }
             }
         };
-        let length = bytes.get(*at..*at + 2).ok_or(CUT_OFF)?;
-        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-        let text = bytes.get(*at + 2..*at + length.max(2)).ok_or(CUT_OFF)?;
-        *at += length.max(2);
+        let rest = bytes.get(*at..).unwrap_or_default();
+        let Some(length) = rest.first_chunk() else {
+            return Ok(Segment::Nothing);
+        };
+        let length = usize::from(u16::from_be_bytes(*length)).max(2);
+        let Some(text) = rest.get(2..length) else {
+            return Ok(Segment::Nothing);
+        };
+        *at += length;
         let damaged = || "a table of it is damaged".to_owned();
         match marker {
             0xC4 => self.huffman(text).ok_or_else(damaged)?,

@@ -20,7 +20,8 @@ pub(super) struct Labels {
     pub classes: usize,
 }
 
-/// Reads `y`: `[N]`, the class of each row, or `[N, classes]`, 1 for each class that a row is of and 0 for the others.
+/// Reads `y`: `[N]`, the class of each row, or `[N, classes]`, 1 for each class that a row is of and 0 for the others;
+/// of two classes that one number tells apart also `[N, 1]`.
 pub(super) fn read(
     archive: &mut Archive,
     path: &Path,
@@ -30,13 +31,17 @@ pub(super) fn read(
     let array = Array::open(archive, path, "y")?;
     let (rows, columns) = match *array.shape.as_slice() {
         [rows] => (rows, None),
+        [rows, 1] if task == Some(Task::Binary) => (rows, None),
         [rows, columns] if task.is_none_or(Task::is_multi_label) && columns > 1 => {
             (rows, Some(columns))
         }
         _ => {
-            let wanted = match task.is_none_or(Task::is_multi_label) {
-                true => "[N], or [N, classes] of 0 and 1 for several labels",
-                false => "[N]",
+            let wanted = match task {
+                None | Some(Task::MultiLabel) => {
+                    "[N], or [N, classes] of 0 and 1 for several labels"
+                }
+                Some(Task::SingleLabel) => "[N]",
+                Some(Task::Binary) => "[N], or [N, 1]",
             };
             let shape = &array.shape;
             return Err(array.error(format!("its shape is {shape:?}, expected {wanted}")));

@@ -3,7 +3,7 @@
 //! It is written once and never changed: 64 bytes of head (16 of [`MAGIC`], then as little-endian `u32`
 //! [`FORMAT`], height, width, channels, the number of slots, how images are resized (0 squashed, 1 cropped, 2
 //! letterboxed) and 1 where the whole photo is there, too; the share of a crop as `f64`; zeros), 40 bytes for
-//! each slot (the SHA-256, and a byte that is 1 where the image lacks its end marker), zeros up to a multiple of
+//! each slot (the SHA-256, and a byte that is 0, or the number from 1 of what of [`REMARKS`] is remarkable), zeros up to a multiple of
 //! 4096, the slots. A slot whose 40 bytes are zeros is empty.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
 
 use super::super::form::Form;
-use super::super::image::LACKS_END;
+use super::super::image::REMARKS;
 use super::super::space::allocate;
 use super::super::{DataError, ResizeMode};
 use super::Content;
@@ -78,7 +78,8 @@ impl Pack {
         let entry = |slot: usize| &self.map[HEAD + slot * ENTRY..HEAD + (slot + 1) * ENTRY];
         (0..self.slots).filter_map(move |slot| {
             let (digest, rest) = entry(slot).split_first_chunk::<32>()?;
-            let note = (rest[0] == 1).then_some(LACKS_END);
+            let note = usize::from(rest[0]).checked_sub(1);
+            let note = note.and_then(|n| REMARKS.get(n).copied());
             (*digest != [0; 32]).then_some((slot, (*digest, note)))
         })
     }
@@ -178,7 +179,8 @@ impl Unfinished {
             if let Some((digest, note)) = content {
                 let entry = &mut self.map[HEAD + slot * ENTRY..HEAD + (slot + 1) * ENTRY];
                 entry[..32].copy_from_slice(digest);
-                entry[32] = u8::from(note.is_some());
+                let number = REMARKS.iter().position(|remark| Some(*remark) == *note);
+                entry[32] = number.map_or(0, |n| n as u8 + 1);
             }
         }
         self.map.flush()?;

@@ -80,7 +80,10 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
     };
     let chart = Rows {
         rows: looked.iter().map(row).collect(),
-        axis: axis(by),
+        axis: Axis {
+            title: &format!("{} on the samples that rank", by.label_for(facts.task())),
+            ..axis(by)
+        },
         legend: legend(&rungs),
     };
     let names: Vec<String> = rungs
@@ -114,7 +117,7 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
         title: &title,
         description: &format!(
             "Rows: {begun} candidates that were begun, the best first. Dots: their {} on each rung of the search.",
-            by.label()
+            by.label_for(facts.task())
         ),
         caption: html! {
             @if let SearchMethod::Halving { rate, .. } = facts.files.run.configuration.settings.method() {
@@ -122,7 +125,7 @@ pub fn figures(facts: &Facts, planned: &Planned, allowance: &Allowance) -> Marku
             } @else if last == 1 {
                 "Each was trained as a winner is. The winner is the best, or the average of the best with those that make it better. "
             }
-            @if let Some(told) = result.and_then(|r| sentence(r.certainty.as_ref()?)) { (told) ". " }
+            @if let Some(told) = result.and_then(|r| sentence(r.certainty.as_ref()?, facts.task())) { (told) ". " }
             @if let Some(told) = cost { "The search took " (told) ". " }
             @if begun < looked.len() {
                 (count(looked.len() - begun, "candidate")) " of those that it would have tried "
@@ -290,28 +293,20 @@ fn shown(by: Monitor, value: f64) -> String {
     }
 }
 
+/// The axis of a figure, without its title.
 fn axis(by: Monitor) -> Axis<'static> {
-    let of_loss = |title| Axis {
-        title,
-        format: |value, step| match step >= 0.1 {
-            true => format!("{value:.1}"),
-            false => format!("{value:.3}"),
-        },
-        bounds: (0.0, f64::MAX),
-    };
-    match by {
-        Monitor::Loss => of_loss("loss on the samples that rank"),
-        Monitor::CalibratedLoss => of_loss("calibrated loss on the samples that rank"),
-        Monitor::Accuracy => of_share("accuracy on the samples that rank"),
-        Monitor::BalancedAccuracy => of_share("balanced accuracy on the samples that rank"),
-        Monitor::MacroF1 => of_share("macro F1 on the samples that rank"),
-        Monitor::AveragePrecision => of_share("average precision on the samples that rank"),
+    if by.is_loss() {
+        return Axis {
+            title: "",
+            format: |value, step| match step >= 0.1 {
+                true => format!("{value:.1}"),
+                false => format!("{value:.3}"),
+            },
+            bounds: (0.0, f64::MAX),
+        };
     }
-}
-
-fn of_share(title: &'static str) -> Axis<'static> {
     Axis {
-        title,
+        title: "",
         format: share,
         bounds: (0.0, 1.0),
     }

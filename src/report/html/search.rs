@@ -398,7 +398,7 @@ fn caption(
             }
             ". "
         }
-        @if let Some(told) = facts.result(planned.name).and_then(|r| sentence(r.certainty.as_ref()?)) {
+        @if let Some(told) = facts.result(planned.name).and_then(|r| sentence(r.certainty.as_ref()?, facts.task())) {
             (facts.of_first_seed()) (told) ". "
         }
         @if references.iter().any(|r| !r.searched) {

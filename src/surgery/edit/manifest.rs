@@ -26,6 +26,12 @@ impl fmt::Display for Manifest {
 }
 
 impl Manifest {
+    /// Whether the functions that the original carries are [written out](super::Editor::inline).
+    pub fn writes_out_functions(&self) -> bool {
+        let removed = |c: &Difference| c.part == Part::Function && c.what == What::Removed;
+        self.changes.iter().any(removed)
+    }
+
     /// The entries that are renames.
     pub(in crate::surgery) fn renames(&self) -> impl Iterator<Item = &Difference> {
         let mut all = self.changes.iter();

@@ -27,6 +27,8 @@ pub struct Prepared {
     pub input: String,
     /// Name of the logits.
     pub logits: String,
+    /// Name of what the model itself has of them: the logits, but of a binary task its one output.
+    pub scores: String,
     /// Number of classes.
     pub classes: usize,
     /// What they tell of a sample. The logits of a binary task are 0 and the model's one output.
@@ -194,7 +196,7 @@ impl Prepared {
                 )));
             }
         };
-        let outputs = shapes.dims(&scores)?[1];
+        let outputs: usize = shapes.dims(&scores)?.iter().skip(1).product();
         if task == Task::Binary && outputs != 1 {
             return Err(TrainingError::Mismatch(format!(
                 "the model's output `{scores}` has {outputs} numbers for a sample; of two classes that are told by one \
@@ -210,6 +212,7 @@ impl Prepared {
             shapes,
             input,
             logits,
+            scores,
             classes,
             task,
             batch_norms: Vec::new(),

@@ -25,19 +25,19 @@ fn packs(cache: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_data_set_is_the_same_wherever_its_pixels_are() {
     let root = garden();
+    let damaged = png(picture(30, 30));
+    let damaged = &damaged[..damaged.len() / 2];
+    put(root.path(), "daisy/a-cut.png", damaged);
+    put(root.path(), "daisy/another-cut.png", damaged);
     let whole = jpeg(&picture(30, 30));
-    put(root.path(), "daisy/a-cut.jpg", &whole[..whole.len() / 2]);
-    put(
-        root.path(),
-        "daisy/another-cut.jpg",
-        &whole[..whole.len() / 2],
-    );
+    put(root.path(), "daisy/cut.jpg", &whole[..whole.len() - 60]);
     put(root.path(), "daisy/no-end.jpg", &whole[..whole.len() - 2]);
     put(root.path(), "tulip/copy.png", png(picture(20, 20)));
     let cache = tempfile::tempdir().unwrap();
     let folder = cache.path().join("a/b");
     let plain = open(root.path(), &OPTIONS).unwrap();
     assert!(plain.bytes() > 0 && plain.skipped().len() == 2);
+    assert!(plain.notes().iter().any(|note| note.contains("cut off")));
     for images in [
         ImageCache::Disk,
         ImageCache::Disk,

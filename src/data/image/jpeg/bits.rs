@@ -81,7 +81,14 @@ impl<'a> Bits<'a> {
         self.missing > self.count
     }
 
-    /// Steps over the rest of this stretch and the restart marker that has to follow it.
+    /// Whether nothing of the file is left, but for a marker that is cut off.
+    pub(super) fn is_at_end(&self) -> bool {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        rest.iter().all(|byte| *byte == 0xFF)
+    }
+
+    /// Steps over the rest of this stretch and the restart marker that has to follow it; where the file ends before
+    /// it, to its end.
     pub(super) fn restart(&mut self, number: usize) -> Result<(), Damage> {
         if self.ran_out() {
             return Err(Damage);
@@ -90,6 +97,13 @@ impl<'a> Bits<'a> {
         let mut at = self.at;
         while self.data.get(at) == Some(&0xFF) && self.data.get(at + 1) == Some(&0xFF) {
             at += 1;
+        }
+        if self.is_at_end() {
+            *self = Self {
+                at: self.data.len(),
+                ..Self::new(self.data)
+            };
+            return Ok(());
         }
         if self.data.get(at..at + 2) != Some(&[0xFF, 0xD0 + (number % 8) as u8]) {
             return Err(Damage);

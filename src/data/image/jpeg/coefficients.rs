@@ -37,6 +37,11 @@ impl<'a> Reader<'a> {
         self.bits.ran_out()
     }
 
+    /// Whether that is because the file ends, and not the stretch.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.ran_out() && self.bits.is_at_end()
+    }
+
     /// Steps over the restart marker `number`, counted from 0.
     pub(super) fn restart(&mut self, number: usize) -> Result<(), Damage> {
         self.before = [0; 4];

@@ -4,10 +4,25 @@ use super::super::zeros;
 use super::bits::Damage;
 use super::coefficients::Reader;
 use super::frame::{Component, Frame};
-use super::{CUT_OFF, Tables, idct};
+use super::{Tables, idct};
 
 /// The samples of the components, as far as scans have given them.
-pub(super) struct Planes(Vec<Plane>);
+pub(super) struct Planes {
+    of: Vec<Plane>,
+    /// Whether any block is known.
+    some: bool,
+}
+
+/// How a scan ends.
+pub(super) enum Ended {
+    /// With all of its blocks, behind so many bytes.
+    Behind(usize),
+    /// Before, where the file ends.
+    CutOff,
+}
+
+/// The sample of a block without coefficients.
+const GREY: u8 = 128;
 
 struct Plane {
     /// The samples of all blocks, row by row.
@@ -47,25 +62,33 @@ impl Planes {
                 })
             })
             .collect();
-        Ok(Self(planes?))
+        Ok(Self {
+            of: planes?,
+            some: false,
+        })
     }
 
     /// Whether every coefficient of every component is known.
     pub(super) fn complete(&self) -> bool {
-        self.0.iter().all(|plane| plane.known == u64::MAX)
+        self.of.iter().all(|plane| plane.known == u64::MAX)
     }
 
-    /// Takes in the scan of the head `text` from the `data` behind it, and says how long that is.
+    /// Whether any block of any component is known.
+    pub(super) fn has_some(&self) -> bool {
+        self.some
+    }
+
+    /// Takes in the scan of the head `text` from the `data` behind it, as far as it goes.
     pub(super) fn scan(
         &mut self,
         frame: &Frame,
         tables: &Tables,
         text: &[u8],
         data: &[u8],
-    ) -> Result<usize, String> {
+    ) -> Result<Ended, String> {
         let head = Head::read(frame, text).ok_or("the head of a scan is damaged")?;
         for &(c, ..) in &head.parts {
-            let plane = &mut self.0[c];
+            let plane = &mut self.of[c];
             let table = tables.quantization[frame.components[c].table];
             plane.table = plane.table.or(table);
             if plane.table.is_none() {
@@ -81,21 +104,18 @@ impl Planes {
         }
         let mut reader = Reader::new(&head, tables, data);
         self.units(frame, &head, tables.restart, &mut reader)
-            .map_err(|Damage| match reader.at() >= data.len() {
-                true => CUT_OFF.to_owned(),
-                false => "its data is damaged, or some of it is missing".to_owned(),
-            })?;
-        Ok(reader.at())
+            .map_err(|Damage| "its data is damaged, or some of it is missing".to_owned())
     }
 
-    /// Reads all units of a scan.
+    /// Reads all units of a scan, as far as they are there. The last of a file that is cut off is completed by bits of
+    /// 0, as by libjpeg.
     fn units(
         &mut self,
         frame: &Frame,
         head: &Head,
         restart: usize,
         reader: &mut Reader<'_>,
-    ) -> Result<(), Damage> {
+    ) -> Result<Ended, Damage> {
         // A scan of one component has its blocks, without those that fill up units (T.81, A.2).
         let single = match head.parts.as_slice() {
             &[(c, ..)] => Some(&frame.components[c]),
@@ -129,7 +149,7 @@ impl Planes {
                     let stored = match frame.progressive {
                         true => {
                             let from = y * v * component.blocks.0 * 64;
-                            &mut self.0[c].coefficients[from..]
+                            &mut self.of[c].coefficients[from..]
                         }
                         false => &mut row[start..],
                     };
@@ -137,13 +157,21 @@ impl Planes {
                         for i in 0..h {
                             let at = 64 * (j * component.blocks.0 + x * h + i);
                             let block = stored[at..].first_chunk_mut().ok_or(Damage)?;
-                            reader.block(frame.progressive, part, block)?;
+                            let read = reader.block(frame.progressive, part, block);
+                            if read.is_err() && !reader.is_cut_off() {
+                                return Err(Damage);
+                            }
                         }
                     }
                     start += 64 * v * component.blocks.0;
                 }
+                if reader.ran_out() {
+                    break;
+                }
+                self.some = true;
             }
-            if reader.ran_out() {
+            let is_cut_off = reader.is_cut_off();
+            if reader.ran_out() && !is_cut_off {
                 return Err(Damage);
             }
             let mut stored = row.as_slice();
@@ -151,20 +179,26 @@ impl Planes {
                 let component = &frame.components[c];
                 let v = factors(component).1;
                 let (of_this, rest) = stored.split_at(64 * v * component.blocks.0);
-                self.0[c].transform(component, y * v, of_this);
+                self.of[c].transform(component, y * v, of_this);
                 stored = rest;
+                if is_cut_off {
+                    self.of[c].grey_from(component, (y + 1) * v);
+                }
+            }
+            if is_cut_off {
+                return Ok(Ended::CutOff);
             }
         }
-        Ok(())
+        Ok(Ended::Behind(reader.at()))
     }
 
     /// The samples of all components.
     pub(super) fn finish(mut self, frame: &Frame) -> Vec<Vec<u8>> {
-        for (plane, component) in self.0.iter_mut().zip(&frame.components) {
+        for (plane, component) in self.of.iter_mut().zip(&frame.components) {
             let coefficients = std::mem::take(&mut plane.coefficients);
             plane.transform(component, 0, &coefficients);
         }
-        self.0.into_iter().map(|plane| plane.samples).collect()
+        self.of.into_iter().map(|plane| plane.samples).collect()
     }
 }
 
@@ -172,7 +206,10 @@ impl Plane {
     /// Fills the rows of blocks from `row` on with the samples of `coefficients`.
     fn transform(&mut self, component: &Component, row: usize, coefficients: &[i16]) {
         let stride = 8 * component.blocks.0;
-        let Some(table) = &self.table else { return };
+        let Some(table) = &self.table else {
+            self.samples.fill(GREY);
+            return;
+        };
         let samples = &mut self.samples[8 * row * stride..];
         pulp::Arch::new().dispatch(idct::Blocks {
             coefficients,
@@ -180,6 +217,14 @@ impl Plane {
             samples,
             across: component.blocks.0,
         });
+    }
+
+    /// Leaves the rows of blocks from `row` on without coefficients.
+    fn grey_from(&mut self, component: &Component, row: usize) {
+        let from = 64 * row * component.blocks.0;
+        if let Some(rest) = self.samples.get_mut(from..) {
+            rest.fill(GREY);
+        }
     }
 }
 
