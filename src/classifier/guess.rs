@@ -16,8 +16,8 @@ pub(super) struct Sign {
     pub because: String,
 }
 
-/// What a model says: by the type of its input, by the range that it declares, or by the first steps of its graph,
-/// where these make one known range of another.
+/// What a model says: by the type of its input, by the range that it declares, by the tool that its metadata name, or by
+/// the first steps of its graph, where these make one known range of another.
 pub(super) fn sign(model: &Model, graph: &Graph, input: &str) -> Option<Sign> {
     let order = declared_order(model);
     let of = |preprocess: Preprocess, because: String| Sign {
@@ -35,6 +35,9 @@ pub(super) fn sign(model: &Model, graph: &Graph, input: &str) -> Option<Sign> {
     }
     if let Some((preprocess, because)) = declared_range(model) {
         return Some(of(preprocess, because));
+    }
+    if let Some(sign) = of_ultralytics(model) {
+        return Some(sign);
     }
     let (preprocess, because) = Scaling::of(graph, input)?.wanted()?;
     Some(of(preprocess, because))
@@ -91,6 +94,23 @@ fn declared_range(model: &Model) -> Option<(Preprocess, String)> {
         preprocess,
         format!("its metadata say `{RANGE}` is `{range}`"),
     ))
+}
+
+/// What Ultralytics' metadata come to, which say nothing of pixels: its classifiers are all fed the same.
+/// Source: `classify_transforms` of its `data/augment.py`, which took ImageNet's mean before 8.1.
+fn of_ultralytics(model: &Model) -> Option<Sign> {
+    let mut version = model.metadata("version")?.split('.').map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (version.next(), version.next()) else {
+        return None;
+    };
+    let says = |key: &str, value: &str| model.metadata(key) == Some(value);
+    let is_known = says("author", "Ultralytics") && says("task", "classify");
+    (is_known && (major, minor) >= (8, 1)).then(|| Sign {
+        preprocess: Preprocess::UNIT,
+        order: Some(ChannelOrder::Rgb),
+        because: "its metadata say that Ultralytics wrote it, whose classifiers want that"
+            .to_owned(),
+    })
 }
 
 /// As [`declared_range`], of the order of colours.
@@ -376,6 +396,29 @@ mod tests {
         let (_folder, model) = written(proto);
         let found = sign(&model, &graph, "image").unwrap();
         assert_eq!(found.preprocess.to_string(), "raw-bgr");
+    }
+
+    #[test]
+    fn a_classifier_of_ultralytics_wants_what_all_of_them_are_fed() {
+        for (task, version, preset) in [
+            ("classify", "8.4.190", Some("unit")),
+            ("classify", "8.0.40", None),
+            ("classify", "new", None),
+            ("detect", "8.4.190", None),
+        ] {
+            let graph = graph(&[]);
+            let mut proto = graph.to_model(usize::MAX).0;
+            for (key, value) in [
+                ("author", "Ultralytics"),
+                ("task", task),
+                ("version", version),
+            ] {
+                set_metadata(&mut proto, key, value);
+            }
+            let (_folder, model) = written(proto);
+            let found = sign(&model, &graph, "image").map(|s| s.preprocess.to_string());
+            assert_eq!(found.as_deref(), preset, "{task} {version}");
+        }
     }
 
     #[test]
