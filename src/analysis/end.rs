@@ -270,9 +270,20 @@ fn is_collapse(index: &Index, shapes: &Inferred, node: &Node) -> bool {
         let is_point = |value: &str| matches!(shapes.single(value), Some([_, _, 1, 1]));
         let output = node.output(0).unwrap_or("");
         return (is_point(output) && !is_point(input))
+            || covers(index, shapes, node)
             || (node.is("AveragePool") && flattening_follows(index, shapes, output));
     }
     is_flattening(shapes, node)
+}
+
+/// Whether a pool that rounds up has a window larger than its map: of it there is one.
+fn covers(index: &Index, shapes: &Inferred, node: &Node) -> bool {
+    let map = node.input(0).and_then(|v| shapes.single(v));
+    let (Some([_, _, map @ ..]), Some(kernel)) = (map, kernel(index, node)) else {
+        return false;
+    };
+    let rounds_up = node.int("ceil_mode", 0).is_ok_and(|ceil| ceil != 0);
+    rounds_up && kernel.iter().zip(map).all(|(k, m)| k > m)
 }
 
 fn is_flattening(shapes: &Inferred, node: &Node) -> bool {

@@ -141,7 +141,7 @@ impl<'g> Scaling<'g> {
         let mut found: Option<Self> = None;
         // A graph has no circles.
         while let Some(node) = only_reader(graph, value) {
-            if !(node.elements().is_rearrangement() || node.is("Pad")) {
+            if !keeps_scale(node) {
                 let Some((constant, factor, shift)) = step(graph, node, value) else {
                     break;
                 };
@@ -206,6 +206,12 @@ impl<'g> Scaling<'g> {
             numbers.join(", ")
         )
     }
+}
+
+/// Whether a node moves, crops, pads or resizes what it reads, which may be scaled before or behind it alike.
+fn keeps_scale(node: &Node) -> bool {
+    let resizes = node.is("Resize") || node.is("Upsample");
+    node.elements().is_rearrangement() || node.is("Pad") || node.is("Slice") || resizes
 }
 
 /// The one node that reads a value, besides those that read its shape.
@@ -344,6 +350,17 @@ mod tests {
             assert_eq!(found.preprocess.to_string(), preset, "{steps:?}: {found:?}");
             assert!(found.because.contains("`step0`"), "{found:?}");
         }
+        // Keras' `Resizing` before its `Rescaling`.
+        let mut resized = graph(&[("Mul", &[unit])]);
+        let scale = resized
+            .nodes
+            .iter_mut()
+            .find(|n| n.name == "step0")
+            .unwrap();
+        let read = std::mem::replace(&mut scale.inputs[0], "resized".to_owned());
+        let resize = Node::new("resize", "Resize", &[&read, "", "", "sizes"], &["resized"]);
+        resized.nodes.insert(2, resize);
+        assert_eq!(signed_by(&resized).unwrap().preprocess, Preprocess::RAW);
         // The shape of the input is read by many exporters' graphs.
         let mut shaped = graph(&[("Div", &[255.0])]);
         Builder::new(&mut shaped).op("sizes", "Shape", &["image"], vec![]);

@@ -320,6 +320,36 @@ fn a_network_without_a_classifier_keeps_all_its_layers() {
 }
 
 #[test]
+fn one_window_that_hangs_over_the_whole_map_pools_it() {
+    if !has_runtime() {
+        return;
+    }
+    // As EfficientNet of transformers has it, with a kernel of as many pixels as the map has channels.
+    let mut graph = classifier();
+    graph.nodes[4] = node("AveragePool", &["r2"], "p")
+        .with("kernel_shape", vec![16i64, 16])
+        .with("strides", vec![16i64, 16])
+        .with("count_include_pad", 1)
+        .with("ceil_mode", 1);
+    let (place, alone) = (
+        Place::new(&proto(&graph)),
+        Place::new(&proto(&classifier())),
+    );
+    assert_close(
+        &place.predicted("model.onnx", ""),
+        &alone.predicted("model.onnx", ""),
+    );
+    for head in ["keep", "linear"] {
+        let said = place.tune(&format!("--head {head} --force")).well();
+        assert!(
+            head == "keep" || said.contains("`r2` (8 channels of 4 × 4)"),
+            "{said}"
+        );
+        place.predicted("run/winners/full.onnx", "");
+    }
+}
+
+#[test]
 fn a_convolution_that_gives_class_scores_gives_way_to_a_new_head() {
     if !has_runtime() {
         return;
