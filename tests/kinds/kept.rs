@@ -261,3 +261,24 @@ fn inputs_that_nothing_reads_are_kept_and_count_for_none() {
         place.predicted("run/winners/full.onnx", "");
     }
 }
+
+#[test]
+fn a_normalisation_by_the_batch_that_is_written_out_is_refused_before_training() {
+    if !has_runtime() {
+        return;
+    }
+    // As Keras may write it: the mean over the images and places.
+    let mut graph = classifier();
+    let mean = node("ReduceMean", &["c1"], "mean").with("axes", vec![0i64, 2, 3]);
+    graph.nodes.insert(1, mean);
+    graph
+        .nodes
+        .insert(2, node("Sub", &["c1", "mean"], "centred"));
+    graph.nodes[3].inputs[0] = "centred".to_owned();
+    let place = Place::new(&proto(&graph));
+    for head in ["linear", "keep"] {
+        place
+            .tune(&format!("--head {head}"))
+            .refused(&["`mean` (ReduceMean)", "for inference"]);
+    }
+}
