@@ -188,7 +188,10 @@ def slope(path, x, y, gradients):
         model.graph.output.append(helper.make_empty_tensor_value_info(softmax[0].input[0]))
 
     data = [i for i in model.graph.input if i.name not in initializers(model)][0]
-    half = data.type.tensor_type.elem_type == TensorProto.FLOAT16
+    read = {i for n in model.graph.node for i in n.input}
+    for idle in [i for i in model.graph.input if i.name not in read]:
+        model.graph.input.remove(idle)
+    dtype = helper.tensor_dtype_to_np_dtype(data.type.tensor_type.elem_type)
     fixed = data.type.tensor_type.shape.dim[0].dim_value
 
     def loss(step):
@@ -200,7 +203,7 @@ def slope(path, x, y, gradients):
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        fed = x.astype(np.float16) if half else x
+        fed = x.astype(dtype)
         rows = len(x) if fixed != 1 else 1
         z = np.concatenate(
             [session.run(None, {data.name: fed[i : i + rows]})[0] for i in range(0, len(x), rows)]

@@ -10,6 +10,7 @@
 mod backbone;
 mod blocks;
 mod count;
+mod end;
 mod error;
 mod fill;
 mod flow;

@@ -16,8 +16,8 @@ pub(super) struct Sign {
     pub because: String,
 }
 
-/// What a model says: by the type of its input, by the range that it declares, or by the first steps of its graph,
-/// where these make one known range of another.
+/// What a model says: by the type of its input, by the range that it declares, by the tool that its metadata name, or by
+/// the first steps of its graph, where these make one known range of another.
 pub(super) fn sign(model: &Model, graph: &Graph, input: &str) -> Option<Sign> {
     let order = declared_order(model);
     let of = |preprocess: Preprocess, because: String| Sign {
@@ -35,6 +35,9 @@ pub(super) fn sign(model: &Model, graph: &Graph, input: &str) -> Option<Sign> {
     }
     if let Some((preprocess, because)) = declared_range(model) {
         return Some(of(preprocess, because));
+    }
+    if let Some(sign) = of_ultralytics(model) {
+        return Some(sign);
     }
     let (preprocess, because) = Scaling::of(graph, input)?.wanted()?;
     Some(of(preprocess, because))
@@ -93,6 +96,23 @@ fn declared_range(model: &Model) -> Option<(Preprocess, String)> {
     ))
 }
 
+/// What Ultralytics' metadata come to, which say nothing of pixels: its classifiers are all fed the same.
+/// Source: `classify_transforms` of its `data/augment.py`, which took ImageNet's mean before 8.1.
+fn of_ultralytics(model: &Model) -> Option<Sign> {
+    let mut version = model.metadata("version")?.split('.').map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (version.next(), version.next()) else {
+        return None;
+    };
+    let says = |key: &str, value: &str| model.metadata(key) == Some(value);
+    let is_known = says("author", "Ultralytics") && says("task", "classify");
+    (is_known && (major, minor) >= (8, 1)).then(|| Sign {
+        preprocess: Preprocess::UNIT,
+        order: Some(ChannelOrder::Rgb),
+        because: "its metadata say that Ultralytics wrote it, whose classifiers want that"
+            .to_owned(),
+    })
+}
+
 /// As [`declared_range`], of the order of colours.
 fn declared_order(model: &Model) -> Option<ChannelOrder> {
     match model.metadata("Image.BitmapPixelFormat")? {
@@ -121,7 +141,7 @@ impl<'g> Scaling<'g> {
         let mut found: Option<Self> = None;
         // A graph has no circles.
         while let Some(node) = only_reader(graph, value) {
-            if !(node.elements().is_rearrangement() || node.is("Pad")) {
+            if !keeps_scale(node) {
                 let Some((constant, factor, shift)) = step(graph, node, value) else {
                     break;
                 };
@@ -186,6 +206,12 @@ impl<'g> Scaling<'g> {
             numbers.join(", ")
         )
     }
+}
+
+/// Whether a node moves, crops, pads or resizes what it reads, which may be scaled before or behind it alike.
+fn keeps_scale(node: &Node) -> bool {
+    let resizes = node.is("Resize") || node.is("Upsample");
+    node.elements().is_rearrangement() || node.is("Pad") || node.is("Slice") || resizes
 }
 
 /// The one node that reads a value, besides those that read its shape.
@@ -324,6 +350,17 @@ mod tests {
             assert_eq!(found.preprocess.to_string(), preset, "{steps:?}: {found:?}");
             assert!(found.because.contains("`step0`"), "{found:?}");
         }
+        // Keras' `Resizing` before its `Rescaling`.
+        let mut resized = graph(&[("Mul", &[unit])]);
+        let scale = resized
+            .nodes
+            .iter_mut()
+            .find(|n| n.name == "step0")
+            .unwrap();
+        let read = std::mem::replace(&mut scale.inputs[0], "resized".to_owned());
+        let resize = Node::new("resize", "Resize", &[&read, "", "", "sizes"], &["resized"]);
+        resized.nodes.insert(2, resize);
+        assert_eq!(signed_by(&resized).unwrap().preprocess, Preprocess::RAW);
         // The shape of the input is read by many exporters' graphs.
         let mut shaped = graph(&[("Div", &[255.0])]);
         Builder::new(&mut shaped).op("sizes", "Shape", &["image"], vec![]);
@@ -376,6 +413,29 @@ mod tests {
         let (_folder, model) = written(proto);
         let found = sign(&model, &graph, "image").unwrap();
         assert_eq!(found.preprocess.to_string(), "raw-bgr");
+    }
+
+    #[test]
+    fn a_classifier_of_ultralytics_wants_what_all_of_them_are_fed() {
+        for (task, version, preset) in [
+            ("classify", "8.4.190", Some("unit")),
+            ("classify", "8.0.40", None),
+            ("classify", "new", None),
+            ("detect", "8.4.190", None),
+        ] {
+            let graph = graph(&[]);
+            let mut proto = graph.to_model(usize::MAX).0;
+            for (key, value) in [
+                ("author", "Ultralytics"),
+                ("task", task),
+                ("version", version),
+            ] {
+                set_metadata(&mut proto, key, value);
+            }
+            let (_folder, model) = written(proto);
+            let found = sign(&model, &graph, "image").map(|s| s.preprocess.to_string());
+            assert_eq!(found.as_deref(), preset, "{task} {version}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn headless(model: &Model, graph: &Graph, size: (usize, usize)) -> Op
     })
 }
 
-/// Whether the class scores are a pooled map or a map, as far as the last nodes tell.
+/// Whether the class scores are a pooled map, a map or a token, as far as the last nodes tell.
 fn may_be(graph: &Graph) -> bool {
     let producers = graph.producers();
     let mut value = graph.outputs.first().map(|o| o.name.as_str());
@@ -39,7 +39,9 @@ fn may_be(graph: &Graph) -> bool {
         let passes = elements.is_copy() || elements == Elements::Reshaped;
         if !passes {
             let pools = node.is_a(Class::GlobalPool) || node.is("ReduceMean");
-            return pools || node.is_a(Class::Activation);
+            // Of the tokens of a transformer one is picked.
+            let picks = node.is("Gather") || node.is("Slice") || node.is("LayerNormalization");
+            return pools || picks || node.is_a(Class::Activation);
         }
         value = node.input(0);
     }

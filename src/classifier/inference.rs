@@ -1,11 +1,11 @@
 //! Running a classifier as it stands in its file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::data::Dataset;
 use crate::graph::{Dim, Graph, GraphError, infer_shapes, normalise};
-use crate::onnx::messages::{ModelProto, ValueInfoProto};
+use crate::onnx::messages::{ModelProto, TensorProto, TypeValue, ValueInfoProto};
 use crate::onnx::{DataType, Model, encode, is_external};
 use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
 use crate::surgery::{Scores, SurgeryError, ending};
@@ -82,8 +82,9 @@ impl Inference {
         let is_inside = declared.all(|o| o.name.as_deref() != Some(output.as_str()));
         let encoded;
         let is_changed = model.file_bytes().is_empty() || model.renamed_nodes() > 0;
-        let bytes: &[u8] = if unread || is_inside || is_changed {
-            let mut proto = without_unread(model, &graph);
+        let idle = idle_ports(model, &graph);
+        let bytes: &[u8] = if unread || is_inside || is_changed || !idle.is_empty() {
+            let mut proto = without(&idle, model, &graph);
             if let Some(graph) = proto.graph.as_mut().filter(|_| is_inside) {
                 graph.output.push(ValueInfoProto {
                     name: Some(output.clone()),
@@ -378,10 +379,30 @@ fn malformed(graph: &Graph) -> Option<GraphError> {
         .err()
 }
 
-/// The messages of a model without initializers that lie elsewhere and that nothing reads.
-fn without_unread(model: &Model, graph: &Graph) -> ModelProto {
+/// The inputs of a model that nothing reads, and its outputs that may be nothing, which cannot be taken from
+/// onnxruntime here.
+fn idle_ports<'m>(model: &'m Model, graph: &Graph) -> HashSet<&'m str> {
+    let file = model.graph();
+    let initializers = file.initializer.iter().map(TensorProto::name);
+    let inputs = graph.inputs.iter().map(|input| input.name.as_str());
+    let needed: HashSet<&str> = initializers.chain(inputs).collect();
+    let inputs = file.input.iter().filter_map(|i| i.name.as_deref());
+    let optional = file.output.iter().filter(|output| {
+        let value = output.r#type.as_ref().and_then(|t| t.value.as_ref());
+        matches!(value, Some(TypeValue::Optional(_)))
+    });
+    let idle = inputs.filter(|name| !needed.contains(name));
+    idle.chain(optional.filter_map(|o| o.name.as_deref()))
+        .collect()
+}
+
+/// The messages of a model without some ports, and without initializers that lie elsewhere and that nothing reads.
+fn without(idle: &HashSet<&str>, model: &Model, graph: &Graph) -> ModelProto {
     let mut proto = model.proto.clone();
     if let Some(inner) = &mut proto.graph {
+        let stays = |port: &ValueInfoProto| !idle.contains(port.name());
+        inner.input.retain(stays);
+        inner.output.retain(stays);
         inner.initializer.retain(|tensor| {
             let name = tensor.name.as_deref().unwrap_or("");
             !is_external(tensor) || graph.initializers.contains_key(name)

@@ -181,7 +181,7 @@ impl Graph {
                 "the initializer `{name}` is sparse; sparse initializers are not supported"
             )));
         }
-        let inputs = proto
+        let mut inputs: Vec<Value> = proto
             .input
             .iter()
             .filter(|i| {
@@ -190,6 +190,11 @@ impl Graph {
             })
             .map(value_from_proto)
             .collect::<Result<_, _>>()?;
+        if inputs.len() > 1 {
+            // Keras declares constants as inputs that it has folded.
+            let read = read_values(model.graph());
+            inputs.retain(|input| read.contains(input.name.as_str()));
+        }
         // What is no tensor is nobody's class scores.
         let outputs = proto.output.iter();
         let outputs = outputs.filter_map(|o| value_from_proto(o).ok()).collect();

@@ -13,7 +13,8 @@ use super::{Builder, Graph, GraphError, Padding, Shapes, WindowAttributes, Windo
 /// An average that counts its padding does not count what hangs over that: its padding becomes a `Pad`
 /// before it, whose value `shapes` gets.
 ///
-/// Pads as large as the kernel stay an overhang, because onnxruntime refuses them.
+/// Pads as large as the kernel stay an overhang, because onnxruntime refuses them. One window that hangs over the whole
+/// map, as that of a network's last pooling may be written, becomes a global pool.
 ///
 /// # Errors
 /// When an attribute is of another type than ONNX gives it.
@@ -39,6 +40,14 @@ pub fn write_overhangs_as_pads(graph: &mut Graph, shapes: &mut Shapes) -> Result
         let (kernel, mut pads) = (to_i64(&kernel), to_i64(&pads));
         let (strides, dilations) = (to_i64(&said.strides), to_i64(&said.dilations));
         let (x, y) = (to_i64(&x[2..]), to_i64(&y[2..]));
+        let covers = |a: usize| y[a] == 1 && dilations[a] == 1 && kernel[a] - pads[a] > x[a];
+        let is_padded = pads.iter().any(|&p| p != 0);
+        let counts_padding = is_padded && node.int("count_include_pad", 0)? != 0;
+        if (0..axes).all(covers) && !counts_padding && node.outputs.len() == 1 {
+            node.op_type = format!("Global{}", node.op_type);
+            node.attributes.clear();
+            continue;
+        }
         let declared = pads.clone();
         let mut fits = true;
         for a in 0..axes {
@@ -146,6 +155,33 @@ mod tests {
     fn an_average_counts_its_padding_and_no_overhang() {
         // Five windows over 8 rows and a pad at each end: the last hangs over by one.
         assert_eq!(pads("AveragePool", 8, [3, 2, 1, 1], 1), Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn one_window_over_the_whole_map_and_beyond_is_a_global_pool() {
+        for (op, kernel, becomes) in [
+            ("AveragePool", 1280i64, "GlobalAveragePool"),
+            ("MaxPool", 1280, "GlobalMaxPool"),
+            ("AveragePool", 7, "AveragePool"),
+        ] {
+            let pool = Node::new("y", op, &["x"], &["y"])
+                .with("kernel_shape", vec![kernel, kernel])
+                .with("strides", vec![kernel, kernel])
+                .with("count_include_pad", 1)
+                .with("ceil_mode", 1);
+            let mut graph = Graph {
+                nodes: vec![pool],
+                inputs: vec![Value::fixed("x", DataType::Float, &[1, 2, 7, 7])],
+                outputs: vec![Value::fixed("y", DataType::Float, &[])],
+                ..Graph::new(21)
+            };
+            let mut shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+            assert_eq!(shapes.dims("y").unwrap(), [1, 2, 1, 1]);
+            write_overhangs_as_pads(&mut graph, &mut shapes).unwrap();
+            assert_eq!(graph.nodes[0].op_type, becomes);
+            let after = infer_shapes(&graph, &HashMap::new()).unwrap();
+            assert_eq!(after.dims("y").unwrap(), [1, 2, 1, 1]);
+        }
     }
 
     #[test]

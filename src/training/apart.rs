@@ -1,11 +1,11 @@
-//! Whether a network that was freed from the batch size of its export computes each sample by itself.
-//!
-//! [`free_batch`](crate::batch::free_batch) tells by the operators; this looks at numbers.
+//! Whether a network computes each sample by itself, where that is in doubt: one that was freed from the batch size of its
+//! export, of which [`free_batch`](crate::batch::free_batch) tells by the operators, and one that reduces a first axis, as
+//! normalisations do that were exported in training mode, written out. This looks at numbers.
 
 use ndarray::{ArrayD, IxDyn};
 
 use crate::autodiff::Operators;
-use crate::batch::batch_of_export;
+use crate::graph::operators::Mixing;
 use crate::graph::{Graph, Node, Value};
 use crate::onnx::{DataType, Model};
 use crate::runtime::{Array, Device, Runtime};
@@ -21,8 +21,9 @@ const SAMPLES: usize = 3;
 /// Nodes whose results are compared at once where the logits differ.
 const NODES: usize = 32;
 
-/// Runs `model`, which tells this of a sample, on random samples of dimensions `sample`, together and apart, and refuses it by the
-/// first node whose results differ. A model that takes batches of any size is not run.
+/// Runs `model`, which tells this of a sample, on random samples of dimensions `sample`, together and apart, and refuses it by
+/// the first node whose results differ. A model that takes batches of any size and [reduces](is_in_doubt) no first axis is
+/// not run.
 ///
 /// # Errors
 /// [`TrainingError::Mixed`]; or when a model made for one batch size cannot be brought to normal form,
@@ -33,15 +34,39 @@ pub fn samples_stay_apart(
     sample: &[usize],
     task: Task,
 ) -> Result<(), TrainingError> {
-    let any_batch = |input| batch_of_export(input).is_none();
-    if Graph::from_model(model)?.inputs.iter().all(any_batch) {
+    let prepared = Prepared::of(model, SAMPLES, sample, task)?;
+    if !is_in_doubt(&prepared) {
         return Ok(());
     }
     let sessions = SessionMaker::new(runtime, Device::Cpu, Operators::Standard);
     compare(&sessions, model, sample, task, 0)
 }
 
-/// As [`samples_stay_apart`], in sessions of `threads` threads (0 for all cores).
+/// Whether it is worth to look at numbers: the network was freed from the batch size of its export, or has a reduction along
+/// a first axis, where the batch may be.
+pub(super) fn is_in_doubt(prepared: &Prepared) -> bool {
+    let Prepared { graph, shapes, .. } = prepared;
+    let reduces_first = |node: &Node| {
+        let is_reduction = node
+            .operator()
+            .is_some_and(|o| o.mixing == Mixing::Reduction);
+        let axes = node
+            .input(1)
+            .and_then(|name| shapes.constant(name).or(graph.initializers.get(name)));
+        let rank = node
+            .input(0)
+            .and_then(|v| shapes.dims(v).ok())
+            .map_or(0, <[usize]>::len) as i64;
+        let is_first = |axis: &i64| *axis == 0 || *axis == -rank;
+        is_reduction
+            && axes
+                .and_then(|t| t.to_i64())
+                .is_none_or(|axes| axes.iter().any(is_first))
+    };
+    prepared.freed.is_some() || graph.nodes.iter().any(reduces_first)
+}
+
+/// As [`samples_stay_apart`], in sessions of `threads` threads (0 for all cores), of any model.
 pub(super) fn compare(
     sessions: &SessionMaker,
     model: &Model,
@@ -51,9 +76,7 @@ pub(super) fn compare(
 ) -> Result<(), TrainingError> {
     let together = Prepared::of(model, SAMPLES, sample, task)?;
     let apart = Prepared::of(model, 1, sample, task)?;
-    let Some(exported) = together.freed.or(apart.freed) else {
-        return Ok(());
-    };
+    let exported = together.freed.or(apart.freed);
     let pair = Pair {
         sessions,
         threads,
@@ -252,6 +275,27 @@ mod tests {
     }
 
     #[test]
+    fn a_first_axis_may_be_another_than_the_batch() {
+        let Some(runtime) = runtime() else { return };
+        let network = network(|b, x| {
+            let turn = vec![("perm", vec![1i64, 0, 2, 3].into())];
+            let rows = b.op("rows", "Transpose", &[x], turn);
+            let axes = vec![("axes", vec![0i64].into()), ("keepdims", 0.into())];
+            let mean = b.op("mean", "ReduceMean", &[&rows], axes);
+            let third = b.ints(&[1]);
+            b.op("back", "Unsqueeze", &[&mean, &third], vec![])
+        });
+        let mut proto = network.proto.clone();
+        let graph = proto.graph.as_mut().unwrap();
+        graph.input[0] = crate::graph::value_to_proto(&Value::batched("x", &[2, 3, 3]));
+        let bytes = encode(&proto).unwrap();
+        let model = Model::decode(bytes.into(), std::path::Path::new("test.onnx")).unwrap();
+        let prepared = Prepared::new(&model, SAMPLES, &[2, 3, 3]).unwrap();
+        assert!(is_in_doubt(&prepared));
+        samples_stay_apart(&runtime, &model, &[2, 3, 3], Task::SingleLabel).unwrap();
+    }
+
+    #[test]
     fn samples_that_differ_in_company_are_told_by_the_first_node() {
         let Some(runtime) = runtime() else { return };
         let sessions = SessionMaker::new(&runtime, Device::Cpu, Operators::Standard);
@@ -282,6 +326,13 @@ mod tests {
         let logits = together.logits.as_str();
         assert_eq!(pair.differing(&[logits]).unwrap(), Some(logits));
         assert_eq!(pair.first_node().unwrap().unwrap().name, "mean");
+        let error =
+            samples_stay_apart(&runtime, &model, &[2, 3, 3], Task::SingleLabel).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("`mean`") && text.contains("for inference"),
+            "{text}"
+        );
     }
 
     #[test]

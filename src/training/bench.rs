@@ -114,7 +114,7 @@ impl Bench {
         let flops = flops(&prepared, &options.trainable)?;
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
         let sessions = SessionMaker::new(runtime, options.device, operators);
-        if prepared.freed.is_some() {
+        if apart::is_in_doubt(&prepared) {
             apart::compare(&sessions, model, sample, options.task, options.threads)?;
         }
         let step = sessions.bind(program, "training step", &parameters, options.threads)?;

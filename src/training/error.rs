@@ -49,16 +49,13 @@ pub enum TrainingError {
     /// Data and model do not fit.
     #[error("{0}")]
     Mismatch(String),
-    /// A model made for one batch size gives samples another result in company than alone.
-    #[error(
-        "{node} gives samples another result together than apart: the model is made for batches of \
-         {exported} only; export it for any (in PyTorch dynamic_axes or dynamic_shapes)"
-    )]
+    /// A model gives samples another result in company than alone.
+    #[error("{node} gives samples another result together than apart: {}", alone(*exported))]
     Mixed {
         /// The first node whose result differs, or the value.
         node: String,
-        /// The batch size of the export.
-        exported: usize,
+        /// The one batch size that the model is made for, if it is.
+        exported: Option<usize>,
     },
     /// A checkpoint cannot be continued from: it is damaged, or of another trial.
     #[error("cannot continue from {}: {reason}", path.display())]
@@ -133,6 +130,18 @@ impl fmt::Display for Divergence {
             Divergence::Validation(loss) => write!(f, "the validation loss is {loss}"),
             Divergence::Parameter(name) => write!(f, "`{name}` has values that are not finite"),
         }
+    }
+}
+
+/// Why samples are mixed, and the way out.
+fn alone(exported: Option<usize>) -> String {
+    match exported {
+        Some(n) => format!(
+            "the model is made for batches of {n} only; export it for any (in PyTorch dynamic_axes or dynamic_shapes)"
+        ),
+        None => "it computes with all images of a batch, as normalisations do in training mode; export the model for \
+                 inference (in Keras after `model.trainable = False`)"
+            .to_owned(),
     }
 }
 

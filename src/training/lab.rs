@@ -202,8 +202,8 @@ impl<'a> Lab<'a> {
         Ok(dropout.unwrap_or(&self.network.dropout).clone())
     }
 
-    /// The network after a rewrite in normal form for `batch` samples. One that is freed from the batch size
-    /// of its export is run on random samples, together and apart, when it is first asked for.
+    /// The network after a rewrite in normal form for `batch` samples. One of which it is in doubt whether it
+    /// mixes the samples of a batch is run on random ones, together and apart, when it is first asked for.
     pub(super) fn prepare(
         &self,
         rewrite: &Rewrite,
@@ -222,7 +222,7 @@ impl<'a> Lab<'a> {
                 (&rewritten.model, prepared)
             }
         };
-        if prepared.freed.is_some() {
+        if apart::is_in_doubt(&prepared) {
             let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
             if !apart.contains(rewrite) {
                 apart::compare(&self.sessions, model, sample, task, self.options.threads)?;

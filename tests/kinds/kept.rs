@@ -236,3 +236,49 @@ fn a_model_in_training_mode_is_refused_with_the_way_out_and_infers_with_it() {
     let said = alone.tune("--inference-mode").well();
     assert!(said.contains("--inference-mode does nothing"), "{said}");
 }
+
+#[test]
+fn inputs_that_nothing_reads_are_kept_and_count_for_none() {
+    if !has_runtime() {
+        return;
+    }
+    // As Keras writes the constants of a normalisation that it has folded.
+    let mut model = proto(&classifier());
+    let idle = ftsurgery::graph::Value::fixed("idle", DataType::Float, &[1, 1, 1, 3]);
+    let inputs = &mut model.graph.as_mut().unwrap().input;
+    inputs.insert(0, ftsurgery::graph::value_to_proto(&idle));
+    let (place, alone) = (Place::new(&model), Place::new(&proto(&classifier())));
+    place.run("analyze model.onnx").well();
+    assert_close(
+        &place.predicted("model.onnx", ""),
+        &alone.predicted("model.onnx", ""),
+    );
+    for head in ["keep", "linear"] {
+        place.tune(&format!("--head {head} --force")).well();
+        let winner = place.winner();
+        let names: Vec<&str> = winner.graph().input.iter().map(|i| i.name()).collect();
+        assert_eq!(names, ["idle", "x"], "{head}");
+        place.predicted("run/winners/full.onnx", "");
+    }
+}
+
+#[test]
+fn a_normalisation_by_the_batch_that_is_written_out_is_refused_before_training() {
+    if !has_runtime() {
+        return;
+    }
+    // As Keras may write it: the mean over the images and places.
+    let mut graph = classifier();
+    let mean = node("ReduceMean", &["c1"], "mean").with("axes", vec![0i64, 2, 3]);
+    graph.nodes.insert(1, mean);
+    graph
+        .nodes
+        .insert(2, node("Sub", &["c1", "mean"], "centred"));
+    graph.nodes[3].inputs[0] = "centred".to_owned();
+    let place = Place::new(&proto(&graph));
+    for head in ["linear", "keep"] {
+        place
+            .tune(&format!("--head {head}"))
+            .refused(&["`mean` (ReduceMean)", "for inference"]);
+    }
+}

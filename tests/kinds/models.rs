@@ -5,8 +5,9 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use ftsurgery::graph::{Graph, Node, Value};
-use ftsurgery::onnx::messages::{MapType, SequenceType, TypeValue};
-use ftsurgery::onnx::messages::{ModelProto, OperatorSetIdProto, TypeProto, ValueInfoProto};
+use ftsurgery::onnx::messages::{AttributeProto, ModelProto, NodeProto, OperatorSetIdProto};
+use ftsurgery::onnx::messages::{MapType, OptionalType, SequenceType, TensorType, TypeValue};
+use ftsurgery::onnx::messages::{TypeProto, ValueInfoProto};
 use ftsurgery::onnx::{Model, Tensor, encode};
 use image::{Rgb, RgbImage};
 
@@ -106,9 +107,9 @@ pub fn sequence(name: &str) -> ValueInfoProto {
             ..TypeProto::default()
         }))
     };
-    let float = ftsurgery::onnx::messages::TensorType {
+    let float = TensorType {
         elem_type: Some(1),
-        ..Default::default()
+        ..TensorType::default()
     };
     let map = MapType {
         key_type: Some(7),
@@ -124,6 +125,42 @@ pub fn sequence(name: &str) -> ValueInfoProto {
         }),
         ..ValueInfoProto::default()
     }
+}
+
+/// A model with a further output, which is an optional tensor that is not there.
+pub fn with_nothing(proto: &ModelProto) -> ModelProto {
+    let tensor = TypeProto {
+        value: Some(TypeValue::Tensor(TensorType {
+            elem_type: Some(1),
+            ..TensorType::default()
+        })),
+        ..TypeProto::default()
+    };
+    let mut proto = proto.clone();
+    let graph = proto.graph.as_mut().unwrap();
+    graph.node.push(NodeProto {
+        op_type: Some("Optional".to_owned()),
+        output: vec!["nothing".to_owned()],
+        attribute: vec![AttributeProto {
+            name: Some("type".to_owned()),
+            r#type: Some(13),
+            tp: Some(tensor.clone()),
+            ..AttributeProto::default()
+        }],
+        ..NodeProto::default()
+    });
+    let optional = OptionalType {
+        elem_type: Some(Box::new(tensor)),
+    };
+    graph.output.push(ValueInfoProto {
+        name: Some("nothing".to_owned()),
+        r#type: Some(TypeProto {
+            value: Some(TypeValue::Optional(optional)),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    });
+    proto
 }
 
 /// A folder with a model, photos, and what runs make.

@@ -1,7 +1,7 @@
 //! Which output is the class scores, and which value the feature.
 
 use ftsurgery::graph::Graph;
-use ftsurgery::onnx::Model;
+use ftsurgery::onnx::{Model, Tensor};
 use ftsurgery::runtime::testing::has_runtime;
 
 use crate::models::*;
@@ -200,6 +200,68 @@ fn an_output_that_is_no_tensor_is_nobodys_class_scores() {
 }
 
 #[test]
+fn an_output_that_may_be_nothing_is_left_alone() {
+    if !has_runtime() {
+        return;
+    }
+    // As PyTorch writes a scripted module whose auxiliary scores are `None`.
+    let place = Place::new(&with_nothing(&proto(&classifier())));
+    let alone = Place::new(&proto(&classifier()));
+    place.run("analyze model.onnx").well();
+    assert_close(
+        &place.predicted("model.onnx", ""),
+        &alone.predicted("model.onnx", ""),
+    );
+    place.tune("").well();
+    assert_eq!(outputs(&place.winner()), ["probabilities"]);
+    std::fs::remove_dir_all(place.at("run")).unwrap();
+    place.tune("--head keep").well();
+    assert_eq!(outputs(&place.winner()), ["y", "nothing"]);
+    place.predicted("run/winners/full.onnx", "");
+}
+
+#[test]
+fn a_transformer_without_a_classifier_gets_a_head_on_the_token_that_it_gives() {
+    if !has_runtime() {
+        return;
+    }
+    let mut nodes = trunk();
+    nodes.extend([
+        node("Reshape", &["r2", "shape"], "flat"),
+        node("Transpose", &["flat"], "tokens").with("perm", vec![0, 2, 1]),
+        node("MatMul", &["tokens", "wt"], "m"),
+        node("Gather", &["m", "first"], "token").with("axis", 1),
+    ]);
+    let weights = [&TRUNK[..], &[("wt", &[8, 16])]].concat();
+    let mut graph = graph(nodes, &weights, &[("token", &[16])]);
+    for (name, tensor) in [
+        ("shape", Tensor::i64s(&[0, 8, 16])),
+        ("first", Tensor::scalar_i64(0)),
+    ] {
+        graph.initializers.insert(name.to_owned(), tensor);
+    }
+    let place = Place::new(&proto(&graph));
+    let said = place.tune("--head linear").well();
+    assert!(
+        said.contains("`token`") && said.contains("all layers stay"),
+        "{said}"
+    );
+    let (model, before) = (
+        place.winner(),
+        Model::open(&place.at("model.onnx")).unwrap(),
+    );
+    assert_ne!(floats(&model, "wt"), floats(&before, "wt"));
+    assert_eq!(outputs(&model), ["probabilities"]);
+    // Its own output is no classifier's.
+    let said = place.run("evaluate model.onnx --data photos --preprocess unit");
+    assert!(
+        said.text().contains("without a classifier"),
+        "{}",
+        said.text()
+    );
+}
+
+#[test]
 fn a_network_without_a_classifier_keeps_all_its_layers() {
     if !has_runtime() {
         return;
@@ -254,6 +316,36 @@ fn a_network_without_a_classifier_keeps_all_its_layers() {
             assert_ne!(floats(&model, last), floats(&before, last));
             assert_eq!(outputs(&model), ["probabilities"]);
         }
+    }
+}
+
+#[test]
+fn one_window_that_hangs_over_the_whole_map_pools_it() {
+    if !has_runtime() {
+        return;
+    }
+    // As EfficientNet of transformers has it, with a kernel of as many pixels as the map has channels.
+    let mut graph = classifier();
+    graph.nodes[4] = node("AveragePool", &["r2"], "p")
+        .with("kernel_shape", vec![16i64, 16])
+        .with("strides", vec![16i64, 16])
+        .with("count_include_pad", 1)
+        .with("ceil_mode", 1);
+    let (place, alone) = (
+        Place::new(&proto(&graph)),
+        Place::new(&proto(&classifier())),
+    );
+    assert_close(
+        &place.predicted("model.onnx", ""),
+        &alone.predicted("model.onnx", ""),
+    );
+    for head in ["keep", "linear"] {
+        let said = place.tune(&format!("--head {head} --force")).well();
+        assert!(
+            head == "keep" || said.contains("`r2` (8 channels of 4 × 4)"),
+            "{said}"
+        );
+        place.predicted("run/winners/full.onnx", "");
     }
 }
 

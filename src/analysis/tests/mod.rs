@@ -277,6 +277,65 @@ fn a_model_without_a_feature_map_is_analysed_with_its_last_layer_as_classifier()
 }
 
 #[test]
+fn a_network_of_tokens_without_a_classifier_ends_with_its_output() {
+    let of = |width: usize, softmax: bool| {
+        let (mut n, mut x) = tokens();
+        x = n.dense("mlp", &x, 4, width);
+        x = n.op("token", "ReduceMean", &[&x], &[("axes", &[1])]);
+        x = n.op("vector", "Flatten", &[&x], &[]);
+        if softmax {
+            x = n.op("shares", "Softmax", &[&x], &[]);
+        }
+        analyse(&n.output(&x))
+    };
+    let a = of(16, false);
+    let backbone = a.backbone().unwrap();
+    assert_eq!(
+        (backbone.features.as_str(), backbone.channels),
+        ("vector", 16)
+    );
+    assert!(backbone.is_whole);
+    assert_eq!(blocks(&a), ["block1: patches mix mlp"]);
+    // A classifier of each token, by a number of classes that is no width of a layer, or by a softmax.
+    for (width, softmax) in [(5, false), (1000, false), (16, true)] {
+        of(width, softmax).backbone().unwrap_err();
+    }
+}
+
+#[test]
+fn why_no_feature_is_found_is_told() {
+    // A distilled transformer: the mean of what two tokens' classifiers give.
+    let (mut n, x) = tokens();
+    let of = |n: &mut Net, name: &str, index: i64| {
+        let place = n.ints(&format!("{name}.i"), &[index]);
+        let mut token = n.op(&format!("{name}.t"), "Gather", &[&x, &place], &[]);
+        n.graph
+            .nodes
+            .last_mut()
+            .unwrap()
+            .attributes
+            .insert("axis".into(), 1i64.into());
+        let axes = n.ints(&format!("{name}.a"), &[1]);
+        token = n.op(&format!("{name}.s"), "Squeeze", &[&token, &axes], &[]);
+        n.gemm(name, &token, 4, 5)
+    };
+    let (one, other) = (of(&mut n, "head", 0), of(&mut n, "head_dist", 1));
+    let sum = n.op("sum", "Add", &[&one, &other], &[]);
+    let error = analyse(&n.output(&sum)).backbone().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("`head` (Gemm) and `head_dist`"), "{text}");
+    assert!(text.contains("side by side"), "{text}");
+
+    let mut n = Net::new(["N", "3", "8", "8"]);
+    let mut x = n.conv("conv", "x", [8, 3, 3, 3]);
+    x = n.op("erfc", "Erfc", &[&x], &[]);
+    x = n.op("flat", "Flatten", &[&x], &[]);
+    x = n.gemm("fc", &x, 512, 5);
+    let error = analyse(&n.output(&x)).backbone().unwrap_err();
+    assert!(error.to_string().contains("`erfc` (Erfc)"), "{error}");
+}
+
+#[test]
 fn work_and_memory_are_those_of_one_image() {
     let a = analyse(&nets::mobilenet());
     let row = |name: &str| a.layers.iter().find(|l| l.name == name).unwrap();

@@ -94,19 +94,17 @@ pub(super) fn compute(
             let (condition, x, y) = (input(0)?, input(1)?, input(2)?);
             let mask = condition.to_i64()?;
             let at = |t: &Tensor, i: usize| broadcast_place(&position(i, &output.dims), &t.dims);
-            let count = element_count(&output.dims)?;
+            let places = 0..element_count(&output.dims)?;
+            let of_x = |i: usize| mask[at(condition, i)] != 0;
             Some(match (decode(x)?, decode(y)?) {
-                (Numbers::Int(a), Numbers::Int(b)) => Numbers::Int(
-                    (0..count)
-                        .map(|i| {
-                            if mask[at(condition, i)] != 0 {
-                                a[at(x, i)]
-                            } else {
-                                b[at(y, i)]
-                            }
-                        })
-                        .collect(),
-                ),
+                (Numbers::Int(a), Numbers::Int(b)) => {
+                    let pick = |i| if of_x(i) { a[at(x, i)] } else { b[at(y, i)] };
+                    Numbers::Int(places.map(pick).collect())
+                }
+                (Numbers::Float(a), Numbers::Float(b)) => {
+                    let pick = |i| if of_x(i) { a[at(x, i)] } else { b[at(y, i)] };
+                    Numbers::Float(places.map(pick).collect())
+                }
                 _ => return None,
             })
         })(),
@@ -143,6 +141,8 @@ fn unary(kind: &str, values: Numbers) -> Option<Numbers> {
                 "Abs" => f64::abs,
                 "Floor" => f64::floor,
                 "Ceil" => f64::ceil,
+                "Round" => f64::round_ties_even,
+                "Reciprocal" => f64::recip,
                 "Sqrt" => f64::sqrt,
                 _ => return None,
             };
@@ -176,7 +176,10 @@ fn pairwise(kind: &str, x: &Tensor, y: &Tensor, output: &TensorInfo) -> Option<N
                 "Max" => |a, b| Some(a.max(b)),
                 "Equal" => |a, b| Some(i64::from(a == b)),
                 "Less" => |a, b| Some(i64::from(a < b)),
+                "LessOrEqual" => |a, b| Some(i64::from(a <= b)),
                 "Greater" => |a, b| Some(i64::from(a > b)),
+                "GreaterOrEqual" => |a, b| Some(i64::from(a >= b)),
+                "Pow" => |a, b| a.checked_pow(u32::try_from(b).ok()?),
                 "And" => |a, b| Some(i64::from(a != 0 && b != 0)),
                 "Or" => |a, b| Some(i64::from(a != 0 || b != 0)),
                 _ => return None,
@@ -185,17 +188,37 @@ fn pairwise(kind: &str, x: &Tensor, y: &Tensor, output: &TensorInfo) -> Option<N
             Numbers::Int(values.collect::<Option<_>>()?)
         }
         (Numbers::Float(a), Numbers::Float(b)) => {
+            let holds: Option<fn(&f64, &f64) -> bool> = match kind {
+                "Equal" => Some(f64::eq),
+                "Less" => Some(f64::lt),
+                "LessOrEqual" => Some(f64::le),
+                "Greater" => Some(f64::gt),
+                "GreaterOrEqual" => Some(f64::ge),
+                _ => None,
+            };
+            if let Some(holds) = holds {
+                let values = pairs.into_iter().map(|(i, j)| holds(&a[i], &b[j]));
+                return Some(Numbers::Int(values.map(i64::from).collect()));
+            }
             let f: fn(f64, f64) -> f64 = match kind {
                 "Add" => |a, b| a + b,
                 "Sub" => |a, b| a - b,
                 "Mul" => |a, b| a * b,
                 "Div" => |a, b| a / b,
+                "fmod" => |a, b| a % b,
                 "Min" => f64::min,
                 "Max" => f64::max,
+                "Pow" => f64::powf,
                 _ => return None,
             };
             Numbers::Float(pairs.into_iter().map(|(i, j)| f(a[i], b[j])).collect())
         }
+        (Numbers::Float(a), Numbers::Int(b)) if kind == "Pow" => Numbers::Float(
+            pairs
+                .into_iter()
+                .map(|(i, j)| a[i].powf(b[j] as f64))
+                .collect(),
+        ),
         _ => return None,
     })
 }

@@ -290,6 +290,94 @@ fn pads_that_an_exporter_wrote_out_in_floats_are_known() {
     assert_eq!(shapes.constant("both").unwrap().to_i64().unwrap(), [1, 1]);
 }
 
+/// The value of a node's output, by its floats or integers, of inputs by their floats.
+fn computed(op: &str, fmod: bool, inputs: &[&[f32]], to: DataType) -> Option<Vec<f64>> {
+    let names: Vec<String> = (0..inputs.len()).map(|i| format!("x{i}")).collect();
+    let read: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut node = Node::new("n", op, &read, &["y"]);
+    if fmod {
+        node = node.with("fmod", 1i64);
+    }
+    let nodes = vec![
+        node,
+        Node::new("c", "Cast", &["y"], &["z"]).with("to", to as i64),
+    ];
+    let mut graph = graph(&[], &[], nodes);
+    for (name, values) in names.iter().zip(inputs) {
+        let tensor = Tensor::f32(&[values.len()], values);
+        graph.initializers.insert(name.clone(), tensor);
+    }
+    let shapes = infer_shapes(&graph, &HashMap::new()).unwrap();
+    let value = shapes.constant("z")?;
+    match to {
+        DataType::Float => Some(value.to_f32()?.into_iter().map(f64::from).collect()),
+        _ => Some(value.to_i64()?.into_iter().map(|v| v as f64).collect()),
+    }
+}
+
+#[test]
+fn sizes_that_an_exporter_computes_in_floats_are_known() {
+    // The side of a square of 1369 patches, as position embeddings are resized by.
+    assert_eq!(
+        computed("Pow", false, &[&[1369.0], &[0.5]], DataType::Int64),
+        Some(vec![37.0])
+    );
+    let halves: &[f32] = &[0.5, 1.5, 2.5, -0.5];
+    assert_eq!(
+        computed("Round", false, &[halves], DataType::Float),
+        Some(vec![0.0, 2.0, 2.0, -0.0])
+    );
+    assert_eq!(
+        computed("Reciprocal", false, &[&[16.0]], DataType::Float),
+        Some(vec![0.0625])
+    );
+    let pair: [&[f32]; 2] = [&[7.5, -7.5, 2.0], &[2.0, 2.0, 2.0]];
+    assert_eq!(
+        computed("Mod", true, &pair, DataType::Float),
+        Some(vec![1.5, -1.5, 0.0])
+    );
+    for (op, holds) in [
+        ("Equal", [0.0, 0.0, 1.0]),
+        ("Less", [0.0, 1.0, 0.0]),
+        ("LessOrEqual", [0.0, 1.0, 1.0]),
+        ("Greater", [1.0, 0.0, 0.0]),
+        ("GreaterOrEqual", [1.0, 0.0, 1.0]),
+    ] {
+        assert_eq!(
+            computed(op, false, &pair, DataType::Int64),
+            Some(holds.to_vec()),
+            "{op}"
+        );
+    }
+}
+
+#[test]
+fn integer_powers_that_fit_and_choices_of_floats_are_known() {
+    let mut g = graph(
+        &[],
+        &[("a", &[2, -3]), ("b", &[10, 3])],
+        vec![Node::new("p", "Pow", &["a", "b"], &["y"])],
+    );
+    let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
+    assert_eq!(shapes.constant("y").unwrap().to_i64().unwrap(), [1024, -27]);
+    g.initializers
+        .insert("b".to_owned(), Tensor::i64s(&[64, 3]));
+    let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
+    assert!(shapes.constant("y").is_none());
+
+    let nodes = vec![
+        Node::new("m", "Less", &["a", "b"], &["m"]),
+        Node::new("w", "Where", &["m", "x", "z"], &["y"]),
+    ];
+    let mut g = graph(&[], &[("a", &[1, 5]), ("b", &[3, 3])], nodes);
+    for (name, value) in [("x", [0.5, 1.5]), ("z", [8.0, 9.0])] {
+        g.initializers
+            .insert(name.to_owned(), Tensor::f32(&[2], &value));
+    }
+    let shapes = infer_shapes(&g, &HashMap::new()).unwrap();
+    assert_eq!(shapes.constant("y").unwrap().to_f32().unwrap(), [0.5, 9.0]);
+}
+
 #[test]
 fn remainders_take_the_sign_of_the_divisor_or_with_fmod_of_the_dividend() {
     let constants: [(&str, &[i64]); 2] =

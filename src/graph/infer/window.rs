@@ -68,14 +68,14 @@ impl Window {
                 }
                 let (before, after) = self.pads(i);
                 let room = length + before + after - self.extent(i);
-                if room < 0 {
+                if room < 0 && !(self.said.ceil && room > -stride) {
                     return Err(op.error(format!(
                         "the window of {} is larger than the padded input of {}",
                         self.extent(i),
                         length + before + after
                     )));
                 }
-                let mut count = room / stride + 1;
+                let mut count = room.div_euclid(stride) + 1;
                 // A last, partial window counts when it starts inside the input or the padding
                 // before it.
                 if self.said.ceil && room % stride != 0 && count * stride < length + before {
