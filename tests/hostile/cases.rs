@@ -221,6 +221,7 @@ fn what_cannot_be_trained_is_refused_by_node() {
         let mut second = g.input[0].clone();
         second.name = Some("mask".to_owned());
         g.input.push(second);
+        g.node[2] = node("Add", &["bn", "mask"], "relu1");
     });
     gradients(&two, &["image, mask", "one input"]);
     let none = put(&|g| {

@@ -10,7 +10,7 @@ use super::values::{self, set};
 #[derive(Args)]
 pub struct AdaFilterArgs {
     /// Convolutions whose filters `adafilter` has twice: names or patterns of layers, weights or blocks, as for
-    /// --train, or `all` [default: those of the last half]
+    /// --train, or `all`; without it those of the last half
     #[arg(long, value_name = "GLOB")]
     adafilter_layers: Vec<String>,
     /// What takes the tuned filters of `adafilter`: `learned` (a network, for each image), `random` (the same, as it
