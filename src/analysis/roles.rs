@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::graph::Graph;
-use crate::graph::weights::Weight;
+use crate::graph::{Graph, Weight};
 
 /// What a parameter does to the data that it meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
