@@ -19,6 +19,7 @@ mod infer;
 mod json;
 mod kinds;
 mod layers;
+mod roles;
 mod trust;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ pub use error::{AnalysisError, BackboneError};
 pub use infer::{BATCH, Inferred, ValueShape, infer_shapes};
 pub use json::Report;
 pub use layers::{Layer, WeightedLayer};
+pub use roles::Role;
 
 use flow::Flow;
 use kinds::Index;
@@ -98,6 +100,8 @@ pub struct Analysis {
     pub warnings: Vec<String>,
     /// Elements of each constant that is a parameter.
     elements: HashMap<String, usize>,
+    /// What each of them does.
+    roles: HashMap<String, Role>,
 }
 
 impl Analysis {
@@ -196,9 +200,15 @@ impl Analysis {
                 .iter()
                 .map(|w| (w.name.to_owned(), w.elements()))
                 .collect(),
+            roles: roles::roles(graph, &index.weights),
             backbone,
             warnings,
         })
+    }
+
+    /// What a parameter does to the data that it meets; [`Role::Weight`] of what is none.
+    pub fn role(&self, parameter: &str) -> Role {
+        self.roles.get(parameter).copied().unwrap_or(Role::Weight)
     }
 
     /// The part before the classifier.

@@ -78,7 +78,8 @@ pub fn results(results: &Results, fit: bool) -> String {
         let cost = cost(strategy.search_cost.as_ref()?)?;
         Some(format!("{}: its search took {cost}", strategy.name))
     });
-    let notes = notes.chain(costs).chain(certainties(results));
+    let gates = results.strategies.iter().filter_map(gates);
+    let notes = notes.chain(costs).chain(gates).chain(certainties(results));
     // What is not of all repetitions is of the first.
     let seed = match results.repeats.as_slice() {
         [first, _, ..] => format!("{}: ", first.label()),
@@ -97,6 +98,19 @@ pub(super) fn improving(strategy: &StrategyResult) -> Option<String> {
     Some(format!(
         "{} was still improving at its last epoch, number {epochs}: more --epochs may make it better",
         strategy.name
+    ))
+}
+
+/// How many tuned filters a winner takes: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
+pub(super) fn gates(strategy: &StrategyResult) -> Option<String> {
+    let gates = strategy.gates.as_ref()?;
+    let of = |better: fn(f64, f64) -> f64| gates.layers.iter().map(|l| l.mean).reduce(better);
+    Some(format!(
+        "{} takes {} of its tuned filters, by layer {} to {}",
+        strategy.name,
+        percent(gates.share()),
+        percent(of(f64::min)?),
+        percent(of(f64::max)?)
     ))
 }
 
@@ -189,6 +203,7 @@ mod tests {
             trained_parameters: Some(1234567),
             certainty: None,
             search_cost: None,
+            gates: None,
             epochs: Some(3),
             still_improving: true,
             rate: Some(3e-4),
@@ -221,6 +236,7 @@ mod tests {
             still_improving: false,
             certainty: None,
             search_cost: None,
+            gates: None,
             seconds: 2.0,
             model: None,
             searched: None,
@@ -301,6 +317,7 @@ mod tests {
             trained_parameters: None,
             certainty: None,
             search_cost: None,
+            gates: None,
             epochs: None,
             still_improving: false,
             rate: None,

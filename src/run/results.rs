@@ -7,7 +7,7 @@ use crate::strategy::StrategyName;
 use crate::task::Task;
 use crate::training::TriedRate;
 
-use super::{Certainty, SearchCost};
+use super::{Certainty, Gates, SearchCost};
 
 /// The file beside a winner's model that holds its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,6 +175,9 @@ pub struct StrategyResult {
     /// What its search has cost; `None` where that was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search_cost: Option<SearchCost>,
+    /// Which tuned filters the winner takes for which samples; `None` of a network without such gates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<Gates>,
     /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by
     /// side, and those that several strategies share count for each, so that this is not the time by
     /// the clock on the wall.

@@ -14,6 +14,7 @@ mod emit;
 mod error;
 mod executor;
 mod field;
+mod gates;
 mod head;
 mod job;
 mod opened;

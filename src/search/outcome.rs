@@ -33,6 +33,7 @@ pub(super) fn failed(
         searched,
         certainty: None,
         search_cost: None,
+        gates: None,
         seconds,
         clock: None,
         model: None,

@@ -389,6 +389,12 @@ impl Runner<'_> {
             validation_accuracy: validation,
             thresholds: thresholds.as_deref(),
         };
+        let gates = self.gates(
+            &merged.rewrite,
+            &merged.values,
+            &choice.candidate.layers,
+            &mut scored,
+        )?;
         let samples = match split.held_out.as_slice() {
             [] => &split.retraining(),
             samples => samples,
@@ -441,6 +447,7 @@ impl Runner<'_> {
                 ..certainty
             }),
             search_cost: self.search_cost(choice, plan, state)?,
+            gates,
             seconds: choice.seconds + record.seconds,
             clock: None,
             model: Some(model),

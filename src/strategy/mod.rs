@@ -5,6 +5,7 @@
 
 mod adafilter;
 mod auto;
+mod bias;
 mod blocks;
 mod count;
 mod depth;
@@ -17,6 +18,7 @@ mod layers;
 mod lora;
 mod name;
 mod network;
+mod norm;
 pub mod pattern;
 mod random;
 mod select;
@@ -48,6 +50,8 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &last_share::LastShare,
     &lora::Lora,
     &adafilter::Adaptive,
+    &bias::Bias,
+    &norm::Norm,
 ];
 
 /// A rule by which parts of the backbone are chosen for training. Each trains the head, too.

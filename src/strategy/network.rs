@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::analysis::{Analysis, Block, WeightedLayer};
+use crate::analysis::{Analysis, Block, Role, WeightedLayer};
 use crate::surgery::rewrite::{AdaFilter, Gateable, LowRank, Updatable};
 use crate::surgery::{Grafted, HeadKind, Rewrite, SurgeryError};
 
@@ -119,6 +119,30 @@ impl<'a> Network<'a> {
             trainable: distinct(owned.chain(loose).chain(&self.head)),
             rewrite: Rewrite::None,
         }
+    }
+
+    /// The candidate that trains all parameters before the classifier that have one of these roles, and the head; none
+    /// where there are no such.
+    pub(super) fn of_roles(&self, id: &str, label: &str, roles: &[Role]) -> Vec<Candidate> {
+        let has = |name: &&String| roles.contains(&self.analysis.role(name));
+        let layers = self.analysis.backbone_layers().into_iter();
+        let layers = layers.map(|layer| &self.analysis.weighted[layer]);
+        let layers: Vec<&WeightedLayer> = layers
+            .filter(|layer| layer.parameters.iter().any(|p| has(&p)))
+            .collect();
+        let owned = layers.iter().flat_map(|l| &l.parameters).filter(has);
+        let loose = self.loose().map(|(name, _)| name).filter(has);
+        let trained: Vec<&String> = owned.chain(loose).collect();
+        if trained.is_empty() {
+            return Vec::new();
+        }
+        vec![Candidate {
+            id: id.to_owned(),
+            label: label.to_owned(),
+            layers: layers.iter().map(|l| l.name.clone()).collect(),
+            trainable: distinct(trained.into_iter().chain(&self.head)),
+            rewrite: Rewrite::None,
+        }]
     }
 
     /// The candidate that trains the last so many blocks before the head, or all there are; none where there is

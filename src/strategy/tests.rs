@@ -64,8 +64,8 @@ fn strategies_are_known_by_name_and_no_others() {
     assert_eq!(
         error.to_string(),
         "unknown strategy `best`; the strategies are `head`, `full`, `layers`, `top3`, `blocks`, `windows`, \
-         `random3`, `select`, `auto`, `last3`, `last40%`, `lora4`, `adafilter` and `all`; another number, 1 or more, may \
-         stand behind `top`, `windows`, `random`, `last`, `last%`, `lora`"
+         `random3`, `select`, `auto`, `last3`, `last40%`, `lora4`, `adafilter`, `bias`, `norm` and `all`; another number, \
+         1 or more, may stand behind `top`, `windows`, `random`, `last`, `last%`, `lora`"
     );
     assert!(error.is_bad_input());
 }

@@ -7,6 +7,7 @@ mod confusion;
 mod curves;
 mod data;
 pub(super) mod facts;
+mod gates;
 mod looked;
 pub mod page;
 mod search;
@@ -29,6 +30,7 @@ pub fn html(files: &RunFiles) -> String {
     sections.extend(search::section(&facts));
     sections.extend(strategies::section(&facts));
     sections.extend(strategies::repeats(&facts));
+    sections.extend(gates::section(&facts));
     sections.extend(curves::section(&facts));
     sections.extend(confusion::section(&facts));
     sections.push(data::section(&facts));

@@ -8,7 +8,7 @@ use crate::surgery::{Rewrite, Scores, ending};
 
 use crate::training::features::{Features, Pass, Versions};
 use crate::training::live::Live;
-use crate::training::program::boundary;
+use crate::training::program::{boundary, evaluation_program};
 use crate::training::sessions::{Bound, Sessions};
 use crate::training::start::put;
 use crate::training::{BatchNormMode, Observer, Start, Trained, TrainingError, TrialSpec};
@@ -143,9 +143,45 @@ impl Lab<'_> {
         Ok(logits)
     }
 
+    /// What some values of the network after a rewrite are for `samples`, `[N, width]` each, one behind the other:
+    /// `each` gets a batch of samples and a row for every one of it.
+    ///
+    /// # Errors
+    /// As [`Lab::predict_watched`], and when a value is unknown or has other dimensions.
+    pub fn read(
+        &self,
+        (rewrite, values): (&Rewrite, &[String]),
+        parameters: &[(String, Vec<f32>)],
+        samples: &[usize],
+        each: &mut dyn FnMut(&[usize], &[f32]),
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        let of_logits = self.prepare(rewrite, 1)?.classes;
+        let mut rows = |batch: &[usize], all: &[f32], width: usize| {
+            let own = all.chunks(width.max(1)).flat_map(|row| &row[of_logits..]);
+            each(batch, &own.copied().collect::<Vec<f32>>());
+        };
+        self.run_reading(
+            (rewrite, values),
+            (parameters, samples),
+            &mut rows,
+            observer,
+        )
+    }
+
     fn run_with(
         &self,
         rewrite: &Rewrite,
+        of: (&[(String, Vec<f32>)], &[usize]),
+        rows: Rows<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainingError> {
+        self.run_reading((rewrite, &[]), of, rows, observer)
+    }
+
+    fn run_reading(
+        &self,
+        (rewrite, values): (&Rewrite, &[String]),
         (parameters, samples): (&[(String, Vec<f32>)], &[usize]),
         rows: Rows<'_>,
         observer: &mut dyn Observer,
@@ -159,9 +195,27 @@ impl Lab<'_> {
         };
         // Each sample is read once: nothing is kept.
         let features = self.live_features(given)?;
-        let bind = |n| self.bind_evaluation(given, n, &buffers, self.options.threads);
+        let bind = |n| self.bind_reading(given, values, n, &buffers);
         let mut sessions = Sessions::default();
         self.each_batch(&features, samples, (&mut sessions, &bind), rows, observer)
+    }
+
+    fn bind_reading(
+        &self,
+        given: Trained<'_>,
+        values: &[String],
+        batch: usize,
+        parameters: &[Buffer],
+    ) -> Result<Bound, TrainingError> {
+        let threads = self.options.threads;
+        if values.is_empty() {
+            return self.bind_evaluation(given, batch, parameters, threads);
+        }
+        let mut prepared = self.prepare_for(given, batch)?;
+        prepared.read(values)?;
+        let program = evaluation_program(&prepared, given.parameters, self.operators())?;
+        self.sessions
+            .bind(program, "evaluation", parameters, threads)
     }
 
     /// Buffers of the parameters of these names, which are those of `parameters`, with their values.

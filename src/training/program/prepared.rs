@@ -56,6 +56,34 @@ pub struct Prepared {
 pub type SampleDims = Vec<usize>;
 
 impl Prepared {
+    /// Makes the logits be followed by these values, `[N, width]` each, as if all were one row.
+    ///
+    /// # Errors
+    /// When a value is unknown, or has other dimensions.
+    pub(in crate::training) fn read(&mut self, values: &[String]) -> Result<(), TrainingError> {
+        let mut dims = self.shapes.dims(&self.logits)?.to_vec();
+        for value in values {
+            match *self.shapes.dims(value)? {
+                [rows, width] if rows == dims[0] => dims[1] += width,
+                ref other => {
+                    return Err(TrainingError::Mismatch(format!(
+                        "`{value}` has dimensions {other:?}, which is no row for each of {} samples",
+                        dims[0]
+                    )));
+                }
+            }
+        }
+        let all = "ftsurgery/read";
+        let read = std::iter::once(&self.logits).chain(values);
+        let read: Vec<&str> = read.map(String::as_str).collect();
+        let node = Node::new(all, "Concat", &read, &[all]).with("axis", 1);
+        self.graph.nodes.push(node);
+        self.shapes.insert(all, DataType::Float, &dims);
+        self.graph.outputs[0] = Value::fixed(all, DataType::Float, &dims);
+        self.logits = all.to_owned();
+        Ok(())
+    }
+
     /// Brings `model` to normal form for `batch` samples of dimensions `sample`.
     ///
     /// # Errors
