@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::graph::operators::Class;
 use crate::graph::{Graph, Weight};
 
 /// What a parameter does to the data that it meets.
@@ -18,13 +19,6 @@ pub enum Role {
     Shift,
 }
 
-const NORMALISATIONS: [&str; 4] = [
-    "BatchNormalization",
-    "LayerNormalization",
-    "InstanceNormalization",
-    "GroupNormalization",
-];
-
 /// The roles of the parameters of a graph; of one that has several, [`Role::Weight`].
 pub(super) fn roles(graph: &Graph, weights: &[Weight<'_>]) -> HashMap<String, Role> {
     let scaled: Vec<&str> = weights
@@ -36,18 +30,18 @@ pub(super) fn roles(graph: &Graph, weights: &[Weight<'_>]) -> HashMap<String, Ro
     for weight in weights {
         let node = &graph.nodes[weight.node];
         let per_channel = weight.is_per_channel();
-        let is_normalisation = NORMALISATIONS.iter().any(|n| node.is(n));
-        let role = match (node.op_type.as_str(), weight.place) {
-            (_, 1) if is_normalisation => Role::Scale,
-            (_, 2) if is_normalisation => Role::Shift,
-            ("Conv" | "ConvTranspose" | "Gemm", 2) => Role::Bias,
-            ("Mul", _) if per_channel => Role::Scale,
-            ("Add" | "Sub", _) if per_channel => {
-                match node.present_inputs().any(|i| scaled.contains(&i)) {
-                    true => Role::Shift,
-                    false => Role::Bias,
-                }
-            }
+        let is_norm = node.is_a(Class::Norm);
+        let in_layer = matches!(node.operator().map(|o| o.class), Some(Class::Layer(_)));
+        let adds = node.is("Add") || node.is("Sub");
+        let role = match weight.place {
+            1 if is_norm => Role::Scale,
+            2 if is_norm => Role::Shift,
+            2.. if in_layer && per_channel => Role::Bias,
+            _ if node.is("Mul") && per_channel => Role::Scale,
+            _ if adds && per_channel => match node.present_inputs().any(|i| scaled.contains(&i)) {
+                true => Role::Shift,
+                false => Role::Bias,
+            },
             _ => Role::Weight,
         };
         roles

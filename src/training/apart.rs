@@ -22,7 +22,7 @@ const SAMPLES: usize = 3;
 const NODES: usize = 32;
 
 /// Runs `model`, which tells this of a sample, on random samples of dimensions `sample`, together and apart, and refuses it by
-/// the first node whose results differ. A model that takes batches of any size and [reduces](is_in_doubt) no first axis is
+/// the first node whose results differ. A model that takes batches of any size and reduces no first axis is
 /// not run.
 ///
 /// # Errors
