@@ -27,10 +27,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
 fn winner(facts: &Facts, result: &StrategyResult, gates: &Gates) -> Markup {
     let row = |layer: &LayerGates| Row {
         label: layer.layer.clone(),
-        detail: format!(
-            "{} filters: {} always tuned, {} never",
-            layer.filters, layer.always, layer.never
-        ),
+        detail: format!("{} filters", layer.filters),
         slot: slot(result.name),
         dots: vec![Dot {
             kind: DotKind::Filled,
