@@ -10,7 +10,6 @@ use crate::autodiff::Operators;
 use crate::choice::{AUTO, Choice};
 use crate::data::Preprocess;
 use crate::runtime::Device;
-use crate::strategy::StrategyName;
 use crate::surgery::HeadKind;
 use crate::training::{HeadInit, OptimizerKind, Plateau, Schedule};
 
@@ -95,7 +94,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     let split = &s.split;
     let columns = &s.sources.columns;
     let filters = &s.adafilter;
-    let gates = s.strategies.contains(&StrategyName::ADAFILTER);
+    let gates = s.strategies.iter().any(|s| s.rule().gates_filters());
     let preset = s.preprocess.as_ref().and_then(Preprocess::preset);
     let custom = s.preprocess.as_ref().filter(|p| {
         let made = Preprocess::custom(p.mean, p.std);

@@ -350,7 +350,7 @@ impl Settings {
             (
                 "adafilter",
                 self.adafilter == AdaFilterOptions::default()
-                    || self.strategies.contains(&StrategyName::ADAFILTER),
+                    || self.strategies.iter().any(|s| s.rule().gates_filters()),
                 "it is for strategy `adafilter`, which is not among the strategies",
             ),
             ("adafilter.width", self.adafilter.width != Some(0), one),

@@ -128,6 +128,10 @@ impl Strategy for Adaptive {
             rewrite: Rewrite::AdaFilter(adafilter),
         }])
     }
+
+    fn gates_filters(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -153,6 +153,11 @@ pub trait Strategy: Send + Sync {
     fn takes_patterns(&self) -> bool {
         false
     }
+
+    /// Whether it gates filters, see [`Network::adafilter`].
+    fn gates_filters(&self) -> bool {
+        false
+    }
 }
 
 /// The number behind a strategy's name.

@@ -119,3 +119,27 @@ fn flags_of_the_gates_are_for_the_strategy_and_are_kept_with_the_run() {
     let (code, text) = said(scene.resume("run", &["--adafilter-gate", "zeros"]));
     assert_eq!(code, Some(2), "{text}");
 }
+
+#[test]
+fn a_run_without_gates_is_extended_by_a_strategy_that_has_them() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    scene
+        .tune("run", &format!("{SETTINGS} --strategies head"))
+        .assert()
+        .success();
+    let more = "--strategies head,adafilter --adafilter-layers all --adafilter-width 4 --adafilter-gate random";
+    let more: Vec<&str> = more.split_whitespace().collect();
+    succeeds(scene.resume("run", &more));
+    let record = json(&scene.at("run/run.json"));
+    let candidate = &record["strategies"][1]["candidates"][0];
+    let rewrite = &candidate["rewrite"]["ada_filter"];
+    assert_eq!(
+        (&rewrite["gate"], &rewrite["width"]),
+        (&"random".into(), &4.into())
+    );
+    // And goes on as it was extended.
+    succeeds(scene.resume("run", &[]));
+}

@@ -66,7 +66,7 @@ impl StrategyArgs {
     pub fn idle_flag(&self) -> Option<(&'static str, Cow<'static, str>)> {
         let gates = self
             .list()
-            .is_ok_and(|list| list.contains(&StrategyName::ADAFILTER));
+            .is_ok_and(|list| list.iter().any(|s| s.rule().gates_filters()));
         if let Some(flag) = self.adafilter.given().filter(|_| !gates) {
             let why = "it is for strategy `adafilter`, which is not among --strategies";
             return Some((flag, why.into()));
