@@ -160,16 +160,13 @@ def of_bytes(net, kind):
 
         def __init__(self):
             super().__init__()
-            self.net = net
-            self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-            self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+            self.net = normalised(net)
 
         def forward(self, x):
             x = x.permute(0, 3, 1, 2).float()
             if kind == "resized":
                 x = f.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-            x = (x / 255 - self.mean) / self.std
-            return self.net(x).softmax(1)
+            return self.net(x / 255).softmax(1)
 
     return Bytes().eval()
 

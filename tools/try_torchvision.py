@@ -38,6 +38,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional as f
 
+from doc_table import write_table
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- torchvision -->", "<!-- /torchvision -->"
 NETWORKS = """alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3
@@ -227,9 +229,7 @@ def main():
                 rows.append([*smooth[:2], f"{form}, smooth", *smooth[3:]])
                 print("RESULT", " | ".join(rows[-1]), flush=True)
     if args.doc:
-        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-        before, rest = args.doc.read_text().split(BEGIN)
-        args.doc.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
+        write_table(args.doc, (BEGIN, END), rows)
 
 
 if __name__ == "__main__":
