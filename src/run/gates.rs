@@ -60,10 +60,8 @@ impl Gates {
         let layers = layers.iter().map(|(layer, filters)| {
             let own = first..first + filters;
             first = own.end;
-            let part = |row: &'_ Vec<f32>| -> Vec<f32> {
-                row.get(own.clone()).unwrap_or_default().to_vec()
-            };
-            let parts: Vec<Vec<f32>> = rows.iter().map(part).collect();
+            let parts = rows.iter().map(|row| row.get(own.clone()));
+            let parts: Vec<&[f32]> = parts.map(Option::unwrap_or_default).collect();
             let shares: Vec<f64> = parts
                 .iter()
                 .map(|p| open(p) / (*filters).max(1) as f64)
@@ -72,17 +70,17 @@ impl Gates {
                 let constant = |f: &usize| parts.iter().all(|p| p.get(*f) == Some(&value));
                 (0..*filters).filter(constant).count()
             };
-            let mean = mean(shares.iter().copied()).unwrap_or(0.0);
-            let off = shares.iter().map(|s| (s - mean) * (s - mean));
+            let share = mean(shares.iter().copied()).unwrap_or(0.0);
+            let off = shares.iter().map(|s| (s - share) * (s - share));
             let of_class = |class: usize| {
                 let own = shares.iter().zip(labels);
-                self::mean(own.filter(|(_, l)| **l == class as i64).map(|(s, _)| *s))
+                mean(own.filter(|(_, l)| **l == class as i64).map(|(s, _)| *s))
             };
             LayerGates {
                 layer: layer.clone(),
                 filters: *filters,
-                mean,
-                spread: self::mean(off).unwrap_or(0.0).sqrt(),
+                mean: share,
+                spread: mean(off).unwrap_or(0.0).sqrt(),
                 always: of_all(1.0),
                 never: of_all(0.0),
                 by_class: (0..classes).map(of_class).collect(),

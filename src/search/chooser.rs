@@ -8,8 +8,8 @@ mod whole;
 use std::collections::HashSet;
 
 use crate::run::{
-    Certainty, Phase, Ranking, SearchMethod, Searched, Settings, TrialRecord, TrialRequest, ranked,
-    tie_break,
+    Certainty, Phase, Ranking, RunError, SearchMethod, Searched, Settings, TrialRecord,
+    TrialRequest, ranked, tie_break,
 };
 use crate::strategy::{Candidate, Network, StrategyName};
 
@@ -172,7 +172,8 @@ impl Scene<'_> {
                 let mut taken = None;
                 // Verdicts are asked for again and again: draws are made only where something follows from them.
                 if takes_largest
-                    && let Some(certainty) = certainty(&ranked, self.ranking, self.settings)
+                    && let Ok(Some(certainty)) =
+                        certainty(&ranked, &|id| Ok((self.ranking)(id)), self.settings)
                     && let Some(place) = largest(&certainty, &ranked)
                 {
                     taken = Some(ranked[place].id.clone());
@@ -350,27 +351,34 @@ impl Scene<'_> {
 }
 
 /// How sure a ranking is, as far as the trials have left what tells it.
+///
+/// # Errors
+/// Those of `ranking`, which says what a trial makes of each sample that ranks it.
 pub(super) fn certainty(
     ranked: &[TrialRecord],
-    ranking: Told<'_, Ranking>,
+    ranking: &dyn Fn(&str) -> Result<Option<Ranking>, RunError>,
     settings: &Settings,
-) -> Option<Certainty> {
+) -> Result<Option<Certainty>, RunError> {
     // Those that ended early were trained for less: no figure tells them from the others.
-    let rung = ranked.first()?.rung;
+    let Some(rung) = ranked.first().map(|trial| trial.rung) else {
+        return Ok(None);
+    };
     let last: Vec<&TrialRecord> = ranked.iter().filter(|trial| trial.rung == rung).collect();
     let of = |trial: &&TrialRecord| {
-        let own = trial.same_as.as_ref().unwrap_or(&trial.id);
-        Some((trial.id.clone(), trial.candidate.clone(), ranking(own)?))
+        let told = ranking(trial.same_as.as_ref().unwrap_or(&trial.id))?;
+        Ok(told.map(|told| (trial.id.clone(), trial.candidate.clone(), told)))
     };
-    let rankings: Vec<_> = last.iter().map(of).collect::<Option<_>>()?;
+    let Some(rankings) = last.iter().map(of).collect::<Result<Option<Vec<_>>, _>>()? else {
+        return Ok(None);
+    };
     let by = settings.ranks_by();
     let earlier = ranked.len() - last.len();
-    let certainty = Certainty::of(by, &rankings, earlier, settings.split.seed)?;
+    let certainty = Certainty::of(by, &rankings, earlier, settings.split.seed);
     let tie = match last.as_slice() {
         [first, second, ..] => tie_break(first, second, by),
         _ => None,
     };
-    Some(Certainty { tie, ..certainty })
+    Ok(certainty.map(|certainty| Certainty { tie, ..certainty }))
 }
 
 /// The place of the candidate that trains the most parameters, of those that cannot be told from the best; `None` where that is

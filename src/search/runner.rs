@@ -414,17 +414,13 @@ impl Runner<'_> {
             external,
             writes_out_functions,
         } = emitted?;
-        // A damaged file would be one that tells nothing.
-        for trial in &choice.ranked {
-            run.read_ranking(trial.same_as.as_ref().unwrap_or(&trial.id))?;
-        }
         if writes_out_functions {
             watcher.begin(&format!(
                 "{model} has the functions that the model carries written out: what was tuned, or what the new head \
                  stands on, is inside of them"
             ));
         }
-        let certainty = certainty(&choice.ranked, &|id| self.ranking(id), settings);
+        let certainty = certainty(&choice.ranked, &|id| run.read_ranking(id), settings)?;
         Ok(StrategyResult {
             name: choice.strategy,
             candidate: Some(choice.candidate.label.clone()),

@@ -117,7 +117,7 @@ impl Lab<'_> {
     ) -> Result<Predictions, TrainingError> {
         let mut predictions = Scoring::new(self);
         let of = (parameters, samples);
-        self.run_with(rewrite, of, &mut predictions.rows(), observer)?;
+        self.run_with((rewrite, &[]), of, &mut predictions.rows(), observer)?;
         Ok(predictions.end())
     }
 
@@ -139,7 +139,7 @@ impl Lab<'_> {
             logits.values.extend_from_slice(values);
             logits.classes = classes;
         };
-        self.run_with(rewrite, (parameters, samples), &mut rows, &mut ())?;
+        self.run_with((rewrite, &[]), (parameters, samples), &mut rows, &mut ())?;
         Ok(logits)
     }
 
@@ -161,7 +161,7 @@ impl Lab<'_> {
             let own = all.chunks(width.max(1)).flat_map(|row| &row[of_logits..]);
             each(batch, &own.copied().collect::<Vec<f32>>());
         };
-        self.run_reading(
+        self.run_with(
             (rewrite, values),
             (parameters, samples),
             &mut rows,
@@ -170,16 +170,6 @@ impl Lab<'_> {
     }
 
     fn run_with(
-        &self,
-        rewrite: &Rewrite,
-        of: (&[(String, Vec<f32>)], &[usize]),
-        rows: Rows<'_>,
-        observer: &mut dyn Observer,
-    ) -> Result<(), TrainingError> {
-        self.run_reading((rewrite, &[]), of, rows, observer)
-    }
-
-    fn run_reading(
         &self,
         (rewrite, values): (&Rewrite, &[String]),
         (parameters, samples): (&[(String, Vec<f32>)], &[usize]),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::slice::from_ref;
 
 use crate::autodiff::Operators;
 use crate::graph::Graph;
@@ -10,7 +11,7 @@ use crate::runtime::testing::runtime;
 use crate::runtime::{Buffer, Device};
 use crate::surgery::Rewrite;
 use crate::surgery::rewrite::{AdaFilter, FilterGate, GateStart, Number, TunedShare};
-use crate::training::bank::scene::grafted;
+use crate::training::bank::scene::{apart, grafted};
 use crate::training::sessions::SessionMaker;
 
 use super::{Prepared, step_program};
@@ -39,14 +40,6 @@ fn case(name: &str) -> (Model, HashMap<String, Vec<f32>>, Vec<i64>) {
         values,
         labels,
     )
-}
-
-/// The norm of the difference over that of what is expected.
-fn apart(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = found.iter().zip(expected).map(|(a, b)| f64::from(a - b));
-    norm(&mut difference.into_iter()) / norm(&mut expected.iter().map(|&v| f64::from(v)))
 }
 
 /// Holds gradients, losses and values after some steps against the file's.
@@ -103,15 +96,16 @@ fn holds(name: &str, rewrite: &Rewrite, samples: usize, input: &[usize]) {
                 };
                 let gradient = gradient.read(|g| g.to_vec()).unwrap();
                 if step == 0 {
-                    let apart = apart(&gradient, first);
+                    let apart = apart(from_ref(&gradient), from_ref(first));
                     assert!(
                         apart < 1e-5,
                         "{operators:?}: the gradient of {name} is {apart:e} off"
                     );
                 }
                 if step == STEPS {
-                    let found = parameter.as_f32().unwrap().to_vec();
-                    let apart = apart(&found, &values[&format!("after/{name}")]);
+                    let found = [parameter.as_f32().unwrap().to_vec()];
+                    let after = &values[&format!("after/{name}")];
+                    let apart = apart(&found, from_ref(after));
                     assert!(
                         apart < 1e-6,
                         "{operators:?}: {name} is {apart:e} off after {STEPS} steps"

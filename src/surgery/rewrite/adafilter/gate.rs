@@ -22,13 +22,8 @@ use super::super::Form;
 use super::super::changes::Changes;
 use super::{AdaFilter, FilterGate, GateStart, Unit, name};
 
-/// The parts of an LSTM cell, with what becomes of their sums.
-const PARTS: [(&str, &str); 4] = [
-    ("input", "Sigmoid"),
-    ("forget", "Sigmoid"),
-    ("output", "Sigmoid"),
-    ("cell", "Tanh"),
-];
+/// The parts of an LSTM cell.
+const PARTS: [&str; 4] = ["input", FORGET, "output", "cell"];
 const FORGET: &str = "forget";
 
 /// Parameters of a layer alone.
@@ -45,7 +40,7 @@ fn of_cell(part: &str, tensor: &str) -> String {
 
 /// The parameters of the gate network of layers with these weights.
 pub(super) fn parameters(weights: &[String]) -> Vec<String> {
-    let cell = PARTS.iter().flat_map(|(part, _)| {
+    let cell = PARTS.iter().flat_map(|part| {
         // What came before is 0 for a single layer.
         let before = (weights.len() > 1).then(|| of_cell(part, "recurrence"));
         let used = weights.len() > 1 || *part != FORGET;
@@ -203,16 +198,12 @@ impl<'a> Recurrent<'a> {
             }
             op(part, becomes, &[&sum])
         };
+        let (input, new) = (part("input", "Sigmoid"), part("cell", "Tanh"));
+        let output = part("output", "Sigmoid");
         let before = self.state.as_ref().map(|[_, cell]| cell);
-        let [input, forget, output, new] = PARTS.map(|(name, becomes)| {
-            let used = before.is_some() || name != FORGET;
-            used.then(|| part(name, becomes))
-        });
-        let (Some(input), Some(output), Some(new)) = (input, output, new) else {
-            return Ok(told);
-        };
+        let kept = before.map(|before| (part(FORGET, "Sigmoid"), before));
         let mut cell = op("learned", "Mul", &[&input, &new]);
-        if let (Some(before), Some(forget)) = (before, forget) {
+        if let Some((forget, before)) = kept {
             let remembered = op("remembered", "Mul", &[&forget, before]);
             cell = op("state", "Add", &[&remembered, &cell]);
         }
@@ -234,7 +225,7 @@ impl<'a> Recurrent<'a> {
         self.has_cell = true;
         let width = self.of.width;
         let known = parameters(&self.of.weights);
-        for (part, _) in PARTS {
+        for part in PARTS {
             for tensor in ["weight", "recurrence"] {
                 let name = of_cell(part, tensor);
                 if known.contains(&name) {

@@ -273,7 +273,13 @@ impl AdaFilter {
             });
         }
         if let (Form::Training, Some(share)) = (form, self.share) {
-            ask(share, &shares, &units, &mut changes)?;
+            let dtype = units.last().map(|(_, unit)| unit.layer.weight.dtype);
+            ask(
+                share,
+                &shares,
+                dtype.unwrap_or(DataType::Float),
+                &mut changes,
+            )?;
         }
         Ok(changes)
     }
@@ -364,13 +370,12 @@ fn mix(
 fn ask(
     share: TunedShare,
     shares: &[String],
-    units: &[(&str, Unit<'_>)],
+    dtype: DataType,
     changes: &mut Changes,
 ) -> Result<(), SurgeryError> {
-    let Some((_, unit)) = units.last().filter(|_| !shares.is_empty()) else {
+    let Some((first, others)) = shares.split_first() else {
         return Ok(());
     };
-    let dtype: DataType = unit.layer.weight.dtype;
     let name = |part: &str| format!("ftsurgery/adafilter/share/{part}");
     let each = changes.tensor(name("each"), dtype, &[], &[1.0 / shares.len() as f32])?;
     let target = changes.tensor(name("target"), dtype, &[], &[share.target.0])?;
@@ -384,8 +389,8 @@ fn ask(
             .push(Node::new(&output, op, inputs, &[&output]));
         output
     };
-    let mut sum = shares[0].clone();
-    for (place, next) in shares.iter().enumerate().skip(1) {
+    let mut sum = first.clone();
+    for (place, next) in (1..).zip(others) {
         sum = op(&format!("sum{place}"), "Add", &[&sum, next]);
     }
     let mean = op("mean", "Mul", &[&sum, &each]);
