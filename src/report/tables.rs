@@ -1,6 +1,8 @@
 //! Tables for the terminal.
 
-use crate::run::{RepeatResult, Results, SearchCost, Spread, StrategyResult};
+use std::fmt::Write as _;
+
+use crate::run::{Gates, RepeatResult, Results, SearchCost, Spread, StrategyResult};
 
 use super::certainty::certainties;
 use super::plain_message;
@@ -105,13 +107,23 @@ pub(super) fn improving(strategy: &StrategyResult) -> Option<String> {
 pub(super) fn gates(strategy: &StrategyResult) -> Option<String> {
     let gates = strategy.gates.as_ref()?;
     let of = |better: fn(f64, f64) -> f64| gates.layers.iter().map(|l| l.mean).reduce(better);
-    Some(format!(
+    let mut told = format!(
         "{} takes {} of its tuned filters, by layer {} to {}",
         strategy.name,
         percent(gates.share()),
         percent(of(f64::min)?),
         percent(of(f64::max)?)
-    ))
+    );
+    if let Some(left) = gates.left {
+        let _ = write!(told, "; {}", kept(gates, left));
+    }
+    Some(told)
+}
+
+/// How many gates are in the model that leaves: `of 640 filters 12 depend on the image in the model`.
+pub(super) fn kept(gates: &Gates, left: usize) -> String {
+    let filters: usize = gates.layers.iter().map(|l| l.filters).sum();
+    format!("in the model {left} of {filters} filters depend on the sample")
 }
 
 /// How long the run took, and what the times are times of.

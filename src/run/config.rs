@@ -126,6 +126,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("adafilter-start", gates.then(|| Text(word(&filters.start)))),
         ("adafilter-width", count(filters.width)),
         ("adafilter-share", filters.share.map(|share| number(&share))),
+        ("adafilter-bake", Some(Given(filters.bake))),
         ("head", Some(Text(word(&s.head)))),
         ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),

@@ -9,6 +9,9 @@ pub struct Gates {
     pub samples: usize,
     /// The gated convolutions, from input to output.
     pub layers: Vec<LayerGates>,
+    /// Where constant gates are taken out of the model that leaves, the number of filters that still have one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<usize>,
     /// The samples that take the most tuned filters, the most first.
     pub most: Vec<SampleGates>,
     /// Those that take the fewest, the fewest first.
@@ -101,6 +104,7 @@ impl Gates {
         Gates {
             samples: rows.len(),
             layers,
+            left: None,
             most: samples.iter().take(NAMED).cloned().collect(),
             fewest: samples.iter().rev().take(NAMED).cloned().collect(),
         }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::charts::{Axis, Dot, DotKind, Row, Rows};
+use crate::report::tables::kept;
 use crate::report::text::{none, percent};
 use crate::run::{Gates, LayerGates, SampleGates, StrategyResult};
 
@@ -90,6 +91,9 @@ fn winner(facts: &Facts, result: &StrategyResult, gates: &Gates) -> Markup {
         caption: html! {
             "Of all filters " (percent(gates.share())) " are the tuned ones, on " (gates.samples) " " (facts.samples())
             ". The most take " (listed(&gates.most)) "; the fewest " (listed(&gates.fewest)) "."
+            @if let Some(left) = gates.left {
+                " The others being the same for all of them, " (kept(gates, left)) "."
+            }
         },
         table: Some(table),
     }

@@ -157,6 +157,33 @@ impl Rewrite {
         Ok(Merged { rewrite, values })
     }
 
+    /// What is left of a network where gates are the same for every sample: `constant` says so of each gated layer, in the
+    /// order of the rewrite, and each of its filters (`None`: its gate depends on the sample). The tuned filters that are
+    /// always taken become the model's own, those that never are go. Rewrites without such gates are what they were.
+    ///
+    /// # Errors
+    /// As [`Rewrite::apply`], and as [`as_stored`].
+    pub fn bake(
+        &self,
+        grafted: &Grafted,
+        values: &Values,
+        constant: &[Vec<Option<bool>>],
+    ) -> Result<Merged, SurgeryError> {
+        let Merged { rewrite, values } = match self {
+            Rewrite::AdaFilter(adafilter) => {
+                let graph = Graph::from_model(&grafted.model)?;
+                adafilter.baked(&graph, values, constant)?
+            }
+            other => Merged {
+                rewrite: other.clone(),
+                values: values.to_vec(),
+            },
+        };
+        let model = rewrite.apply(grafted)?.model;
+        let values = as_stored(&model, values)?;
+        Ok(Merged { rewrite, values })
+    }
+
     /// Makes the changes, without what only training needs, in what is to be emitted, with an editor that goes
     /// on where [grafting ended](Grafted::editor).
     ///

@@ -135,6 +135,7 @@ fn adafilter_trains_as_in_pytorch() {
             weight: Number(2.0),
         }),
         seed: 0,
+        dependent: None,
     });
     holds("adafilter", &rewrite, 5, &[3, 9, 9]);
 }

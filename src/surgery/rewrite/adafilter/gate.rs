@@ -20,7 +20,9 @@ use crate::random::{Purpose, stream};
 use super::super::super::SurgeryError;
 use super::super::Form;
 use super::super::changes::Changes;
-use super::{AdaFilter, FilterGate, GateStart, Unit, name};
+use super::mix::{Part, rows};
+use super::unit::Unit;
+use super::{AdaFilter, FilterGate, GateStart, name};
 
 /// The parts of an LSTM cell.
 const PARTS: [&str; 4] = ["input", FORGET, "output", "cell"];
@@ -38,8 +40,9 @@ fn of_cell(part: &str, tensor: &str) -> String {
     format!("ftsurgery/adafilter/lstm/{part}/{tensor}")
 }
 
-/// The parameters of the gate network of layers with these weights.
-pub(super) fn parameters(weights: &[String]) -> Vec<String> {
+/// The parameters of the gate network.
+pub(super) fn parameters(of: &AdaFilter) -> Vec<String> {
+    let weights = &of.weights;
     let cell = PARTS.iter().flat_map(|part| {
         // What came before is 0 for a single layer.
         let before = (weights.len() > 1).then(|| of_cell(part, "recurrence"));
@@ -47,8 +50,13 @@ pub(super) fn parameters(weights: &[String]) -> Vec<String> {
         let own = ["weight", "bias"].map(|tensor| of_cell(part, tensor));
         own.into_iter().chain(before).filter(move |_| used)
     });
-    let layers = weights.iter();
-    let layers = layers.flat_map(|weight| OF_LAYER.map(|part| name(weight, part)));
+    let layers = weights.iter().enumerate().flat_map(|(place, weight)| {
+        let is_asked = of.filters(place).is_none_or(|filters| !filters.is_empty());
+        let parts = OF_LAYER
+            .iter()
+            .filter(move |p| is_asked || !p.starts_with("logits"));
+        parts.map(move |part| name(weight, part))
+    });
     cell.chain(layers).collect()
 }
 
@@ -83,17 +91,22 @@ impl<'a> Recurrent<'a> {
         }
     }
 
-    /// Adds the gate of the next layer, which reads `reads`.
+    /// Adds the gate of the next layer, which reads `reads`, for its filters.
     pub fn gate(
         &mut self,
-        (weight, unit): (&str, &Unit<'_>),
+        part: &Part<'_, '_>,
         reads: &str,
         form: Form,
         changes: &mut Changes,
         nodes: &mut Vec<Node>,
     ) -> Result<Gate, SurgeryError> {
+        let Part {
+            weight,
+            unit,
+            filters,
+        } = *part;
         let dtype = unit.layer.weight.dtype;
-        let channels = unit.channels();
+        let channels = filters.len();
         let spatial = unit.layer.weight.dims.len() - 2;
         let constant = match self.of.gate {
             FilterGate::Ones => Some(1.0),
@@ -110,7 +123,8 @@ impl<'a> Recurrent<'a> {
                 share: None,
             });
         }
-        let logits = self.logits((weight, unit), reads, changes, nodes)?;
+        let hidden = self.step((weight, unit), reads, changes, nodes)?;
+        let logits = self.logits(part, &hidden, changes, nodes)?;
         let wide: Vec<i64> = [&[0, channels as i64][..], &vec![1; spatial]].concat();
         let wide = changes.ints(name(weight, "wide"), &wide);
         let half = changes.tensor(name(weight, "half"), dtype, &[], &[0.5])?;
@@ -153,8 +167,8 @@ impl<'a> Recurrent<'a> {
         })
     }
 
-    /// Adds one step of the cell, and gives the layer's logits, `[N, channels]`.
-    fn logits(
+    /// Adds one step of the cell, at a layer that reads `reads`, and gives h, `[N, width]`.
+    pub fn step(
         &mut self,
         (weight, unit): (&str, &Unit<'_>),
         reads: &str,
@@ -162,28 +176,24 @@ impl<'a> Recurrent<'a> {
         nodes: &mut Vec<Node>,
     ) -> Result<String, SurgeryError> {
         let dtype = unit.layer.weight.dtype;
-        let width = self.of.width;
         let groups = unit.layer.node.int("group", 1)?.max(1);
         let inputs = unit.layer.weight.dims[1].saturating_mul(usize::try_from(groups).unwrap_or(1));
         self.add_cell(dtype, changes)?;
-        let mut own = |part: &str, dims: [usize; 2], bias: f32| {
-            let values = drawn(self.of.seed, &name(weight, part), dims);
-            let of = |tensor: &str| name(weight, &format!("{part}/{tensor}"));
-            Ok::<_, SurgeryError>([
-                changes.parameter(of("weight"), dtype, &dims, &values)?,
-                changes.parameter(of("bias"), dtype, &dims[..1], &vec![bias; dims[0]])?,
-            ])
-        };
-        let project = own("project", [width, inputs], 0.0)?;
-        let open = match self.of.start {
-            GateStart::Tuned => 1.0,
-            GateStart::Half => 0.0,
-        };
-        let to_logits = own("logits", [unit.channels(), width], open)?;
+        let of = |tensor: &str| name(weight, &format!("project/{tensor}"));
+        let dims = [self.of.width, inputs];
+        let values = drawn(self.of.seed, &name(weight, "project"), dims);
+        let project = [
+            changes.parameter(of("weight"), dtype, &dims, &values)?,
+            changes.parameter(of("bias"), dtype, &dims[..1], &vec![0.0; dims[0]])?,
+        ];
 
         let mut op = |part: &str, op: &str, inputs: &[&str]| {
             let output = name(weight, part);
-            nodes.push(Node::new(&output, op, inputs, &[&output]));
+            let node = Node::new(&output, op, inputs, &[&output]);
+            nodes.push(match op {
+                "Gemm" => node.with("transB", 1),
+                _ => node,
+            });
             output
         };
         let pooled = op("pooled", "GlobalAveragePool", &[reads]);
@@ -209,11 +219,37 @@ impl<'a> Recurrent<'a> {
         }
         let squashed = op("squashed", "Tanh", &[&cell]);
         let hidden = op("hidden", "Mul", &[&output, &squashed]);
-        let logits = op("logits", "Gemm", &[&hidden, &to_logits[0], &to_logits[1]]);
-        for node in nodes.iter_mut().filter(|n| n.is("Gemm")) {
-            node.attributes.insert("transB".into(), 1.into());
-        }
-        self.state = Some([hidden, cell]);
+        self.state = Some([hidden.clone(), cell]);
+        Ok(hidden)
+    }
+
+    /// Adds the logits of a layer's gates, `[N, filters]`.
+    fn logits(
+        &self,
+        part: &Part<'_, '_>,
+        hidden: &str,
+        changes: &mut Changes,
+        nodes: &mut Vec<Node>,
+    ) -> Result<String, SurgeryError> {
+        let Part {
+            weight,
+            unit,
+            filters,
+        } = *part;
+        let (dtype, channels, width) = (unit.layer.weight.dtype, unit.channels(), self.of.width);
+        let of = |tensor: &str| name(weight, &format!("logits/{tensor}"));
+        let all = drawn(self.of.seed, &name(weight, "logits"), [channels, width]);
+        let own = rows(&all, channels, filters);
+        let open = match self.of.start {
+            GateStart::Tuned => 1.0,
+            GateStart::Half => 0.0,
+        };
+        let dims = [filters.len(), width];
+        let matrix = changes.parameter(of("weight"), dtype, &dims, &own)?;
+        let bias = changes.parameter(of("bias"), dtype, &dims[..1], &vec![open; dims[0]])?;
+        let logits = name(weight, "logits");
+        let node = Node::new(&logits, "Gemm", &[hidden, &matrix, &bias], &[&logits]);
+        nodes.push(node.with("transB", 1));
         Ok(logits)
     }
 
@@ -224,7 +260,7 @@ impl<'a> Recurrent<'a> {
         }
         self.has_cell = true;
         let width = self.of.width;
-        let known = parameters(&self.of.weights);
+        let known = parameters(self.of);
         for part in PARTS {
             for tensor in ["weight", "recurrence"] {
                 let name = of_cell(part, tensor);
