@@ -76,6 +76,9 @@ pub struct TrialRecord {
     /// The rates that the trial tried to find it; none of a winner that took that of its search.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried_rates: Vec<TriedRate>,
+    /// See [`TrialOutcome::abandoned_epochs`](crate::training::TrialOutcome::abandoned_epochs).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub abandoned_epochs: usize,
     /// Wall-clock seconds, of all sessions of a trial that was interrupted; the frozen layers' outputs
     /// that it waited for count in the session in which it ended.
     pub seconds: f64,

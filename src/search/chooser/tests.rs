@@ -112,6 +112,7 @@ impl Made {
                 epochs: request.epochs,
                 rate: Some(0.25),
                 tried_rates: vec![],
+                abandoned_epochs: 0,
                 seconds: 1.0,
                 clock: None,
                 still_improving: false,
