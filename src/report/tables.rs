@@ -1,6 +1,6 @@
 //! Tables for the terminal.
 
-use crate::run::{RepeatResult, Results, SearchCost, Spread, StrategyResult};
+use crate::run::{Gated, RepeatResult, Results, SearchCost, Spread, StrategyResult};
 
 use super::certainty::certainties;
 use super::plain_message;
@@ -101,12 +101,16 @@ pub(super) fn improving(strategy: &StrategyResult) -> Option<String> {
     ))
 }
 
-/// How many tuned filters a winner takes: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
+/// How much a winner takes of what is tuned: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
 pub(super) fn gates(strategy: &StrategyResult) -> Option<String> {
     let gates = strategy.gates.as_ref()?;
     let of = |better: fn(f64, f64) -> f64| gates.layers.iter().map(|l| l.mean).reduce(better);
+    let (all, each) = match gates.of {
+        Gated::Filters => ("filters", "layer"),
+        Gated::Blocks => ("blocks", "block"),
+    };
     Some(format!(
-        "{} takes {} of its tuned filters, by layer {} to {}",
+        "{} takes {} of its tuned {all}, by {each} {} to {}",
         strategy.name,
         percent(gates.share()),
         percent(of(f64::min)?),

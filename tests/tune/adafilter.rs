@@ -40,7 +40,7 @@ fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
     let chosen = tuned.nodes.iter().filter(|n| n.is("Where")).count();
     assert_eq!(chosen, result["layers"].as_array().unwrap().len());
     assert!(tuned.nodes.iter().all(|n| !n.name.contains("straight")));
-    // Which filters are taken is told, in the report as well.
+    // What is taken for which image is told, in the report as well.
     let gates = &result["gates"];
     let layers = gates["layers"].as_array().unwrap();
     assert_eq!(layers.len(), chosen);
@@ -51,7 +51,7 @@ fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
     }
     assert_eq!(gates["most"].as_array().unwrap().len(), 5);
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("Which filters are taken"));
+    assert!(report.contains("What is taken for which image"));
     // As `evaluate` sees it.
     let mut command = ftsurgery();
     command

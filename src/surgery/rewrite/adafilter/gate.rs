@@ -11,16 +11,13 @@
 //! Our reading: the width of `z` is that of `h`; biases of the forget gate begin at 1 (Jozefowicz et al. 2015), all other
 //! weights evenly between ±1/√(inputs).
 
-use rand::RngExt;
-
-use crate::graph::Node;
+use crate::graph::{Attribute, Node};
 use crate::onnx::DataType;
-use crate::random::{Purpose, stream};
 
 use super::super::super::SurgeryError;
-use super::super::Form;
 use super::super::changes::Changes;
-use super::{AdaFilter, FilterGate, GateStart, Unit, name};
+use super::super::choice::{Adder, Place, drawn, threshold};
+use super::{AdaFilter, FilterGate, GateStart, Unit, name, prefix};
 
 /// The parts of an LSTM cell.
 const PARTS: [&str; 4] = ["input", FORGET, "output", "cell"];
@@ -65,8 +62,6 @@ pub(super) struct Gate {
 /// The gate network, as far as it is made: what it remembers behind the last layer.
 pub(super) struct Recurrent<'a> {
     of: &'a AdaFilter,
-    /// Of the model.
-    opset: i64,
     /// h and c.
     state: Option<[String; 2]>,
     /// Whether the cell's weights are there.
@@ -74,10 +69,9 @@ pub(super) struct Recurrent<'a> {
 }
 
 impl<'a> Recurrent<'a> {
-    pub fn new(of: &'a AdaFilter, opset: i64) -> Self {
+    pub fn new(of: &'a AdaFilter) -> Self {
         Recurrent {
             of,
-            opset,
             state: None,
             has_cell: false,
         }
@@ -88,11 +82,11 @@ impl<'a> Recurrent<'a> {
         &mut self,
         (weight, unit): (&str, &Unit<'_>),
         reads: &str,
-        form: Form,
+        place: Place,
         changes: &mut Changes,
         nodes: &mut Vec<Node>,
     ) -> Result<Gate, SurgeryError> {
-        let dtype = unit.layer.weight.dtype;
+        let dtype = place.dtype;
         let channels = unit.channels();
         let spatial = unit.layer.weight.dims.len() - 2;
         let constant = match self.of.gate {
@@ -113,42 +107,24 @@ impl<'a> Recurrent<'a> {
         let logits = self.logits((weight, unit), reads, changes, nodes)?;
         let wide: Vec<i64> = [&[0, channels as i64][..], &vec![1; spatial]].concat();
         let wide = changes.ints(name(weight, "wide"), &wide);
-        let half = changes.tensor(name(weight, "half"), dtype, &[], &[0.5])?;
-        let mut op = |part: &str, op: &str, inputs: &[&str]| {
-            let output = name(weight, part);
-            nodes.push(Node::new(&output, op, inputs, &[&output]));
-            output
-        };
-        let soft = op("soft", "Sigmoid", &[&logits]);
-        let mut gate = op("open", "Greater", &[&soft, &half]);
-        let is_bool = form == Form::Inference && self.opset >= WHERE;
+        let mut add = Adder::new(prefix(weight), nodes);
+        let soft = add.op("soft", "Sigmoid", &[&logits]);
+        let open = threshold(&soft, place, changes, &mut add)?;
         let mut share = None;
-        if !is_bool {
-            gate = op("hard", "Cast", &[&gate]);
-        }
-        if form == Form::Training {
-            let jump = op("jump", "Sub", &[&gate, &soft]);
-            gate = op("straight", "Add", &[&soft, &jump]);
-            share = Some(op("share", "ReduceMean", &[&gate]));
+        if let Some(jump) = &open.jump {
+            let one = ("keepdims", Attribute::Int(0));
+            share = Some(add.with("share", "ReduceMean", &[&open.value], &[one]));
             // What was drawn teaches nobody: not the layers before, either.
-            let of_whom = if self.of.gate == FilterGate::Random {
-                &gate
-            } else {
-                &jump
+            let of_whom = match self.of.gate {
+                FilterGate::Random => &open.value,
+                _ => jump,
             };
             changes.constants.push(of_whom.clone());
         }
-        let value = op("gate", "Reshape", &[&gate, &wide]);
-        for node in nodes.iter_mut() {
-            match node.op_type.as_str() {
-                "Cast" => drop(node.attributes.insert("to".into(), (dtype as i64).into())),
-                "ReduceMean" => drop(node.attributes.insert("keepdims".into(), 0.into())),
-                _ => {}
-            }
-        }
+        let value = add.op("gate", "Reshape", &[&open.value, &wide]);
         Ok(Gate {
             value,
-            is_bool,
+            is_bool: open.is_bool,
             share,
         })
     }
@@ -167,7 +143,9 @@ impl<'a> Recurrent<'a> {
         let inputs = unit.layer.weight.dims[1].saturating_mul(usize::try_from(groups).unwrap_or(1));
         self.add_cell(dtype, changes)?;
         let mut own = |part: &str, dims: [usize; 2], bias: f32| {
-            let values = drawn(self.of.seed, &name(weight, part), dims);
+            let [outputs, inputs] = dims;
+            let fan = (inputs, 1.0);
+            let values = drawn(self.of.seed, &name(weight, part), outputs * inputs, fan);
             let of = |tensor: &str| name(weight, &format!("{part}/{tensor}"));
             Ok::<_, SurgeryError>([
                 changes.parameter(of("weight"), dtype, &dims, &values)?,
@@ -229,7 +207,7 @@ impl<'a> Recurrent<'a> {
             for tensor in ["weight", "recurrence"] {
                 let name = of_cell(part, tensor);
                 if known.contains(&name) {
-                    let values = drawn(self.of.seed, &name, [width; 2]);
+                    let values = drawn(self.of.seed, &name, width * width, (width, 1.0));
                     changes.parameter(name, dtype, &[width; 2], &values)?;
                 }
             }
@@ -241,15 +219,4 @@ impl<'a> Recurrent<'a> {
         }
         Ok(())
     }
-}
-
-/// The operator set from which there is `Where`.
-const WHERE: i64 = 9;
-
-/// First values of a matrix, `[outputs, inputs]`.
-fn drawn(seed: u64, name: &str, [outputs, inputs]: [usize; 2]) -> Vec<f32> {
-    let mut rng = stream(Purpose::Gate, seed, &[name.as_bytes()]);
-    let bound = 1.0 / (inputs.max(1) as f32).sqrt();
-    let values = (0..outputs * inputs).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0));
-    values.collect()
 }

@@ -24,6 +24,7 @@ use crate::onnx::{DataType, Model};
 
 use super::super::SurgeryError;
 use super::changes::{Changes, Penalty, Splice};
+use super::choice::{self, Adder, Place, mix};
 use super::layer::{Layer, refuse, tensor};
 use super::{Form, Number};
 
@@ -71,22 +72,6 @@ pub enum GateStart {
     Tuned,
     /// With about half of them: no bias.
     Half,
-}
-
-/// Reads the names of flags and files.
-macro_rules! named {
-    ($kind:ty, $expected:literal, $($name:literal => $value:expr),+) => {
-        impl std::str::FromStr for $kind {
-            type Err = String;
-
-            fn from_str(name: &str) -> Result<Self, String> {
-                match name {
-                    $($name => Ok($value),)+
-                    _ => Err(format!("`{name}` is none of {}", $expected)),
-                }
-            }
-        }
-    };
 }
 
 named!(
@@ -198,8 +183,12 @@ fn is_own_norm(graph: &Graph, node: &Node, value: &str) -> Result<bool, SurgeryE
         && !is_output)
 }
 
+fn prefix(weight: &str) -> String {
+    format!("ftsurgery/adafilter/{weight}")
+}
+
 fn name(weight: &str, part: &str) -> String {
-    format!("ftsurgery/adafilter/{weight}/{part}")
+    format!("{}/{part}", prefix(weight))
 }
 
 impl AdaFilter {
@@ -245,26 +234,32 @@ impl AdaFilter {
             units.push((weight.as_str(), Unit::of(graph, weight)?));
         }
         if let Some((first, _)) = units.first()
-            && graph.opset < 7
+            && graph.opset < choice::OLDEST
         {
-            return refuse(first, "gates need operator set 7 or newer");
+            return refuse(first, choice::TOO_OLD);
         }
         units.sort_by_key(|(_, unit)| unit.place);
         let mut changes = Changes::default();
-        let mut network = Recurrent::new(self, graph.opset);
+        let mut network = Recurrent::new(self);
         let mut shares = Vec::new();
         for (weight, unit) in &units {
             let reads = changes.instead_of(unit.layer.input);
             let mut nodes = Vec::new();
             let tuned = copy(graph, (*weight, unit), &reads, &mut changes, &mut nodes)?;
-            let gate = network.gate((*weight, unit), &reads, form, &mut changes, &mut nodes)?;
+            let place = Place {
+                dtype: unit.layer.weight.dtype,
+                opset: graph.opset,
+                form,
+            };
+            let gate = network.gate((*weight, unit), &reads, place, &mut changes, &mut nodes)?;
             shares.extend(gate.share);
+            // What chooses between F and S, by a gate of `[N, channels, 1, …]`.
             let instead = mix(
-                (*weight, unit),
-                [&tuned, &gate.value],
-                (gate.is_bool, form),
+                [&tuned, unit.output()],
+                (&gate.value, gate.is_bool),
+                place,
                 &mut changes,
-                &mut nodes,
+                &mut Adder::new(prefix(weight), &mut nodes),
             )?;
             changes.splices.push(Splice {
                 value: unit.output().to_owned(),
@@ -329,40 +324,6 @@ fn copy(
     Ok(match unit.norm {
         Some(norm) => add(norm, "norm", &tuned, &copies[of_conv..]),
         None => tuned,
-    })
-}
-
-/// Adds what chooses between F and S, and gives the value that it makes. The gate is `[N, channels, 1, …]`.
-///
-/// While training, `S + g (F − S)`, in which the gate has a gradient; where all is decided, `Where`, or the formula
-/// itself in files whose operator set has no such operator.
-fn mix(
-    (weight, unit): (&str, &Unit<'_>),
-    [tuned, gate]: [&str; 2],
-    (gate_is_bool, form): (bool, Form),
-    changes: &mut Changes,
-    nodes: &mut Vec<Node>,
-) -> Result<String, SurgeryError> {
-    let kept = unit.output();
-    let mut op = |part: &str, op: &str, inputs: &[&str]| {
-        let output = name(weight, part);
-        nodes.push(Node::new(&output, op, inputs, &[&output]));
-        output
-    };
-    Ok(match form {
-        Form::Training => {
-            let difference = op("difference", "Sub", &[tuned, kept]);
-            let part = op("part", "Mul", &[gate, &difference]);
-            op("mixed", "Add", &[kept, &part])
-        }
-        Form::Inference if gate_is_bool => op("mixed", "Where", &[gate, tuned, kept]),
-        Form::Inference => {
-            let one = changes.tensor(name(weight, "one"), unit.layer.weight.dtype, &[], &[1.0])?;
-            let closed = op("closed", "Sub", &[&one, gate]);
-            let of_tuned = op("of_tuned", "Mul", &[gate, tuned]);
-            let of_kept = op("of_kept", "Mul", &[&closed, kept]);
-            op("mixed", "Add", &[&of_tuned, &of_kept])
-        }
     })
 }
 
