@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::run::{Gates, RepeatResult, Results, SearchCost, Spread, StrategyResult};
+use crate::run::{Gated, Gates, RepeatResult, Results, SearchCost, Spread, StrategyResult};
 
 use super::certainty::certainties;
 use super::plain_message;
@@ -103,12 +103,16 @@ pub(super) fn improving(strategy: &StrategyResult) -> Option<String> {
     ))
 }
 
-/// How many tuned filters a winner takes: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
+/// How much a winner takes of what is tuned: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
 pub(super) fn gates(strategy: &StrategyResult) -> Option<String> {
     let gates = strategy.gates.as_ref()?;
     let of = |better: fn(f64, f64) -> f64| gates.layers.iter().map(|l| l.mean).reduce(better);
+    let (all, each) = match gates.of {
+        Gated::Filters => ("filters", "layer"),
+        Gated::Blocks => ("blocks", "block"),
+    };
     let mut told = format!(
-        "{} takes {} of its tuned filters, by layer {} to {}",
+        "{} takes {} of its tuned {all}, by {each} {} to {}",
         strategy.name,
         percent(gates.share()),
         percent(of(f64::min)?),
@@ -120,9 +124,9 @@ pub(super) fn gates(strategy: &StrategyResult) -> Option<String> {
     Some(told)
 }
 
-/// How many gates are in the model that leaves: `of 640 filters 12 depend on the image in the model`.
+/// How many gates are in the model that leaves: `in the model 12 of 640 filters depend on the sample`.
 pub(super) fn kept(gates: &Gates, left: usize) -> String {
-    let filters: usize = gates.layers.iter().map(|l| l.filters).sum();
+    let filters: usize = gates.layers.iter().map(|l| l.gates).sum();
     format!("in the model {left} of {filters} filters depend on the sample")
 }
 

@@ -178,7 +178,7 @@ pub struct StrategyResult {
     /// What its search has cost; `None` where that was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search_cost: Option<SearchCost>,
-    /// Which tuned filters the winner takes for which samples; `None` of a network without such gates.
+    /// Which tuned filters or blocks the winner takes for which samples; `None` of a network without such gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Gates>,
     /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by

@@ -9,7 +9,7 @@ use crate::data::{
     Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, Sources, SplitOptions,
 };
 use crate::runtime::Device;
-use crate::strategy::{AdaFilterOptions, StrategyName};
+use crate::strategy::{AdaFilterOptions, SpotTuneOptions, StrategyName};
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{
     BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
@@ -50,6 +50,8 @@ pub struct Settings {
     pub train: Vec<String>,
     /// What strategy `adafilter` gates, and how.
     pub adafilter: AdaFilterOptions,
+    /// What strategy `spottune` gates, and how.
+    pub spottune: SpotTuneOptions,
     /// The head.
     pub head: HeadKind,
     /// How a new head begins.
@@ -172,6 +174,7 @@ impl Default for Settings {
             budget: Some(SearchBudget::Winner),
             train: Vec::new(),
             adafilter: AdaFilterOptions::default(),
+            spottune: SpotTuneOptions::default(),
             head: HeadKind::Linear,
             head_init: HeadInit::Solved,
             dropout: HeadSpec::DROPOUT,
@@ -254,6 +257,7 @@ impl Settings {
         budget: Option<SearchBudget>,
         train: Vec<String>,
         adafilter: AdaFilterOptions,
+        spottune: SpotTuneOptions,
         head: HeadKind,
         head_init: HeadInit,
         dropout: f32,
@@ -352,6 +356,12 @@ impl Settings {
                 self.adafilter == AdaFilterOptions::default()
                     || self.strategies.iter().any(|s| s.rule().gates_filters()),
                 "it is for strategy `adafilter`, which is not among the strategies",
+            ),
+            (
+                "spottune",
+                self.spottune == SpotTuneOptions::default()
+                    || self.strategies.iter().any(|s| s.rule().gates_blocks()),
+                "it is for strategy `spottune`, which is not among the strategies",
             ),
             ("adafilter.width", self.adafilter.width != Some(0), one),
             (

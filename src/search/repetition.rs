@@ -102,6 +102,7 @@ impl Opened<'_> {
             seed: settings.split.seed,
             selection: &settings.train,
             adafilter: settings.adafilter.clone(),
+            spottune: settings.spottune.clone(),
             ..Network::new(&self.analysis, grafted, settings.head)?
         })
     }

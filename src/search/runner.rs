@@ -10,6 +10,7 @@ use crate::run::{
     StrategyResult, TrialRecord, TrialRequest, csv,
 };
 use crate::strategy::{Candidate, Network, StrategyName};
+use crate::surgery::Rewrite;
 use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
@@ -373,7 +374,7 @@ impl Runner<'_> {
         let rewrite = &choice.candidate.rewrite;
         let mut merged = rewrite.merge(self.emitter.grafted, parameters)?;
         let mut read = self.gates(&merged, &choice.candidate.layers, &mut scored)?;
-        let bakes = settings.adafilter.bake && read.is_some();
+        let bakes = settings.adafilter.bake && matches!(merged.rewrite, Rewrite::AdaFilter(_));
         if let Some(read) = read.as_mut().filter(|_| bakes) {
             merged = self.baked(&merged, read)?;
         }

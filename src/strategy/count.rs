@@ -23,6 +23,8 @@ impl CandidateCounts {
             updatable: Vec::new(),
             gateable: Vec::new(),
             adafilter: Default::default(),
+            blocks: Vec::new(),
+            spottune: Default::default(),
         };
         let windows = StrategyName::windows(analysis.window);
         let count = |name: StrategyName| {

@@ -22,6 +22,7 @@ mod norm;
 pub mod pattern;
 mod random;
 mod select;
+mod spottune;
 mod top;
 mod windows;
 
@@ -34,6 +35,7 @@ pub use depth::Depths;
 pub use error::StrategyError;
 pub use name::{StrategyName, names};
 pub use network::{Candidate, Network};
+pub use spottune::SpotTuneOptions;
 
 /// Every strategy, in the order in which people are told of them.
 pub static STRATEGIES: &[&dyn Strategy] = &[
@@ -50,6 +52,7 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &last_share::LastShare,
     &lora::Lora,
     &adafilter::Adaptive,
+    &spottune::Spot,
     &bias::Bias,
     &norm::Norm,
 ];
@@ -156,6 +159,11 @@ pub trait Strategy: Send + Sync {
 
     /// Whether it gates filters, see [`Network::adafilter`].
     fn gates_filters(&self) -> bool {
+        false
+    }
+
+    /// Whether it gates blocks, see [`Network::spottune`].
+    fn gates_blocks(&self) -> bool {
         false
     }
 }

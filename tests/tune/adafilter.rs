@@ -40,7 +40,7 @@ fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
     let chosen = tuned.nodes.iter().filter(|n| n.is("Where")).count();
     assert_eq!(chosen, result["layers"].as_array().unwrap().len());
     assert!(tuned.nodes.iter().all(|n| !n.name.contains("straight")));
-    // Which filters are taken is told, in the report as well.
+    // What is taken for which image is told, in the report as well.
     let gates = &result["gates"];
     let layers = gates["layers"].as_array().unwrap();
     assert_eq!(layers.len(), chosen);
@@ -51,7 +51,7 @@ fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
     }
     assert_eq!(gates["most"].as_array().unwrap().len(), 5);
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("Which filters are taken"));
+    assert!(report.contains("What is taken for which image"));
     // As `evaluate` sees it.
     let mut command = ftsurgery();
     command
@@ -187,10 +187,10 @@ fn gates_that_are_the_same_for_all_images_leave_with_their_copies() {
     };
     let left = gates["left"].as_u64().unwrap();
     assert!(
-        left >= sum("filters") - sum("always") - sum("never"),
+        left >= sum("gates") - sum("always") - sum("never"),
         "{gates}"
     );
-    assert!(left < sum("filters"), "{gates}");
+    assert!(left < sum("gates"), "{gates}");
     let (_, gated) = nodes(&scene.at("half/winners/adafilter.onnx"));
     assert_eq!(gated as u64, left);
     let report = std::fs::read_to_string(scene.at("half/report.html")).unwrap();

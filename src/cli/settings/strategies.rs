@@ -7,6 +7,7 @@ use ftsurgery::run::Settings;
 use ftsurgery::strategy::{StrategyName, names, pattern};
 
 use super::adafilter::AdaFilterArgs;
+use super::spottune::SpotTuneArgs;
 use super::{CliError, values};
 
 #[derive(Args)]
@@ -22,6 +23,8 @@ pub struct StrategyArgs {
     numbers: Numbers,
     #[command(flatten)]
     adafilter: AdaFilterArgs,
+    #[command(flatten)]
+    spottune: SpotTuneArgs,
 }
 
 impl StrategyArgs {
@@ -64,12 +67,17 @@ impl StrategyArgs {
 
     /// The first flag that is for a strategy which is not asked for, with the reason.
     pub fn idle_flag(&self) -> Option<(&'static str, Cow<'static, str>)> {
-        let gates = self
-            .list()
-            .is_ok_and(|list| list.iter().any(|s| s.rule().gates_filters()));
-        if let Some(flag) = self.adafilter.given().filter(|_| !gates) {
-            let why = "it is for strategy `adafilter`, which is not among --strategies";
-            return Some((flag, why.into()));
+        let list = self.list().unwrap_or_default();
+        let gates_filters = list.iter().any(|s| s.rule().gates_filters());
+        let gates_blocks = list.iter().any(|s| s.rule().gates_blocks());
+        for (flag, word, gates) in [
+            (self.adafilter.given(), "adafilter", gates_filters),
+            (self.spottune.given(), "spottune", gates_blocks),
+        ] {
+            if let Some(flag) = flag.filter(|_| !gates) {
+                let why = format!("it is for strategy `{word}`, which is not among --strategies");
+                return Some((flag, why.into()));
+            }
         }
         let is_idle = |given: &&Given| !self.strategies.iter().any(|s| s.trim() == given.word);
         let Given { flag, word, .. } = self.numbers.0.iter().find(is_idle)?;
@@ -90,6 +98,7 @@ impl StrategyArgs {
             settings.train = patterns.collect();
         }
         self.adafilter.apply(&mut settings.adafilter);
+        self.spottune.apply(&mut settings.spottune);
         Ok(())
     }
 }

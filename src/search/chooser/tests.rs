@@ -61,6 +61,8 @@ impl Made {
             updatable: Vec::new(),
             gateable: Vec::new(),
             adafilter: Default::default(),
+            blocks: Vec::new(),
+            spottune: Default::default(),
         };
         let strategies = strategies.iter().map(|&strategy| StrategyPlan {
             strategy,

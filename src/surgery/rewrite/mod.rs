@@ -11,12 +11,29 @@
 //! ([`Editor::splice`]). No value gets another name or another meaning: what does not follow from an added
 //! value is what it is in the model without the rewrite, so that trials of several rewrites share it.
 
+/// Reads the names of flags and files.
+macro_rules! named {
+    ($kind:ty, $expected:literal, $($name:literal => $value:expr),+) => {
+        impl std::str::FromStr for $kind {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                match name {
+                    $($name => Ok($value),)+
+                    _ => Err(format!("`{name}` is none of {}", $expected)),
+                }
+            }
+        }
+    };
+}
+
 mod adafilter;
 mod changes;
-mod gated;
+mod choice;
 mod layer;
 mod low_rank;
 mod number;
+mod spottune;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +48,9 @@ use super::{Dropout, Grafted, SurgeryError, as_stored};
 pub use adafilter::{AdaFilter, FilterGate, GateStart, Gateable, TunedShare};
 use changes::Changes;
 pub use changes::{Distribution, Noise, Penalty};
-pub use gated::Gated;
 pub use low_rank::{LowRank, Updatable};
 pub use number::Number;
+pub use spottune::{BlockWeights, GateableBlock, GatedBlock, Policy, PolicyInput, SpotTune};
 
 /// Values of tensors by name.
 type Values = [(String, Vec<f32>)];
@@ -48,10 +65,10 @@ pub enum Rewrite {
     None,
     /// Layers get an update of low rank beside their frozen weight.
     LowRank(LowRank),
-    /// Convolutions get a tuned copy, and a gate per channel that chooses between the two.
-    Gated(Gated),
     /// Convolutions get a tuned copy, and a network that chooses between the filters for each sample.
     AdaFilter(AdaFilter),
+    /// Blocks get a tuned copy, and a network that chooses between the two for each sample.
+    SpotTune(SpotTune),
 }
 
 /// The form in which a model's changes are made.
@@ -103,8 +120,8 @@ impl Rewrite {
         match self {
             Rewrite::None => Ok(Changes::default()),
             Rewrite::LowRank(low_rank) => low_rank.changes(graph),
-            Rewrite::Gated(gated) => gated.changes(graph, form),
             Rewrite::AdaFilter(adafilter) => adafilter.changes(graph, form),
+            Rewrite::SpotTune(spottune) => spottune.changes(graph, form),
         }
     }
 
@@ -146,13 +163,13 @@ impl Rewrite {
                 let merged = low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)?;
                 as_stored(&grafted.model, merged)?
             }
-            Rewrite::Gated(_) | Rewrite::AdaFilter(_) => {
+            Rewrite::AdaFilter(_) | Rewrite::SpotTune(_) => {
                 as_stored(&self.apply(grafted)?.model, tuned.to_vec())?
             }
         };
         let rewrite = match self {
             Rewrite::None | Rewrite::LowRank(_) => Rewrite::None,
-            Rewrite::Gated(_) | Rewrite::AdaFilter(_) => self.clone(),
+            Rewrite::AdaFilter(_) | Rewrite::SpotTune(_) => self.clone(),
         };
         Ok(Merged { rewrite, values })
     }

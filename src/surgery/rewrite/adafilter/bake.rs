@@ -9,7 +9,7 @@ use crate::graph::Graph;
 use super::super::super::SurgeryError;
 use super::super::layer::tensor;
 use super::super::{Form, Merged, Rewrite, Values};
-use super::mix::rows;
+use super::part::rows;
 use super::unit::Unit;
 use super::{AdaFilter, name};
 

@@ -16,7 +16,7 @@
 mod bake;
 mod gate;
 mod kinds;
-mod mix;
+mod part;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -29,11 +29,12 @@ use crate::onnx::{DataType, Model};
 use super::super::SurgeryError;
 use super::Form;
 use super::changes::{Changes, Penalty, Splice};
+use super::choice::{self, Place};
 use super::layer::refuse;
 
 use gate::Recurrent;
 pub use kinds::{FilterGate, GateStart, TunedShare};
-use mix::{Part, copy, mix};
+use part::{Part, copy, put};
 pub use unit::Gateable;
 use unit::Unit;
 
@@ -59,8 +60,12 @@ pub struct AdaFilter {
     pub dependent: Option<Vec<Vec<usize>>>,
 }
 
+fn prefix(weight: &str) -> String {
+    format!("ftsurgery/adafilter/{weight}")
+}
+
 fn name(weight: &str, part: &str) -> String {
-    format!("ftsurgery/adafilter/{weight}/{part}")
+    format!("{}/{part}", prefix(weight))
 }
 
 impl AdaFilter {
@@ -120,13 +125,13 @@ impl AdaFilter {
             units.push((weight.as_str(), unit, filters));
         }
         if let Some((first, ..)) = units.first()
-            && graph.opset < 7
+            && graph.opset < choice::OLDEST
         {
-            return refuse(first, "gates need operator set 7 or newer");
+            return refuse(first, choice::TOO_OLD);
         }
         units.sort_by_key(|(_, unit, _)| unit.place);
         let mut changes = Changes::default();
-        let mut network = Recurrent::new(self, graph.opset);
+        let mut network = Recurrent::new(self);
         let mut shares = Vec::new();
         let mut nodes = Vec::new();
         for (weight, unit, filters) in &units {
@@ -141,12 +146,16 @@ impl AdaFilter {
                 network.step((weight, unit), &reads, &mut changes, &mut nodes)?;
                 continue;
             }
+            let place = Place {
+                dtype: unit.layer.weight.dtype,
+                opset: graph.opset,
+                form,
+            };
             let tuned = copy(graph, &part, &reads, &mut changes, &mut nodes)?;
-            let gate = network.gate(&part, &reads, form, &mut changes, &mut nodes)?;
+            let gate = network.gate(&part, &reads, place, &mut changes, &mut nodes)?;
             shares.extend(gate.share);
-            let both = [tuned.as_str(), &gate.value];
-            let decided = (gate.is_bool, form);
-            let instead = mix(&part, both, decided, &mut changes, &mut nodes)?;
+            let decided = (gate.value.as_str(), gate.is_bool);
+            let instead = put(&part, &tuned, decided, place, &mut changes, &mut nodes)?;
             changes.splices.push(Splice {
                 value: unit.output().to_owned(),
                 nodes: std::mem::take(&mut nodes),

@@ -1,13 +1,13 @@
 //! The tuned copy of a convolution, and the mixture of both.
 
-use crate::graph::{Graph, Node};
+use crate::graph::{Attribute, Graph, Node};
 
 use super::super::super::SurgeryError;
-use super::super::Form;
 use super::super::changes::Changes;
+use super::super::choice::{Adder, Place, mix};
 use super::super::layer::{refuse, tensor};
-use super::name;
 use super::unit::{OF_NORM, Unit};
+use super::{name, prefix};
 
 /// A convolution, and of which of its filters there are copies.
 pub(super) struct Part<'p, 'g> {
@@ -74,65 +74,38 @@ pub(super) fn copy(
     })
 }
 
-/// Adds what chooses between F and S, and gives the value that it makes. The gate is `[N, filters, 1, …]`.
-///
-/// While training, `S + g (F − S)`, in which the gate has a gradient; where all is decided, `Where`, or the formula
-/// itself in files whose operator set has no such operator. Where F has some of the filters only, the mixture of these is
-/// put in the places of theirs.
-pub(super) fn mix(
+/// Adds what chooses between F and S, and gives the value that it makes. The gate is `[N, filters, 1, …]`. Where F has
+/// some of the filters only, the mixture of these is put in the places of theirs.
+pub(super) fn put(
     part: &Part<'_, '_>,
-    [tuned, gate]: [&str; 2],
-    (gate_is_bool, form): (bool, Form),
+    tuned: &str,
+    gate: (&str, bool),
+    place: Place,
     changes: &mut Changes,
     nodes: &mut Vec<Node>,
 ) -> Result<String, SurgeryError> {
-    let Part { weight, unit, .. } = *part;
+    let Part {
+        weight,
+        unit,
+        filters,
+    } = *part;
     let whole = unit.output();
-    let along = |node: Node| node.with("axis", 1);
-    let kept = match part.is_whole() {
-        true => whole.to_owned(),
-        false => {
-            let filters: Vec<i64> = part.filters.iter().map(|&f| f as i64).collect();
-            let filters = changes.ints(name(weight, "filters"), &filters);
-            let kept = name(weight, "kept");
-            let node = Node::new(&kept, "Gather", &[whole, &filters], &[&kept]);
-            nodes.push(along(node));
-            kept
-        }
-    };
-    let mut op = |part: &str, op: &str, inputs: &[&str]| {
-        let output = name(weight, part);
-        nodes.push(Node::new(&output, op, inputs, &[&output]));
-        output
-    };
-    let mixed = match form {
-        Form::Training => {
-            let difference = op("difference", "Sub", &[tuned, &kept]);
-            let part = op("part", "Mul", &[gate, &difference]);
-            op("mixed", "Add", &[&kept, &part])
-        }
-        Form::Inference if gate_is_bool => op("mixed", "Where", &[gate, tuned, &kept]),
-        Form::Inference => {
-            let one = changes.tensor(name(weight, "one"), unit.layer.weight.dtype, &[], &[1.0])?;
-            let closed = op("closed", "Sub", &[&one, gate]);
-            let of_tuned = op("of_tuned", "Mul", &[gate, tuned]);
-            let of_kept = op("of_kept", "Mul", &[&closed, &kept]);
-            op("mixed", "Add", &[&of_tuned, &of_kept])
-        }
-    };
+    let along = [("axis", Attribute::Int(1))];
+    let mut add = Adder::new(prefix(weight), nodes);
     if part.is_whole() {
-        return Ok(mixed);
+        return mix([tuned, whole], gate, place, changes, &mut add);
     }
+    let own: Vec<i64> = filters.iter().map(|&f| f as i64).collect();
+    let own = changes.ints(add.name("filters"), &own);
+    let kept = add.with("kept", "Gather", &[whole, &own], &along);
+    let mixed = mix([tuned, &kept], gate, place, changes, &mut add)?;
     let channels = unit.channels();
     let place = |channel: usize| {
-        let mixed = part.filters.binary_search(&channel);
+        let mixed = filters.binary_search(&channel);
         mixed.map_or(channel, |place| channels + place) as i64
     };
     let places: Vec<i64> = (0..channels).map(place).collect();
-    let places = changes.ints(name(weight, "places"), &places);
-    let [both, placed] = ["both", "placed"].map(|part| name(weight, part));
-    let join = Node::new(&both, "Concat", &[whole, &mixed], &[&both]);
-    let take = Node::new(&placed, "Gather", &[&both, &places], &[&placed]);
-    nodes.extend([along(join), along(take)]);
-    Ok(placed)
+    let places = changes.ints(add.name("places"), &places);
+    let both = add.with("both", "Concat", &[whole, &mixed], &along);
+    Ok(add.with("placed", "Gather", &[&both, &places], &along))
 }
