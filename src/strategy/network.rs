@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::analysis::{Analysis, Block, Role, WeightedLayer};
 use crate::surgery::rewrite::{
-    AdaFilter, BlockWeights, Gateable, GateableBlock, LowRank, SpotTune, Updatable,
+    AdaFilter, BlockNodes, Gateable, GateableBlock, LowRank, SpotTune, Updatable,
 };
 use crate::surgery::{Grafted, HeadKind, Rewrite, SurgeryError};
 
@@ -89,7 +89,7 @@ impl<'a> Network<'a> {
             updatable: LowRank::updatable(&grafted.model)?,
             gateable: AdaFilter::gateable(&grafted.model)?,
             adafilter: AdaFilterOptions::default(),
-            blocks: SpotTune::gateable(&grafted.model, &block_weights(analysis))?,
+            blocks: SpotTune::gateable(&grafted.model, &block_nodes(analysis))?,
             spottune: SpotTuneOptions::default(),
         })
     }
@@ -181,13 +181,21 @@ impl<'a> Network<'a> {
     }
 }
 
-/// The weights of each block before the classifier.
-pub(super) fn block_weights(analysis: &Analysis) -> Vec<BlockWeights> {
-    let weights = |block: &Block| {
-        let tensors = analysis.tensors(block).into_iter();
-        tensors.map(|(name, ..)| name.to_owned()).collect()
+/// The nodes of the layers of each block before the classifier.
+pub(super) fn block_nodes(analysis: &Analysis) -> Vec<BlockNodes> {
+    let of_block = |block: &Block| {
+        let layers = block
+            .layers
+            .iter()
+            .filter_map(|&l| analysis.weighted.get(l));
+        let nodes: HashSet<usize> = layers.flat_map(|l| &l.nodes).copied().collect();
+        let rows = analysis
+            .layers
+            .iter()
+            .filter(|row| nodes.contains(&row.node));
+        rows.map(|row| row.name.clone()).collect()
     };
-    analysis.backbone_blocks().map(weights).collect()
+    analysis.backbone_blocks().map(of_block).collect()
 }
 
 /// The parameters of the head that is trained: of a kept one, all layers of the model's own classifier.

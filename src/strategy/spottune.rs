@@ -63,8 +63,7 @@ fn found<'a>(network: &'a Network<'_>) -> Vec<Found<'a>> {
         .collect();
     let mut all: Vec<Found<'a>> = Vec::new();
     for block in &network.blocks {
-        let is_own =
-            |layer: &&WeightedLayer| layer.parameters.iter().any(|p| block.weights.contains(p));
+        let is_own = |layer: &&WeightedLayer| block.nodes.contains(&layer.name);
         let layers: Vec<&WeightedLayer> = analysis.weighted.iter().filter(is_own).collect();
         let (Some(first), Some(last)) = (layers.first(), layers.last()) else {
             continue;
@@ -97,7 +96,11 @@ fn folder(layers: &[&str]) -> Option<String> {
         let both = first.bytes().zip(other.bytes());
         both.take(len).take_while(|(a, b)| a == b).count()
     });
-    let end = first.get(..shared)?.rfind(['/', '.'])?;
+    let shared = first.get(..shared)?;
+    let end = shared
+        .rfind('/')
+        .filter(|&end| end > 0)
+        .or_else(|| shared.rfind('.'))?;
     let name = first[..end].trim_matches('/');
     (!name.is_empty()).then(|| name.to_owned())
 }
@@ -288,6 +291,8 @@ mod tests {
     fn a_block_is_called_by_the_path_that_its_layers_share() {
         let layers = ["/layer1/layer1.0/conv1/Conv", "/layer1/layer1.0/conv2/Conv"];
         assert_eq!(folder(&layers).as_deref(), Some("layer1/layer1.0"));
+        let layers = ["/f/f.3/conv/conv.1/Conv", "/f/f.3/conv/conv.2/Conv"];
+        assert_eq!(folder(&layers).as_deref(), Some("f/f.3/conv"));
         assert_eq!(folder(&["a.0.w", "a.1.w"]).as_deref(), Some("a"));
         assert_eq!(folder(&["conv1", "conv2"]), None);
         assert_eq!(folder(&["a"]), None);

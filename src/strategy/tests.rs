@@ -35,7 +35,7 @@ pub(super) fn network_of<'a>(analysis: &'a Analysis, graph: &Graph) -> Network<'
         updatable: LowRank::updatable(&model).unwrap(),
         gateable: AdaFilter::gateable(&model).unwrap(),
         adafilter: Default::default(),
-        blocks: SpotTune::gateable(&model, &network::block_weights(analysis)).unwrap(),
+        blocks: SpotTune::gateable(&model, &network::block_nodes(analysis)).unwrap(),
         spottune: Default::default(),
     }
 }

@@ -34,9 +34,7 @@ fn low_rank(weights: &[&str], rank: usize, alpha: usize) -> Rewrite {
 
 /// Choices of the second and the third convolution, by what the second reads.
 fn spottune(bed: &Bed, width: usize) -> Rewrite {
-    let own =
-        |convolution: &str| ["w", "scale", "bias"].map(|part| format!("{convolution}.{part}"));
-    let blocks = ["c2", "c3"].map(|convolution| own(convolution).to_vec());
+    let blocks = [["conv2", "norm2"], ["conv3", "norm3"]].map(|b| b.map(str::to_owned).to_vec());
     let blocks = SpotTune::gateable(&bed.network.model, &blocks).unwrap();
     assert_eq!(blocks.len(), 2);
     Rewrite::SpotTune(SpotTune {

@@ -50,7 +50,7 @@ use changes::Changes;
 pub use changes::{Distribution, Noise, Penalty};
 pub use low_rank::{LowRank, Updatable};
 pub use number::Number;
-pub use spottune::{BlockWeights, GateableBlock, GatedBlock, Policy, PolicyInput, SpotTune};
+pub use spottune::{BlockNodes, GateableBlock, GatedBlock, Policy, PolicyInput, SpotTune};
 
 /// Values of tensors by name.
 type Values = [(String, Vec<f32>)];

@@ -155,10 +155,7 @@ fn spottune_trains_as_in_pytorch() {
         ("spottune_features", Policy::Features, 6),
     ] {
         let own = |list: &[&str]| list.iter().map(|&w| w.to_owned()).collect();
-        let divided: [Vec<String>; 2] = [
-            own(&["c1.weight", "c1.scale", "c1.shift"]),
-            own(&["c2.weight", "c2.scale", "c2.shift", "c3.weight", "c3.bias"]),
-        ];
+        let divided: [Vec<String>; 2] = [own(&["c1", "c1/norm"]), own(&["c2", "c2/norm", "c3"])];
         let blocks = SpotTune::gateable(&case(name).0, &divided).unwrap();
         let ends: Vec<&str> = blocks.iter().map(|block| block.to.0.as_str()).collect();
         assert_eq!(ends, ["c1/norm", "c3", "c4"]);

@@ -19,7 +19,7 @@ mod region;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,8 +88,8 @@ pub struct PolicyInput {
     pub channels_last: bool,
 }
 
-/// The weights of a block as the analyser divides a network.
-pub type BlockWeights = Vec<String>;
+/// Names of the nodes of a block's layers, as the analyser divides a network.
+pub type BlockNodes = Vec<String>;
 
 /// A block that can be gated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,9 @@ pub struct GateableBlock {
     pub to: (String, usize),
     /// The value at which it begins, as a policy reads it.
     pub from: PolicyInput,
-    /// Its weights.
+    /// Names of its nodes.
+    pub nodes: Vec<String>,
+    /// Its weights. What several blocks read is of each.
     pub weights: Vec<String>,
     /// Those of its tuned copy.
     pub tuned: Vec<String>,
@@ -136,19 +138,22 @@ impl SpotTune {
     /// When the model's graph is malformed.
     pub fn gateable(
         model: &Model,
-        blocks: &[BlockWeights],
+        blocks: &[BlockNodes],
     ) -> Result<Vec<GateableBlock>, SurgeryError> {
         let graph = Graph::from_model(model)?;
         let flow = Flow::new(&graph);
         let mut regions: Vec<(Region<'_>, Option<usize>)> =
             flow.residual().into_iter().map(|r| (r, None)).collect();
-        for (place, weights) in blocks.iter().enumerate() {
-            let taken = |w: &&String| regions.iter().any(|(r, _)| r.weights.contains(&w.as_str()));
-            let left: Vec<&str> = weights
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (at, node) in graph.nodes.iter().enumerate() {
+            places.entry(&node.name).or_insert(at);
+        }
+        for (place, names) in blocks.iter().enumerate() {
+            let own = names
                 .iter()
-                .filter(|w| !taken(w))
-                .map(String::as_str)
-                .collect();
+                .filter_map(|name| places.get(name.as_str()).copied());
+            let is_left = |at: &usize| !regions.iter().any(|(r, _)| r.nodes.contains(at));
+            let left: BTreeSet<usize> = own.filter(is_left).collect();
             if let Some(region) = flow.around(&left)
                 && !regions.iter().any(|(other, _)| other.meets(&region))
             {
@@ -165,6 +170,11 @@ impl SpotTune {
             Some(GateableBlock {
                 to: (region.to.to_owned(), dims(region.to)?.len()),
                 tuned: tuned.collect(),
+                nodes: region
+                    .nodes
+                    .iter()
+                    .map(|&at| graph.nodes[at].name.clone())
+                    .collect(),
                 weights: region.weights.iter().map(|&w| w.to_owned()).collect(),
                 from: PolicyInput {
                     value: region.from.to_owned(),

@@ -24,8 +24,6 @@ pub(super) struct Region<'g> {
     pub nodes: Vec<usize>,
     /// Names of the tensors that can be trained, each once.
     pub weights: Vec<&'g str>,
-    /// Whether one of them is the weight of a layer, and not a scale or a shift.
-    has_layer: bool,
 }
 
 impl Region<'_> {
@@ -167,29 +165,31 @@ impl<'g> Flow<'g> {
         {
             return None;
         }
-        let mut region = Region {
-            from: from?,
-            to,
-            nodes: inside.into_iter().collect(),
-            weights: Vec::new(),
-            has_layer: false,
-        };
-        for &at in &region.nodes {
-            let places = match nodes[at].operator().map(|o| o.class) {
-                Some(Class::Layer(places)) => places,
-                _ => &[],
-            };
-            for weight in self.weights_at(at) {
-                if tensor(self.graph, weight.name).is_none() {
-                    continue;
-                }
-                region.has_layer |= places.contains(&weight.place);
-                if !region.weights.contains(&weight.name) {
-                    region.weights.push(weight.name);
-                }
+        let nodes: Vec<usize> = inside.into_iter().collect();
+        if !nodes.iter().any(|&at| self.is_layer(at)) {
+            return None;
+        }
+        let mut weights = Vec::new();
+        for weight in nodes.iter().flat_map(|&at| self.weights_at(at)) {
+            if tensor(self.graph, weight.name).is_some() && !weights.contains(&weight.name) {
+                weights.push(weight.name);
             }
         }
-        region.has_layer.then_some(region)
+        let from = from.filter(|_| !weights.is_empty())?;
+        Some(Region {
+            from,
+            to,
+            nodes,
+            weights,
+        })
+    }
+
+    /// Whether a node is a layer: it has a weight that is no mere scale or shift.
+    fn is_layer(&self, at: usize) -> bool {
+        match self.graph.nodes[at].operator().map(|o| o.class) {
+            Some(Class::Layer(places)) => self.weights_at(at).any(|w| places.contains(&w.place)),
+            _ => false,
+        }
     }
 
     fn weights_at(&self, node: usize) -> impl Iterator<Item = &Weight<'g>> {
@@ -205,21 +205,20 @@ impl<'g> Flow<'g> {
         (region.from == from && region.to == to).then_some(region)
     }
 
-    /// The smallest region that has these weights, and no others.
-    pub fn around(&self, names: &[&str]) -> Option<Region<'g>> {
-        let own = self.weights.iter().filter(|w| names.contains(&w.name));
-        let own: BTreeSet<usize> = own.map(|w| w.node).collect();
+    /// The smallest region that has these nodes, and no layer that is not among them.
+    pub fn around(&self, own: &BTreeSet<usize>) -> Option<Region<'g>> {
+        let is_other = |at: usize| self.is_layer(at) && !own.contains(&at);
         let above = own.iter().map(|at| self.above[at + 1].0);
         let entry = above.reduce(|a, b| self.common(a, b))?;
         for exit in *own.last()?..self.graph.nodes.len() {
-            if self.weights_at(exit).any(|w| !names.contains(&w.name)) {
+            if is_other(exit) {
                 return None;
             }
             let has_all = |r: &Region<'_>| own.iter().all(|at| r.nodes.contains(at));
             let region = self.region(entry, exit);
             if let Some(region) = region.filter(has_all) {
-                let all = region.weights.iter().all(|w| names.contains(w));
-                return all.then_some(region);
+                let has_other = region.nodes.iter().any(|&at| is_other(at));
+                return (!has_other).then_some(region);
             }
         }
         None

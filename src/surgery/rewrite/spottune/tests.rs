@@ -142,12 +142,12 @@ fn what_something_else_reads_the_inside_of_is_no_block() {
 
 #[test]
 fn where_there_is_no_residual_block_the_analyser_divides_the_network() {
-    let names = |list: &[&str]| -> BlockWeights { list.iter().map(|&n| n.to_owned()).collect() };
+    let names = |list: &[&str]| -> BlockNodes { list.iter().map(|&n| n.to_owned()).collect() };
     let graph = nets::vgg();
     let divided = [
-        names(&["conv1.w", "conv1.b", "conv2.w", "conv2.b"]),
-        names(&["conv3.w", "conv3.b"]),
-        names(&["conv9.w"]),
+        names(&["conv1", "conv2"]),
+        names(&["conv3"]),
+        names(&["conv9"]),
     ];
     let found = SpotTune::gateable(&grafted(&graph).model, &divided).unwrap();
     let ends: Vec<(&str, &str, usize)> = found
@@ -157,10 +157,7 @@ fn where_there_is_no_residual_block_the_analyser_divides_the_network() {
     assert_eq!(ends, [("x", "conv2", 0), ("pool1", "conv3", 1)]);
     // Of branches those that end for themselves.
     let graph = nets::squeezenet();
-    let divided = [
-        names(&["expand1.w", "expand1.b"]),
-        names(&["squeeze.w", "expand3.w"]),
-    ];
+    let divided = [names(&["expand1"]), names(&["squeeze", "expand3"])];
     let found = SpotTune::gateable(&grafted(&graph).model, &divided).unwrap();
     let found: Vec<&str> = found.iter().map(|b| b.to.0.as_str()).collect();
     assert_eq!(
@@ -199,6 +196,32 @@ fn with_no_block_chosen_the_network_is_what_it_was_and_with_all_that_with_tuned_
         let expected = output(&grafted(&graph).model, &in_place[1..]);
         assert_close(&output(&rewritten.model, &values), &expected);
     }
+}
+
+#[test]
+fn a_tensor_that_blocks_share_has_a_copy_in_each() {
+    let mut graph = residual();
+    let bias = weight(&[4], 20);
+    graph.initializers.insert("bias".to_owned(), bias);
+    for node in graph
+        .nodes
+        .iter_mut()
+        .filter(|n| ["inner", "two"].contains(&n.name.as_str()))
+    {
+        node.inputs.push("bias".to_owned());
+    }
+    let found = gateable(&graph);
+    let shares = |block: &GateableBlock| block.weights.contains(&"bias".to_owned());
+    assert!(found.len() == 2 && found.iter().all(shares));
+    let (rewrite, rewritten) = applied(&graph, Policy::Features);
+    let copies = rewritten
+        .parameters
+        .iter()
+        .filter(|p| p.ends_with("/copy/bias"));
+    assert_eq!(copies.count(), 2);
+    let tuned = others(&rewritten.model, &rewritten.parameters, 2);
+    let written = emitted(&rewrite, &grafted(&graph), &tuned);
+    assert_close(&output(&written, &[]), &output(&rewritten.model, &tuned));
 }
 
 /// Some values of an image, as many as it has there.
