@@ -33,8 +33,8 @@ enum Idea {
 /// What is tried, in this order as far as a budget reaches: the plain choices first, then depth and gradients in
 /// turn.
 const IDEAS: [Idea; 12] = [
-    Idea::Last(40),
     Idea::All,
+    Idea::Last(40),
     Idea::Block(0),
     Idea::Last(20),
     Idea::Best(4),
@@ -237,8 +237,8 @@ mod tests {
         assert_eq!(
             ids(&pool(&[])),
             [
-                "auto-last-1",
                 "auto-all",
+                "auto-last-1",
                 "auto-last-2",
                 "auto-last-1-low-rank"
             ]
@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(
             ids(&candidates),
             [
-                "auto-last-1",
                 "auto-all",
+                "auto-last-1",
                 "auto-block1",
                 "auto-last-2",
                 "auto-best-2",
@@ -284,19 +284,19 @@ mod tests {
                 .joined(&network, candidates, ranking)
         };
         // The last block is in the last two, those and the first are all, and the first and the last are there.
-        assert_eq!(joined(&candidates, &[0, 3, 2, 1]), None);
+        assert_eq!(joined(&candidates, &[1, 3, 2, 0]), None);
         // Without what there is already: the last block and the first.
         let best = candidates.remove(4);
-        let made = joined(&candidates, &[0, 3, 2]).unwrap();
+        let made = joined(&candidates, &[1, 3, 2]).unwrap();
         assert!(made.trains_the_same(&best), "{made:?}");
         assert_eq!(made.id, "auto-joined-1");
         assert_eq!(made.label, "last block + block1");
         assert_eq!(made.layers, best.layers);
         assert_eq!(made.trainable.last().unwrap(), "head");
         candidates.push(made);
-        assert_eq!(joined(&candidates, &[0, 3, 2, 5]), None);
+        assert_eq!(joined(&candidates, &[1, 3, 2, 5]), None);
         // Low-rank candidates are of another network.
-        assert_eq!(joined(&candidates, &[4, 0]), None);
+        assert_eq!(joined(&candidates, &[4, 1]), None);
     }
 
     #[test]

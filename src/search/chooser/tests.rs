@@ -318,14 +318,14 @@ fn searches(requests: &[TrialRequest]) -> Vec<(&str, usize, usize, usize)> {
 fn what_is_joined_of_the_best_begins_on_their_next_rung_and_may_win() {
     let mut made = Made::new(SearchMethod::Halving { rate: 2, first: 1 }, ends);
     made.settings.search_epochs = 4.into();
-    // The last block, all, the first block and the last two; not the first and the last together.
+    // All, the last block, the first block and the last two; not the first and the last together.
     made.allowance = allowance(4, &[1, 2, 4], 2);
     made.run_to_the_end(&[StrategyName::AUTO]);
     assert_eq!(
         searches(&made.asked),
         [
-            ("auto-last-1", 1, 1, 1),
             ("auto-all", 1, 1, 1),
+            ("auto-last-1", 1, 1, 1),
             ("auto-block1", 1, 1, 1),
             ("auto-last-2", 1, 1, 1),
             ("auto-last-1", 2, 2, 1),
