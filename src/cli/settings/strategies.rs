@@ -7,7 +7,7 @@ use ftsurgery::run::Settings;
 use ftsurgery::strategy::{StrategyName, names, pattern};
 
 use super::adafilter::AdaFilterArgs;
-use super::{CliError, values};
+use super::{CliError, set_some, values};
 
 #[derive(Args)]
 pub struct StrategyArgs {
@@ -20,6 +20,9 @@ pub struct StrategyArgs {
     train: Vec<String>,
     #[command(flatten)]
     numbers: Numbers,
+    /// α of the updates of `lora` and `lora-blocks`, which count α / rank [default: the rank, so that they count once]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    lora_alpha: Option<usize>,
     #[command(flatten)]
     adafilter: AdaFilterArgs,
 }
@@ -64,9 +67,12 @@ impl StrategyArgs {
 
     /// The first flag that is for a strategy which is not asked for, with the reason.
     pub fn idle_flag(&self) -> Option<(&'static str, Cow<'static, str>)> {
-        let gates = self
-            .list()
-            .is_ok_and(|list| list.iter().any(|s| s.rule().gates_filters()));
+        let any = |is: fn(&StrategyName) -> bool| self.list().is_ok_and(|l| l.iter().any(is));
+        if self.lora_alpha.is_some() && !any(|s| s.rule().updates_weights()) {
+            let why = "it is for strategies `lora` and `lora-blocks`, of which none is among --strategies";
+            return Some(("lora-alpha", why.into()));
+        }
+        let gates = any(|s| s.rule().gates_filters());
         if let Some(flag) = self.adafilter.given().filter(|_| !gates) {
             let why = "it is for strategy `adafilter`, which is not among --strategies";
             return Some((flag, why.into()));
@@ -89,6 +95,7 @@ impl StrategyArgs {
             let patterns = self.train.iter().flat_map(|t| pattern::split(t));
             settings.train = patterns.collect();
         }
+        set_some(&mut settings.lora_alpha, &self.lora_alpha);
         self.adafilter.apply(&mut settings.adafilter);
         Ok(())
     }

@@ -38,7 +38,7 @@ pub struct AdaFilter {
     pub gate: FilterGate,
     /// At which of the two training begins.
     pub start: GateStart,
-    /// Width of what the gate network remembers, and of what each layer tells it; at least 1.
+    /// Width of what the gate network remembers, and of what each layer tells it; 1 to 4096.
     pub width: usize,
     /// The share of open gates that the loss asks for; `None` asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +118,9 @@ pub struct Gateable {
     /// The parameters of its tuned copy.
     pub tuned: Vec<String>,
 }
+
+/// The widest gate network: a description, which may be a stranger's, takes no memory by what it says.
+const MOST_WIDTH: usize = 4096;
 
 /// A convolution with the BatchNormalization behind it, where there is one.
 struct Unit<'g> {
@@ -248,6 +251,13 @@ impl AdaFilter {
             && graph.opset < 7
         {
             return refuse(first, "gates need operator set 7 or newer");
+        }
+        if let Some((first, _)) = units.first().filter(|_| self.width > MOST_WIDTH) {
+            let width = self.width;
+            return refuse(
+                first,
+                format!("a gate network of width {width}; the most is {MOST_WIDTH}"),
+            );
         }
         units.sort_by_key(|(_, unit)| unit.place);
         let mut changes = Changes::default();
