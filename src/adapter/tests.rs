@@ -315,14 +315,13 @@ fn what_is_no_adapter_is_told_from_what_is_damaged() {
         other.write(&file).unwrap();
         let backbone = place.backbone();
         let read = Adapter::read(&file);
-        let error = match &read {
+        match &read {
             Err(error) => error.to_string(),
             Ok(read) => match read.apply(&backbone) {
                 Err(error) => error.to_string(),
                 Ok(applied) => applied.check().unwrap_err().to_string(),
             },
-        };
-        error
+        }
     };
     let head = |a: &Adapter| {
         a.tensors

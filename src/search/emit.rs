@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::adapter::{Adapter, Beside, Body, Makes, NewHead, Preparation, Recipe, Tuned, tuned};
+use crate::adapter::{Beside, Body, Makes, tuned};
 use crate::classifier::{
     Inference, InputSpec, ModelCard, Outputs, TASK, THRESHOLDS, log_softmax, softmax,
 };
 use crate::data::Dataset;
-use crate::graph::{Graph, float_tensors};
 use crate::onnx::{Model, OUTPUT, create_folder, rename, save_within};
 use crate::run::{RunDir, RunError, WeightsFile, file_sha256};
 use crate::runtime::{Device, Runtime};
@@ -18,6 +17,7 @@ use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, holds, taken_in
 use crate::training::{BatchNormMode, FreedFile, Lab, Logits};
 
 use super::SearchError;
+use super::kept::Kept;
 
 /// Samples on which a written model is held against training.
 const CHECKED_SAMPLES: usize = 16;
@@ -45,15 +45,7 @@ pub(super) struct Emitter<'a> {
     /// Bytes that one file may have.
     pub largest_file: usize,
     /// What adapters say of where they come from; `None` where none are kept.
-    pub kept: Option<Kept>,
-}
-
-/// What the adapters of a run have in common.
-pub(super) struct Kept {
-    /// SHA-256 of the backbone.
-    pub backbone: String,
-    pub prepared: Preparation,
-    pub head: Option<NewHead>,
+    pub kept: Option<Kept<'a>>,
 }
 
 /// A winner's model as it was written.
@@ -165,10 +157,7 @@ impl Emitter<'_> {
                     }),
                 },
             };
-            let adapter = match &self.kept {
-                None => None,
-                Some(kept) => Some(self.keep(kept, run, winner, (metadata, made.clone()))?),
-            };
+            let adapter = self.keep(run, winner, (metadata, made.clone()))?;
             Ok((made, adapter))
         });
         let (made, adapter) = match described {
@@ -196,50 +185,6 @@ impl Emitter<'_> {
             external,
             adapter,
             writes_out_functions,
-        })
-    }
-
-    /// Writes what makes the model, which says this of itself, of its backbone.
-    fn keep(
-        &self,
-        kept: &Kept,
-        run: &RunDir,
-        winner: &Winner<'_>,
-        (metadata, makes): (Vec<(String, String)>, Makes),
-    ) -> Result<WeightsFile, SearchError> {
-        let rewritten = match winner.rewrite.is_none() {
-            true => None,
-            false => Some(winner.rewrite.apply(self.grafted)?.model),
-        };
-        let graph = Graph::from_model(rewritten.as_ref().unwrap_or(&self.grafted.model))?;
-        let mut dims = float_tensors(&graph);
-        let tensors = winner.parameters.iter().map(|(name, values)| Tuned {
-            dims: dims
-                .remove(name.as_str())
-                .unwrap_or_else(|| vec![values.len()]),
-            name: name.clone(),
-            values: values.clone(),
-        });
-        let adapter = Adapter {
-            backbone: kept.backbone.clone(),
-            makes,
-            recipe: Recipe {
-                prepared: kept.prepared.clone(),
-                head: kept.head.clone(),
-                rewrite: winner.rewrite.clone(),
-                frees_batch: self.freed.is_some(),
-                metadata,
-            },
-            tensors: tensors.collect(),
-        };
-        let location = RunDir::winner_adapter(winner.strategy);
-        let path = run
-            .path(&RunDir::winner(winner.strategy))
-            .with_file_name(&location);
-        adapter.write(&path)?;
-        Ok(WeightsFile {
-            location,
-            sha256: hash(&path)?,
         })
     }
 
@@ -276,7 +221,7 @@ impl Emitter<'_> {
     }
 }
 
-fn hash(file: &Path) -> Result<String, RunError> {
+pub(super) fn hash(file: &Path) -> Result<String, RunError> {
     file_sha256(file).map_err(|e| RunError::write(file, e))
 }
 

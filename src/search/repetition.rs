@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::adapter::{NewHead, Preparation, backbone_sha256};
 use crate::classifier::{Inference, ModelCard};
 use crate::data::{Augment, Dataset, Fold, Seen, Split, SplitFile, SplitOptions, memory_limit};
 use crate::onnx::LARGEST_FILE;
@@ -18,9 +17,9 @@ use crate::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use crate::training::{FreedFile, Lab, LabOptions, Trained};
 
 use super::clock::Clock;
-use super::emit::{Emitter, Kept};
+use super::emit::Emitter;
 use super::executor::Executor;
-use super::opened::{Opened, preparation};
+use super::opened::Opened;
 use super::plan::Plan;
 use super::recorded::record;
 use super::room::ensure_room;
@@ -232,33 +231,11 @@ impl Opened<'_> {
                     false => FreedFile::of(&grafted.model).ok().flatten(),
                 },
                 largest_file: self.job.largest_file.unwrap_or(LARGEST_FILE),
-                kept: match settings.keep_adapter {
-                    true => Some(self.kept(settings)?),
-                    false => None,
-                },
+                kept: self.kept(settings)?,
             },
             executor,
         }
         .run(&plan, progress)
-    }
-
-    /// What adapters say of where they come from.
-    fn kept(&self, settings: &Settings) -> Result<Kept, SearchError> {
-        let head = self.features.as_ref().map(|features| NewHead {
-            kind: settings.head,
-            classes: self.classes.len(),
-            task: settings.task(),
-            features: features.clone(),
-        });
-        Ok(Kept {
-            backbone: backbone_sha256(&self.file)?,
-            prepared: Preparation {
-                // As it is recorded: also where it was not asked for, and the file has it.
-                image_size: Some((self.input.height, self.input.width)),
-                ..preparation(settings)
-            },
-            head: head.filter(|head| head.kind != HeadKind::Keep),
-        })
     }
 
     /// Carries out trials of one repetition for another process, which reads what they came to in its folder.
