@@ -8,6 +8,7 @@ node reads, are
     case/loss                   cross-entropy with penalties, of each of six steps
     case/gradient/P             gradients of the first step
     case/after/P                values after five steps of plain SGD at 0.05
+    case/noise/V                what is drawn for a value V that the rewrite adds, of each of the six steps
 
 with P as the rewrite names it. PyTorch computes in double precision. Same numbers in every run.
 
@@ -91,7 +92,7 @@ def adafilter(tensors, gated, share):
     """The classifier's logits and the penalty of the share of open gates."""
     added = {}
 
-    def logits(x, parameters):
+    def logits(x, parameters, _step):
         both = {**tensors, **parameters}
         hidden = cell = None
         shares = []
@@ -153,13 +154,92 @@ def adafilter(tensors, gated, share):
     return logits, {name: np.asarray(value, np.float32) for name, value in added.items()}
 
 
+BLOCKS = {  # where a block ends: where it begins, and its convolutions
+    "c1/norm": ("x", ["c1"]),
+    "c3": ("c1/relu", ["c2", "c3"]),
+    "c4": ("c3/relu", ["c4"]),
+}
+POLICY = "ftsurgery/spottune/policy/"
+TEMPERATURE = 5.0
+
+
+def spottune(tensors, policy):
+    """The classifier's logits, with a choice between the tuned and the frozen one of each block."""
+    random = np.random.default_rng(29)
+    added, noise = {}, {}
+    for end, (_, convolutions) in BLOCKS.items():
+        for name in convolutions:
+            _, _, _, _, norm, bias = CONVOLUTIONS[name]
+            for part in ["weight"] + ["bias"] * bias + ["scale", "shift"] * norm:
+                key = f"{name}.{part}"
+                value = tensors[key].numpy()
+                # A copy that is the original would give the policy no gradient.
+                added[f"ftsurgery/spottune/{end}/copy/{key}"] = value + random.normal(0, 0.2, value.shape)
+    layers = {"hidden": (WIDTH, 3)}
+    if policy == "conv":
+        channels = [3, *(WIDTH // 3 * n for n in (1, 2, 4, 4))]
+        pairs = zip(channels[1:], channels[:-1], strict=True)
+        layers = {f"conv{at}": (outputs, inputs, 3, 3) for at, (outputs, inputs) in enumerate(pairs, 1)}
+    width = list(layers.values())[-1][0]
+    for name, shape in {**layers, "frozen": (len(BLOCKS), width), "tuned": (len(BLOCKS), width)}.items():
+        scale = np.sqrt(2 / np.prod(shape[1:]))
+        added[f"{POLICY}{name}/weight"] = random.normal(0, scale, shape)
+        added[f"{POLICY}{name}/bias"] = random.normal(0, 0.1, shape[0])
+    for name in ("frozen", "tuned"):
+        noise[f"{POLICY}{name}/noise"] = random.gumbel(0, 1, (STEPS + 1, SAMPLES, len(BLOCKS))).astype(np.float32)
+    for name in ("fc.weight", "fc.bias"):
+        added[name] = tensors[name].numpy()
+
+    def described(x, parameters):
+        def layer(name):
+            return parameters[f"{POLICY}{name}/weight"], parameters[f"{POLICY}{name}/bias"]
+
+        if policy == "features":
+            return F.relu(F.linear(x.mean((2, 3)), *layer("hidden")))
+        x = F.instance_norm(x, eps=1e-5)
+        for name in layers:
+            x = F.relu(F.conv2d(x, *layer(name), stride=2, padding=1))
+        return x.mean((2, 3))
+
+    def logits(x, parameters, step):
+        both = {**tensors, **parameters}
+        row = described(x, parameters)
+        frozen, tuned = (
+            F.linear(row, parameters[f"{POLICY}{name}/weight"], parameters[f"{POLICY}{name}/bias"])
+            + torch.tensor(noise[f"{POLICY}{name}/noise"][step].astype(np.float64))
+            for name in ("frozen", "tuned")
+        )
+        pair = torch.stack([frozen, tuned])
+        assert (tuned - frozen).abs().min() > 1e-3, "two logits lie together: take another seed"
+        soft = F.softmax(pair / TEMPERATURE, dim=0)
+        hard = F.one_hot(pair.argmax(0), 2).movedim(-1, 0).to(soft)
+        choices = (soft + (hard - soft).detach())[1]
+        for end, (_, convolutions) in BLOCKS.items():
+            choice = choices[:, list(BLOCKS).index(end), None, None, None]
+            outputs = []
+            for prefix in ("", f"ftsurgery/spottune/{end}/copy/"):
+                y = x
+                own = {**tensors, **{k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}}
+                for name in convolutions:
+                    y = convolution(name, y, own)
+                    y = F.relu(y) if name != convolutions[-1] else y
+                outputs.append(y)
+            before, x = x, choice * outputs[1] + (1 - choice) * outputs[0]
+            x = F.relu(x + before if end == "c4" else x)
+        out = F.linear(x.mean((2, 3)), both["fc.weight"], both["fc.bias"])
+        return out, 0.0, choices.detach().mean(0)
+
+    first = {name: np.asarray(value, np.float32) for name, value in added.items()}
+    return logits, first, {f"case/noise/{name}": value for name, value in noise.items()}
+
+
 def trained(logits, first, x, labels):
     """The case's tensors: losses, gradients and values after the steps."""
     parameters = {name: torch.tensor(v.astype(np.float64), requires_grad=True) for name, v in first.items()}
     case = {f"case/first/{name}": value for name, value in first.items()}
     losses = []
     for step in range(STEPS + 1):
-        out, penalty, _ = logits(x, parameters)
+        out, penalty, _ = logits(x, parameters, step)
         loss = F.cross_entropy(out, labels) + penalty
         losses.append(loss.item())
         gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
@@ -197,15 +277,21 @@ def main():
     arrays = network(random)
     x = random.normal(0, 1, (SAMPLES, 3, 9, 9)).astype(np.float32)
     labels = np.arange(SAMPLES, dtype=np.int64) % CLASSES
-    tensors = {name: torch.tensor(value.astype(np.float64)) for name, value in arrays.items()}
-    logits, first = adafilter(tensors, list(CONVOLUTIONS), (0.3, 2.0))
     inputs = torch.tensor(x.astype(np.float64)), torch.tensor(labels)
-    case = trained(logits, first, *inputs)
-    case |= {"case/input": x, "case/labels": labels}
-    write("adafilter", arrays, case)
-    parameters = {name: torch.tensor(v.astype(np.float64)) for name, v in first.items()}
-    _, _, shares = logits(inputs[0], parameters)
-    print("adafilter: losses", np.round(case["case/loss"], 4), "open", shares.numpy())
+
+    def case(name, logits, first, further):
+        tensors = trained(logits, first, *inputs)
+        write(name, arrays, {**tensors, **further, "case/input": x, "case/labels": labels})
+        parameters = {name: torch.tensor(v.astype(np.float64)) for name, v in first.items()}
+        _, _, shares = logits(inputs[0], parameters, 0)
+        print(f"{name}: losses", np.round(tensors["case/loss"], 4), "open", shares.numpy())
+
+    def fresh():
+        return {name: torch.tensor(value.astype(np.float64)) for name, value in arrays.items()}
+
+    case("adafilter", *adafilter(fresh(), list(CONVOLUTIONS), (0.3, 2.0)), {})
+    for policy in ("conv", "features"):
+        case(f"spottune_{policy}", *spottune(fresh(), policy))
 
 
 if __name__ == "__main__":

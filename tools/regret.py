@@ -12,8 +12,9 @@ A cell is a backbone, a data set and a seed. In each, `auto` with --budget-share
 - `merged`: classes joined two by two, so that the labels are what is new. (To swap labels would change nothing: the
   head is a new one.)
 
-and `digits` on --digits-model. Each cell is a line of the ledger and is not made again; of a cell that was stopped the
-runs go on. The same command prints what there is so far; `--report-only` runs nothing.
+and `digits` on --digits-model. Each side of a cell is a line of the ledger and is not made again; of one that was stopped the
+run goes on. The same command prints what there is so far; `--report-only` runs nothing. The exhaustive side takes nearly all
+of the time, and says nothing of how `auto` searches: with --again only the sides of `auto` are made anew, and count from then on.
 
 The regret of a cell is by how many points of held-out accuracy `auto` is behind the best of the four strategies, once
 the best on the held-out samples themselves, which nobody could have known, and once the best on the validation samples,
@@ -46,6 +47,7 @@ RECIPE = (
     "--schedule cosine --warmup 0.5 --bn frozen --augment none --resize squash --rank-by calibrated-loss"
 )
 EXHAUSTIVE = ("layers", "blocks", "windows", "full")
+UNITS = ("blocks", "layers")
 SCORES = ("relative_gradient", "signal_to_noise", "fisher", "fisher_per_cost", "gain")
 PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -113,6 +115,13 @@ def made(args, name):
     return folder
 
 
+# What is run on each side of a cell.
+SIDES = {
+    "exhaustive": (",".join(("head", *EXHAUSTIVE)), ["--search", "exhaustive"]),
+    "auto": ("head,auto", []),
+}
+
+
 class Cell:
     """A backbone, a data set and a seed: its two runs and what they came to."""
 
@@ -121,16 +130,17 @@ class Cell:
         self.path, _, self.preset = model.partition(":")
         self.name = pathlib.Path(self.path).stem
 
-    def row(self):
-        """What tells it apart in the ledger."""
+    def row(self, side):
+        """What tells a side of it apart in the ledger."""
         args = self.args
         return {
+            "side": side,
             "model": self.name,
             "data": self.data,
             "seed": self.seed,
             "per_class": args.per_class if self.data != "digits" else 0,
             "image_size": args.image_size if self.data != "digits" else "",
-            "budget_share": args.budget_share,
+            "budget_share": args.budget_share if side == "auto" else "",
             "flags": shlex.join(self.flags()),
         }
 
@@ -160,17 +170,17 @@ class Cell:
             return None
         return out
 
-    def come_to(self):
-        """What both runs came to; `None` where one failed. The runs are removed."""
-        share = ["--budget-share", str(self.args.budget_share)]
-        auto = self.tune("auto", "head,auto", share)
-        exhaustive = auto and self.tune("exhaustive", ",".join(("head", *EXHAUSTIVE)), ["--search", "exhaustive"])
-        if not exhaustive:
+    def come_to(self, side):
+        """What the run of a side came to; `None` where it failed. The run is removed."""
+        strategies, more = SIDES[side]
+        if side == "auto":
+            more = ["--budget-share", str(self.args.budget_share)]
+        out = self.tune(side, strategies, more)
+        if not out:
             return None
-        found = came_to(auto, exhaustive)
+        found = came_to(out, side)
         if not self.args.keep:
-            for out in (auto, exhaustive):
-                shutil.rmtree(out)
+            shutil.rmtree(out)
         return found
 
 
@@ -178,30 +188,36 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def came_to(auto, exhaustive):
-    runs = {out: json.loads((out / "results.json").read_text()) for out in (auto, exhaustive)}
-    strategies = {}
-    for out, results in runs.items():
-        for s in results["strategies"]:
-            if not s.get("error") and (out == exhaustive or s["name"] == "auto"):
-                strategies[s["name"]] = {
-                    "candidate": s["candidate"],
-                    "held_out": s["held_out_accuracy"],
-                    "held_out_loss": s["held_out"]["score"]["loss"],
-                    "validation": s["validation_accuracy"],
-                    "layers": s["layers"],
-                }
-    cost = next(s["search_cost"] for s in runs[auto]["strategies"] if s["name"] == "auto")
-    trials = lines(exhaustive / "trials.jsonl")
-    run = json.loads((exhaustive / "run.json").read_text())
-    return {
-        "strategies": strategies,
-        "held_out": run["data"]["parts"]["held_out"],
-        "operations_share": cost["operations"] / cost["exhaustive"],
-        "auto_seconds": round(seconds(auto), 1),
-        "exhaustive_seconds": round(seconds(exhaustive), 1),
-        "units": {unit: units(run, trials, auto, unit) for unit in ("blocks", "layers")},
+def came_to(out, side):
+    results = json.loads((out / "results.json").read_text())
+    found = {
+        "strategies": {
+            s["name"]: {
+                "candidate": s["candidate"],
+                "held_out": s["held_out_accuracy"],
+                "held_out_loss": s["held_out"]["score"]["loss"],
+                "validation": s["validation_accuracy"],
+                "layers": s["layers"],
+            }
+            for s in results["strategies"]
+            if not s.get("error")
+        },
+        "seconds": round(seconds(out), 1),
     }
+    run = json.loads((out / "run.json").read_text())
+    trials = lines(out / "trials.jsonl")
+    if side == "auto":
+        cost = next(s["search_cost"] for s in results["strategies"] if s["name"] == "auto")
+        found["operations_share"] = cost["operations"] / cost["exhaustive"]
+        found["tried"] = [[t["candidate"], t.get("rate"), t["ranking"]["accuracy"]] for t in trials if t.get("ranking")]
+        scores = json.loads((out / "scores.json").read_text())
+        found["scores"] = {
+            unit: {u["name"]: {score: u[score] for score in SCORES} for u in scores[unit]} for unit in UNITS
+        }
+    else:
+        found["held_out"] = run["data"]["parts"]["held_out"]
+        found["units"] = {unit: units(run, trials, unit) for unit in UNITS}
+    return found
 
 
 def seconds(out):
@@ -210,27 +226,20 @@ def seconds(out):
     return sum(t["seconds"] for t in last.values())
 
 
-def units(run, trials, auto, strategy):
-    """Of each block or layer, from input to output: what the exhaustive search made of it, and its scores."""
-    scores = {u["name"]: u for u in json.loads((auto / "scores.json").read_text())[strategy]}
+def units(run, trials, strategy):
+    """Of each block or layer, from input to output: what the exhaustive search made of it."""
     planned = next(p for p in run["strategies"] if p["name"] == strategy)
     ended = {t["id"]: t for t in trials}
     place = {layer["name"]: i for i, layer in enumerate(run["layers"])}
     rows = []
     for candidate in planned["candidates"]:
-        name = candidate["label"]
         trial = ended.get(f"{candidate['id']}-search", {})
         # What never was better than at the start has the figures of the start.
         figure = trial.get("last") or trial.get("ranking") or trial.get("validation")
-        if figure and name in scores:
+        if figure:
+            at = min(place[layer] for layer in candidate["layers"])
             rows.append(
-                {
-                    "name": name,
-                    "place": min(place[layer] for layer in candidate["layers"]),
-                    "loss": figure["loss"],
-                    "accuracy": figure["accuracy"],
-                    **{score: scores[name][score] for score in SCORES},
-                }
+                {"name": candidate["label"], "place": at, "loss": figure["loss"], "accuracy": figure["accuracy"]}
             )
     return sorted(rows, key=lambda row: row["place"])
 
@@ -267,32 +276,34 @@ def spread(values):
     return f"{mean:+.2f} ± {math.sqrt(variance / len(values)):.2f}"
 
 
-def regrets(found):
+def regrets(cell):
     """Points by which `auto` is behind the best on the held-out samples, and the best on the validation samples."""
-    strategies = found["strategies"]
+    strategies = cell["exhaustive"]["strategies"]
     tried = [strategies[name] for name in EXHAUSTIVE if name in strategies]
-    auto = strategies["auto"]["held_out"]
+    auto = cell["auto"]["strategies"]["auto"]["held_out"]
     oracle = max(s["held_out"] for s in tried)
     chosen = max(tried, key=lambda s: s["validation"])["held_out"]
     return 100 * (oracle - auto), 100 * (chosen - auto)
 
 
-def costs(found):
+def costs(cell):
     """Shares of an exhaustive search: operations of the search, and seconds of all that was trained."""
-    return found["operations_share"], found["auto_seconds"] / max(found["exhaustive_seconds"], 1e-9)
+    auto, exhaustive = cell["auto"], cell["exhaustive"]
+    return auto["operations_share"], auto["seconds"] / max(exhaustive["seconds"], 1e-9)
 
 
-def depth(found):
+def depth(cell):
     """Where the best block lies, by the loss of the exhaustive search: 0 at the input, 1 at the head."""
-    blocks = found["units"]["blocks"]
+    blocks = cell["exhaustive"]["units"]["blocks"]
     best = min(range(len(blocks)), key=lambda i: blocks[i]["loss"], default=None)
     return None if best is None or len(blocks) < 2 else best / (len(blocks) - 1)
 
 
-def correlations(found, unit, score):
+def correlations(cell, unit, score):
     """Of a score (or of depth) with the fall of the loss that the exhaustive search found."""
-    rows = found["units"][unit]
-    values = [row["place"] if score == "depth" else row[score] for row in rows]
+    scores = cell["auto"]["scores"][unit]
+    rows = [row for row in cell["exhaustive"]["units"][unit] if row["name"] in scores]
+    values = [row["place"] if score == "depth" else scores[row["name"]][score] for row in rows]
     return spearman(values, [-row["loss"] for row in rows])
 
 
@@ -301,31 +312,31 @@ def report(cells):
     print("| backbone | data | seed | " + " | ".join(names) + " | `auto` trains | regret | to the chosen | operations |"
           " time | best block at |")
     print("| --- | --- | ---: |" + " ---: |" * len(names) + " --- |" + " ---: |" * 5)
-    for row in cells:
-        found = row["came_to"]
-        strategies = found["strategies"]
+    for cell in cells:
+        strategies = {**cell["exhaustive"]["strategies"], "auto": cell["auto"]["strategies"]["auto"]}
         figures = [f"{100 * strategies[n]['held_out']:.2f}" if n in strategies else "failed" for n in names]
-        operations, time = costs(found)
-        oracle, chosen = regrets(found)
-        at = depth(found)
+        operations, time = costs(cell)
+        oracle, chosen = regrets(cell)
+        at = depth(cell)
         print(
-            f"| {row['model']} | {row['data']} | {row['seed']} | {' | '.join(figures)} |"
+            f"| {cell['model']} | {cell['data']} | {cell['seed']} | {' | '.join(figures)} |"
             f" {strategies['auto']['candidate']} | {oracle:+.2f} | {chosen:+.2f} |"
             f" {100 * operations:.1f} % | {100 * time:.1f} % | {'–' if at is None else f'{at:.2f}'} |"
         )
     print("\n| data | cells | regret | to the chosen | before the head | operations | time | best block at |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for data in [*dict.fromkeys(row["data"] for row in cells), "all"]:
-        own = [row["came_to"] for row in cells if data in (row["data"], "all")]
-        oracle, chosen = zip(*(regrets(found) for found in own), strict=True)
-        gains = [100 * (f["strategies"]["auto"]["held_out"] - f["strategies"]["head"]["held_out"]) for f in own]
+    for data in [*dict.fromkeys(cell["data"] for cell in cells), "all"]:
+        own = [cell for cell in cells if data in (cell["data"], "all")]
+        oracle, chosen = zip(*(regrets(cell) for cell in own), strict=True)
+        both = [[c["auto"]["strategies"][name]["held_out"] for name in ("auto", "head")] for c in own]
+        gains = [100 * (auto - head) for auto, head in both]
         shares = [100 * sum(values) / len(own) for values in zip(*(costs(f) for f in own), strict=True)]
         print(f"| {data} | {len(own)} | {spread(oracle)} | {spread(chosen)} | {spread(gains)} | {shares[0]:.1f} % |"
               f" {shares[1]:.1f} % | {spread([depth(f) for f in own])} |")
     print("\n| rank correlation with the outcome of | blocks | layers |")
     print("| --- | ---: | ---: |")
     for score in (*SCORES, "depth"):
-        of = [spread([correlations(row["came_to"], unit, score) for row in cells]) for unit in ("blocks", "layers")]
+        of = [spread([correlations(cell, unit, score) for cell in cells]) for unit in UNITS]
         print(f"| `{score}` | {of[0]} | {of[1]} |")
 
 
@@ -354,10 +365,11 @@ def main():
     parser.add_argument("--ftsurgery", default="target/release/ftsurgery")
     parser.add_argument("--ledger", default="docs/regret.jsonl", help="file of what cells came to")
     parser.add_argument("--keep", action="store_true", help="keep the folders of the runs")
+    parser.add_argument("--again", action="store_true", help="run `auto` again where it was run before")
     parser.add_argument("--report-only", action="store_true", help="run nothing")
     args = parser.parse_args()
     ledger = Ledger(
-        args.ledger, ("model", "data", "seed", "per_class", "image_size", "budget_share", "flags")
+        args.ledger, ("side", "model", "data", "seed", "per_class", "image_size", "budget_share", "flags")
     )
     wanted = [(model, data) for data in args.data for model in args.models] if args.photos else []
     wanted += [(args.digits_model, "digits")] if args.digits and args.digits_model else []
@@ -365,15 +377,19 @@ def main():
     for seed in args.seeds:
         for model, data in wanted:
             cell = Cell(args, model, data, seed)
-            row = cell.row()
-            known = ledger.get(**row)
-            if not known and not args.report_only:
-                found = cell.come_to()
+            sides = {}
+            for side in SIDES:
+                row = cell.row(side)
+                known = ledger.get(**row)
+                is_new = known is None or (args.again and side == "auto")
+                found = cell.come_to(side) if is_new and not args.report_only else None
                 if found:
                     ledger.add({**row, "came_to": found})
                     known = ledger.get(**row)
-            if known:
-                cells.append(known)
+                if known:
+                    sides[side] = known["came_to"]
+            if len(sides) == len(SIDES):
+                cells.append({"model": cell.name, "data": data, "seed": seed, **sides})
     if cells:
         report(cells)
 

@@ -38,7 +38,7 @@ pub struct Adapter {
     pub tensors: Vec<Tuned>,
 }
 
-/// Values of a tensor as they were trained, before they are merged or rounded to the tensor's type.
+/// Tuned values of a tensor, before they are merged into another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tuned {
     /// Its name in the network that was trained: an initializer, or a constant by its output.

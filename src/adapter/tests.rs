@@ -9,7 +9,7 @@ use super::*;
 use crate::graph::{Graph, Node, Value, float_tensors};
 use crate::hex;
 use crate::onnx::{Model, Tensor, encode, save, save_within};
-use crate::surgery::rewrite::{Gated, LowRank, Number};
+use crate::surgery::rewrite::{AdaFilter, FilterGate, GateStart, LowRank};
 use crate::surgery::{Features, HeadKind, Rewrite};
 use crate::task::Task;
 
@@ -163,9 +163,14 @@ fn recipe(rewrite: Rewrite, has_new_head: bool) -> Recipe {
 
 #[test]
 fn an_adapter_makes_the_tuned_model_again_to_the_byte() {
-    let gated = Rewrite::Gated(Gated {
+    let gated = Rewrite::AdaFilter(AdaFilter {
         weights: vec!["conv.weight".to_owned()],
-        penalty: Number(0.0),
+        gate: FilterGate::Learned,
+        start: GateStart::Tuned,
+        width: 3,
+        share: None,
+        seed: 2,
+        dependent: None,
     });
     for (rewrite, has_new_head, own) in [
         (Rewrite::None, true, &["conv.weight"][..]),

@@ -24,6 +24,17 @@ pub struct ImageInput {
     pub layout: Layout,
 }
 
+impl ImageInput {
+    /// Channels of the image, where they are declared.
+    pub fn channels(&self) -> Option<usize> {
+        let [axis, ..] = self.layout.axes();
+        match self.dims.get(axis)? {
+            Dim::Known(channels) => Some(*channels),
+            Dim::Symbolic(_) => None,
+        }
+    }
+}
+
 /// The part of a network before its classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backbone {

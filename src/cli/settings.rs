@@ -2,6 +2,7 @@
 
 mod adafilter;
 mod recipe;
+mod spottune;
 mod strategies;
 mod unused;
 

@@ -1,6 +1,8 @@
 //! Tables for the terminal.
 
-use crate::run::{RepeatResult, Results, SearchCost, Spread, StrategyResult};
+use std::fmt::Write as _;
+
+use crate::run::{Gated, Gates, RepeatResult, Results, SearchCost, Spread, StrategyResult};
 
 use super::certainty::certainties;
 use super::plain_message;
@@ -135,17 +137,31 @@ pub(super) fn updated(strategy: &StrategyResult, most: usize) -> Option<String> 
     ))
 }
 
-/// How many tuned filters a winner takes: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
+/// How much a winner takes of what is tuned: `adafilter takes 41.20 % of its tuned filters, by layer 12.00 % to 80.00 %`.
 pub(super) fn gates(strategy: &StrategyResult) -> Option<String> {
     let gates = strategy.gates.as_ref()?;
     let of = |better: fn(f64, f64) -> f64| gates.layers.iter().map(|l| l.mean).reduce(better);
-    Some(format!(
-        "{} takes {} of its tuned filters, by layer {} to {}",
+    let (all, each) = match gates.of {
+        Gated::Filters => ("filters", "layer"),
+        Gated::Blocks => ("blocks", "block"),
+    };
+    let mut told = format!(
+        "{} takes {} of its tuned {all}, by {each} {} to {}",
         strategy.name,
         percent(gates.share()),
         percent(of(f64::min)?),
         percent(of(f64::max)?)
-    ))
+    );
+    if let Some(left) = gates.left {
+        let _ = write!(told, "; {}", kept(gates, left));
+    }
+    Some(told)
+}
+
+/// How many gates are in the model that leaves: `in the model 12 of 640 filters depend on the sample`.
+pub(super) fn kept(gates: &Gates, left: usize) -> String {
+    let filters: usize = gates.layers.iter().map(|l| l.gates).sum();
+    format!("in the model {left} of {filters} filters depend on the sample")
 }
 
 /// How long the run took, and what the times are times of.

@@ -95,6 +95,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
     let columns = &s.sources.columns;
     let filters = &s.adafilter;
     let gates = s.strategies.iter().any(|s| s.rule().gates_filters());
+    let gates_blocks = s.strategies.iter().any(|s| s.rule().gates_blocks());
     let preset = s.preprocess.as_ref().and_then(Preprocess::preset);
     let custom = s.preprocess.as_ref().filter(|p| {
         let made = Preprocess::custom(p.mean, p.std);
@@ -127,6 +128,12 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("adafilter-start", gates.then(|| Text(word(&filters.start)))),
         ("adafilter-width", count(filters.width)),
         ("adafilter-share", filters.share.map(|share| number(&share))),
+        ("adafilter-bake", Some(Given(filters.bake))),
+        ("spottune-blocks", Some(Texts(s.spottune.blocks.clone()))),
+        (
+            "spottune-policy",
+            gates_blocks.then(|| Text(word(&s.spottune.policy))),
+        ),
         ("head", Some(Text(word(&s.head)))),
         ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),

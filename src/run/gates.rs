@@ -1,34 +1,49 @@
-//! Which tuned filters a network takes, for which images: the gates of `adafilter`.
+//! What of a network is the tuned one, for which images: the filters of `adafilter`, the blocks of `spottune`.
 
 use serde::{Deserialize, Serialize};
+
+/// What a gate chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gated {
+    /// A filter of a convolution.
+    Filters,
+    /// A block.
+    Blocks,
+}
 
 /// What the gates of a winner make of some samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gates {
     /// Number of samples: those of the validation part, or without one of the held-out part.
     pub samples: usize,
-    /// The gated convolutions, from input to output.
+    /// What is gated.
+    pub of: Gated,
+    /// The gated convolutions or blocks, from input to output.
     pub layers: Vec<LayerGates>,
-    /// The samples that take the most tuned filters, the most first.
+    /// Where constant gates are taken out of the model that leaves, the number of filters that still have one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<usize>,
+    /// The samples that take the most of what is tuned, the most first.
     pub most: Vec<SampleGates>,
     /// Those that take the fewest, the fewest first.
     pub fewest: Vec<SampleGates>,
 }
 
-/// The gates of one convolution.
+/// The gates of one convolution or block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerGates {
-    /// Name of the layer.
+    /// Name of the layer or block.
     pub layer: String,
-    /// Number of filters.
-    pub filters: usize,
-    /// The share of tuned filters, in the mean over samples.
+    /// Number of gates: one for each filter, or one.
+    pub gates: usize,
+    /// The share of open ones, in the mean over samples.
     pub mean: f64,
     /// Standard deviation of that share over samples.
     pub spread: f64,
-    /// Filters that are the tuned ones for all samples.
+    /// Gates that are open for all samples.
     pub always: usize,
-    /// Filters that are the tuned ones for none.
+    /// Gates that are open for none.
     pub never: usize,
     /// The mean share of the samples of each class, in the order of the classes; `None` of a class without samples.
     pub by_class: Vec<Option<f64>>,
@@ -39,7 +54,7 @@ pub struct LayerGates {
 pub struct SampleGates {
     /// Name of the sample.
     pub name: String,
-    /// The share of tuned filters, of all filters.
+    /// The share of open gates, of all.
     pub share: f64,
 }
 
@@ -47,9 +62,10 @@ pub struct SampleGates {
 const NAMED: usize = 5;
 
 impl Gates {
-    /// What `rows` tell: of each sample its gates, 0 or 1, layer after layer. `layers` are name and number of filters of
+    /// What `rows` tell: of each sample its gates, 0 or 1, layer after layer. `layers` are name and number of gates of
     /// each, `labels` and `names` those of the samples.
     pub fn of(
+        of: Gated,
         layers: &[(String, usize)],
         rows: &[Vec<f32>],
         (labels, classes): (&[i64], usize),
@@ -57,18 +73,18 @@ impl Gates {
     ) -> Self {
         let open = |row: &[f32]| row.iter().map(|&g| f64::from(g)).sum::<f64>();
         let mut first = 0;
-        let layers = layers.iter().map(|(layer, filters)| {
-            let own = first..first + filters;
+        let layers = layers.iter().map(|(layer, gates)| {
+            let own = first..first + gates;
             first = own.end;
             let parts = rows.iter().map(|row| row.get(own.clone()));
             let parts: Vec<&[f32]> = parts.map(Option::unwrap_or_default).collect();
             let shares: Vec<f64> = parts
                 .iter()
-                .map(|p| open(p) / (*filters).max(1) as f64)
+                .map(|p| open(p) / (*gates).max(1) as f64)
                 .collect();
             let of_all = |value: f32| {
                 let constant = |f: &usize| parts.iter().all(|p| p.get(*f) == Some(&value));
-                (0..*filters).filter(constant).count()
+                (0..*gates).filter(constant).count()
             };
             let share = mean(shares.iter().copied()).unwrap_or(0.0);
             let off = shares.iter().map(|s| (s - share) * (s - share));
@@ -78,7 +94,7 @@ impl Gates {
             };
             LayerGates {
                 layer: layer.clone(),
-                filters: *filters,
+                gates: *gates,
                 mean: share,
                 spread: mean(off).unwrap_or(0.0).sqrt(),
                 always: of_all(1.0),
@@ -100,17 +116,19 @@ impl Gates {
         });
         Gates {
             samples: rows.len(),
+            of,
             layers,
+            left: None,
             most: samples.iter().take(NAMED).cloned().collect(),
             fewest: samples.iter().rev().take(NAMED).cloned().collect(),
         }
     }
 
-    /// The share of tuned filters, of all filters and samples.
+    /// The share of open gates, of all gates and samples.
     pub fn share(&self) -> f64 {
-        let filters: usize = self.layers.iter().map(|l| l.filters).sum();
-        let open: f64 = self.layers.iter().map(|l| l.mean * l.filters as f64).sum();
-        open / filters.max(1) as f64
+        let gates: usize = self.layers.iter().map(|l| l.gates).sum();
+        let open: f64 = self.layers.iter().map(|l| l.mean * l.gates as f64).sum();
+        open / gates.max(1) as f64
     }
 }
 
@@ -132,7 +150,7 @@ mod tests {
             vec![1.0, 0.0, 0.0],
         ];
         let names = ["x", "y", "z"].map(str::to_owned);
-        let gates = Gates::of(&layers, &rows, (&[0, 1, 0], 3), &names);
+        let gates = Gates::of(Gated::Filters, &layers, &rows, (&[0, 1, 0], 3), &names);
         let [a, b] = gates.layers.as_slice() else {
             panic!("{gates:?}")
         };

@@ -31,7 +31,7 @@ pub use config::{FlagValue, flags};
 pub use error::RunError;
 pub use folder::{Begin, MetricsFile, REPORT, RunDir, TABLE, TENSORBOARD};
 pub(crate) use folder::{CLUSTER, Parameters, file_sha256, lock, remove_left};
-pub use gates::{Gates, LayerGates, SampleGates};
+pub use gates::{Gated, Gates, LayerGates, SampleGates};
 pub use method::SearchMethod;
 pub(crate) use outside::outside;
 pub use paths::{absolute, path_of_bytes};

@@ -108,6 +108,7 @@ mod tests {
             epochs: 1,
             rate: None,
             tried_rates: vec![],
+            abandoned_epochs: 0,
             seconds: 0.0,
             clock: None,
             still_improving: false,

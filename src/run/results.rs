@@ -79,6 +79,9 @@ pub struct TrialRecord {
     /// The rates that the trial tried to find it; none of a winner that took that of its search.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried_rates: Vec<TriedRate>,
+    /// See [`TrialOutcome::abandoned_epochs`](crate::training::TrialOutcome::abandoned_epochs).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub abandoned_epochs: usize,
     /// Wall-clock seconds, of all sessions of a trial that was interrupted; the frozen layers' outputs
     /// that it waited for count in the session in which it ended.
     pub seconds: f64,
@@ -178,7 +181,7 @@ pub struct StrategyResult {
     /// What its search has cost; `None` where that was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search_cost: Option<SearchCost>,
-    /// Which tuned filters the winner takes for which samples; `None` of a network without such gates.
+    /// Which tuned filters or blocks the winner takes for which samples; `None` of a network without such gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Gates>,
     /// Seconds of its trials, added up: those of its search and its retraining. Trials run side by

@@ -9,7 +9,7 @@ use crate::data::{
     Augment, DataError, FeaturePrecision, ImageCache, Preprocess, Resize, Sources, SplitOptions,
 };
 use crate::runtime::Device;
-use crate::strategy::{AdaFilterOptions, StrategyName};
+use crate::strategy::{AdaFilterOptions, SpotTuneOptions, StrategyName};
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{
     BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
@@ -53,6 +53,8 @@ pub struct Settings {
     pub lora_alpha: Option<usize>,
     /// What strategy `adafilter` gates, and how.
     pub adafilter: AdaFilterOptions,
+    /// What strategy `spottune` gates, and how.
+    pub spottune: SpotTuneOptions,
     /// The head.
     pub head: HeadKind,
     /// How a new head begins.
@@ -179,6 +181,7 @@ impl Default for Settings {
             train: Vec::new(),
             lora_alpha: None,
             adafilter: AdaFilterOptions::default(),
+            spottune: SpotTuneOptions::default(),
             head: HeadKind::Linear,
             head_init: HeadInit::Solved,
             dropout: HeadSpec::DROPOUT,
@@ -263,6 +266,7 @@ impl Settings {
         train: Vec<String>,
         lora_alpha: Option<usize>,
         adafilter: AdaFilterOptions,
+        spottune: SpotTuneOptions,
         head: HeadKind,
         head_init: HeadInit,
         dropout: f32,
@@ -369,6 +373,12 @@ impl Settings {
                 self.adafilter == AdaFilterOptions::default()
                     || self.strategies.iter().any(|s| s.rule().gates_filters()),
                 "it is for strategy `adafilter`, which is not among the strategies",
+            ),
+            (
+                "spottune",
+                self.spottune == SpotTuneOptions::default()
+                    || self.strategies.iter().any(|s| s.rule().gates_blocks()),
+                "it is for strategy `spottune`, which is not among the strategies",
             ),
             ("adafilter.width", self.adafilter.width != Some(0), one),
             (

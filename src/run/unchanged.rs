@@ -77,6 +77,7 @@ pub(crate) fn extended(began: &RunRecord, now: &RunRecord) -> Option<RunRecord> 
     into.train.clone_from(&from.train);
     into.lora_alpha = from.lora_alpha;
     into.adafilter.clone_from(&from.adafilter);
+    into.spottune.clone_from(&from.spottune);
     into.repeats = from.repeats;
     (extended != *began).then_some(extended)
 }
@@ -109,6 +110,9 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
         }
         if !was.strategies.iter().any(|s| s.rule().gates_filters()) {
             is.adafilter.clone_from(&was.adafilter);
+        }
+        if !was.strategies.iter().any(|s| s.rule().gates_blocks()) {
+            is.spottune.clone_from(&was.spottune);
         }
         is.strategies.clone_from(&was.strategies);
     }

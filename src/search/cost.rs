@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::choice;
 use crate::data::{Augment, Split};
-use crate::run::{Phase, PlannedCost, SearchCost, Settings, TrialRequest};
+use crate::run::{Phase, PlannedCost, SearchCost, Settings, TrialRecord, TrialRequest};
 use crate::strategy::{Candidate, Network, StrategyName};
 use crate::training::{BatchNormMode, Lab, StepCost, Trained, Trying};
 
@@ -191,14 +191,14 @@ impl Prices<'_> {
     }
 
     /// What a search that was planned has cost: `candidates` is all that it has tried, `asked` what was asked for,
-    /// `rates` how many learning rates a trial has tried, and it has `chosen` one. `None` where their operations are not
+    /// `in_vain` how many learning rates a trial has tried and how many epochs it has abandoned, and it has `chosen` one. `None` where their operations are not
     /// known.
     pub fn spent(
         &self,
         planned: PlannedCost,
         (candidates, chosen): (&[Candidate], &Candidate),
         asked: &[TrialRequest],
-        rates: &dyn Fn(&str) -> usize,
+        in_vain: &dyn Fn(&str) -> (usize, usize),
     ) -> Result<Option<SearchCost>, SearchError> {
         let Some(prices) = self.of(candidates)? else {
             return Ok(None);
@@ -223,8 +223,10 @@ impl Prices<'_> {
             let before = epochs
                 .insert(&request.id, request.epochs)
                 .unwrap_or_else(|| {
-                    let tried = price.rate.saturating_mul(rates(&request.id) as u64);
-                    spent = spent.saturating_add(tried);
+                    let (rates, epochs) = in_vain(&request.id);
+                    let tried = price.rate.saturating_mul(rates as u64);
+                    let abandoned = price.epoch.saturating_mul(epochs as u64);
+                    spent = spent.saturating_add(tried).saturating_add(abandoned);
                     0
                 });
             let further = request.epochs.saturating_sub(before);
@@ -286,7 +288,8 @@ impl Runner<'_> {
             watcher: site.watcher,
             whole: plan.is_whole(),
         };
-        let rates = |id: &str| record(id).map_or(0, |trial| trial.tried_rates.len());
-        prices.spent(cost, (&candidates, &choice.candidate), &asked, &rates)
+        let of = |trial: &TrialRecord| (trial.tried_rates.len(), trial.abandoned_epochs);
+        let in_vain = |id: &str| record(id).as_ref().map_or((0, 0), of);
+        prices.spent(cost, (&candidates, &choice.candidate), &asked, &in_vain)
     }
 }

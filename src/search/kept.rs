@@ -8,7 +8,7 @@ use crate::adapter::{
 use crate::graph::{Graph, float_tensors};
 use crate::onnx::Model;
 use crate::run::{RunDir, Settings, WeightsFile};
-use crate::surgery::HeadKind;
+use crate::surgery::{HeadKind, Rewrite};
 
 use super::SearchError;
 use super::emit::{Emitter, Winner, hash};
@@ -60,13 +60,18 @@ impl Emitter<'_> {
         let Some(kept) = &self.kept else {
             return Ok(None);
         };
-        let rewritten = match winner.rewrite.is_none() {
+        // Updates are smaller than what they are merged into; all else is as the file has it.
+        let (rewrite, values) = match winner.rewrite {
+            Rewrite::LowRank(_) => (winner.rewrite, winner.parameters),
+            _ => (&winner.merged.rewrite, winner.merged.values.as_slice()),
+        };
+        let rewritten = match rewrite.is_none() {
             true => None,
-            false => Some(winner.rewrite.apply(self.grafted)?.model),
+            false => Some(rewrite.apply(self.grafted)?.model),
         };
         let graph = Graph::from_model(rewritten.as_ref().unwrap_or(&self.grafted.model))?;
         let mut dims = float_tensors(&graph);
-        let tensors = winner.parameters.iter().map(|(name, values)| Tuned {
+        let tensors = values.iter().map(|(name, values)| Tuned {
             dims: dims
                 .remove(name.as_str())
                 .unwrap_or_else(|| vec![values.len()]),
@@ -79,7 +84,7 @@ impl Emitter<'_> {
             recipe: Recipe {
                 prepared: kept.prepared.clone(),
                 head: kept.head.clone(),
-                rewrite: winner.rewrite.clone(),
+                rewrite: rewrite.clone(),
                 frees_batch: self.freed.is_some(),
                 metadata,
             },

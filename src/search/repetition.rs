@@ -103,6 +103,7 @@ impl Opened<'_> {
             selection: &settings.train,
             lora_alpha: settings.lora_alpha,
             adafilter: settings.adafilter.clone(),
+            spottune: settings.spottune.clone(),
             ..Network::new(&self.analysis, grafted, settings.head)?
         })
     }

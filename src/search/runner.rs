@@ -10,6 +10,7 @@ use crate::run::{
     StrategyResult, TrialRecord, TrialRequest, csv,
 };
 use crate::strategy::{Candidate, Network, StrategyName};
+use crate::surgery::Rewrite;
 use crate::surgery::rewrite::Merged;
 use crate::training::TrainingError;
 
@@ -371,7 +372,12 @@ impl Runner<'_> {
         };
         // What is measured from here on is what is written: merged weights, of a float16 model rounded ones.
         let rewrite = &choice.candidate.rewrite;
-        let merged = rewrite.merge(self.emitter.grafted, parameters)?;
+        let mut merged = rewrite.merge(self.emitter.grafted, parameters)?;
+        let mut read = self.gates(&merged, &choice.candidate.layers, &mut scored)?;
+        let bakes = settings.adafilter.bake && matches!(merged.rewrite, Rewrite::AdaFilter(_));
+        if let Some(read) = read.as_mut().filter(|_| bakes) {
+            merged = self.baked(&merged, read)?;
+        }
         let validated = self.validated(&merged, &mut scored)?;
         let thresholds = validated.as_ref().map(|(thresholds, _)| thresholds.clone());
         let held_out =
@@ -389,13 +395,9 @@ impl Runner<'_> {
             validation_accuracy: validation,
             thresholds: thresholds.as_deref(),
         };
-        let gates = self.gates(
-            &merged.rewrite,
-            &merged.values,
-            &choice.candidate.layers,
-            &mut scored,
-        )?;
         let samples = match split.held_out.as_slice() {
+            // On others the gates that are gone may have been open or closed.
+            _ if bakes && !self.gated_samples().is_empty() => self.gated_samples(),
             [] => &split.retraining(),
             samples => samples,
         };
@@ -444,7 +446,7 @@ impl Runner<'_> {
                 ..certainty
             }),
             search_cost: self.search_cost(choice, plan, state)?,
-            gates,
+            gates: read.and_then(|read| read.gates),
             seconds: choice.seconds + record.seconds,
             clock: None,
             model: Some(model),

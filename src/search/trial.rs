@@ -121,6 +121,7 @@ impl Bench<'_> {
             still_improving: done.is_some_and(|o| o.still_improving(spec.monitor, spec.epochs)),
             rate: trial.rate.or(done.and_then(|o| o.found_rate)),
             tried_rates: done.map_or_else(Vec::new, |o| o.tried_rates.clone()),
+            abandoned_epochs: done.map_or(0, |o| o.abandoned_epochs),
             seconds: earlier + start.elapsed().as_secs_f64(),
             clock: None,
             same_as: None,
@@ -291,6 +292,15 @@ impl Observer for Recorder<'_> {
     fn trying_rate(&mut self, _: f32, done: usize, total: usize) -> Result<(), TrainingError> {
         let Stop { watcher, .. } = self.stop;
         watcher.doing(self.trial, Doing::Rates, done, total);
+        self.stop.go_on()
+    }
+
+    fn begins_anew(&mut self, rate: f32) -> Result<(), TrainingError> {
+        let Stop { watcher, .. } = self.stop;
+        watcher.begin(&format!(
+            "{}: training came to nothing with a learning rate of {rate:e}, and begins anew with a lower one",
+            self.trial
+        ));
         self.stop.go_on()
     }
 

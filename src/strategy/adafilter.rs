@@ -31,6 +31,9 @@ pub struct AdaFilterOptions {
     pub width: Option<usize>,
     /// The share of open gates that the loss asks for, 0 to 1; `None` asks for none.
     pub share: Option<f32>,
+    /// Whether gates that are the same for all validation samples are taken out of the model that leaves, with the
+    /// filters that are never taken.
+    pub bake: bool,
 }
 
 /// What `(share − target)²` counts in the loss: at a tenth from the target as much as a tenth of a loss of 1.
@@ -111,6 +114,7 @@ impl Strategy for Adaptive {
                 weight: Number(SHARE_WEIGHT),
             }),
             seed: network.seed,
+            dependent: None,
         };
         let of_gate = match options.gate {
             FilterGate::Learned => adafilter.gate_parameters(),

@@ -24,6 +24,8 @@ impl CandidateCounts {
             gateable: Vec::new(),
             lora_alpha: None,
             adafilter: Default::default(),
+            blocks: Vec::new(),
+            spottune: Default::default(),
         };
         let windows = StrategyName::windows(analysis.window);
         let count = |name: StrategyName| {

@@ -23,6 +23,7 @@ mod norm;
 pub mod pattern;
 mod random;
 mod select;
+mod spottune;
 mod top;
 mod windows;
 
@@ -35,6 +36,7 @@ pub use depth::Depths;
 pub use error::StrategyError;
 pub use name::{StrategyName, names};
 pub use network::{Candidate, Network};
+pub use spottune::SpotTuneOptions;
 
 /// Every strategy, in the order in which people are told of them.
 pub static STRATEGIES: &[&dyn Strategy] = &[
@@ -52,6 +54,7 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &lora::Lora,
     &lora_blocks::LoraBlocks,
     &adafilter::Adaptive,
+    &spottune::Spot,
     &bias::Bias,
     &norm::Norm,
 ];
@@ -163,6 +166,11 @@ pub trait Strategy: Send + Sync {
 
     /// Whether it gates filters, see [`Network::adafilter`].
     fn gates_filters(&self) -> bool {
+        false
+    }
+
+    /// Whether it gates blocks, see [`Network::spottune`].
+    fn gates_blocks(&self) -> bool {
         false
     }
 }

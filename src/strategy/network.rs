@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::analysis::{Analysis, Block, Role, WeightedLayer};
-use crate::surgery::rewrite::{AdaFilter, Gateable, LowRank, Updatable};
+use crate::surgery::rewrite::{
+    AdaFilter, BlockWeights, Gateable, GateableBlock, LowRank, SpotTune, Updatable,
+};
 use crate::surgery::{Grafted, HeadKind, Rewrite, SurgeryError};
 
-use super::AdaFilterOptions;
+use super::{AdaFilterOptions, SpotTuneOptions};
 
 /// One choice of parameters to train.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -63,6 +65,10 @@ pub struct Network<'a> {
     pub gateable: Vec<Gateable>,
     /// What [`StrategyName::ADAFILTER`](super::StrategyName::ADAFILTER) gates, and how.
     pub adafilter: AdaFilterOptions,
+    /// The blocks that can be gated.
+    pub blocks: Vec<GateableBlock>,
+    /// What [`StrategyName::SPOTTUNE`](super::StrategyName::SPOTTUNE) gates, and how.
+    pub spottune: SpotTuneOptions,
 }
 
 impl<'a> Network<'a> {
@@ -86,6 +92,8 @@ impl<'a> Network<'a> {
             lora_alpha: None,
             gateable: AdaFilter::gateable(&grafted.model)?,
             adafilter: AdaFilterOptions::default(),
+            blocks: SpotTune::gateable(&grafted.model, &block_weights(analysis))?,
+            spottune: SpotTuneOptions::default(),
         })
     }
 
@@ -206,6 +214,15 @@ impl<'a> Network<'a> {
         let blocks = self.analysis.blocks.iter().filter(|b| !b.is_classifier);
         blocks.flat_map(|b| b.tensors.iter().map(|t| (t, b.name.as_str())))
     }
+}
+
+/// The weights of each block before the classifier.
+pub(super) fn block_weights(analysis: &Analysis) -> Vec<BlockWeights> {
+    let weights = |block: &Block| {
+        let tensors = analysis.tensors(block).into_iter();
+        tensors.map(|(name, ..)| name.to_owned()).collect()
+    };
+    analysis.backbone_blocks().map(weights).collect()
 }
 
 /// The parameters of the head that is trained: of a kept one, all layers of the model's own classifier.

@@ -6,9 +6,9 @@ use crate::analysis::nets::{self, Net};
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::graph::Graph;
 use crate::onnx::{Model, encode};
-use crate::surgery::rewrite::{AdaFilter, LowRank};
+use crate::surgery::rewrite::{AdaFilter, LowRank, SpotTune};
 
-fn analyse(graph: &Graph) -> Analysis {
+pub(super) fn analyse(graph: &Graph) -> Analysis {
     Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
 }
 
@@ -19,8 +19,13 @@ pub(super) fn vgg() -> Analysis {
 
 /// With a head of one parameter, `head`, and what can be updated of [`vgg`].
 pub(super) fn network(analysis: &Analysis) -> Network<'_> {
-    let bytes = encode(&nets::vgg().to_model(usize::MAX).0).unwrap();
-    let model = Model::decode(bytes.into(), Path::new("vgg.onnx")).unwrap();
+    network_of(analysis, &nets::vgg())
+}
+
+/// As [`network`], of a graph that `analysis` is of.
+pub(super) fn network_of<'a>(analysis: &'a Analysis, graph: &Graph) -> Network<'a> {
+    let bytes = encode(&graph.to_model(usize::MAX).0).unwrap();
+    let model = Model::decode(bytes.into(), Path::new("network.onnx")).unwrap();
     Network {
         analysis,
         head: vec!["head".to_owned()],
@@ -31,6 +36,8 @@ pub(super) fn network(analysis: &Analysis) -> Network<'_> {
         gateable: AdaFilter::gateable(&model).unwrap(),
         lora_alpha: None,
         adafilter: Default::default(),
+        blocks: SpotTune::gateable(&model, &network::block_weights(analysis)).unwrap(),
+        spottune: Default::default(),
     }
 }
 
@@ -67,8 +74,8 @@ fn strategies_are_known_by_name_and_no_others() {
     assert_eq!(
         error.to_string(),
         "unknown strategy `best`; the strategies are `head`, `full`, `layers`, `top3`, `blocks`, `windows`, \
-         `random3`, `select`, `auto`, `last3`, `last40%`, `lora4`, `lora-blocks4`, `adafilter`, `bias`, `norm` and `all`; another \
-         number, 1 or more, may stand behind `top`, `windows`, `random`, `last`, `last%`, `lora`, `lora-blocks`"
+         `random3`, `select`, `auto`, `last3`, `last40%`, `lora4`, `lora-blocks4`, `adafilter`, `spottune`, `bias`, `norm` and \
+         `all`; another number, 1 or more, may stand behind `top`, `windows`, `random`, `last`, `last%`, `lora`, `lora-blocks`"
     );
     assert!(error.is_bad_input());
 }

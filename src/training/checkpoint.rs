@@ -96,6 +96,9 @@ pub(super) struct Progress {
     /// The rates that were tried to find it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<TriedRate>,
+    /// Epochs of trainings with rates that came to nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub abandoned: usize,
     pub plateau: PlateauState,
     /// The first is epoch 0 where that was scored.
     pub epochs: Vec<EpochMetrics>,
@@ -116,6 +119,7 @@ impl Progress {
             penalty_sum: 0.0,
             rate: spec.optimizer.learning_rate.given(),
             tried: Vec::new(),
+            abandoned: 0,
             plateau: PlateauState::default(),
             epochs: Vec::new(),
             best_epoch: 0,
@@ -148,6 +152,10 @@ impl Progress {
             && numbered
             && (best || (self.epochs.is_empty() && self.best_epoch == 0))
     }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize)]

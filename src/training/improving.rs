@@ -39,6 +39,7 @@ mod tests {
             best_epoch: 0,
             validated: None,
             tried_rates: Vec::new(),
+            abandoned_epochs: 0,
             found_rate: None,
             epochs: (1..)
                 .zip(figures)

@@ -18,7 +18,8 @@ use super::OptimizerKind;
 pub struct TriedRate {
     /// The rate.
     pub rate: f32,
-    /// Mean cross-entropy of the samples, at the temperature that fits them best; infinite where training diverged.
+    /// Mean cross-entropy of the samples, at the temperature that fits them best; infinite where training diverged, also
+    /// later than in these steps, or came to nothing.
     #[serde(with = "crate::classifier::figure")]
     pub loss: f64,
 }

@@ -342,6 +342,8 @@ pub struct TrialOutcome {
     pub found_rate: Option<f32>,
     /// The learning rates that were tried to find one; none where it is given.
     pub tried_rates: Vec<TriedRate>,
+    /// Epochs with rates by which training came to nothing, after each of which it began anew with a lower one.
+    pub abandoned_epochs: usize,
     /// Number of trained values.
     pub trained_parameters: usize,
     /// Of them, how many the rewrite added to the network.
@@ -395,7 +397,16 @@ pub trait Observer {
         Ok(())
     }
 
-    /// A checkpoint was loaded: `step` steps are done, and these epochs. Called once, before the first
+    /// Training with `rate` came to nothing, and begins anew with a lower one.
+    ///
+    /// # Errors
+    /// As [`Observer::step`].
+    fn begins_anew(&mut self, rate: f32) -> Result<(), TrainingError> {
+        let _ = rate;
+        Ok(())
+    }
+
+    /// A checkpoint was loaded, or training begins anew: `step` steps are done, and these epochs. Called before the next
     /// step; what was heard of later steps and epochs is void, and they will be heard of again.
     ///
     /// # Errors

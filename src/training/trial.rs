@@ -1,5 +1,6 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
+mod anew;
 mod rate;
 mod saver;
 mod scoring;
@@ -59,10 +60,18 @@ impl Lab<'_> {
                 trial.try_rate(observer, &mut saver)
             } else if trial.is_to_be_scored() {
                 trial.score_start(observer)
+            } else if trial.is_to_begin_anew() {
+                trial.begin_anew(observer)
             } else if trial.goes_on() {
                 trial.epoch(observer, &mut saver)
             } else {
                 break;
+            };
+            let ended = match ended {
+                Err(TrainingError::Diverged { .. }) if trial.may_begin_anew() => {
+                    trial.begin_anew(observer)
+                }
+                ended => ended,
             };
             if let (Err(TrainingError::Stopped), Some(saver)) = (&ended, &mut saver) {
                 saver.save(&mut trial, observer)?;
@@ -357,6 +366,7 @@ impl<'a> Trial<'a> {
             epochs: progress.epochs,
             found_rate,
             tried_rates: progress.tried,
+            abandoned_epochs: progress.abandoned,
             seconds,
         })
     }

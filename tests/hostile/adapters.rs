@@ -52,6 +52,7 @@ fn adafilter(width: usize) -> Rewrite {
         width,
         share: None,
         seed: 0,
+        dependent: None,
     })
 }
 

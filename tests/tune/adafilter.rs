@@ -40,7 +40,7 @@ fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
     let chosen = tuned.nodes.iter().filter(|n| n.is("Where")).count();
     assert_eq!(chosen, result["layers"].as_array().unwrap().len());
     assert!(tuned.nodes.iter().all(|n| !n.name.contains("straight")));
-    // Which filters are taken is told, in the report as well.
+    // What is taken for which image is told, in the report as well.
     let gates = &result["gates"];
     let layers = gates["layers"].as_array().unwrap();
     assert_eq!(layers.len(), chosen);
@@ -51,7 +51,7 @@ fn what_leaves_has_the_original_and_gates_and_is_worth_what_is_said_of_it() {
     }
     assert_eq!(gates["most"].as_array().unwrap().len(), 5);
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(report.contains("Which filters are taken"));
+    assert!(report.contains("What is taken for which image"));
     // As `evaluate` sees it.
     let mut command = ftsurgery();
     command
@@ -142,4 +142,57 @@ fn a_run_without_gates_is_extended_by_a_strategy_that_has_them() {
     );
     // And goes on as it was extended.
     succeeds(scene.resume("run", &[]));
+}
+
+#[test]
+fn gates_that_are_the_same_for_all_images_leave_with_their_copies() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(20);
+    let base = format!("{SETTINGS} --strategies adafilter --adafilter-layers all --adafilter-bake");
+    let nodes = |model: &std::path::Path| {
+        let graph = Graph::from_model(&Model::open(model).unwrap()).unwrap();
+        let nodes = graph.nodes.iter().map(|n| n.op_type.clone());
+        let first = graph
+            .initializers
+            .keys()
+            .filter(|n| n.starts_with("ftsurgery/adafilter/") && n.ends_with("/logits/weight"));
+        let gated = first.map(|n| graph.initializers[n].dims[0]).sum::<usize>();
+        (nodes.collect::<Vec<_>>(), gated)
+    };
+    // The head is grafted as anywhere.
+    scene
+        .tune("head", &format!("{SETTINGS} --strategies head"))
+        .assert()
+        .success();
+    let (plain, _) = nodes(&scene.at("head/winners/head.onnx"));
+    for gate in ["ones", "zeros"] {
+        scene
+            .tune(gate, &format!("{base} --adafilter-gate {gate}"))
+            .assert()
+            .success();
+        let (of_gate, _) = nodes(&scene.at(gate).join("winners/adafilter.onnx"));
+        assert_eq!(of_gate, plain, "{gate}");
+    }
+    scene
+        .tune("half", &format!("{base} --adafilter-start half"))
+        .assert()
+        .success();
+    let results = json(&scene.at("half/results.json"));
+    let gates = &of(&results, "adafilter")["gates"];
+    let sum = |what: &str| {
+        let layers = gates["layers"].as_array().unwrap().iter();
+        layers.map(|l| l[what].as_u64().unwrap()).sum::<u64>()
+    };
+    let left = gates["left"].as_u64().unwrap();
+    assert!(
+        left >= sum("gates") - sum("always") - sum("never"),
+        "{gates}"
+    );
+    assert!(left < sum("gates"), "{gates}");
+    let (_, gated) = nodes(&scene.at("half/winners/adafilter.onnx"));
+    assert_eq!(gated as u64, left);
+    let report = std::fs::read_to_string(scene.at("half/report.html")).unwrap();
+    assert!(report.contains(&format!("in the model {left} of")));
 }

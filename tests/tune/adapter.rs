@@ -53,7 +53,7 @@ fn whatever_a_strategy_trains_its_adapter_makes_its_model_to_the_byte() {
         return;
     }
     let scene = Scene::new();
-    let strategies = "head,lora2,lora-blocks2,blocks,bias,norm,last40%,adafilter";
+    let strategies = "head,lora2,lora-blocks2,blocks,bias,norm,last40%,adafilter,spottune";
     // The running statistics are tuned, too.
     let settings = format!(
         "{QUICK} --strategies {strategies} --keep-adapter --bn batch --lr 1e-2 --lora-alpha 4 --batch-size 8"
@@ -61,7 +61,7 @@ fn whatever_a_strategy_trains_its_adapter_makes_its_model_to_the_byte() {
     scene.whole(&settings);
     let run = scene.at("whole");
     let names = all_come_back(&run, &scene.at("model.onnx"));
-    assert_eq!(names.len(), 8);
+    assert_eq!(names.len(), 9);
 
     let of = |name: &str| {
         let file = winner(&run, &format!("{name}.safetensors"));

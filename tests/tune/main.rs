@@ -41,6 +41,7 @@ mod same_run;
 mod scene;
 mod sensitivity;
 mod signals;
+mod spottune;
 mod start;
 mod study;
 mod support;

@@ -1,7 +1,9 @@
 //! `--lr auto`: the learning rate that a trial finds.
 
 use ftsurgery::choice::Choice;
-use ftsurgery::training::{Checkpointing, Observer, OptimizerKind, TrainingError, TrialSpec};
+use ftsurgery::training::{
+    Checkpointing, EpochMetrics, Monitor, Observer, OptimizerKind, TrainingError, TrialSpec,
+};
 
 use crate::bed::*;
 use crate::elsewhere::{assert_same_results, plan, to_the_end};
@@ -195,4 +197,87 @@ fn a_rate_is_found_once_for_all_candidates_and_elsewhere_it_is_the_same() {
     let lines = plan(&scene, "run", &settings);
     to_the_end(&scene, "run", lines);
     assert_same_results(&scene.at("whole"), &scene.at("run"));
+}
+
+/// Hears of trainings that came to nothing, and stops at a step.
+#[derive(Default)]
+struct Anew {
+    in_vain: Vec<f32>,
+    steps: usize,
+    stop_at: Option<usize>,
+    epochs: Vec<usize>,
+}
+
+impl Observer for Anew {
+    fn begins_anew(&mut self, rate: f32) -> Result<(), TrainingError> {
+        self.in_vain.push(rate);
+        Ok(())
+    }
+
+    fn resumed(&mut self, _: usize, epochs: &[EpochMetrics]) -> Result<(), TrainingError> {
+        self.epochs = epochs.iter().map(|e| e.epoch).collect();
+        Ok(())
+    }
+
+    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), TrainingError> {
+        self.epochs.push(metrics.epoch);
+        Ok(())
+    }
+
+    fn step(&mut self, _: usize, _: usize, _: f32) -> Result<(), TrainingError> {
+        self.steps += 1;
+        match self.stop_at == Some(self.steps) {
+            true => Err(TrainingError::Stopped),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_training_that_is_never_better_than_its_start_begins_anew_with_a_lower_rate() {
+    let Some(mut bed) = Bed::new() else { return };
+    // Of the class that no step sees.
+    bed.validation = (20..30).collect();
+    let lab = bed.lab();
+    let spec = TrialSpec {
+        score_start: true,
+        monitor: Monitor::Loss,
+        epochs: 4,
+        ..spec(&bed, OptimizerKind::Adamw)
+    };
+    let mut anew = Anew::default();
+    let whole = bed.run(&lab, &spec, None, &mut anew).unwrap();
+    assert_eq!(whole.best_epoch, 0, "{:?}", whole.epochs);
+    let falls = |rates: &[f32]| rates.windows(2).all(|w| w[0] > w[1]);
+    assert!(!anew.in_vain.is_empty() && falls(&anew.in_vain));
+    assert!(whole.found_rate.unwrap() < *anew.in_vain.last().unwrap());
+    for tried in &whole.tried_rates {
+        assert_eq!(anew.in_vain.contains(&tried.rate), tried.loss.is_infinite());
+    }
+    assert!((1..=2 * spec.epochs).contains(&whole.abandoned_epochs));
+    assert_eq!(anew.epochs, [0, 1, 2, 3, 4]);
+    // Stopped before and behind each of these moments it goes on to the same.
+    for stop_at in (1..anew.steps).step_by(3) {
+        let checkpoint = Checkpointing {
+            path: bed
+                .folder
+                .path()
+                .join(format!("anew-{stop_at}.safetensors")),
+            every: std::time::Duration::ZERO,
+            at_end: false,
+        };
+        let mut stops = Anew {
+            stop_at: Some(stop_at),
+            ..Anew::default()
+        };
+        let stopped = bed.run(&lab, &spec, Some(&checkpoint), &mut stops);
+        assert!(matches!(stopped, Err(TrainingError::Stopped)));
+        let resumed = bed.run(&lab, &spec, Some(&checkpoint), &mut ()).unwrap();
+        assert_eq!(resumed.tried_rates, whole.tried_rates, "{stop_at}");
+        assert_eq!(
+            resumed.abandoned_epochs, whole.abandoned_epochs,
+            "{stop_at}"
+        );
+        assert_eq!(bits(&resumed), bits(&whole), "{stop_at}");
+    }
 }

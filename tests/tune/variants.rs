@@ -1,4 +1,4 @@
-//! Trials in rewritten networks: updates of low rank, and gates with noise and a penalty.
+//! Trials in rewritten networks: updates of low rank, choices with noise, and gates with a penalty.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use ftsurgery::classifier::{Inference, InputSpec, softmax};
 use ftsurgery::data::{Layout, Preprocess};
 use ftsurgery::onnx::{Model, save};
 use ftsurgery::runtime::Device;
-use ftsurgery::surgery::rewrite::{Gated, LowRank, Merged, Number};
+use ftsurgery::surgery::rewrite::{
+    AdaFilter, FilterGate, GateStart, LowRank, Merged, Number, Policy, SpotTune, TunedShare,
+};
 use ftsurgery::surgery::{
     Edited, Editor, Grafted, HeadKind, HeadSpec, Rewrite, export, graft, holds,
 };
@@ -30,10 +32,39 @@ fn low_rank(weights: &[&str], rank: usize, alpha: usize) -> Rewrite {
     })
 }
 
-fn gated(penalty: f32) -> Rewrite {
-    Rewrite::Gated(Gated {
+/// Choices of the second and the third convolution, by what the second reads.
+fn spottune(bed: &Bed, width: usize) -> Rewrite {
+    let own =
+        |convolution: &str| ["w", "scale", "bias"].map(|part| format!("{convolution}.{part}"));
+    let blocks = ["c2", "c3"].map(|convolution| own(convolution).to_vec());
+    let blocks = SpotTune::gateable(&bed.network.model, &blocks).unwrap();
+    assert_eq!(blocks.len(), 2);
+    Rewrite::SpotTune(SpotTune {
+        blocks: ["c2", "c3"]
+            .iter()
+            .zip(&blocks)
+            .map(|(name, block)| block.gated(name))
+            .collect(),
+        policy: Policy::Features,
+        reads: blocks[0].from.clone(),
+        width,
+        seed: 5,
+    })
+}
+
+/// Gates of these convolutions' filters, of which half are to be open.
+fn adafilter(share: f32) -> Rewrite {
+    Rewrite::AdaFilter(AdaFilter {
         weights: ["c2.w", "c3.w"].map(str::to_owned).to_vec(),
-        penalty: Number(penalty),
+        gate: FilterGate::Learned,
+        start: GateStart::Half,
+        width: 4,
+        share: Some(TunedShare {
+            target: Number(share),
+            weight: Number(1.0),
+        }),
+        seed: 5,
+        dependent: None,
     })
 }
 
@@ -261,74 +292,81 @@ fn checkpoint(path: PathBuf) -> Checkpointing {
 }
 
 #[test]
-fn a_gated_network_is_trained_resumed_and_written_with_its_gates() {
+fn what_is_chosen_for_each_sample_is_trained_resumed_and_written() {
+    let Some(bed) = Bed::new() else { return };
+    for (rewrite, has_penalty) in [(spottune(&bed, 8), false), (adafilter(0.1), true)] {
+        let lab = bed.lab();
+        let mut spec = spec(&bed, &rewrite, OptimizerKind::Adam);
+        spec.epochs = 5;
+        spec.optimizer.learning_rate = 0.1.into();
+        spec.schedule = Schedule::Constant;
+        let mut whole = Stop::default();
+        let unbroken = bed.run(&lab, &spec, None, &mut whole).unwrap();
+        assert_eq!(
+            bits(&bed.run(&lab, &spec, None, &mut ()).unwrap()),
+            bits(&unbroken)
+        );
+        let expected = if has_penalty { 5 } else { 0 };
+        assert_eq!(whole.penalties.len(), expected);
+        assert!(whole.penalties.iter().all(|&p| p > 0.0 && p < 1.0));
+        let to = checkpoint(bed.folder.path().join("checkpoint.safetensors"));
+        for step in [1, 4, 6, 8] {
+            let mut first = Stop {
+                after: Some(step),
+                ..Stop::default()
+            };
+            let result = bed.run(&lab, &spec, Some(&to), &mut first);
+            assert!(matches!(result, Err(TrainingError::Stopped)));
+            let mut rest = Stop::default();
+            let resumed = bed.run(&lab, &spec, Some(&to), &mut rest).unwrap();
+            std::fs::remove_file(&to.path).unwrap();
+            assert_eq!(bits(&resumed), bits(&unbroken), "step {step}");
+            let penalties = [first.penalties, rest.penalties].concat();
+            let bits = |list: &[f64]| list.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&penalties), bits(&whole.penalties), "step {step}");
+        }
+        // Another order and other noise, another trial.
+        let other = TrialSpec {
+            seed: 4,
+            ..spec.clone()
+        };
+        assert_ne!(
+            bits(&bed.run(&lab, &other, None, &mut ()).unwrap()),
+            bits(&unbroken)
+        );
+
+        let original = original(&bed);
+        let written = emit(&bed, &original, &rewrite, &unbroken);
+        let all: Vec<usize> = (0..30).collect();
+        let parameters = &unbroken.parameters;
+        let trained = lab.logits(&rewrite, parameters, &all).unwrap();
+        assert_gives(&bed, &written, &trained.values, trained.classes);
+        let inputs: Vec<&str> = written.graph().input.iter().map(|v| v.name()).collect();
+        assert_eq!(inputs, ["image"]);
+        let has = |op: &str| written.nodes_of(op).len();
+        assert_eq!([has("Where"), has("ReduceMean")], [2, 0]);
+    }
+}
+
+#[test]
+fn a_tuned_copy_has_batch_statistics_of_its_own() {
     let Some(bed) = Bed::new() else { return };
     let lab = bed.lab();
-    let rewrite = gated(0.25);
-    let mut spec = spec(&bed, &rewrite, OptimizerKind::Adam);
-    spec.epochs = 5;
-    spec.optimizer.learning_rate = 0.1.into();
-    spec.schedule = Schedule::Constant;
-    let mut whole = Stop::default();
-    let unbroken = bed.run(&lab, &spec, None, &mut whole).unwrap();
-    assert_eq!(
-        bits(&bed.run(&lab, &spec, None, &mut ()).unwrap()),
-        bits(&unbroken)
-    );
-    // A mean of gates that are open at times and closed at others, of two layers.
-    assert_eq!(whole.penalties.len(), 5);
-    assert!(
-        whole.penalties.iter().all(|&p| p > 0.0 && p < 0.5),
-        "{:?}",
-        whole.penalties
-    );
-    let to = checkpoint(bed.folder.path().join("checkpoint.safetensors"));
-    for step in [1, 4, 6, 8] {
-        let mut first = Stop {
-            after: Some(step),
-            ..Stop::default()
-        };
-        let result = bed.run(&lab, &spec, Some(&to), &mut first);
-        assert!(matches!(result, Err(TrainingError::Stopped)));
-        let mut rest = Stop::default();
-        let resumed = bed.run(&lab, &spec, Some(&to), &mut rest).unwrap();
-        std::fs::remove_file(&to.path).unwrap();
-        assert_eq!(bits(&resumed), bits(&unbroken), "step {step}");
-        let penalties = [first.penalties, rest.penalties].concat();
-        let bits = |list: &[f64]| list.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&penalties), bits(&whole.penalties), "step {step}");
-    }
-    // Other noise, another trial.
-    let other = TrialSpec {
-        seed: 4,
-        ..spec.clone()
+    let rewrite = spottune(&bed, 8);
+    let spec = TrialSpec {
+        batch_norm: BatchNormMode::Batch,
+        epochs: 2,
+        ..spec(&bed, &rewrite, OptimizerKind::Adam)
     };
-    assert_ne!(
-        bits(&bed.run(&lab, &other, None, &mut ()).unwrap()),
-        bits(&unbroken)
-    );
-
+    let outcome = bed.run(&lab, &spec, None, &mut ()).unwrap();
+    let moved = |of: &str| outcome.parameters.iter().any(|(name, _)| name == of);
+    assert!(moved("ftsurgery/spottune/norm2/copy/c2.mean"));
+    assert!(!moved("c2.mean"));
     let original = original(&bed);
-    let written = emit(&bed, &original, &rewrite, &unbroken);
+    let written = emit(&bed, &original, &rewrite, &outcome);
     let all: Vec<usize> = (0..30).collect();
-    let parameters = &unbroken.parameters;
-    let trained = lab.logits(&rewrite, parameters, &all).unwrap();
+    let trained = lab.logits(&rewrite, &outcome.parameters, &all).unwrap();
     assert_gives(&bed, &written, &trained.values, trained.classes);
-    let logits = parameters
-        .iter()
-        .filter(|(name, _)| name.ends_with("/logits"));
-    let open = logits
-        .flat_map(|(_, values)| values)
-        .filter(|&&p| p > 0.0)
-        .count();
-    assert!((1..16).contains(&open), "{open} of 16 gates are open");
-    let inputs: Vec<&str> = written.graph().input.iter().map(|v| v.name()).collect();
-    assert_eq!(inputs, ["image"]);
-    let has = |op: &str| written.nodes_of(op).len();
-    assert_eq!(
-        [has("Greater"), has("Sigmoid"), has("ReduceMean")],
-        [2, 2, 0]
-    );
 }
 
 #[test]
@@ -346,7 +384,8 @@ fn a_checkpoint_of_another_rewrite_is_refused() {
     };
     // The parameters of the two have the same names, and the same first values but for a rank.
     for (first, second, word) in [
-        (gated(0.25), gated(0.5), "0.5"),
+        (adafilter(0.25), adafilter(0.5), "0.5"),
+        (spottune(&bed, 8), spottune(&bed, 9), "\"width\":9"),
         (
             low_rank(&["c2.w"], 2, 2),
             low_rank(&["c2.w"], 4, 4),
@@ -375,7 +414,7 @@ fn a_parameter_that_the_rewrite_does_not_add_is_an_obstacle_and_the_others_are_n
     let lab = bed.lab();
     let low_rank = low_rank(&["c2.w"], 1, 1);
     let sets = [
-        (gated(0.0), vec!["c1.w".to_owned()]),
+        (spottune(&bed, 8), vec!["c1.w".to_owned()]),
         (low_rank.clone(), LowRank::parameters_of("c2.w").to_vec()),
         (Rewrite::None, LowRank::parameters_of("c2.w").to_vec()),
         (low_rank, LowRank::parameters_of("c3.w").to_vec()),

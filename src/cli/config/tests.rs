@@ -38,6 +38,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "memory-budget" => (r#""1GiB""#, vec!["1GiB"]),
         "search" => (r#""halving:2""#, vec!["halving:2"]),
         "adafilter-gate" => (r#""zeros""#, vec!["zeros"]),
+        "spottune-policy" => (r#""features""#, vec!["features"]),
         "adafilter-start" => (r#""half""#, vec!["half"]),
         "head" => (r#""keep""#, vec!["keep"]),
         "head-init" => (r#""solved""#, vec!["solved"]),

@@ -29,6 +29,10 @@ pub struct AdaFilterArgs {
     /// Hold the share of the tuned filters that `adafilter` takes near this one, by a penalty
     #[arg(long, value_name = "SHARE", value_parser = values::fraction)]
     adafilter_share: Option<f64>,
+    /// Take gates of `adafilter` that are the same for all validation images out of the model that leaves, with the
+    /// filters that are never taken, so that it pays only for what depends on the image
+    #[arg(long)]
+    adafilter_bake: bool,
 }
 
 impl AdaFilterArgs {
@@ -40,6 +44,7 @@ impl AdaFilterArgs {
             ("adafilter-start", self.adafilter_start.is_some()),
             ("adafilter-width", self.adafilter_width.is_some()),
             ("adafilter-share", self.adafilter_share.is_some()),
+            ("adafilter-bake", self.adafilter_bake),
         ];
         all.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
     }
@@ -54,5 +59,6 @@ impl AdaFilterArgs {
         set(&mut options.start, &self.adafilter_start);
         set_some(&mut options.width, &self.adafilter_width);
         set_some(&mut options.share, &self.adafilter_share.map(|s| s as f32));
+        options.bake |= self.adafilter_bake;
     }
 }

@@ -7,6 +7,7 @@ use ftsurgery::run::Settings;
 use ftsurgery::strategy::{StrategyName, names, pattern};
 
 use super::adafilter::AdaFilterArgs;
+use super::spottune::SpotTuneArgs;
 use super::{CliError, set_some, values};
 
 #[derive(Args)]
@@ -25,6 +26,8 @@ pub struct StrategyArgs {
     lora_alpha: Option<usize>,
     #[command(flatten)]
     adafilter: AdaFilterArgs,
+    #[command(flatten)]
+    spottune: SpotTuneArgs,
 }
 
 impl StrategyArgs {
@@ -67,15 +70,22 @@ impl StrategyArgs {
 
     /// The first flag that is for a strategy which is not asked for, with the reason.
     pub fn idle_flag(&self) -> Option<(&'static str, Cow<'static, str>)> {
-        let any = |is: fn(&StrategyName) -> bool| self.list().is_ok_and(|l| l.iter().any(is));
-        if self.lora_alpha.is_some() && !any(|s| s.rule().updates_weights()) {
+        let list = self.list().unwrap_or_default();
+        let updates = list.iter().any(|s| s.rule().updates_weights());
+        if self.lora_alpha.is_some() && !updates {
             let why = "it is for strategies `lora` and `lora-blocks`, of which none is among --strategies";
             return Some(("lora-alpha", why.into()));
         }
-        let gates = any(|s| s.rule().gates_filters());
-        if let Some(flag) = self.adafilter.given().filter(|_| !gates) {
-            let why = "it is for strategy `adafilter`, which is not among --strategies";
-            return Some((flag, why.into()));
+        let gates_filters = list.iter().any(|s| s.rule().gates_filters());
+        let gates_blocks = list.iter().any(|s| s.rule().gates_blocks());
+        for (flag, word, gates) in [
+            (self.adafilter.given(), "adafilter", gates_filters),
+            (self.spottune.given(), "spottune", gates_blocks),
+        ] {
+            if let Some(flag) = flag.filter(|_| !gates) {
+                let why = format!("it is for strategy `{word}`, which is not among --strategies");
+                return Some((flag, why.into()));
+            }
         }
         let is_idle = |given: &&Given| !self.strategies.iter().any(|s| s.trim() == given.word);
         let Given { flag, word, .. } = self.numbers.0.iter().find(is_idle)?;
@@ -97,6 +107,7 @@ impl StrategyArgs {
         }
         set_some(&mut settings.lora_alpha, &self.lora_alpha);
         self.adafilter.apply(&mut settings.adafilter);
+        self.spottune.apply(&mut settings.spottune);
         Ok(())
     }
 }

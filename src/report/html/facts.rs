@@ -292,7 +292,7 @@ impl<'a> Facts<'a> {
             let rule = trial.strategy.rule();
             let adds = trial.added_parameters;
             // What was added to the network is none of its parameters, and the layers are frozen beside it.
-            if adds > 0 && (rule.updates_weights() || rule.gates_filters()) {
+            if adds > 0 && (rule.updates_weights() || rule.gates_filters() || rule.gates_blocks()) {
                 return Some(all + trained.checked_sub(adds)?);
             }
             if self.is_rewritten(trial) {

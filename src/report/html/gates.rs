@@ -1,10 +1,11 @@
-//! Which tuned filters winners take, for which images.
+//! Which tuned filters or blocks winners take, for which images.
 
 use maud::{Markup, html};
 
 use crate::report::charts::{Axis, Dot, DotKind, Row, Rows};
+use crate::report::tables::kept;
 use crate::report::text::{none, percent};
-use crate::run::{Gates, LayerGates, SampleGates, StrategyResult};
+use crate::run::{Gated, Gates, LayerGates, SampleGates, StrategyResult};
 
 use super::facts::{Facts, share, slot};
 use super::page::{Figure, Section, Table};
@@ -17,7 +18,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     }
     Some(Section {
         id: "gates",
-        title: "Which filters are taken".to_owned(),
+        title: "What is taken for which image".to_owned(),
         body: html! {
             @for (result, gates) in gated { (winner(facts, result, gates)) }
         },
@@ -25,57 +26,85 @@ pub fn section(facts: &Facts) -> Option<Section> {
 }
 
 fn winner(facts: &Facts, result: &StrategyResult, gates: &Gates) -> Markup {
+    let is_filters = gates.of == Gated::Filters;
+    let all = if is_filters { "filters" } else { "blocks" };
     let row = |layer: &LayerGates| Row {
         label: layer.layer.clone(),
-        detail: format!("{} filters", layer.filters),
+        detail: match gates.of {
+            Gated::Filters => format!("{} filters", layer.gates),
+            Gated::Blocks => String::new(),
+        },
         slot: slot(result.name),
         dots: vec![Dot {
             kind: DotKind::Filled,
             value: layer.mean,
-            note: format!(
-                "{}: {} of the filters are the tuned ones",
-                layer.layer,
-                percent(layer.mean)
-            ),
+            note: match gates.of {
+                Gated::Filters => format!(
+                    "{}: {} of the filters are the tuned ones",
+                    layer.layer,
+                    percent(layer.mean)
+                ),
+                Gated::Blocks => format!(
+                    "{}: the tuned one for {} of {}",
+                    layer.layer,
+                    percent(layer.mean),
+                    facts.samples()
+                ),
+            },
         }],
-        interval: Some((
-            (layer.mean - layer.spread).max(0.0),
-            (layer.mean + layer.spread).min(1.0),
-        )),
+        interval: is_filters.then(|| {
+            let (low, high) = (layer.mean - layer.spread, layer.mean + layer.spread);
+            (low.max(0.0), high.min(1.0))
+        }),
         value: percent(layer.mean),
+    };
+    let of = facts.samples();
+    let (axis, legend, rows, dots) = match gates.of {
+        Gated::Filters => (
+            "share of tuned filters",
+            format!("mean over {of}, with their standard deviation"),
+            "convolutions",
+            "the share of their filters that are the tuned ones, in the mean over samples, with their standard deviation",
+        ),
+        Gated::Blocks => (
+            "share of samples that take the tuned block",
+            format!("share of {of}"),
+            "blocks",
+            "the share of samples that take the tuned one",
+        ),
     };
     let chart = Rows {
         rows: gates.layers.iter().map(row).collect(),
         axis: Axis {
-            title: "share of tuned filters",
+            title: axis,
             format: share,
             bounds: (0.0, 1.0),
         },
-        legend: vec![(
-            Some(DotKind::Filled),
-            format!(
-                "mean over {}, with their standard deviation",
-                facts.samples()
-            ),
-        )],
+        legend: vec![(Some(DotKind::Filled), legend)],
     };
     let classes = &facts.files.run.data.classes;
     let names: Vec<String> = classes.iter().map(|c| format!("#{c}")).collect();
-    let mut columns = vec![
-        "Layer", "#Filters", "#Tuned", "#Spread", "#Always", "#Never",
-    ];
+    let mut columns = match gates.of {
+        Gated::Filters => vec![
+            "Layer", "#Filters", "#Tuned", "#Spread", "#Always", "#Never",
+        ],
+        Gated::Blocks => vec!["Block", "#Tuned"],
+    };
     columns.extend(names.iter().map(String::as_str));
     let mut table = Table::new("", &columns);
     for layer in &gates.layers {
         let of_class = layer.by_class.iter().map(|s| s.map_or_else(none, percent));
-        let cells = [
-            layer.layer.clone(),
-            layer.filters.to_string(),
-            percent(layer.mean),
-            percent(layer.spread),
-            layer.always.to_string(),
-            layer.never.to_string(),
-        ];
+        let cells = match gates.of {
+            Gated::Filters => vec![
+                layer.layer.clone(),
+                layer.gates.to_string(),
+                percent(layer.mean),
+                percent(layer.spread),
+                layer.always.to_string(),
+                layer.never.to_string(),
+            ],
+            Gated::Blocks => vec![layer.layer.clone(), percent(layer.mean)],
+        };
         table.row(cells.into_iter().chain(of_class));
     }
     let listed = |samples: &[SampleGates]| {
@@ -84,12 +113,14 @@ fn winner(facts: &Facts, result: &StrategyResult, gates: &Gates) -> Markup {
     };
     Figure {
         id: &format!("gates-{}", result.name),
-        title: &format!("Tuned filters that {} takes", result.name),
-        description: "Rows: the gated convolutions, from input to output. Dots: the share of their filters that are the \
-                      tuned ones, in the mean over samples, with their standard deviation.",
+        title: &format!("Tuned {all} that {} takes", result.name),
+        description: &format!("Rows: the gated {rows}, from input to output. Dots: {dots}."),
         caption: html! {
-            "Of all filters " (percent(gates.share())) " are the tuned ones, on " (gates.samples) " " (facts.samples())
+            "Of all " (all) " " (percent(gates.share())) " are the tuned ones, on " (gates.samples) " " (of)
             ". The most take " (listed(&gates.most)) "; the fewest " (listed(&gates.fewest)) "."
+            @if let Some(left) = gates.left {
+                " The others being the same for all of them, " (kept(gates, left)) "."
+            }
         },
         table: Some(table),
     }

@@ -160,6 +160,7 @@ fn trial(id: &str) -> TrialRecord {
         epochs: 1,
         rate: None,
         tried_rates: vec![],
+        abandoned_epochs: 0,
         seconds: 0.5,
         clock: None,
         still_improving: false,

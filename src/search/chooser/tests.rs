@@ -62,6 +62,8 @@ impl Made {
             gateable: Vec::new(),
             lora_alpha: None,
             adafilter: Default::default(),
+            blocks: Vec::new(),
+            spottune: Default::default(),
         };
         let strategies = strategies.iter().map(|&strategy| StrategyPlan {
             strategy,
@@ -114,6 +116,7 @@ impl Made {
                 epochs: request.epochs,
                 rate: Some(0.25),
                 tried_rates: vec![],
+                abandoned_epochs: 0,
                 seconds: 1.0,
                 clock: None,
                 still_improving: false,

@@ -11,12 +11,29 @@
 //! ([`Editor::splice`]). No value gets another name or another meaning: what does not follow from an added
 //! value is what it is in the model without the rewrite, so that trials of several rewrites share it.
 
+/// Reads the names of flags and files.
+macro_rules! named {
+    ($kind:ty, $expected:literal, $($name:literal => $value:expr),+) => {
+        impl std::str::FromStr for $kind {
+            type Err = String;
+
+            fn from_str(name: &str) -> Result<Self, String> {
+                match name {
+                    $($name => Ok($value),)+
+                    _ => Err(format!("`{name}` is none of {}", $expected)),
+                }
+            }
+        }
+    };
+}
+
 mod adafilter;
 mod changes;
-mod gated;
+mod choice;
 mod layer;
 mod low_rank;
 mod number;
+mod spottune;
 #[cfg(test)]
 mod tests;
 
@@ -31,12 +48,19 @@ use super::{Dropout, Grafted, SurgeryError, as_stored};
 pub use adafilter::{AdaFilter, FilterGate, GateStart, Gateable, TunedShare};
 use changes::Changes;
 pub use changes::{Distribution, Noise, Penalty};
-pub use gated::Gated;
 pub use low_rank::{LowRank, Updatable};
 pub use number::Number;
+pub use spottune::{BlockWeights, GateableBlock, GatedBlock, Policy, PolicyInput, SpotTune};
 
 /// Values of tensors by name.
 type Values = [(String, Vec<f32>)];
+
+/// The widest gate network.
+const MOST_WIDTH: usize = 1024;
+/// The largest layer of one that reads channels of the model.
+const MOST_WEIGHTS: usize = 1 << 24;
+/// The most dimensions of a value.
+const MOST_AXES: usize = 16;
 
 /// What a candidate changes in the grafted model before it is trained.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,10 +72,10 @@ pub enum Rewrite {
     None,
     /// Layers get an update of low rank beside their frozen weight.
     LowRank(LowRank),
-    /// Convolutions get a tuned copy, and a gate per channel that chooses between the two.
-    Gated(Gated),
     /// Convolutions get a tuned copy, and a network that chooses between the filters for each sample.
     AdaFilter(AdaFilter),
+    /// Blocks get a tuned copy, and a network that chooses between the two for each sample.
+    SpotTune(SpotTune),
 }
 
 /// The form in which a model's changes are made.
@@ -99,12 +123,38 @@ impl Rewrite {
         *self == Rewrite::None
     }
 
+    /// Fails where a description, which may be a stranger's, would take memory by what it says alone.
+    fn ensure_modest(&self) -> Result<(), SurgeryError> {
+        let (value, width, channels, rank) = match self {
+            Rewrite::None | Rewrite::LowRank(_) => return Ok(()),
+            Rewrite::AdaFilter(of) => (of.weights.first(), of.width, 1, 1),
+            Rewrite::SpotTune(of) => {
+                let ranks = of.blocks.iter().map(|block| block.rank);
+                let rank = ranks.chain([of.reads.rank]).max().unwrap_or_default();
+                (Some(&of.reads.value), of.width, of.reads.channels, rank)
+            }
+        };
+        match width > MOST_WIDTH
+            || width.saturating_mul(channels) > MOST_WEIGHTS
+            || rank > MOST_AXES
+        {
+            false => Ok(()),
+            true => layer::refuse(
+                value.map_or("", String::as_str),
+                format!(
+                    "a gate network of width {width} on {channels} channels, or values of {rank} dimensions"
+                ),
+            ),
+        }
+    }
+
     fn changes(&self, graph: &Graph, form: Form) -> Result<Changes, SurgeryError> {
+        self.ensure_modest()?;
         match self {
             Rewrite::None => Ok(Changes::default()),
             Rewrite::LowRank(low_rank) => low_rank.changes(graph),
-            Rewrite::Gated(gated) => gated.changes(graph, form),
             Rewrite::AdaFilter(adafilter) => adafilter.changes(graph, form),
+            Rewrite::SpotTune(spottune) => spottune.changes(graph, form),
         }
     }
 
@@ -146,14 +196,41 @@ impl Rewrite {
                 let merged = low_rank.merged(&Graph::from_model(&grafted.model)?, tuned)?;
                 as_stored(&grafted.model, merged)?
             }
-            Rewrite::Gated(_) | Rewrite::AdaFilter(_) => {
+            Rewrite::AdaFilter(_) | Rewrite::SpotTune(_) => {
                 as_stored(&self.apply(grafted)?.model, tuned.to_vec())?
             }
         };
         let rewrite = match self {
             Rewrite::None | Rewrite::LowRank(_) => Rewrite::None,
-            Rewrite::Gated(_) | Rewrite::AdaFilter(_) => self.clone(),
+            Rewrite::AdaFilter(_) | Rewrite::SpotTune(_) => self.clone(),
         };
+        Ok(Merged { rewrite, values })
+    }
+
+    /// What is left of a network where gates are the same for every sample: `constant` says so of each gated layer, in the
+    /// order of the rewrite, and each of its filters (`None`: its gate depends on the sample). The tuned filters that are
+    /// always taken become the model's own, those that never are go. Rewrites without such gates are what they were.
+    ///
+    /// # Errors
+    /// As [`Rewrite::apply`], and as [`as_stored`].
+    pub fn bake(
+        &self,
+        grafted: &Grafted,
+        values: &Values,
+        constant: &[Vec<Option<bool>>],
+    ) -> Result<Merged, SurgeryError> {
+        let Merged { rewrite, values } = match self {
+            Rewrite::AdaFilter(adafilter) => {
+                let graph = Graph::from_model(&grafted.model)?;
+                adafilter.baked(&graph, values, constant)?
+            }
+            other => Merged {
+                rewrite: other.clone(),
+                values: values.to_vec(),
+            },
+        };
+        let model = rewrite.apply(grafted)?.model;
+        let values = as_stored(&model, values)?;
         Ok(Merged { rewrite, values })
     }
 

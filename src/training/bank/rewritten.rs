@@ -3,7 +3,7 @@
 use super::scene::{BANK, Scene, apart, network};
 use super::*;
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{Gated, LowRank, Number};
+use crate::surgery::rewrite::{GatedBlock, LowRank, Policy, PolicyInput, SpotTune};
 use crate::training::BatchNormMode;
 
 /// Counts the stages that are computed.
@@ -30,12 +30,28 @@ fn trials_of_several_rewrites_share_the_stages_and_get_the_values_they_have_alon
         alpha: 2,
         seed: 1,
     });
-    let gated = Rewrite::Gated(Gated {
-        weights: own(&["c5.w"]),
-        penalty: Number(0.1),
-    });
+    let [gated, of_pixels] =
+        [(Policy::Features, "wide", 8), (Policy::Conv, "x", 3)].map(|(policy, value, channels)| {
+            Rewrite::SpotTune(SpotTune {
+                blocks: vec![GatedBlock {
+                    name: "last".to_owned(),
+                    from: "wide".to_owned(),
+                    to: "c5".to_owned(),
+                    rank: 4,
+                }],
+                policy,
+                reads: PolicyInput {
+                    value: value.to_owned(),
+                    rank: 4,
+                    channels,
+                    channels_last: false,
+                },
+                width: 2,
+                seed: 1,
+            })
+        });
     let update = LowRank::parameters_of("c3.w").to_vec();
-    let gate = own(&["ftsurgery/gated/c5.w/logits"]);
+    let gate = own(&["ftsurgery/spottune/policy/tuned/bias"]);
     let sets = [
         (&Rewrite::None, own(&["c3.w"])),
         // The same boundary, in other networks.
@@ -47,6 +63,8 @@ fn trials_of_several_rewrites_share_the_stages_and_get_the_values_they_have_alon
         // Before what is trained here, a layer is rewritten.
         (&gated, own(&["fc.w"])),
         (&Rewrite::None, own(&["fc.w"])),
+        // A policy that looks at the pixels has them beside what is frozen.
+        (&of_pixels, gate),
     ];
     let trained = sets.iter().map(|(rewrite, parameters)| Trained {
         parameters,
@@ -67,7 +85,8 @@ fn trials_of_several_rewrites_share_the_stages_and_get_the_values_they_have_alon
     assert_eq!(names(4), own(&["wide", "c5", "colour"]));
     assert_eq!(names(5), names(4), "and not what the gate makes of it");
     assert_eq!(names(6), own(&["all"]));
-    assert_eq!(shared.stages(), 4);
+    assert_eq!(names(7), own(&["x", "wide", "c5", "colour"]));
+    assert_eq!(shared.stages(), 5);
     let mut count = Count::default();
     let mut held = Vec::new();
     for set in 0..trained.len() {
@@ -77,7 +96,7 @@ fn trials_of_several_rewrites_share_the_stages_and_get_the_values_they_have_alon
                 .unwrap(),
         );
     }
-    assert_eq!(count.0, 4, "each stage is computed once");
+    assert_eq!(count.0, 5, "each stage is computed once");
     let read = |bank: &FeatureBank<'_>, set: usize| {
         bank.read(bank.stage_of(set).unwrap(), &all, Pass::Plain)
     };

@@ -10,7 +10,9 @@ use crate::onnx::{Model, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Buffer, Device};
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{AdaFilter, FilterGate, GateStart, Number, TunedShare};
+use crate::surgery::rewrite::{
+    AdaFilter, FilterGate, GateStart, Number, Policy, PolicyInput, SpotTune, TunedShare,
+};
 use crate::training::bank::scene::{apart, grafted};
 use crate::training::sessions::SessionMaker;
 
@@ -81,6 +83,12 @@ fn holds(name: &str, rewrite: &Rewrite, samples: usize, input: &[usize]) {
             .unwrap()
             .copy_from_slice(&labels);
         for (step, expected) in values["loss"].iter().enumerate() {
+            for (noise, buffer) in bound.program.noise.iter().zip(&bound.noise) {
+                let drawn = &values[&format!("noise/{}", noise.name)];
+                let mut buffer = buffer.as_f32_mut().unwrap();
+                let own = drawn.chunks_exact(buffer.len()).nth(step).unwrap();
+                buffer.copy_from_slice(own);
+            }
             bound.session.run_bound(&mut bound.binding).unwrap();
             let penalty = bound.penalty().unwrap().unwrap_or(0.0);
             let loss = bound.loss().unwrap() + penalty;
@@ -135,6 +143,37 @@ fn adafilter_trains_as_in_pytorch() {
             weight: Number(2.0),
         }),
         seed: 0,
+        dependent: None,
     });
     holds("adafilter", &rewrite, 5, &[3, 9, 9]);
+}
+
+#[test]
+fn spottune_trains_as_in_pytorch() {
+    for (name, policy, width) in [
+        ("spottune_conv", Policy::Conv, 2),
+        ("spottune_features", Policy::Features, 6),
+    ] {
+        let own = |list: &[&str]| list.iter().map(|&w| w.to_owned()).collect();
+        let divided: [Vec<String>; 2] = [
+            own(&["c1.weight", "c1.scale", "c1.shift"]),
+            own(&["c2.weight", "c2.scale", "c2.shift", "c3.weight", "c3.bias"]),
+        ];
+        let blocks = SpotTune::gateable(&case(name).0, &divided).unwrap();
+        let ends: Vec<&str> = blocks.iter().map(|block| block.to.0.as_str()).collect();
+        assert_eq!(ends, ["c1/norm", "c3", "c4"]);
+        let rewrite = Rewrite::SpotTune(SpotTune {
+            blocks: blocks.iter().map(|b| b.gated(&b.to.0)).collect(),
+            policy,
+            reads: PolicyInput {
+                value: "x".to_owned(),
+                rank: 4,
+                channels: 3,
+                channels_last: false,
+            },
+            width,
+            seed: 0,
+        });
+        holds(name, &rewrite, 5, &[3, 9, 9]);
+    }
 }

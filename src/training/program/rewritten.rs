@@ -8,7 +8,10 @@ use crate::onnx::{Model, Tensor, encode};
 use crate::runtime::testing::runtime;
 use crate::runtime::{Buffer, Device};
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{Distribution, Gated, LowRank, Noise, Number};
+use crate::surgery::rewrite::{
+    AdaFilter, Distribution, FilterGate, GateStart, GatedBlock, LowRank, Noise, Number, Policy,
+    PolicyInput, SpotTune, TunedShare,
+};
 use crate::training::TrainingError;
 use crate::training::bank::scene::{grafted, network, noise};
 use crate::training::noise::fill_noise;
@@ -66,40 +69,94 @@ impl Step {
     }
 }
 
+/// A choice of the residual block and of the last convolution.
+fn spottune() -> Rewrite {
+    let block = |name: &str, from: &str, to: &str| GatedBlock {
+        name: name.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        rank: 4,
+    };
+    Rewrite::SpotTune(SpotTune {
+        blocks: vec![
+            block("residual", "first", "c3/norm"),
+            block("last", "wide", "c5"),
+        ],
+        policy: Policy::Features,
+        reads: PolicyInput {
+            value: "first".to_owned(),
+            rank: 4,
+            channels: 4,
+            channels_last: false,
+        },
+        width: 3,
+        seed: 0,
+    })
+}
+
 #[test]
 fn gradients_through_a_gate_are_those_of_the_graph_with_the_jumps_numbers_in_place() {
     let Some(runtime) = runtime() else { return };
     let sessions = SessionMaker::new(&runtime, Device::Cpu, Operators::Standard);
-    let rewrite = Rewrite::Gated(Gated {
-        weights: own(&["c2.w"]),
-        penalty: Number(0.75),
-    });
-    let rewritten = rewrite.apply(&grafted(network())).unwrap();
-    let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE, Default::default()).unwrap();
-    let name = |part: &str| format!("ftsurgery/gated/c2.w/{part}");
-    let trainable = [name("logits"), name("weight"), "c1.w".to_owned()];
+    let rewritten = spottune().apply(&grafted(network())).unwrap();
+    let mut prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE, Default::default()).unwrap();
+    let name = |part: &str| format!("ftsurgery/spottune/policy/{part}");
+    let logits = ["tuned", "frozen"];
+    for part in logits.map(|part| name(&format!("{part}/weight"))) {
+        // The logits are their biases.
+        let tensor = prepared.graph.initializers.get_mut(&part).unwrap();
+        *tensor = Tensor::f32(&tensor.dims.clone(), &[0.0; 6]);
+    }
+    let copy = |to: &str, weight: &str| format!("ftsurgery/spottune/{to}/copy/{weight}");
+    let trainable = [
+        name("tuned/bias"),
+        name("frozen/bias"),
+        copy("c3/norm", "c2.w"),
+        copy("c3/norm", "c3.scale"),
+        copy("c5", "c5.w"),
+        "c1.w".to_owned(),
+    ];
     let mut step = Step::new(&sessions, &prepared, &trainable);
+    // Trained parameters have the values that the step's have.
+    let biases = [[0.7, -0.2], [0.1, 0.3]];
+    for (place, values) in biases.iter().enumerate() {
+        let mut bias = step.parameters[place].as_f32_mut().unwrap();
+        bias.copy_from_slice(values);
+    }
     let (loss, gradients) = step.run();
 
-    // The jump of each gate, from its logit and noise.
-    let logits = step.parameters[0].as_f32().unwrap().to_vec();
-    let drawn = step.bound.noise[0].as_f32().unwrap().to_vec();
-    let soft: Vec<f32> = drawn
-        .iter()
-        .enumerate()
-        .map(|(at, n)| 1.0 / (1.0 + (-(logits[at % 4] + n)).exp()))
+    // The jump of each gate, from its logits and noise.
+    let noise = &step.bound.program.noise;
+    let drawn = logits.map(|part| {
+        let own = |n: &Noise| n.name == name(&format!("{part}/noise"));
+        let place = noise.iter().position(own).unwrap();
+        step.bound.noise[place].as_f32().unwrap().to_vec()
+    });
+    let ahead = |at: usize| {
+        let [tuned, frozen] = [0, 1].map(|i| biases[i][at % 2] + drawn[i][at]);
+        (tuned - frozen) / 5.0
+    };
+    let soft: Vec<f32> = (0..2 * BATCH)
+        .map(|at| 1.0 / (1.0 + (-ahead(at)).exp()))
         .collect();
     let jumps = soft.iter().map(|&s| f32::from(u8::from(s > 0.5)) - s);
     let jumps: Vec<f32> = jumps.collect();
     let open = soft.iter().filter(|&&s| s > 0.5).count();
-    assert!(open > 2 && open < 10, "{open} of 12");
+    assert!(open > 1 && open < 5, "{open} of 6");
     let mut smooth = prepared.clone();
-    let jump = name("jump");
-    smooth.graph.nodes.retain(|n: &Node| n.outputs[0] != jump);
-    let tensor = Tensor::f32(&[BATCH, 4, 1, 1], &jumps);
-    smooth.graph.initializers.insert(jump, tensor);
+    for (block, to) in ["c3/norm", "c5"].iter().enumerate() {
+        let jump = format!("ftsurgery/spottune/{to}/jump");
+        smooth.graph.nodes.retain(|n: &Node| n.outputs[0] != jump);
+        let own: Vec<f32> = jumps.iter().skip(block).step_by(2).copied().collect();
+        let tensor = Tensor::f32(&[BATCH, 1], &own);
+        smooth.graph.initializers.insert(jump, tensor);
+    }
     smooth.constants.clear();
     let mut smooth = Step::new(&sessions, &smooth, &trainable);
+    for (place, values) in biases.iter().enumerate() {
+        let mut bias = smooth.parameters[place].as_f32_mut().unwrap();
+        bias.copy_from_slice(values);
+    }
     let (same, expected) = smooth.run();
     assert!((same - loss).abs() < 1e-6);
     for (found, expected) in gradients.iter().zip(&expected) {
@@ -109,14 +166,14 @@ fn gradients_through_a_gate_are_those_of_the_graph_with_the_jumps_numbers_in_pla
         assert!(apart.fold(0.0, f32::max) < 1e-5 * size.max(0.1));
     }
     // And by finite differences of the logits, where the loss is smooth in them.
-    for at in 0..4 {
+    for at in 0..2 {
         let mut loss_at = |by: f32| {
-            smooth.parameters[0].as_f32_mut().unwrap()[at] = logits[at] + by;
+            smooth.parameters[0].as_f32_mut().unwrap()[at] = biases[0][at] + by;
             let loss = smooth.run().0;
-            smooth.parameters[0].as_f32_mut().unwrap()[at] = logits[at];
+            smooth.parameters[0].as_f32_mut().unwrap()[at] = biases[0][at];
             loss
         };
-        let by = 0.01;
+        let by = 0.05;
         let slope = (loss_at(by) - loss_at(-by)) / f64::from(2.0 * by);
         let found = f64::from(gradients[0][at]);
         assert!(
@@ -212,38 +269,31 @@ fn what_counts_as_constant_is_not_frozen() {
 
 #[test]
 fn noise_and_what_follows_from_it_is_not_frozen_and_is_at_rest_in_an_evaluation() {
-    let rewrite = Rewrite::Gated(Gated {
-        weights: own(&["c2.w"]),
-        penalty: Number(0.0),
-    });
-    let rewritten = rewrite.apply(&grafted(network())).unwrap();
+    let rewritten = spottune().apply(&grafted(network())).unwrap();
     let prepared = Prepared::rewritten(&rewritten, BATCH, &SAMPLE, Default::default()).unwrap();
-    // What is trained lies behind the gate, what is kept before it.
+    // What is trained lies behind the gates, what is kept before them.
     let trainable = own(&["fc.w"]);
     let names =
         |ports: &[super::Port]| -> Vec<String> { ports.iter().map(|p| p.name.clone()).collect() };
     let found = names(&boundary(&prepared, &trainable).unwrap());
-    assert_eq!(found, ["first", "c2", "colour"]);
+    assert_eq!(found, ["first", "c3/norm", "colour"]);
     let step = step_program(&prepared, &trainable, &[], Operators::Standard).unwrap();
     let evaluation = super::evaluation_program(&prepared, &trainable, Operators::Standard).unwrap();
     assert_eq!(names(&step.features), found);
     assert_eq!(names(&evaluation.features), found);
-    let name = "ftsurgery/gated/c2.w/noise";
+    let name = "ftsurgery/spottune/policy/frozen/noise";
     assert_eq!(step.noise[0].name, name);
+    assert_eq!(step.noise.len(), 2);
     assert!(step.graph.inputs.iter().any(|v| v.name == name));
     assert!(evaluation.noise.is_empty() && evaluation.penalty.is_none());
     let rest = evaluation.graph.initializers[name].to_f32().unwrap();
-    assert_eq!(rest, [0.0; 4]);
+    assert_eq!(rest, [0.0; 2]);
     assert_eq!(evaluation.graph.outputs.len(), 1);
 }
 
 #[test]
 fn what_training_is_to_know_of_must_be_in_the_normal_form() {
-    let rewrite = Rewrite::Gated(Gated {
-        weights: own(&["c2.w"]),
-        penalty: Number(0.0),
-    });
-    let of = || rewrite.apply(&grafted(network())).unwrap();
+    let of = || spottune().apply(&grafted(network())).unwrap();
     let refused = |rewritten: &crate::surgery::Rewritten| {
         let error = Prepared::rewritten(rewritten, BATCH, &SAMPLE, Default::default()).unwrap_err();
         error.to_string()
@@ -259,7 +309,19 @@ fn what_training_is_to_know_of_must_be_in_the_normal_form() {
         rest: 0.5,
     });
     assert!(refused(&unread).contains("does not depend on the added `nowhere`"));
-    let mut wide = of();
-    wide.penalties[0].value = "ftsurgery/gated/c2.w/gate".to_owned();
+    let share = Rewrite::AdaFilter(AdaFilter {
+        weights: own(&["c2.w"]),
+        gate: FilterGate::Learned,
+        start: GateStart::Half,
+        width: 2,
+        share: Some(TunedShare {
+            target: Number(0.5),
+            weight: Number(1.0),
+        }),
+        seed: 0,
+        dependent: None,
+    });
+    let mut wide = share.apply(&grafted(network())).unwrap();
+    wide.penalties[0].value = "ftsurgery/adafilter/c2.w/gate".to_owned();
     assert!(refused(&wide).contains("it must be one float"));
 }

@@ -22,7 +22,7 @@ impl<'a> Trial<'a> {
         is_auto && self.spec.epochs > 0 && self.state.progress.rate.is_none()
     }
 
-    fn trying(&self) -> Trying {
+    pub(super) fn trying(&self) -> Trying {
         let steps = self.spec.length().saturating_mul(self.per_epoch());
         Trying::of(self.spec.optimizer.kind, steps, self.spec.is_deep)
     }
@@ -42,6 +42,13 @@ impl<'a> Trial<'a> {
         let trying = self.trying();
         let Some(rate) = trying.next(tried) else {
             self.state.progress.rate = trying.best(tried);
+            let rate = self.rate(0);
+            let epochs = &mut self.state.progress.epochs;
+            if let Some(start) = epochs.first_mut() {
+                // It was scored before a training that came to nothing.
+                start.learning_rate = rate;
+                observer.resumed(0, epochs)?;
+            }
             return Ok(());
         };
         let first = snapshot(&self.buffers)?;

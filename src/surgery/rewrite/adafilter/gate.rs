@@ -11,16 +11,15 @@
 //! Our reading: the width of `z` is that of `h`; biases of the forget gate begin at 1 (Jozefowicz et al. 2015), all other
 //! weights evenly between ±1/√(inputs).
 
-use rand::RngExt;
-
-use crate::graph::Node;
+use crate::graph::{Attribute, Node};
 use crate::onnx::DataType;
-use crate::random::{Purpose, stream};
 
 use super::super::super::SurgeryError;
-use super::super::Form;
 use super::super::changes::Changes;
-use super::{AdaFilter, FilterGate, GateStart, Unit, name};
+use super::super::choice::{Adder, Place, drawn, threshold};
+use super::part::{Part, rows};
+use super::unit::Unit;
+use super::{AdaFilter, FilterGate, GateStart, name, prefix};
 
 /// The parts of an LSTM cell.
 const PARTS: [&str; 4] = ["input", FORGET, "output", "cell"];
@@ -34,12 +33,16 @@ const OF_LAYER: [&str; 4] = [
     "logits/bias",
 ];
 
+/// Of a `Gemm` whose weight is `[outputs, inputs]`.
+const TURNED: (&str, Attribute) = ("transB", Attribute::Int(1));
+
 fn of_cell(part: &str, tensor: &str) -> String {
     format!("ftsurgery/adafilter/lstm/{part}/{tensor}")
 }
 
-/// The parameters of the gate network of layers with these weights.
-pub(super) fn parameters(weights: &[String]) -> Vec<String> {
+/// The parameters of the gate network.
+pub(super) fn parameters(of: &AdaFilter) -> Vec<String> {
+    let weights = &of.weights;
     let cell = PARTS.iter().flat_map(|part| {
         // What came before is 0 for a single layer.
         let before = (weights.len() > 1).then(|| of_cell(part, "recurrence"));
@@ -47,8 +50,13 @@ pub(super) fn parameters(weights: &[String]) -> Vec<String> {
         let own = ["weight", "bias"].map(|tensor| of_cell(part, tensor));
         own.into_iter().chain(before).filter(move |_| used)
     });
-    let layers = weights.iter();
-    let layers = layers.flat_map(|weight| OF_LAYER.map(|part| name(weight, part)));
+    let layers = weights.iter().enumerate().flat_map(|(place, weight)| {
+        let is_asked = of.filters(place).is_none_or(|filters| !filters.is_empty());
+        let parts = OF_LAYER
+            .iter()
+            .filter(move |p| is_asked || !p.starts_with("logits"));
+        parts.map(move |part| name(weight, part))
+    });
     cell.chain(layers).collect()
 }
 
@@ -65,8 +73,6 @@ pub(super) struct Gate {
 /// The gate network, as far as it is made: what it remembers behind the last layer.
 pub(super) struct Recurrent<'a> {
     of: &'a AdaFilter,
-    /// Of the model.
-    opset: i64,
     /// h and c.
     state: Option<[String; 2]>,
     /// Whether the cell's weights are there.
@@ -74,26 +80,29 @@ pub(super) struct Recurrent<'a> {
 }
 
 impl<'a> Recurrent<'a> {
-    pub fn new(of: &'a AdaFilter, opset: i64) -> Self {
+    pub fn new(of: &'a AdaFilter) -> Self {
         Recurrent {
             of,
-            opset,
             state: None,
             has_cell: false,
         }
     }
 
-    /// Adds the gate of the next layer, which reads `reads`.
+    /// Adds the gate of the next layer, which reads `reads`, for its filters.
     pub fn gate(
         &mut self,
-        (weight, unit): (&str, &Unit<'_>),
+        part: &Part<'_, '_>,
         reads: &str,
-        form: Form,
+        place: Place,
         changes: &mut Changes,
         nodes: &mut Vec<Node>,
     ) -> Result<Gate, SurgeryError> {
-        let dtype = unit.layer.weight.dtype;
-        let channels = unit.channels();
+        let Part {
+            weight,
+            unit,
+            filters,
+        } = *part;
+        let (dtype, channels) = (place.dtype, filters.len());
         let spatial = unit.layer.weight.dims.len() - 2;
         let constant = match self.of.gate {
             FilterGate::Ones => Some(1.0),
@@ -110,51 +119,34 @@ impl<'a> Recurrent<'a> {
                 share: None,
             });
         }
-        let logits = self.logits((weight, unit), reads, changes, nodes)?;
+        let hidden = self.step((weight, unit), reads, changes, nodes)?;
+        let logits = self.logits(part, &hidden, changes, nodes)?;
         let wide: Vec<i64> = [&[0, channels as i64][..], &vec![1; spatial]].concat();
         let wide = changes.ints(name(weight, "wide"), &wide);
-        let half = changes.tensor(name(weight, "half"), dtype, &[], &[0.5])?;
-        let mut op = |part: &str, op: &str, inputs: &[&str]| {
-            let output = name(weight, part);
-            nodes.push(Node::new(&output, op, inputs, &[&output]));
-            output
-        };
-        let soft = op("soft", "Sigmoid", &[&logits]);
-        let mut gate = op("open", "Greater", &[&soft, &half]);
-        let is_bool = form == Form::Inference && self.opset >= WHERE;
+        let mut add = Adder::new(prefix(weight), nodes);
+        let soft = add.op("soft", "Sigmoid", &[&logits]);
+        let open = threshold(&soft, place, changes, &mut add)?;
         let mut share = None;
-        if !is_bool {
-            gate = op("hard", "Cast", &[&gate]);
-        }
-        if form == Form::Training {
-            let jump = op("jump", "Sub", &[&gate, &soft]);
-            gate = op("straight", "Add", &[&soft, &jump]);
-            share = Some(op("share", "ReduceMean", &[&gate]));
+        if let Some(jump) = &open.jump {
+            let one = ("keepdims", Attribute::Int(0));
+            share = Some(add.with("share", "ReduceMean", &[&open.value], &[one]));
             // What was drawn teaches nobody: not the layers before, either.
-            let of_whom = if self.of.gate == FilterGate::Random {
-                &gate
-            } else {
-                &jump
+            let of_whom = match self.of.gate {
+                FilterGate::Random => &open.value,
+                _ => jump,
             };
             changes.constants.push(of_whom.clone());
         }
-        let value = op("gate", "Reshape", &[&gate, &wide]);
-        for node in nodes.iter_mut() {
-            match node.op_type.as_str() {
-                "Cast" => drop(node.attributes.insert("to".into(), (dtype as i64).into())),
-                "ReduceMean" => drop(node.attributes.insert("keepdims".into(), 0.into())),
-                _ => {}
-            }
-        }
+        let value = add.op("gate", "Reshape", &[&open.value, &wide]);
         Ok(Gate {
             value,
-            is_bool,
+            is_bool: open.is_bool,
             share,
         })
     }
 
-    /// Adds one step of the cell, and gives the layer's logits, `[N, channels]`.
-    fn logits(
+    /// Adds one step of the cell, at a layer that reads `reads`, and gives h, `[N, width]`.
+    pub fn step(
         &mut self,
         (weight, unit): (&str, &Unit<'_>),
         reads: &str,
@@ -162,29 +154,27 @@ impl<'a> Recurrent<'a> {
         nodes: &mut Vec<Node>,
     ) -> Result<String, SurgeryError> {
         let dtype = unit.layer.weight.dtype;
-        let width = self.of.width;
         let groups = unit.layer.node.int("group", 1)?.max(1);
         let inputs = unit.layer.weight.dims[1].saturating_mul(usize::try_from(groups).unwrap_or(1));
         self.add_cell(dtype, changes)?;
-        let mut own = |part: &str, dims: [usize; 2], bias: f32| {
-            let values = drawn(self.of.seed, &name(weight, part), dims);
-            let of = |tensor: &str| name(weight, &format!("{part}/{tensor}"));
-            Ok::<_, SurgeryError>([
-                changes.parameter(of("weight"), dtype, &dims, &values)?,
-                changes.parameter(of("bias"), dtype, &dims[..1], &vec![bias; dims[0]])?,
-            ])
-        };
-        let project = own("project", [width, inputs], 0.0)?;
-        let open = match self.of.start {
-            GateStart::Tuned => 1.0,
-            GateStart::Half => 0.0,
-        };
-        let to_logits = own("logits", [unit.channels(), width], open)?;
+        let of = |tensor: &str| name(weight, &format!("project/{tensor}"));
+        let dims = [self.of.width, inputs];
+        let fan = (inputs, 1.0);
+        let values = drawn(
+            self.of.seed,
+            &name(weight, "project"),
+            dims[0] * inputs,
+            fan,
+        );
+        let project = [
+            changes.parameter(of("weight"), dtype, &dims, &values)?,
+            changes.parameter(of("bias"), dtype, &dims[..1], &vec![0.0; dims[0]])?,
+        ];
 
-        let mut op = |part: &str, op: &str, inputs: &[&str]| {
-            let output = name(weight, part);
-            nodes.push(Node::new(&output, op, inputs, &[&output]));
-            output
+        let mut add = Adder::new(prefix(weight), nodes);
+        let mut op = |part: &str, op: &str, inputs: &[&str]| match op {
+            "Gemm" => add.with(part, op, inputs, &[TURNED]),
+            _ => add.op(part, op, inputs),
         };
         let pooled = op("pooled", "GlobalAveragePool", &[reads]);
         let flat = op("flat", "Flatten", &[&pooled]);
@@ -209,12 +199,37 @@ impl<'a> Recurrent<'a> {
         }
         let squashed = op("squashed", "Tanh", &[&cell]);
         let hidden = op("hidden", "Mul", &[&output, &squashed]);
-        let logits = op("logits", "Gemm", &[&hidden, &to_logits[0], &to_logits[1]]);
-        for node in nodes.iter_mut().filter(|n| n.is("Gemm")) {
-            node.attributes.insert("transB".into(), 1.into());
-        }
-        self.state = Some([hidden, cell]);
-        Ok(logits)
+        self.state = Some([hidden.clone(), cell]);
+        Ok(hidden)
+    }
+
+    /// Adds the logits of a layer's gates, `[N, filters]`.
+    fn logits(
+        &self,
+        part: &Part<'_, '_>,
+        hidden: &str,
+        changes: &mut Changes,
+        nodes: &mut Vec<Node>,
+    ) -> Result<String, SurgeryError> {
+        let Part {
+            weight,
+            unit,
+            filters,
+        } = *part;
+        let (dtype, channels, width) = (unit.layer.weight.dtype, unit.channels(), self.of.width);
+        let of = |tensor: &str| name(weight, &format!("logits/{tensor}"));
+        let fan = (width, 1.0);
+        let all = drawn(self.of.seed, &name(weight, "logits"), channels * width, fan);
+        let own = rows(&all, channels, filters);
+        let open = match self.of.start {
+            GateStart::Tuned => 1.0,
+            GateStart::Half => 0.0,
+        };
+        let dims = [filters.len(), width];
+        let matrix = changes.parameter(of("weight"), dtype, &dims, &own)?;
+        let bias = changes.parameter(of("bias"), dtype, &dims[..1], &vec![open; dims[0]])?;
+        let mut add = Adder::new(prefix(weight), nodes);
+        Ok(add.with("logits", "Gemm", &[hidden, &matrix, &bias], &[TURNED]))
     }
 
     /// Adds the weights of the cell, which all layers share.
@@ -224,12 +239,12 @@ impl<'a> Recurrent<'a> {
         }
         self.has_cell = true;
         let width = self.of.width;
-        let known = parameters(&self.of.weights);
+        let known = parameters(self.of);
         for part in PARTS {
             for tensor in ["weight", "recurrence"] {
                 let name = of_cell(part, tensor);
                 if known.contains(&name) {
-                    let values = drawn(self.of.seed, &name, [width; 2]);
+                    let values = drawn(self.of.seed, &name, width * width, (width, 1.0));
                     changes.parameter(name, dtype, &[width; 2], &values)?;
                 }
             }
@@ -241,15 +256,4 @@ impl<'a> Recurrent<'a> {
         }
         Ok(())
     }
-}
-
-/// The operator set from which there is `Where`.
-const WHERE: i64 = 9;
-
-/// First values of a matrix, `[outputs, inputs]`.
-fn drawn(seed: u64, name: &str, [outputs, inputs]: [usize; 2]) -> Vec<f32> {
-    let mut rng = stream(Purpose::Gate, seed, &[name.as_bytes()]);
-    let bound = 1.0 / (inputs.max(1) as f32).sqrt();
-    let values = (0..outputs * inputs).map(|_| bound * (2.0 * rng.random::<f32>() - 1.0));
-    values.collect()
 }

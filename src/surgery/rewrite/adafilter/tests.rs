@@ -3,12 +3,12 @@ use super::super::super::testing::*;
 use super::super::tests::{emitted, grafted, others, output, plain};
 use super::*;
 use crate::graph::{Attribute, Value};
-use crate::surgery::rewrite::{Rewrite, Rewritten};
+use crate::surgery::rewrite::{Number, Rewrite, Rewritten};
 
 const WIDTH: usize = 5;
 
 /// The small classifier with a second convolution, of 1 × 1 and without a bias, behind the first.
-fn two() -> Graph {
+pub(super) fn two() -> Graph {
     let mut graph = plain();
     let at = graph.nodes.iter().position(|n| n.name == "pool").unwrap();
     let second = Node::new("second", "Conv", &["map", "second.weight"], &["second"]);
@@ -22,7 +22,7 @@ fn two() -> Graph {
     graph
 }
 
-fn adafilter(gate: FilterGate) -> AdaFilter {
+pub(super) fn adafilter(gate: FilterGate) -> AdaFilter {
     AdaFilter {
         weights: ["conv.weight", "second.weight"].map(str::to_owned).to_vec(),
         gate,
@@ -30,6 +30,7 @@ fn adafilter(gate: FilterGate) -> AdaFilter {
         width: WIDTH,
         share: None,
         seed: 3,
+        dependent: None,
     }
 }
 
@@ -49,7 +50,7 @@ fn tuned() -> Vec<String> {
 }
 
 /// Values of the first image, as many as the output has for it.
-fn of(model: &Model, values: &str, count: usize, image: usize) -> Vec<f32> {
+pub(super) fn of(model: &Model, values: &str, count: usize, image: usize) -> Vec<f32> {
     let mut editor = Editor::new(model).unwrap();
     editor
         .set_outputs(&[Value::batched(values, &[count])])
