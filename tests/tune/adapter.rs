@@ -96,6 +96,18 @@ fn whatever_a_strategy_trains_its_adapter_makes_its_model_to_the_byte() {
 }
 
 #[test]
+fn what_is_left_of_baked_gates_comes_back() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(6);
+    let settings = "--strategies adafilter --adafilter-layers all --adafilter-bake --keep-adapter";
+    succeeds(scene.start("run", &format!("{QUICK} {settings} --lr 1e-2")));
+    let names = all_come_back(&scene.at("run"), &scene.at("model.onnx"));
+    assert_eq!(names, ["adafilter"]);
+}
+
+#[test]
 fn models_that_are_not_tuned_as_they_stand_come_back_as_well() {
     if !has_runtime() {
         return;
