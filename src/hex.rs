@@ -1,4 +1,10 @@
-//! Bytes as hexadecimal digits.
+//! Bytes as hexadecimal digits, and the SHA-256 of a file in them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 /// Two lower-case digits for each byte.
 pub fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -14,6 +20,26 @@ pub fn decode(digits: &str) -> Option<Vec<u8>> {
         _ => None,
     };
     digits.as_bytes().chunks(2).map(byte).collect()
+}
+
+/// SHA-256 of a file.
+///
+/// # Errors
+/// When it cannot be read, or is no regular file: to read a pipe would wait for its other end.
+pub fn file_sha256(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut hash = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => hash.update(&buffer[..n]),
+        }
+    }
+    Ok(encode(hash.finalize()))
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ macro_rules! setters {
     )*};
 }
 
+pub mod adapter;
 pub mod analysis;
 pub mod autodiff;
 pub mod batch;

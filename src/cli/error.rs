@@ -8,6 +8,7 @@ use std::{
 
 use super::signals;
 use ftsurgery::{
+    adapter::AdapterError,
     analysis::AnalysisError,
     autodiff::AutodiffError,
     classifier::ClassifierError,
@@ -202,6 +203,7 @@ macro_rules! hinted_rooms {
     )*};
 }
 hinted_rooms![
+    AdapterError,
     ClassifierError,
     ClusterError,
     RunError,

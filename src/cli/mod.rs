@@ -7,6 +7,7 @@
 //! returns with `?` needs a line in `error.rs`.
 
 mod analyze;
+mod apply;
 mod bench;
 mod classifier;
 mod collect;
@@ -103,6 +104,8 @@ enum Command {
     Collect(collect::CollectArgs),
     /// Tune several models by the same strategies, and compare
     Study(Box<study::StudyArgs>),
+    /// Make a tuned model again, of the model that was tuned and an adapter
+    Apply(apply::ApplyArgs),
     /// Measure a classifier on a data set
     Evaluate(evaluate::EvaluateArgs),
     /// Classify images
@@ -126,6 +129,7 @@ impl Command {
             Self::Trial(args) => trial::run(args, context),
             Self::Collect(args) => collect::run(args, context),
             Self::Study(args) => study::run(args, context),
+            Self::Apply(args) => apply::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Report(args) => report::run(args, context),

@@ -95,6 +95,10 @@ struct ChoiceArgs {
     /// Leave tuned models made for the batch size that the model was exported for, instead of for any
     #[arg(long)]
     keep_batch: bool,
+    /// Write beside each tuned model, RUN/winners/STRATEGY.onnx, what makes it of the given one: STRATEGY.safetensors,
+    /// which is small where little is trained. `ftsurgery apply` makes the tuned model of both again
+    #[arg(long)]
+    keep_adapter: bool,
     /// What ends a block: `auto`, or some of `pool`, `activation`, `norm`, separated by commas
     #[arg(long, value_name = "KINDS")]
     delimiters: Option<Delimiters>,
@@ -393,6 +397,7 @@ impl SettingsArgs {
         settings.dequantise |= choice.dequantise;
         settings.inference_mode |= choice.inference_mode;
         settings.keep_batch |= choice.keep_batch;
+        settings.keep_adapter |= choice.keep_adapter;
         set(&mut settings.delimiters, &choice.delimiters);
         set_some(&mut settings.preprocess, &self.images.preprocess()?);
         set_some(&mut settings.resize, &self.images.resize());

@@ -52,7 +52,7 @@ pub use reach::{following, reaching};
 pub use shapes::{Shapes, TensorInfo};
 use value::value_from_proto;
 pub use value::{Dim, Value, value_to_proto};
-pub use weights::{Weight, output_features, weights};
+pub use weights::{Weight, float_tensors, output_features, weights};
 pub use window::{Padding, Window, WindowAttributes, WindowError, to_i64};
 pub use work::macs;
 

@@ -8,6 +8,9 @@ use super::certainty::certainties;
 use super::plain_message;
 use super::text::{TextTable, none, percent, seconds, thousands};
 
+/// Layers that a note names.
+const NAMED: usize = 6;
+
 /// One line per strategy, and what went wrong. Of several repetitions, model and candidate are those of
 /// the first, and the accuracies the means and standard deviations of all; see [`Spread`]. `fit`: whether
 /// to fit the width of the terminal.
@@ -81,7 +84,13 @@ pub fn results(results: &Results, fit: bool) -> String {
         Some(format!("{}: its search took {cost}", strategy.name))
     });
     let gates = results.strategies.iter().filter_map(gates);
-    let notes = notes.chain(costs).chain(gates).chain(certainties(results));
+    let updates = results.strategies.iter();
+    let updates = updates.filter_map(|strategy| updated(strategy, NAMED));
+    let notes = notes
+        .chain(costs)
+        .chain(updates)
+        .chain(gates)
+        .chain(certainties(results));
     // What is not of all repetitions is of the first.
     let seed = match results.repeats.as_slice() {
         [first, _, ..] => format!("{}: ", first.label()),
@@ -100,6 +109,31 @@ pub(super) fn improving(strategy: &StrategyResult) -> Option<String> {
     Some(format!(
         "{} was still improving at its last epoch, number {epochs}: more --epochs may make it better",
         strategy.name
+    ))
+}
+
+/// The layers of which a winner has updates, `most` of them by name: `lora4 trained updates of 2 layers, conv1 and fc; in
+/// its model they are added to the weights of these, which has nothing more than the original`.
+pub(super) fn updated(strategy: &StrategyResult, most: usize) -> Option<String> {
+    let layers = &strategy.layers;
+    if !strategy.name.rule().updates_weights() || layers.is_empty() {
+        return None;
+    }
+    let named = layers.iter().take(most).map(String::as_str);
+    let mut named: Vec<String> = named.map(str::to_owned).collect();
+    if layers.len() > most {
+        named.push(format!("{} more", layers.len() - most));
+    }
+    let named = match named.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => named.concat(),
+    };
+    Some(format!(
+        "{} trained updates beside the frozen weights of {} layer{}: {named}; its model has them added to these weights, \
+         and no parameter more than one without",
+        strategy.name,
+        layers.len(),
+        if layers.len() == 1 { "" } else { "s" },
     ))
 }
 
@@ -228,6 +262,7 @@ mod tests {
             model: Some("winners/blocks.onnx".into()),
             sha256: None,
             external: None,
+            adapter: None,
             error: None,
             failure: None,
             searched: Some(Searched {
@@ -301,6 +336,38 @@ mod tests {
     }
 
     #[test]
+    fn the_layers_that_have_updates_are_told_and_of_many_the_first() {
+        let of = |name: StrategyName, layers: &[&str]| -> StrategyResult {
+            let text = serde_json::json!({
+                "name": name, "candidate": "c", "layers": layers, "trial": null, "validation_accuracy": null,
+                "monitored": null, "held_out_accuracy": null, "held_out": null, "trained_parameters": 1,
+                "seconds": 0.0, "model": "m", "sha256": null
+            });
+            serde_json::from_value(text).unwrap()
+        };
+        let told = |name, layers: &[&str]| updated(&of(name, layers), 2).unwrap_or_default();
+        for (layers, named) in [
+            (&["a"][..], "of 1 layer: a;"),
+            (&["a", "b"], "of 2 layers: a and b;"),
+            (&["a", "b", "c", "d"], "of 4 layers: a, b and 2 more;"),
+        ] {
+            for name in [StrategyName::lora(4), StrategyName::lora_blocks(4)] {
+                let text = told(name, layers);
+                assert!(
+                    text.starts_with(&name.to_string()) && text.contains(named),
+                    "{text}"
+                );
+            }
+        }
+        assert_eq!(told(StrategyName::BLOCKS, &["a"]), "");
+        let results = Results {
+            strategies: vec![of(StrategyName::lora(2), &["a"])],
+            ..Results::default()
+        };
+        assert!(super::results(&results, false).contains("lora2 trained updates"));
+    }
+
+    #[test]
     fn of_repetitions_the_table_has_mean_and_deviation() {
         let result = |name, held_out_accuracy| RepeatResult {
             name,
@@ -342,6 +409,7 @@ mod tests {
             model: None,
             sha256: None,
             external: None,
+            adapter: None,
             error: None,
             failure: None,
             searched: None,

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::data::SplitFile;
-use crate::hex;
+pub(crate) use crate::hex::file_sha256;
 use crate::onnx::{append, create_folder, partial, write_atomic};
 use crate::strategy::StrategyName;
 
@@ -90,6 +89,7 @@ const OWN: [&str; 14] = [
 /// heads/PHASE.checkpoint.safetensors   of one that is being trained
 /// winners/STRATEGY.onnx     the tuned models
 /// winners/STRATEGY.onnx.data   weights of a model that one file cannot hold
+/// winners/STRATEGY.safetensors   what makes them of the backbone, where that is kept
 /// winners/STRATEGY.predictions.csv   what they make of each held-out sample
 /// results.json              what each strategy came to
 /// repeats/N/                repetitions with other seeds, each such a folder
@@ -184,6 +184,11 @@ impl RunDir {
         format!("{}.onnx.data", strategy.file_stem())
     }
 
+    /// Name of the file beside a strategy's model that makes it of its backbone.
+    pub fn winner_adapter(strategy: StrategyName) -> String {
+        format!("{}.safetensors", strategy.file_stem())
+    }
+
     /// Path of what it makes of each held-out sample, relative to the folder.
     pub fn predictions(strategy: StrategyName) -> String {
         format!("winners/{}.predictions.csv", strategy.file_stem())
@@ -248,9 +253,8 @@ impl RunDir {
         };
         let path = self.path(model);
         let is = |path: &Path, hash: &str| file_sha256(path).is_ok_and(|found| found == hash);
-        let external = result.external.as_ref();
-        is(&path, sha256)
-            && external.is_none_or(|e| is(&path.with_file_name(&e.location), &e.sha256))
+        let mut beside = result.external.iter().chain(&result.adapter);
+        is(&path, sha256) && beside.all(|b| is(&path.with_file_name(&b.location), &b.sha256))
     }
 
     /// The trials that have ended, by their identity. A last line that is not whole is taken off
@@ -357,21 +361,6 @@ fn regular(path: &Path) -> io::Result<()> {
         Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
         _ => Ok(()),
     }
-}
-
-/// SHA-256 of a file, in hexadecimal.
-pub(crate) fn file_sha256(path: &Path) -> std::io::Result<String> {
-    regular(path)?;
-    let mut hash = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => hash.update(&buffer[..n]),
-        }
-    }
-    Ok(hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ mod tests {
             candidate: String::new(),
             layers: vec![],
             trained_parameters: Some(parameters),
+            added_parameters: 0,
             flops: None,
             validation: Some(Score {
                 accuracy,

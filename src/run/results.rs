@@ -9,10 +9,10 @@ use crate::training::TriedRate;
 
 use super::{Certainty, Gates, SearchCost};
 
-/// The file beside a winner's model that holds its weights.
+/// A file beside a winner's model: that which holds its weights, or that which makes it of its backbone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsFile {
-    /// Its name, as the model says.
+    /// Its name; of weights, as the model says.
     pub location: String,
     /// SHA-256 of the whole file, in hexadecimal.
     pub sha256: String,
@@ -53,6 +53,9 @@ pub struct TrialRecord {
     pub layers: Vec<String>,
     /// Number of trained values; `None` if the trial failed.
     pub trained_parameters: Option<usize>,
+    /// Of them, how many the candidate added to the network (an update of low rank, say); the others are its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub added_parameters: usize,
     /// Floating-point operations of one of its steps, from the frozen values on; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flops: Option<u64>,
@@ -196,6 +199,10 @@ pub struct StrategyResult {
     /// The file beside it that holds its weights, where one file cannot hold all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<WeightsFile>,
+    /// The file beside it that makes it of its backbone, where that is kept: an
+    /// [`Adapter`](../adapter/struct.Adapter.html).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<WeightsFile>,
     /// Why there is no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -48,6 +48,9 @@ pub struct Settings {
     pub budget: Option<SearchBudget>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
+    /// α of the updates of low rank of strategies [that train them alone](crate::strategy::Strategy::updates_weights):
+    /// an update counts α / rank. `None` for the rank, so that it counts once.
+    pub lora_alpha: Option<usize>,
     /// What strategy `adafilter` gates, and how.
     pub adafilter: AdaFilterOptions,
     /// What strategy `spottune` gates, and how.
@@ -78,6 +81,9 @@ pub struct Settings {
     pub inference_mode: bool,
     /// Whether tuned models stay made for the batch size that the model was exported for.
     pub keep_batch: bool,
+    /// Whether a file beside each tuned model has what makes it of the backbone: an
+    /// [`Adapter`](../adapter/struct.Adapter.html).
+    pub keep_adapter: bool,
     /// Classes of a folder with fewer usable images are left out.
     pub min_per_class: usize,
     /// Random changes to the images that are trained on.
@@ -173,6 +179,7 @@ impl Default for Settings {
             search: None,
             budget: Some(SearchBudget::Winner),
             train: Vec::new(),
+            lora_alpha: None,
             adafilter: AdaFilterOptions::default(),
             spottune: SpotTuneOptions::default(),
             head: HeadKind::Linear,
@@ -187,6 +194,7 @@ impl Default for Settings {
             dequantise: false,
             inference_mode: false,
             keep_batch: false,
+            keep_adapter: false,
             min_per_class: 0,
             augment: Choice::Auto,
             views: None,
@@ -256,6 +264,7 @@ impl Settings {
         search: Option<SearchMethod>,
         budget: Option<SearchBudget>,
         train: Vec<String>,
+        lora_alpha: Option<usize>,
         adafilter: AdaFilterOptions,
         spottune: SpotTuneOptions,
         head: HeadKind,
@@ -270,6 +279,7 @@ impl Settings {
         dequantise: bool,
         inference_mode: bool,
         keep_batch: bool,
+        keep_adapter: bool,
         min_per_class: usize,
         augment: Choice<Augment>,
         views: Option<usize>,
@@ -351,6 +361,13 @@ impl Settings {
                 },
                 "it is a time above 0, or a share above 0, at most 1",
             ),
+            (
+                "lora_alpha",
+                self.lora_alpha.is_none()
+                    || self.strategies.iter().any(|s| s.rule().updates_weights()),
+                "it is for strategies `lora` and `lora-blocks`, of which none is among the strategies",
+            ),
+            ("lora_alpha", self.lora_alpha != Some(0), one),
             (
                 "adafilter",
                 self.adafilter == AdaFilterOptions::default()

@@ -75,6 +75,7 @@ pub(crate) fn extended(began: &RunRecord, now: &RunRecord) -> Option<RunRecord> 
     );
     into.strategies.clone_from(&from.strategies);
     into.train.clone_from(&from.train);
+    into.lora_alpha = from.lora_alpha;
     into.adafilter.clone_from(&from.adafilter);
     into.spottune.clone_from(&from.spottune);
     into.repeats = from.repeats;
@@ -103,6 +104,9 @@ fn same_configuration(began: &Configuration, now: &Configuration) -> Result<(), 
     if is.strategies.starts_with(&was.strategies) {
         if !was.strategies.iter().any(|s| s.rule().takes_patterns()) {
             is.train.clone_from(&was.train);
+        }
+        if !was.strategies.iter().any(|s| s.rule().updates_weights()) {
+            is.lora_alpha = was.lora_alpha;
         }
         if !was.strategies.iter().any(|s| s.rule().gates_filters()) {
             is.adafilter.clone_from(&was.adafilter);

@@ -95,6 +95,7 @@ impl Runner<'_> {
                 let record = TrialRecord {
                     validation: Some(score),
                     trained_parameters: Some(parameters.iter().map(|(_, v)| v.len()).sum()),
+                    added_parameters: 0,
                     ..best.record.clone()
                 };
                 let choice = Choice {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::adapter::{Beside, Body, Makes, tuned};
 use crate::classifier::{
     Inference, InputSpec, ModelCard, Outputs, TASK, THRESHOLDS, log_softmax, softmax,
 };
@@ -12,10 +13,11 @@ use crate::run::{RunDir, RunError, WeightsFile, file_sha256};
 use crate::runtime::{Device, Runtime};
 use crate::strategy::StrategyName;
 use crate::surgery::rewrite::Merged;
-use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, export, holds, taken_in};
+use crate::surgery::{Edited, Grafted, Manifest, Rewrite, Scores, holds, taken_in};
 use crate::training::{BatchNormMode, FreedFile, Lab, Logits};
 
 use super::SearchError;
+use super::kept::Kept;
 
 /// Samples on which a written model is held against training.
 const CHECKED_SAMPLES: usize = 16;
@@ -42,6 +44,8 @@ pub(super) struct Emitter<'a> {
     pub freed: Option<FreedFile>,
     /// Bytes that one file may have.
     pub largest_file: usize,
+    /// What adapters say of where they come from; `None` where none are kept.
+    pub kept: Option<Kept<'a>>,
 }
 
 /// A winner's model as it was written.
@@ -50,8 +54,10 @@ pub(super) struct Emitted {
     pub model: String,
     /// SHA-256 of the file.
     pub sha256: String,
-    /// The file beside it, if there is one.
+    /// The file beside it that holds weights, if there is one.
     pub external: Option<WeightsFile>,
+    /// The file beside it that makes it of its backbone, if there is one.
+    pub adapter: Option<WeightsFile>,
     /// Whether functions that the model carries are written out in it.
     pub writes_out_functions: bool,
 }
@@ -89,36 +95,41 @@ impl Emitter<'_> {
             thresholds: winner.thresholds.map(<[f64]>::to_vec),
             ..self.card.clone()
         };
-        let mut metadata = card.entries()?;
+        let mut metadata = self.restated.clone();
+        let mut say = |key: &str, value: String| metadata.push((key.to_owned(), value));
+        let entries = card.entries()?;
         // What an earlier run said does not hold any more.
+        let mut outdated = Vec::new();
         for (key, nothing) in [(TASK, "single-label"), (THRESHOLDS, "[]")] {
-            if self.original.metadata(key).is_some() && metadata.iter().all(|(k, _)| *k != key) {
-                metadata.push((key, nothing.to_owned()));
+            if self.original.metadata(key).is_some() && entries.iter().all(|(k, _)| *k != key) {
+                outdated.push((key, nothing.to_owned()));
             }
         }
-        metadata.push(("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned()));
-        metadata.push(("ftsurgery.strategy", winner.strategy.to_string()));
-        metadata.push(("ftsurgery.candidate", winner.candidate.to_owned()));
-        metadata.push(("ftsurgery.bn", self.batch_norm.to_string()));
+        entries
+            .into_iter()
+            .chain(outdated)
+            .for_each(|(key, value)| say(key, value));
+        say("ftsurgery.version", env!("CARGO_PKG_VERSION").to_owned());
+        say("ftsurgery.strategy", winner.strategy.to_string());
+        say("ftsurgery.candidate", winner.candidate.to_owned());
+        say("ftsurgery.bn", self.batch_norm.to_string());
         if self.original.scores().is_some() {
-            metadata.push((OUTPUT, self.grafted.output.clone()));
+            say(OUTPUT, self.grafted.output.clone());
         }
         for (key, accuracy) in [
             ("ftsurgery.held_out_accuracy", winner.held_out_accuracy),
             ("ftsurgery.validation_accuracy", winner.validation_accuracy),
         ] {
-            metadata.extend(accuracy.map(|share| (key, share.to_string())));
+            if let Some(share) = accuracy {
+                say(key, share.to_string());
+            }
         }
-        let mut editor = self.grafted.editor(self.original)?;
-        let Merged { rewrite, values } = winner.merged;
-        rewrite.emit(self.grafted, &mut editor)?;
-        if let Some(freed) = self.freed.as_ref().filter(|_| rewrite.is_none()) {
-            freed.apply(&mut editor)?;
-        }
-        for (key, value) in &self.restated {
-            editor.set_metadata(key, value);
-        }
-        let Edited { proto, manifest } = export(editor, values, &metadata)?;
+        let body = Body {
+            original: self.original,
+            grafted: self.grafted,
+            freed: self.freed.as_ref(),
+        };
+        let Edited { proto, manifest } = tuned(body, winner.merged, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
@@ -135,32 +146,44 @@ impl Emitter<'_> {
             .and_then(|()| may_be_kept())
             // `run.json` names a file: what is made of another is not its result.
             .and_then(|()| Ok(self.original.ensure_unchanged()?));
-        if let Err(error) = checked {
-            // They are not a result; that they may stay behind is the lesser evil.
-            let _ = fs::remove_file(&unchecked);
-            if has_more {
-                let _ = fs::remove_file(&beside);
+        let described = checked.and_then(|()| {
+            let made = Makes {
+                sha256: hash(&unchecked)?,
+                data: match has_more {
+                    false => None,
+                    true => Some(Beside {
+                        location,
+                        sha256: hash(&beside)?,
+                    }),
+                },
+            };
+            let adapter = self.keep(run, winner, (metadata, made.clone()))?;
+            Ok((made, adapter))
+        });
+        let (made, adapter) = match described {
+            Ok(described) => described,
+            Err(error) => {
+                // They are not a result; that they may stay behind is the lesser evil.
+                let _ = fs::remove_file(&unchecked);
+                if has_more {
+                    let _ = fs::remove_file(&beside);
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        let hash = |file: &Path| file_sha256(file).map_err(|e| RunError::write(file, e));
-        let sha256 = hash(&unchecked)?;
-        let external = match has_more {
-            false => None,
-            true => Some(WeightsFile {
-                location,
-                sha256: hash(&beside)?,
-            }),
         };
         rename(&unchecked, &path).map_err(|e| RunError::write(&path, e))?;
         if !has_more {
             // Of a run that went on with another limit; nothing reads it any more.
             let _ = fs::remove_file(&beside);
         }
+        let external = made
+            .data
+            .map(|Beside { location, sha256 }| WeightsFile { location, sha256 });
         Ok(Emitted {
             model: relative,
-            sha256,
+            sha256: made.sha256,
             external,
+            adapter,
             writes_out_functions,
         })
     }
@@ -196,6 +219,10 @@ impl Emitter<'_> {
         }
         Ok(())
     }
+}
+
+pub(super) fn hash(file: &Path) -> Result<String, RunError> {
+    file_sha256(file).map_err(|e| RunError::write(file, e))
 }
 
 /// Holds what a written model gives for some samples against their logits in training; `half`: of a model that

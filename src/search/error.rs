@@ -1,5 +1,6 @@
 //! Errors of the search room.
 
+use crate::adapter::AdapterError;
 use crate::analysis::{AnalysisError, BackboneError};
 use crate::autodiff::AutodiffError;
 use crate::classifier::ClassifierError;
@@ -133,6 +134,23 @@ pub enum SearchError {
     /// onnxruntime failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// An adapter cannot be written.
+    #[error(transparent)]
+    Adapter(AdapterError),
+}
+
+impl From<AdapterError> for SearchError {
+    /// What another room says stays that room's.
+    fn from(error: AdapterError) -> Self {
+        match error {
+            AdapterError::Graph(e) => e.into(),
+            AdapterError::Classifier(e) => e.into(),
+            AdapterError::Surgery(e) => e.into(),
+            AdapterError::Training(e) => e.into(),
+            AdapterError::Onnx(e) => e.into(),
+            error => SearchError::Adapter(error),
+        }
+    }
 }
 
 impl SearchError {
@@ -158,6 +176,7 @@ impl SearchError {
             SearchError::Surgery(e) => e.is_bad_input(),
             SearchError::Training(e) => e.is_bad_input(),
             SearchError::Runtime(e) => e.is_bad_input(),
+            SearchError::Adapter(e) => e.is_bad_input(),
         }
     }
 
@@ -225,7 +244,8 @@ impl SearchError {
     /// Whether a study as a whole must end: it was stopped, or its files cannot be written.
     pub(super) fn ends_a_study(&self) -> bool {
         match self {
-            SearchError::Run(RunError::Write { .. }) => true,
+            SearchError::Run(RunError::Write { .. })
+            | SearchError::Adapter(AdapterError::Write { .. }) => true,
             SearchError::Onnx(e) => {
                 matches!(e, OnnxError::Write { .. } | OnnxError::Changed { .. })
             }

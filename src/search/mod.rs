@@ -17,6 +17,7 @@ mod field;
 mod gates;
 mod head;
 mod job;
+mod kept;
 mod opened;
 mod outcome;
 mod pixels;

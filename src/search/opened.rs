@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use crate::adapter::{Preparation, Prepared};
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::choice::{AUTO, Choice};
 use crate::classifier::{
-    ClassifierError, ModelCard, ModelInput, Origin, at_image_size, by_place, image_folder,
-    other_outputs, quoted,
+    ClassifierError, ModelCard, ModelInput, Origin, by_place, image_folder, other_outputs, quoted,
 };
 use crate::data::{
     Augment, DataError, Dataset, ImageCache, Limits, Part, Resize, Split, are_images, memory_limit,
@@ -16,9 +16,7 @@ use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::run::{FlagValue, Settings, flags};
 use crate::runtime::Runtime;
-use crate::surgery::{
-    Dequantised, Features, HEAD_OUTPUT, HeadKind, dequantised, in_inference_mode,
-};
+use crate::surgery::{Features, HEAD_OUTPUT, HeadKind};
 use crate::task::Task;
 use crate::training::{OwnHead, TrainingError};
 
@@ -58,13 +56,14 @@ impl<'a> Opened<'a> {
         let begun = Instant::now();
         watcher.doing("", Doing::Opening, 0, 0);
         let file = Model::open(&job.model)?.with_scores(settings.output.as_deref());
-        file.ensure_fully_known()?;
-        let mut original = at_image_size(&file, settings.image_size)?;
-        if settings.dequantise {
-            original = in_floats(&original, watcher)?;
-        }
-        if settings.inference_mode {
-            original = inferring(&original, watcher)?;
+        let Prepared {
+            model: original,
+            dequantised,
+            inferring,
+        } = preparation(settings).of(&file)?;
+        let told = dequantised.map(in_floats).into_iter();
+        for warning in told.chain(inferring.map(told_inferring)) {
+            watcher.warning(&warning);
         }
         let graph = Graph::from_model(&original)?;
         let card = ModelCard::read(&original)?;
@@ -304,14 +303,19 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// A quantised model as one of floats.
-fn in_floats(file: &Model, watcher: &dyn Watcher) -> Result<Model, SearchError> {
-    let Dequantised {
-        model,
-        tensors,
-        clips,
-    } = dequantised(file)?;
-    watcher.warning(&match tensors + clips {
+/// What is made of a model's file before its head.
+pub(super) fn preparation(settings: &Settings) -> Preparation {
+    Preparation {
+        output: settings.output.clone(),
+        image_size: settings.image_size,
+        dequantise: settings.dequantise,
+        inference_mode: settings.inference_mode,
+    }
+}
+
+/// What a quantised model became: so many tensors, and bounds in place of so many pairs.
+fn in_floats((tensors, clips): (usize, usize)) -> String {
+    match tensors + clips {
         0 => "--dequantise does nothing: the model has no DequantizeLinear of a tensor or of data that was \
               quantised before"
             .to_owned(),
@@ -320,22 +324,19 @@ fn in_floats(file: &Model, watcher: &dyn Watcher) -> Result<Model, SearchError> 
              QuantizeLinear and DequantizeLinear are bounds of what they hold; tuned models are models of \
              floats, to be quantised again"
         ),
-    });
-    Ok(model)
+    }
 }
 
-/// A model that was exported as it trains as one that infers.
-fn inferring(file: &Model, watcher: &dyn Watcher) -> Result<Model, SearchError> {
-    let (model, changed) = in_inference_mode(file)?;
-    watcher.warning(&match changed {
+/// That so many nodes of a model that was exported as it trains infer.
+fn told_inferring(changed: usize) -> String {
+    match changed {
         0 => "--inference-mode does nothing: no BatchNormalization or Dropout of the model is in training mode"
             .to_owned(),
         _ => format!(
             "{changed} nodes that were exported in training mode infer: each BatchNormalization uses the \
              statistics that it stores; so they do in tuned models"
         ),
-    });
-    Ok(model)
+    }
 }
 
 /// What a new head does to the outputs of a model, and where it is not sure that it takes the old one's place.

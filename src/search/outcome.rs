@@ -39,6 +39,7 @@ pub(super) fn failed(
         model: None,
         sha256: None,
         external: None,
+        adapter: None,
         error: Some(error),
         failure,
     }

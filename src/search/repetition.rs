@@ -101,6 +101,7 @@ impl Opened<'_> {
         Ok(Network {
             seed: settings.split.seed,
             selection: &settings.train,
+            lora_alpha: settings.lora_alpha,
             adafilter: settings.adafilter.clone(),
             spottune: settings.spottune.clone(),
             ..Network::new(&self.analysis, grafted, settings.head)?
@@ -231,6 +232,7 @@ impl Opened<'_> {
                     false => FreedFile::of(&grafted.model).ok().flatten(),
                 },
                 largest_file: self.job.largest_file.unwrap_or(LARGEST_FILE),
+                kept: self.kept(settings)?,
             },
             executor,
         }

@@ -414,6 +414,7 @@ impl Runner<'_> {
             model,
             sha256,
             external,
+            adapter,
             writes_out_functions,
         } = emitted?;
         if writes_out_functions {
@@ -451,6 +452,7 @@ impl Runner<'_> {
             model: Some(model),
             sha256: Some(sha256),
             external,
+            adapter,
             error: None,
             failure: None,
         })

@@ -112,6 +112,7 @@ impl Bench<'_> {
             candidate: trial.candidate.label.clone(),
             layers: trial.candidate.layers.clone(),
             trained_parameters: done.map(|o| o.trained_parameters),
+            added_parameters: done.map_or(0, |o| o.added_parameters),
             flops,
             validation: done.and_then(TrialOutcome::validation),
             ranking: ranking.as_ref().map(Predictions::score),

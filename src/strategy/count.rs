@@ -22,6 +22,7 @@ impl CandidateCounts {
             promising: Vec::new(),
             updatable: Vec::new(),
             gateable: Vec::new(),
+            lora_alpha: None,
             adafilter: Default::default(),
             blocks: Vec::new(),
             spottune: Default::default(),

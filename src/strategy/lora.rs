@@ -2,9 +2,6 @@
 //! "LoRA: Low-Rank Adaptation of Large Language Models" (2021); merged into the weights of the model that leaves.
 //! The block-wise paper does not have it.
 
-use crate::surgery::Rewrite;
-use crate::surgery::rewrite::LowRank;
-
 use super::{Candidate, Network, Number, Strategy, StrategyError, StrategyName};
 
 pub(super) struct Lora;
@@ -35,39 +32,18 @@ impl Strategy for Lora {
     }
 
     /// Layers whose weight is too small for an update of this rank stay as they are.
-    ///
-    /// α is the rank, so that an update counts once: the authors do not tune α either, since with Adam that is
-    /// much the same as to tune the learning rate (section 4.1).
     fn candidates(
         &self,
         network: &Network<'_>,
         rank: usize,
     ) -> Result<Vec<Candidate>, StrategyError> {
-        let mut layers = Vec::new();
-        let mut weights = Vec::new();
-        for layer in network.analysis.backbone_layers() {
-            let layer = &network.analysis.weighted[layer];
-            if let Some(weight) = network.updatable_weight(layer, rank) {
-                layers.push(layer.name.clone());
-                weights.push(weight);
-            }
-        }
-        if weights.is_empty() {
-            return Ok(Vec::new());
-        }
-        let added = weights.iter().flat_map(|w| LowRank::parameters_of(w));
-        Ok(vec![Candidate {
-            id: format!("lora{rank}"),
-            label: format!("updates of rank {rank}"),
-            layers,
-            trainable: added.chain(network.head.clone()).collect(),
-            rewrite: Rewrite::LowRank(LowRank {
-                weights,
-                rank,
-                alpha: rank,
-                seed: network.seed,
-            }),
-        }])
+        let layers = network.analysis.backbone_layers();
+        let (id, label) = (format!("lora{rank}"), format!("updates of rank {rank}"));
+        Ok(Vec::from_iter(network.updates(id, label, &layers, rank)))
+    }
+
+    fn updates_weights(&self) -> bool {
+        true
     }
 }
 
@@ -75,6 +51,8 @@ impl Strategy for Lora {
 mod tests {
     use super::*;
     use crate::strategy::tests::{network, vgg};
+    use crate::surgery::Rewrite;
+    use crate::surgery::rewrite::LowRank;
 
     fn lora(network: &Network<'_>, rank: usize) -> Candidate {
         let mut candidates = StrategyName::lora(rank).candidates(network).unwrap();
@@ -125,19 +103,22 @@ mod tests {
     }
 
     #[test]
-    fn another_rank_or_seed_is_another_network() {
+    fn another_rank_seed_or_alpha_is_another_network() {
         let analysis = vgg();
-        let of = |seed, rank| {
+        let of = |seed, rank, lora_alpha| {
             let network = Network {
                 seed,
+                lora_alpha,
                 ..network(&analysis)
             };
             lora(&network, rank)
         };
-        let first = of(0, 2);
-        assert!(first.trains_the_same(&of(0, 2)));
+        let first = of(0, 2, None);
+        assert!(first.trains_the_same(&of(0, 2, None)));
+        // α is the rank where none is given.
+        assert!(first.trains_the_same(&of(0, 2, Some(2))));
         // The added parameters have the same names.
-        let others = [of(1, 2), of(0, 3)];
+        let others = [of(1, 2, None), of(0, 3, None), of(0, 2, Some(4))];
         for other in others {
             assert_eq!(other.trainable, first.trainable);
             assert!(!other.trains_the_same(&first));

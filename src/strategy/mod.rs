@@ -16,6 +16,7 @@ mod last;
 mod last_share;
 mod layers;
 mod lora;
+mod lora_blocks;
 mod name;
 mod network;
 mod norm;
@@ -51,6 +52,7 @@ pub static STRATEGIES: &[&dyn Strategy] = &[
     &last::Last,
     &last_share::LastShare,
     &lora::Lora,
+    &lora_blocks::LoraBlocks,
     &adafilter::Adaptive,
     &spottune::Spot,
     &bias::Bias,
@@ -154,6 +156,11 @@ pub trait Strategy: Send + Sync {
 
     /// Whether it trains what the user names by patterns, see [`Network::selection`].
     fn takes_patterns(&self) -> bool {
+        false
+    }
+
+    /// Whether what it trains, besides the head, are updates beside frozen weights, see [`Network::lora_alpha`].
+    fn updates_weights(&self) -> bool {
         false
     }
 

@@ -59,6 +59,8 @@ pub struct Network<'a> {
     pub promising: Vec<usize>,
     /// The weights that can have an update of low rank.
     pub updatable: Vec<Updatable>,
+    /// α of the updates of strategies [that train them alone](super::Strategy::updates_weights); `None` for their rank.
+    pub lora_alpha: Option<usize>,
     /// The convolutions whose filters can be gated.
     pub gateable: Vec<Gateable>,
     /// What [`StrategyName::ADAFILTER`](super::StrategyName::ADAFILTER) gates, and how.
@@ -87,6 +89,7 @@ impl<'a> Network<'a> {
             selection: &[],
             promising: Vec::new(),
             updatable: LowRank::updatable(&grafted.model)?,
+            lora_alpha: None,
             gateable: AdaFilter::gateable(&grafted.model)?,
             adafilter: AdaFilterOptions::default(),
             blocks: SpotTune::gateable(&grafted.model, &block_nodes(analysis))?,
@@ -165,6 +168,38 @@ impl<'a> Network<'a> {
         };
         let layers: Vec<usize> = last.iter().flat_map(|b| &b.layers).copied().collect();
         vec![self.candidate(id, &label, &layers)]
+    }
+
+    /// The candidate that trains an update of this rank, beside the frozen weight, of each of these layers, given by
+    /// their index, that can have one, and the head; `None` where none can.
+    ///
+    /// Without an α that is given it is the rank, so that an update counts once: the authors do not tune α either, since
+    /// with Adam that is much the same as to tune the learning rate (section 4.1).
+    pub(super) fn updates(
+        &self,
+        id: String,
+        label: String,
+        layers: &[usize],
+        rank: usize,
+    ) -> Option<Candidate> {
+        let layers = layers.iter().map(|&layer| &self.analysis.weighted[layer]);
+        let (layers, weights): (Vec<String>, Vec<String>) = layers
+            .filter_map(|layer| Some((layer.name.clone(), self.updatable_weight(layer, rank)?)))
+            .unzip();
+        let added = weights.iter().flat_map(|w| LowRank::parameters_of(w));
+        let trainable = added.chain(self.head.clone()).collect();
+        (!weights.is_empty()).then(|| Candidate {
+            id,
+            label,
+            layers,
+            trainable,
+            rewrite: Rewrite::LowRank(LowRank {
+                weights,
+                rank,
+                alpha: self.lora_alpha.unwrap_or(rank),
+                seed: self.seed,
+            }),
+        })
     }
 
     /// The weight of a layer that can have an update of this rank; `None` where it has none.

@@ -34,6 +34,7 @@ pub(super) fn network_of<'a>(analysis: &'a Analysis, graph: &Graph) -> Network<'
         promising: Vec::new(),
         updatable: LowRank::updatable(&model).unwrap(),
         gateable: AdaFilter::gateable(&model).unwrap(),
+        lora_alpha: None,
         adafilter: Default::default(),
         blocks: SpotTune::gateable(&model, &network::block_nodes(analysis)).unwrap(),
         spottune: Default::default(),
@@ -54,6 +55,7 @@ fn strategies_are_known_by_name_and_no_others() {
         StrategyName::last(2),
         StrategyName::last_share(25),
         StrategyName::lora(8),
+        StrategyName::lora_blocks(2),
     ]) {
         assert_eq!(name.to_string().parse(), Ok(name));
         let json = serde_json::to_value(name).unwrap();
@@ -64,6 +66,7 @@ fn strategies_are_known_by_name_and_no_others() {
     assert_eq!("top".parse(), Ok(StrategyName::top(3)));
     assert_eq!("last".parse(), Ok(StrategyName::last(3)));
     assert_eq!("lora".parse(), Ok(StrategyName::lora(4)));
+    assert_eq!("lora-blocks".parse(), Ok(StrategyName::lora_blocks(4)));
     for wrong in ["best", "top0", "head3", "top-1", "", "3", "full1", "all"] {
         assert!(wrong.parse::<StrategyName>().is_err(), "{wrong}");
     }
@@ -71,8 +74,8 @@ fn strategies_are_known_by_name_and_no_others() {
     assert_eq!(
         error.to_string(),
         "unknown strategy `best`; the strategies are `head`, `full`, `layers`, `top3`, `blocks`, `windows`, \
-         `random3`, `select`, `auto`, `last3`, `last40%`, `lora4`, `adafilter`, `spottune`, `bias`, `norm` and `all`; another number, \
-         1 or more, may stand behind `top`, `windows`, `random`, `last`, `last%`, `lora`"
+         `random3`, `select`, `auto`, `last3`, `last40%`, `lora4`, `lora-blocks4`, `adafilter`, `spottune`, `bias`, `norm` and \
+         `all`; another number, 1 or more, may stand behind `top`, `windows`, `random`, `last`, `last%`, `lora`, `lora-blocks`"
     );
     assert!(error.is_bad_input());
 }
@@ -108,7 +111,7 @@ fn no_two_strategies_have_the_same_word_flag_or_candidate() {
         let word = name.rule().word();
         let stem = word.trim_end_matches('%');
         assert!(
-            !stem.is_empty() && stem.chars().all(|c| c.is_ascii_lowercase()),
+            !stem.is_empty() && stem.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
             "{word}"
         );
         if name == StrategyName::NORM {

@@ -10,7 +10,7 @@ use super::{SurgeryError, keep};
 use crate::task::Task;
 
 /// The backbone's last feature map, of which a head makes its decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Features {
     /// Name of the value in the model: [N, channels, height, width], or [N, height, width,
     /// channels], or with one pixel also [N, channels].

@@ -95,6 +95,25 @@ impl HeadSpec {
         self.task.outputs(self.classes)
     }
 
+    /// How many values the layers of a new head on `features` have; none of [`HeadKind::Keep`]. `None` where they are
+    /// more than can be counted.
+    pub fn values(&self, features: &Features) -> Option<usize> {
+        let dense = |inputs: usize, outputs: usize| inputs.checked_add(1)?.checked_mul(outputs);
+        match self.kind {
+            HeadKind::Keep => Some(0),
+            HeadKind::Linear => dense(features.channels, self.outputs()),
+            HeadKind::Paper => {
+                let pixels = features.height.checked_mul(features.width)?;
+                let layers = [
+                    dense(features.channels.checked_mul(pixels)?, self.hidden.0)?,
+                    dense(self.hidden.0, self.hidden.1)?,
+                    dense(self.hidden.1, self.outputs())?,
+                ];
+                layers.into_iter().try_fold(0usize, usize::checked_add)
+            }
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), SurgeryError> {
         let fail = |reason: String| Err(SurgeryError::Spec(reason));
         if self.classes < 2 {

@@ -62,6 +62,7 @@ mod tests {
                 })
                 .collect(),
             trained_parameters: 1,
+            added_parameters: 0,
             seconds: 1.0,
         };
         let improving = |figures: &[(f64, f64)], epochs| {

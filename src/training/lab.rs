@@ -195,6 +195,12 @@ impl<'a> Lab<'a> {
         Ok(Some(new))
     }
 
+    /// The parameters that a rewrite adds to the network.
+    pub(super) fn added(&self, rewrite: &Rewrite) -> Result<Vec<String>, TrainingError> {
+        let rewritten = self.rewritten(rewrite)?;
+        Ok(rewritten.map_or_else(Vec::new, |r| r.parameters.clone()))
+    }
+
     /// Where a trial of this rewrite applies dropout.
     pub(super) fn dropout(&self, rewrite: &Rewrite) -> Result<Vec<Dropout>, TrainingError> {
         let rewritten = self.rewritten(rewrite)?;

@@ -346,6 +346,8 @@ pub struct TrialOutcome {
     pub abandoned_epochs: usize,
     /// Number of trained values.
     pub trained_parameters: usize,
+    /// Of them, how many the rewrite added to the network.
+    pub added_parameters: usize,
     /// Wall-clock seconds without the features; of a resumed trial, those of all its sessions
     /// together.
     pub seconds: f64,

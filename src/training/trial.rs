@@ -343,16 +343,23 @@ impl<'a> Trial<'a> {
         let found_rate = self.found_rate();
         let seconds = self.seconds();
         let count = |b: &Buffer| b.dims().iter().product::<usize>();
+        let added = self.lab.added(&self.spec.rewrite)?;
+        let trained = || {
+            self.names
+                .iter()
+                .zip(&self.buffers[..self.spec.trainable.len()])
+        };
+        let of_rewrite = trained().filter(|(name, _)| added.contains(name));
+        let added_parameters = of_rewrite.map(|(_, b)| count(b)).sum();
+        let trained_parameters = trained().map(|(_, b)| count(b)).sum();
         let best = match self.state.progress.epochs.is_empty() {
             true => snapshot(self.judged())?,
             false => self.state.best,
         };
         let progress = self.state.progress;
         Ok(TrialOutcome {
-            trained_parameters: self.buffers[..self.spec.trainable.len()]
-                .iter()
-                .map(count)
-                .sum(),
+            trained_parameters,
+            added_parameters,
             parameters: self.names.into_iter().zip(best).collect(),
             best_epoch: progress.best_epoch,
             validated: self.best,

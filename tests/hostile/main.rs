@@ -1,6 +1,7 @@
 //! Hostile models: nothing that a file can hold makes the library or the binary panic, hang or
 //! take memory by its mere claims.
 
+mod adapters;
 mod cases;
 mod files;
 mod guard;

@@ -29,6 +29,11 @@ fn named<'v>(list: &'v Value, name: &str) -> &'v Value {
     entries.find(|e| e["name"] == name).unwrap()
 }
 
+fn named_trial(run: &Path, id: &str) -> Value {
+    let trials = lines(&run.join("trials.jsonl"));
+    trials.into_iter().find(|t| t["id"] == id).unwrap()
+}
+
 /// The accuracy that `evaluate` finds on the held-out samples.
 fn evaluated(model: &Path, data: &Path, run: &Path) -> f64 {
     let mut command = ftsurgery();
@@ -58,7 +63,7 @@ fn updates_of_dense_and_convolutional_layers_learn_and_leave_in_the_weights() {
         fixture("exporters/vision_transformer.onnx"),
         fixture("digits"),
     );
-    let settings = "--strategies head,lora --lora 2 --head linear --preprocess signed --epochs 3 --lr 1e-2 \
+    let settings = "--strategies head,lora,lora8 --lora 2 --head linear --preprocess signed --epochs 3 --lr 1e-2 \
                     --search-fraction 0 --train-fraction 0.3 --validation-fraction 0.1";
     let settings: Vec<&str> = settings.split_whitespace().collect();
     tune(&model, &data, &run, &settings).assert().success();
@@ -82,6 +87,7 @@ fn updates_of_dense_and_convolutional_layers_learn_and_leave_in_the_weights() {
     let of = |name: &str| named(&results["strategies"], name);
     let head = of("head")["trained_parameters"].as_u64().unwrap();
     let added: u64 = weights.iter().map(|(_, values)| 2 * values).sum();
+    let of_two = added;
     assert_eq!(of("lora2")["trained_parameters"], head + added);
     assert_eq!(of("lora2")["layers"].as_array().unwrap().len(), 5);
 
@@ -143,6 +149,26 @@ fn updates_of_dense_and_convolutional_layers_learn_and_leave_in_the_weights() {
     let page = std::fs::read_to_string(run.join("report.html")).unwrap();
     let told = format!("{} parameters of backbone and head", all + head);
     assert!(page.replace(',', "").contains(&told), "{told}");
+    // Of rank 8 the updates have more values than the weights that they are of, and are not more than all.
+    let trial = named_trial(&run, "lora8-train");
+    let (trained, added) = (&trial["trained_parameters"], &trial["added_parameters"]);
+    let (trained, added) = (trained.as_u64().unwrap(), added.as_u64().unwrap());
+    assert_eq!((trained, added), (head + 4 * of_two, 4 * of_two));
+    assert!(trained > all + head);
+    let share = 100.0 * trained as f64 / (all + head + added) as f64;
+    assert!(page.contains(&format!(">{share:.1} %<")), "{share}");
+    assert!(page.contains("and of what a strategy adds to them"));
+    // The layers are told.
+    let told = "lora2 trained updates beside the frozen weights of 5 layers: ";
+    let from = page.find(told).unwrap();
+    let layers = of("lora2")["layers"].as_array().unwrap();
+    let told = &page[from..][..400];
+    assert!(
+        layers
+            .iter()
+            .all(|layer| told.contains(layer.as_str().unwrap())),
+        "{told}"
+    );
 }
 
 #[test]
@@ -307,4 +333,67 @@ fn figures_are_those_of_the_merged_weights_in_float16_as_well() {
         let same = predictions.score().loss;
         assert!((loss - same).abs() < 1e-6, "{name}: {loss} {same}");
     }
+}
+
+/// One block after the other gets updates; the best is trained with them, and merged.
+#[test]
+fn updates_of_the_best_block_are_searched_and_merged() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::new();
+    let settings =
+        format!("{QUICK} --strategies lora-blocks --lora-blocks 3 --lora-alpha 6 --lr 1e-2");
+    scene.whole(&settings);
+    let run = scene.at("whole");
+    let record = json(&run.join("run.json"));
+    let planned = named(&record["strategies"], "lora-blocks3");
+    let candidates = planned["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 3, "{planned}");
+    for candidate in candidates {
+        let low_rank = &candidate["rewrite"]["low_rank"];
+        assert_eq!(
+            (&low_rank["rank"], &low_rank["alpha"]),
+            (&3.into(), &6.into())
+        );
+        assert_eq!(low_rank["weights"].as_array().unwrap().len(), 1);
+        let id = candidate["id"].as_str().unwrap();
+        assert!(trials(&run).contains_key(&format!("{id}-search")), "{id}");
+    }
+    let results = json(&run.join("results.json"));
+    let result = named(&results["strategies"], "lora-blocks3");
+    assert_eq!(result["searched"]["candidates"], 3);
+    let original = Model::open(&scene.at("model.onnx")).unwrap();
+    let tuned = Model::open(&run.join("winners/lora-blocks3.onnx")).unwrap();
+    let label = result["candidate"].as_str().unwrap();
+    let of_label = |c: &&Value| c["label"] == label;
+    let won = candidates.iter().find(of_label).unwrap();
+    let weight = won["rewrite"]["low_rank"]["weights"][0].as_str().unwrap();
+    for name in ["c1.w", "c2.w", "c3.w"] {
+        let same = values(&tuned, name) == values(&original, name);
+        assert_eq!(same, name != weight, "{name}");
+    }
+    // The search has a chart of its own.
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("per block, updates of rank 3"));
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("lora-alpha = 6"), "{config}");
+}
+
+#[test]
+fn an_alpha_that_no_strategy_takes_is_refused() {
+    let scene = Scene::of(6);
+    let output = scene
+        .tune(
+            "run",
+            &format!("{QUICK} --strategies head,blocks --lora-alpha 4"),
+        )
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("--lora-alpha") && told.contains("`lora-blocks`"),
+        "{told}"
+    );
 }

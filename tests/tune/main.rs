@@ -1,6 +1,7 @@
 //! `ftsurgery tune`, `evaluate` and `predict` as their users see them.
 
 mod adafilter;
+mod adapter;
 mod auto;
 mod batch_norm;
 mod bed;

@@ -8,7 +8,7 @@ use ftsurgery::strategy::{StrategyName, names, pattern};
 
 use super::adafilter::AdaFilterArgs;
 use super::spottune::SpotTuneArgs;
-use super::{CliError, values};
+use super::{CliError, set_some, values};
 
 #[derive(Args)]
 pub struct StrategyArgs {
@@ -21,6 +21,9 @@ pub struct StrategyArgs {
     train: Vec<String>,
     #[command(flatten)]
     numbers: Numbers,
+    /// α of the updates of `lora` and `lora-blocks`, which count α / rank [default: the rank, so that they count once]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    lora_alpha: Option<usize>,
     #[command(flatten)]
     adafilter: AdaFilterArgs,
     #[command(flatten)]
@@ -68,6 +71,11 @@ impl StrategyArgs {
     /// The first flag that is for a strategy which is not asked for, with the reason.
     pub fn idle_flag(&self) -> Option<(&'static str, Cow<'static, str>)> {
         let list = self.list().unwrap_or_default();
+        let updates = list.iter().any(|s| s.rule().updates_weights());
+        if self.lora_alpha.is_some() && !updates {
+            let why = "it is for strategies `lora` and `lora-blocks`, of which none is among --strategies";
+            return Some(("lora-alpha", why.into()));
+        }
         let gates_filters = list.iter().any(|s| s.rule().gates_filters());
         let gates_blocks = list.iter().any(|s| s.rule().gates_blocks());
         for (flag, word, gates) in [
@@ -97,6 +105,7 @@ impl StrategyArgs {
             let patterns = self.train.iter().flat_map(|t| pattern::split(t));
             settings.train = patterns.collect();
         }
+        set_some(&mut settings.lora_alpha, &self.lora_alpha);
         self.adafilter.apply(&mut settings.adafilter);
         self.spottune.apply(&mut settings.spottune);
         Ok(())

@@ -256,6 +256,13 @@ fn is_vector(dims: &[usize]) -> bool {
     dims.iter().filter(|&&d| d != 1).count() <= 1
 }
 
+/// The dimensions of all float tensors that a graph holds, initializers and those of `Constant` nodes, by name.
+pub fn float_tensors(graph: &Graph) -> HashMap<&str, Vec<usize>> {
+    let all = constants(graph).into_iter();
+    all.map(|(name, constant)| (name, constant.dims()))
+        .collect()
+}
+
 /// Float initializers and float tensors of `Constant` nodes, by value name.
 fn constants(graph: &Graph) -> HashMap<&str, Constant<'_>> {
     let mut found: HashMap<&str, Constant<'_>> = HashMap::new();

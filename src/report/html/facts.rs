@@ -266,6 +266,19 @@ impl<'a> Facts<'a> {
         candidates.any(|c| !c.rewrite.is_none() && is_of(&c.id))
     }
 
+    /// Whether a winner's network had parameters beside its own.
+    pub fn adds(&self) -> bool {
+        let trainings = self.results().iter().filter_map(|r| self.training(r));
+        trainings.map(|t| t.added_parameters).any(|added| added > 0)
+    }
+
+    /// The share that a winner trained of all parameters that its network had, those that it added included.
+    pub fn trained_share(&self, result: &StrategyResult) -> Option<f64> {
+        let added = self.training(result).map_or(0, |t| t.added_parameters);
+        let all = self.parameters()? + added;
+        Some(result.trained_parameters? as f64 / all.max(1) as f64)
+    }
+
     /// Number of all parameters of the network with its head; `None` where no trial tells the size
     /// of the head.
     pub fn parameters(&self) -> Option<usize> {
@@ -275,11 +288,16 @@ impl<'a> Facts<'a> {
         };
         let all: usize = self.files.run.layers.iter().map(|l| l.parameters).sum();
         self.files.trials.iter().find_map(|trial| {
-            // What was added to the network is none of its parameters.
+            let trained = trial.trained_parameters?;
+            let rule = trial.strategy.rule();
+            let adds = trial.added_parameters;
+            // What was added to the network is none of its parameters, and the layers are frozen beside it.
+            if adds > 0 && (rule.updates_weights() || rule.gates_filters() || rule.gates_blocks()) {
+                return Some(all + trained.checked_sub(adds)?);
+            }
             if self.is_rewritten(trial) {
                 return None;
             }
-            let trained = trial.trained_parameters?;
             let backbone: Option<usize> = trial.layers.iter().map(of_layer).sum();
             Some(all + trained.checked_sub(backbone?)?)
         })

@@ -29,7 +29,6 @@ pub fn section(facts: &Facts) -> Option<Section> {
         run.strategies.iter().filter(searches)
     };
     let layers = of(Unit::Layer).next();
-    let blocks = of(Unit::Block).next();
     let windows = of(Unit::Window);
     let settings = &run.configuration.settings;
     let parts = &run.data.parts;
@@ -54,7 +53,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
             }
             (parameters(facts))
             @if let Some(planned) = layers { (accuracies(facts, planned, &Shown::layers())) }
-            @if let Some(planned) = blocks { (accuracies(facts, planned, &Shown::blocks())) }
+            @for planned in of(Unit::Block) { (accuracies(facts, planned, &Shown::blocks(planned.name))) }
             @for planned in of(Unit::Group) {
                 @match &planned.allowance {
                     Some(allowance) => (looked::figures(facts, planned, allowance)),
@@ -178,13 +177,17 @@ impl Shown {
         }
     }
 
-    fn blocks() -> Self {
+    fn blocks(strategy: StrategyName) -> Self {
+        let of = match strategy.number() {
+            Some(rank) => format!(", updates of rank {rank}"),
+            None => String::new(),
+        };
         Shown {
-            id: "search-blocks".to_owned(),
-            title: "Search accuracy per block".to_owned(),
+            id: format!("search-{strategy}"),
+            title: format!("Search accuracy per block{of}"),
             axis: "trained block, from input to output",
             table: "Block",
-            slot: slot(StrategyName::BLOCKS),
+            slot: slot(strategy),
             layers: false,
         }
     }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::comparison::{BASELINES, Comparison};
-use crate::report::tables::{diverged, improving};
+use crate::report::tables::{diverged, improving, updated};
 use crate::report::text::{none, percent, seconds, thousands};
 use crate::run::StrategyResult;
 use crate::strategy::StrategyName;
@@ -151,8 +151,7 @@ pub fn summary(facts: &Facts) -> Section {
     table.best = facts.results().iter().position(|r| Some(r.name) == best);
     for result in facts.results() {
         let held_out = facts.held_out(result);
-        let ratio = result.trained_parameters.zip(all);
-        let ratio = ratio.map(|(trained, all)| trained as f64 / all.max(1) as f64);
+        let ratio = facts.trained_share(result);
         let mut row = vec![
             html! {
                 span class="line" {
@@ -172,6 +171,9 @@ pub fn summary(facts: &Facts) -> Section {
                 @match &result.model {
                     Some(model) if model.starts_with("winners/") => {
                         a class="line" href=(model) { (model.trim_start_matches("winners/")) }
+                        @if let Some(adapter) = &result.adapter {
+                            " " a class="line" href=(format!("winners/{}", adapter.location)) { "adapter" }
+                        }
                     },
                     Some(model) => (model),
                     None => "failed",
@@ -198,7 +200,7 @@ pub fn summary(facts: &Facts) -> Section {
                 p { "No strategy has ended yet." }
             } @else {
                 (table.draw())
-                @for note in facts.results().iter().flat_map(|r| [diverged(r), improving(r)]).flatten() {
+                @for note in facts.results().iter().flat_map(|r| [diverged(r), improving(r), updated(r, usize::MAX)]).flatten() {
                     p class="note" { (facts.of_first_seed()) (note) "." }
                 }
                 p class="note" {
@@ -213,7 +215,9 @@ pub fn summary(facts: &Facts) -> Section {
                         " The whole run took " (seconds(took)) "."
                     }
                     @if let Some(all) = all {
-                        " Share is of the " (thousands(all)) " parameters of backbone and head."
+                        " Share is of the " (thousands(all)) " parameters of backbone and head"
+                        @if facts.adds() { ", and of what a strategy adds to them" }
+                        "."
                     }
                 }
             }

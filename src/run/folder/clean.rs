@@ -23,6 +23,8 @@ impl RunDir {
                 ".onnx.unchecked",
                 ".onnx.data",
                 ".onnx.data.partial",
+                ".safetensors",
+                ".safetensors.partial",
                 ".predictions.csv",
             ];
             let strategy = endings.iter().find_map(|e| name.strip_suffix(e));

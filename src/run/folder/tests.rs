@@ -152,6 +152,7 @@ fn trial(id: &str) -> TrialRecord {
         candidate: "head".to_owned(),
         layers: vec![],
         trained_parameters: Some(1),
+        added_parameters: 0,
         flops: None,
         validation: None,
         ranking: None,

@@ -60,6 +60,7 @@ impl Made {
             promising: vec![0, 2, 1],
             updatable: Vec::new(),
             gateable: Vec::new(),
+            lora_alpha: None,
             adafilter: Default::default(),
             blocks: Vec::new(),
             spottune: Default::default(),
@@ -98,6 +99,7 @@ impl Made {
                 candidate: request.candidate.label.clone(),
                 layers: request.candidate.layers.clone(),
                 trained_parameters: Some(1),
+                added_parameters: 0,
                 flops: None,
                 validation: Some(Score {
                     accuracy,

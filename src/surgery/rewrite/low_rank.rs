@@ -5,6 +5,9 @@
 //! at zero, so that the network is at first what it was. After training `W + (α / r) B A` takes the place of
 //! W, and the emitted model has the nodes of the original.
 
+#[cfg(test)]
+mod tests;
+
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +67,7 @@ struct Target<'g> {
 
 impl<'g> Target<'g> {
     fn of(graph: &'g Graph, weight: &str) -> Result<Self, SurgeryError> {
-        let layer = Layer::of(graph, weight, &OPERATORS)?;
+        let layer = Layer::of_stored(graph, weight, &OPERATORS)?;
         let node = layer.node;
         let (lies, outputs, inputs) = match layer.weight.dims.as_slice() {
             [outputs, rest @ ..] if node.is("Conv") && !rest.is_empty() => {
@@ -119,7 +122,12 @@ impl LowRank {
             .nodes
             .iter()
             .filter(|n| OPERATORS.iter().any(|o| n.is(o)));
-        let weights = layers.filter_map(|node| node.input(1));
+        let producers = graph.producers();
+        let stored = |read| match producers.get(read).map(|&at| &graph.nodes[at]) {
+            Some(cast) if cast.is("Cast") => cast.input(0),
+            _ => Some(read),
+        };
+        let weights = layers.filter_map(|node| stored(node.input(1)?));
         let updatable = weights.filter_map(|weight| {
             let target = Target::of(&graph, weight).ok()?;
             Some(Updatable {
@@ -161,7 +169,7 @@ impl LowRank {
                 output,
                 ..
             } = target.layer;
-            let (dtype, dims) = (target.layer.weight.dtype, &target.layer.weight.dims);
+            let (dtype, dims) = (target.layer.dtype, &target.layer.weight.dims);
             let rank = self.rank;
             let (down, up) = match target.lies {
                 Lies::Conv => {

@@ -55,6 +55,13 @@ pub use spottune::{BlockNodes, GateableBlock, GatedBlock, Policy, PolicyInput, S
 /// Values of tensors by name.
 type Values = [(String, Vec<f32>)];
 
+/// The widest gate network.
+const MOST_WIDTH: usize = 1024;
+/// The largest layer of one that reads channels of the model.
+const MOST_WEIGHTS: usize = 1 << 24;
+/// The most dimensions of a value.
+const MOST_AXES: usize = 16;
+
 /// What a candidate changes in the grafted model before it is trained.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -116,7 +123,33 @@ impl Rewrite {
         *self == Rewrite::None
     }
 
+    /// Fails where a description, which may be a stranger's, would take memory by what it says alone.
+    fn ensure_modest(&self) -> Result<(), SurgeryError> {
+        let (value, width, channels, rank) = match self {
+            Rewrite::None | Rewrite::LowRank(_) => return Ok(()),
+            Rewrite::AdaFilter(of) => (of.weights.first(), of.width, 1, 1),
+            Rewrite::SpotTune(of) => {
+                let ranks = of.blocks.iter().map(|block| block.rank);
+                let rank = ranks.chain([of.reads.rank]).max().unwrap_or_default();
+                (Some(&of.reads.value), of.width, of.reads.channels, rank)
+            }
+        };
+        match width > MOST_WIDTH
+            || width.saturating_mul(channels) > MOST_WEIGHTS
+            || rank > MOST_AXES
+        {
+            false => Ok(()),
+            true => layer::refuse(
+                value.map_or("", String::as_str),
+                format!(
+                    "a gate network of width {width} on {channels} channels, or values of {rank} dimensions"
+                ),
+            ),
+        }
+    }
+
     fn changes(&self, graph: &Graph, form: Form) -> Result<Changes, SurgeryError> {
+        self.ensure_modest()?;
         match self {
             Rewrite::None => Ok(Changes::default()),
             Rewrite::LowRank(low_rank) => low_rank.changes(graph),

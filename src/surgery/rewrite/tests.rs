@@ -23,7 +23,7 @@ pub(super) fn plain() -> Graph {
     graph
 }
 
-fn low_rank(weights: &[&str], rank: usize, alpha: usize) -> LowRank {
+pub(super) fn low_rank(weights: &[&str], rank: usize, alpha: usize) -> LowRank {
     LowRank {
         weights: weights.iter().map(|&w| w.to_owned()).collect(),
         rank,
@@ -376,7 +376,7 @@ fn the_weights_that_can_have_an_update_are_known_with_their_highest_rank() {
 }
 
 /// A node with a graph inside of it that reads `value`.
-fn reading_inside(value: &str) -> Node {
+pub(super) fn reading_inside(value: &str) -> Node {
     let read = Node::new("read", "Identity", &[value], &["read"]).to_proto();
     let branch = GraphProto {
         node: vec![read],
