@@ -10,7 +10,7 @@ use super::OptimizerKind;
 /// A trial begins with the rate that its optimizer usually has, tries higher ones as long as none does harm, or else
 /// lower ones, and takes the highest that does none: after which the loss is little above the least, a tenth or, where
 /// so long a training follows that it mends more, up to three tenths; where layers of the first half of the network train,
-/// a twentieth. (That of the least loss would be too low: what a
+/// a tenth. (That of the least loss would be too low: what a
 /// rate is worth shows later than what it breaks.) The steps are the first
 /// ones of its training, the same for every rate and always from the same parameters; the samples are some of those
 /// that validate, or, where there are none, some of those that it trains on.
@@ -35,7 +35,7 @@ const STEPS: usize = 48;
 const MENDED: f64 = 0.035;
 const MOST_MENDED: f64 = 0.3;
 /// The same where layers of the first half of the network train, whose harm all others see: docs/recipe.md, "The rate".
-const MOST_MENDED_DEEP: f64 = 0.05;
+const MOST_MENDED_DEEP: f64 = 0.1;
 
 /// How rates are tried for a training of so many steps.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,9 @@ use crate::training::{EpochMetrics, Moments, Observer, TrainingError, TriedRate}
 
 use super::Trial;
 
-/// A network is lost when it keeps less than this of what it told of the samples at the start.
-const KEPT: f64 = 0.25;
+/// A network is lost when it keeps less than this of what it told of the samples at the start. (Of a fifth that was left
+/// after the first epoch the best came that there was: docs/recipe.md, "The rate".)
+const KEPT: f64 = 0.05;
 
 impl Trial<'_> {
     /// Whether the training so far came to nothing, and is to begin anew with a lower rate: when the network has lost
@@ -132,7 +133,7 @@ mod tests {
     fn a_network_is_lost_when_it_knows_little_more_than_how_frequent_classes_are() {
         let chance = entropy(&[10, 10, 20], 40, false);
         assert!((chance - 1.5 * 2f64.ln()).abs() < 1e-12);
-        assert!(keeps_little(chance, [0.4, 1.0]));
+        assert!(keeps_little(chance, [0.4, 1.02]));
         assert!(keeps_little(chance, [0.4, 1.2]));
         // Much is lost, and may come back.
         assert!(!keeps_little(chance, [0.4, 0.8]));
