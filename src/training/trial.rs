@@ -1,5 +1,6 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
+mod moves;
 mod rate;
 mod saver;
 mod scoring;
@@ -15,15 +16,16 @@ use super::batch_norm::update_running;
 use super::checkpoint::{self, Identity, Progress, State, Values};
 use super::dropout::fill_mask;
 use super::features::Pass;
-use super::gradient::GradientBuffers;
 use super::noise::fill_noise;
 use super::norm::clipping;
 use super::sessions::{Bound, Sessions};
 use super::{
-    Checkpointing, Divergence, Features, Lab, Moments, Observer, Optimizer, TrainingError,
-    TrialOutcome, TrialSpec, Update,
+    Checkpointing, Divergence, Features, Lab, Moments, Observer, TrainingError, TrialOutcome,
+    TrialSpec, Update,
 };
 
+use moves::Moves;
+pub(super) use moves::update;
 use saver::Saver;
 
 impl Lab<'_> {
@@ -49,7 +51,7 @@ impl Lab<'_> {
         checkpoint: Option<&Checkpointing>,
         observer: &mut dyn Observer,
     ) -> Result<TrialOutcome, TrainingError> {
-        let mut trial = Trial::new(self, spec, [train, validation], features)?;
+        let mut trial = Trial::new(self, spec, [train, validation], features, observer)?;
         let mut saver = match checkpoint {
             Some(to) => Some(trial.resume(to, observer)?),
             None => None,
@@ -89,6 +91,7 @@ struct Trial<'a> {
     /// Of the parameters, and behind them of the running statistics.
     names: Vec<String>,
     buffers: Vec<Buffer>,
+    moves: Moves,
     average: Option<Average>,
     steps: Sessions<Bound>,
     evaluations: Sessions<Bound>,
@@ -107,6 +110,7 @@ impl<'a> Trial<'a> {
         spec: &'a TrialSpec,
         [train, validation]: [&'a [usize]; 2],
         features: &'a Features,
+        observer: &mut dyn Observer,
     ) -> Result<Self, TrainingError> {
         if train.is_empty() || spec.batch_size == 0 {
             return Err(TrainingError::NoSamples);
@@ -132,6 +136,7 @@ impl<'a> Trial<'a> {
         let mut names = spec.trainable.clone();
         names.extend(prepared.running_statistics());
         let buffers = lab.initial_parameters(&spec.rewrite, &names, &spec.start)?;
+        let moves = Moves::of(lab, spec, train, &buffers, observer)?;
         let average = spec.ema.map(|decay| Average::new(decay, &buffers));
         Ok(Trial {
             lab,
@@ -146,6 +151,7 @@ impl<'a> Trial<'a> {
             has_penalty: !prepared.penalties.is_empty(),
             average: average.transpose()?,
             buffers,
+            moves,
             names,
             steps: Sessions::default(),
             evaluations: Sessions::default(),
@@ -204,13 +210,14 @@ impl<'a> Trial<'a> {
         to: &'a Checkpointing,
         observer: &mut dyn Observer,
     ) -> Result<Saver<'a>, TrainingError> {
-        let identity = Identity::new(
+        let mut identity = Identity::new(
             self.lab,
             self.spec,
             [self.train, self.validation],
             &self.names,
             &self.buffers,
         )?;
+        identity.groups = self.moves.digest(&self.names);
         let loaded = checkpoint::load(
             &to.path,
             &identity,
@@ -302,6 +309,7 @@ impl<'a> Trial<'a> {
                 what: Divergence::Loss(loss + penalty),
             });
         }
+        self.moves.average(&bound.gradients)?;
         let scale = match spec.clip_norm {
             Some(limit) => clipping(&bound.gradients, limit, spec.threads)?,
             None => 1.0,
@@ -312,8 +320,9 @@ impl<'a> Trial<'a> {
                 step: step as u64,
                 learning_rate,
                 scale,
+                towards: None,
             },
-            &spec.rates,
+            (&spec.rates, &self.moves.decays),
             parameters,
             &bound.gradients,
             moments,
@@ -353,29 +362,6 @@ impl<'a> Trial<'a> {
             seconds,
         })
     }
-}
-
-/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `rates` multiply the
-/// learning rate of each, none by 1.
-pub(super) fn update(
-    optimizer: &Optimizer,
-    at: Update,
-    rates: &[f32],
-    parameters: &[Buffer],
-    gradients: &[GradientBuffers],
-    moments: &mut [Moments],
-    threads: usize,
-) -> Result<(), TrainingError> {
-    let all = parameters.iter().zip(gradients).zip(moments);
-    for (i, ((parameter, gradient), state)) in all.enumerate() {
-        let at = Update {
-            learning_rate: at.learning_rate * rates.get(i).unwrap_or(&1.0),
-            ..at
-        };
-        let mut values = parameter.as_f32_mut()?;
-        gradient.read(|gradient| optimizer.update(at, &mut values, gradient, state, threads))?;
-    }
-    Ok(())
 }
 
 fn snapshot(buffers: &[Buffer]) -> Result<Vec<Vec<f32>>, TrainingError> {

@@ -48,15 +48,13 @@ impl Gated {
         let per_channel = [&[channels][..], &vec![1; dims.len() - 2]].concat();
         let per_sample = [&[1][..], &per_channel].concat();
 
-        let values = layer.weight.to_f32().unwrap_or_default();
-        let copy = changes.parameter(name("weight"), dtype, dims, &values)?;
+        let copy = changes.copy(name("weight"), (weight, layer.weight))?;
         let mut reads = vec![layer.input.to_owned(), copy];
         if let Some(bias) = node.input(2) {
             let Some(old) = tensor(graph, bias) else {
                 return refuse(weight, format!("the bias of node {node} is computed"));
             };
-            let values = old.to_f32().unwrap_or_default();
-            reads.push(changes.parameter(name("bias"), dtype, &old.dims, &values)?);
+            reads.push(changes.copy(name("bias"), (bias, old))?);
         }
         let zeros = vec![0.0; channels];
         let logits = changes.parameter(name("logits"), dtype, &per_sample, &zeros)?;

@@ -309,10 +309,12 @@ fn copy(
         let Some(old) = tensor(graph, original) else {
             return refuse(weight, format!("`{original}` is no tensor"));
         };
-        let values = old.to_f32().unwrap_or_default();
         copies.push(match trained {
-            true => changes.parameter(name, old.dtype, &old.dims, &values)?,
-            false => changes.tensor(name, old.dtype, &old.dims, &values)?,
+            true => changes.copy(name, (original, old))?,
+            false => {
+                let values = old.to_f32().unwrap_or_default();
+                changes.tensor(name, old.dtype, &old.dims, &values)?
+            }
         });
     }
     let of_conv = originals.len() - unit.norm.map_or(0, |_| OF_NORM.len());
