@@ -32,12 +32,14 @@ pub enum Purpose {
     Mixing,
     /// First weights of a network that chooses filters.
     Gate,
+    /// Where the search for groups of a layer's filters begins.
+    FilterGroups,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 11] = [
+    const ALL: [Purpose; 12] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
@@ -49,6 +51,7 @@ impl Purpose {
         Purpose::Bootstrap,
         Purpose::Mixing,
         Purpose::Gate,
+        Purpose::FilterGroups,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -65,6 +68,7 @@ impl Purpose {
             Purpose::Bootstrap => "bootstrap",
             Purpose::Mixing => "mixing",
             Purpose::Gate => "gate",
+            Purpose::FilterGroups => "filter groups",
         }
     }
 }

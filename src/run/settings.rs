@@ -118,6 +118,12 @@ pub struct Settings {
     /// Decay, per step, of the average of the parameters, which is then what is scored and written; `None` for no
     /// average.
     pub ema: Option<f32>,
+    /// α of L2-SP: what was pretrained decays by so much to its pretrained values in place of 0, and the weight decay of the
+    /// optimizer is that of a new head; `None` where all decays to 0. See [`TrialSpec::l2_sp`](crate::training::TrialSpec::l2_sp).
+    pub l2_sp: Option<f32>,
+    /// Into so many groups, which the training samples activate alike, are the filters put of each layer that has more; all
+    /// of a group move by the mean of their gradients. `None` where each moves by its own.
+    pub group_filters: Option<usize>,
     /// The figure of the validation samples that ranks epochs, and that plateau and early stopping watch; `None` for what [`Settings::watched`] says.
     pub monitor: Option<Monitor>,
     /// The figure that ranks candidates; `None` for that of [`Settings::ranks_by`].
@@ -211,6 +217,8 @@ impl Default for Settings {
             layer_decay: 1.0,
             clip_norm: None,
             ema: None,
+            l2_sp: None,
+            group_filters: None,
             monitor: None,
             rank_by: None,
             rank_samples: 1000,
@@ -292,6 +300,8 @@ impl Settings {
         layer_decay: f32,
         clip_norm: Option<f32>,
         ema: Option<f32>,
+        l2_sp: Option<f32>,
+        group_filters: Option<usize>,
         monitor: Option<Monitor>,
         rank_by: Option<Monitor>,
         rank_samples: usize,
@@ -461,6 +471,8 @@ impl Settings {
                 self.ema.is_none_or(|decay| positive(decay) && decay < 1.0),
                 "it is above 0, below 1",
             ),
+            ("l2_sp", self.l2_sp.is_none_or(positive), "it is above 0"),
+            ("group_filters", self.group_filters != Some(0), one),
             (
                 "schedule.factor",
                 below_1(factor),

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 24] = [
+        let changes: [(Change, [&str; 3]); 26] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3.into(),
                 ["--lr", "0.0001", "0.003"],
@@ -275,6 +275,11 @@ mod tests {
             ),
             (|s| s.clip_norm = Some(1.0), ["--clip-norm", "none", "1"]),
             (|s| s.ema = Some(0.99), ["--ema", "none", "0.99"]),
+            (|s| s.l2_sp = Some(0.05), ["--l2-sp", "none", "0.05"]),
+            (
+                |s| s.group_filters = Some(8),
+                ["--group-filters", "none", "8"],
+            ),
             (|s| s.mixup = 0.2, ["--mixup", "0", "0.2"]),
             (|s| s.cutmix = 1.0, ["--cutmix", "0", "1"]),
             (|s| s.layer_decay = 0.5, ["--layer-decay", "1", "0.5"]),

@@ -9,8 +9,8 @@ use crate::surgery::Grafted;
 use super::SearchError;
 
 /// Refuses trials of which one trains values that alone take more than `limit` bytes. Each is held as it
-/// stands, at the best epoch, averaged where that is asked for and with what the optimizer remembers of it, 4 bytes each; what a step computes,
-/// and weights that are mapped from a file, come on top.
+/// stands, at the best epoch, averaged where that is asked for, with what it decays to where that is not 0, and with what the
+/// optimizer remembers of it, 4 bytes each; what a step computes, and weights that are mapped from a file, come on top.
 ///
 /// # Errors
 /// [`SearchError::NoRoom`] names the first such candidate.
@@ -21,7 +21,9 @@ pub(super) fn ensure_room<'c>(
     limit: u64,
 ) -> Result<(), SearchError> {
     let averages = u64::from(settings.ema.is_some());
-    let held = 2 + averages + settings.optimizer.moments() as u64;
+    let of_groups = settings.group_filters.is_some() && settings.optimizer.weight_decay != 0.0;
+    let targets = u64::from(settings.l2_sp.is_some() || of_groups);
+    let held = 2 + averages + targets + settings.optimizer.moments() as u64;
     for (strategy, candidate) in trials {
         let rewritten;
         let model = match candidate.rewrite.is_none() {
@@ -139,6 +141,13 @@ mod tests {
                     text.contains(&format!("{values} values (`all layers`)")),
                     "{text}"
                 );
+                // Where it decays to is held as well.
+                let anchored = settings.clone().l2_sp(Some(0.1));
+                for (limit, fits) in [(least, false), (least + values * 4, true)] {
+                    let trials = [(StrategyName::FULL, candidate)];
+                    let found = ensure_room(trials, &grafted, &anchored, limit);
+                    assert_eq!(found.is_ok(), fits);
+                }
             }
         }
     }

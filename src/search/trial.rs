@@ -224,6 +224,8 @@ pub(super) fn trial_spec(
         ),
         clip_norm: settings.clip_norm,
         ema: settings.ema,
+        l2_sp: settings.l2_sp,
+        group_filters: settings.group_filters,
         monitor: match phase {
             Phase::Search => settings.ranks_by(),
             Phase::Train => settings.watched(),

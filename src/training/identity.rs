@@ -28,6 +28,9 @@ pub(super) struct Identity {
     parameters: String,
     /// Dropout, device and operators.
     network: String,
+    /// Of the trained filters; empty where there are none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub groups: String,
 }
 
 impl Identity {
@@ -113,6 +116,7 @@ impl Identity {
             validation: samples(validation),
             parameters: hex::encode(parameters.finalize()),
             network: hex::encode(network.finalize()),
+            groups: String::new(),
         })
     }
 
@@ -137,6 +141,7 @@ impl Identity {
                 &self.network,
                 &now.network,
             ),
+            ("the groups of filters have", &self.groups, &now.groups),
         ] {
             if old != new {
                 differences.push(format!("{what} changed"));

@@ -27,6 +27,7 @@ use crate::task::Task;
 use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
+use super::groups::{Asked, FilterGroups};
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, Program, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
@@ -105,6 +106,8 @@ pub struct Lab<'a> {
     rewritten: Mutex<HashMap<Rewrite, Arc<Rewritten>>>,
     /// The rewrites after which a network freed from a batch size was seen to keep samples apart.
     apart: Mutex<HashSet<Rewrite>>,
+    /// Of trials so far.
+    pub(super) groups: Mutex<Vec<(Asked, Arc<FilterGroups>)>>,
 }
 
 impl<'a> Lab<'a> {
@@ -133,6 +136,7 @@ impl<'a> Lab<'a> {
             sample_dims,
             rewritten: Mutex::default(),
             apart: Mutex::default(),
+            groups: Mutex::default(),
         };
         let classes = lab.prepare(&Rewrite::None, 1)?.classes;
         let all =
@@ -182,7 +186,10 @@ impl<'a> Lab<'a> {
     }
 
     /// The network after a rewrite, made when it is first asked for; `None` for the grafted network itself.
-    fn rewritten(&self, rewrite: &Rewrite) -> Result<Option<Arc<Rewritten>>, TrainingError> {
+    pub(super) fn rewritten(
+        &self,
+        rewrite: &Rewrite,
+    ) -> Result<Option<Arc<Rewritten>>, TrainingError> {
         if rewrite.is_none() {
             return Ok(None);
         }

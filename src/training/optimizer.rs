@@ -1,5 +1,6 @@
 //! Optimizers, with the update rules of PyTorch.
 
+use std::iter::repeat;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -108,13 +109,15 @@ pub struct Moments {
 
 /// What the updates of one step go by.
 #[derive(Clone, Copy, Debug)]
-pub struct Update {
+pub struct Update<'a> {
     /// The step, from 1.
     pub step: u64,
     /// The learning rate that the schedule has come to.
     pub learning_rate: f32,
     /// The gradient is multiplied by this.
     pub scale: f32,
+    /// What weight decay pulls the parameter to, an element for each of its own; `None` for 0.
+    pub towards: Option<&'a [f32]>,
 }
 
 impl Optimizer {
@@ -141,7 +144,7 @@ impl Optimizer {
     /// cores).
     pub fn update(
         &self,
-        at: Update,
+        at: Update<'_>,
         parameter: &mut [f32],
         gradient: GradientValues<'_>,
         moments: &mut Moments,
@@ -156,6 +159,7 @@ impl Optimizer {
             moment.resize(if kept { parameter.len() } else { 0 }, 0.0);
         }
         let rule = Rule::new(self, at);
+        let towards = at.towards;
         let threads = match threads {
             0 => rayon::current_num_threads(),
             threads => threads,
@@ -164,13 +168,13 @@ impl Optimizer {
         let (mut p, mut m, mut v) = (parameter, m.as_mut_slice(), v.as_mut_slice());
         let parts = gradient.parts(p.len(), count);
         if count == 1 {
-            return parts.for_each(|part| rule.update(part, p, gradient, [m, v]));
+            return parts.for_each(|part| rule.update((part, towards), p, gradient, [m, v]));
         }
         rayon::scope(|scope| {
             for part in parts {
                 let own_p = split_off(&mut p, part.len());
                 let state = [split_off(&mut m, part.len()), split_off(&mut v, part.len())];
-                scope.spawn(move |_| rule.update(part, own_p, gradient, state));
+                scope.spawn(move |_| rule.update((part, towards), own_p, gradient, state));
             }
         });
     }
@@ -189,38 +193,39 @@ struct Rule {
     scale: f32,
 }
 
+/// With w for what the parameter decays to, 0 where nothing is said.
 #[derive(Clone, Copy)]
 enum Form {
-    /// p ← p − η (g + λ p)
+    /// p ← p − η (g + λ (p − w))
     Plain { rate: f32, decay: f32 },
-    /// v ← μ v + (g + λ p), p ← p − η v; at the first step v is the gradient itself.
+    /// v ← μ v + (g + λ (p − w)), p ← p − η v; at the first step v is the gradient itself.
     Momentum {
         rate: f32,
         decay: f32,
         momentum: f32,
     },
-    /// m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², p ← s p − η m̂ / (√v̂ + ε), where either g has the
-    /// decay in it or s has.
+    /// m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², p ← p − c (p − w) − η m̂ / (√v̂ + ε), where either g has the
+    /// decay in it or c is η λ.
     Adam {
         added: f32,
-        shrink: f32,
+        cut: f32,
         step_size: f32,
         inverse_root: f32,
     },
 }
 
 impl Rule {
-    fn new(optimizer: &Optimizer, at: Update) -> Self {
+    fn new(optimizer: &Optimizer, at: Update<'_>) -> Self {
         Rule {
             form: Form::new(optimizer, at.step, at.learning_rate),
             scale: at.scale,
         }
     }
 
-    /// Updates `parameter`, the elements `part` of one, by that part of its gradient.
+    /// Updates `parameter`, the elements `part` of one, by that part of its gradient; all of it decays `towards` this.
     fn update(
         self,
-        part: Range<usize>,
+        (part, towards): (Range<usize>, Option<&[f32]>),
         parameter: &mut [f32],
         gradient: GradientValues<'_>,
         [first, second]: [&mut [f32]; 2],
@@ -233,17 +238,28 @@ impl Rule {
             let m = first.get_mut(here.clone()).unwrap_or_default();
             let v = second.get_mut(here).unwrap_or_default();
             // The same sums on wider vectors, where the processor has them.
-            arch.dispatch(|| self.apply(p, g, [m, v]));
+            match towards.map(|w| &w[start..start + g.len()]) {
+                None => arch.dispatch(|| self.apply::<false>(p, g, repeat(0.0), [m, v])),
+                Some(w) => arch.dispatch(|| self.apply::<true>(p, g, w.iter().copied(), [m, v])),
+            }
         });
     }
 
+    /// `TOWARDS`: whether there is anything but 0 in `towards`.
     #[inline(always)]
-    fn apply(self, parameter: &mut [f32], gradient: &[f32], [first, second]: [&mut [f32]; 2]) {
+    fn apply<const TOWARDS: bool>(
+        self,
+        parameter: &mut [f32],
+        gradient: &[f32],
+        towards: impl Iterator<Item = f32>,
+        [first, second]: [&mut [f32]; 2],
+    ) {
         let gradient = gradient.iter().map(|g| self.scale * g);
+        let all = parameter.iter_mut().zip(gradient).zip(towards);
         match self.form {
             Form::Plain { rate, decay } => {
-                for (p, g) in parameter.iter_mut().zip(gradient) {
-                    *p -= rate * (g + decay * *p);
+                for ((p, g), w) in all {
+                    *p -= rate * (g + decay * (*p - w));
                 }
             }
             Form::Momentum {
@@ -251,25 +267,31 @@ impl Rule {
                 decay,
                 momentum,
             } => {
-                for ((p, g), v) in parameter.iter_mut().zip(gradient).zip(first) {
-                    *v = momentum * *v + (g + decay * *p);
+                for (((p, g), w), v) in all.zip(first) {
+                    *v = momentum * *v + (g + decay * (*p - w));
                     *p -= rate * *v;
                 }
             }
             Form::Adam {
                 added,
-                shrink,
+                cut,
                 step_size,
                 inverse_root,
             } => {
                 let (beta1, beta2) = (BETA1 as f32, BETA2 as f32);
                 let (rest1, rest2) = ((1.0 - BETA1) as f32, (1.0 - BETA2) as f32);
                 let state = first.iter_mut().zip(second);
-                for ((p, g), (m, v)) in parameter.iter_mut().zip(gradient).zip(state) {
-                    let g = g + added * *p;
+                for (((p, g), w), (m, v)) in all.zip(state) {
+                    let g = g + added * (*p - w);
                     *m = beta1 * *m + rest1 * g;
                     *v = beta2 * *v + rest2 * g * g;
-                    *p = *p * shrink - step_size * *m / (v.sqrt() * inverse_root + EPSILON);
+                    let decayed = match TOWARDS {
+                        // As PyTorch rounds it.
+                        false => *p * (1.0 - cut),
+                        // What is where it decays to stays there to the bit.
+                        true => *p - cut * (*p - w),
+                    };
+                    *p = decayed - step_size * *m / (v.sqrt() * inverse_root + EPSILON);
                 }
             }
         }
@@ -292,13 +314,13 @@ impl Form {
         }
         let power = i32::try_from(step).unwrap_or(i32::MAX);
         let (correction1, correction2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
-        let (added, shrink) = match optimizer.kind {
-            OptimizerKind::Adamw => (0.0, 1.0 - rate * decay),
-            _ => (decay, 1.0),
+        let (added, cut) = match optimizer.kind {
+            OptimizerKind::Adamw => (0.0, rate * decay),
+            _ => (decay, 0.0),
         };
         Form::Adam {
             added,
-            shrink,
+            cut,
             step_size: (f64::from(rate) / correction1) as f32,
             inverse_root: (1.0 / correction2.sqrt()) as f32,
         }
@@ -306,101 +328,4 @@ impl Form {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn optimizer(kind: OptimizerKind) -> Optimizer {
-        Optimizer {
-            kind,
-            learning_rate: 0.1.into(),
-            weight_decay: 0.5,
-            momentum: 0.9,
-        }
-    }
-
-    fn at(step: u64) -> Update {
-        Update {
-            step,
-            learning_rate: 0.1,
-            scale: 1.0,
-        }
-    }
-
-    #[test]
-    fn sgd_adds_decay_and_momentum() {
-        let (mut p, mut m) = ([1.0], Moments::default());
-        let sgd = optimizer(OptimizerKind::Sgd);
-        sgd.update(at(1), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.5
-        assert!((p[0] - 0.75).abs() < 1e-6);
-        sgd.update(at(2), &mut p, GradientValues::Whole(&[2.0]), &mut m, 1); // v = 2.25 + 2.375
-        assert!((p[0] - (0.75 - 0.4625)).abs() < 1e-6);
-    }
-
-    #[test]
-    fn the_first_step_of_adam_has_the_length_of_the_learning_rate() {
-        for (kind, expected) in [
-            (OptimizerKind::Adam, 0.9),
-            (OptimizerKind::Adamw, 0.95 - 0.1),
-        ] {
-            let (mut p, mut m) = ([1.0], Moments::default());
-            optimizer(kind).update(at(1), &mut p, GradientValues::Whole(&[3.0]), &mut m, 1);
-            assert!((p[0] - expected).abs() < 1e-6, "{kind:?}: {}", p[0]);
-        }
-    }
-
-    #[test]
-    fn a_scaled_gradient_is_one_of_that_size() {
-        for kind in [
-            OptimizerKind::Adam,
-            OptimizerKind::Adamw,
-            OptimizerKind::Sgd,
-        ] {
-            let updated = |scale: f32, gradient: f32| {
-                let (mut p, mut m) = ([1.0, -2.0], Moments::default());
-                for step in 1..=3 {
-                    let at = Update { scale, ..at(step) };
-                    let gradient = [gradient, 3.0 * gradient];
-                    optimizer(kind).update(at, &mut p, GradientValues::Whole(&gradient), &mut m, 1);
-                }
-                (p, m.first, m.second)
-            };
-            assert_eq!(updated(0.25, 2.0), updated(1.0, 0.5), "{kind:?}");
-        }
-    }
-
-    /// To the bit, however many threads make how many pieces of it.
-    #[test]
-    fn factors_update_as_their_product() {
-        let dims @ [rows, depth, width] = [3, 701, 300];
-        let numbers = |n: usize, k: usize| -> Vec<f32> {
-            let value = |i: usize| ((i * k) % 101) as f32 / 50.0 - 1.0;
-            (0..n).map(value).collect()
-        };
-        let (a, dy) = (numbers(rows * depth, 37), numbers(rows * width, 53));
-        let mut product = vec![0.0; depth * width];
-        crate::kernels::gemm_weight_gradient_rows(dims, 0, &a, &dy, &mut product);
-        let factors = GradientValues::Factors {
-            a: &a,
-            dy: &dy,
-            dims,
-        };
-        for kind in [
-            OptimizerKind::Adam,
-            OptimizerKind::Adamw,
-            OptimizerKind::Sgd,
-        ] {
-            let updated = |gradient, threads| {
-                let (mut p, mut m) = (numbers(depth * width, 7), Moments::default());
-                for step in 1..=2 {
-                    optimizer(kind).update(at(step), &mut p, gradient, &mut m, threads);
-                }
-                (p, m.first, m.second)
-            };
-            let whole = GradientValues::Whole(&product);
-            let expected = updated(whole, 1);
-            assert!(updated(factors, 1) == expected, "{kind:?}");
-            assert!(updated(factors, 3) == expected, "{kind:?}, three threads");
-            assert!(updated(whole, 3) == expected, "{kind:?}, three threads");
-        }
-    }
-}
+mod tests;

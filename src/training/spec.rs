@@ -170,6 +170,15 @@ pub struct TrialSpec {
     /// were done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f32>,
+    /// What was pretrained decays to its pretrained values w by so much: α (p − w) in place of weight decay, which is then
+    /// that of a new head and of what a rewrite adds. Source: Li et al., "Explicit Inductive Bias for Transfer Learning
+    /// with Convolutional Networks", ICML 2018 (L2-SP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l2_sp: Option<f32>,
+    /// Into so many groups, at least 1, are the filters put of each layer that has more: those that the training samples
+    /// activate alike. All of a group move by the mean of their gradients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_filters: Option<usize>,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
     /// How the learning rate changes.
@@ -233,6 +242,8 @@ impl Default for TrialSpec {
             rates: Vec::new(),
             clip_norm: None,
             ema: None,
+            l2_sp: None,
+            group_filters: None,
             monitor: Monitor::Accuracy,
             schedule: Schedule::default(),
             warmup: 0.0,

@@ -1,6 +1,7 @@
 //! The loop of one trial: epochs of steps, each epoch scored.
 
 mod anew;
+mod moves;
 mod rate;
 mod saver;
 mod scoring;
@@ -16,15 +17,16 @@ use super::batch_norm::update_running;
 use super::checkpoint::{self, Identity, Progress, State, Values};
 use super::dropout::fill_mask;
 use super::features::Pass;
-use super::gradient::GradientBuffers;
 use super::noise::fill_noise;
 use super::norm::clipping;
 use super::sessions::{Bound, Sessions};
 use super::{
-    Checkpointing, Divergence, Features, Lab, Moments, Observer, Optimizer, TrainingError,
-    TrialOutcome, TrialSpec, Update,
+    Checkpointing, Divergence, Features, Lab, Moments, Observer, TrainingError, TrialOutcome,
+    TrialSpec, Update,
 };
 
+use moves::Moves;
+pub(super) use moves::update;
 use saver::Saver;
 
 impl Lab<'_> {
@@ -50,7 +52,7 @@ impl Lab<'_> {
         checkpoint: Option<&Checkpointing>,
         observer: &mut dyn Observer,
     ) -> Result<TrialOutcome, TrainingError> {
-        let mut trial = Trial::new(self, spec, [train, validation], features)?;
+        let mut trial = Trial::new(self, spec, [train, validation], features, observer)?;
         let mut saver = match checkpoint {
             Some(to) => Some(trial.resume(to, observer)?),
             None => None,
@@ -98,6 +100,7 @@ struct Trial<'a> {
     /// Of the parameters, and behind them of the running statistics.
     names: Vec<String>,
     buffers: Vec<Buffer>,
+    moves: Moves,
     average: Option<Average>,
     steps: Sessions<Bound>,
     evaluations: Sessions<Bound>,
@@ -116,6 +119,7 @@ impl<'a> Trial<'a> {
         spec: &'a TrialSpec,
         [train, validation]: [&'a [usize]; 2],
         features: &'a Features,
+        observer: &mut dyn Observer,
     ) -> Result<Self, TrainingError> {
         if train.is_empty() || spec.batch_size == 0 {
             return Err(TrainingError::NoSamples);
@@ -141,6 +145,7 @@ impl<'a> Trial<'a> {
         let mut names = spec.trainable.clone();
         names.extend(prepared.running_statistics());
         let buffers = lab.initial_parameters(&spec.rewrite, &names, &spec.start)?;
+        let moves = Moves::of(lab, spec, train, &buffers, observer)?;
         let average = spec.ema.map(|decay| Average::new(decay, &buffers));
         Ok(Trial {
             lab,
@@ -155,6 +160,7 @@ impl<'a> Trial<'a> {
             has_penalty: !prepared.penalties.is_empty(),
             average: average.transpose()?,
             buffers,
+            moves,
             names,
             steps: Sessions::default(),
             evaluations: Sessions::default(),
@@ -213,13 +219,14 @@ impl<'a> Trial<'a> {
         to: &'a Checkpointing,
         observer: &mut dyn Observer,
     ) -> Result<Saver<'a>, TrainingError> {
-        let identity = Identity::new(
+        let mut identity = Identity::new(
             self.lab,
             self.spec,
             [self.train, self.validation],
             &self.names,
             &self.buffers,
         )?;
+        identity.groups = self.moves.digest(&self.names);
         let loaded = checkpoint::load(
             &to.path,
             &identity,
@@ -311,6 +318,7 @@ impl<'a> Trial<'a> {
                 what: Divergence::Loss(loss + penalty),
             });
         }
+        self.moves.average(&bound.gradients)?;
         let scale = match spec.clip_norm {
             Some(limit) => clipping(&bound.gradients, limit, spec.threads)?,
             None => 1.0,
@@ -321,8 +329,9 @@ impl<'a> Trial<'a> {
                 step: step as u64,
                 learning_rate,
                 scale,
+                towards: None,
             },
-            &spec.rates,
+            (&spec.rates, &self.moves.decays),
             parameters,
             &bound.gradients,
             moments,
@@ -370,29 +379,6 @@ impl<'a> Trial<'a> {
             seconds,
         })
     }
-}
-
-/// One step of the optimizer on all parameters, by `threads` threads (0 for all cores); `rates` multiply the
-/// learning rate of each, none by 1.
-pub(super) fn update(
-    optimizer: &Optimizer,
-    at: Update,
-    rates: &[f32],
-    parameters: &[Buffer],
-    gradients: &[GradientBuffers],
-    moments: &mut [Moments],
-    threads: usize,
-) -> Result<(), TrainingError> {
-    let all = parameters.iter().zip(gradients).zip(moments);
-    for (i, ((parameter, gradient), state)) in all.enumerate() {
-        let at = Update {
-            learning_rate: at.learning_rate * rates.get(i).unwrap_or(&1.0),
-            ..at
-        };
-        let mut values = parameter.as_f32_mut()?;
-        gradient.read(|gradient| optimizer.update(at, &mut values, gradient, state, threads))?;
-    }
-    Ok(())
 }
 
 fn snapshot(buffers: &[Buffer]) -> Result<Vec<Vec<f32>>, TrainingError> {

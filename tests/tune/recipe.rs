@@ -16,7 +16,7 @@ use crate::bed::{At, Bed, bits};
 use crate::scene::*;
 use crate::support::*;
 
-fn checkpoint(bed: &Bed) -> Checkpointing {
+pub fn checkpoint(bed: &Bed) -> Checkpointing {
     Checkpointing {
         path: bed.folder.path().join("checkpoint.safetensors"),
         every: Duration::MAX,
@@ -25,7 +25,7 @@ fn checkpoint(bed: &Bed) -> Checkpointing {
 }
 
 /// Runs a trial as a whole, and stopped after each of some steps and resumed, to the same bits.
-fn resumed(bed: &Bed, spec: &TrialSpec) -> TrialOutcome {
+pub fn resumed(bed: &Bed, spec: &TrialSpec) -> TrialOutcome {
     let (lab, to) = (bed.lab(), checkpoint(bed));
     let whole = bed.run(&lab, spec, None, &mut ()).unwrap();
     for step in [1, 3, 7] {
@@ -385,6 +385,8 @@ fn all_parts_of_a_recipe_together_are_resumed_to_the_same_bits() {
                 mixup: 0.4,
                 cutmix: 1.0,
                 ema: Some(0.8),
+                l2_sp: Some(0.5),
+                group_filters: Some(3),
                 ..spec
             },
         );
@@ -401,7 +403,7 @@ fn a_run_has_a_recipe_and_is_made_again_from_its_config() {
     let flags = format!(
         "{QUICK} --strategies head,full --optimizer adamw --lr 1e-3 --head-lr 3e-3 --layer-decay 0.8 --clip-norm 2 \
          --schedule cosine --cosine-floor 0.05 --warmup 0.25 --label-smoothing 0.1 --ema 0.9 \
-         --mixup 0.2 --cutmix 1"
+         --mixup 0.2 --cutmix 1 --l2-sp 0.5 --group-filters 3"
     );
     scene.tune("run", &flags).assert().success();
     let mut again = ftsurgery();

@@ -150,6 +150,8 @@ fn what_a_run_writes_gives_its_settings_back() {
         .mixup(0.25)
         .cutmix(1.0)
         .ema(Some(0.99))
+        .l2_sp(Some(0.05))
+        .group_filters(Some(8))
         .clip_norm(Some(1.5))
         .label_smoothing(0.1)
         .threads(3)

@@ -30,6 +30,10 @@ pub struct RecipeArgs {
     /// Weight decay
     #[arg(long, value_name = "RATE", value_parser = values::at_least_0)]
     weight_decay: Option<f32>,
+    /// Let what was pretrained decay to its pretrained values in place of 0, at this rate (L2-SP); --weight-decay is then
+    /// that of a new head alone
+    #[arg(long, value_name = "ALPHA", value_parser = values::above_0)]
+    l2_sp: Option<f32>,
     /// Momentum of sgd [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     momentum: Option<f32>,
@@ -58,6 +62,10 @@ pub struct RecipeArgs {
     /// steps less); 0.99 weighs some hundred steps
     #[arg(long, value_name = "DECAY", value_parser = values::inside_1)]
     ema: Option<f32>,
+    /// Put the filters of each layer into K groups that the training images activate alike, and move all of a group by the
+    /// mean of their gradients: for few images per class
+    #[arg(long, value_name = "K", value_parser = values::count)]
+    group_filters: Option<usize>,
     /// Spread this share of every target over all classes in the training loss
     #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     label_smoothing: Option<f32>,
@@ -83,13 +91,14 @@ impl RecipeArgs {
     }
 
     /// Flags of how parameters move, and whether they are given.
-    pub fn given(&self) -> [(&'static str, bool); 15] {
+    pub fn given(&self) -> [(&'static str, bool); 17] {
         [
             ("optimizer", self.optimizer.is_some()),
             ("lr", self.lr.is_some()),
             ("head-lr", self.head_lr.is_some()),
             ("layer-decay", self.layer_decay.is_some()),
             ("weight-decay", self.weight_decay.is_some()),
+            ("l2-sp", self.l2_sp.is_some()),
             ("momentum", self.momentum.is_some()),
             ("clip-norm", self.clip_norm.is_some()),
             ("schedule", self.schedule.is_some()),
@@ -98,6 +107,7 @@ impl RecipeArgs {
             ("cosine-floor", self.cosine_floor.is_some()),
             ("warmup", self.warms_up()),
             ("ema", self.ema.is_some()),
+            ("group-filters", self.group_filters.is_some()),
             ("label-smoothing", self.label_smoothing.is_some()),
             ("mixup", self.mixup.is_some() || self.cutmix.is_some()),
         ]
@@ -178,6 +188,8 @@ impl RecipeArgs {
         set(&mut settings.warmup, &self.warmup);
         set_some(&mut settings.clip_norm, &self.clip_norm);
         set_some(&mut settings.ema, &self.ema);
+        set_some(&mut settings.l2_sp, &self.l2_sp);
+        set_some(&mut settings.group_filters, &self.group_filters);
         set(&mut settings.label_smoothing, &self.label_smoothing);
         set(&mut settings.mixup, &self.mixup);
         set(&mut settings.cutmix, &self.cutmix);

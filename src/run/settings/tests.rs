@@ -26,7 +26,7 @@ fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
 fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
     Settings::default().validate().unwrap();
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 31] = [
+    let changes: [(&str, Change); 33] = [
         ("strategies", |s| s.strategies.clear()),
         ("train", |s| s.train.push("block5".to_owned())),
         ("dropout", |s| s.dropout = 1.0),
@@ -71,6 +71,8 @@ fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
         ("label_smoothing", |s| s.label_smoothing = 1.0),
         ("clip_norm", |s| s.clip_norm = Some(0.0)),
         ("ema", |s| s.ema = Some(1.0)),
+        ("l2_sp", |s| s.l2_sp = Some(0.0)),
+        ("group_filters", |s| s.group_filters = Some(0)),
         ("mixup", |s| s.mixup = f32::INFINITY),
         ("cutmix", |s| s.cutmix = -1.0),
         ("mixup", |s| {

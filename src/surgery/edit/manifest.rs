@@ -32,6 +32,14 @@ impl Manifest {
         self.changes.iter().any(removed)
     }
 
+    /// Whether a tensor of this name is not the original's but was added.
+    pub fn adds_tensor(&self, name: &str) -> bool {
+        let added = |c: &Difference| {
+            c.part == Part::Tensor && matches!(c.what, What::Added { .. }) && c.name == name
+        };
+        self.changes.iter().any(added)
+    }
+
     /// The entries that are renames.
     pub(in crate::surgery) fn renames(&self) -> impl Iterator<Item = &Difference> {
         let mut all = self.changes.iter();

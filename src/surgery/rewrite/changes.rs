@@ -53,6 +53,8 @@ pub(super) struct Changes {
     pub splices: Vec<Splice>,
     /// Those of the initializers that can be trained.
     pub parameters: Vec<String>,
+    /// Those of these that begin as a copy of a tensor, with its name.
+    pub copies: Vec<(String, String)>,
     pub noise: Vec<Noise>,
     pub penalties: Vec<Penalty>,
     pub constants: Vec<String>,
@@ -102,6 +104,18 @@ impl Changes {
     ) -> Result<String, SurgeryError> {
         self.parameters.push(name.clone());
         self.tensor(name, dtype, dims, values)
+    }
+
+    /// Adds an initializer that can be trained and begins as a copy of the model's tensor `original`, and gives its name
+    /// back.
+    pub fn copy(
+        &mut self,
+        name: String,
+        (original, tensor): (&str, &Tensor),
+    ) -> Result<String, SurgeryError> {
+        self.copies.push((name.clone(), original.to_owned()));
+        let values = tensor.to_f32().unwrap_or_default();
+        self.parameter(name, tensor.dtype, &tensor.dims, &values)
     }
 
     /// Adds noise, in a model whose values there are of type `dtype`.

@@ -97,6 +97,8 @@ pub struct Rewritten {
     pub dropout: Vec<Dropout>,
     /// The added initializers that can be trained.
     pub parameters: Vec<String>,
+    /// Those of these that begin as a copy of a tensor of the grafted model, with its name.
+    pub copies: Vec<(String, String)>,
     /// The noise.
     pub noise: Vec<Noise>,
     /// What is added to the loss.
@@ -177,6 +179,7 @@ impl Rewrite {
             dropout: dropout.collect(),
             added: changes.added(),
             parameters: changes.parameters,
+            copies: changes.copies,
             noise: changes.noise,
             penalties: changes.penalties,
             constants: changes.constants,

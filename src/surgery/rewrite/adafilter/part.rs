@@ -53,6 +53,7 @@ pub(super) fn copy(
         let values = rows(&values, unit.channels(), filters);
         let dims = [&[filters.len()][..], &old.dims[1..]].concat();
         copies.push(match trained {
+            true if part.is_whole() => changes.copy(name, (original, old))?,
             true => changes.parameter(name, old.dtype, &dims, &values)?,
             false => changes.tensor(name, old.dtype, &dims, &values)?,
         });

@@ -272,8 +272,7 @@ fn copy(
         let Some(old) = tensor(graph, weight) else {
             return refuse(weight, "it is no tensor of floats");
         };
-        let values = old.to_f32().unwrap_or_default();
-        let new = changes.parameter(copied(region.to, weight), old.dtype, &old.dims, &values)?;
+        let new = changes.copy(copied(region.to, weight), (weight, old))?;
         renamed.insert(weight, new);
     }
     let inside = region.nodes.iter().map(|&at| &graph.nodes[at]);
