@@ -147,6 +147,9 @@ impl<'a> Opened<'a> {
         for note in of_head(&original, &graph, &analysis, settings.head) {
             watcher.warning(&note);
         }
+        for told in dataset.told() {
+            watcher.begin(told);
+        }
         for note in dataset.notes() {
             watcher.warning(note);
         }
@@ -173,7 +176,7 @@ impl<'a> Opened<'a> {
         let task = task(&dataset, asked, own)?;
         settings.fit(task)?;
         if let Some(note) = told_task(task, settings.sources.task, kept) {
-            watcher.warning(&note);
+            watcher.begin(&note);
         }
         let outputs = own.map(|own| own.outputs);
         let classes = classes(outputs, task, &dataset, &card)?;
