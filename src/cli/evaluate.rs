@@ -190,6 +190,9 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     );
     progress.finish();
     judged?;
+    if let Some(mixes) = inference.mixes() {
+        context.note(&format!("warning: {mixes}"));
+    }
     let not_finite = judge.not_finite().to_vec();
     let thresholds = card.thresholds.clone().unwrap_or_default();
     let predictions = judge.end().with_thresholds(&thresholds);

@@ -54,6 +54,8 @@ pub(super) struct Emitted {
     pub external: Option<WeightsFile>,
     /// Whether functions that the model carries are written out in it.
     pub writes_out_functions: bool,
+    /// Why it stays made for the batch size of the export, where the network without the strategy's own nodes would not.
+    pub stays_fixed: Option<String>,
 }
 
 /// A winner.
@@ -112,8 +114,16 @@ impl Emitter<'_> {
         let mut editor = self.grafted.editor(self.original)?;
         let Merged { rewrite, values } = winner.merged;
         rewrite.emit(self.grafted, &mut editor)?;
-        if let Some(freed) = self.freed.as_ref().filter(|_| rewrite.is_none()) {
-            freed.apply(&mut editor)?;
+        let mut stays_fixed = None;
+        if let Some(freed) = &self.freed {
+            match rewrite.is_none() {
+                true => freed.apply(&mut editor)?,
+                false => match self.freed_with(rewrite, values) {
+                    Ok(Some(freed)) => freed.apply(&mut editor)?,
+                    Ok(None) => {}
+                    Err(reason) => stays_fixed = Some(reason.to_string()),
+                },
+            }
         }
         for (key, value) in &self.restated {
             editor.set_metadata(key, value);
@@ -162,7 +172,21 @@ impl Emitter<'_> {
             sha256,
             external,
             writes_out_functions,
+            stays_fixed,
         })
+    }
+
+    /// What frees a file to which a rewrite adds nodes.
+    fn freed_with(
+        &self,
+        rewrite: &Rewrite,
+        values: &[(String, Vec<f32>)],
+    ) -> Result<Option<FreedFile>, SearchError> {
+        let mut editor = self.grafted.editor(self.original)?;
+        rewrite.emit(self.grafted, &mut editor)?;
+        let Edited { proto, .. } = export(editor, values, &[])?;
+        let rewritten = self.grafted.model.with_proto(proto);
+        Ok(FreedFile::of(&rewritten)?)
     }
 
     fn check(

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::choice::{AUTO, Choice};
 use crate::classifier::{
-    ClassifierError, ModelCard, ModelInput, Origin, at_image_size, by_place, image_folder,
+    Beside, ClassifierError, ModelCard, ModelInput, Origin, at_image_size, by_place, image_folder,
     other_outputs, quoted,
 };
 use crate::data::{
@@ -166,6 +166,10 @@ impl<'a> Opened<'a> {
         if kept && names.is_none() && settings.sources.classes.is_none() && dataset.is_named() {
             watcher.warning(&by_place(dataset.classes()));
         }
+        if kept && card.beside.classes.is_some() {
+            let file = card.beside.classes_of.display();
+            watcher.begin(&format!("the classes of the model are named by {file}"));
+        }
         settings.augment.or(Augment::None).check(&dataset)?;
         let sample = input.spec.sample_dims(dataset.sample_shape());
         let asked = (settings.head, settings.sources.task);
@@ -211,6 +215,7 @@ impl<'a> Opened<'a> {
                 trained_on: card.trained_on,
                 task: Some(task),
                 thresholds: None,
+                beside: Beside::default(),
             },
             classes,
             file,
