@@ -9,7 +9,7 @@ use crate::graph::{Graph, float_tensors};
 use crate::hex::{self, file_sha256};
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{Model, encode, rename, save_within, write_atomic};
-use crate::surgery::{Edited, Grafted};
+use crate::surgery::Grafted;
 use crate::training::FreedFile;
 
 use super::recipe::with_head;
@@ -57,7 +57,7 @@ impl Adapter {
             grafted: &grafted,
             freed: freed.as_ref(),
         };
-        let Edited { proto, .. } = tuned(body, &merged, &recipe.metadata)?;
+        let proto = tuned(body, &merged, &recipe.metadata)?.edited.proto;
         Ok(Applied {
             adapter: self,
             backbone,

@@ -79,23 +79,54 @@ pub struct Body<'a> {
     pub freed: Option<&'a FreedFile>,
 }
 
+/// A tuned model.
+pub struct TunedModel {
+    /// Its file.
+    pub edited: Edited,
+    /// Why it stays made for the batch size of the export, where the network without what the rewrite adds would not.
+    pub stays_fixed: Option<String>,
+}
+
 /// The tuned model: the backbone's file with the head, what is left of the rewrite, other values, and these metadata
-/// properties in their order. A rewritten network stays made for the batch size of its export.
+/// properties in their order.
 ///
 /// # Errors
 /// As [`export`], and when the backbone is not the one that the head was grafted to.
 pub fn tuned(
     body: Body<'_>,
-    Merged { rewrite, values }: &Merged,
+    merged: &Merged,
     metadata: &[(String, String)],
-) -> Result<Edited, AdapterError> {
+) -> Result<TunedModel, AdapterError> {
+    let Merged { rewrite, values } = merged;
     let mut editor = body.grafted.editor(body.original)?;
     rewrite.emit(body.grafted, &mut editor)?;
-    if let Some(freed) = body.freed.filter(|_| rewrite.is_none()) {
-        freed.apply(&mut editor)?;
+    let mut stays_fixed = None;
+    match body.freed {
+        Some(freed) if rewrite.is_none() => freed.apply(&mut editor)?,
+        Some(_) => match freed_with(body, merged) {
+            Ok(Some(freed)) => freed.apply(&mut editor)?,
+            Ok(None) => {}
+            Err(reason) => stays_fixed = Some(reason.to_string()),
+        },
+        None => {}
     }
     for (key, value) in metadata {
         editor.set_metadata(key, value);
     }
-    Ok(export(editor, values, &[])?)
+    Ok(TunedModel {
+        edited: export(editor, values, &[])?,
+        stays_fixed,
+    })
+}
+
+/// What frees a file to which a rewrite adds nodes.
+fn freed_with(
+    body: Body<'_>,
+    Merged { rewrite, values }: &Merged,
+) -> Result<Option<FreedFile>, AdapterError> {
+    let mut editor = body.grafted.editor(body.original)?;
+    rewrite.emit(body.grafted, &mut editor)?;
+    let Edited { proto, .. } = export(editor, values, &[])?;
+    let rewritten = body.grafted.model.with_proto(proto);
+    Ok(FreedFile::of(&rewritten)?)
 }

@@ -94,7 +94,7 @@ impl Place {
             grafted: &grafted,
             freed: None,
         };
-        let proto = tuned(body, &merged, &recipe.metadata).unwrap().proto;
+        let proto = tuned(body, &merged, &recipe.metadata).unwrap().edited.proto;
         let path = self.at("tuned.onnx");
         let most = if in_two { 0 } else { usize::MAX };
         let location = "tuned.onnx.data".to_owned();

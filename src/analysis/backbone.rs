@@ -91,7 +91,7 @@ pub(super) fn find(
         is_whole,
         doubt,
     } = match wish {
-        Some(value) => End::before(wished(index, flow, value)?),
+        Some(value) => End::before(wished(index, shapes, flow, value)?),
         None => end::found(index, shapes, flow, output)?,
     };
     let fail = |reason: String| match wish {
@@ -138,7 +138,12 @@ fn unknown(index: &Index) -> String {
     format!("its shape is not known{}", because.unwrap_or_default())
 }
 
-fn wished<'g>(index: &Index<'g>, flow: &Flow, value: &str) -> Result<&'g str, BackboneError> {
+fn wished<'g>(
+    index: &Index<'g>,
+    shapes: &Inferred,
+    flow: &Flow,
+    value: &str,
+) -> Result<&'g str, BackboneError> {
     let fail = |reason: &str| BackboneError::BadFeatures {
         value: value.to_owned(),
         reason: reason.to_owned(),
@@ -146,7 +151,11 @@ fn wished<'g>(index: &Index<'g>, flow: &Flow, value: &str) -> Result<&'g str, Ba
     let Some((&name, &producer)) = index.producers.get_key_value(value) else {
         return Err(fail("no node of the model defines it"));
     };
-    if !flow.chain.contains(&producer) {
+    let of_one = || {
+        let both = end::side_by_side(index, shapes, flow);
+        both.is_some_and(|both| both.iter().any(|(_, read)| *read == name))
+    };
+    if !flow.chain.contains(&producer) && !of_one() {
         return Err(fail(
             "a path from the image to the output passes it by, so the network cannot be cut there",
         ));

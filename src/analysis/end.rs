@@ -51,6 +51,7 @@ pub(super) fn found<'g>(
         found => vector(index, shapes, flow)
             .map(End::before)
             .or_else(|| tokens(index, shapes, flow, output))
+            .or_else(|| one_of_two(index, shapes, flow))
             .map_or(found, Ok),
     }
 }
@@ -73,9 +74,7 @@ fn search<'g>(
         .filter(|&i| last_wide.is_none_or(|wide| i > wide))
         .find(|&i| is_collapse(index, shapes, index.node(i)));
     let none = || BackboneError::NoFeatures {
-        reason: side_by_side(index, shapes, flow).unwrap_or_else(|| {
-            "nothing pools or flattens the whole map on the way to the output".to_owned()
-        }),
+        reason: "nothing pools or flattens the whole map on the way to the output".to_owned(),
     };
     let end = match collapse {
         Some(collapse) => {
@@ -201,22 +200,37 @@ fn tokens<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow, output: &str) -
     })
 }
 
-/// That several classifiers make the class scores, as those of a distilled transformer, so that no value leads to all.
-fn side_by_side(index: &Index, shapes: &Inferred, flow: &Flow) -> Option<String> {
+/// The end of a network whose class scores several classifiers make, each of a vector of its own, as those of a distilled
+/// transformer do of two tokens: with what the first reads.
+fn one_of_two<'g>(index: &Index<'g>, shapes: &Inferred, flow: &Flow) -> Option<End<'g>> {
+    let [(one, features), (other, left)] = side_by_side(index, shapes, flow)?;
+    let doubt = format!(
+        "the class scores are made by two classifiers side by side, {one} and {other}: a new head takes the place of both \
+         and reads what the first does; --features '{left}' has it read what the other does, --head keep trains both"
+    );
+    Some(End {
+        doubt: Some(doubt),
+        ..End::before(features)
+    })
+}
+
+/// The two classifiers of which no value leads to both, if they make the class scores: each reads a vector per image.
+pub(super) fn side_by_side<'g>(
+    index: &Index<'g>,
+    shapes: &Inferred,
+    flow: &Flow,
+) -> Option<[(&'g Node, &'g str); 2]> {
     let weighted = (0..flow.on_path.len()).filter(|&i| flow.on_path[i] && is_weighted(index, i));
     let last = Vec::from_iter(weighted);
     let [.., one, other] = last.as_slice() else {
         return None;
     };
-    let is_one = |&&i: &&usize| {
-        let reads = index.node(i).input(0);
-        !flow.chain.contains(&i) && reads.and_then(|v| shapes.rank(v)) == Some(2)
+    let read = |&i: &usize| {
+        let value = index.before(index.node(i).input(0)?, copies);
+        let is_one = !flow.chain.contains(&i) && shapes.rank(value) == Some(2);
+        is_one.then_some((index.node(i), value))
     };
-    let both = [one, other].iter().all(is_one);
-    both.then(|| {
-        let [one, other] = [one, other].map(|&i| index.node(i));
-        format!("the output is made of the layers {one} and {other} side by side, which no one vector leads to")
-    })
+    Some([read(one)?, read(other)?])
 }
 
 /// The convolution that gives a map, and what it reads, if there is one on every path: behind it nothing but

@@ -8,8 +8,8 @@ use crate::onnx::{Model, Tensor};
 
 use super::{batch_of_export, free_batch};
 
-/// The first opset in which a `Shape` may be of some axes, as the nodes that are added write it.
-const PART_OF_SHAPE: i64 = 15;
+/// The first opset that has an `Expand`, of the nodes that are added the newest.
+const EXPAND: i64 = 8;
 
 /// Changes to a model that was exported for a fixed batch size, after which it takes any.
 #[derive(Clone, Debug, Default)]
@@ -88,9 +88,9 @@ pub fn freed(model: &Model) -> Result<Option<Freed>, GraphError> {
             }
         }
     }
-    let added = freed.changes.iter().flat_map(|c| &c.ahead).chain(&ahead);
-    if model.opset() < PART_OF_SHAPE && added.count() > 0 {
-        return refuse("it would take nodes that its opset does not have");
+    let mut added = freed.changes.iter().flat_map(|c| &c.ahead).chain(&ahead);
+    if model.opset() < EXPAND && added.any(|node| node.is("Expand")) {
+        return refuse("it would take an `Expand`, which its opset does not have");
     }
     let tensors = after.initializers.into_iter();
     let new = tensors.filter(|(name, _)| !before.initializers.contains_key(name));

@@ -91,9 +91,8 @@ pub(super) fn resize(
         return Ok(());
     };
     let from = b.graph().nodes.len();
-    let part = vec![("start", axis.into()), ("end", (axis + 1).into())];
     let hint = node.output(0).unwrap_or_default().to_owned();
-    let own = b.op(&format!("{hint}/batch"), "Shape", &[&data], part);
+    let own = size_of(b, &format!("{hint}/batch"), &data, axis);
     let (ahead, behind) = (b.ints(&target[..at]), b.ints(&target[at + 1..]));
     let parts = [ahead.as_str(), own.as_str(), behind.as_str()];
     let along = vec![("axis", 0.into())];
@@ -134,8 +133,7 @@ pub(super) fn concat(
             continue;
         }
         let from = b.graph().nodes.len();
-        let part = vec![("start", 0.into()), ("end", 1.into())];
-        let batch = b.op(&format!("{name}/batch"), "Shape", &[&other], part);
+        let batch = size_of(b, &format!("{name}/batch"), &other, 0);
         let ones = b.ints(&vec![1; rank - 1]);
         let axis = vec![("axis", 0.into())];
         let target = b.op(&format!("{name}/target"), "Concat", &[&batch, &ones], axis);
@@ -198,6 +196,13 @@ pub(super) fn gather(
     node.inputs = vec![picked, joined];
     node.attributes.clear();
     Ok(())
+}
+
+/// The length of an axis of `value`, as a list of one number, by nodes of any opset.
+fn size_of(b: &mut Builder, hint: &str, value: &str, axis: i64) -> String {
+    let sizes = b.op(&format!("{hint}/of"), "Shape", &[value], vec![]);
+    let axis = b.ints(&[axis]);
+    b.op(hint, "Gather", &[&sizes, &axis], vec![("axis", 0.into())])
 }
 
 /// Takes note of the nodes from `from` on, which were put before another one.

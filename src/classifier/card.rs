@@ -4,7 +4,8 @@ use crate::data::{Dataset, Overlap, Preprocess, Seen};
 use crate::onnx::Model;
 use crate::task::Task;
 
-use super::{ClassifierError, names_elsewhere, parse_image_size};
+use super::names::size_elsewhere;
+use super::{Beside, ClassifierError, names_elsewhere, parse_image_size};
 
 /// Metadata key of the class names, a JSON list in the order of the outputs.
 pub const CLASSES: &str = "ftsurgery.classes";
@@ -22,15 +23,15 @@ pub const TASK: &str = "ftsurgery.task";
 pub const THRESHOLDS: &str = "ftsurgery.thresholds";
 
 /// Class names, preprocessing, image size and training samples of a tuned model, where its metadata
-/// have them.
+/// have them, and what [files beside it](Beside) say of what they lack.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelCard {
     /// Names of the classes, in the order of the outputs; also where another tool has written them (`names`, `classes`,
-    /// `labels`, `id2label`, …).
+    /// `labels`, `id2label`, …), else as a file beside the model has them.
     pub classes: Option<Vec<String>>,
     /// How its input is made from pixels.
     pub preprocess: Option<Preprocess>,
-    /// Height and width of its input in pixels.
+    /// Height and width of its input in pixels; also where Ultralytics has written them (`imgsz`).
     pub image_size: Option<(usize, usize)>,
     /// The samples that it was trained or chosen on, in whichever run.
     pub trained_on: Option<Seen>,
@@ -40,10 +41,12 @@ pub struct ModelCard {
     /// Where a sample may have several labels, for each class the probability from which on it is taken to apply, chosen
     /// on validation samples.
     pub thresholds: Option<Vec<f64>>,
+    /// What files beside the model say of what its metadata lack.
+    pub beside: Beside,
 }
 
 impl ModelCard {
-    /// Reads the metadata of a model.
+    /// Reads the metadata of a model, and where they lack preprocessing or classes, the files beside it.
     ///
     /// # Errors
     /// When an entry is there but malformed.
@@ -86,6 +89,20 @@ impl ModelCard {
         if let Some(text) = model.metadata(IMAGE_SIZE) {
             let size = parse_image_size(text).map_err(|reason| broken(IMAGE_SIZE, reason))?;
             card.image_size = Some(size);
+        } else {
+            card.image_size = size_elsewhere(model);
+        }
+        if card.classes.is_none() || card.preprocess.is_none() {
+            let mut beside = Beside::read(model);
+            if card.preprocess.is_some() {
+                beside.forget_pixels();
+            }
+            match card.classes {
+                Some(_) => beside.forget_classes(),
+                None => card.classes.clone_from(&beside.classes),
+            }
+            card.task = card.task.or(beside.task);
+            card.beside = beside;
         }
         Ok(card)
     }

@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 use crate::runtime::Runtime;
 
-use super::guess::{likely, sign};
+use super::guess::{Sign, likely, sign};
 use super::headless::headless;
 use super::witness::{Pictures, Subject, Witness, layers};
 use super::{ClassifierError, DEFAULT_PREPROCESS, InputSpec, ModelInput, Origin};
@@ -24,12 +24,20 @@ impl ModelInput {
             "nothing says how the model wants its pixels{doubt}: {DEFAULT_PREPROCESS} is taken, as \
              torchvision's models want them"
         );
+        let presets = Preprocess::PRESETS.join(", ");
+        let another = match self.witness.as_ref().is_some_and(Witness::is_of_few) {
+            true => format!(
+                "Say another with --preprocess ({presets}), or give {} images or more, which mostly tell",
+                Pictures::TELLING
+            ),
+            false => format!("Another choice is made with --preprocess ({presets})"),
+        };
         let choice = match likely(model, graph, &self.name, self.spec.layout) {
             Some(likely) => format!(
                 "Likelier is {}, because {}. Choose with --preprocess",
                 likely.presets, likely.because
             ),
-            None => "Another choice is made with --preprocess".to_owned(),
+            None => another,
         };
         let table = self.witness.as_ref().map(Witness::table);
         format!("{taken}. {choice}{}", table.unwrap_or_default())
@@ -44,10 +52,12 @@ impl ModelInput {
                 witness.as_ref().map(Witness::table).unwrap_or_default()
             )),
             (Origin::Found, _, Some(witness)) => Some(format!(
-                "nothing says how the model wants its pixels; by {preprocess}, of what was tried on {}, its first {} \
-                 see about the statistics that they store:{}",
+                "nothing says how the model wants its pixels; by {preprocess}, of what was tried on {}, its first {}:{}",
                 some_images(witness.images),
-                layers(witness.layers),
+                match witness.layers {
+                    1 => "normalisation layer sees about the statistics that it stores".to_owned(),
+                    n => format!("{} see about the statistics that they store", layers(n)),
+                },
                 witness.table()
             )),
             _ => None,
@@ -59,8 +69,8 @@ impl ModelInput {
         self.witness.as_ref()
     }
 
-    /// Finds the preprocessing, where nobody says it: as the model itself does, else as the
-    /// [presets](Preprocess::PRESETS) do on some images. It stays [`DEFAULT_PREPROCESS`] where neither tells.
+    /// Finds the preprocessing, where neither the user nor metadata say it: as the model itself does, else as a file beside
+    /// it, else as the [presets](Preprocess::PRESETS) do on some images. It stays [`DEFAULT_PREPROCESS`] where none tells.
     ///
     /// # Errors
     /// When the pictures cannot be written.
@@ -71,10 +81,14 @@ impl ModelInput {
         threads: usize,
         pictures: &mut Pictures<'_>,
     ) -> Result<(), ClassifierError> {
-        if self.origin != Origin::Guess {
+        if !self.is_open() {
             return Ok(());
         }
         let sign = sign(model, graph, &self.name);
+        if self.origin == Origin::Beside {
+            self.hold_against(sign.as_ref());
+            return Ok(());
+        }
         if let Some(sign) = &sign {
             self.scale_by(&sign.preprocess);
             self.because = Some(sign.because.clone());
@@ -105,6 +119,30 @@ impl ModelInput {
         let is_said = sign.is_some() && witness.layers == 0;
         self.witness = (!is_said).then_some(witness);
         Ok(())
+    }
+
+    /// Whether [`ModelInput::find_preprocess`] has something to find: neither the user nor the model's metadata say it.
+    pub fn is_open(&self) -> bool {
+        matches!(self.origin, Origin::Guess | Origin::Beside)
+    }
+
+    /// Takes what the model itself says instead of what a file beside it does, where these differ: the file is of another
+    /// export, without the first steps.
+    fn hold_against(&mut self, sign: Option<&Sign>) {
+        let said = self.spec.preprocess.clone();
+        let Some(sign) = sign.filter(|sign| !sign.preprocess.scales_as(&said)) else {
+            return;
+        };
+        let file = self.beside.clone().unwrap_or_default();
+        self.overruled.push(format!(
+            "{} names the preprocessing {said}, but {} is taken, because {}",
+            file.display(),
+            sign.preprocess,
+            sign.because
+        ));
+        self.scale_by(&sign.preprocess);
+        self.because = Some(sign.because.clone());
+        self.origin = Origin::Graph;
     }
 
     /// As [`ModelInput::find_preprocess`], on samples spread evenly over a data set, which is for this input. Arrays say

@@ -1,16 +1,17 @@
 //! Running a classifier as it stands in its file.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::data::Dataset;
-use crate::graph::{Dim, Graph, GraphError, infer_shapes, normalise};
-use crate::onnx::messages::{ModelProto, TensorProto, TypeValue, ValueInfoProto};
+use crate::graph::Graph;
+use crate::onnx::messages::ValueInfoProto;
 use crate::onnx::{DataType, Model, encode, is_external};
-use crate::runtime::{Array, Device, Runtime, RuntimeError, Session, SessionOptions, SharedTensor};
+use crate::runtime::{Array, Device, Runtime, Session, SessionOptions, SharedTensor};
 use crate::surgery::{Scores, SurgeryError, ending};
 
+use super::company::{Company, agree};
 use super::feed::Feed;
+use super::given::{cause, has_float16, idle_ports, without};
 use super::{ClassifierError, InputSpec, sigmoid, softmax, untried};
 use crate::task::Task;
 
@@ -30,6 +31,7 @@ pub struct Inference {
     /// Whether it tells two classes apart by one number.
     is_single: bool,
     is_half: bool,
+    company: Company,
 }
 
 /// Writes the samples of a range, one after the other.
@@ -145,6 +147,7 @@ impl Inference {
             scores,
             is_single,
             is_half: has_float16(model),
+            company: Company::of(&graph),
             session,
         })
     }
@@ -173,8 +176,19 @@ impl Inference {
         self.is_half
     }
 
+    /// Why samples are run one at a time, in a sentence, where that is so: the model would say something else of each beside
+    /// others. The first batch of several samples tells it, if the graph does not.
+    pub fn mixes(&self) -> Option<&str> {
+        match &self.company {
+            Company::Mixes(why) => Some(why),
+            Company::Unknown | Company::Apart => None,
+        }
+    }
+
     /// Runs `count` samples of dimensions `sample`, which `fill` writes, and keeps all that the model says:
-    /// for a few samples. Models of a fixed batch size are run at that size.
+    /// for a few samples. Models of a fixed batch size are run at that size. What is said of a sample does not depend on
+    /// the others: where the model [would](Inference::mixes) make it so, each is run alone, in as many copies as the
+    /// model takes at once.
     ///
     /// # Errors
     /// When the samples do not fit the model, `fill` fails, or onnxruntime does.
@@ -237,15 +251,48 @@ impl Inference {
     ) -> Result<(), E> {
         let mut start = 0;
         while start < count {
-            let range = start..count.min(start + self.batch.unwrap_or(BATCH));
-            start = range.end;
+            let most = match self.company {
+                Company::Mixes(_) => 1,
+                _ => self.batch.unwrap_or(BATCH),
+            };
+            let range = start..count.min(start + most);
             let (values, classes) = self.batch(sample, &range, fill)?;
+            if self.company == Company::Unknown && range.len() > 1 {
+                self.company = match self.is_apart(sample, &range, (&values, classes), fill)? {
+                    true => Company::Apart,
+                    false => Company::mixed(),
+                };
+                if self.mixes().is_some() {
+                    continue;
+                }
+            }
+            start = range.end;
             rows(range, &values, classes)?;
         }
         Ok(())
     }
 
-    /// The outputs of the samples of a range, row by row, and the number of classes.
+    /// Whether the first and the last sample of a range have alone the scores that they have among `together`.
+    fn is_apart(
+        &mut self,
+        sample: &[usize],
+        range: &Range<usize>,
+        (together, classes): (&[f32], usize),
+        fill: &mut Fill<'_>,
+    ) -> Result<bool, ClassifierError> {
+        for at in [range.start, range.end - 1] {
+            let (alone, _) = self.batch(sample, &(at..at + 1), fill)?;
+            let own = (at - range.start) * classes;
+            let own = &together[own..own + classes];
+            if !agree(&alone, own, together, self.is_half) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The outputs of the samples of a range, row by row, and the number of classes. Where the model takes more samples at
+    /// once, the last of them comes again.
     fn batch(
         &mut self,
         sample: &[usize],
@@ -256,6 +303,12 @@ impl Inference {
         let rows = self.batch.unwrap_or(range.len());
         let mut values = self.room(rows, length)?;
         fill(range.clone(), &mut values[..range.len() * length])?;
+        for row in range.len()..rows {
+            values.copy_within(
+                (range.len() - 1) * length..range.len() * length,
+                row * length,
+            );
+        }
         let mut dims = vec![rows];
         dims.extend(sample);
         let input = self.input.array(&dims, values)?;
@@ -346,71 +399,6 @@ fn writer<'f>(
     }
 }
 
-/// Why a model is refused: where our own reading of the graph finds something wrong, too, it names the
-/// node, which onnxruntime does not where that has no name.
-fn cause(graph: &Graph, refused: RuntimeError) -> ClassifierError {
-    if !refused.is_bad_input() {
-        return refused.into();
-    }
-    match malformed(graph) {
-        Some(GraphError::Node { node, reason }) => GraphError::Node {
-            node,
-            reason: format!("{reason} ({refused})"),
-        }
-        .into(),
-        _ => refused.into(),
-    }
-}
-
-/// What is wrong with the shapes of a graph, for one sample, if that can be told.
-fn malformed(graph: &Graph) -> Option<GraphError> {
-    let mut normal = graph.clone();
-    let mut inputs = HashMap::new();
-    for input in &normal.inputs {
-        let dims = input.dims.as_ref()?.iter().enumerate();
-        let dims = dims.map(|(axis, dim)| match dim {
-            Dim::Known(size) => Some(*size),
-            Dim::Symbolic(_) => (axis == 0).then_some(1),
-        });
-        inputs.insert(input.name.clone(), dims.collect::<Option<Vec<_>>>()?);
-    }
-    normalise(&mut normal)
-        .and_then(|()| infer_shapes(&normal, &inputs).map(drop))
-        .err()
-}
-
-/// The inputs of a model that nothing reads, and its outputs that may be nothing, which cannot be taken from
-/// onnxruntime here.
-fn idle_ports<'m>(model: &'m Model, graph: &Graph) -> HashSet<&'m str> {
-    let file = model.graph();
-    let initializers = file.initializer.iter().map(TensorProto::name);
-    let inputs = graph.inputs.iter().map(|input| input.name.as_str());
-    let needed: HashSet<&str> = initializers.chain(inputs).collect();
-    let inputs = file.input.iter().filter_map(|i| i.name.as_deref());
-    let optional = file.output.iter().filter(|output| {
-        let value = output.r#type.as_ref().and_then(|t| t.value.as_ref());
-        matches!(value, Some(TypeValue::Optional(_)))
-    });
-    let idle = inputs.filter(|name| !needed.contains(name));
-    idle.chain(optional.filter_map(|o| o.name.as_deref()))
-        .collect()
-}
-
-/// The messages of a model without some ports, and without initializers that lie elsewhere and that nothing reads.
-fn without(idle: &HashSet<&str>, model: &Model, graph: &Graph) -> ModelProto {
-    let mut proto = model.proto.clone();
-    if let Some(inner) = &mut proto.graph {
-        let stays = |port: &ValueInfoProto| !idle.contains(port.name());
-        inner.input.retain(stays);
-        inner.output.retain(stays);
-        inner.initializer.retain(|tensor| {
-            let name = tensor.name.as_deref().unwrap_or("");
-            !is_external(tensor) || graph.initializers.contains_key(name)
-        });
-    }
-    proto
-}
-
 fn floats(array: &Array) -> Option<Vec<f32>> {
     match array {
         Array::F32(a) => Some(a.iter().copied().collect()),
@@ -425,16 +413,4 @@ fn unfit(dims: &[usize]) -> ClassifierError {
         "the model's output has dimensions {dims:?}; a classifier has one row of class scores per \
          sample"
     ))
-}
-
-/// Whether a model computes in float16 anywhere: it has such a weight, constant or cast.
-fn has_float16(model: &Model) -> bool {
-    let half = Some(DataType::Float16 as i32);
-    let graph = model.graph();
-    let mut attributes = graph.node.iter().flat_map(|n| &n.attribute);
-    graph.initializer.iter().any(|t| t.data_type == half)
-        || attributes.any(|a| {
-            a.t.as_ref().is_some_and(|t| t.data_type == half)
-                || a.name.as_deref() == Some("to") && a.i == half.map(i64::from)
-        })
 }

@@ -9,10 +9,8 @@ use crate::choice::Choice;
 use crate::data::{Augment, Dataset, Limits, OpenOptions, Preprocess, Resize, Sources};
 use crate::graph::{Dim, Graph};
 use crate::layout::Layout;
-use crate::onnx::Model;
 use crate::runtime::locate;
 
-use super::headless::headless;
 use super::witness::Witness;
 use super::{ClassifierError, ModelCard};
 
@@ -27,6 +25,8 @@ pub enum Origin {
     Flag,
     /// The model's metadata.
     Metadata,
+    /// A file [beside](crate::classifier::Beside) the model.
+    Beside,
     /// The model itself: the type of its input, the range that it declares, or its first steps.
     Graph,
     /// Images, on which the presets were tried.
@@ -67,11 +67,17 @@ pub struct ModelInput {
     /// Who says so of the preprocessing.
     pub origin: Origin,
     /// Whether the user says how images are resized.
-    resize_asked: bool,
+    pub(super) resize_asked: bool,
     /// Whether nobody does.
     pub(crate) resize_is_open: bool,
     /// What is asked for otherwise than the metadata say, a sentence each.
-    overruled: Vec<String>,
+    pub(super) overruled: Vec<String>,
+    /// The file beside the model that says how images become its input, if one does.
+    pub(super) beside: Option<PathBuf>,
+    /// Whether it says how images come to its size.
+    pub(super) resized_beside: bool,
+    /// What else there is to say of files beside the model, a sentence each.
+    pub(super) beside_notes: Vec<String>,
     /// Why the preprocessing is what it is, where the model itself says so: a clause.
     pub(super) because: Option<String>,
     /// What images said of it, where they were asked.
@@ -80,10 +86,10 @@ pub struct ModelInput {
 
 impl ModelInput {
     /// The input of `graph`: sizes as it declares them, else as asked for, else as in its
-    /// metadata; preprocessing as asked for, else as in its metadata, else
-    /// [`DEFAULT_PREPROCESS`]. How images are resized is decided apart from how pixels are scaled: by
+    /// metadata, else as files beside it say; preprocessing as asked for, else as in its metadata, else as files beside
+    /// it say, else [`DEFAULT_PREPROCESS`]. How images are resized is decided apart from how pixels are scaled: by
     /// `resize`, else by a `preprocess` that names another rule than [`Resize::SQUASH`] (which all presets
-    /// have), else by the metadata, else images are squashed.
+    /// have), else by the metadata, else by files beside the model, else images are squashed.
     ///
     /// # Errors
     /// When the model has no image input, its size is open and not given, or another size is asked
@@ -125,10 +131,16 @@ impl ModelInput {
                 ))
             }),
         };
-        let origin = match (preprocess, &card.preprocess) {
-            (Some(_), _) => Origin::Flag,
-            (None, Some(_)) => Origin::Metadata,
-            (None, None) => Origin::Guess,
+        let beside = &card.beside;
+        let is_whole = !input.dtype.is_float();
+        // Pixels as they are do not fit another scale that a file says, which is then of other inputs.
+        let said = beside.preprocess.as_ref();
+        let said = said.filter(|said| !is_whole || keeps_bytes(said));
+        let origin = match (preprocess, &card.preprocess, said) {
+            (Some(_), _, _) => Origin::Flag,
+            (None, Some(_), _) => Origin::Metadata,
+            (None, None, Some(_)) => Origin::Beside,
+            (None, None, None) => Origin::Guess,
         };
         let mut overruled = Vec::new();
         if let (Some(asked), Some(noted)) = (preprocess, &card.preprocess)
@@ -136,6 +148,14 @@ impl ModelInput {
         {
             overruled.push(format!(
                 "the model's metadata name the preprocessing {noted}, but {asked} is asked for and taken"
+            ));
+        }
+        let file = beside.pixels_of.display();
+        if let (Some(asked), None, Some(said)) = (preprocess, &card.preprocess, said)
+            && !asked.scales_as(said)
+        {
+            overruled.push(format!(
+                "{file} names the preprocessing {said}, but {asked} is asked for and taken"
             ));
         }
         let asked = resize.or(preprocess
@@ -149,12 +169,20 @@ impl ModelInput {
                 "by the model's metadata images are resized by {noted}, but {asked} is asked for and taken"
             ));
         }
-        let is_whole = !input.dtype.is_float();
+        if let (Some(asked), Some(said)) = (asked, beside.resize)
+            && asked != said
+        {
+            overruled.push(format!(
+                "by {file} images are resized by {said}, but {asked} is asked for and taken"
+            ));
+        }
+        let noted = noted.or(beside.resize);
         let unsaid = match is_whole {
             true => &Preprocess::RAW,
             false => &DEFAULT_PREPROCESS,
         };
-        let scaled = preprocess.or(card.preprocess.as_ref()).unwrap_or(unsaid);
+        let scaled = preprocess.or(card.preprocess.as_ref()).or(said);
+        let scaled = scaled.unwrap_or(unsaid);
         if is_whole && !keeps_bytes(scaled) {
             return Err(ClassifierError::Mismatch(format!(
                 "input `{}` of the model is {:?}, which takes pixels as they are: the preprocessing is `raw`, not \
@@ -171,17 +199,33 @@ impl ModelInput {
                 noted.0, noted.1
             ));
         }
+        let noted_size = card.image_size.or(beside.image_size);
+        let height = side(h, image_size.map(|s| s.0), noted_size.map(|s| s.0))?;
+        let width = side(w, image_size.map(|s| s.1), noted_size.map(|s| s.1))?;
+        let mut beside_notes = beside.notes.clone();
+        if let Some((own_height, own_width)) = beside.image_size
+            && (own_height, own_width) != (height, width)
+        {
+            beside_notes.push(format!(
+                "{file} is of images of {own_height} × {own_width} pixels, and the model gets {height} × {width}"
+            ));
+        }
+        let resized_beside = asked.is_none() && beside.resize.is_some();
+        let is_followed = origin == Origin::Beside || resized_beside;
         Ok(ModelInput {
             name: input.name.clone(),
             origin,
             resize_asked: asked.is_some(),
             resize_is_open: asked.or(noted).is_none(),
             overruled,
+            beside: is_followed.then(|| beside.pixels_of.clone()),
+            resized_beside,
+            beside_notes,
             because: None,
             witness: None,
             channels: known(c).unwrap_or(3),
-            height: side(h, image_size.map(|s| s.0), card.image_size.map(|s| s.0))?,
-            width: side(w, image_size.map(|s| s.1), card.image_size.map(|s| s.1))?,
+            height,
+            width,
             spec: InputSpec {
                 preprocess: Preprocess {
                     resize: asked.or(noted).unwrap_or_default(),
@@ -190,63 +234,6 @@ impl ModelInput {
                 layout,
             },
         })
-    }
-
-    /// How `images` (or arrays) become its input, for people: `images of 224 × 224 pixels (crop:0.875),
-    /// preprocessing signed (of its metadata)`.
-    pub fn described(&self, images: bool) -> String {
-        if !images {
-            let Self {
-                channels,
-                height,
-                width,
-                ..
-            } = self;
-            return format!("arrays of {channels} × {height} × {width}, used as they are");
-        }
-        let origin = match self.origin {
-            Origin::Flag => "asked for",
-            Origin::Metadata => "of its metadata",
-            Origin::Graph => "as the model itself says",
-            Origin::Found => "found",
-            Origin::Guess => "a guess",
-        };
-        let preprocess = &self.spec.preprocess;
-        let resize = match preprocess.resize {
-            Resize::SQUASH => String::new(),
-            other => format!(" ({other})"),
-        };
-        format!(
-            "images of {} × {} pixels{resize}, preprocessing {preprocess} ({origin})",
-            self.height, self.width
-        )
-    }
-
-    /// What the user should know before `images` (or arrays) are made the input of `model` in this way:
-    /// that it has outputs besides its class scores, that the preprocessing is a guess or does nothing, or
-    /// that metadata are overruled.
-    pub fn warnings(&self, model: &Model, graph: &Graph, images: bool) -> Vec<String> {
-        let mut warnings = Vec::from_iter(outputs_told(model, graph));
-        warnings.extend(headless(model, graph, (self.height, self.width)));
-        if model.renamed_nodes() > 0 {
-            warnings.push(format!(
-                "{} nodes of the model have the name of another, which onnxruntime refuses: they are given names \
-                 of their own",
-                model.renamed_nodes()
-            ));
-        }
-        if !images {
-            let idle = "the data are arrays, which are used as they are: the preprocessing asked for does \
-                        nothing";
-            let asked = self.origin == Origin::Flag || self.resize_asked;
-            warnings.extend(asked.then(|| idle.to_owned()));
-            return warnings;
-        }
-        warnings.extend(self.overruled.iter().cloned());
-        if self.origin == Origin::Guess {
-            warnings.push(self.guessed(model, graph));
-        }
-        warnings
     }
 
     /// Opens a data set for this input, of which more may be said than where it is, with `classes` in their order where
@@ -281,47 +268,6 @@ impl ModelInput {
 fn keeps_bytes(preprocess: &Preprocess) -> bool {
     let raw = Preprocess::RAW;
     preprocess.scales_as(&raw) || preprocess.scales_as(&raw.swapped())
-}
-
-/// The outputs that a model declares besides its class scores.
-pub(crate) fn other_outputs<'m>(model: &'m Model, graph: &Graph) -> Vec<&'m str> {
-    let scores = graph.outputs.first().map(|o| o.name.as_str());
-    let declared = model.graph().output.iter();
-    let names = declared.filter_map(|o| o.name.as_deref());
-    names.filter(|name| Some(*name) != scores).collect()
-}
-
-/// Names of values for people.
-pub(crate) fn quoted(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
-/// That a model has other outputs than its class scores.
-fn outputs_told(model: &Model, graph: &Graph) -> Option<String> {
-    let taken = &graph.outputs.first()?.name;
-    let others = other_outputs(model, graph);
-    if others.is_empty() {
-        return None;
-    }
-    let left = match others.as_slice() {
-        [_] => "is left alone",
-        _ => "are left alone",
-    };
-    let count = model.graph().output.len();
-    let outputs = match count {
-        1 => "1 output".to_owned(),
-        _ => format!("{count} outputs"),
-    };
-    let inside = match others.len() == count {
-        true => ", a value inside of it,",
-        false => "",
-    };
-    Some(format!(
-        "the model has {outputs}: `{taken}`{inside} is taken for the class scores, and {} {left}; --output \
-         takes another",
-        quoted(&others)
-    ))
 }
 
 /// Where decoded images are kept for later runs; `None` where there is no home folder.

@@ -14,6 +14,9 @@ const KEYS: [&str; 6] = [
     "label2id",
 ];
 
+/// The key under which Ultralytics keeps the image size.
+pub(super) const IMGSZ: &str = "imgsz";
+
 /// The names of the classes that another tool has written into the metadata; `None` where there are none, or not as many as the model's first output has scores.
 pub(crate) fn names_elsewhere(model: &Model) -> Option<ClassNames> {
     let scores = scores(model);
@@ -26,7 +29,7 @@ pub(crate) fn names_elsewhere(model: &Model) -> Option<ClassNames> {
 }
 
 /// How many scores the model's first output declares for a sample.
-fn scores(model: &Model) -> Option<usize> {
+pub(super) fn scores(model: &Model) -> Option<usize> {
     let output = model.graph().output.first()?;
     let TypeValue::Tensor(tensor) = output.r#type.as_ref()?.value.as_ref()? else {
         return None;
@@ -34,6 +37,20 @@ fn scores(model: &Model) -> Option<usize> {
     match tensor.shape.as_ref()?.dim.get(1)?.value.as_ref()? {
         DimensionValue::DimValue(scores) => usize::try_from(*scores).ok(),
         DimensionValue::DimParam(_) => None,
+    }
+}
+
+/// Height and width of the images that a model of Ultralytics was exported for, as its metadata have them: `[224, 224]`, or
+/// one number for both.
+pub(super) fn size_elsewhere(model: &Model) -> Option<(usize, usize)> {
+    let text = model.metadata(IMGSZ)?.trim();
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let sides = inner.unwrap_or(text).split(',');
+    let sides = sides.map(|side| side.trim().parse().ok().filter(|&n: &usize| n > 0));
+    match sides.collect::<Option<Vec<_>>>()?.as_slice() {
+        [side] => Some((*side, *side)),
+        [height, width] => Some((*height, *width)),
+        _ => None,
     }
 }
 

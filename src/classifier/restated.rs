@@ -1,9 +1,11 @@
-//! Metadata in which other tools keep class names, told anew for a model of other classes.
+//! Metadata in which other tools keep class names and the image size, told anew for a model of others.
 
 use serde_json::{Map, Value};
 
 use crate::data::ClassNames;
 use crate::onnx::Model;
+
+use super::names::{IMGSZ, size_elsewhere};
 
 /// Keys that hold class names.
 const NAMES: [&str; 5] = ["names", "classes", "labels", "id2label", "class_names"];
@@ -83,6 +85,18 @@ fn quoted(name: &str) -> String {
         (true, false) => format!("\"{escaped}\""),
         (true, true) => format!("'{}'", escaped.replace('\'', "\\'")),
     }
+}
+
+/// The entry of Ultralytics that has the image size of `model`, with `size` (height and width) in the form that it has; `None`
+/// where nothing changes.
+pub(crate) fn resized(model: &Model, size: (usize, usize)) -> Option<(String, String)> {
+    size_elsewhere(model).filter(|before| *before != size)?;
+    let is_list = model.metadata(IMGSZ)?.contains('[') || size.0 != size.1;
+    let text = match is_list {
+        true => format!("[{}, {}]", size.0, size.1),
+        false => size.0.to_string(),
+    };
+    Some((IMGSZ.to_owned(), text))
 }
 
 #[cfg(test)]

@@ -28,8 +28,11 @@ const SCALE_MARGIN: [f64; 2] = [1.5, 2.5];
 const ORDER_MARGIN: [f64; 2] = [1.2, 1.6];
 /// How many times farther than what a channel stores itself has to be what others store.
 const CHANNEL_MARGIN: f64 = 1.5;
-/// Fewer images do not tell the scale: what is seen in them differs too much from what is stored.
+/// With fewer images what is seen differs so much from what is stored that the best has to be [`NEAR`], and the next one
+/// farther by [`FEW_MARGIN`].
 const SCALE_IMAGES: usize = 8;
+/// From how many images on, how many times farther: a tenth more than a wrong way of scaling was ever nearer than the right one.
+const FEW_MARGIN: [(usize, f64); 3] = [(4, 2.75), (2, 5.25), (1, 7.5)];
 /// As [`SCALE_IMAGES`], of the order of colours.
 const ORDER_IMAGES: usize = 32;
 /// Photos like those that a model was trained on are as near as this.
@@ -48,6 +51,8 @@ pub struct Pictures<'a> {
 impl Pictures<'_> {
     /// More are not needed.
     pub const MOST: usize = 32;
+    /// So many tell mostly, where a model stores statistics.
+    pub const TELLING: usize = SCALE_IMAGES;
 }
 
 /// See [`Pictures::write`].
@@ -235,9 +240,14 @@ fn scale(tried: &[Tried], images: usize) -> Option<usize> {
     let next = next.min_by(nearest)?.distance.own;
     let Distance { own, others } = best.distance;
     let [near, far] = SCALE_MARGIN;
-    let margin = if own <= NEAR { near } else { far };
+    let margin = match own <= NEAR {
+        true if images >= SCALE_IMAGES => near,
+        true => FEW_MARGIN.iter().find(|(from, _)| images >= *from)?.1,
+        false if images >= SCALE_IMAGES => far,
+        false => return None,
+    };
     let is_clear = own <= FARTHEST && next >= margin * own && others >= CHANNEL_MARGIN * own;
-    (images >= SCALE_IMAGES && is_clear).then_some(best.scale)
+    is_clear.then_some(best.scale)
 }
 
 /// Which of a scale: with the colours in the preset's own order, unless the other is clearly nearer. `None` where nothing
@@ -269,7 +279,9 @@ impl Witness {
             _ if self.layers == 0 => {
                 "it has no normalisation layer that stores statistics".to_owned()
             }
-            _ if self.images < SCALE_IMAGES => format!("they are fewer than {SCALE_IMAGES}"),
+            _ if self.is_of_few() => format!(
+                "they are fewer than {SCALE_IMAGES}, and {of_layers} fit none by far better than others"
+            ),
             Some(Weighed {
                 preprocess,
                 distance: Some(nearest),
@@ -282,6 +294,11 @@ impl Witness {
             }
             _ => format!("{of_layers} fit none of the presets"),
         }
+    }
+
+    /// Whether more images could tell.
+    pub(super) fn is_of_few(&self) -> bool {
+        self.layers > 0 && self.images < SCALE_IMAGES
     }
 
     /// The scores, a line for each that has one.
@@ -343,7 +360,14 @@ mod tests {
             (near(0.1, 0.08, 0.3), 32, Some("signed-bgr")),
             (near(0.1, 0.08, 0.3), 31, Some("signed")),
             (near(0.1, 0.13, 0.14), 32, None),
-            (near(0.1, 0.13, 0.3), 7, None),
+            // Fewer images have to be clearer, the fewer the more, and near.
+            (near(0.1, 0.13, 0.27), 7, None),
+            (near(0.1, 0.13, 0.28), 4, Some("signed")),
+            (near(0.1, 0.13, 0.5), 3, None),
+            (near(0.1, 0.13, 0.6), 2, Some("signed")),
+            (near(0.1, 0.13, 0.7), 1, None),
+            (near(0.1, 0.13, 0.8), 1, Some("signed")),
+            (near(0.4, 0.6, 9.0), 7, None),
             // What is farther has to be clearer.
             (near(0.5, 0.6, 1.0), 32, None),
             (near(0.5, 0.6, 1.3), 32, Some("signed")),

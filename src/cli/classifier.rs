@@ -51,6 +51,7 @@ impl Classifier {
         let mut card = ModelCard::read(&model)?;
         if let Some(path) = &args.classes {
             card.classes = Some(read_classes(path)?);
+            card.beside.classes = None;
         }
         let preprocess = args.images.preprocess()?;
         let graph = Graph::from_model(&model)?;
@@ -92,9 +93,17 @@ impl Classifier {
     /// Tells what is run, and how `images` (or arrays) become its input; `on`: on what.
     pub fn tell(&self, images: bool, on: &str, context: &Context) {
         let (path, input) = (self.model.path().display(), self.input.described(images));
-        let classes = match &self.card.classes {
-            Some(names) => format!("{} classes", names.len()),
-            None => "classes without names".to_owned(),
+        let beside = &self.card.beside;
+        let classes = match (&self.card.classes, &beside.classes) {
+            (Some(names), Some(_)) => {
+                format!(
+                    "{} classes, named by {}",
+                    names.len(),
+                    beside.classes_of.display()
+                )
+            }
+            (Some(names), None) => format!("{} classes", names.len()),
+            (None, _) => "classes without names".to_owned(),
         };
         context.note(&format!("{path}: {input}, {classes}; {on}"));
         if let Some(found) = self.input.found() {

@@ -38,7 +38,7 @@ pub struct EvaluateArgs {
     /// The ONNX model
     model: PathBuf,
     /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
-    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` and `y`
+    /// folder), a list of images (.csv, .tsv, .txt or .jsonl), or an .npz file with `x` and `y`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Use one part of this split only, as `tune` wrote it (RUN/split.json) or by hand
@@ -109,6 +109,9 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let (card, input) = (&classifier.card, &classifier.input);
     if let Some(skipped) = dataset.skipped_summary() {
         progress.warning(&skipped);
+    }
+    for told in dataset.told() {
+        context.note(told);
     }
     for note in dataset.notes() {
         progress.warning(note);
@@ -187,6 +190,9 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     );
     progress.finish();
     judged?;
+    if let Some(mixes) = inference.mixes() {
+        context.note(&format!("warning: {mixes}"));
+    }
     let not_finite = judge.not_finite().to_vec();
     let thresholds = card.thresholds.clone().unwrap_or_default();
     let predictions = judge.end().with_thresholds(&thresholds);

@@ -48,7 +48,14 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let mut inference = classifier.load(&runtime, &args.classifier)?;
     look(&mut classifier, &runtime, args)?;
     let (card, input) = (&classifier.card, &classifier.input);
-    classifier.tell(true, &format!("{} images", args.images.len()), context);
+    let on = match args.images.len() {
+        1 => "1 image".to_owned(),
+        count => format!("{count} images"),
+    };
+    classifier.tell(true, &on, context);
+    if let Some(mixes) = beside_others(&mut inference, input, &args.images)? {
+        context.note(&format!("warning: {mixes}"));
+    }
 
     let mut out = context.stdout();
     let mut list = Vec::new();
@@ -131,13 +138,17 @@ fn look(
     args: &PredictArgs,
 ) -> Result<(), CliError> {
     let input = &classifier.input;
-    if input.origin != Origin::Guess {
+    if !input.is_open() {
         return Ok(());
     }
     let (size, layout) = ([input.height, input.width], input.spec.layout);
     let (channels, resize) = (input.channels, input.spec.preprocess.resize);
     let load = |path: &PathBuf| load_image(path, size[0], size[1], channels, resize).ok();
-    let pixels = args.images.iter().filter_map(load).take(Pictures::MOST);
+    let looked_at = match input.origin {
+        Origin::Guess => Pictures::MOST,
+        _ => 0,
+    };
+    let pixels = args.images.iter().filter_map(load).take(looked_at);
     let pixels: Vec<Vec<u8>> = pixels.collect();
     let mut write = |preprocess: &Preprocess, range: Range<usize>, out: &mut [f32]| {
         let images = &pixels[range];
@@ -152,6 +163,34 @@ fn look(
         write: &mut write,
     };
     classifier.look_at_pictures(&mut pictures, runtime, &args.classifier)
+}
+
+/// That a model says something else of an image beside others, if it does of the first two that can be read.
+fn beside_others(
+    inference: &mut Inference,
+    input: &ModelInput,
+    images: &[PathBuf],
+) -> Result<Option<String>, CliError> {
+    // What the graph tells of it needs no telling where each is run alone anyway.
+    if images.len() < 2 || inference.mixes().is_some() {
+        return Ok(None);
+    }
+    let (size, resize) = ([input.height, input.width], input.spec.preprocess.resize);
+    let load = |path: &PathBuf| load_image(path, size[0], size[1], input.channels, resize).ok();
+    let two: Vec<Vec<u8>> = images.iter().filter_map(load).take(2).collect();
+    let sample = input
+        .spec
+        .sample_dims([input.channels, input.height, input.width]);
+    inference.run(&sample, two.len(), &mut |range, values| {
+        let (preprocess, layout) = (&input.spec.preprocess, input.spec.layout);
+        let images = &two[range];
+        let each = values.len() / images.len().max(1);
+        for (image, values) in images.iter().zip(values.chunks_exact_mut(each)) {
+            preprocess.write(image, input.channels, layout, values)?;
+        }
+        Ok(())
+    })?;
+    Ok(inference.mixes().map(str::to_owned))
 }
 
 /// The probabilities of the classes; `None` where they are not finite.

@@ -35,7 +35,7 @@ pub struct ScoresArgs {
     /// The ONNX model
     model: PathBuf,
     /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
-    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` and `y`
+    /// folder), a list of images (.csv, .tsv, .txt or .jsonl), or an .npz file with `x` and `y`
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Samples whose gradients are taken, of those that `tune` trains winners on

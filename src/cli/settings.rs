@@ -108,7 +108,7 @@ struct ChoiceArgs {
 #[command(next_help_heading = "Data")]
 struct SplitArgs {
     /// Take the parts from this file: split.json of a run, one by hand (`{"train": [...], "validation": [...],
-    /// "held_out": [...]}` by the names in split.json), or a list (.csv, .jsonl) of paths and parts. A part that it
+    /// "held_out": [...]}` by the names in split.json), or a list (.csv, .txt, .jsonl) of paths and parts. A part that it
     /// lacks is made of `train`; images that it does not name are not used
     #[arg(long, value_name = "FILE", value_parser = values::text_path())]
     split: Option<PathBuf>,

@@ -55,7 +55,7 @@ pub struct JobArgs {
     #[arg(required_unless_present_any = ["resume", "config"])]
     model: Option<PathBuf>,
     /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
-    /// folder), a list of images (.csv, .tsv or .jsonl), or an .npz file with `x` (N,C,H,W float32, used as it is)
+    /// folder), a list of images (.csv, .tsv, .txt or .jsonl), or an .npz file with `x` (N,C,H,W float32, used as it is)
     /// and `y` (N, int64, from 0)
     #[arg(long, value_name = "DATA", required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,

@@ -97,6 +97,7 @@ pub struct Dataset {
     /// Where the files are whose names begin so.
     pub(super) roots: BTreeMap<String, PathBuf>,
     pub(super) skipped: Vec<Skipped>,
+    pub(super) told: Vec<String>,
     pub(super) notes: Vec<String>,
     pub(super) fingerprint: String,
     /// Channels, height, width.
@@ -128,7 +129,7 @@ impl Dataset {
     /// Where the sub-folders are the parts of a split (`train`, `val`, `test`, …), the classes are those inside them,
     /// and [`Dataset::given`] tells the parts; so it does where [`OpenOptions::sources`] name other folders of a part.
     ///
-    /// **A list** is a `.csv` or `.tsv` file with a header, or a `.jsonl` file with an object per line: the path of
+    /// **A list** is a `.csv`, `.tsv` or `.txt` file with a header, or a `.jsonl` file with an object per line: the path of
     /// each image and its label, and where they are there the part and the group, in columns of the usual names or of
     /// those that [`Sources::columns`] name.
     ///
@@ -188,7 +189,7 @@ impl Dataset {
         }
         Err(DataError::not_a_dataset(
             path,
-            "expected a folder with one sub-folder of images per class, a list of images (.csv, .tsv or .jsonl), \
+            "expected a folder with one sub-folder of images per class, a list of images (.csv, .tsv, .txt or .jsonl), \
              or an .npz file",
         ))
     }
@@ -269,6 +270,11 @@ impl Dataset {
     /// The folders of the images: where those are whose names begin so. The rest of a name is a path inside.
     pub fn roots(&self) -> &BTreeMap<String, PathBuf> {
         &self.roots
+    }
+
+    /// How its lists were read, a sentence each: which columns hold what.
+    pub fn told(&self) -> &[String] {
+        &self.told
     }
 
     /// Sentences for people on what is remarkable: exact copies, class folders that are left out,

@@ -18,7 +18,7 @@ use super::form::Form;
 use super::image::{REMARKS, Size};
 use super::parts::Given;
 use super::pixels::{Content, Decoding};
-use super::{DataError, LabelSets, copies, groups, names, seen};
+use super::{DataError, LabelSets, copies, groups, list as lists, names, seen};
 pub(super) use find::parts_beside;
 use find::{Aside, list};
 use listing::{All, Listed, Order, all, composed, group, in_order};
@@ -53,7 +53,8 @@ pub(super) fn open(
         );
         return Err(DataError::not_a_dataset(root, reason));
     }
-    enough(root, classes.len(), limits)?;
+    let by_folders = !lists::is_list(root) && sources.label_by.is_none();
+    enough(root, classes.len(), limits, by_folders)?;
     let all = Vec::from_iter(classes.clone());
     aside.notes.extend(names::case_note(&all));
     let (found, order) = in_order(classes, options.classes, &sources)?;
@@ -146,6 +147,7 @@ pub(super) fn open(
     pixels.keep(&places, form.bytes());
     let Aside {
         mut skipped,
+        told,
         mut notes,
         ..
     } = aside;
@@ -184,6 +186,7 @@ pub(super) fn open(
         given: Given::of(&parts),
         roots,
         skipped,
+        told,
         notes,
         fingerprint: digest.finish(),
         shape: [form.size.channels, form.size.height, form.size.width],
@@ -192,7 +195,7 @@ pub(super) fn open(
     })
 }
 
-fn enough(root: &Path, classes: usize, limits: &Limits) -> Result<(), DataError> {
+fn enough(root: &Path, classes: usize, limits: &Limits, by_folders: bool) -> Result<(), DataError> {
     let least = limits.classes.max(1);
     if classes >= least {
         return Ok(());
@@ -202,10 +205,14 @@ fn enough(root: &Path, classes: usize, limits: &Limits) -> Result<(), DataError>
     } else {
         "sub-folders"
     };
-    Err(DataError::not_a_dataset(
-        root,
-        format!("expected at least {least} class {folders} with files, found {classes}"),
-    ))
+    let found = match by_folders {
+        true => format!(
+            "expected at least {least} class {folders} with files, found {classes}; where the images' names say \
+             their class, --label-by finds it, and where a list does, the list is the data and --images the folder"
+        ),
+        false => format!("expected at least {least} classes, found {classes}"),
+    };
+    Err(DataError::not_a_dataset(root, found))
 }
 
 /// The classes that are kept.
@@ -292,7 +299,7 @@ impl Kept {
                 limits.min_per_class,
                 list(&small)
             ));
-            enough(root, kept.classes.len(), limits)?;
+            enough(root, kept.classes.len(), limits, false)?;
         }
         Ok(kept)
     }

@@ -50,10 +50,12 @@ pub const MAX_DECODED_BYTES: u64 = 512 << 20;
 pub const MAX_DECODING_BYTES: u64 = 1 << 30;
 
 /// What may be remarkable about an image that was read.
-pub(super) const REMARKS: [&str; 2] = [LACKS_END, CUT_OFF];
+pub(super) const REMARKS: [&str; 3] = [LACKS_END, CUT_OFF, CUT_OFF_PNG];
 const LACKS_END: &str = "the end marker is missing, no pixel is";
 const CUT_OFF: &str =
     "the file is cut off; it is read as far as it goes, and what is missing of the picture is grey";
+
+const CUT_OFF_PNG: &str = "the file is cut off; it is read as far as it goes, and what is missing of the picture is black, or transparent";
 
 /// Decodes an image file to `height` × `width` × `channels` bytes, RGB, (4 channels) RGBA or (1 channel) grey.
 ///
@@ -70,8 +72,7 @@ pub fn load_image(
     load_image_and_note(path, height, width, channels, resize).map(|(pixels, _)| pixels)
 }
 
-/// As [`load_image`], with what is remarkable: of a JPEG or PNG file, that it lacks its end marker; of a JPEG file, that
-/// it is cut off.
+/// As [`load_image`], with what is remarkable of a JPEG or PNG file: that it lacks its end marker, or is cut off.
 ///
 /// # Errors
 /// As there.
@@ -260,11 +261,7 @@ impl<'a> Source<'a> {
                 let raster = jpeg.decode()?;
                 (channels, raster.pixels, raster.remark)
             }
-            Source::Other(other) => {
-                let note = other.lacks_end.then_some(LACKS_END);
-                let (channels, pixels) = other.decode(with_alpha)?;
-                (channels, pixels, note)
-            }
+            Source::Other(other) => other.decode(with_alpha)?,
         };
         let picture = Picture {
             width,

@@ -1,9 +1,10 @@
-//! A list of samples: a CSV file with a header, or a file with a JSON object per line.
+//! A list of samples: a CSV file with a header, a text file of such lines, or a file with a JSON object per line.
 
 mod columns;
 mod several;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,9 @@ use columns::Places;
 use several::{Cells, Flag};
 
 /// Files with these extensions are lists.
-const EXTENSIONS: [&str; 4] = ["csv", "tsv", "jsonl", "ndjson"];
+const EXTENSIONS: [&str; 5] = ["csv", "tsv", "txt", "jsonl", "ndjson"];
+/// What a line of a plain text begins with that is none of the list.
+const COMMENT: u8 = b'#';
 /// Columns that a JSON object or a header may have.
 const MOST_COLUMNS: usize = 10_000;
 
@@ -60,7 +63,9 @@ pub(super) struct Row {
 pub(super) struct List {
     /// In the order of the file, each path once.
     pub rows: Vec<Row>,
-    /// Sentences for people: which columns were taken, and what was left out.
+    /// Which columns were taken, for people.
+    pub told: String,
+    /// What was left out, a sentence each.
     pub notes: Vec<String>,
     /// Whether samples may have several labels.
     pub several: bool,
@@ -90,7 +95,7 @@ pub(super) fn read(path: &Path, columns: &Columns, wanted: Wanted) -> Result<Lis
     };
     let (places, rows) = match extension == "jsonl" || extension == "ndjson" {
         true => reading.json(BufReader::new(file))?,
-        false => reading.csv(file, extension == "tsv")?,
+        false => reading.csv(file, &extension)?,
     };
     if rows.is_empty() {
         return Err(DataError::list(path, None, "it has no rows"));
@@ -111,7 +116,8 @@ pub(super) fn read(path: &Path, columns: &Columns, wanted: Wanted) -> Result<Lis
     reading.once(rows, several).map(|(rows, repeated)| {
         let columns = [Some(places.described()), described];
         let columns: Vec<String> = columns.into_iter().flatten().collect();
-        let mut notes = vec![format!("{}: {}", path.display(), columns.join(", "))];
+        let told = format!("{}: {}", path.display(), columns.join(", "));
+        let mut notes = Vec::new();
         if repeated > 0 {
             let text = format!(
                 "{repeated} rows of {} say again what others say",
@@ -121,6 +127,7 @@ pub(super) fn read(path: &Path, columns: &Columns, wanted: Wanted) -> Result<Lis
         }
         List {
             rows,
+            told,
             notes,
             several,
         }
@@ -138,18 +145,28 @@ impl Reading<'_> {
         DataError::list(self.path, Some(line), reason)
     }
 
-    fn csv(&self, mut file: File, tabs: bool) -> Result<(Places, Vec<Row>), DataError> {
+    fn csv(&self, mut file: File, extension: &OsStr) -> Result<(Places, Vec<Row>), DataError> {
         let mut text = Vec::new();
         file.read_to_end(&mut text)
             .map_err(|e| DataError::read(self.path, e))?;
         // Excel begins its files with a mark of their encoding.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let delimiter = match tabs {
+        let is_plain = extension == "txt";
+        let delimiter = match extension == "tsv" {
             true => b'\t',
-            false => delimiter(text),
+            false => delimiter(text, is_plain),
+        };
+        let single;
+        let text = match delimiter {
+            b' ' => {
+                single = single_spaces(text);
+                &single
+            }
+            _ => text,
         };
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter)
+            .comment(is_plain.then_some(COMMENT))
             .has_headers(false)
             .trim(Trim::All)
             .from_reader(text);
@@ -337,15 +354,30 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// What separates the fields of a list that begins so: of comma, semicolon and tab that which its first line has most.
-fn delimiter(start: &[u8]) -> u8 {
-    let line = start
-        .split(|&byte| byte == b'\n' || byte == b'\r')
-        .next()
-        .unwrap_or_default();
+/// What separates the fields of a list that begins so: of comma, semicolon and tab that which its first line has most; of a
+/// plain text without any of them spaces.
+fn delimiter(start: &[u8], is_plain: bool) -> u8 {
+    let mut lines = start.split(|&byte| byte == b'\n' || byte == b'\r');
+    let is_row = |line: &&[u8]| !is_plain || !line.is_empty() && line[0] != COMMENT;
+    let line = lines.find(is_row).unwrap_or_default();
     let count = |of: u8| line.iter().filter(|&&byte| byte == of).count();
     let all = [b'\t', b';', b','];
-    all.into_iter().max_by_key(|&of| count(of)).unwrap_or(b',')
+    let most = all.into_iter().max_by_key(|&of| count(of));
+    most.filter(|&of| !is_plain || count(of) > 0)
+        .unwrap_or(b' ')
+}
+
+/// A text with one space where there are several, and none at the ends of lines.
+fn single_spaces(text: &[u8]) -> Vec<u8> {
+    let ends = |byte: Option<&u8>| byte.is_none_or(|byte| b" \r\n".contains(byte));
+    let mut single = Vec::with_capacity(text.len());
+    for (i, &byte) in text.iter().enumerate() {
+        let begins = single.last().is_none_or(|last| b"\r\n".contains(last));
+        if byte != b' ' || !(begins || ends(text.get(i + 1))) {
+            single.push(byte);
+        }
+    }
+    single
 }
 
 /// What is wrong with a line of a CSV file.

@@ -129,6 +129,7 @@ impl Dataset {
             given: None,
             roots: self.roots.clone(),
             skipped: Vec::new(),
+            told: Vec::new(),
             notes: Vec::new(),
             fingerprint: String::new(),
             shape: self.shape,

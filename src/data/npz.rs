@@ -115,6 +115,7 @@ pub(super) fn open(
         given: None,
         roots: BTreeMap::new(),
         skipped: Vec::new(),
+        told: Vec::new(),
         notes,
         fingerprint: hex::encode(digest.finalize()),
         shape: want,

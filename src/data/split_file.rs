@@ -90,7 +90,7 @@ impl SplitFile {
         Ok(())
     }
 
-    /// Reads a file that [`SplitFile::write`] wrote, one like it, or a list (`.csv`, `.tsv`, `.jsonl`) of paths and
+    /// Reads a file that [`SplitFile::write`] wrote, one like it, or a list (`.csv`, `.tsv`, `.txt`, `.jsonl`) of paths and
     /// their parts.
     ///
     /// # Errors
@@ -244,6 +244,7 @@ mod tests {
             roots: Default::default(),
             skipped: vec![],
             groups: (0..20).collect(),
+            told: Vec::new(),
             notes: vec![],
             fingerprint: String::new(),
             shape: [1, 1, 1],

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::adapter::{Beside, Body, Makes, tuned};
+use crate::adapter::{Beside, Body, Makes, TunedModel, tuned};
 use crate::classifier::{
     Inference, InputSpec, ModelCard, Outputs, TASK, THRESHOLDS, log_softmax, softmax,
 };
@@ -60,6 +60,8 @@ pub(super) struct Emitted {
     pub adapter: Option<WeightsFile>,
     /// Whether functions that the model carries are written out in it.
     pub writes_out_functions: bool,
+    /// Why it stays made for the batch size of the export, where the network without the strategy's own nodes would not.
+    pub stays_fixed: Option<String>,
 }
 
 /// A winner.
@@ -129,7 +131,10 @@ impl Emitter<'_> {
             grafted: self.grafted,
             freed: self.freed.as_ref(),
         };
-        let Edited { proto, manifest } = tuned(body, winner.merged, &metadata)?;
+        let TunedModel {
+            edited: Edited { proto, manifest },
+            stays_fixed,
+        } = tuned(body, winner.merged, &metadata)?;
         let relative = RunDir::winner(winner.strategy);
         let path = run.path(&relative);
         if let Some(folder) = path.parent() {
@@ -185,6 +190,7 @@ impl Emitter<'_> {
             external,
             adapter,
             writes_out_functions,
+            stays_fixed,
         })
     }
 

@@ -6,7 +6,8 @@ use crate::adapter::{Preparation, Prepared};
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::choice::{AUTO, Choice};
 use crate::classifier::{
-    ClassifierError, ModelCard, ModelInput, Origin, by_place, image_folder, other_outputs, quoted,
+    Beside, ClassifierError, ModelCard, ModelInput, Origin, by_place, image_folder, other_outputs,
+    quoted,
 };
 use crate::data::{
     Augment, DataError, Dataset, ImageCache, Limits, Part, Resize, Split, are_images, memory_limit,
@@ -146,6 +147,9 @@ impl<'a> Opened<'a> {
         for note in of_head(&original, &graph, &analysis, settings.head) {
             watcher.warning(&note);
         }
+        for told in dataset.told() {
+            watcher.begin(told);
+        }
         for note in dataset.notes() {
             watcher.warning(note);
         }
@@ -162,6 +166,10 @@ impl<'a> Opened<'a> {
         if kept && names.is_none() && settings.sources.classes.is_none() && dataset.is_named() {
             watcher.warning(&by_place(dataset.classes()));
         }
+        if kept && card.beside.classes.is_some() {
+            let file = card.beside.classes_of.display();
+            watcher.begin(&format!("the classes of the model are named by {file}"));
+        }
         settings.augment.or(Augment::None).check(&dataset)?;
         let sample = input.spec.sample_dims(dataset.sample_shape());
         let asked = (settings.head, settings.sources.task);
@@ -172,7 +180,7 @@ impl<'a> Opened<'a> {
         let task = task(&dataset, asked, own)?;
         settings.fit(task)?;
         if let Some(note) = told_task(task, settings.sources.task, kept) {
-            watcher.warning(&note);
+            watcher.begin(&note);
         }
         let outputs = own.map(|own| own.outputs);
         let classes = classes(outputs, task, &dataset, &card)?;
@@ -207,6 +215,7 @@ impl<'a> Opened<'a> {
                 trained_on: card.trained_on,
                 task: Some(task),
                 thresholds: None,
+                beside: Beside::default(),
             },
             classes,
             file,

@@ -416,7 +416,13 @@ impl Runner<'_> {
             external,
             adapter,
             writes_out_functions,
+            stays_fixed,
         } = emitted?;
+        if let Some(reason) = stays_fixed {
+            watcher.warning(&format!(
+                "{model} stays made for the batch size of the model: {reason}"
+            ));
+        }
         if writes_out_functions {
             watcher.begin(&format!(
                 "{model} has the functions that the model carries written out: what was tuned, or what the new head \

@@ -73,7 +73,7 @@ pub fn scores(
         task: ready.grafted.task,
         classes: opened.classes.clone(),
         skipped: dataset.skipped().iter().map(skipped).collect(),
-        notes: dataset.notes().to_vec(),
+        notes: [dataset.told(), dataset.notes()].concat(),
     })
 }
 

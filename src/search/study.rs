@@ -163,21 +163,28 @@ pub fn study<E: From<SearchError>>(
     Ok(study)
 }
 
-/// How a model is tuned: by its own preprocessing, where it has one.
+/// How a model is tuned: by its own preprocessing, where its metadata or files beside it have one.
 fn of_model(settings: &Settings, subject: &Subject, watcher: &dyn Watcher) -> Settings {
     // That a model cannot be read is told when it is tuned.
     let card = Model::open(&subject.path).map_err(ClassifierError::from);
     let card = card.and_then(|model| ModelCard::read(&model));
-    let noted = card.ok().and_then(|card| card.preprocess);
+    let noted = card.ok().and_then(|card| match card.preprocess {
+        Some(noted) => Some((
+            noted,
+            format!("the metadata of {} name", subject.path.display()),
+        )),
+        None => Some((
+            card.beside.preprocess?,
+            format!("{} names", card.beside.pixels_of.display()),
+        )),
+    });
     let asked = settings.preprocess.as_ref();
     let preprocess = match (&subject.preprocess, &noted) {
         (Some(own), _) => Some(own.clone()),
-        (None, Some(noted)) => {
+        (None, Some((noted, by))) => {
             if let Some(asked) = asked.filter(|asked| !asked.scales_as(noted)) {
                 watcher.warning(&format!(
-                    "the metadata of {} name the preprocessing {noted}, which is taken; {asked} is for \
-                     models whose metadata name none",
-                    subject.path.display()
+                    "{by} the preprocessing {noted}, which is taken; {asked} is for models of which nothing says it"
                 ));
             }
             None

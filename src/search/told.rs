@@ -1,6 +1,6 @@
 //! What the user is told before the first trial.
 
-use crate::classifier::{quoted, restated};
+use crate::classifier::{quoted, resized, restated};
 use crate::data::{Overlap, Split};
 use crate::graph::Graph;
 use crate::run::Settings;
@@ -56,7 +56,14 @@ impl Opened<'_> {
 
     /// Metadata of other tools that are no longer true of a tuned model.
     pub(super) fn restated(&self) -> Vec<(String, String)> {
-        restated(&self.original, &self.classes)
+        let mut all = restated(&self.original, &self.classes);
+        all.extend(self.resized());
+        all
+    }
+
+    /// As [`Opened::restated`], of the image size.
+    fn resized(&self) -> Option<(String, String)> {
+        resized(&self.original, (self.input.height, self.input.width))
     }
 
     /// What of the plan, the model and the settings comes out other than it looks.
@@ -88,7 +95,13 @@ impl Opened<'_> {
         if let Some(note) = lab.batch_norm_note(trained)? {
             self.watcher.warning(&note);
         }
-        let restated = self.restated();
+        if let Some((key, size)) = self.resized() {
+            self.watcher.begin(&format!(
+                "the metadata `{key}` of the model, which another tool wrote, are {size} in tuned models, the size of the \
+                 images that they are tuned on"
+            ));
+        }
+        let restated = restated(&self.original, &self.classes);
         let keys: Vec<&str> = restated.iter().map(|(key, _)| key.as_str()).collect();
         if !keys.is_empty() {
             self.watcher.begin(&format!(

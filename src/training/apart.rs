@@ -1,11 +1,11 @@
 //! Whether a network computes each sample by itself, where that is in doubt: one that was freed from the batch size of its
-//! export, of which [`free_batch`](crate::batch::free_batch) tells by the operators, and one that reduces a first axis, as
-//! normalisations do that were exported in training mode, written out. This looks at numbers.
+//! export, and one of which [`free_batch`] cannot tell it by the operators, as of normalisations that were exported in training
+//! mode, written out, and of products of all samples with each other. This looks at numbers.
 
 use ndarray::{ArrayD, IxDyn};
 
 use crate::autodiff::Operators;
-use crate::graph::operators::Mixing;
+use crate::batch::free_batch;
 use crate::graph::{Graph, Node, Value};
 use crate::onnx::{DataType, Model};
 use crate::runtime::{Array, Device, Runtime};
@@ -22,7 +22,7 @@ const SAMPLES: usize = 3;
 const NODES: usize = 32;
 
 /// Runs `model`, which tells this of a sample, on random samples of dimensions `sample`, together and apart, and refuses it by
-/// the first node whose results differ. A model that takes batches of any size and reduces no first axis is
+/// the first node whose results differ. A model that takes batches of any size, and whose operators keep samples apart, is
 /// not run.
 ///
 /// # Errors
@@ -42,28 +42,10 @@ pub fn samples_stay_apart(
     compare(&sessions, model, sample, task, 0)
 }
 
-/// Whether it is worth to look at numbers: the network was freed from the batch size of its export, or has a reduction along
-/// a first axis, where the batch may be.
+/// Whether it is worth to look at numbers: the network was freed from the batch size of its export, or its operators do
+/// not tell that it keeps samples apart.
 pub(super) fn is_in_doubt(prepared: &Prepared) -> bool {
-    let Prepared { graph, shapes, .. } = prepared;
-    let reduces_first = |node: &Node| {
-        let is_reduction = node
-            .operator()
-            .is_some_and(|o| o.mixing == Mixing::Reduction);
-        let axes = node
-            .input(1)
-            .and_then(|name| shapes.constant(name).or(graph.initializers.get(name)));
-        let rank = node
-            .input(0)
-            .and_then(|v| shapes.dims(v).ok())
-            .map_or(0, <[usize]>::len) as i64;
-        let is_first = |axis: &i64| *axis == 0 || *axis == -rank;
-        is_reduction
-            && axes
-                .and_then(|t| t.to_i64())
-                .is_none_or(|axes| axes.iter().any(is_first))
-    };
-    prepared.freed.is_some() || graph.nodes.iter().any(reduces_first)
+    prepared.freed.is_some() || free_batch(&mut prepared.graph.clone()).is_err()
 }
 
 /// As [`samples_stay_apart`], in sessions of `threads` threads (0 for all cores), of any model.
@@ -291,7 +273,7 @@ mod tests {
         let bytes = encode(&proto).unwrap();
         let model = Model::decode(bytes.into(), std::path::Path::new("test.onnx")).unwrap();
         let prepared = Prepared::new(&model, SAMPLES, &[2, 3, 3]).unwrap();
-        assert!(is_in_doubt(&prepared));
+        assert!(!is_in_doubt(&prepared));
         samples_stay_apart(&runtime, &model, &[2, 3, 3], Task::SingleLabel).unwrap();
     }
 

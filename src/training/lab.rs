@@ -104,7 +104,7 @@ pub struct Lab<'a> {
     sample_dims: Vec<usize>,
     /// The network after the rewrites of trials so far.
     rewritten: Mutex<HashMap<Rewrite, Arc<Rewritten>>>,
-    /// The rewrites after which a network freed from a batch size was seen to keep samples apart.
+    /// The rewrites after which the network was seen to keep samples apart.
     apart: Mutex<HashSet<Rewrite>>,
     /// Of trials so far.
     pub(super) groups: Mutex<Vec<(Asked, Arc<FilterGroups>)>>,
@@ -235,13 +235,14 @@ impl<'a> Lab<'a> {
                 (&rewritten.model, prepared)
             }
         };
-        if apart::is_in_doubt(&prepared) {
-            let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
-            if !apart.contains(rewrite) {
+        let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
+        if !apart.contains(rewrite) {
+            if apart::is_in_doubt(&prepared) {
                 apart::compare(&self.sessions, model, sample, task, self.options.threads)?;
-                apart.insert(rewrite.clone());
             }
+            apart.insert(rewrite.clone());
         }
+        drop(apart);
         Ok(prepared)
     }
 

@@ -243,8 +243,20 @@ fn nothing_is_found_where_there_is_nothing_to_tell_by() {
     );
 
     let place = warm(&network(&Preprocess::UNIT));
+    // Few images tell where one way fits by far better than others.
     let told = place.run("predict model.onnx photos/red/0.png").well();
-    assert!(told.contains("1 image cannot tell, because"), "{told}");
+    assert!(told.contains("preprocessing unit (found)"), "{told}");
+    RgbImage::from_pixel(SIDE, SIDE, Rgb([10, 20, 200]))
+        .save(place.at("cold.png"))
+        .unwrap();
+    let told = place.run("predict model.onnx cold.png").well();
+    for words in [
+        "1 image cannot tell, because they are fewer than 8",
+        "imagenet is taken",
+        "--preprocess (unit, signed, imagenet, caffe, raw), or give 8 images or more",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     let all: Vec<String> = (0..8).map(|i| format!("photos/red/{i}.png")).collect();
     let told = place
         .run(&format!("predict model.onnx {}", all.join(" ")))

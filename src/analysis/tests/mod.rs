@@ -303,8 +303,8 @@ fn a_network_of_tokens_without_a_classifier_ends_with_its_output() {
 }
 
 #[test]
-fn why_no_feature_is_found_is_told() {
-    // A distilled transformer: the mean of what two tokens' classifiers give.
+fn of_two_classifiers_of_two_tokens_a_new_head_reads_what_the_first_or_the_named_one_does() {
+    // A distilled transformer: the mean of what both give.
     let (mut n, x) = tokens();
     let of = |n: &mut Net, name: &str, index: i64| {
         let place = n.ints(&format!("{name}.i"), &[index]);
@@ -321,11 +321,36 @@ fn why_no_feature_is_found_is_told() {
     };
     let (one, other) = (of(&mut n, "head", 0), of(&mut n, "head_dist", 1));
     let sum = n.op("sum", "Add", &[&one, &other], &[]);
-    let error = analyse(&n.output(&sum)).backbone().unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("`head` (Gemm) and `head_dist`"), "{text}");
-    assert!(text.contains("side by side"), "{text}");
+    let model = n.output(&sum);
+    let a = analyse(&model);
+    let backbone = a.backbone().unwrap();
+    assert_eq!(
+        (backbone.features.as_str(), backbone.channels),
+        ("head.s", 4)
+    );
+    let doubt = backbone.doubt.as_deref().unwrap();
+    assert!(doubt.contains("`head` (Gemm) and `head_dist`"), "{doubt}");
+    assert!(doubt.contains("--features 'head_dist.s'"), "{doubt}");
+    let replaced = a.weighted.iter().filter(|l| l.in_classifier);
+    let replaced = Vec::from_iter(replaced.map(|l| l.name.as_str()));
+    assert_eq!(replaced, ["head", "head_dist"]);
+    for (features, is_taken) in [("head_dist.s", true), ("head_dist.t", false)] {
+        let options = AnalyzeOptions {
+            features: Some(features.to_owned()),
+            ..AnalyzeOptions::default()
+        };
+        let found = Analysis::of_graph(&model, &[], &options);
+        let found = found.and_then(|a| Ok(a.backbone().cloned()?));
+        assert_eq!(
+            found.is_ok_and(|b| b.features == features),
+            is_taken,
+            "{features}"
+        );
+    }
+}
 
+#[test]
+fn why_no_feature_is_found_is_told() {
     let mut n = Net::new(["N", "3", "8", "8"]);
     let mut x = n.conv("conv", "x", [8, 3, 3, 3]);
     x = n.op("erfc", "Erfc", &[&x], &[]);

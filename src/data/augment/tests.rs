@@ -285,6 +285,7 @@ fn dataset(samples: Samples) -> Dataset {
         given: None,
         roots: Default::default(),
         skipped: vec![],
+        told: Vec::new(),
         notes: vec![],
         fingerprint: String::new(),
         shape: SHAPE,

@@ -25,6 +25,7 @@ fn two_by_one() -> Dataset {
         given: None,
         roots: Default::default(),
         skipped: vec![],
+        told: Vec::new(),
         notes: vec![],
         fingerprint: String::new(),
         shape: [3, 1, 2],

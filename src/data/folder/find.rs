@@ -51,6 +51,8 @@ pub(super) struct Class {
 #[derive(Default)]
 pub(super) struct Aside {
     pub skipped: Vec<Skipped>,
+    /// How lists were read, for people.
+    pub told: Vec<String>,
     /// Sentences for people.
     pub notes: Vec<String>,
     /// How often each kind of [`JUNK`] was met, but for files in plain sight, which are skipped.

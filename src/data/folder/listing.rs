@@ -128,19 +128,17 @@ fn of_list(
 ) -> Result<(Vec<Listed>, bool), DataError> {
     let list = list::read(path, &sources.columns, Wanted::Labels(sources.task))?;
     let root = list::root(path, sources.images.as_deref());
+    aside.told.push(list.told);
     aside.notes.extend(list.notes);
     let first = list.rows.first().map(|row| (row.line, row.path.clone()));
     let mut any = false;
     let listed = list.rows.into_iter().map(|row| {
-        let mut file = root.join(&row.path);
-        // Lists that were made on Windows.
-        if row.path.contains('\\') && !file.exists() {
-            file = root.join(row.path.replace('\\', "/"));
-        }
+        let inside = there(&root, row.path);
+        let file = root.join(&inside);
         any = any || file.exists();
         Listed {
             path: file,
-            name: format!("{prefix}{}", row.path),
+            name: format!("{prefix}{inside}"),
             classes: row.set.unwrap_or_else(|| vec![row.label]),
             part: row.part,
             group: row.group,
@@ -159,6 +157,21 @@ fn of_list(
         )),
         _ => Ok((listed, list.several)),
     }
+}
+
+/// The path of a file in `root` that a list may have in the way of Windows, or without its ending.
+fn there(root: &Path, path: String) -> String {
+    const ENDINGS: [&str; 9] = [
+        "jpg", "jpeg", "png", "JPG", "JPEG", "PNG", "webp", "bmp", "tif",
+    ];
+    if root.join(&path).exists() {
+        return path;
+    }
+    let plain = path.replace('\\', "/");
+    let with_ending = ENDINGS.iter().map(|ending| format!("{plain}.{ending}"));
+    let mut others = std::iter::once(plain.clone()).chain(with_ending);
+    let found = others.find(|other| root.join(other).is_file());
+    found.unwrap_or(path)
 }
 
 /// Gives each image the group that a pattern finds in its name.

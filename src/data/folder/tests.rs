@@ -74,7 +74,7 @@ fn classes_and_samples_are_sorted_by_name() {
 fn unusable_files_are_skipped_with_their_reason_and_the_rest_keeps_its_pixels() {
     let root = garden();
     let whole = png(picture(30, 30));
-    put(root.path(), "daisy/a-cut.png", &whole[..whole.len() / 2]);
+    put(root.path(), "daisy/a-cut.png", &whole[..40]);
     put(root.path(), "daisy/text.jpg", "not an image");
     put(root.path(), "daisy/Thumbs.db", "x");
     put(

@@ -8,7 +8,10 @@ use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::misread::{self, GifFrame};
 use super::orientation::{exif_of_png, orientation};
-use super::{MAX_DECODED_BYTES, zeros};
+use super::{CUT_OFF_PNG, LACKS_END, MAX_DECODED_BYTES, zeros};
+
+/// Channels, pixels, and what is remarkable about them.
+type Decoded = (usize, Vec<u8>, Option<&'static str>);
 
 /// A file whose head is read.
 pub(super) struct Other<'a> {
@@ -17,8 +20,19 @@ pub(super) struct Other<'a> {
     orientation: Orientation,
     /// Whether no pixel may be transparent, though the decoder gives alpha.
     opaque: bool,
-    /// Whether the end marker is missing; no pixel is.
-    pub(super) lacks_end: bool,
+    /// Of a PNG file, whether it has what follows its pixels.
+    end: End,
+}
+
+/// How a PNG file ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With its end marker, as other formats do in their ways.
+    Marked,
+    /// Behind its pixels.
+    Unmarked,
+    /// Where something else was to come.
+    CutOff,
 }
 
 impl<'a> Other<'a> {
@@ -37,12 +51,14 @@ impl<'a> Other<'a> {
         misread::refuse(bytes, format)?;
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(MAX_DECODED_BYTES);
-        let ended = match format {
-            ImageFormat::Png => with_end(bytes),
-            _ => None,
+        let (end, length) = match format {
+            ImageFormat::Png => end_of_png(bytes),
+            _ => (End::Marked, bytes.len()),
         };
-        let lacks_end = ended.is_some();
-        let whole = ended.map_or(Cow::Borrowed(bytes), Cow::Owned);
+        let whole = match end {
+            End::Unmarked => Cow::Owned([&bytes[..length], &END_OF_PNG].concat()),
+            End::Marked | End::CutOff => Cow::Borrowed(bytes),
+        };
         let mut reader = ImageReader::with_format(Cursor::new(whole), format);
         reader.limits(limits);
         let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
@@ -67,7 +83,7 @@ impl<'a> Other<'a> {
             format,
             orientation,
             opaque: format == ImageFormat::Gif && !has_holes,
-            lacks_end,
+            end,
         })
     }
 
@@ -97,8 +113,8 @@ impl<'a> Other<'a> {
     }
 
     /// Channels (1 for grey, 3 for RGB) and pixels, of 8 bits and laid on white; where there is alpha and it is to be kept,
-    /// 4 channels.
-    pub(super) fn decode(self, with_alpha: bool) -> Result<(usize, Vec<u8>), String> {
+    /// 4 channels; and what is remarkable.
+    pub(super) fn decode(self, with_alpha: bool) -> Result<Decoded, String> {
         let colours = self.decoder.color_type();
         let (deep, channels) = match colours {
             ColorType::L8 => (false, 1),
@@ -112,9 +128,22 @@ impl<'a> Other<'a> {
             other => return Err(format!("pixels of kind {other:?} are not read here")),
         };
         let mut pixels = zeros(self.decoder.total_bytes() as usize)?;
-        self.decoder
-            .read_image_boxed(&mut pixels)
-            .map_err(|e| e.to_string())?;
+        let read = self.decoder.read_image_boxed(&mut pixels);
+        let remark = match (read, self.end) {
+            (Ok(()), End::Marked) => None,
+            (Ok(()), _) => Some(LACKS_END),
+            (Err(reason), End::CutOff) => {
+                if pixels.iter().all(|value| *value == 0) {
+                    return Err(reason.to_string());
+                }
+                if deep {
+                    let values = pixels.as_chunks_mut::<2>().0.iter_mut();
+                    values.for_each(|value| *value = u16::from_be_bytes(*value).to_ne_bytes());
+                }
+                Some(CUT_OFF_PNG)
+            }
+            (Err(reason), _) => return Err(reason.to_string()),
+        };
         if self.opaque && pixels.iter().skip(3).step_by(4).any(|alpha| *alpha == 0) {
             return Err("some of its pixels have no colour".to_owned());
         }
@@ -130,7 +159,7 @@ impl<'a> Other<'a> {
                     .flat_map(|&[grey, alpha]| [grey, grey, grey, alpha])
                     .collect();
             }
-            return Ok((4, pixels));
+            return Ok((4, pixels, remark));
         }
         match channels {
             2 => on_white::<2>(&mut pixels),
@@ -138,26 +167,37 @@ impl<'a> Other<'a> {
             _ => {}
         }
         // Colours without the alpha that stood behind them.
-        Ok((channels - (channels + 1) % 2, pixels))
+        Ok((channels - (channels + 1) % 2, pixels, remark))
     }
 }
 
-/// A PNG file that ends behind its pixels, without the chunk `IEND`, with one.
-fn with_end(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The last chunk of a PNG file.
+const END_OF_PNG: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
+
+/// How a PNG file ends, and the length of its whole chunks before that.
+fn end_of_png(bytes: &[u8]) -> (End, usize) {
     const SIGNATURE: usize = 8;
-    const END: [u8; 12] = *b"\0\0\0\0IEND\xae\x42\x60\x82";
     let (mut at, mut has_pixels) = (SIGNATURE, false);
-    while let Some(chunk) = bytes.get(at..).filter(|rest| rest.len() >= END.len()) {
-        let (length, kind) = (chunk.first_chunk::<4>()?, &chunk[4..8]);
+    while let Some(chunk) = bytes
+        .get(at..)
+        .filter(|rest| rest.len() >= END_OF_PNG.len())
+    {
+        let kind = &chunk[4..8];
         if kind == b"IEND" {
-            return None;
+            return (End::Marked, at);
         }
         has_pixels |= kind == b"IDAT";
-        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-        at = at.checked_add(length)?.checked_add(END.len())?;
+        let length = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]) as usize;
+        let next = at.saturating_add(length).saturating_add(END_OF_PNG.len());
+        if next > bytes.len() {
+            return (End::CutOff, at);
+        }
+        at = next;
     }
-    let is_whole = has_pixels && at <= bytes.len();
-    is_whole.then(|| [&bytes[..at], &END].concat())
+    match has_pixels {
+        true => (End::Unmarked, at.min(bytes.len())),
+        false => (End::CutOff, at),
+    }
 }
 
 /// 16-bit values, in the order of this machine's bytes, to the nearest of 8 bits, in place.

@@ -167,14 +167,43 @@ fn exif_orientation_is_applied() {
     assert_near(&plain, stored.as_raw(), 12);
 }
 
+/// As Pillow with `LOAD_TRUNCATED_IMAGES`, but that there the rest of a palette's picture has its first colour.
 #[test]
-fn a_png_cut_off_anywhere_is_refused_and_a_jpeg_before_its_picture() {
-    let whole = png(picture(40, 40));
-    decoded(&whole, 8, 8, 3).unwrap();
-    // A PNG's end chunk holds nothing of the image.
-    for end in 0..whole.len() - 20 {
-        assert!(decoded(&whole[..end], 8, 8, 3).is_err(), "{end}");
+fn a_png_that_is_cut_off_has_its_first_rows_and_none_without_a_row() {
+    let colours = picture(40, 40);
+    let deep = ImageBuffer::from_fn(40, 40, |x, y| Luma([300 * (x + y) as u16 + 300]));
+    for (bytes, wanted) in [
+        (png(colours.clone()), DynamicImage::from(colours.clone())),
+        (png(DynamicImage::from(colours.clone()).into_luma8()), {
+            DynamicImage::from(DynamicImage::from(colours).into_luma8())
+        }),
+        (png(DynamicImage::ImageLuma16(deep.clone())), {
+            DynamicImage::ImageLuma16(deep)
+        }),
+    ] {
+        let whole = decoded(&bytes, 40, 40, 3).unwrap();
+        assert_near(&whole, wanted.into_rgb8().as_raw(), 1);
+        let mut rows = Vec::new();
+        for end in 0..bytes.len() - 13 {
+            let form = form(40, 40, 3);
+            let mut out = vec![0; form.bytes()];
+            match decode_into(Path::new("a.png"), &bytes[..end], &form, &mut out) {
+                Err(_) => assert!(rows.is_empty(), "{end}"),
+                Ok(note) => {
+                    assert_eq!(note, Some(CUT_OFF_PNG), "{end}");
+                    let same = out.iter().zip(&whole).take_while(|(a, b)| a == b).count();
+                    assert!(out[same..].iter().all(|value| *value == 0), "{end}");
+                    rows.push(same / (3 * 40));
+                }
+            }
+        }
+        assert!(rows.is_sorted() && rows[0] < 5, "{rows:?}");
+        assert_eq!(rows.last(), Some(&40));
     }
+}
+
+#[test]
+fn a_jpeg_cut_off_before_its_picture_is_refused() {
     let thumbnail = jpeg(&picture(8, 8));
     for whole in [
         jpeg(&picture(40, 40)),

@@ -54,7 +54,7 @@ fn columns_are_found_by_their_usual_names_in_every_form_of_list() {
     ] {
         let list = of(name, text, &Columns::default()).unwrap();
         assert_eq!(list.rows, expected, "{name}");
-        assert!(list.notes[0].contains("labels in "), "{:?}", list.notes);
+        assert!(list.told.contains("labels in "), "{}", list.told);
     }
     let json = "{\"path\": \"a/1.png\", \"label\": \"cat\", \"split\": \"train\", \"group\": \"p1\", \"box\": [1]}\n\n\
                 {\"label\": \"dog\", \"path\": \"a/2, b.png\", \"split\": \"test\", \"group\": null}\n";
@@ -181,7 +181,7 @@ fn a_row_that_says_the_same_again_counts_once_and_is_told() {
     )
     .unwrap();
     assert_eq!(list.rows.len(), 2);
-    assert!(list.notes[1].contains("1 rows"), "{:?}", list.notes);
+    assert!(list.notes[0].contains("1 rows"), "{:?}", list.notes);
 }
 
 #[test]
@@ -280,4 +280,38 @@ fn what_only_looks_like_several_labels_is_one() {
         let refused = sets("f.csv", columns, None).unwrap_err();
         assert!(refused.contains("--label-column"), "{refused}");
     }
+}
+
+/// As Oxford's pets and Caffe have them.
+#[test]
+fn a_text_file_has_its_fields_between_spaces_tabs_or_commas() {
+    let numbered = Columns {
+        path_column: Some("1".to_owned()),
+        label_column: Some("2".to_owned()),
+        ..Columns::default()
+    };
+    for text in [
+        "#Image CLASS-ID SPECIES\n# more, of it\nAbyssinian_1 1  1\nbeagle_2   5 2 \n",
+        "Abyssinian_1\t1\t1\nbeagle_2\t5\t2\n",
+        "Abyssinian_1,1,1\r\nbeagle_2,5,2\r\n",
+    ] {
+        let list = of("list.txt", text, &numbered).unwrap();
+        let rows = list
+            .rows
+            .iter()
+            .map(|row| (row.path.as_str(), row.label.as_str()));
+        assert_eq!(
+            rows.collect::<Vec<_>>(),
+            [("Abyssinian_1", "1"), ("beagle_2", "5")],
+            "{text}"
+        );
+    }
+    let lines = of("list.txt", "#of it\n\na.jpg 1\nb.jpg 2\n", &numbered).unwrap();
+    assert_eq!(lines.rows[1].line, 4);
+    // A header names columns as elsewhere, and a comment is none of the other kinds.
+    let list = of("list.txt", "file label\na.jpg cat\n", &Columns::default()).unwrap();
+    assert_eq!(list.rows[0].label, "cat");
+    let list = of("list.csv", "file,label\n#1.jpg,cat\n", &Columns::default()).unwrap();
+    assert_eq!(list.rows[0].path, "#1.jpg");
+    assert!(wrong("list.txt", "a.jpg 1\nb.jpg\n", &numbered).contains("it has 1 fields"));
 }

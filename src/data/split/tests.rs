@@ -241,6 +241,7 @@ fn in_turn(per_class: usize, copies: usize) -> Dataset {
         given: None,
         roots: Default::default(),
         skipped: vec![],
+        told: Vec::new(),
         notes: vec![],
         fingerprint: String::new(),
         shape: [1, 1, 1],

@@ -45,9 +45,9 @@ fn a_list_names_images_with_their_classes_parts_and_groups() {
     assert_ne!(groups[at("../tulip/b.png")], groups[at("../daisy/z.jpg")]);
     assert!(dataset.copies().iter().copied().eq(0..4));
     assert!(
-        dataset.notes()[0].contains("groups in \"patient\""),
+        dataset.told()[0].contains("groups in \"patient\""),
         "{:?}",
-        dataset.notes()
+        dataset.told()
     );
 
     // The same pixels as of the folder.
@@ -82,7 +82,7 @@ fn paths_begin_in_the_lists_folder_or_in_another() {
         ..Sources::default()
     };
     let dataset = with(&path, &sources).unwrap();
-    assert_eq!(names(&dataset), ["a.jpg", "b.png", "..\\daisy\\z.jpg"]);
+    assert_eq!(names(&dataset), ["a.jpg", "b.png", "../daisy/z.jpg"]);
     assert_eq!(dataset.roots()[""], root.path().join("tulip"));
     // Some that are missing are skipped by name.
     put(
@@ -265,4 +265,32 @@ fn classes_are_found_in_paths() {
     let list = listed(ROWS);
     let error = with(&list.path().join("lists/all.csv"), &sources).unwrap_err();
     assert!(error.to_string().contains("the data are a list"), "{error}");
+}
+
+#[test]
+fn an_image_whose_name_a_list_has_without_its_ending_is_found() {
+    let root = garden();
+    let list = "tulip/b 1\ntulip/a 1\ndaisy/deep/down/c 2\ndaisy/z 2\n";
+    put(root.path(), "lists/all.txt", list);
+    let mut sources = Sources {
+        images: Some(root.path().to_owned()),
+        ..Sources::default()
+    };
+    sources.columns.path_column = Some("1".to_owned());
+    sources.columns.label_column = Some("2".to_owned());
+    let options = OpenOptions {
+        sources: Some(&sources),
+        ..OPTIONS
+    };
+    let dataset = open(&root.path().join("lists/all.txt"), &options).unwrap();
+    assert_eq!(dataset.classes(), ["1", "2"]);
+    assert_eq!(dataset.len(), 4);
+    // Names are those of the files, by which photos are found again.
+    assert!(names(&dataset).contains(&"daisy/deep/down/c.JPEG".to_owned()));
+    assert!(dataset.skipped().is_empty() && dataset.notes().is_empty());
+    assert!(
+        dataset.told()[0].contains("paths in column 1"),
+        "{:?}",
+        dataset.told()
+    );
 }
