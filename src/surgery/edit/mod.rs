@@ -265,6 +265,15 @@ impl<'m> Editor<'m> {
         self.defined().contains(value)
     }
 
+    /// Whether it has all of these.
+    pub(in crate::surgery) fn makes_all<'v>(
+        &self,
+        mut values: impl Iterator<Item = &'v str>,
+    ) -> bool {
+        let defined = self.defined();
+        values.all(|value| defined.contains(value))
+    }
+
     /// The values that the main graph has: inputs, initializers, what nodes make.
     fn defined(&self) -> HashSet<&str> {
         defined(self.graph())

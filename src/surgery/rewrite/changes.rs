@@ -1,5 +1,7 @@
 //! The changes that a rewrite comes to, as values that an editor makes.
 
+use std::collections::HashSet;
+
 use crate::graph::Node;
 use crate::onnx::{DataType, Tensor};
 
@@ -127,8 +129,15 @@ impl Changes {
         Ok(name)
     }
 
-    /// Makes the changes of the model.
+    /// Makes the changes of the model. Its functions are [written out](Editor::inline) where they reach inside of one.
     pub fn make(&self, editor: &mut Editor<'_>) -> Result<(), SurgeryError> {
+        let added: HashSet<String> = self.added().into_iter().collect();
+        let nodes = self.splices.iter().flat_map(|splice| &splice.nodes);
+        let read = nodes.flat_map(Node::present_inputs);
+        let spliced = self.splices.iter().map(|splice| splice.value.as_str());
+        if !editor.makes_all(spliced.chain(read).filter(|value| !added.contains(*value))) {
+            editor.inline()?;
+        }
         for (name, tensor) in &self.tensors {
             editor.add_tensor(name, tensor)?;
         }

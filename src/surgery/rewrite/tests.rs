@@ -1,7 +1,9 @@
 use super::super::testing::*;
 use super::*;
 use crate::graph::{Attribute, Dim, Node};
-use crate::onnx::messages::{AttributeProto, GraphProto, ValueInfoProto};
+use crate::onnx::messages::{
+    AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, ValueInfoProto,
+};
 use crate::onnx::{DataType, Tensor};
 
 pub(super) fn grafted(graph: &Graph) -> Grafted {
@@ -108,6 +110,59 @@ fn nodes_may_stand_in_any_order() {
             names
         };
         assert_eq!(nodes(&reversed), nodes(&sorted));
+    }
+}
+
+/// The classifier with its convolution and normalisation in a function of the model.
+fn with_function(graph: &Graph) -> Grafted {
+    let mut proto = model(graph).proto.clone();
+    let own = |op: &str| OperatorSetIdProto {
+        domain: Some(op.to_owned()),
+        version: Some(if op.is_empty() { 17 } else { 1 }),
+    };
+    proto.opset_import.push(own("local"));
+    let nodes = &mut proto.graph.as_mut().unwrap().node;
+    let inside: Vec<NodeProto> = nodes.drain(..2).collect();
+    let made = |name: &String| inside.iter().any(|n| n.output.contains(name));
+    let read = inside.iter().flat_map(|n| &n.input).filter(|i| !made(i));
+    let call = NodeProto {
+        op_type: Some("Block".to_owned()),
+        domain: Some("local".to_owned()),
+        name: Some("call".to_owned()),
+        input: read.cloned().collect(),
+        output: vec!["bn".to_owned()],
+        ..NodeProto::default()
+    };
+    proto.functions = vec![FunctionProto {
+        name: Some("Block".to_owned()),
+        domain: Some("local".to_owned()),
+        input: call.input.clone(),
+        output: call.output.clone(),
+        node: inside,
+        opset_import: vec![own("")],
+        ..FunctionProto::default()
+    }];
+    nodes.insert(0, call);
+    Grafted {
+        model: decode(&proto),
+        ..grafted(graph)
+    }
+}
+
+#[test]
+fn a_function_of_the_model_is_written_out_where_a_rewrite_reaches_inside_of_it() {
+    let (plain, inside) = (grafted(&plain()), with_function(&plain()));
+    for (rewrite, reaches_inside) in [
+        (Rewrite::LowRank(low_rank(&["conv.weight"], 2, 3)), true),
+        (chosen("bn"), false),
+    ] {
+        let rewritten = rewrite.apply(&inside).unwrap();
+        assert_eq!(rewritten.model.proto.functions.is_empty(), reaches_inside);
+        let tuned = others(&rewritten.model, &rewritten.parameters, 3);
+        let expected = output(&rewrite.apply(&plain).unwrap().model, &tuned);
+        let written = emitted(&rewrite, &inside, &tuned);
+        let written_out = Graph::from_model(&written).unwrap();
+        assert_close(&output(&model(&written_out), &[]), &expected);
     }
 }
 
