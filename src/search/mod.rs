@@ -37,6 +37,7 @@ mod told;
 mod trial;
 mod tune;
 mod watch;
+mod winner;
 
 pub use error::SearchError;
 pub use job::Job;
