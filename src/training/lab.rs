@@ -216,7 +216,7 @@ impl<'a> Lab<'a> {
     }
 
     /// The network after a rewrite in normal form for `batch` samples. One of which it is in doubt whether it
-    /// mixes the samples of a batch is run on random ones, together and apart, when it is first asked for.
+    /// mixes the samples of a batch is run on random ones, together and apart, when several are first asked for.
     pub(super) fn prepare(
         &self,
         rewrite: &Rewrite,
@@ -236,7 +236,8 @@ impl<'a> Lab<'a> {
             }
         };
         let mut apart = self.apart.lock().unwrap_or_else(|e| e.into_inner());
-        if !apart.contains(rewrite) {
+        // A sample alone has none to be mixed with.
+        if batch > 1 && !apart.contains(rewrite) {
             if apart::is_in_doubt(&prepared) {
                 apart::compare(&self.sessions, model, sample, task, self.options.threads)?;
             }

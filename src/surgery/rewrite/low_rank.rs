@@ -169,6 +169,8 @@ impl LowRank {
                 output,
                 ..
             } = target.layer;
+            // The layer before may have an update of its own, and nothing between the two.
+            let input = changes.instead_of(input);
             let (dtype, dims) = (target.layer.dtype, &target.layer.weight.dims);
             let rank = self.rank;
             let (down, up) = match target.lies {
@@ -195,12 +197,12 @@ impl LowRank {
             };
             let (lower, raise) = match target.lies {
                 Lies::Conv => {
-                    let mut lower = op("Conv", [input, &a], &low);
+                    let mut lower = op("Conv", [&input, &a], &low);
                     lower.attributes.clone_from(&node.attributes);
                     (lower, op("Conv", [&scaled, &b], &high))
                 }
                 Lies::Straight | Lies::Turned => (
-                    op("MatMul", [input, &a], &low),
+                    op("MatMul", [&input, &a], &low),
                     op("MatMul", [&scaled, &b], &high),
                 ),
             };

@@ -2,7 +2,7 @@ use super::super::Rewrite;
 use super::super::tests::{emitted, grafted, low_rank, others, output, plain, reading_inside};
 use super::*;
 use crate::onnx::{DataType, Tensor};
-use crate::surgery::testing::model;
+use crate::surgery::testing::{assert_close, model, weight};
 
 /// Weights in float16, each read through a `Cast`, in a model that computes in float32.
 fn stored_as_float16() -> Graph {
@@ -63,4 +63,30 @@ fn a_weight_that_is_stored_in_another_type_is_updated_in_that_in_which_it_is_rea
     let mut inside = stored_as_float16();
     inside.nodes.push(reading_inside("fc.weight"));
     assert_eq!(LowRank::updatable(&model(&inside)).unwrap().len(), 1);
+}
+
+/// As where normalisations are folded and bottlenecks are linear.
+#[test]
+fn of_two_layers_with_nothing_between_the_second_reads_what_the_first_comes_to_with_its_update() {
+    let mut graph = plain();
+    let conv = graph.nodes.iter().position(|n| n.name == "conv").unwrap();
+    let made = graph.nodes[conv].outputs[0].clone();
+    graph.replace_uses(&made, "second");
+    let second = Node::new("second", "Conv", &[&made, "second.weight"], &["second"]);
+    graph.nodes.insert(conv + 1, second);
+    let tensor = weight(&[4, 4, 1, 1], 12);
+    graph
+        .initializers
+        .insert("second.weight".to_owned(), tensor);
+    let grafted = grafted(&graph);
+    for names in [
+        ["conv.weight", "second.weight"],
+        ["second.weight", "conv.weight"],
+    ] {
+        let rewrite = Rewrite::LowRank(low_rank(&names, 2, 2));
+        let rewritten = rewrite.apply(&grafted).unwrap();
+        let tuned = others(&rewritten.model, &rewritten.parameters, 3);
+        let written = emitted(&rewrite, &grafted, &tuned);
+        assert_close(&output(&rewritten.model, &tuned), &output(&written, &[]));
+    }
 }
