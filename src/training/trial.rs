@@ -207,10 +207,15 @@ impl<'a> Trial<'a> {
     }
 
     fn goes_on(&self) -> bool {
+        self.state.progress.epoch <= self.spec.epochs && !self.stops_early()
+    }
+
+    /// Whether no epoch of the last few was better than one before.
+    fn stops_early(&self) -> bool {
         let progress = &self.state.progress;
         let waited = (progress.epoch - 1).saturating_sub(progress.best_epoch);
         let stops = |patience: usize| waited >= patience.max(1);
-        progress.epoch <= self.spec.epochs && !self.spec.early_stopping.is_some_and(stops)
+        self.spec.early_stopping.is_some_and(stops)
     }
 
     /// Loads the checkpoint if there is one.

@@ -256,6 +256,28 @@ fn a_training_that_is_never_better_than_its_start_begins_anew_with_a_lower_rate(
     }
     assert!((1..=2 * spec.epochs).contains(&whole.abandoned_epochs));
     assert_eq!(anew.epochs, [0, 1, 2, 3, 4]);
+    // Where it has fewer epochs at first, all of them in vain, it goes on from these as it does without a break.
+    let checkpoint = Checkpointing {
+        path: bed.folder.path().join("rungs.safetensors"),
+        every: std::time::Duration::from_secs(3600),
+        at_end: true,
+    };
+    for epochs in 1..spec.epochs {
+        let rung = TrialSpec {
+            epochs,
+            cycles: vec![spec.epochs],
+            ..spec.clone()
+        };
+        let part = bed.run(&lab, &rung, Some(&checkpoint), &mut ()).unwrap();
+        assert_eq!((part.best_epoch, part.abandoned_epochs), (0, 0));
+    }
+    let on = TrialSpec {
+        cycles: vec![spec.epochs],
+        ..spec.clone()
+    };
+    let gone_on = bed.run(&lab, &on, Some(&checkpoint), &mut ()).unwrap();
+    assert_eq!(gone_on.abandoned_epochs, whole.abandoned_epochs);
+    assert_eq!(bits(&gone_on), bits(&whole));
     // Stopped before and behind each of these moments it goes on to the same.
     for stop_at in (1..anew.steps).step_by(3) {
         let checkpoint = Checkpointing {

@@ -20,7 +20,9 @@ impl Trial<'_> {
     pub(super) fn is_to_begin_anew(&self) -> bool {
         let progress = &self.state.progress;
         let trained = progress.epoch - 1;
-        let in_vain = !self.goes_on() && progress.abandoned + trained <= self.spec.epochs;
+        // A trial of fewer epochs than it may have goes on from here another time, as it would have without a break.
+        let has_ended = trained >= self.spec.length() || self.stops_early();
+        let in_vain = has_ended && progress.abandoned + trained <= self.spec.length();
         trained > 0 && progress.done == 0 && (self.is_lost() || in_vain) && self.may_begin_anew()
     }
 
