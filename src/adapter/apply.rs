@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::graph::{Graph, float_tensors};
+use crate::graph::float_tensors;
 use crate::hex::{self, file_sha256};
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{Model, encode, rename, save_within, write_atomic};
@@ -81,12 +81,7 @@ impl Adapter {
 
     /// Fails unless each tensor is one of the network, of these dimensions, and a new head has all of its own.
     fn ensure_fits(&self, grafted: &Grafted) -> Result<(), AdapterError> {
-        let rewrite = &self.recipe.rewrite;
-        let rewritten = match rewrite.is_none() {
-            true => None,
-            false => Some(rewrite.apply(grafted)?.model),
-        };
-        let graph = Graph::from_model(rewritten.as_ref().unwrap_or(&grafted.model))?;
+        let graph = self.recipe.rewrite.graph(grafted)?;
         let known = float_tensors(&graph);
         for tensor in &self.tensors {
             match known.get(tensor.name.as_str()) {
@@ -221,6 +216,6 @@ impl Adapter {
 }
 
 /// Whether two names are of one file that is there.
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

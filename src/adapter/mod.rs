@@ -20,7 +20,7 @@ use crate::surgery::rewrite::Merged;
 use crate::surgery::{Edited, Grafted, export};
 use crate::training::FreedFile;
 
-pub use apply::Applied;
+pub use apply::{Applied, is_same_file};
 pub use backbone::backbone_sha256;
 pub use error::AdapterError;
 pub use recipe::{NewHead, Preparation, Prepared, Recipe};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ftsurgery::adapter::{Adapter, AdapterError, Makes};
+use ftsurgery::adapter::{Adapter, AdapterError, Makes, is_same_file};
 use ftsurgery::onnx::Model;
 use ftsurgery::report::plain_line;
 use serde_json::json;
@@ -94,11 +94,6 @@ fn output(args: &ApplyArgs, has_data: bool) -> Result<PathBuf, CliError> {
         }
     }
     Ok(out)
-}
-
-/// Whether two names are of one file that is there.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn tell(

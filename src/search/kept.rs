@@ -5,7 +5,7 @@ use std::fs;
 use crate::adapter::{
     Adapter, AdapterError, Makes, NewHead, Preparation, Recipe, Tuned, backbone_sha256,
 };
-use crate::graph::{Graph, float_tensors};
+use crate::graph::float_tensors;
 use crate::onnx::Model;
 use crate::run::{RunDir, Settings, WeightsFile};
 use crate::surgery::{HeadKind, Rewrite};
@@ -65,11 +65,7 @@ impl Emitter<'_> {
             Rewrite::LowRank(_) => (winner.rewrite, winner.parameters),
             _ => (&winner.merged.rewrite, winner.merged.values.as_slice()),
         };
-        let rewritten = match rewrite.is_none() {
-            true => None,
-            false => Some(rewrite.apply(self.grafted)?.model),
-        };
-        let graph = Graph::from_model(rewritten.as_ref().unwrap_or(&self.grafted.model))?;
+        let graph = rewrite.graph(self.grafted)?;
         let mut dims = float_tensors(&graph);
         let tensors = values.iter().map(|(name, values)| Tuned {
             dims: dims

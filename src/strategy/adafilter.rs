@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::surgery::Rewrite;
 use crate::surgery::rewrite::{AdaFilter, FilterGate, GateStart, Gateable, Number, TunedShare};
 
-use super::pattern::matches;
+use super::pattern::meant;
 use super::{Candidate, Network, Strategy, StrategyError, StrategyName};
 
 pub(super) struct Adaptive;
@@ -75,30 +75,16 @@ impl Strategy for Adaptive {
                 all.push((layer, gateable));
             }
         }
-        let names = |at: usize| {
-            let (layer, gateable) = all[at];
+        let names = all.iter().map(|&(layer, gateable)| {
             let block = analysis.blocks.get(layer.block).map(|b| b.name.as_str());
-            [layer.name.as_str(), gateable.weight.as_str()]
-                .into_iter()
-                .chain(block)
-        };
+            let own = [layer.name.as_str(), gateable.weight.as_str()];
+            own.into_iter().chain(block).collect()
+        });
         let places = 0..all.len();
         let chosen: Vec<usize> = match options.layers.as_slice() {
             [] => places.skip(all.len() / 2).collect(),
             [all] if all == "all" => places.collect(),
-            patterns => {
-                let takes = |p: &String, at: usize| names(at).any(|name| matches(p, name));
-                let idle = |p: &&String| !places.clone().any(|at| takes(p, at));
-                if let Some(pattern) = patterns.iter().find(idle) {
-                    let layers = all.iter().map(|(layer, _)| layer.name.as_str());
-                    return Err(StrategyError::NoMatch {
-                        pattern: pattern.clone(),
-                        layers: layers.collect::<Vec<_>>().join(", "),
-                    });
-                }
-                let any = |at: &usize| patterns.iter().any(|p| takes(p, *at));
-                places.clone().filter(any).collect()
-            }
+            patterns => meant(patterns, &Vec::from_iter(names))?,
         };
         if chosen.is_empty() {
             return Ok(Vec::new());

@@ -1,9 +1,30 @@
 //! Patterns of names, as flags give them.
 
+use super::StrategyError;
+
 /// Whether a pattern means a name: the name itself, `*` alone, or a pattern of `*` (within a part of a
 /// name), `**` (across `/`), `?`, `[…]` and `{a,b}`.
 pub fn matches(pattern: &str, name: &str) -> bool {
     pattern == "*" || pattern == name || glob_match::glob_match(pattern, name)
+}
+
+/// The places of those that a pattern means, among some of which each has these names, the first of them the one that
+/// people call it.
+///
+/// # Errors
+/// [`StrategyError::NoMatch`], with the first pattern that means none.
+pub(super) fn meant(patterns: &[String], names: &[Vec<&str>]) -> Result<Vec<usize>, StrategyError> {
+    let takes = |pattern: &String, of: &[&str]| of.iter().any(|name| matches(pattern, name));
+    let idle = |pattern: &&String| !names.iter().any(|of| takes(pattern, of));
+    if let Some(pattern) = patterns.iter().find(idle) {
+        let called = names.iter().filter_map(|of| of.first().copied());
+        return Err(StrategyError::NoMatch {
+            pattern: pattern.clone(),
+            layers: Vec::from_iter(called).join(", "),
+        });
+    }
+    let any = |at: &usize| patterns.iter().any(|p| takes(p, &names[*at]));
+    Ok((0..names.len()).filter(any).collect())
 }
 
 /// The patterns of a list. Commas separate them, but for those inside of braces and brackets.

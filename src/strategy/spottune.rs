@@ -8,7 +8,7 @@ use crate::analysis::{Analysis, WeightedLayer};
 use crate::surgery::Rewrite;
 use crate::surgery::rewrite::{GateableBlock, Policy, PolicyInput, SpotTune};
 
-use super::pattern::matches;
+use super::pattern::meant;
 use super::{Candidate, Network, Strategy, StrategyError, StrategyName};
 
 pub(super) struct Spot;
@@ -29,9 +29,6 @@ pub struct SpotTuneOptions {
     pub policy: Policy,
 }
 
-/// Widths of the policy networks: of `conv` a hundredth of the operations of a ResNet-50.
-const WIDTHS: [(Policy, usize); 2] = [(Policy::Conv, 16), (Policy::Features, 64)];
-
 /// A block before the classifier.
 struct Found<'a> {
     block: &'a GateableBlock,
@@ -39,18 +36,16 @@ struct Found<'a> {
     name: String,
 }
 
-impl Found<'_> {
-    /// Whether a pattern means it.
-    fn is_meant(&self, analysis: &Analysis, pattern: &str) -> bool {
+impl<'a> Found<'a> {
+    /// The names by which a pattern means it, its own first.
+    fn names(&self, analysis: &'a Analysis) -> Vec<&str> {
         let of_layers = self.layers.iter().flat_map(|layer| {
             let block = analysis.blocks.get(layer.block).map(|b| b.name.as_str());
             std::iter::once(layer.name.as_str()).chain(block)
         });
         let weights = self.block.weights.iter().map(String::as_str);
-        let mut names = std::iter::once(self.name.as_str())
-            .chain(of_layers)
-            .chain(weights);
-        names.any(|name| matches(pattern, name))
+        let own = std::iter::once(self.name.as_str());
+        own.chain(of_layers).chain(weights).collect()
     }
 }
 
@@ -128,17 +123,9 @@ impl Strategy for Spot {
             [] => all.iter().collect(),
             [word] if word == "all" => all.iter().collect(),
             patterns => {
-                let takes = |p: &str, found: &Found<'_>| found.is_meant(network.analysis, p);
-                let idle = |p: &&String| !all.iter().any(|found| takes(p, found));
-                if let Some(pattern) = patterns.iter().find(idle) {
-                    let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
-                    return Err(StrategyError::NoMatch {
-                        pattern: pattern.clone(),
-                        layers: names.join(", "),
-                    });
-                }
-                let any = |found: &&Found<'_>| patterns.iter().any(|p| takes(p, found));
-                all.iter().filter(any).collect()
+                let names = all.iter().map(|found| found.names(network.analysis));
+                let places = meant(patterns, &Vec::from_iter(names))?;
+                places.into_iter().map(|at| &all[at]).collect()
             }
         };
         let reads = match policy {
@@ -153,10 +140,11 @@ impl Strategy for Spot {
             blocks: gated.collect(),
             policy: *policy,
             reads,
-            width: WIDTHS
-                .iter()
-                .find(|(of, _)| of == policy)
-                .map_or(1, |(_, width)| *width),
+            width: match policy {
+                // A hundredth of the operations of a ResNet-50.
+                Policy::Conv => 16,
+                Policy::Features => 64,
+            },
             seed: network.seed,
         };
         let tuned = chosen.iter().flat_map(|found| &found.block.tuned).cloned();

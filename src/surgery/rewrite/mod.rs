@@ -186,6 +186,17 @@ impl Rewrite {
         })
     }
 
+    /// The graph of that model; where nothing is changed, of the grafted one.
+    ///
+    /// # Errors
+    /// As [`Rewrite::apply`].
+    pub fn graph(&self, grafted: &Grafted) -> Result<Graph, SurgeryError> {
+        match self.is_none() {
+            true => Ok(Graph::from_model(&grafted.model)?),
+            false => Ok(Graph::from_model(&self.apply(grafted)?.model)?),
+        }
+    }
+
     /// A tuned network as it leaves: what can be merged into the model's own tensors is, and values are what the
     /// file will hold.
     ///

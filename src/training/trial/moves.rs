@@ -43,7 +43,10 @@ impl Moves {
         let names = names.filter(|(_, origin)| spec.l2_sp.is_some() && origin.is_some());
         let names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
         // As in the model, wherever the trial begins.
-        let values = lab.initial_parameters(&spec.rewrite, &names, &Start::default())?;
+        let values = match names.is_empty() {
+            true => Vec::new(),
+            false => lab.initial_parameters(&spec.rewrite, &names, &Start::default())?,
+        };
         let pretrained: HashMap<&String, &Buffer> = names.iter().zip(&values).collect();
         let all = spec.trainable.iter().zip(&groups).zip(buffers);
         let decays = all.map(|((name, grouped), buffer)| {

@@ -30,22 +30,6 @@ pub enum GateStart {
     Half,
 }
 
-/// Reads the names of flags and files.
-macro_rules! named {
-    ($kind:ty, $expected:literal, $($name:literal => $value:expr),+) => {
-        impl std::str::FromStr for $kind {
-            type Err = String;
-
-            fn from_str(name: &str) -> Result<Self, String> {
-                match name {
-                    $($name => Ok($value),)+
-                    _ => Err(format!("`{name}` is none of {}", $expected)),
-                }
-            }
-        }
-    };
-}
-
 named!(
     FilterGate,
     "learned, random, ones, zeros",
