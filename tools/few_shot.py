@@ -22,11 +22,11 @@ import pathlib
 import random
 import shlex
 import shutil
-import subprocess
 import sys
 
 from doc_table import write_table
 from ledger import Ledger, merged
+from runs import tuned
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- few-shot: begin -->", "<!-- few-shot: end -->"
@@ -73,10 +73,9 @@ class Study:
     def run(self, model, per_class, seed, change):
         """What a run came to, by strategy. It is made where it is not there; `None` where it fails."""
         args = self.args
-        path, _, preset = model.partition(":")
         flags = merged(args.recipe, change)
         row = {
-            "model": pathlib.Path(path).stem,
+            "model": pathlib.Path(model.partition(":")[0]).stem,
             "data": args.data.resolve().name,
             "image_size": args.image_size or "",
             "per_class": per_class,
@@ -91,19 +90,8 @@ class Study:
         out, split = args.work / name, args.work / f"{per_class}-{seed}.json"
         args.work.mkdir(parents=True, exist_ok=True)
         split.write_text(json.dumps(parts(args.data, per_class, args.held_out, seed)))
-        command = [args.ftsurgery, "--quiet", "tune"]
-        if (out / "run.json").exists():
-            command += ["--resume", str(out)]
-        else:
-            command += [path, "--data", str(args.data), "--out", str(out), *flags]
-            command += ["--strategies", ",".join(RUNS[change]), "--seed", str(seed), "--split", str(split)]
-            command += ["--image-cache", "disk"]
-            command += ["--preprocess", preset] if preset else []
-            command += ["--image-size", args.image_size] if args.image_size else []
-            command += ["--threads", str(args.threads)] if args.threads else []
-        ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if ended.returncode:
-            print(f"{out}: {ended.stderr.strip()}", file=sys.stderr)
+        flags += ["--strategies", ",".join(RUNS[change]), "--seed", str(seed), "--split", str(split)]
+        if not tuned(args, model, args.data, out, flags, args.image_size):
             return None
         row["came_to"] = came_to(out)
         self.ledger.add(row)

@@ -18,10 +18,9 @@ import math
 import pathlib
 import shlex
 import shutil
-import subprocess
-import sys
 
 from ledger import Ledger, merged
+from runs import tuned
 
 BASE = (
     "--head linear --head-init solved --optimizer adamw --lr 3e-4 --weight-decay 0.01 --batch-size 16 --epochs 6 "
@@ -66,10 +65,9 @@ class Study:
     def run(self, model, share, seed, recipe):
         """What a run came to, by strategy. It is made where it is not there; `None` where it fails."""
         args = self.args
-        path, _, preset = model.partition(":")
         flags = merged(BASE, RECIPES[recipe])
         row = {
-            "model": pathlib.Path(path).stem,
+            "model": pathlib.Path(model.partition(":")[0]).stem,
             "data": args.data.resolve().name,
             "image_size": args.image_size or "",
             "share": share,
@@ -81,20 +79,9 @@ class Study:
         if known or args.report_only:
             return known and known["came_to"]
         out = args.work / "-".join([row["model"], str(share), str(seed), recipe.replace(" ", "-").replace(",", "")])
-        command = [args.ftsurgery, "--quiet", "tune"]
-        if (out / "run.json").exists():
-            command += ["--resume", str(out)]
-        else:
-            command += [path, "--data", str(args.data), "--out", str(out), *flags]
-            command += ["--strategies", args.strategies, "--seed", str(seed), "--image-cache", "disk"]
-            command += ["--search-fraction", "0", "--validation-fraction", str(args.validation)]
-            command += ["--train-fraction", str(share)]
-            command += ["--preprocess", preset] if preset else []
-            command += ["--image-size", args.image_size] if args.image_size else []
-            command += ["--threads", str(args.threads)] if args.threads else []
-        ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if ended.returncode:
-            print(f"{out}: {ended.stderr.strip()}", file=sys.stderr)
+        flags += ["--strategies", args.strategies, "--seed", str(seed), "--train-fraction", str(share)]
+        flags += ["--search-fraction", "0", "--validation-fraction", str(args.validation)]
+        if not tuned(args, model, args.data, out, flags, args.image_size):
             return None
         row["came_to"] = came_to(out)
         self.ledger.add(row)

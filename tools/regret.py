@@ -33,14 +33,13 @@ import os
 import pathlib
 import shlex
 import shutil
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from ledger import Ledger
+from runs import tuned
 
 RECIPE = (
     "--head linear --head-init solved --optimizer adamw --lr auto --weight-decay 0.01 --batch-size 16 "
@@ -127,8 +126,8 @@ class Cell:
 
     def __init__(self, args, model, data, seed):
         self.args, self.data, self.seed = args, data, seed
-        self.path, _, self.preset = model.partition(":")
-        self.name = pathlib.Path(self.path).stem
+        self.model = model
+        self.name = pathlib.Path(model.partition(":")[0]).stem
 
     def row(self, side):
         """What tells a side of it apart in the ledger."""
@@ -155,20 +154,9 @@ class Cell:
         """Runs `ftsurgery tune`, or goes on with it; gives the run's folder, or `None` where it fails."""
         args = self.args
         out = args.work / "runs" / f"{self.name}-{self.data}-{self.seed}-{kind}"
-        command = [args.ftsurgery, "--quiet", "tune"]
-        if (out / "run.json").exists():
-            command += ["--resume", str(out)]
-        else:
-            command += [self.path, "--data", str(made(args, self.data)), "--out", str(out), *self.flags(), *more]
-            command += ["--strategies", strategies, "--seed", str(self.seed), "--image-cache", "disk"]
-            command += ["--preprocess", self.preset] if self.preset else []
-            command += ["--image-size", args.image_size] if args.image_size and self.data != "digits" else []
-            command += ["--threads", str(args.threads)] if args.threads else []
-        ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if ended.returncode:
-            print(f"{out}: {ended.stderr.strip()}", file=sys.stderr)
-            return None
-        return out
+        flags = [*self.flags(), *more, "--strategies", strategies, "--seed", str(self.seed)]
+        side = args.image_size if self.data != "digits" else None
+        return out if tuned(args, self.model, made(args, self.data), out, flags, side) else None
 
     def come_to(self, side):
         """What the run of a side came to; `None` where it failed. The run is removed."""

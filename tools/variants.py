@@ -21,7 +21,6 @@ import math
 import pathlib
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 
@@ -32,6 +31,7 @@ import onnxruntime
 from doc_table import write_table
 from few_shot import mean
 from ledger import Ledger
+from runs import tuned
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- variants: begin -->", "<!-- variants: end -->"
@@ -89,10 +89,9 @@ class Study:
     def run(self, model, seed, change, strategies):
         """What a run came to, by strategy. It is made where it is not there; `None` where it fails."""
         args = self.args
-        path, _, preset = model.partition(":")
         strategies = ",".join(strategies)
         row = {
-            "model": pathlib.Path(path).stem,
+            "model": pathlib.Path(model.partition(":")[0]).stem,
             "data": args.data.resolve().name,
             "image_size": args.image_size or "",
             "share": args.share,
@@ -106,20 +105,10 @@ class Study:
         name = "-".join([row["model"], str(seed), strategies.partition(",")[0], change.replace(" ", "").strip("-")])
         out = args.work / name
         args.work.mkdir(parents=True, exist_ok=True)
-        command = [args.ftsurgery, "--quiet", "tune"]
-        if (out / "run.json").exists():
-            command += ["--resume", str(out)]
-        else:
-            command += [path, "--data", str(args.data), "--out", str(out), *shlex.split(change)]
-            command += ["--strategies", strategies, "--seed", str(seed), "--image-cache", "disk"]
-            command += ["--train-fraction", str(args.share), "--validation-fraction", "0.1"]
-            command += [] if "search" in change else ["--search-fraction", "0"]
-            command += ["--preprocess", preset] if preset else []
-            command += ["--image-size", args.image_size] if args.image_size else []
-            command += ["--threads", str(args.threads)] if args.threads else []
-        ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if ended.returncode:
-            print(f"{out}: {ended.stderr.strip()}", file=sys.stderr)
+        flags = [*shlex.split(change), "--strategies", strategies, "--seed", str(seed)]
+        flags += ["--train-fraction", str(args.share), "--validation-fraction", "0.1"]
+        flags += [] if "search" in change else ["--search-fraction", "0"]
+        if not tuned(args, model, args.data, out, flags, args.image_size):
             return None
         row["came_to"] = self.came_to(out)
         self.ledger.add(row)
