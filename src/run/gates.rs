@@ -130,6 +130,12 @@ impl Gates {
         let open: f64 = self.layers.iter().map(|l| l.mean * l.gates as f64).sum();
         open / gates.max(1) as f64
     }
+
+    /// Whether some samples take more of what is tuned than others.
+    pub fn differ(&self) -> bool {
+        let share = |named: &[SampleGates]| named.first().map(|s| s.share);
+        share(&self.most) != share(&self.fewest)
+    }
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -163,5 +169,9 @@ mod tests {
         assert_eq!(named(&gates.most), ["x", "y", "z"]);
         assert_eq!(named(&gates.fewest), ["z", "y", "x"]);
         assert!((gates.share() - 5.0 / 9.0).abs() < 1e-12);
+        let swapped = |row: &[f32]| row.iter().rev().copied().collect::<Vec<_>>();
+        let alike = [rows[0].clone(), swapped(&rows[1]), rows[0].clone()];
+        let alike = Gates::of(Gated::Filters, &layers, &alike, (&[0, 1, 0], 3), &names);
+        assert!(gates.differ() && !alike.differ());
     }
 }

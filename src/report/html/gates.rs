@@ -117,7 +117,11 @@ fn winner(facts: &Facts, result: &StrategyResult, gates: &Gates) -> Markup {
         description: &format!("Rows: the gated {rows}, from input to output. Dots: {dots}."),
         caption: html! {
             "Of all " (all) " " (percent(gates.share())) " are the tuned ones, on " (gates.samples) " " (of)
-            ". The most take " (listed(&gates.most)) "; the fewest " (listed(&gates.fewest)) "."
+            @if gates.differ() {
+                ". The most take " (listed(&gates.most)) "; the fewest " (listed(&gates.fewest)) "."
+            } @else {
+                ", the same share for each."
+            }
             @if let Some(left) = gates.left {
                 " The others being the same for all of them, " (kept(gates, left)) "."
             }
