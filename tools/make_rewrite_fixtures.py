@@ -105,15 +105,15 @@ def adafilter(tensors, gated, share):
                     x.mean((2, 3)), parameters[f"{prefix}project/weight"], parameters[f"{prefix}project/bias"]
                 )
 
-                def part(of, told=told):
-                    lstm = f"ftsurgery/adafilter/lstm/{of}/"
-                    total = F.linear(told, parameters[f"{lstm}weight"], parameters[f"{lstm}bias"])
-                    return total if hidden is None else total + hidden @ parameters[f"{lstm}recurrence"].T
-
-                new = torch.sigmoid(part("input")) * torch.tanh(part("cell"))
-                out = torch.sigmoid(part("output"))
-                cell = new if cell is None else torch.sigmoid(part("forget")) * cell + new
-                hidden = out * torch.tanh(cell)
+                lstm = "ftsurgery/adafilter/lstm/"
+                sums = F.linear(told, parameters[f"{lstm}weight"], parameters[f"{lstm}bias"])
+                if hidden is not None:
+                    sums = sums + hidden @ parameters[f"{lstm}recurrence"].T
+                # In the order of ONNX's LSTM.
+                enter, leave, keep, content = sums.chunk(4, dim=1)
+                new = torch.sigmoid(enter) * torch.tanh(content)
+                cell = new if cell is None else torch.sigmoid(keep) * cell + new
+                hidden = torch.sigmoid(leave) * torch.tanh(cell)
                 soft = torch.sigmoid(
                     F.linear(hidden, parameters[f"{prefix}logits/weight"], parameters[f"{prefix}logits/bias"])
                 )
@@ -144,11 +144,10 @@ def adafilter(tensors, gated, share):
         added[f"{prefix}project/bias"] = random.normal(0, 0.3, WIDTH)
         added[f"{prefix}logits/weight"] = random.normal(0, 1.5, (outputs, WIDTH))
         added[f"{prefix}logits/bias"] = random.normal(0, 0.1, outputs)
-    for part in ("input", "forget", "output", "cell"):
-        lstm = f"ftsurgery/adafilter/lstm/{part}/"
-        added[f"{lstm}weight"] = random.normal(0, 1, (WIDTH, WIDTH))
-        added[f"{lstm}recurrence"] = random.normal(0, 1, (WIDTH, WIDTH))
-        added[f"{lstm}bias"] = random.normal(0, 0.3, WIDTH)
+    lstm = "ftsurgery/adafilter/lstm/"
+    added[f"{lstm}weight"] = random.normal(0, 1, (4 * WIDTH, WIDTH))
+    added[f"{lstm}recurrence"] = random.normal(0, 1, (4 * WIDTH, WIDTH))
+    added[f"{lstm}bias"] = random.normal(0, 0.3, 4 * WIDTH)
     for name in ("fc.weight", "fc.bias"):
         added[name] = tensors[name].numpy()
     return logits, {name: np.asarray(value, np.float32) for name, value in added.items()}

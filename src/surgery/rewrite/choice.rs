@@ -16,6 +16,8 @@ pub(super) const OLDEST: i64 = 7;
 pub(super) const TOO_OLD: &str = "gates need operator set 7 or newer";
 /// The operator set from which there is `Where`.
 const WHERE: i64 = 9;
+/// The operator set from which `Split` reads the sizes of its parts.
+const SIZES_READ: i64 = 13;
 
 /// Nodes that are added, each named for what it makes, behind a prefix.
 pub(super) struct Adder<'a> {
@@ -54,6 +56,30 @@ impl<'a> Adder<'a> {
         let with = |node: Node, (key, value): &(&str, Attribute)| node.with(key, value.clone());
         self.nodes.push(attributes.iter().fold(node, with));
         output
+    }
+
+    /// Adds a `Split` of the columns of `value` into parts of `sizes`, in the form of operator set `opset`.
+    pub fn split<const N: usize>(
+        &mut self,
+        parts: [&str; N],
+        value: &str,
+        sizes: [usize; N],
+        opset: i64,
+        changes: &mut Changes,
+    ) -> [String; N] {
+        let outputs = parts.map(|part| self.name(part));
+        let sizes = sizes.map(|size| size as i64);
+        let name = format!("{}/split", outputs[0]);
+        let as_attribute = opset < SIZES_READ;
+        let read = (!as_attribute).then(|| changes.ints(format!("{name}/sizes"), &sizes));
+        let inputs: Vec<&str> = std::iter::once(value).chain(read.as_deref()).collect();
+        let refs = outputs.each_ref().map(String::as_str);
+        let mut node = Node::new(&name, "Split", &inputs, &refs).with("axis", Attribute::Int(1));
+        if as_attribute {
+            node = node.with("split", Attribute::Ints(sizes.to_vec()));
+        }
+        self.nodes.push(node);
+        outputs
     }
 }
 

@@ -3,10 +3,11 @@
 //! The mean over space of what a layer reads, `z_l = P_l · mean(x_l) + p_l` of a common width, goes through one LSTM cell
 //! (Hochreiter and Schmidhuber 1997) whose weights all layers share, with state 0 before the first layer:
 //!
-//! `i, f, o = σ(W z + R h + b)`, `a = tanh(W z + R h + b)`, `c_l = f ∘ c_{l−1} + i ∘ a`, `h_l = o ∘ tanh(c_l)`,
+//! `i, o, f = σ(W z + R h + b)`, `a = tanh(W z + R h + b)`, `c_l = f ∘ c_{l−1} + i ∘ a`, `h_l = o ∘ tanh(c_l)`,
 //!
-//! each with a `W`, `R` and `b` of its own. `g_l = σ(V_l h_l + v_l) > ½`. The threshold has the gradient 1 (straight-through), so
-//! that `V_l h_l + v_l` has that of the sigmoid. Layers follow each other as they stand in the graph.
+//! each with rows of its own of `W`, `R` and `b`, in the order of ONNX's LSTM: i, o, f, a. `g_l = σ(V_l h_l + v_l) > ½`. The
+//! threshold has the gradient 1 (straight-through), so that `V_l h_l + v_l` has that of the sigmoid. Layers follow each other
+//! as they stand in the graph.
 //!
 //! Our reading: the width of `z` is that of `h`; biases of the forget gate begin at 1 (Jozefowicz et al. 2015), all other
 //! weights evenly between ±1/√(inputs).
@@ -21,9 +22,10 @@ use super::part::{Part, rows};
 use super::unit::Unit;
 use super::{AdaFilter, FilterGate, GateStart, name, prefix};
 
-/// The parts of an LSTM cell.
-const PARTS: [&str; 4] = ["input", FORGET, "output", "cell"];
-const FORGET: &str = "forget";
+/// The parts of an LSTM cell: input gate, output gate, forget gate, cell.
+const PARTS: usize = 4;
+/// The place of the forget gate among them.
+const FORGET: usize = 2;
 
 /// Parameters of a layer alone.
 const OF_LAYER: [&str; 4] = [
@@ -36,20 +38,17 @@ const OF_LAYER: [&str; 4] = [
 /// Of a `Gemm` whose weight is `[outputs, inputs]`.
 const TURNED: (&str, Attribute) = ("transB", Attribute::Int(1));
 
-fn of_cell(part: &str, tensor: &str) -> String {
-    format!("ftsurgery/adafilter/lstm/{part}/{tensor}")
+fn of_cell(tensor: &str) -> String {
+    format!("ftsurgery/adafilter/lstm/{tensor}")
 }
 
 /// The parameters of the gate network.
 pub(super) fn parameters(of: &AdaFilter) -> Vec<String> {
     let weights = &of.weights;
-    let cell = PARTS.iter().flat_map(|part| {
-        // What came before is 0 for a single layer.
-        let before = (weights.len() > 1).then(|| of_cell(part, "recurrence"));
-        let used = weights.len() > 1 || *part != FORGET;
-        let own = ["weight", "bias"].map(|tensor| of_cell(part, tensor));
-        own.into_iter().chain(before).filter(move |_| used)
-    });
+    // What came before is 0 for a single layer.
+    let recurrence = (weights.len() > 1).then_some("recurrence");
+    let cell = ["weight", "bias"].into_iter().chain(recurrence);
+    let cell = cell.map(of_cell);
     let layers = weights.iter().enumerate().flat_map(|(place, weight)| {
         let is_asked = of.filters(place).is_none_or(|filters| !filters.is_empty());
         let parts = OF_LAYER
@@ -119,7 +118,7 @@ impl<'a> Recurrent<'a> {
                 share: None,
             });
         }
-        let hidden = self.step((weight, unit), reads, changes, nodes)?;
+        let hidden = self.step((weight, unit), reads, place.opset, changes, nodes)?;
         let logits = self.logits(part, &hidden, changes, nodes)?;
         let wide: Vec<i64> = [&[0, channels as i64][..], &vec![1; spatial]].concat();
         let wide = changes.ints(name(weight, "wide"), &wide);
@@ -150,6 +149,7 @@ impl<'a> Recurrent<'a> {
         &mut self,
         (weight, unit): (&str, &Unit<'_>),
         reads: &str,
+        opset: i64,
         changes: &mut Changes,
         nodes: &mut Vec<Node>,
     ) -> Result<String, SurgeryError> {
@@ -172,33 +172,31 @@ impl<'a> Recurrent<'a> {
         ];
 
         let mut add = Adder::new(prefix(weight), nodes);
-        let mut op = |part: &str, op: &str, inputs: &[&str]| match op {
-            "Gemm" => add.with(part, op, inputs, &[TURNED]),
-            _ => add.op(part, op, inputs),
+        let linear = |add: &mut Adder<'_>, part: &str, inputs: &[&str]| {
+            add.with(part, "Gemm", inputs, &[TURNED])
         };
-        let pooled = op("pooled", "GlobalAveragePool", &[reads]);
-        let flat = op("flat", "Flatten", &[&pooled]);
-        let told = op("told", "Gemm", &[&flat, &project[0], &project[1]]);
-        let mut part = |part: &str, becomes: &str| {
-            let [weight, bias, recurrence] =
-                ["weight", "bias", "recurrence"].map(|tensor| of_cell(part, tensor));
-            let mut sum = op(&format!("{part}/of_told"), "Gemm", &[&told, &weight, &bias]);
-            if let Some([before, _]) = &self.state {
-                sum = op(&format!("{part}/sum"), "Gemm", &[before, &recurrence, &sum]);
-            }
-            op(part, becomes, &[&sum])
-        };
-        let (input, new) = (part("input", "Sigmoid"), part("cell", "Tanh"));
-        let output = part("output", "Sigmoid");
-        let before = self.state.as_ref().map(|[_, cell]| cell);
-        let kept = before.map(|before| (part(FORGET, "Sigmoid"), before));
-        let mut cell = op("learned", "Mul", &[&input, &new]);
-        if let Some((forget, before)) = kept {
-            let remembered = op("remembered", "Mul", &[&forget, before]);
-            cell = op("state", "Add", &[&remembered, &cell]);
+        let pooled = add.op("pooled", "GlobalAveragePool", &[reads]);
+        let flat = add.op("flat", "Flatten", &[&pooled]);
+        let told = linear(&mut add, "told", &[&flat, &project[0], &project[1]]);
+        let [weight, bias, recurrence] = ["weight", "bias", "recurrence"].map(of_cell);
+        let mut sums = linear(&mut add, "of_told", &[&told, &weight, &bias]);
+        if let Some([before, _]) = &self.state {
+            sums = linear(&mut add, "sums", &[before, &recurrence, &sums]);
         }
-        let squashed = op("squashed", "Tanh", &[&cell]);
-        let hidden = op("hidden", "Mul", &[&output, &squashed]);
+        let width = self.of.width;
+        let sizes = [(PARTS - 1) * width, width];
+        let [gates, new] = add.split(["gates", "new"], &sums, sizes, opset, changes);
+        let gates = add.op("gates/open", "Sigmoid", &[&gates]);
+        let each = ["input", "output", "forget"];
+        let [input, output, forget] = add.split(each, &gates, [width; 3], opset, changes);
+        let new = add.op("cell", "Tanh", &[&new]);
+        let mut cell = add.op("learned", "Mul", &[&input, &new]);
+        if let Some([_, before]) = &self.state {
+            let remembered = add.op("remembered", "Mul", &[&forget, before]);
+            cell = add.op("state", "Add", &[&remembered, &cell]);
+        }
+        let squashed = add.op("squashed", "Tanh", &[&cell]);
+        let hidden = add.op("hidden", "Mul", &[&output, &squashed]);
         self.state = Some([hidden.clone(), cell]);
         Ok(hidden)
     }
@@ -240,20 +238,16 @@ impl<'a> Recurrent<'a> {
         self.has_cell = true;
         let width = self.of.width;
         let known = parameters(self.of);
-        for part in PARTS {
-            for tensor in ["weight", "recurrence"] {
-                let name = of_cell(part, tensor);
-                if known.contains(&name) {
-                    let values = drawn(self.of.seed, &name, width * width, (width, 1.0));
-                    changes.parameter(name, dtype, &[width; 2], &values)?;
-                }
-            }
-            let name = of_cell(part, "bias");
+        let rows = PARTS * width;
+        for name in ["weight", "recurrence"].map(of_cell) {
             if known.contains(&name) {
-                let first = if part == FORGET { 1.0 } else { 0.0 };
-                changes.parameter(name, dtype, &[width], &vec![first; width])?;
+                let values = drawn(self.of.seed, &name, rows * width, (width, 1.0));
+                changes.parameter(name, dtype, &[rows, width], &values)?;
             }
         }
+        let mut bias = vec![0.0; rows];
+        bias[FORGET * width..][..width].fill(1.0);
+        changes.parameter(of_cell("bias"), dtype, &[rows], &bias)?;
         Ok(())
     }
 }

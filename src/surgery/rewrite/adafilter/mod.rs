@@ -143,7 +143,13 @@ impl AdaFilter {
             };
             if filters.is_empty() {
                 // Later gates depend on it.
-                network.step((weight, unit), &reads, &mut changes, &mut nodes)?;
+                network.step(
+                    (weight, unit),
+                    &reads,
+                    graph.opset,
+                    &mut changes,
+                    &mut nodes,
+                )?;
                 continue;
             }
             let place = Place {

@@ -128,14 +128,13 @@ fn gates_are_those_of_an_lstm_over_the_layers() {
             let layer = |part: &str| name(weight, part);
             let told = product(&layer("project"), "weight", &pooled);
             let told = plus(told, given(&layer("project/bias")));
-            let part = |part: &str| -> Vec<f64> {
-                let of = format!("ftsurgery/adafilter/lstm/{part}");
-                let sum = product(&of, "weight", &told);
-                let before = product(&of, "recurrence", &hidden);
-                let both: Vec<f64> = sum.iter().zip(before).map(|(a, b)| a + b).collect();
-                plus(both, given(&format!("{of}/bias")))
-            };
-            let [input, forget, output, new] = ["input", "forget", "output", "cell"].map(part);
+            let sums = product("ftsurgery/adafilter/lstm", "weight", &told);
+            let before = product("ftsurgery/adafilter/lstm", "recurrence", &hidden);
+            let sums: Vec<f64> = sums.iter().zip(before).map(|(a, b)| a + b).collect();
+            let sums = plus(sums, given("ftsurgery/adafilter/lstm/bias"));
+            // As ONNX's LSTM has them.
+            let [input, output, forget, new] =
+                [0, 1, 2, 3].map(|part| &sums[part * WIDTH..][..WIDTH]);
             for i in 0..WIDTH {
                 cell[i] = sigmoid(forget[i]) * cell[i] + sigmoid(input[i]) * new[i].tanh();
             }
