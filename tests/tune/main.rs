@@ -39,6 +39,7 @@ mod recipe;
 mod reference;
 mod resume;
 mod run;
+mod runtimes;
 mod same_run;
 mod scene;
 mod sensitivity;

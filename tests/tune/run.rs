@@ -1,11 +1,9 @@
 //! What a run leaves behind.
 
-use ftsurgery::classifier::Inference;
 use ftsurgery::onnx::Model;
-use ftsurgery::runtime::{Device, Runtime, locate};
 use ftsurgery::testing::only_tuned;
-use tract_onnx::prelude::*;
 
+use crate::runtimes::assert_tract_agrees;
 use crate::scene::*;
 use crate::support::*;
 
@@ -105,32 +103,6 @@ fn a_run_writes_what_it_promises() {
             let share: f64 = noted(accuracy).parse().unwrap();
             assert_eq!(Some(share), strategy[accuracy].as_f64());
         }
-    }
-}
-
-/// Runs a model of 16 × 16 images in onnxruntime and in tract.
-fn assert_tract_agrees(model: &Model) {
-    let pixels: Vec<f32> = (0..3 * 16 * 16).map(|i| (i as f32 * 0.37).sin()).collect();
-    let runtime = Runtime::load(&locate::locate(None).unwrap().located).unwrap();
-    let mut inference = Inference::new(&runtime, model, Device::Cpu, 1).unwrap();
-    let ours = inference
-        .run(&[3, 16, 16], 1, &mut |_, values| {
-            values.copy_from_slice(&pixels);
-            Ok(())
-        })
-        .unwrap();
-    let input = Tensor::from_shape(&[1, 3, 16, 16], &pixels).unwrap();
-    let tract = tract_onnx::onnx()
-        .model_for_path(model.path())
-        .and_then(|m| m.with_input_fact(0, f32::fact([1, 3, 16, 16]).into()))
-        .and_then(|m| m.into_optimized())
-        .and_then(|m| m.into_runnable())
-        .and_then(|m| m.run(tvec!(input.into())))
-        .unwrap();
-    let theirs = tract[0].to_array_view::<f32>().unwrap();
-    assert_eq!(theirs.len(), ours.values.len());
-    for (a, b) in ours.values.iter().zip(&theirs) {
-        assert!((a - b).abs() < 1e-4, "{:?} {theirs}", ours.values);
     }
 }
 
