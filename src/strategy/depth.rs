@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::analysis::Analysis;
-use crate::surgery::rewrite::LowRank;
+use crate::surgery::rewrite::Rewrite;
 use crate::surgery::{Grafted, HeadKind};
 
 use super::network::head_parameters;
@@ -19,7 +19,8 @@ pub struct Depths {
 }
 
 impl Depths {
-    /// Those of the grafted network. An update of low rank is as far as the weight it is added to.
+    /// Those of the grafted network. What a rewrite adds is as far as what it [stands for](Rewrite::stands_for); what
+    /// chooses between copies and originals has no distance.
     pub fn of(analysis: &Analysis, grafted: &Grafted, head: HeadKind) -> Self {
         let head = head_parameters(analysis, grafted, head);
         Depths::new(analysis, head)
@@ -38,10 +39,7 @@ impl Depths {
                 .filter_map(|&l| analysis.weighted.get(l));
             let owned = layers.flat_map(|l| &l.parameters);
             for name in owned.chain(&block.tensors) {
-                let added = LowRank::parameters_of(name);
-                for name in added.into_iter().chain([name.clone()]) {
-                    depths.backbone.entry(name).or_insert(depth);
-                }
+                depths.backbone.entry(name.clone()).or_insert(depth);
             }
         }
         depths
@@ -51,16 +49,21 @@ impl Depths {
     pub fn are_deep(&self, parameters: &[String]) -> bool {
         let farthest = self.backbone.values().max();
         let farthest = farthest.map_or(0, |depth| depth + 1);
-        let mut own = parameters.iter().filter_map(|name| self.backbone.get(name));
+        let mut own = parameters.iter().filter_map(|name| self.depth(name));
         own.any(|depth| 2 * depth >= farthest)
+    }
+
+    fn depth(&self, parameter: &str) -> Option<usize> {
+        let known = |name: &str| self.backbone.get(name).copied();
+        known(parameter).or_else(|| known(Rewrite::stands_for(parameter)?))
     }
 
     /// What the learning rate of each of these parameters is multiplied by: of the head's by `head`, of another's
     /// by `decay` to the power of its distance; of one that is not known by 1. Empty where all are 1.
     pub fn rates(&self, parameters: &[String], head: f32, decay: f32) -> Vec<f32> {
-        let rate = |name: &String| match self.backbone.get(name) {
+        let rate = |name: &String| match self.depth(name) {
             _ if self.head.contains(name) => head,
-            Some(&depth) => decay.powi(i32::try_from(depth).unwrap_or(i32::MAX)),
+            Some(depth) => decay.powi(i32::try_from(depth).unwrap_or(i32::MAX)),
             None => 1.0,
         };
         let rates: Vec<f32> = parameters.iter().map(rate).collect();
@@ -92,8 +95,15 @@ mod tests {
         let names = names.map(str::to_owned);
         let rates = depths().rates(&names, 10.0, 0.5);
         assert_eq!(rates, [0.25, 0.25, 0.25, 0.5, 1.0, 10.0, 1.0]);
-        let [a, b] = LowRank::parameters_of("conv3.w");
-        assert_eq!(depths().rates(&[a, b], 10.0, 0.5), [0.5, 0.5]);
+        let added = [
+            "ftsurgery/low_rank/conv3.w/a",
+            "ftsurgery/adafilter/conv1.w/shift",
+            "ftsurgery/adafilter/conv1.w/logits/weight",
+            "ftsurgery/spottune/relu2/copy/conv2.b",
+            "ftsurgery/spottune/policy/hidden/weight",
+        ];
+        let rates = depths().rates(&added.map(str::to_owned), 10.0, 0.5);
+        assert_eq!(rates, [0.5, 0.25, 1.0, 0.25, 1.0]);
     }
 
     #[test]
@@ -105,6 +115,7 @@ mod tests {
         assert!(are_deep(&["head", "conv4.w", "conv2.b"]));
         assert!(!are_deep(&["head", "conv4.w", "conv3.w"]));
         assert!(!are_deep(&["head", "other"]));
+        assert!(are_deep(&["ftsurgery/adafilter/conv1.w/weight"]));
         assert!(!are_deep(&[]));
     }
 

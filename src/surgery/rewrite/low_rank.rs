@@ -106,10 +106,19 @@ impl<'g> Target<'g> {
     }
 }
 
+/// What names of added tensors and values begin with.
+const PREFIX: &str = "ftsurgery/low_rank/";
+
 impl LowRank {
     /// The names of A and B of a weight.
     pub fn parameters_of(weight: &str) -> [String; 2] {
-        ["a", "b"].map(|part| format!("ftsurgery/low_rank/{weight}/{part}"))
+        ["a", "b"].map(|part| format!("{PREFIX}{weight}/{part}"))
+    }
+
+    /// The weight whose A or B this is.
+    pub(super) fn stands_for(parameter: &str) -> Option<&str> {
+        let (weight, _) = parameter.strip_prefix(PREFIX)?.rsplit_once('/')?;
+        Some(weight)
     }
 
     /// The weights of a model that can have an update.
@@ -188,7 +197,7 @@ impl LowRank {
             let a = changes.parameter(a, dtype, &down, &first)?;
             let zeros = vec![0.0; rank * target.outputs];
             let b = changes.parameter(b, dtype, &up, &zeros)?;
-            let name = |part: &str| format!("ftsurgery/low_rank/{weight}/{part}");
+            let name = |part: &str| format!("{PREFIX}{weight}/{part}");
             let scale =
                 changes.tensor(name("scale"), dtype, &[], &[self.scale() * target.factor])?;
             let [low, scaled, high, sum] = ["low", "scaled", "high", "sum"].map(name);

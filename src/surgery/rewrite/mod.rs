@@ -120,6 +120,15 @@ pub struct Merged {
 }
 
 impl Rewrite {
+    /// The tensor of the model that a parameter of a rewrite, by its name, is for: the weight that it updates, the tensor that
+    /// it is a copy of, for all copies of a gated convolution and its normalisation the convolution's weight. `None` of any
+    /// other name.
+    pub fn stands_for(parameter: &str) -> Option<&str> {
+        LowRank::stands_for(parameter)
+            .or_else(|| AdaFilter::stands_for(parameter))
+            .or_else(|| SpotTune::stands_for(parameter))
+    }
+
     /// Whether nothing is changed.
     pub fn is_none(&self) -> bool {
         *self == Rewrite::None

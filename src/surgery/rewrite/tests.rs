@@ -253,6 +253,11 @@ fn a_part_of_an_update_that_is_not_trained_is_as_it_was() {
     let rewrite = Rewrite::LowRank(low_rank.clone());
     let rewritten = rewrite.apply(&grafted).unwrap();
     let [a, b] = LowRank::parameters_of("fc.weight");
+    assert_eq!(
+        [&a, &b].map(|of| Rewrite::stands_for(of)),
+        [Some("fc.weight"); 2]
+    );
+    assert_eq!(Rewrite::stands_for("fc.weight"), None);
     for part in [&a, &b] {
         // The weight itself may be trained as well.
         let names = [part.clone(), "fc.weight".to_owned()];

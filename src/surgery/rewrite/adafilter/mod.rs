@@ -60,8 +60,10 @@ pub struct AdaFilter {
     pub dependent: Option<Vec<Vec<usize>>>,
 }
 
+const PREFIX: &str = "ftsurgery/adafilter/";
+
 fn prefix(weight: &str) -> String {
-    format!("ftsurgery/adafilter/{weight}")
+    format!("{PREFIX}{weight}")
 }
 
 fn name(weight: &str, part: &str) -> String {
@@ -103,6 +105,12 @@ impl AdaFilter {
     /// The value of the trained network that holds the gates of a layer, `[N, channels]` of 0 and 1, in float32.
     pub fn gates_of(weight: &str) -> String {
         name(weight, "hard")
+    }
+
+    /// The weight of the gated convolution to whose copy this belongs.
+    pub(super) fn stands_for(parameter: &str) -> Option<&str> {
+        let (weight, _) = parameter.strip_prefix(PREFIX)?.rsplit_once('/')?;
+        Some(weight)
     }
 
     /// The filters of a layer, by its place among the weights, that have a gate; `None`: all.

@@ -46,6 +46,10 @@ fn tuned() -> Vec<String> {
     assert_eq!(weights, ["conv.weight", "second.weight"]);
     assert_eq!(gateable[0].tuned.len(), 4, "weight, bias, scale, shift");
     assert_eq!(gateable[1].tuned.len(), 1);
+    for of in &gateable {
+        let mut stand_for = of.tuned.iter().map(|t| Rewrite::stands_for(t));
+        assert!(stand_for.all(|weight| weight == Some(&of.weight)));
+    }
     gateable.into_iter().flat_map(|g| g.tuned).collect()
 }
 

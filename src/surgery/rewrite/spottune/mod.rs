@@ -121,16 +121,25 @@ impl GateableBlock {
     }
 }
 
+const PREFIX: &str = "ftsurgery/spottune/";
+/// What is copied keeps its name behind this.
+const COPY: &str = "/copy/";
+
 fn prefix(to: &str) -> String {
-    format!("ftsurgery/spottune/{to}")
+    format!("{PREFIX}{to}")
 }
 
-/// What is copied keeps its name behind this.
 fn copied(to: &str, value: &str) -> String {
-    format!("{}/copy/{value}", prefix(to))
+    format!("{}{COPY}{value}", prefix(to))
 }
 
 impl SpotTune {
+    /// The tensor that this is a copy of.
+    pub(super) fn stands_for(parameter: &str) -> Option<&str> {
+        let (_, original) = parameter.strip_prefix(PREFIX)?.split_once(COPY)?;
+        Some(original)
+    }
+
     /// The blocks of a model that can be gated, in its order: its residual blocks, and where none is, those of `blocks`
     /// that begin at one value and end at one, of which nothing else reads what is between.
     ///
