@@ -47,6 +47,7 @@ RUNS = [
     ("--adafilter-gate random --adafilter-start half", ("adafilter",)),
     ("--adafilter-gate ones", ("adafilter",)),
     ("--spottune-policy features", ("spottune",)),
+    ("--spottune-start half", ("spottune",)),
 ]
 WAYS = [(strategy, flags) for flags, strategies in RUNS for strategy in strategies]
 BASE = ("full", "")

@@ -134,6 +134,10 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
             "spottune-policy",
             gates_blocks.then(|| Text(word(&s.spottune.policy))),
         ),
+        (
+            "spottune-start",
+            gates_blocks.then(|| Text(word(&s.spottune.start))),
+        ),
         ("head", Some(Text(word(&s.head)))),
         ("head-init", Some(Text(word(&s.head_init)))),
         ("dropout", Some(number(&s.dropout))),

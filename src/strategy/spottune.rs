@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Analysis, WeightedLayer};
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{GateableBlock, Policy, PolicyInput, SpotTune};
+use crate::surgery::rewrite::{GateStart, GateableBlock, Policy, PolicyInput, SpotTune};
 
 use super::pattern::meant;
 use super::{Candidate, Network, Strategy, StrategyError, StrategyName};
@@ -27,6 +27,8 @@ pub struct SpotTuneOptions {
     pub blocks: Vec<String>,
     /// The network that chooses.
     pub policy: Policy,
+    /// At which form of the blocks training begins.
+    pub start: GateStart,
 }
 
 /// A block before the classifier.
@@ -115,7 +117,11 @@ impl Strategy for Spot {
         network: &Network<'_>,
         _count: usize,
     ) -> Result<Vec<Candidate>, StrategyError> {
-        let SpotTuneOptions { blocks, policy } = &network.spottune;
+        let SpotTuneOptions {
+            blocks,
+            policy,
+            start,
+        } = &network.spottune;
         let all = found(network);
         let residual = |found: &&Found<'_>| found.block.place.is_none();
         let chosen: Vec<&Found<'_>> = match blocks.as_slice() {
@@ -139,6 +145,7 @@ impl Strategy for Spot {
         let spottune = SpotTune {
             blocks: gated.collect(),
             policy: *policy,
+            start: *start,
             reads,
             width: match policy {
                 // A hundredth of the operations of a ResNet-50.
@@ -206,6 +213,7 @@ mod tests {
         SpotTuneOptions {
             blocks: blocks.iter().map(|&b| b.to_owned()).collect(),
             policy,
+            ..SpotTuneOptions::default()
         }
     }
 

@@ -46,6 +46,7 @@ fn spottune(bed: &Bed, width: usize) -> Rewrite {
         policy: Policy::Features,
         reads: blocks[0].from.clone(),
         width,
+        start: GateStart::Half,
         seed: 5,
     })
 }

@@ -39,7 +39,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "search" => (r#""halving:2""#, vec!["halving:2"]),
         "adafilter-gate" => (r#""zeros""#, vec!["zeros"]),
         "spottune-policy" => (r#""features""#, vec!["features"]),
-        "adafilter-start" => (r#""half""#, vec!["half"]),
+        "adafilter-start" | "spottune-start" => (r#""half""#, vec!["half"]),
         "head" => (r#""keep""#, vec!["keep"]),
         "head-init" => (r#""solved""#, vec!["solved"]),
         "preprocess" => (r#""caffe""#, vec!["caffe"]),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use ftsurgery::strategy::{SpotTuneOptions, pattern};
-use ftsurgery::surgery::rewrite::Policy;
+use ftsurgery::surgery::rewrite::{GateStart, Policy};
 
 use super::values::set;
 
@@ -16,6 +16,10 @@ pub struct SpotTuneArgs {
     /// `features` (two dense layers on the mean of what the first of its blocks reads) [default: conv]
     #[arg(long, value_name = "POLICY")]
     spottune_policy: Option<Policy>,
+    /// Where the training of `spottune` begins: `tuned` (with the tuned form of nearly all blocks), or `half` (with that of
+    /// about half of them) [default: tuned]
+    #[arg(long, value_name = "WHERE")]
+    spottune_start: Option<GateStart>,
 }
 
 impl SpotTuneArgs {
@@ -24,7 +28,8 @@ impl SpotTuneArgs {
         if !self.spottune_blocks.is_empty() {
             return Some("spottune-blocks");
         }
-        self.spottune_policy.map(|_| "spottune-policy")
+        let policy = self.spottune_policy.map(|_| "spottune-policy");
+        policy.or_else(|| self.spottune_start.map(|_| "spottune-start"))
     }
 
     /// Puts what is given into `options`.
@@ -34,5 +39,6 @@ impl SpotTuneArgs {
             options.blocks = patterns.collect();
         }
         set(&mut options.policy, &self.spottune_policy);
+        set(&mut options.start, &self.spottune_start);
     }
 }

@@ -1,6 +1,7 @@
 //! A choice between a tuned value and a frozen one, which a gate makes for each sample.
 
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use crate::graph::{Attribute, Node};
 use crate::onnx::DataType;
@@ -18,6 +19,19 @@ pub(super) const TOO_OLD: &str = "gates need operator set 7 or newer";
 const WHERE: i64 = 9;
 /// The operator set from which `Split` reads the sizes of its parts.
 const SIZES_READ: i64 = 13;
+
+/// Where the training of gates begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateStart {
+    /// With all gates open, as ordinary fine-tuning does: their logits have a bias.
+    #[default]
+    Tuned,
+    /// With about half of them: no bias.
+    Half,
+}
+
+named!(GateStart, "tuned, half", "tuned" => GateStart::Tuned, "half" => GateStart::Half);
 
 /// Nodes that are added, each named for what it makes, behind a prefix.
 pub(super) struct Adder<'a> {

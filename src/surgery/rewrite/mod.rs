@@ -45,9 +45,10 @@ use crate::onnx::Model;
 use super::edit::{Edited, Editor};
 use super::{Dropout, Grafted, SurgeryError, as_stored};
 
-pub use adafilter::{AdaFilter, FilterGate, GateStart, Gateable, TunedShare};
+pub use adafilter::{AdaFilter, FilterGate, Gateable, TunedShare};
 use changes::Changes;
 pub use changes::{Distribution, Noise, Penalty};
+pub use choice::GateStart;
 pub use low_rank::{LowRank, Updatable};
 pub use number::Number;
 pub use spottune::{BlockNodes, GateableBlock, GatedBlock, Policy, PolicyInput, SpotTune};

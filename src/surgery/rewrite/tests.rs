@@ -51,6 +51,7 @@ fn chosen(to: &str) -> Rewrite {
             channels_last: false,
         },
         width: 2,
+        start: GateStart::Half,
         seed: 3,
     })
 }

@@ -3,7 +3,7 @@
 use super::scene::{BANK, Scene, apart, network};
 use super::*;
 use crate::surgery::Rewrite;
-use crate::surgery::rewrite::{GatedBlock, LowRank, Policy, PolicyInput, SpotTune};
+use crate::surgery::rewrite::{GateStart, GatedBlock, LowRank, Policy, PolicyInput, SpotTune};
 use crate::training::BatchNormMode;
 
 /// Counts the stages that are computed.
@@ -47,6 +47,7 @@ fn trials_of_several_rewrites_share_the_stages_and_get_the_values_they_have_alon
                     channels_last: false,
                 },
                 width: 2,
+                start: GateStart::Half,
                 seed: 1,
             })
         });

@@ -169,6 +169,7 @@ fn spottune_trains_as_in_pytorch() {
                 channels_last: false,
             },
             width,
+            start: GateStart::Half,
             seed: 0,
         });
         holds(name, &rewrite, 5, &[3, 9, 9]);

@@ -90,6 +90,7 @@ fn spottune() -> Rewrite {
             channels_last: false,
         },
         width: 3,
+        start: GateStart::Half,
         seed: 0,
     })
 }

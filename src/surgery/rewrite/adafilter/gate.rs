@@ -17,10 +17,10 @@ use crate::onnx::DataType;
 
 use super::super::super::SurgeryError;
 use super::super::changes::Changes;
-use super::super::choice::{Adder, Place, drawn, threshold};
+use super::super::choice::{Adder, GateStart, Place, drawn, threshold};
 use super::part::{Part, rows};
 use super::unit::Unit;
-use super::{AdaFilter, FilterGate, GateStart, name, prefix};
+use super::{AdaFilter, FilterGate, name, prefix};
 
 /// The parts of an LSTM cell: input gate, output gate, forget gate, cell.
 const PARTS: usize = 4;

@@ -1,4 +1,4 @@
-//! What opens the gates, and where training begins.
+//! What opens the gates, and how many are to be open.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,17 +19,6 @@ pub enum FilterGate {
     Zeros,
 }
 
-/// Where training begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GateStart {
-    /// With all gates open, as ordinary fine-tuning does: the logits have a bias of 1.
-    #[default]
-    Tuned,
-    /// With about half of them: no bias.
-    Half,
-}
-
 named!(
     FilterGate,
     "learned, random, ones, zeros",
@@ -38,7 +27,6 @@ named!(
     "ones" => FilterGate::Ones,
     "zeros" => FilterGate::Zeros
 );
-named!(GateStart, "tuned, half", "tuned" => GateStart::Tuned, "half" => GateStart::Half);
 
 /// A share of open gates, and what it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -29,11 +29,11 @@ use crate::onnx::{DataType, Model};
 use super::super::SurgeryError;
 use super::Form;
 use super::changes::{Changes, Penalty, Splice};
-use super::choice::{self, Place};
+use super::choice::{self, GateStart, Place};
 use super::layer::refuse;
 
 use gate::Recurrent;
-pub use kinds::{FilterGate, GateStart, TunedShare};
+pub use kinds::{FilterGate, TunedShare};
 use part::{Part, copy, put};
 pub use unit::Gateable;
 use unit::Unit;

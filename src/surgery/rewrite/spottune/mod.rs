@@ -29,7 +29,7 @@ use crate::onnx::{DataType, Model};
 use super::super::SurgeryError;
 use super::Form;
 use super::changes::{Changes, Splice};
-use super::choice::{self, Adder, Place, mix, threshold};
+use super::choice::{self, Adder, GateStart, Place, mix, threshold};
 use super::layer::{refuse, tensor};
 
 use region::{Flow, Region};
@@ -41,6 +41,8 @@ pub struct SpotTune {
     pub blocks: Vec<GatedBlock>,
     /// What kind of network chooses.
     pub policy: Policy,
+    /// At which of the two forms of the blocks training begins.
+    pub start: GateStart,
     /// What it reads: the picture, or the value at which the first block begins.
     pub reads: PolicyInput,
     /// Its width: output channels of the first convolution, or what lies between its two layers; at least 1.

@@ -15,13 +15,16 @@ use crate::layout::TO_NCHW;
 
 use super::super::super::SurgeryError;
 use super::super::changes::{Changes, Distribution, Noise};
-use super::super::choice::{Adder, Place, drawn};
+use super::super::choice::{Adder, GateStart, Place, drawn};
 use super::{Policy, SpotTune};
 
 const PREFIX: &str = "ftsurgery/spottune/policy";
 
 /// τ, that of the authors' code.
 const TEMPERATURE: f32 = 5.0;
+
+/// What the bias of the tuned blocks' logits begins with where training begins at them: seven of eight draws take them.
+const AHEAD: f32 = 2.0;
 
 /// Output channels of the convolutions, in widths.
 const CONVOLUTIONS: [usize; 4] = [1, 2, 4, 4];
@@ -67,9 +70,12 @@ pub(super) fn choices(
         Policy::Features => network.of_features()?,
     };
     let blocks = of.blocks.len();
-    let [frozen, tuned] = [0, 1].map(|at| {
-        let part = LOGITS[at];
-        let logits = network.dense(part, &described, [blocks, width], 1.0)?;
+    let ahead = match of.start {
+        GateStart::Tuned => AHEAD,
+        GateStart::Half => 0.0,
+    };
+    let [frozen, tuned] = [(LOGITS[0], 0.0), (LOGITS[1], ahead)].map(|(part, bias)| {
+        let logits = network.dense(part, &described, [blocks, width], (1.0, bias))?;
         network.noisy(part, logits)
     });
     let Network {
@@ -124,7 +130,7 @@ impl Network<'_, '_> {
                 ints("pads", &[1; 4]),
                 ints("strides", &[2, 2]),
             ];
-            let [weight, bias] = self.weights(&name, &[outputs, inputs, 3, 3], RECTIFIED)?;
+            let [weight, bias] = self.weights(&name, &[outputs, inputs, 3, 3], (RECTIFIED, 0.0))?;
             x = self.add.with(&name, "Conv", &[&x, &weight, &bias], &window);
             x = self.add.op(&format!("{name}/relu"), "Relu", &[&x]);
             inputs = outputs;
@@ -145,7 +151,7 @@ impl Network<'_, '_> {
             x = self.mean(&x);
         }
         let dims = [self.of.width, reads.channels];
-        let hidden = self.dense("hidden", &x, dims, RECTIFIED)?;
+        let hidden = self.dense("hidden", &x, dims, (RECTIFIED, 0.0))?;
         Ok((
             self.add.op("hidden/relu", "Relu", &[&hidden]),
             self.of.width,
@@ -163,31 +169,31 @@ impl Network<'_, '_> {
         layer: &str,
         x: &str,
         dims: [usize; 2],
-        gain: f32,
+        first: (f32, f32),
     ) -> Result<String, SurgeryError> {
-        let [weight, bias] = self.weights(layer, &dims, gain)?;
+        let [weight, bias] = self.weights(layer, &dims, first)?;
         let turned = ("transB", Attribute::Int(1));
         Ok(self
             .add
             .with(layer, "Gemm", &[x, &weight, &bias], &[turned]))
     }
 
-    /// Weight, `[outputs, inputs…]`, and bias of a layer.
+    /// Weight, `[outputs, inputs…]`, and bias of a layer, which begin with the gain and the value given.
     fn weights(
         &mut self,
         layer: &str,
         dims: &[usize],
-        gain: f32,
+        (gain, bias): (f32, f32),
     ) -> Result<[String; 2], SurgeryError> {
-        let [weight, bias] =
+        let [of_weight, of_bias] =
             ["weight", "bias"].map(|part| self.add.name(&format!("{layer}/{part}")));
         let inputs: usize = dims[1..].iter().product();
-        let values = drawn(self.of.seed, &weight, dims[0] * inputs, (inputs, gain));
+        let values = drawn(self.of.seed, &of_weight, dims[0] * inputs, (inputs, gain));
         let dtype = self.place.dtype;
         Ok([
-            self.changes.parameter(weight, dtype, dims, &values)?,
+            self.changes.parameter(of_weight, dtype, dims, &values)?,
             self.changes
-                .parameter(bias, dtype, &dims[..1], &vec![0.0; dims[0]])?,
+                .parameter(of_bias, dtype, &dims[..1], &vec![bias; dims[0]])?,
         ])
     }
 

@@ -54,6 +54,7 @@ fn spottune(graph: &Graph, policy: Policy) -> SpotTune {
         blocks: blocks.iter().map(|b| b.gated(&b.to.0)).collect(),
         policy,
         width: 3,
+        start: GateStart::Half,
         seed: 3,
     }
 }
@@ -409,4 +410,22 @@ fn what_cannot_be_gated_is_told_by_what_it_makes() {
     assert!(twice.contains("share a node"), "{twice}");
     let old = Graph { opset: 6, ..graph };
     assert!(refused(&old, &|_| ()).contains("operator set 7"));
+}
+
+#[test]
+fn training_begins_at_the_tuned_form_of_the_blocks_or_at_half_of_them() {
+    let begins = |start: GateStart| {
+        let rewrite = Rewrite::SpotTune(SpotTune {
+            start,
+            ..spottune(&residual(), Policy::Features)
+        });
+        let rewritten = rewrite.apply(&grafted(&residual())).unwrap();
+        let graph = Graph::from_model(&rewritten.model).unwrap();
+        ["frozen", "tuned"].map(|of| {
+            let bias = &graph.initializers[&format!("ftsurgery/spottune/policy/{of}/bias")];
+            bias.to_f32().unwrap()
+        })
+    };
+    assert_eq!(begins(GateStart::Half), [[0.0; 2]; 2]);
+    assert_eq!(begins(GateStart::Tuned), [[0.0; 2], [2.0; 2]]);
 }
