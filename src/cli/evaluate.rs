@@ -151,7 +151,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
             args.model.display(),
             args.data.display()
         ))
-        .with_hint("--task single-label takes a cell of a list for one class"));
+        .with_hint("--task single-label takes a cell of a list, or its one column of 1, for one class"));
     }
     let mut judge = Judge::new(inference.scores()).half(inference.is_half());
     let mut matched = None;

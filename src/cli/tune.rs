@@ -55,8 +55,8 @@ pub struct JobArgs {
     #[arg(required_unless_present_any = ["resume", "config"])]
     model: Option<PathBuf>,
     /// The data: a folder with a sub-folder of images per class (or with `train`, `val` and `test`, each such a
-    /// folder), a list of images (.csv, .tsv, .txt or .jsonl), or an .npz file with `x` (N,C,H,W float32, used as it is)
-    /// and `y` (N, int64, from 0)
+    /// folder), a list of images (.csv, .tsv, .txt or .jsonl), or an .npz file with `x` (N,C,H,W: float32, used as it is, or
+    /// uint8, pixels) and `y` (N whole numbers from 0)
     #[arg(long, value_name = "DATA", required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
     /// The folder for the results; new or empty

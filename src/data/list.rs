@@ -85,6 +85,19 @@ pub(super) enum Wanted {
 /// [`DataError::List`], with the line, where the list cannot be read or has no column that is wanted, a row lacks its
 /// path, its label or its part or names what is no part, or two rows say different things of one file.
 pub(super) fn read(path: &Path, columns: &Columns, wanted: Wanted) -> Result<List, DataError> {
+    read_as(path, columns, wanted, |path| path)
+}
+
+/// As [`read`]; `found` gives for a path in the list that of the file which it means, by which rows are of one file.
+///
+/// # Errors
+/// As there.
+pub(super) fn read_as(
+    path: &Path,
+    columns: &Columns,
+    wanted: Wanted,
+    found: impl Fn(String) -> String,
+) -> Result<List, DataError> {
     regular(path, |reason| DataError::list(path, None, reason))?;
     let file = File::open(path).map_err(|e| DataError::read(path, e))?;
     let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
@@ -101,7 +114,7 @@ pub(super) fn read(path: &Path, columns: &Columns, wanted: Wanted) -> Result<Lis
         return Err(DataError::list(path, None, "it has no rows"));
     }
     let Cells {
-        rows,
+        mut rows,
         several,
         described,
     } = match wanted {
@@ -113,6 +126,9 @@ pub(super) fn read(path: &Path, columns: &Columns, wanted: Wanted) -> Result<Lis
             described: None,
         },
     };
+    for row in &mut rows {
+        row.path = found(std::mem::take(&mut row.path));
+    }
     reading.once(rows, several).map(|(rows, repeated)| {
         let columns = [Some(places.described()), described];
         let columns: Vec<String> = columns.into_iter().flatten().collect();

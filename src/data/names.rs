@@ -19,6 +19,11 @@ pub fn composed(name: &str) -> String {
     name.nfc().collect()
 }
 
+/// A name composed and decomposed (NFC and NFD): file systems and archives keep either.
+pub(super) fn forms(name: &str) -> [String; 2] {
+    [composed(name), name.nfd().collect()]
+}
+
 /// The order in which classes come by themselves: numbers by what they count, other names as texts.
 pub(super) fn ordered(names: BTreeSet<String>) -> Vec<String> {
     let mut names: Vec<String> = names.into_iter().collect();

@@ -14,7 +14,6 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use zip::result::ZipError;
 
 use crate::hex;
 
@@ -60,6 +59,7 @@ pub(super) fn open(
         labels,
         sets,
         classes,
+        told,
     } = labels::read(&mut archive, path, limits, task)?;
     let values = read_samples(&mut archive, (path, limits), rows, want)?;
 
@@ -115,7 +115,7 @@ pub(super) fn open(
         given: None,
         roots: BTreeMap::new(),
         skipped: Vec::new(),
-        told: Vec::new(),
+        told: told.into_iter().collect(),
         notes,
         fingerprint: hex::encode(digest.finalize()),
         shape: want,
@@ -132,6 +132,22 @@ pub(super) fn open(
         },
         workers,
     })
+}
+
+/// The arrays that there are, for people.
+fn listed(archive: &Archive) -> String {
+    const NAMED: usize = 8;
+    let names = archive.file_names();
+    let mut names: Vec<&str> = names.filter_map(|file| file.strip_suffix(".npy")).collect();
+    names.sort_unstable();
+    let mut named: Vec<String> = names.iter().take(NAMED).map(|name| excerpt(name)).collect();
+    if names.len() > NAMED {
+        named.push(format!("and {} more", names.len() - NAMED));
+    }
+    match named.is_empty() {
+        true => "the file has no arrays".to_owned(),
+        false => format!("the file has {}", named.join(", ")),
+    }
 }
 
 /// The samples of a file, one after the other.
@@ -289,12 +305,11 @@ impl<'a> Array<'a> {
         name: &'static str,
     ) -> Result<Self, DataError> {
         let error = |reason: String| DataError::array(path, name, reason);
-        let mut entry = archive
-            .by_name(&format!("{name}.npy"))
-            .map_err(|e| match e {
-                ZipError::FileNotFound => error("it is missing".to_owned()),
-                other => error(other.to_string()),
-            })?;
+        let file = format!("{name}.npy");
+        if archive.index_for_name(&file).is_none() {
+            return Err(error(format!("it is missing; {}", listed(archive))));
+        }
+        let mut entry = archive.by_name(&file).map_err(|e| error(e.to_string()))?;
         let entry_bytes = entry.size();
         if entry_bytes / MAX_INFLATION > entry.compressed_size() {
             return Err(error(format!(

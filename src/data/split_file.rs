@@ -11,6 +11,7 @@ use crate::hex;
 
 use super::error::regular;
 use super::list::{self, Columns, Wanted};
+use super::names::composed;
 use super::{DataError, Dataset, Given, Part, Split};
 
 /// The parts of a data set by the names of its samples: a whole [`Split`], as a run keeps it, or some parts, as people
@@ -159,10 +160,16 @@ impl SplitFile {
         let mut unused: HashMap<String, (usize, Option<&str>)> = (0..dataset.len())
             .map(|index| (dataset.name(index), (index, None)))
             .collect();
+        let others = unused.keys().filter(|name| !name.is_ascii());
+        let in_form: HashMap<String, String> =
+            others.map(|name| (composed(name), name.clone())).collect();
         let mut indices = |list: &'static str, names: &[String]| {
             names
                 .iter()
-                .map(|name| match unused.get_mut(name) {
+                .map(|name| match unused.get_mut(match unused.contains_key(name) {
+                    true => name,
+                    false => in_form.get(&composed(name)).unwrap_or(name),
+                }) {
                     Some((index, used @ None)) => {
                         *used = Some(list);
                         Ok(*index)
@@ -173,7 +180,10 @@ impl SplitFile {
                     )),
                     None => Err(DataError::split_file(
                         path,
-                        format!("{name:?} in {list:?} is not in the data set"),
+                        format!(
+                            "{name:?} in {list:?} is not in the data set, whose names are like {:?}",
+                            dataset.name(0)
+                        ),
                     )),
                 })
                 .collect::<Result<Vec<usize>, DataError>>()
@@ -280,6 +290,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_another_form_of_unicode_is_that_name() {
+        let mut dataset = dataset();
+        dataset.names[3] = "a/cafe\u{301}.png".to_owned();
+        dataset.names[4] = "b/caf\u{e9}.png".to_owned();
+        let file = SplitFile {
+            classes: None,
+            search: None,
+            validation: Some(vec!["a/caf\u{e9}.png".into()]),
+            train: vec!["b/cafe\u{301}.png".into(), "a/1.png".into()],
+            held_out: None,
+            winners_train_on: train_alone(),
+        };
+        let given = file.resolve(&dataset, Path::new("split.json")).unwrap();
+        assert_eq!((given.validation, given.train), (Some(vec![3]), vec![4, 1]));
+    }
+
+    #[test]
     fn names_that_do_not_fit_are_refused() {
         let dataset = dataset();
         let path = Path::new("my/split.json");
@@ -303,7 +330,11 @@ mod tests {
         };
         let mut file = whole.clone();
         file.search.as_mut().unwrap().push("a/99.png".into());
-        assert!(refusal(file).contains("\"a/99.png\" in \"search\""));
+        let text = refusal(file);
+        assert!(
+            text.contains("\"a/99.png\" in \"search\"") && text.contains("like \"a/0.png\""),
+            "{text}"
+        );
         let mut file = whole.clone();
         file.validation.as_mut().unwrap().push("a/1.png".into());
         assert!(refusal(file).contains("twice"));

@@ -126,19 +126,19 @@ fn of_list(
     sources: &Sources,
     aside: &mut Aside,
 ) -> Result<(Vec<Listed>, bool), DataError> {
-    let list = list::read(path, &sources.columns, Wanted::Labels(sources.task))?;
     let root = list::root(path, sources.images.as_deref());
+    let wanted = Wanted::Labels(sources.task);
+    let list = list::read_as(path, &sources.columns, wanted, |path| there(&root, path))?;
     aside.told.push(list.told);
     aside.notes.extend(list.notes);
     let first = list.rows.first().map(|row| (row.line, row.path.clone()));
     let mut any = false;
     let listed = list.rows.into_iter().map(|row| {
-        let inside = there(&root, row.path);
-        let file = root.join(&inside);
+        let file = root.join(&row.path);
         any = any || file.exists();
         Listed {
             path: file,
-            name: format!("{prefix}{inside}"),
+            name: format!("{prefix}{}", row.path),
             classes: row.set.unwrap_or_else(|| vec![row.label]),
             part: row.part,
             group: row.group,
@@ -159,17 +159,22 @@ fn of_list(
     }
 }
 
-/// The path of a file in `root` that a list may have in the way of Windows, or without its ending.
+/// The path of a file in `root` that a list may have in the way of Windows, in another form of Unicode, or without its
+/// ending.
 fn there(root: &Path, path: String) -> String {
     const ENDINGS: [&str; 9] = [
         "jpg", "jpeg", "png", "JPG", "JPEG", "PNG", "webp", "bmp", "tif",
     ];
+    let path = path.trim_start_matches("./").to_owned();
     if root.join(&path).exists() {
         return path;
     }
     let plain = path.replace('\\', "/");
-    let with_ending = ENDINGS.iter().map(|ending| format!("{plain}.{ending}"));
-    let mut others = std::iter::once(plain.clone()).chain(with_ending);
+    let [composed, decomposed] = names::forms(&plain);
+    let mut others = [plain, composed, decomposed].into_iter().flat_map(|form| {
+        let with_ending = ENDINGS.map(|ending| format!("{form}.{ending}"));
+        std::iter::once(form).chain(with_ending)
+    });
     let found = others.find(|other| root.join(other).is_file());
     found.unwrap_or(path)
 }

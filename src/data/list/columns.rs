@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::Wanted;
-use crate::task::Task;
 
 /// The columns of a list, by their names in its header, or where it has none by their numbers from 1; `none` for a
 /// column that is not to be read. What is `None` is found by the names that are usual.
@@ -162,11 +161,8 @@ impl Places {
         };
         let [path, label, split, group] = asked;
         let of_labels = wanted != Wanted::Parts;
-        // A column per class is what several labels may be written as.
-        let may_be_flags = match wanted {
-            Wanted::Labels(task) => task.is_none_or(Task::is_multi_label) && !by_number,
-            Wanted::Parts => false,
-        };
+        // A column per class is what labels may be written as.
+        let may_be_flags = of_labels && !by_number;
         let mut places = Places {
             path: find(&PATH, path, true)?.unwrap_or_default(),
             label: None,
@@ -188,6 +184,9 @@ impl Places {
                     let known = [Some(places.path), places.split, places.group];
                     let others = (0..header.len()).filter(|place| !known.contains(&Some(*place)));
                     places.flags = others.collect();
+                    if places.flags.is_empty() {
+                        return Err(places.no_labels());
+                    }
                     None
                 }
                 found => found?,

@@ -54,7 +54,7 @@ pub(super) fn told(
     task: Option<Task>,
 ) -> Result<Cells, Wrong> {
     if !places.flags.is_empty() {
-        return of_columns(rows, places, task.is_some());
+        return of_columns(rows, places, task);
     }
     let may = task.is_none_or(Task::is_multi_label);
     let lists: Vec<Option<Vec<String>>> = rows.iter().map(|row| list(&row.label)).collect();
@@ -149,9 +149,9 @@ fn parted(cell: &str, separator: Option<char>) -> Vec<String> {
     labels.into_iter().map(str::to_owned).collect()
 }
 
-/// Labels of which each has a column of 0 and 1. Where that `is_said`, there may be columns of texts besides, which
-/// else may be what the labels are.
-fn of_columns(mut rows: Vec<Row>, places: &Places, is_said: bool) -> Result<Cells, Wrong> {
+/// Labels of which each has a column of 0 and 1: several, unless samples are said to have one. Where several are said,
+/// there may be columns of texts besides, which else may be what the labels are.
+fn of_columns(mut rows: Vec<Row>, places: &Places, task: Option<Task>) -> Result<Cells, Wrong> {
     let is_class = |at: usize| {
         rows.iter()
             .all(|row| matches!(row.flags.get(at), Some(Flag::No | Flag::Yes)))
@@ -165,7 +165,8 @@ fn of_columns(mut rows: Vec<Row>, places: &Places, is_said: bool) -> Result<Cell
         rows.iter()
             .any(|row| row.flags.get(*at) == Some(&Flag::Text))
     };
-    if let Some(text) = (0..places.flags.len()).find(is_text).filter(|_| !is_said) {
+    let text = (0..places.flags.len()).find(is_text);
+    if let Some(text) = text.filter(|_| task != Some(Task::MultiLabel)) {
         let reason = format!(
             "{}; with --task multi-label the columns of 0 and 1 are the classes, and {:?} is not read",
             places.no_labels(),
@@ -173,19 +174,44 @@ fn of_columns(mut rows: Vec<Row>, places: &Places, is_said: bool) -> Result<Cell
         );
         return Err((Some(1), reason));
     }
+    let several = task.is_none_or(Task::is_multi_label);
+    let mut each_has_one = true;
     for row in &mut rows {
         let own = classes.iter().filter(|&&at| row.flags[at] == Flag::Yes);
-        row.set = Some(own.map(|&at| name(at)).collect());
+        let mut own: Vec<String> = own.map(|&at| name(at)).collect();
+        each_has_one &= own.len() == 1;
+        match (several, own.as_mut_slice()) {
+            (true, _) => row.set = Some(own),
+            (false, [one]) => row.label = std::mem::take(one),
+            (false, _) => {
+                let reason = format!(
+                    "{} of its columns of classes are 1, and each sample has one label",
+                    own.len()
+                );
+                return Err((Some(row.line), reason));
+            }
+        }
     }
     let (first, last) = (classes[0], classes[classes.len() - 1]);
+    let labels = if several {
+        "several labels"
+    } else {
+        "one label"
+    };
+    let mut described = format!(
+        "{labels} each, of the {} columns of 0 and 1 from {:?} to {:?}",
+        classes.len(),
+        name(first),
+        name(last)
+    );
+    if each_has_one && task.is_none() {
+        described.push_str(
+            " (each has just one: --task single-label makes them classes that exclude each other)",
+        );
+    }
     Ok(Cells {
-        described: Some(format!(
-            "several labels each, of the {} columns of 0 and 1 from {:?} to {:?}",
-            classes.len(),
-            name(first),
-            name(last)
-        )),
+        described: Some(described),
         rows,
-        several: true,
+        several,
     })
 }

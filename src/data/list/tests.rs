@@ -276,10 +276,48 @@ fn what_only_looks_like_several_labels_is_one() {
     );
     let said = sets("f.csv", species, Some(Task::MultiLabel)).unwrap();
     assert_eq!(said[0], Some(vec!["big".to_owned()]));
-    for columns in ["path,age,weight\n1.png,7,1\n", "path,cat\n1.png,1\n"] {
-        let refused = sets("f.csv", columns, None).unwrap_err();
-        assert!(refused.contains("--label-column"), "{refused}");
+    for columns in [
+        "path,age,weight\n1.png,7,1\n",
+        "path,cat\n1.png,1\n",
+        "path\n1.png\n",
+    ] {
+        for task in [None, Some(Task::MultiLabel), Some(Task::SingleLabel)] {
+            let refused = sets("f.csv", columns, task).unwrap_err();
+            assert!(refused.contains("--label-column"), "{refused}");
+        }
     }
+}
+
+/// As the ground truth of skin lesions is written (ISIC).
+#[test]
+fn columns_of_classes_that_exclude_each_other_are_one_label_where_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |text: &str, task| {
+        let path = write(&folder, "truth.csv", text);
+        super::read(&path, &Columns::default(), Wanted::Labels(task))
+    };
+    let truth = "image,MEL,NV,BCC\n1,0.0,1.0,0.0\n2,1.0,0.0,0.0\n3,0.0,0.0,1.0\n";
+    for task in [Task::SingleLabel, Task::Binary] {
+        let list = read(truth, Some(task)).unwrap();
+        let labels: Vec<&str> = list.rows.iter().map(|row| row.label.as_str()).collect();
+        assert_eq!(labels, ["NV", "MEL", "BCC"]);
+        assert!(!list.several && list.rows[0].set.is_none());
+        assert!(list.told.contains("one label each"), "{}", list.told);
+    }
+    let told = read(truth, None).unwrap();
+    assert!(told.several && told.told.contains("--task single-label"));
+    let both = truth
+        .replace("2,1.0", "2,1.0,1.0")
+        .replace("1.0,1.0,0.0,0.0", "1.0,1.0,0.0");
+    assert!(!read(&both, None).unwrap().told.contains("just one"));
+    let refused = read(&both, Some(Task::SingleLabel))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        refused.contains("line 3") && refused.contains("2 of its columns"),
+        "{refused}"
+    );
 }
 
 /// As Oxford's pets and Caffe have them.

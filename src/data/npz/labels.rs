@@ -18,10 +18,12 @@ pub(super) struct Labels {
     pub labels: Vec<i64>,
     pub sets: Option<LabelSets>,
     pub classes: usize,
+    /// How they were read, for people.
+    pub told: Option<String>,
 }
 
-/// Reads `y`: `[N]`, the class of each row, or `[N, classes]`, 1 for each class that a row is of and 0 for the others;
-/// of two classes that one number tells apart also `[N, 1]`.
+/// Reads `y`: `[N]` or `[N, 1]`, the class of each row, or `[N, classes]`, 1 for each class that a row is of and 0 for
+/// the others. Of whichever type, they are whole numbers.
 pub(super) fn read(
     archive: &mut Archive,
     path: &Path,
@@ -29,45 +31,34 @@ pub(super) fn read(
     task: Option<Task>,
 ) -> Result<Labels, DataError> {
     let array = Array::open(archive, path, "y")?;
+    let several = task.is_none_or(Task::is_multi_label);
     let (rows, columns) = match *array.shape.as_slice() {
         [rows] => (rows, None),
-        [rows, 1] if task == Some(Task::Binary) => (rows, None),
-        [rows, columns] if task.is_none_or(Task::is_multi_label) && columns > 1 => {
-            (rows, Some(columns))
-        }
+        [rows, 1] if task != Some(Task::MultiLabel) => (rows, None),
+        [rows, columns] if columns > 1 => (rows, Some(columns)),
         _ => {
-            let wanted = match task {
-                None | Some(Task::MultiLabel) => {
-                    "[N], or [N, classes] of 0 and 1 for several labels"
-                }
-                Some(Task::SingleLabel) => "[N]",
-                Some(Task::Binary) => "[N], or [N, 1]",
+            let wanted = match several {
+                true => "[N], or [N, classes] of 0 and 1 for several labels",
+                false => "[N], or [N, classes] with one 1 in each row",
             };
             let shape = &array.shape;
             return Err(array.error(format!("its shape is {shape:?}, expected {wanted}")));
         }
     };
     // Not more than are there: what is claimed beyond is found when they are read.
-    let each = if array.kind == "|u1" { 1 } else { 4 };
+    let each = element_size(&array.kind);
     let count = rows.saturating_mul(columns.unwrap_or(1));
     let held = usize::try_from(array.payload_bytes / each).map_or(count, |held| held.min(count));
     limits.check(path, held, size_of::<i64>())?;
     let fortran = array.fortran;
-    let values: Vec<i64> = match array.kind.as_str() {
-        "<i8" => array.read(i64::from_le_bytes)?,
-        "<i4" => array.read(|bytes| i64::from(i32::from_le_bytes(bytes)))?,
-        "|u1" => array.read(|[byte]: [u8; 1]| i64::from(byte))?,
-        _ => return Err(array.wrong_type("int64, int32 or uint8")),
-    };
-    let wrong = |row: usize, reason: String| DataError::Row {
-        path: path.to_owned(),
-        array: "y",
-        row,
-        reason,
-    };
+    let values = whole_numbers(array, path, columns.unwrap_or(1))?;
     let Some(columns) = columns else {
         if let Some(row) = values.iter().position(|label| *label < 0) {
-            return Err(wrong(row, format!("label {} is negative", values[row])));
+            return Err(wrong(
+                path,
+                row,
+                format!("label {} is negative", values[row]),
+            ));
         }
         let classes = count_classes(path, &values)?;
         let of_one = values.iter().map(|&l| usize::try_from(l).ok());
@@ -78,11 +69,12 @@ pub(super) fn read(
             labels: values,
             sets,
             classes,
+            told: None,
         });
     };
     if columns > MAX_CLASSES {
         let reason = format!("{columns} classes are more than {MAX_CLASSES}");
-        return Err(wrong(0, reason));
+        return Err(wrong(path, 0, reason));
     }
     let at = |row: usize, class: usize| match fortran {
         true => values[row + class * rows],
@@ -92,7 +84,7 @@ pub(super) fn read(
     for row in 0..rows {
         if let Some(class) = (0..columns).find(|&class| !(0..=1).contains(&at(row, class))) {
             let reason = format!("it has {} at class {class}, not 0 or 1", at(row, class));
-            return Err(wrong(row, reason));
+            return Err(wrong(path, row, reason));
         }
         own.push(Vec::from_iter(
             (0..columns).filter(|&class| at(row, class) == 1),
@@ -101,13 +93,71 @@ pub(super) fn read(
     if own.is_empty() {
         return Err(DataError::not_a_dataset(path, "it has no rows"));
     }
+    let other = own.iter().position(|classes| classes.len() != 1);
+    if !several {
+        if let Some(row) = other {
+            let count = own[row].len();
+            let reason = format!("it is of {count} classes, and each sample has one label");
+            return Err(wrong(path, row, reason));
+        }
+        return Ok(Labels {
+            rows,
+            labels: own.iter().map(|classes| classes[0] as i64).collect(),
+            sets: None,
+            classes: columns,
+            told: None,
+        });
+    }
+    let told = "each row of \"y\" has just one label: --task single-label makes them classes that exclude each other";
     let sets = LabelSets::of(&own);
     Ok(Labels {
         rows,
         labels: sets.rarest(columns),
         sets: Some(sets),
         classes: columns,
+        told: (task.is_none() && other.is_none()).then(|| told.to_owned()),
     })
+}
+
+fn wrong(path: &Path, row: usize, reason: String) -> DataError {
+    DataError::Row {
+        path: path.to_owned(),
+        array: "y",
+        row,
+        reason,
+    }
+}
+
+/// Bytes of an element of a NumPy type such as `<i4`; 1 where it does not say.
+fn element_size(kind: &str) -> u64 {
+    let digits = kind.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse().unwrap_or(1).max(1)
+}
+
+/// The elements of an array whose rows have so many, in the order of the file.
+fn whole_numbers(array: Array<'_>, path: &Path, columns: usize) -> Result<Vec<i64>, DataError> {
+    let floats: Vec<f64> = match array.kind.as_str() {
+        "<i8" => return array.read(i64::from_le_bytes),
+        "<i4" => return array.read(|bytes| i64::from(i32::from_le_bytes(bytes))),
+        "<i2" => return array.read(|bytes| i64::from(i16::from_le_bytes(bytes))),
+        "|i1" => return array.read(|bytes| i64::from(i8::from_le_bytes(bytes))),
+        // Those beyond are too large for a class in any case.
+        "<u8" => {
+            return array
+                .read(|bytes| i64::try_from(u64::from_le_bytes(bytes)).unwrap_or(i64::MAX));
+        }
+        "<u4" => return array.read(|bytes| i64::from(u32::from_le_bytes(bytes))),
+        "<u2" => return array.read(|bytes| i64::from(u16::from_le_bytes(bytes))),
+        "|u1" | "|b1" => return array.read(|[byte]: [u8; 1]| i64::from(byte)),
+        "<f4" => array.read(|bytes| f64::from(f32::from_le_bytes(bytes)))?,
+        "<f8" => array.read(f64::from_le_bytes)?,
+        _ => return Err(array.wrong_type("whole numbers")),
+    };
+    if let Some(place) = floats.iter().position(|v| v.fract() != 0.0) {
+        let reason = format!("label {} is no whole number", floats[place]);
+        return Err(wrong(path, place / columns, reason));
+    }
+    Ok(floats.into_iter().map(|value| value as i64).collect())
 }
 
 /// A sentence for people on the labels below the largest that no row has.

@@ -6,7 +6,8 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::*;
-use crate::data::{Layout, Preprocess};
+use crate::data::{Layout, Preprocess, Sources};
+use crate::task::Task;
 
 const OPTIONS: OpenOptions<'static> = OpenOptions::new(2, 3, 2);
 
@@ -19,6 +20,18 @@ fn counting(rows: usize) -> Array4<f32> {
 fn write(
     x: &Array4<impl WritableElement>,
     y: &Array1<impl WritableElement>,
+) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
+    let mut npz = NpzWriter::new_compressed(file.reopen().unwrap());
+    npz.add_array("x", x).unwrap();
+    npz.add_array("y", y).unwrap();
+    npz.finish().unwrap();
+    file
+}
+
+fn write_matrix(
+    x: &Array4<impl WritableElement>,
+    y: &ndarray::Array2<impl WritableElement>,
 ) -> tempfile::NamedTempFile {
     let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
     let mut npz = NpzWriter::new_compressed(file.reopen().unwrap());
@@ -108,8 +121,77 @@ fn labels_that_cannot_be_are_refused_by_row() {
     assert!(text.contains("row 1"), "{text}");
     let dataset = opened(&write(&x, &Array1::from(vec![0_i64, 2, 2]))).unwrap();
     assert_eq!(dataset.classes().len(), 3, "class 1 may have no row");
-    let text = refusal(&write(&x, &Array1::from(vec![0.0_f32, 1.0, 0.0])));
-    assert!(text.contains("int64") && text.contains("<f4"), "{text}");
+    let text = refusal(&write(&x, &Array1::from(vec![0.0_f32, 0.5, 0.0])));
+    assert!(
+        text.contains("row 1") && text.contains("0.5 is no whole"),
+        "{text}"
+    );
+}
+
+/// Keras gives the labels of CIFAR-10 as a column, `to_categorical` as floats.
+#[test]
+fn labels_are_whole_numbers_of_any_type_also_as_a_column() {
+    let x = counting(4);
+    let y = Array1::from(vec![0_u8, 2, 1, 0]);
+    for file in [
+        write(&x, &y),
+        write(&x, &y.mapv(|l| l as i8)),
+        write(&x, &y.mapv(u16::from)),
+        write(&x, &y.mapv(i16::from)),
+        write(&x, &y.mapv(u32::from)),
+        write(&x, &y.mapv(u64::from)),
+        write(&x, &y.mapv(f32::from)),
+        write(&x, &y.mapv(f64::from)),
+    ] {
+        let dataset = opened(&file).unwrap();
+        assert_eq!(dataset.labels(), [0, 2, 1, 0]);
+    }
+    let flags = opened(&write(&x, &y.mapv(|l| l == 2))).unwrap();
+    assert_eq!(flags.labels(), [0, 1, 0, 0]);
+    let column = y.into_shape_with_order((4, 1)).unwrap();
+    let dataset = opened(&write_matrix(&x, &column)).unwrap();
+    assert_eq!(
+        (dataset.labels(), dataset.sets()),
+        (&[0, 2, 1, 0][..], None)
+    );
+    let too_large = refusal(&write(&x, &Array1::from(vec![0_u64, 1, 2, u64::MAX])));
+    assert!(too_large.contains("row 3"), "{too_large}");
+}
+
+#[test]
+fn rows_of_one_label_each_exclude_each_other_where_that_is_said() {
+    let x = counting(3);
+    let file = write_matrix(
+        &x,
+        &ndarray::arr2(&[[0_f32, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    );
+    let plain = opened(&file).unwrap();
+    assert!(plain.sets().is_some());
+    assert!(
+        plain.told()[0].contains("--task single-label"),
+        "{:?}",
+        plain.told()
+    );
+    let sources = Sources {
+        task: Some(Task::SingleLabel),
+        ..Sources::default()
+    };
+    let options = OpenOptions {
+        sources: Some(&sources),
+        ..OPTIONS
+    };
+    let dataset = Dataset::open(file.path(), &options).unwrap();
+    assert_eq!((dataset.labels(), dataset.sets()), (&[1, 0, 2][..], None));
+    assert_eq!(dataset.classes().len(), 3);
+    let several = write_matrix(&x, &ndarray::arr2(&[[0_u8, 1], [1, 1], [1, 0]]));
+    let text = Dataset::open(several.path(), &options)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("row 1") && text.contains("2 classes"),
+        "{text}"
+    );
+    assert!(opened(&several).unwrap().told().is_empty());
 }
 
 #[test]
@@ -147,7 +229,11 @@ fn shapes_that_do_not_fit_are_refused() {
     y.write_npy(&mut labels).unwrap();
     let text = refusal(&archive(&[("x.npy", &five), ("y.npy", &labels)]));
     assert!(text.contains("[2, 1, 2, 2, 3]"), "{text}");
-    assert!(refusal(&archive(&[("x.npy", &five)])).contains("\"y\""));
+    let text = refusal(&archive(&[("x.npy", &five), ("labels.npy", &labels)]));
+    assert!(
+        text.contains("\"y\"") && text.contains("\"labels\", \"x\""),
+        "{text}"
+    );
     assert!(refusal(&archive(&[("y.npy", &labels)])).contains("\"x\""));
 }
 
@@ -381,14 +467,7 @@ fn pixels_are_images_that_are_scaled_wherever_their_channels_stand() {
 
 #[test]
 fn labels_of_two_dimensions_are_several_to_a_row() {
-    let write = |y: ndarray::Array2<u8>| {
-        let file = tempfile::Builder::new().suffix(".npz").tempfile().unwrap();
-        let mut npz = NpzWriter::new_compressed(file.reopen().unwrap());
-        npz.add_array("x", &counting(3)).unwrap();
-        npz.add_array("y", &y).unwrap();
-        npz.finish().unwrap();
-        file
-    };
+    let write = |y: ndarray::Array2<u8>| write_matrix(&counting(3), &y);
     let rows = ndarray::arr2(&[[1, 0, 1], [0, 0, 0], [0, 0, 1]]);
     for y in [
         rows.clone(),

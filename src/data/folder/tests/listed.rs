@@ -84,6 +84,27 @@ fn paths_begin_in_the_lists_folder_or_in_another() {
     let dataset = with(&path, &sources).unwrap();
     assert_eq!(names(&dataset), ["a.jpg", "b.png", "../daisy/z.jpg"]);
     assert_eq!(dataset.roots()[""], root.path().join("tulip"));
+    // An archive of another system may have the other form of a name, which is that of the file.
+    put(root.path(), "tulip/cafe\u{301}.jpg", jpeg(&picture(9, 9)));
+    put(
+        root.path(),
+        "lists/all.csv",
+        "file,label\ncaf\u{e9}.jpg,red\n./caf\u{e9},red\nb.png,red\n./a.jpg,white\n",
+    );
+    let dataset = with(&path, &sources).unwrap();
+    assert_eq!(names(&dataset), ["b.png", "cafe\u{301}.jpg", "a.jpg"]);
+    let again = "1 rows of";
+    assert!(dataset.notes().iter().any(|note| note.contains(again)));
+    put(
+        root.path(),
+        "lists/all.csv",
+        "file,label\na.jpg,red\n./a,white\nb.png,red\n",
+    );
+    let error = with(&path, &sources).unwrap_err().to_string();
+    assert!(
+        error.contains("line 3: \"a.jpg\" has another label than in line 2"),
+        "{error}"
+    );
     // Some that are missing are skipped by name.
     put(
         root.path(),
