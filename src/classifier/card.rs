@@ -63,7 +63,7 @@ impl ModelCard {
                 serde_json::from_str(text).map_err(|e| broken(CLASSES, e.to_string()))?;
             card.classes = Some(classes);
         } else if let Some(names) = names_elsewhere(model) {
-            card.classes = Some(names.names);
+            card.classes = Some(names);
         }
         if let Some(text) = model.metadata(PREPROCESS) {
             let preprocess: Preprocess =

@@ -1,15 +1,16 @@
 //! Names of a model's classes: in the metadata that other tools write, and in sentences.
 
 use crate::data::ClassNames;
+use crate::graph::{Dim, Graph};
 use crate::onnx::Model;
-use crate::onnx::messages::{DimensionValue, TypeValue};
 
 /// Metadata keys under which other tools keep the names of the classes.
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "names",
     "classes",
     "class_names",
     "labels",
+    "label_names",
     "id2label",
     "label2id",
 ];
@@ -17,26 +18,28 @@ const KEYS: [&str; 6] = [
 /// The key under which Ultralytics keeps the image size.
 pub(super) const IMGSZ: &str = "imgsz";
 
-/// The names of the classes that another tool has written into the metadata; `None` where there are none, or not as many as the model's first output has scores.
-pub(crate) fn names_elsewhere(model: &Model) -> Option<ClassNames> {
+/// The names of the classes that another tool has written into the metadata; `None` where there are none, or not as
+/// many as the model has class scores. Names between line ends or commas have to be as many to be any.
+pub(crate) fn names_elsewhere(model: &Model) -> Option<Vec<String>> {
+    let mut entries = KEYS.iter().filter_map(|key| model.metadata(key)).peekable();
+    entries.peek()?;
     let scores = scores(model);
-    let mut all = KEYS.into_iter().filter_map(|key| {
-        let names = ClassNames::read(model.metadata(key)?)?;
-        let fits = scores.is_none_or(|scores| scores == names.names.len());
-        (fits && names.names.len() > 1).then_some(names)
-    });
-    all.next()
+    entries.find_map(|text| {
+        let names = match ClassNames::read(text) {
+            Some(names) => names.names,
+            None => ClassNames::plain(text).filter(|names| scores == Some(names.len()))?,
+        };
+        let fits = scores.is_none_or(|scores| scores == names.len());
+        (fits && names.len() > 1).then_some(names)
+    })
 }
 
-/// How many scores the model's first output declares for a sample.
+/// How many scores the model's class scores declare for a sample.
 pub(super) fn scores(model: &Model) -> Option<usize> {
-    let output = model.graph().output.first()?;
-    let TypeValue::Tensor(tensor) = output.r#type.as_ref()?.value.as_ref()? else {
-        return None;
-    };
-    match tensor.shape.as_ref()?.dim.get(1)?.value.as_ref()? {
-        DimensionValue::DimValue(scores) => usize::try_from(*scores).ok(),
-        DimensionValue::DimParam(_) => None,
+    let graph = Graph::from_model(model).ok()?;
+    match graph.outputs.first()?.dims.as_deref()?.get(1)? {
+        Dim::Known(scores) => Some(*scores),
+        Dim::Symbolic(_) => None,
     }
 }
 

@@ -8,7 +8,14 @@ use crate::onnx::Model;
 use super::names::{IMGSZ, size_elsewhere};
 
 /// Keys that hold class names.
-const NAMES: [&str; 5] = ["names", "classes", "labels", "id2label", "class_names"];
+const NAMES: [&str; 6] = [
+    "names",
+    "classes",
+    "labels",
+    "id2label",
+    "class_names",
+    "label_names",
+];
 /// Keys that hold how many there are.
 const COUNTS: [&str; 3] = ["nc", "num_classes", "num_labels"];
 
@@ -16,7 +23,11 @@ const COUNTS: [&str; 3] = ["nc", "num_classes", "num_labels"];
 /// has; those of which nothing changes are left out.
 pub(crate) fn restated(model: &Model, classes: &[String]) -> Vec<(String, String)> {
     // Those that name these classes stay as they are written.
-    let is_true = |text: &str| ClassNames::read(text).is_some_and(|read| read.names == classes);
+    let read = |text: &str| match ClassNames::read(text) {
+        Some(read) => Some(read.names),
+        None => ClassNames::plain(text),
+    };
+    let is_true = |text: &str| read(text).is_some_and(|names| names == classes);
     let entry = |key: &'static str| Some((key, model.metadata(key).filter(|text| !is_true(text))?));
     let names = NAMES.into_iter().filter_map(entry);
     let names = names.filter_map(|(key, text)| Some((key, text, in_form(text, classes)?)));

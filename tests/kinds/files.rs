@@ -79,3 +79,40 @@ fn class_names_of_another_tool_are_those_of_the_new_head() {
     );
     assert_eq!(model.metadata("task"), Some("classify"));
 }
+
+#[test]
+fn class_names_are_those_of_the_class_scores_wherever_these_stand_and_however_they_are_listed() {
+    if !has_runtime() {
+        return;
+    }
+    let mut graph = classifier();
+    // An embedding that the file lists first.
+    let embedding = ftsurgery::graph::Value::batched("f", &[8]);
+    graph.outputs.insert(0, embedding);
+    for (key, text) in [
+        ("names", "{0: 'red', 1: 'blue', 2: 'green'}"),
+        ("classes", "red\nblue\ngreen\n"),
+        ("labels", "red, blue, green"),
+        ("label_names", r#"["red", "blue", "green"]"#),
+    ] {
+        let mut model = proto(&graph);
+        set_metadata(&mut model, key, text);
+        let place = Place::new(&model);
+        let names = place.predicted("model.onnx", "");
+        let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["blue", "green", "red"], "{key}");
+        // A kept head has its own order, and nothing is told anew.
+        place.tune("--head keep").well();
+        let tuned = place.winner();
+        assert_eq!(tuned.metadata(key), Some(text));
+        assert_eq!(
+            tuned.metadata("ftsurgery.classes"),
+            Some(r#"["red","blue","green"]"#)
+        );
+    }
+    // As many as something else are none of the class scores.
+    let mut model = proto(&graph);
+    set_metadata(&mut model, "labels", "made, by, me, alone");
+    let names = Place::new(&model).predicted("model.onnx", "");
+    assert_eq!(names[0].0, "0");
+}

@@ -92,6 +92,15 @@ impl ClassNames {
         )
     }
 
+    /// The names of a text that only lists them, a name in each line or between commas; `None` where one is empty.
+    pub fn plain(text: &str) -> Option<Vec<String>> {
+        let text = text.trim();
+        let between = if text.contains('\n') { '\n' } else { ',' };
+        let names = text.split(between).map(|name| composed(name.trim()));
+        let names: Vec<String> = names.collect();
+        names.iter().all(|name| !name.is_empty()).then_some(names)
+    }
+
     fn of(names: Vec<String>, form: Form) -> Option<Self> {
         (!names.is_empty()).then_some(Self { names, form })
     }
@@ -234,6 +243,20 @@ mod tests {
             ClassNames::read("['caf\\xe9', 'b']").unwrap().names[0],
             "caf\u{e9}"
         );
+    }
+
+    #[test]
+    fn names_between_lines_or_commas_are_listed() {
+        for text in ["cat\ndog", "cat\r\ndog\r\n", "cat,dog", "cat, dog"] {
+            assert_eq!(ClassNames::plain(text).unwrap(), ["cat", "dog"], "{text:?}");
+        }
+        assert_eq!(
+            ClassNames::plain("cat, tabby\ndog").unwrap(),
+            ["cat, tabby", "dog"]
+        );
+        for text in ["", "cat,,dog", "cat\n\ndog"] {
+            assert_eq!(ClassNames::plain(text), None, "{text:?}");
+        }
     }
 
     #[test]
