@@ -111,6 +111,15 @@ impl Preprocess {
         }
     }
 
+    /// The same scales of the colours, which come in this order.
+    #[must_use]
+    pub fn in_order(&self, order: ChannelOrder) -> Self {
+        match self.order == order {
+            true => self.clone(),
+            false => self.swapped(),
+        }
+    }
+
     /// The name of the preset that scales pixels so, if one does.
     pub fn preset(&self) -> Option<String> {
         Self::PRESETS.iter().find_map(|name| {
@@ -307,8 +316,8 @@ impl FromStr for Preprocess {
             )),
         }?;
         Ok(match order {
-            Some(order) if order != found.order => found.swapped(),
-            _ => found,
+            Some(order) => found.in_order(order),
+            None => found,
         })
     }
 }
