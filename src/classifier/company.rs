@@ -31,6 +31,14 @@ impl Company {
         })
     }
 
+    /// That so many samples together fail, where one does not.
+    pub fn alone(samples: usize, error: &dyn std::error::Error) -> Self {
+        Company::Mixes(format!(
+            "the model says that it takes any number of samples, and fails on {samples}, as do models whose graph was \
+             written down for one: they are run one at a time ({error})"
+        ))
+    }
+
     /// That samples together came to something else than alone.
     pub fn mixed() -> Self {
         Company::Mixes(

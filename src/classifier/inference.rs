@@ -256,7 +256,20 @@ impl Inference {
                 _ => self.batch.unwrap_or(BATCH),
             };
             let range = start..count.min(start + most);
-            let (values, classes) = self.batch(sample, &range, fill)?;
+            let (values, classes) = match self.batch(sample, &range, fill) {
+                Ok(outputs) => outputs,
+                Err(error) => {
+                    let may_be_alone = self.company == Company::Unknown && self.batch.is_none();
+                    if may_be_alone
+                        && range.len() > 1
+                        && self.batch(sample, &(start..start + 1), fill).is_ok()
+                    {
+                        self.company = Company::alone(range.len(), &error);
+                        continue;
+                    }
+                    return Err(error.into());
+                }
+            };
             if self.company == Company::Unknown && range.len() > 1 {
                 self.company = match self.is_apart(sample, &range, (&values, classes), fill)? {
                     true => Company::Apart,

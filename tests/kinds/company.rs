@@ -122,6 +122,43 @@ fn what_mixes_the_images_of_a_batch_is_refused_before_training() {
     }
 }
 
+#[test]
+fn a_graph_that_was_written_down_for_one_image_is_run_on_each_by_itself() {
+    if !has_runtime() {
+        return;
+    }
+    // Any number of images, of which a reshape makes one row.
+    let mut graph = classifier();
+    let flatten = graph.nodes.iter_mut().find(|n| n.name == "f").unwrap();
+    *flatten = node("Reshape", &["p", "row"], "f");
+    let row = ftsurgery::onnx::Tensor::i64s(&[1, 8]);
+    graph.initializers.insert("row".to_owned(), row);
+    let place = Place::new(&proto(&graph));
+    let all = [
+        "photos/red/0.png",
+        "photos/blue/1.png",
+        "photos/green/2.png",
+    ];
+    let all = all.map(str::to_owned);
+    let (together, said) = probabilities(&place, &all);
+    assert!(said.contains("run one at a time"), "{said}");
+    let plain = Place::new(&proto(&classifier()));
+    let (expected, _) = probabilities(&plain, &all);
+    for (one, other) in together.iter().zip(&expected) {
+        assert_close(one, other);
+    }
+    place
+        .run("evaluate model.onnx --data photos --preprocess unit")
+        .well();
+    // Images that fail alone, too, fail.
+    let row = ftsurgery::onnx::Tensor::i64s(&[1, 9]);
+    graph.initializers.insert("row".to_owned(), row);
+    let place = Place::new(&proto(&graph));
+    place
+        .run("evaluate model.onnx --data photos --preprocess unit")
+        .refused(&["Reshape"]);
+}
+
 /// The classifier for one image, with a token joined to its map as a vision transformer has it, of an opset.
 fn with_token(opset: i64) -> ModelProto {
     let mut nodes = trunk();
