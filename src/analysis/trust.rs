@@ -25,7 +25,8 @@ pub(super) struct Distrusted {
     pub warnings: Vec<String>,
 }
 
-/// Holds the nodes of `graph` against shape inference. Constants for which `is_large` holds are
+/// Holds the nodes of `graph` against shape inference, or where what lies beside the class scores does not let it, those
+/// that they depend on. Constants for which `is_large` holds are
 /// given to tract by shape alone.
 ///
 /// # Errors
@@ -35,15 +36,22 @@ pub(super) fn distrusted(
     image_size: Option<(usize, usize)>,
     is_large: impl Fn(&Tensor) -> bool,
 ) -> Result<Distrusted, String> {
-    let mut work = graph.clone();
-    work.inputs.retain(|i| i.dims.is_some());
-    for node in work.nodes.iter_mut().filter(|n| keeps_shape(n)) {
-        // Further outputs are those of training, which normalisation refuses if they are read.
-        if node.outputs.len() == 1 {
-            as_activation(node);
+    let mut found = Distrusted::default();
+    let work = match in_normal_form(graph.clone()) {
+        Ok(work) => work,
+        Err(reason) => {
+            let mut scores = graph.clone();
+            scores.only_scores(&[]);
+            let led_to: HashSet<String> = outputs(&scores).map(str::to_owned).collect();
+            let work = in_normal_form(scores).map_err(|_| reason.clone())?;
+            let beside = outputs(graph).filter(|output| !led_to.contains(*output));
+            found.values.extend(beside.map(str::to_owned));
+            found
+                .warnings
+                .push(format!("some shapes are not known: {reason}"));
+            work
         }
-    }
-    normalise(&mut work).map_err(|e| e.to_string())?;
+    };
     let inputs: HashMap<String, Vec<usize>> = work
         .inputs
         .iter()
@@ -53,7 +61,6 @@ pub(super) fn distrusted(
         })
         .collect();
     let (shapes, left) = infer_what_fits(&work, &inputs).map_err(|e| e.to_string())?;
-    let mut found = Distrusted::default();
     for (index, reason) in left {
         let node = &work.nodes[index];
         let outputs = node.present_outputs().map(str::to_owned);
@@ -88,6 +95,24 @@ pub(super) fn distrusted(
         }
     }
     Ok(found)
+}
+
+/// A graph in normal form, with what keeps the shape as activations.
+fn in_normal_form(mut graph: Graph) -> Result<Graph, String> {
+    graph.inputs.retain(|i| i.dims.is_some());
+    for node in graph.nodes.iter_mut().filter(|n| keeps_shape(n)) {
+        // Further outputs are those of training, which normalisation refuses if they are read.
+        if node.outputs.len() == 1 {
+            as_activation(node);
+        }
+    }
+    normalise(&mut graph).map_err(|e| e.to_string())?;
+    Ok(graph)
+}
+
+/// What the nodes of a graph make.
+fn outputs(graph: &Graph) -> impl Iterator<Item = &str> {
+    graph.nodes.iter().flat_map(Node::present_outputs)
 }
 
 /// Dimensions of an input for a batch of one, with the sizes it leaves open filled in.

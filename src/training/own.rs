@@ -30,8 +30,9 @@ impl OwnHead {
             Some(Scores::Independent) => Task::MultiLabel,
             _ => Task::SingleLabel,
         };
-        let outputs = graph.outputs.first().and_then(|o| o.dims.as_ref());
-        let outputs = match outputs.and_then(|d| d.get(1)) {
+        let declared = graph.outputs.first().and_then(|o| o.dims.as_ref());
+        let row = declared.filter(|dims| dims.iter().skip(2).all(|d| *d == Dim::Known(1)));
+        let outputs = match row.and_then(|dims| dims.get(1)) {
             Some(Dim::Known(n)) => *n,
             _ => Prepared::of(model, 1, sample, task)?.classes,
         };

@@ -116,6 +116,17 @@ fn fused_and_quantised_operators_are_refused_with_the_way_out() {
     place
         .tune("")
         .refused(&["QLinearConv", "float model of which it was made"]);
+    // Before such a node numbers are quantised, which dequantising does not help.
+    let before = node("QuantizeLinear", &["x", "s", "z"], "q");
+    integers.nodes.insert(0, before);
+    let step = Tensor::scalar_f32(0.1);
+    integers.initializers.insert("s".to_owned(), step);
+    let zero = ints(DataType::Uint8, &[], vec![0]);
+    integers.initializers.insert("z".to_owned(), zero);
+    let place = Place::new(&proto(&integers));
+    let said = place.tune("");
+    said.refused(&["`q` (QuantizeLinear)", "float model of which it was made"]);
+    assert!(!said.text().contains("--dequantise"), "{}", said.text());
 }
 
 #[test]

@@ -228,4 +228,8 @@ fn a_branch_that_the_batch_or_the_data_decide_is_refused_by_name() {
     let place = Place::new(&proto(&graph));
     place.tune("--head keep").well();
     assert_eq!(outputs(&place.winner()), ["y", "z"]);
+    // Nor does it hide from a new head what that stands on.
+    let said = place.tune("--force").well();
+    assert!(said.contains("on `r2` (8 channels of 4 × 4)"), "{said}");
+    assert_eq!(outputs(&place.winner()), ["probabilities"]);
 }

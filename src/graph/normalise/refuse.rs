@@ -1,7 +1,7 @@
 //! What no gradient can be made for is refused by name.
 
 use crate::graph::operators::Class;
-use crate::graph::{Graph, GraphError};
+use crate::graph::{Graph, GraphError, Node};
 
 /// Refuses graphs that cannot be fine-tuned at all: control flow, quantised operators, sequences,
 /// and operators of other domains than ONNX's own.
@@ -9,6 +9,10 @@ use crate::graph::{Graph, GraphError};
 /// # Errors
 /// The first such node, by name.
 pub fn refuse_untrainable(graph: &Graph) -> Result<(), GraphError> {
+    let moves_numbers = |node: &Node| node.is("QuantizeLinear") || node.is("DequantizeLinear");
+    let computes_with_them = |node: &Node| {
+        !node.domain.is_empty() || node.is_a(Class::Quantised) && !moves_numbers(node)
+    };
     for node in &graph.nodes {
         let reason = if !node.domain.is_empty() {
             let domain = &node.domain;
@@ -27,7 +31,8 @@ pub fn refuse_untrainable(graph: &Graph) -> Result<(), GraphError> {
             }
             .to_owned()
         } else if node.is_a(Class::Quantised) {
-            match node.is("QuantizeLinear") || node.is("DequantizeLinear") {
+            let in_pairs = moves_numbers(node) && !graph.nodes.iter().any(computes_with_them);
+            match in_pairs {
                 true => "quantised models cannot be fine-tuned; use the float model, or train this one's \
                          dequantised weights in float (tune --dequantise)",
                 false => "quantised models cannot be fine-tuned; use the float model of which it was made",
