@@ -64,6 +64,9 @@ pub struct NewHead {
     pub classes: usize,
     /// What it tells of a sample.
     pub task: Task,
+    /// Whether it ends in logits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logits: bool,
     /// What it stands on.
     pub features: Features,
 }
@@ -113,6 +116,7 @@ impl NewHead {
     pub(super) fn spec(&self) -> HeadSpec {
         HeadSpec {
             task: self.task,
+            logits: self.logits,
             dropout: 0.0,
             ..HeadSpec::new(self.kind, self.classes, 0)
         }

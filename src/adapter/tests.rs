@@ -138,6 +138,7 @@ fn recipe(rewrite: Rewrite, has_new_head: bool) -> Recipe {
         kind: HeadKind::Linear,
         classes: 3,
         task: Task::SingleLabel,
+        logits: false,
         features: Features {
             value: "relu".to_owned(),
             channels: 4,

@@ -92,6 +92,10 @@ struct ChoiceArgs {
     /// statistics that they store, its Dropouts drop nothing
     #[arg(long)]
     inference_mode: bool,
+    /// Give tuned models the logits of a new head as their output, `logits`, instead of `probabilities`, for what takes
+    /// the softmax or sigmoid itself
+    #[arg(long)]
+    logits: bool,
     /// Leave tuned models made for the batch size that the model was exported for, instead of for any
     #[arg(long)]
     keep_batch: bool,
@@ -326,6 +330,11 @@ impl SettingsArgs {
                 "without --augment all views of an image are the same",
             ),
             (
+                "logits",
+                choice.logits && head == HeadKind::Keep,
+                "the model's own head ends as it stands",
+            ),
+            (
                 "dropout",
                 choice.dropout.is_some() && head != HeadKind::Paper,
                 "only the head `paper` has it",
@@ -396,6 +405,7 @@ impl SettingsArgs {
         set_some(&mut settings.output, &choice.output.output);
         settings.dequantise |= choice.dequantise;
         settings.inference_mode |= choice.inference_mode;
+        settings.logits |= choice.logits;
         settings.keep_batch |= choice.keep_batch;
         settings.keep_adapter |= choice.keep_adapter;
         set(&mut settings.delimiters, &choice.delimiters);

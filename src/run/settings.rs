@@ -79,6 +79,8 @@ pub struct Settings {
     /// Whether a model that was exported in training mode is taken as [one that
     /// infers](crate::surgery::in_inference_mode).
     pub inference_mode: bool,
+    /// Whether tuned models with a new head give logits, without the softmax or sigmoid behind them.
+    pub logits: bool,
     /// Whether tuned models stay made for the batch size that the model was exported for.
     pub keep_batch: bool,
     /// Whether a file beside each tuned model has what makes it of the backbone: an
@@ -199,6 +201,7 @@ impl Default for Settings {
             image_size: None,
             dequantise: false,
             inference_mode: false,
+            logits: false,
             keep_batch: false,
             keep_adapter: false,
             min_per_class: 0,
@@ -286,6 +289,7 @@ impl Settings {
         image_size: Option<(usize, usize)>,
         dequantise: bool,
         inference_mode: bool,
+        logits: bool,
         keep_batch: bool,
         keep_adapter: bool,
         min_per_class: usize,

@@ -33,6 +33,7 @@ impl Opened<'_> {
             kind: settings.head,
             classes: self.classes.len(),
             task: settings.task(),
+            logits: settings.logits,
             features: features.clone(),
         });
         Ok(Some(Kept {

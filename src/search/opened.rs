@@ -6,8 +6,7 @@ use crate::adapter::{Preparation, Prepared};
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::choice::{AUTO, Choice};
 use crate::classifier::{
-    Beside, ClassifierError, ModelCard, ModelInput, Origin, by_place, image_folder, other_outputs,
-    quoted,
+    Beside, ClassifierError, ModelCard, ModelInput, Origin, by_place, image_folder,
 };
 use crate::data::{
     Augment, DataError, Dataset, ImageCache, Limits, Part, Resize, Split, are_images, memory_limit,
@@ -17,12 +16,13 @@ use crate::graph::{Graph, normalise, refuse_untrainable};
 use crate::onnx::Model;
 use crate::run::{FlagValue, Settings, flags};
 use crate::runtime::Runtime;
-use crate::surgery::{Features, HEAD_OUTPUT, HeadKind};
+use crate::surgery::{Features, HeadKind, takes_new_head};
 use crate::task::Task;
 use crate::training::{OwnHead, TrainingError};
 
 use super::head::{classes, features, task, told_task};
 use super::pixels::Wanted;
+use super::told::{in_floats, of_head, output_name, told_inferring};
 use super::watch::{Doing, Watcher, go_on};
 use super::{Job, SearchError};
 
@@ -40,6 +40,8 @@ pub(super) struct Opened<'a> {
     pub(super) input: ModelInput,
     pub(super) analysis: Analysis,
     pub(super) features: Option<Features>,
+    /// The name of the class scores, where these are an output of the file.
+    scores: Option<String>,
     pub(super) dataset: Dataset,
     /// When this session began.
     pub(super) begun: Instant,
@@ -89,6 +91,7 @@ impl<'a> Opened<'a> {
         )?;
         let features = features(&analysis, settings.head).or_else(|error| {
             // Where no feature map is found because of what no model may have, that is the news.
+            takes_new_head(&original)?;
             let mut scores = graph.clone();
             scores.only_scores(&[]);
             refuse_untrainable(&scores)?;
@@ -144,7 +147,7 @@ impl<'a> Opened<'a> {
         for warning in input.warnings(&original, &graph, dataset.is_images()) {
             watcher.warning(&warning);
         }
-        for note in of_head(&original, &graph, &analysis, settings.head) {
+        for note in of_head(&original, &graph, &analysis, settings) {
             watcher.warning(&note);
         }
         for told in dataset.told() {
@@ -203,6 +206,10 @@ impl<'a> Opened<'a> {
             settings.monitor = Some(asked.watched());
             settings.rank_by = Some(asked.ranks_by());
         }
+        let declared = original.graph().output.iter();
+        let declared: Vec<&str> = declared.filter_map(|o| o.name.as_deref()).collect();
+        let scores = graph.outputs.first().map(|scores| scores.name.clone());
+        let scores = scores.filter(|name| declared.contains(&name.as_str()));
         let mut opened = Opened {
             runtime,
             job,
@@ -223,6 +230,7 @@ impl<'a> Opened<'a> {
             input,
             analysis,
             features,
+            scores,
             dataset,
             begun,
         };
@@ -296,8 +304,12 @@ impl<'a> Opened<'a> {
         let layers = self.analysis.weighted.iter();
         let replaced = layers.filter(|l| l.in_classifier).map(|l| l.name.as_str());
         let replaced: Vec<&str> = replaced.collect();
+        let new = output_name(&self.settings);
+        let renamed = self.scores.as_ref().filter(|old| *old != new);
+        let renamed = renamed.map(|old| format!(", with the output `{new}` for `{old}`"));
+        let renamed = renamed.unwrap_or_default();
         format!(
-            "head {kind} on `{}` ({} channels of {} × {}){}",
+            "head {kind} on `{}` ({} channels of {} × {}){}{renamed}",
             on.value,
             on.channels,
             on.height,
@@ -320,51 +332,6 @@ pub(super) fn preparation(settings: &Settings) -> Preparation {
         dequantise: settings.dequantise,
         inference_mode: settings.inference_mode,
     }
-}
-
-/// What a quantised model became: so many tensors, and bounds in place of so many pairs.
-fn in_floats((tensors, clips): (usize, usize)) -> String {
-    match tensors + clips {
-        0 => "--dequantise does nothing: the model has no DequantizeLinear of a tensor or of data that was \
-              quantised before"
-            .to_owned(),
-        _ => format!(
-            "the model is trained in float: {tensors} tensors are dequantised, and {clips} pairs of \
-             QuantizeLinear and DequantizeLinear are bounds of what they hold; tuned models are models of \
-             floats, to be quantised again"
-        ),
-    }
-}
-
-/// That so many nodes of a model that was exported as it trains infer.
-fn told_inferring(changed: usize) -> String {
-    match changed {
-        0 => "--inference-mode does nothing: no BatchNormalization or Dropout of the model is in training mode"
-            .to_owned(),
-        _ => format!(
-            "{changed} nodes that were exported in training mode infer: each BatchNormalization uses the \
-             statistics that it stores; so they do in tuned models"
-        ),
-    }
-}
-
-/// What a new head does to the outputs of a model, and where it is not sure that it takes the old one's place.
-fn of_head(model: &Model, graph: &Graph, analysis: &Analysis, head: HeadKind) -> Vec<String> {
-    if head == HeadKind::Keep {
-        return Vec::new();
-    }
-    let doubt = analysis.backbone().ok().and_then(|b| b.doubt.clone());
-    let mut notes = Vec::from_iter(doubt);
-    let others = other_outputs(model, graph);
-    if !others.is_empty() {
-        notes.push(format!(
-            "a new head takes the place of all outputs, {} too: a tuned model has `{}` alone (--head keep \
-             leaves all)",
-            quoted(&others),
-            HEAD_OUTPUT
-        ));
-    }
-    notes
 }
 
 /// Settings with what the data decide where they do not say. It is the same for all repetitions.

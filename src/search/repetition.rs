@@ -51,6 +51,7 @@ impl Opened<'_> {
         let head = HeadSpec {
             dropout: settings.dropout,
             task: settings.task(),
+            logits: settings.logits,
             ..HeadSpec::new(settings.head, self.classes.len(), settings.split.seed)
         };
         let grafted = graft(&self.original, self.features.as_ref(), &head)?;

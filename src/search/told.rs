@@ -1,10 +1,12 @@
 //! What the user is told before the first trial.
 
-use crate::classifier::{quoted, resized, restated};
+use crate::analysis::Analysis;
+use crate::classifier::{other_outputs, quoted, resized, restated};
 use crate::data::{Overlap, Split};
 use crate::graph::Graph;
+use crate::onnx::Model;
 use crate::run::Settings;
-use crate::surgery::{Grafted, HeadKind, Rewrite, own_dropout};
+use crate::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, own_dropout};
 use crate::training::{FreedFile, Lab, Trained};
 
 use super::SearchError;
@@ -135,4 +137,63 @@ impl Opened<'_> {
         }
         Ok(())
     }
+}
+
+/// What a quantised model became: so many tensors, and bounds in place of so many pairs.
+pub(super) fn in_floats((tensors, clips): (usize, usize)) -> String {
+    match tensors + clips {
+        0 => "--dequantise does nothing: the model has no DequantizeLinear of a tensor or of data that was \
+              quantised before"
+            .to_owned(),
+        _ => format!(
+            "the model is trained in float: {tensors} tensors are dequantised, and {clips} pairs of \
+             QuantizeLinear and DequantizeLinear are bounds of what they hold; tuned models are models of \
+             floats, to be quantised again"
+        ),
+    }
+}
+
+/// That so many nodes of a model that was exported as it trains infer.
+pub(super) fn told_inferring(changed: usize) -> String {
+    match changed {
+        0 => "--inference-mode does nothing: no BatchNormalization or Dropout of the model is in training mode"
+            .to_owned(),
+        _ => format!(
+            "{changed} nodes that were exported in training mode infer: each BatchNormalization uses the \
+             statistics that it stores; so they do in tuned models"
+        ),
+    }
+}
+
+/// What a new head does to the outputs of a model, and where it is not sure that it takes the old one's place.
+pub(super) fn of_head(
+    model: &Model,
+    graph: &Graph,
+    analysis: &Analysis,
+    settings: &Settings,
+) -> Vec<String> {
+    if settings.head == HeadKind::Keep {
+        return Vec::new();
+    }
+    let doubt = analysis.backbone().ok().and_then(|b| b.doubt.clone());
+    let mut notes = Vec::from_iter(doubt);
+    let others = other_outputs(model, graph);
+    if !others.is_empty() {
+        notes.push(format!(
+            "a new head takes the place of all outputs, {} too: a tuned model has `{}` alone (--head keep \
+             leaves all)",
+            quoted(&others),
+            output_name(settings)
+        ));
+    }
+    notes
+}
+
+/// The name of the output of tuned models with a new head.
+pub(super) fn output_name(settings: &Settings) -> &'static str {
+    let spec = HeadSpec {
+        logits: settings.logits,
+        ..HeadSpec::new(settings.head, 2, 0)
+    };
+    spec.output_name()
 }

@@ -69,7 +69,7 @@ impl Grafted {
 ///
 /// Nodes, initializers, graph inputs of initializers (IR 3) and value infos that no longer serve
 /// the output are removed; all others stay as they are, in the same order, and the head's nodes
-/// and initializers come last. The grafted model has one output: `probabilities`, [N, classes] (of a
+/// and initializers come last. The grafted model has one output: `probabilities` (or `logits`), [N, classes] (of a
 /// binary task [N, 1]), in the element type of the features. Weights of the head are [inputs, outputs], drawn Glorot-uniform
 /// from a stream of the seed; biases are zero.
 ///
@@ -92,9 +92,7 @@ pub fn graft(
             spec.kind
         )));
     };
-    if model.opset() < 7 {
-        return Err(SurgeryError::Opset(model.opset()));
-    }
+    takes_new_head(model)?;
 
     let graph = Graph::from_model(model)?;
     let dtype = float_type(&graph, model.graph(), features)?;
@@ -130,6 +128,17 @@ pub fn graft(
         output: head.output,
         task: spec.task,
     })
+}
+
+/// That a model is of an opset in which a new head can be written.
+///
+/// # Errors
+/// [`SurgeryError::Opset`] where it is not.
+pub(crate) fn takes_new_head(model: &Model) -> Result<(), SurgeryError> {
+    match model.opset() {
+        ..7 => Err(SurgeryError::Opset(model.opset())),
+        _ => Ok(()),
+    }
 }
 
 /// The first dimension of the first input of four dimensions, or else of the first input.

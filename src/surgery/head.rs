@@ -16,6 +16,8 @@ use crate::task::Task;
 pub const HEAD_PREFIX: &str = "ftsurgery/head/";
 /// The output of a new head, with a number behind it where the name is taken.
 pub const HEAD_OUTPUT: &str = "probabilities";
+/// As [`HEAD_OUTPUT`], where it ends in its last dense layer.
+pub const LOGITS_OUTPUT: &str = "logits";
 
 /// Bytes of one layer's weight beyond which the model could not be written.
 const MAX_LAYER: usize = i32::MAX as usize;
@@ -63,8 +65,10 @@ pub struct HeadSpec {
     pub kind: HeadKind,
     /// Number of classes, at least 2.
     pub classes: usize,
-    /// What it tells of a sample: a new head ends in the softmax or the sigmoid of that.
+    /// What it tells of a sample: a new head ends in the softmax or the sigmoid of that, unless in its `logits`.
     pub task: Task,
+    /// Whether a new head ends in its last dense layer, without the softmax or sigmoid behind it.
+    pub logits: bool,
     /// Share of values that training drops after the first hidden layer of
     /// [`HeadKind::Paper`], in [0, 1).
     pub dropout: f32,
@@ -84,9 +88,18 @@ impl HeadSpec {
             kind,
             classes,
             task: Task::SingleLabel,
+            logits: false,
             dropout: Self::DROPOUT,
             hidden: (128, 64),
             seed,
+        }
+    }
+
+    /// The name of a new head's output.
+    pub fn output_name(&self) -> &'static str {
+        match self.logits {
+            true => LOGITS_OUTPUT,
+            false => HEAD_OUTPUT,
         }
     }
 
@@ -143,7 +156,7 @@ pub(super) struct Head {
     /// Weights and biases in the order of the layers.
     pub parameters: Vec<(String, Tensor)>,
     pub dropout: Vec<Dropout>,
-    /// The probabilities, [N, outputs].
+    /// The probabilities, or logits, [N, outputs].
     pub output: String,
 }
 
@@ -155,7 +168,7 @@ pub(super) fn build(
     dtype: DataType,
     mut names: Names,
 ) -> Result<Head, SurgeryError> {
-    let output = names.fresh(HEAD_OUTPUT);
+    let output = names.fresh(spec.output_name());
     let mut maker = Maker {
         head: Head {
             nodes: Vec::new(),
@@ -206,6 +219,13 @@ pub(super) fn build(
             maker.dense("logits", &flat, features.channels, spec.outputs())?
         }
     };
+    if spec.logits {
+        // What was added last is the layer that gives them.
+        if let Some(dense) = maker.head.nodes.last_mut() {
+            dense.outputs = vec![output];
+        }
+        return Ok(maker.head);
+    }
     let last = match spec.task {
         Task::SingleLabel => {
             let name = maker.fresh("softmax");

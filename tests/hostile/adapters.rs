@@ -25,6 +25,7 @@ fn head() -> NewHead {
         kind: HeadKind::Linear,
         classes: 2,
         task: Task::SingleLabel,
+        logits: false,
         features: Features {
             value: "relu2".to_owned(),
             channels: 6,

@@ -88,6 +88,8 @@ fn what_onnxruntime_runs_of_opset_6_is_trained_with_its_own_head() {
     // onnxruntime has no dense layer of that opset.
     let place = Place::new(&at_opset(&classifier(), 6));
     place.tune("--head keep").refused(&["Gemm"]);
+    let place = Place::new(&at_opset(&classifier(), 4));
+    place.tune("").refused(&["opset 4", "needs opset 7"]);
 }
 
 #[test]

@@ -382,3 +382,41 @@ fn a_convolution_that_gives_class_scores_gives_way_to_a_new_head() {
         );
     }
 }
+
+#[test]
+fn a_new_head_gives_logits_where_these_are_asked_for() {
+    if !has_runtime() {
+        return;
+    }
+    let place = Place::new(&proto(&classifier()));
+    for task in ["single-label", "multi-label"] {
+        let tuned = |more: &str| {
+            let flags = format!("--strategies head --task {task} --force {more}");
+            let said = place.tune(&flags).well();
+            let model = Model::open(&place.at("run/winners/head.onnx")).unwrap();
+            (said, model, place.predicted("run/winners/head.onnx", ""))
+        };
+        let (said, model, plain) = tuned("");
+        assert!(said.contains("output `probabilities` for `y`"), "{said}");
+        assert_eq!(outputs(&model), ["probabilities"]);
+        let (said, model, logits) = tuned("--logits --keep-adapter");
+        assert!(said.contains("output `logits` for `y`"), "{said}");
+        assert_eq!(outputs(&model), ["logits"]);
+        assert_eq!(operators(&model).last(), Some(&"Gemm"));
+        // What is said of an image is the same.
+        assert_close(&logits, &plain);
+        place
+            .run("evaluate run/winners/head.onnx --data photos")
+            .well();
+        place
+            .run("apply run/winners/head.safetensors model.onnx --out again.onnx --force")
+            .well();
+        assert_eq!(
+            std::fs::read(place.at("again.onnx")).unwrap(),
+            std::fs::read(place.at("run/winners/head.onnx")).unwrap()
+        );
+    }
+    place
+        .tune("--head keep --logits --force")
+        .refused(&["--logits does nothing here"]);
+}

@@ -3,6 +3,7 @@
 use crate::choice::Choice;
 use crate::data::{Augment, DataError};
 use crate::strategy::{AdaFilterOptions, SpotTuneOptions};
+use crate::surgery::HeadKind;
 use crate::training::{ClassWeights, Sampler, Schedule};
 
 use super::{RunError, SearchBudget, SearchMethod, Settings};
@@ -79,6 +80,11 @@ impl Settings {
                 "adafilter.share",
                 self.adafilter.share.is_none_or(|s| share(s.into())),
                 "it is 0 to 1",
+            ),
+            (
+                "logits",
+                !self.logits || self.head != HeadKind::Keep,
+                "it is for a new head, and the model's own ends as it stands",
             ),
             ("dropout", below_1(self.dropout), "it is 0 or more, below 1"),
             ("image_size", width > 0 && height > 0, "a side is 0"),

@@ -26,9 +26,12 @@ fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
 fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
     Settings::default().validate().unwrap();
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 33] = [
+    let changes: [(&str, Change); 34] = [
         ("strategies", |s| s.strategies.clear()),
         ("train", |s| s.train.push("block5".to_owned())),
+        ("logits", |s| {
+            (s.logits, s.head) = (true, HeadKind::Keep);
+        }),
         ("dropout", |s| s.dropout = 1.0),
         ("resize", |s| {
             let share = 0.1;
