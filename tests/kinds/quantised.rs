@@ -118,6 +118,7 @@ fn fused_and_quantised_operators_are_refused_with_the_way_out() {
         .refused(&["QLinearConv", "float model of which it was made"]);
     // Before such a node numbers are quantised, which dequantising does not help.
     let before = node("QuantizeLinear", &["x", "s", "z"], "q");
+    integers.nodes[0].inputs[0] = "q".to_owned();
     integers.nodes.insert(0, before);
     let step = Tensor::scalar_f32(0.1);
     integers.initializers.insert("s".to_owned(), step);

@@ -131,7 +131,8 @@ fn a_flag_that_overrules_metadata_and_a_guess_are_told() {
         "{known}"
     );
     let line = "signed.onnx: images of 16 × 16 pixels, preprocessing signed (of its metadata), 3 classes, \
-                head linear on `pool3` (8 channels of 2 × 2) in place of scores; 24 images: search ";
+                head linear on `pool3` (8 channels of 2 × 2) in place of scores, with the output `probabilities` for \
+                `scores`; 24 images: search ";
     assert!(known.contains(line), "{known}");
     let guessed = tune("silent.onnx", &[]);
     assert!(

@@ -88,6 +88,11 @@ pub(super) fn told(
             None => {}
         }
     }
+    if task.is_none() && !several && are_measures(&rows) {
+        let reason = "its labels are numbers with decimals, of which most are there once: labels are classes, and \
+                      regression of a number is left out (with --task single-label they are names)";
+        return Err((None, reason.to_owned()));
+    }
     let between = |separator| format!("several to a cell with `{separator}` between them");
     let written = match (any, separator) {
         _ if !several => None,
@@ -104,6 +109,13 @@ pub(super) fn told(
         several,
         described: written.map(|written| format!("{written}{way_out}")),
     })
+}
+
+/// Whether labels are numbers that something was measured as, rather than names of classes.
+fn are_measures(rows: &[Row]) -> bool {
+    let is_decimal = |label: &str| label.contains('.') && label.parse::<f64>().is_ok();
+    let different: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    rows.iter().all(|row| is_decimal(&row.label)) && different.len() > 2.max(rows.len() / 2)
 }
 
 /// The labels of a cell that is a JSON list of texts or numbers.

@@ -288,6 +288,20 @@ fn what_only_looks_like_several_labels_is_one() {
     }
 }
 
+#[test]
+fn numbers_that_were_measured_are_no_classes() {
+    let plain = Columns::default();
+    let measured = "path,label\n1,0.12\n2,3.5\n3,1.75\n4,0.12\n";
+    let refused = wrong("a.csv", measured, &plain);
+    assert!(refused.contains("regression"), "{refused}");
+    for grades in [
+        "path,label\n1,1.0\n2,2.0\n3,3.0\n4,1.0\n5,2.0\n6,3.0\n",
+        "path,label\n1,1\n2,2\n3,3\n",
+    ] {
+        assert!(of("a.csv", grades, &plain).is_ok(), "{grades}");
+    }
+}
+
 /// As the ground truth of skin lesions is written (ISIC).
 #[test]
 fn columns_of_classes_that_exclude_each_other_are_one_label_where_that_is_said() {
