@@ -140,7 +140,7 @@ impl Dataset {
     ///
     /// **An `.npz` file** holds `x` (N × channels × height × width; float32, or float64, which is
     /// rounded to float32, used as they are; or uint8, also N × height × width × channels, the pixels of images that are
-    /// scaled as those of files) and `y` (N; int64, int32 or uint8), the labels counted from 0, or N × classes, 0 and 1. The classes
+    /// scaled as those of files) and `y` (N or N × 1), the labels counted from 0, or N × classes, 0 and 1. The classes
     /// are named "0", "1", … up to the largest label; not all of them need a row.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Image folders and arrays, splits, batches and the feature cache.
 //!
-//! [`Dataset::open`] reads a folder of images (one sub-folder per class) or an `.npz` file,
+//! [`Dataset::open`] reads a folder of images (one sub-folder per class), a list of them or an `.npz` file,
+//! [`Dataset::of_arrays`] takes what is in memory,
 //! [`Split`] shares it out, [`batches`] cuts it into batches, [`Augment`] changes its images, and
 //! [`FeatureStore`] keeps values computed from it. Nothing here knows of graphs or of onnxruntime.
 
+mod arrays;
 mod augment;
 mod batches;
 mod budget;
@@ -34,6 +36,7 @@ mod split;
 mod split_file;
 
 pub use crate::layout::Layout;
+pub use arrays::{ArrayLabels, ArrayValues};
 pub use augment::Augment;
 pub(crate) use augment::{Augmenter, View};
 pub use batches::batches;

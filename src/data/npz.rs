@@ -8,20 +8,12 @@ mod archive;
 mod header;
 mod labels;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use rayon::prelude::*;
-use sha2::{Digest, Sha256};
-
-use crate::hex;
-
-use super::dataset::{Dataset, Limits, OpenOptions, Samples, Workers, reserve};
-use super::form::Form;
-use super::image::Size;
-use super::pixels::Pixels;
-use super::{DataError, copies, seen};
+use super::DataError;
+use super::arrays::{ArrayValues, Held};
+use super::dataset::{Dataset, Limits, OpenOptions, Workers, reserve};
 use archive::{Archive, open_archive};
 use header::{Header, excerpt};
 use labels::Labels;
@@ -63,75 +55,20 @@ pub(super) fn open(
     } = labels::read(&mut archive, path, limits, task)?;
     let values = read_samples(&mut archive, (path, limits), rows, want)?;
 
-    let mut digest = Sha256::new();
-    for side in want {
-        digest.update((side as u64).to_le_bytes());
-    }
-    match &sets {
-        None => labels
-            .iter()
-            .for_each(|label| digest.update(label.to_le_bytes())),
-        Some(sets) => (0..rows).for_each(|row| {
-            let own = sets.get(row);
-            digest.update((own.len() as u64).to_le_bytes());
-            own.iter()
-                .for_each(|class| digest.update(class.to_le_bytes()));
-        }),
-    }
-    let workers = Workers::new(limits.threads)?;
-    let row = want.iter().product();
-    let digests: Vec<[u8; 32]> = match &values {
-        Values::Floats(values) => {
-            values
-                .iter()
-                .for_each(|value| digest.update(value.to_le_bytes()));
-            workers.install(|| values.par_chunks_exact(row).map(row_digest).collect())
-        }
-        Values::Pixels(pixels) => {
-            digest.update(pixels);
-            let rows = pixels.par_chunks_exact(row);
-            workers.install(|| rows.map(|row| Sha256::digest(row).into()).collect())
-        }
+    let absent = match &sets {
+        None => labels::absent(&labels, classes),
+        Some(_) => None,
     };
-    let copies = copies::groups(&digests);
-    let mut notes: Vec<String> = match &sets {
-        None => labels::absent(&labels, classes).into_iter().collect(),
-        Some(_) => Vec::new(),
-    };
-    let differ = |a: usize, b: usize| match &sets {
-        None => labels[a] != labels[b],
-        Some(sets) => sets.get(a) != sets.get(b),
-    };
-    notes.extend(copies::note(&copies, differ, |i| format!("x[{i}]")));
-    Ok(Dataset {
-        classes: (0..classes).map(|class| class.to_string()).collect(),
+    let held = Held {
+        values,
         labels,
         sets,
-        names: Vec::new(),
-        digests: digests.iter().map(seen::shortened).collect(),
-        groups: copies.clone(),
-        copies,
-        group_names: Vec::new(),
-        given: None,
-        roots: BTreeMap::new(),
-        skipped: Vec::new(),
-        told: told.into_iter().collect(),
-        notes,
-        fingerprint: hex::encode(digest.finalize()),
-        shape: want,
-        samples: match values {
-            Values::Floats(values) => Samples::Arrays(values),
-            Values::Pixels(pixels) => Samples::Images {
-                form: Form {
-                    size: Size::new(options.height, options.width, options.channels)?,
-                    resize: options.resize,
-                    with_photo: false,
-                },
-                pixels: Pixels::Memory(pixels),
-            },
-        },
-        workers,
-    })
+        classes: (0..classes).map(|class| class.to_string()).collect(),
+        told,
+    };
+    let mut dataset = held.into_dataset(want, options.resize, Workers::new(limits.threads)?)?;
+    dataset.notes.splice(0..0, absent);
+    Ok(dataset)
 }
 
 /// The arrays that there are, for people.
@@ -148,27 +85,6 @@ fn listed(archive: &Archive) -> String {
         true => "the file has no arrays".to_owned(),
         false => format!("the file has {}", named.join(", ")),
     }
-}
-
-/// The samples of a file, one after the other.
-enum Values {
-    /// Channels × height × width each, used as they are.
-    Floats(Vec<f32>),
-    /// Height × width × channels each, of images.
-    Pixels(Vec<u8>),
-}
-
-fn row_digest(row: &[f32]) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    let mut bytes = [0; 4096];
-    for values in row.chunks(bytes.len() / 4) {
-        let bytes = &mut bytes[..4 * values.len()];
-        for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
-            bytes.copy_from_slice(&value.to_le_bytes());
-        }
-        digest.update(bytes);
-    }
-    digest.finalize().into()
 }
 
 /// Channels, height and width of the samples `x` of an `.npz` file.
@@ -192,7 +108,7 @@ fn read_samples(
     (path, limits): (&Path, &Limits),
     rows: usize,
     want: [usize; 3],
-) -> Result<Values, DataError> {
+) -> Result<ArrayValues, DataError> {
     let array = Array::open(archive, path, "x")?;
     let &[samples, ref sample @ ..] = array.shape.as_slice() else {
         return Err(array.error("it is a single number, expected shape [N, C, H, W]"));
@@ -222,7 +138,7 @@ fn read_samples(
             return Err(array.error("pixels in Fortran order are not read"));
         }
         let pixels = array.read(|[byte]: [u8; 1]| byte)?;
-        return Ok(Values::Pixels(match channels_last {
+        return Ok(ArrayValues::Pixels(match channels_last {
             true => pixels,
             false => with_channels_last(path, &pixels, want)?,
         }));
@@ -246,7 +162,7 @@ fn read_samples(
             reason: format!("value {} is not a finite float32", values[at]),
         });
     }
-    Ok(Values::Floats(values))
+    Ok(ArrayValues::Floats(values))
 }
 
 /// Images of channels × height × width as height × width × channels.

@@ -154,7 +154,10 @@ fn whole_numbers(array: Array<'_>, path: &Path, columns: usize) -> Result<Vec<i6
         _ => return Err(array.wrong_type("whole numbers")),
     };
     if let Some(place) = floats.iter().position(|v| v.fract() != 0.0) {
-        let reason = format!("label {} is no whole number", floats[place]);
+        let reason = format!(
+            "label {} is no whole number; labels are classes",
+            floats[place]
+        );
         return Err(wrong(path, place / columns, reason));
     }
     Ok(floats.into_iter().map(|value| value as i64).collect())
