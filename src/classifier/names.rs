@@ -1,7 +1,7 @@
 //! Names of a model's classes: in the metadata that other tools write, and in sentences.
 
 use crate::data::ClassNames;
-use crate::graph::{Dim, Graph};
+use crate::graph::{Dim, Graph, Value};
 use crate::onnx::Model;
 
 /// Metadata keys under which other tools keep the names of the classes.
@@ -36,11 +36,25 @@ pub(crate) fn names_elsewhere(model: &Model) -> Option<Vec<String>> {
 
 /// How many scores the model's class scores declare for a sample.
 pub(super) fn scores(model: &Model) -> Option<usize> {
-    let graph = Graph::from_model(model).ok()?;
-    match graph.outputs.first()?.dims.as_deref()?.get(1)? {
+    width(Graph::from_model(model).ok()?.outputs.first()?)
+}
+
+fn width(output: &Value) -> Option<usize> {
+    match output.dims.as_deref()?.get(1)? {
         Dim::Known(scores) => Some(*scores),
         Dim::Symbolic(_) => None,
     }
+}
+
+/// Another output than the class scores of a model, that has as many scores as classes are named in its metadata by another
+/// tool, where the class scores have not.
+pub(super) fn named_other<'g>(model: &Model, graph: &'g Graph) -> Option<&'g str> {
+    let read = |key: &&str| ClassNames::read(model.metadata(key)?);
+    let named = KEYS.iter().find_map(read)?.names.len();
+    let (scores, others) = graph.outputs.split_first()?;
+    let fits = |output: &&Value| width(output) == Some(named);
+    let other = others.iter().find(fits).filter(|_| !fits(&scores))?;
+    Some(&other.name)
 }
 
 /// Height and width of the images that a model of Ultralytics was exported for, as its metadata have them: `[224, 224]`, or

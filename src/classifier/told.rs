@@ -5,6 +5,7 @@ use crate::graph::Graph;
 use crate::onnx::Model;
 
 use super::headless::headless;
+use super::names::named_other;
 use super::{ModelInput, Origin};
 
 impl ModelInput {
@@ -111,9 +112,13 @@ fn outputs_told(model: &Model, graph: &Graph) -> Option<String> {
         true => ", a value inside of it,",
         false => "",
     };
+    let doubt = named_other(model, graph).map(|other| {
+        format!(" (`{other}` has as many scores as classes are named in the metadata)")
+    });
     Some(format!(
         "the model has {outputs}: `{taken}`{inside} is taken for the class scores, and {} {left}; --output \
-         takes another",
-        quoted(&others)
+         takes another{}",
+        quoted(&others),
+        doubt.unwrap_or_default()
     ))
 }

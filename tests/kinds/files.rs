@@ -110,6 +110,23 @@ fn class_names_are_those_of_the_class_scores_wherever_these_stand_and_however_th
             Some(r#"["red","blue","green"]"#)
         );
     }
+    // One that a layer of its own leads to may be taken for them, which the names speak against.
+    let mut deep = graph.clone();
+    deep.nodes.push(node("MatMul", &["f", "we"], "e"));
+    deep.initializers
+        .insert("we".to_owned(), noise("we", &[8, 16]));
+    deep.outputs[0] = ftsurgery::graph::Value::batched("e", &[16]);
+    let mut model = proto(&deep);
+    set_metadata(&mut model, "names", "{0: 'red', 1: 'blue', 2: 'green'}");
+    let place = Place::new(&model);
+    let image = "model.onnx photos/red/0.png --preprocess unit";
+    let said = place.run(&format!("predict {image}")).well();
+    assert!(
+        said.contains("`e` is taken") && said.contains("(`y` has as many scores as classes"),
+        "{said}"
+    );
+    let said = place.run(&format!("predict --output y {image}"));
+    assert!(said.out().contains("blue") && !said.well().contains("as many"));
     // As many as something else are none of the class scores.
     let mut model = proto(&graph);
     set_metadata(&mut model, "labels", "made, by, me, alone");

@@ -1,6 +1,7 @@
 //! The first steps of a graph, as far as they scale its pixels.
 
 use crate::data::{ChannelOrder, Preprocess};
+use crate::graph::operators::Elements;
 use crate::graph::{Attribute, Dim, Graph, Node};
 use crate::onnx::Tensor;
 
@@ -140,15 +141,14 @@ fn channel_axis(graph: &Graph, input: &str) -> Option<usize> {
 
 /// Where they stand behind a node that keeps the scale, if that is known.
 fn axis_behind(node: &Node, axis: usize) -> Option<usize> {
-    match node.op_type.as_str() {
-        "Transpose" => {
-            let perm = node.ints("perm").ok()??;
-            perm.iter()
-                .position(|&from| usize::try_from(from) == Ok(axis))
-        }
-        "Cast" | "Identity" | "Slice" | "Pad" | "Resize" | "Upsample" => Some(axis),
-        _ => None,
+    if node.is("Transpose") {
+        let perm = node.ints("perm").ok()??;
+        return perm
+            .iter()
+            .position(|&from| usize::try_from(from) == Ok(axis));
     }
+    let moves = matches!(node.elements(), Elements::Reshaped | Elements::Permuted);
+    (!moves).then_some(axis)
 }
 
 /// Whether a node puts the channels, which stand at `axis`, in the other order.
