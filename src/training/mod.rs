@@ -2,6 +2,7 @@
 
 mod apart;
 mod average;
+mod balance;
 mod bank;
 mod batch_norm;
 mod bench;
@@ -24,6 +25,7 @@ mod mixing;
 mod monitor;
 mod noise;
 mod norm;
+mod observer;
 mod optimizer;
 mod origin;
 mod own;
@@ -43,6 +45,7 @@ mod start;
 mod trial;
 
 pub use apart::samples_stay_apart;
+pub use balance::{ClassWeights, Sampler};
 pub(crate) use bank::{BankOptions, FeatureBank};
 pub(crate) use batch_norm::StepNorm;
 pub use batch_norm::{BatchNormMode, Trained};
@@ -56,6 +59,7 @@ pub use freed::FreedFile;
 pub(crate) use gradient::{GradientOutput, GradientValues};
 pub use lab::{Gradient, Lab, LabOptions, Logits};
 pub use monitor::Monitor;
+pub use observer::Observer;
 pub(crate) use optimizer::{Moments, Update};
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use own::{OwnHead, own_task};
@@ -66,5 +70,5 @@ pub(crate) use rate::Trying;
 pub use reach::differentiable;
 pub use schedule::{Cosine, Place, Plateau, PlateauState, Schedule};
 pub use sensitivity::Sensitivity;
-pub use spec::{ClassWeights, EpochMetrics, Observer, Sampler, TrialOutcome, TrialSpec};
+pub use spec::{EpochMetrics, TrialOutcome, TrialSpec};
 pub use start::{HeadInit, Start};
