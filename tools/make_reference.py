@@ -1,4 +1,4 @@
-"""Writes fixtures/reference/NAME: a small network and five training steps of PyTorch's on it.
+"""Writes fixtures/reference/NAME: a small network and training steps of PyTorch's on it, five by each recipe.
 
     model.onnx        the network as PyTorch exports it, before the first step
     reference.npz     x [5, B, 3, S, S] and y [5, B]: a batch for each step
@@ -7,7 +7,20 @@
                       weight decay 1e-4), adam (1e-3) and adamw (1e-3, weight decay 1e-2): the loss
                       before each step, and the parameters after the last
 
-BatchNormalization keeps to its stored statistics. Every parameter is drawn anew, so that no two are
+    recipes.npz       of convnet: further trajectories on the same batches, from the same start
+                      targets [5, B, C] and classes [5, B, C]: floats, and 0 or 1
+                      RECIPE/loss [5] and RECIPE/param/PARAM for RECIPE of
+                      batch   adamw (1e-3, weight decay 1e-2); BatchNormalization on the statistics of
+                              the batch, gradients clipped to a norm of 0.5, labels smoothed by 0.1,
+                              classes weighted by WEIGHTS (the mean over samples, not over weights);
+                              also batch/running/NAME, the running statistics, and
+                              batch/average/NAME, averages of parameters and statistics of decay 0.9
+                              (of the first steps (1 + t) / (10 + t), t steps being done before)
+                      mse     sgd (0.05, no momentum) on the mean squared difference from targets
+                      bce     adam (1e-3, weight decay 1e-2) on the binary cross-entropy of classes,
+                              smoothed by 0.1, classes weighted by WEIGHTS (`pos_weight`)
+
+But for `batch`, BatchNormalization keeps to its stored statistics. Every parameter is drawn anew, so that no two are
 equal: the exporter writes equal tensors once. Same numbers in every run.
 
 Usage: python tools/make_reference.py   (needs numpy, onnx, onnxscript and torch)
@@ -23,6 +36,7 @@ from torch.nn import functional as f
 
 OUT = Path(__file__).resolve().parent.parent / "fixtures" / "reference"
 STEPS, BATCH, SIDE, CLASSES = 5, 4, 16, 5
+WEIGHTS, SMOOTHING, CLIP, DECAY = [0.5, 1.0, 2.0, 1.5, 0.25], 0.1, 0.5, 0.9
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-4),
     "adam": lambda p: torch.optim.Adam(p, lr=1e-3),
@@ -161,12 +175,63 @@ def write(name, network, generator, older):
         for key, value in network.named_parameters():
             arrays[f"{label}/param/{key}"] = value.detach().numpy().copy()
     np.savez_compressed(folder / "reference.npz", **arrays)
+    return start, x, y
+
+
+def recipes(name, network, start, x, y):
+    generator = torch.Generator().manual_seed(12)
+    targets = torch.randn(STEPS, BATCH, CLASSES, generator=generator)
+    classes = torch.randint(2, (STEPS, BATCH, CLASSES), generator=generator).float()
+    weights = torch.tensor(WEIGHTS)
+    arrays = {"targets": targets.numpy(), "classes": classes.numpy()}
+
+    def smoothed(logits, step):
+        one_hot = f.one_hot(y[step], CLASSES) * (1 - SMOOTHING) + SMOOTHING / CLASSES
+        return -(weights * one_hot * f.log_softmax(logits, 1)).sum() / BATCH
+
+    def binary(logits, step):
+        wanted = classes[step] * (1 - SMOOTHING) + SMOOTHING / 2
+        return f.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights)
+
+    def trajectory(label, optimizer, loss_of, trains=False):
+        network.load_state_dict(start)
+        network.train(trains)
+        steps = optimizer(network.parameters())
+        kept = lambda: {k: v for k, v in network.state_dict().items() if not k.endswith("tracked")}
+        averages = {key: value.clone() for key, value in kept().items()}
+        losses = []
+        for step, images in enumerate(x):
+            steps.zero_grad()
+            loss = loss_of(network(images), step)
+            loss.backward()
+            if trains:
+                nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            steps.step()
+            decay = min(DECAY, (1 + step) / (10 + step))
+            for key, value in kept().items():
+                averages[key] += (1 - decay) * (value - averages[key])
+            losses.append(loss.item())
+        arrays[f"{label}/loss"] = np.array(losses, dtype=np.float32)
+        for key, value in kept().items():
+            kind = "running" if ".running_" in key else "param"
+            if trains or kind == "param":
+                arrays[f"{label}/{kind}/{key}"] = value.detach().numpy().copy()
+            if trains:
+                arrays[f"{label}/average/{key}"] = averages[key].detach().numpy().copy()
+
+    adamw = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=1e-2)
+    trajectory("batch", adamw, smoothed, trains=True)
+    trajectory("mse", lambda p: torch.optim.SGD(p, lr=0.05), lambda z, i: f.mse_loss(z, targets[i]))
+    trajectory("bce", lambda p: torch.optim.Adam(p, lr=1e-3, weight_decay=1e-2), binary)
+    np.savez_compressed(OUT / name / "recipes.npz", **arrays)
 
 
 def main():
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(11)
-    write("convnet", Convnet(), generator, older=True)
+    convnet = Convnet()
+    start, x, y = write("convnet", convnet, generator, older=True)
+    recipes("convnet", convnet, start, x, y)
     write("tokens", Tokens(), generator, older=False)
 
 
