@@ -166,3 +166,4 @@ pub mod task;
 #[doc(hidden)]
 pub mod testing;
 pub mod training;
+pub mod training_graph;

@@ -145,14 +145,14 @@ impl Applied<'_> {
         let location = path.file_name().unwrap_or_default();
         let location = format!("{}.data", location.to_string_lossy());
         let data = path.with_file_name(&location);
-        self.ensure_apart(path)?;
+        ensure_apart(self.backbone, path)?;
         let Some(expected) = &self.adapter.makes.data else {
             let bytes = self.encoded()?;
             drop(self.proto);
             write_atomic(path, &bytes).map_err(failed(path))?;
             return Ok(self.adapter.makes.clone());
         };
-        self.ensure_apart(&data)?;
+        ensure_apart(self.backbone, &data)?;
         let mut unchecked = path.as_os_str().to_owned();
         unchecked.push(".unchecked");
         let unchecked = PathBuf::from(unchecked);
@@ -189,19 +189,22 @@ impl Applied<'_> {
             false => Err(self.adapter.other_model(&found)),
         }
     }
+}
 
-    /// Fails where `path` is a file of the backbone.
-    fn ensure_apart(&self, path: &Path) -> Result<(), AdapterError> {
-        let model = self.backbone.path();
-        let beside = self.backbone.external_files().into_iter();
-        let beside = beside.map(|(location, _)| model.with_file_name(location));
-        let mut inputs = std::iter::once(model.to_owned()).chain(beside);
-        match inputs.any(|input| is_same_file(&input, path)) {
-            true => Err(AdapterError::OverInput {
-                path: path.to_owned(),
-            }),
-            false => Ok(()),
-        }
+/// Fails where `path` is a file of the backbone.
+///
+/// # Errors
+/// [`AdapterError::OverInput`].
+pub fn ensure_apart(backbone: &Model, path: &Path) -> Result<(), AdapterError> {
+    let model = backbone.path();
+    let beside = backbone.external_files().into_iter();
+    let beside = beside.map(|(location, _)| model.with_file_name(location));
+    let mut inputs = std::iter::once(model.to_owned()).chain(beside);
+    match inputs.any(|input| is_same_file(&input, path)) {
+        true => Err(AdapterError::OverInput {
+            path: path.to_owned(),
+        }),
+        false => Ok(()),
     }
 }
 

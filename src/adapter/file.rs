@@ -18,6 +18,11 @@ const FORMAT: u32 = 1;
 /// Key of the metadata's only entry: the order of several is not always the same.
 const ENTRY: &str = "ftsurgery.adapter";
 
+/// Whether a safetensors file with these metadata says that it is an adapter.
+pub(crate) fn is_of_adapter(metadata: &HashMap<String, String>) -> bool {
+    metadata.contains_key(ENTRY)
+}
+
 /// That entry.
 #[derive(Serialize)]
 struct Entry<'a> {

@@ -20,9 +20,10 @@ use crate::surgery::rewrite::Merged;
 use crate::surgery::{Edited, Grafted, export};
 use crate::training::FreedFile;
 
-pub use apply::{Applied, is_same_file};
+pub use apply::{Applied, ensure_apart, is_same_file};
 pub use backbone::backbone_sha256;
 pub use error::AdapterError;
+pub(crate) use file::is_of_adapter;
 pub use recipe::{NewHead, Preparation, Prepared, Recipe};
 
 /// What makes a tuned model of its backbone.

@@ -249,6 +249,11 @@ impl<'a, 'g> Context<'a, 'g> {
         self.operators == Operators::Kernels
     }
 
+    /// Whether of the gradient's nodes only constants may follow from the batch size.
+    pub fn takes_any_batch(&self) -> bool {
+        self.operators == Operators::AnyBatch
+    }
+
     /// Appends a node that runs `kernel`, with `outputs` outputs, and returns them.
     pub fn kernel(&mut self, kernel: &Kernel, inputs: &[&str], outputs: usize) -> Vec<String> {
         let hint = format!("grad/{}/{}", self.node.name, kernel.operator().name());

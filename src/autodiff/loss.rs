@@ -3,12 +3,12 @@
 use crate::graph::{Builder, GraphError};
 use crate::onnx::Tensor;
 
-/// The values that [`cross_entropy`] appended.
+/// The values that [`cross_entropy`] and its like appended.
 #[derive(Clone, Debug)]
-pub struct CrossEntropy {
+pub struct Loss {
     /// The mean loss over the batch, a scalar.
     pub loss: String,
-    /// Its gradient with respect to the logits, of their shape.
+    /// Its gradient with respect to the logits, or the output, of their shape.
     pub gradient: String,
 }
 
@@ -42,7 +42,7 @@ pub struct Targets {
 /// where `w` are the class weights, and the targets `qₙ = (1 − ε) onehot(yₙ) + ε/C` for a smoothing of ε (Szegedy
 /// et al., "Rethinking the Inception Architecture for Computer Vision", 2016). Of two labels, `onehot(yₙ)` is
 /// `λₙ onehot(yₙ) + (1 − λₙ) onehot(y′ₙ)`. Weights and smoothing go together as
-/// in PyTorch (`torch.nn.CrossEntropyLoss`): each class's part of a target has the weight of that class. But the sum
+/// in PyTorch (`torch.nn.LossLoss`): each class's part of a target has the weight of that class. But the sum
 /// is divided by the number of samples, as Keras does (`class_weight` of `Model.fit`), and not by the sum of their
 /// weights, as PyTorch does: what a sample contributes does not depend on which others are in its batch.
 ///
@@ -54,7 +54,7 @@ pub fn cross_entropy(
     dims: &[usize],
     labels: Labels<'_>,
     targets: &Targets,
-) -> Result<CrossEntropy, GraphError> {
+) -> Result<Loss, GraphError> {
     let flat = rows(builder, logits, dims, targets)?;
     let (batch, classes) = (&dims[0], &dims[1]);
     let depth = builder.constant(Tensor::scalar_i64(*classes as i64));
@@ -107,7 +107,7 @@ pub fn cross_entropy(
     let factor = builder.scalar(1.0 / *batch as f32);
     let gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
     let gradient = as_logits(builder, gradient, dims);
-    Ok(CrossEntropy { loss, gradient })
+    Ok(Loss { loss, gradient })
 }
 
 /// Appends the mean binary cross-entropy of `logits` (`[N, C]`, or `[N, C, 1, …]`) against `of`, float `[N, C]` from 0
@@ -127,7 +127,7 @@ pub fn binary_cross_entropy(
     dims: &[usize],
     of: &str,
     targets: &Targets,
-) -> Result<CrossEntropy, GraphError> {
+) -> Result<Loss, GraphError> {
     let flat = rows(builder, logits, dims, targets)?;
     let (batch, classes) = (dims[0], dims[1]);
     let mut target = of.to_owned();
@@ -168,7 +168,25 @@ pub fn binary_cross_entropy(
     let difference = builder.op("loss/difference", "Sub", &[&absent, &rest], vec![]);
     let gradient = builder.op("grad/logits", "Mul", &[&difference, &factor], vec![]);
     let gradient = as_logits(builder, gradient, dims);
-    Ok(CrossEntropy { loss, gradient })
+    Ok(Loss { loss, gradient })
+}
+
+/// Appends the mean of the squared differences of `output`, of dimensions `dims`, from `targets` of the same:
+///
+/// `L = 1/n Σᵢ (yᵢ − tᵢ)²`, `∂L/∂yᵢ = 2 (yᵢ − tᵢ) / n`.
+///
+/// Source: `torch.nn.MSELoss`.
+pub fn squared_error(builder: &mut Builder, output: &str, dims: &[usize], targets: &str) -> Loss {
+    let count = dims.iter().product::<usize>() as f32;
+    let difference = builder.op("loss/difference", "Sub", &[output, targets], vec![]);
+    let square = builder.op("loss/square", "Mul", &[&difference, &difference], vec![]);
+    let sum = vec![("keepdims", 0.into())];
+    let sum = builder.op("loss/sum", "ReduceSum", &[&square], sum);
+    let factor = builder.scalar(1.0 / count);
+    let loss = builder.op("loss", "Mul", &[&sum, &factor], vec![]);
+    let factor = builder.scalar(2.0 / count);
+    let gradient = builder.op("grad/output", "Mul", &[&difference, &factor], vec![]);
+    Loss { loss, gradient }
 }
 
 /// The logits as `[N, C]`.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use context::Context;
 pub use error::AutodiffError;
-pub use loss::{CrossEntropy, Labels, Targets, binary_cross_entropy, cross_entropy};
+pub use loss::{Labels, Loss, Targets, binary_cross_entropy, cross_entropy, squared_error};
 pub(crate) use sweep::dependents;
 pub use sweep::gradients;
 
@@ -33,6 +33,10 @@ pub enum Operators {
     /// several standard ones. Such a graph runs only once its maps are
     /// channels-last, as [`training`](crate::training) makes it.
     Kernels,
+    /// Operators of the ONNX standard alone, chosen so that nothing but constants follows from the batch size: no
+    /// attribute, and no choice of nodes.
+    #[serde(skip)]
+    AnyBatch,
 }
 
 impl FromStr for Operators {

@@ -1,4 +1,6 @@
-//! `ftsurgery apply`: a tuned model of an adapter and its backbone.
+//! `ftsurgery apply`: a tuned model of an adapter, or of the state of a training graph, and its backbone.
+
+mod state;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use clap::Args;
 use ftsurgery::adapter::{Adapter, AdapterError, Makes, is_same_file};
 use ftsurgery::onnx::Model;
 use ftsurgery::report::plain_line;
+use ftsurgery::training_graph::State;
 use serde_json::json;
 
 use super::{CliError, Context, signals};
@@ -16,17 +19,22 @@ const EXAMPLES: &str = "\
 that was tuned, it makes the tuned one again, byte for byte; another model is refused by its SHA-256. Many adapters can \
 so share one backbone.
 
+A trained state of a graph that `differentiate --optimizer` wrote, safetensors or npz with the names that the graph has, \
+makes the model of which the graph is with the trained values (their averages, where the state has any), everything else \
+as it was to the byte; here, too, another model is refused.
+
 Nothing that is read is written over. onnxruntime is not needed.
 
 Examples:
   ftsurgery tune mobilenet.onnx --data photos --out run --strategies lora4 --keep-adapter
   ftsurgery apply run/winners/lora4.safetensors mobilenet.onnx --out tuned.onnx
-  ftsurgery apply run/winners/lora4.safetensors mobilenet.onnx --dry-run --json";
+  ftsurgery apply run/winners/lora4.safetensors mobilenet.onnx --dry-run --json
+  ftsurgery apply trained.npz mobilenet.onnx --out tuned.onnx";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct ApplyArgs {
-    /// The adapter, a safetensors file
+    /// The adapter, a safetensors file; or the trained state of a training graph, safetensors or npz
     adapter: PathBuf,
     /// The model that was tuned
     model: PathBuf,
@@ -46,6 +54,9 @@ pub struct ApplyArgs {
 }
 
 pub fn run(args: &ApplyArgs, context: &Context) -> Result<(), CliError> {
+    if State::is_one(&args.adapter) {
+        return state::run(args, context);
+    }
     let adapter = Adapter::read(&args.adapter)?;
     let out = match args.dry_run {
         true => None,

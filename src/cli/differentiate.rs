@@ -1,7 +1,9 @@
-//! `ftsurgery differentiate`: the graph of loss and gradients, to run it anywhere.
+//! `ftsurgery differentiate`: the graph of loss and gradients, or one that trains, to run it anywhere.
+
+mod training;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ftsurgery::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
@@ -12,11 +14,13 @@ use ftsurgery::task::Task;
 use ftsurgery::training::{
     Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
 };
+use ftsurgery::training_graph::Batch;
 use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
 use super::task::TaskArg;
 use super::{CliError, Context, signals, values};
+use training::StepArgs;
 
 const EXAMPLES: &str = "\
 The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32 \
@@ -35,11 +39,22 @@ itself, ours gets a number (`labels_2`); the names are printed. All dimensions a
 of the batch too: write one file per batch size. Frozen weights are inside. Dropout does not \
 run, and BatchNormalization uses its stored statistics.
 
+With --optimizer the file is a whole training step: a run takes a batch, a learning rate and the state, and gives the loss \
+and the next state. The state before the first step is a file beside it.
+
+  inputs   the model's data input; `labels`; `learning_rate`, a scalar; of the state `step`, `backbone`,
+           `param/NAME`, `moment1/NAME`, `moment2/NAME`, `running/NAME`, `average/NAME`
+  outputs  `loss`; the logits; `next/` and the name, of each tensor of the state
+
+`ftsurgery apply STATE MODEL` writes a trained state, saved as safetensors or npz under these names, into the model.
+
 Examples:
   ftsurgery differentiate mobilenet.onnx --out step.onnx
   ftsurgery differentiate tagger.onnx --task multi-label --batch-size 8 --out step.onnx
   ftsurgery differentiate mobilenet.onnx --trainable 'fc.*' --trainable 'block4*' \\
-      --batch-size 32 --out step.onnx";
+      --batch-size 32 --out step.onnx
+  ftsurgery differentiate mobilenet.onnx --optimizer adamw --clip 1 --batch-size free --out step.onnx
+  ftsurgery apply trained.npz mobilenet.onnx --out tuned.onnx";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -57,9 +72,9 @@ pub struct DifferentiateArgs {
     /// `{a,b}`; `*` alone is all of them); repeatable
     #[arg(long, value_name = "GLOB", default_value = "*")]
     trainable: Vec<String>,
-    /// Samples per run; the file is made for this number and no other
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count)]
-    batch_size: usize,
+    /// Samples per run; the file is made for this number and no other. With --optimizer also `free`: for any number
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch_size)]
+    batch_size: Batch,
     /// Image size in pixels where the model leaves it open, or another than it declares: `224`, or
     /// HEIGHTxWIDTH
     #[arg(long, value_name = "SIZE", value_parser = parse_image_size)]
@@ -67,21 +82,37 @@ pub struct DifferentiateArgs {
     /// Overwrite an existing file
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    step: StepArgs,
+}
+
+/// Reads a number of samples, or `free`.
+fn batch_size(text: &str) -> Result<Batch, String> {
+    match text {
+        "free" => Ok(Batch::Any),
+        text => Ok(Batch::Fixed(
+            values::count(text).map_err(|e| format!("{e}, or `free`"))?,
+        )),
+    }
 }
 
 pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> {
-    let cannot = |e: std::io::Error| CliError::cannot_write(&args.out, &e);
-    if !args.force && args.out.try_exists().map_err(cannot)? {
-        return Err(CliError::usage(format!("{} exists", args.out.display()))
-            .with_hint("choose another file with --out, or overwrite it with --force"));
+    if let Some(kind) = args.step.optimizer {
+        return training::run(args, kind, context);
     }
+    let Batch::Fixed(batch) = args.batch_size else {
+        return Err(CliError::usage(
+            "--batch-size free is for --optimizer; gradients alone are written for one number of samples",
+        ));
+    };
+    let cannot = |e: std::io::Error| CliError::cannot_write(&args.out, &e);
+    ensure_new(args, &args.out, "--out")?;
     let file = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let task = args.task.of(&model, &sample)?;
     let all = Parameters::of(&model, &sample, task)?;
     let names = values::matching(all, &args.trainable, context)?;
-    let batch = args.batch_size;
     let mut made = differentiate(&model, &names, batch, &sample, task).map_err(|error| {
         let left = || differentiable(&model, &names, batch, &sample, task);
         no_gradient(error, left, "--trainable")
@@ -101,6 +132,19 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let bytes = encode(&made.model)?;
     signals::before_stops(|| write_atomic(&args.out, &bytes)).map_err(cannot)?;
     tell(&made, args, task, context)
+}
+
+/// Fails where the file of a flag is there already.
+fn ensure_new(args: &DifferentiateArgs, path: &Path, flag: &str) -> Result<(), CliError> {
+    let there = path.try_exists();
+    match !args.force && there.map_err(|e| CliError::cannot_write(path, &e))? {
+        true => Err(
+            CliError::usage(format!("{} exists", path.display())).with_hint(format!(
+                "choose another file with {flag}, or overwrite it with --force"
+            )),
+        ),
+        false => Ok(()),
+    }
 }
 
 /// The name of a task's loss.

@@ -23,6 +23,7 @@ use ftsurgery::{
     strategy::StrategyError,
     surgery::SurgeryError,
     training::TrainingError,
+    training_graph::TrainingGraphError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -208,7 +209,8 @@ hinted_rooms![
     ClusterError,
     RunError,
     RuntimeError,
-    SearchError
+    SearchError,
+    TrainingGraphError
 ];
 
 #[cfg(test)]

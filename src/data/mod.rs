@@ -54,6 +54,7 @@ pub use limits::{Limits, show_bytes};
 pub use list::Columns;
 pub use memory::{default_memory_budget, memory_limit};
 pub use names::{ClassNames, composed, read_classes};
+pub(crate) use npz::MAX_INFLATION;
 pub use npz::npz_sample_shape;
 pub use parts::{Given, Part};
 pub use pixels::ImageCache;

@@ -19,7 +19,7 @@ use header::{Header, excerpt};
 use labels::Labels;
 
 /// How many bytes one compressed byte stands for at most, in zip's "deflate".
-const MAX_INFLATION: u64 = 1032;
+pub(crate) const MAX_INFLATION: u64 = 1032;
 
 /// See [`Dataset::open`].
 pub(super) fn open(

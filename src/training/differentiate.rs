@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::autodiff::AutodiffError;
+use crate::autodiff::{AutodiffError, Operators};
 use crate::graph::{Graph, Names, Value};
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{DataType, Model};
@@ -57,7 +57,7 @@ pub fn differentiate(
     task: Task,
 ) -> Result<Differentiated, TrainingError> {
     let prepared = Prepared::of(model, batch, sample, task)?;
-    let mut program = whole_program(&prepared, trainable)?;
+    let mut program = whole_program(&prepared, trainable, Operators::Standard)?;
     // The two logits of a binary task are ours; the model has one.
     let logits = Port {
         dims: prepared.shapes.dims(&prepared.scores)?.to_vec(),
@@ -134,7 +134,7 @@ pub fn differentiate(
 }
 
 /// Gives values their names in `public`; others that have one of these give way.
-fn rename(graph: &mut Graph, public: HashMap<String, String>) {
+pub(crate) fn rename(graph: &mut Graph, public: HashMap<String, String>) {
     let targets: HashSet<String> = public.values().cloned().collect();
     let names: HashSet<String> = graph
         .nodes

@@ -67,7 +67,7 @@ impl GradientOutput {
     }
 
     /// The graph's outputs of it.
-    pub(super) fn ports(&self) -> &[Port] {
+    pub(crate) fn ports(&self) -> &[Port] {
         match self {
             Self::Whole(port) => std::slice::from_ref(port),
             Self::Factors(ports) => ports,

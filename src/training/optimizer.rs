@@ -90,11 +90,11 @@ impl Default for Optimizer {
 }
 
 /// Decay of Adam's mean of gradients.
-const BETA1: f64 = 0.9;
+pub(crate) const BETA1: f64 = 0.9;
 /// Decay of Adam's mean of squared gradients.
-const BETA2: f64 = 0.999;
+pub(crate) const BETA2: f64 = 0.999;
 /// Added to Adam's denominator.
-const EPSILON: f32 = 1e-8;
+pub(crate) const EPSILON: f32 = 1e-8;
 /// Elements from which another thread pays.
 const MANY: usize = 1 << 16;
 
@@ -102,9 +102,9 @@ const MANY: usize = 1 << 16;
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
     /// Adam's mean of gradients, SGD's velocity; empty before the first step or if not kept.
-    pub(super) first: Vec<f32>,
+    pub(crate) first: Vec<f32>,
     /// Adam's mean of squared gradients; empty before the first step or if not kept.
-    pub(super) second: Vec<f32>,
+    pub(crate) second: Vec<f32>,
 }
 
 /// What the updates of one step go by.
@@ -122,7 +122,7 @@ pub struct Update<'a> {
 
 impl Optimizer {
     /// Which of the first and second moments it keeps.
-    pub(super) fn kept_moments(&self) -> [bool; 2] {
+    pub(crate) fn kept_moments(&self) -> [bool; 2] {
         match self.kind {
             OptimizerKind::Sgd => [self.momentum != 0.0, false],
             OptimizerKind::Adam | OptimizerKind::Adamw => [true, true],

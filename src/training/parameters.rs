@@ -9,7 +9,7 @@ use crate::runtime::Buffer;
 use crate::task::Task;
 
 use super::TrainingError;
-use super::program::Prepared;
+use super::program::{Objective, Prepared};
 
 /// The [`weights`] of a classifier, in the order in which the forward pass reads them, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,13 +21,18 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Those of `model`, which tells this of a sample, for samples of dimensions `sample`.
+    /// Those of `model`, which tells this of a sample or has another objective, for samples of dimensions `sample`.
     ///
     /// # Errors
-    /// When the model cannot be brought to normal form at these input dimensions, or its outputs do not tell that.
-    pub fn of(model: &Model, sample: &[usize], task: Task) -> Result<Self, TrainingError> {
+    /// When the model cannot be brought to normal form at these input dimensions, or its outputs are not as the objective
+    /// takes them.
+    pub fn of(
+        model: &Model,
+        sample: &[usize],
+        objective: impl Into<Objective>,
+    ) -> Result<Self, TrainingError> {
         let graph = Graph::from_model(model)?;
-        let prepared = Prepared::of(model, 1, sample, task)?;
+        let prepared = Prepared::of(model, 1, sample, objective)?;
         let reached = reaching(&prepared.graph, &[&prepared.logits]);
         let names: IndexSet<&str> = weights(&graph).iter().map(|w| w.name).collect();
         let (trainable, idle) = names

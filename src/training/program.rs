@@ -6,21 +6,21 @@
 
 #[cfg(test)]
 mod against_torch;
+mod objective;
 mod prepared;
 #[cfg(test)]
 mod rewritten;
 
 use std::collections::HashSet;
 
-use crate::autodiff::{
-    AutodiffError, Labels, Operators, binary_cross_entropy, cross_entropy, gradients,
-};
+use crate::autodiff::{AutodiffError, Operators, gradients};
 use crate::channels_last::channels_last;
 use crate::graph::{Builder, Graph, Value, following};
 use crate::onnx::{DataType, Tensor};
 use crate::surgery::rewrite::{Noise, Penalty};
 use crate::surgery::{Dropout, extract, lower_batch_norm};
 
+pub use objective::Objective;
 pub use prepared::{Mask, Prepared, SampleDims};
 
 use super::{GradientOutput, StepNorm, TrainingError};
@@ -170,8 +170,12 @@ pub fn step_program(
 ///
 /// # Errors
 /// As [`step_program`].
-pub fn whole_program(prepared: &Prepared, trainable: &[String]) -> Result<Program, TrainingError> {
-    differentiated(prepared, trainable, &[], Start::Input, Operators::Standard)
+pub fn whole_program(
+    prepared: &Prepared,
+    trainable: &[String],
+    operators: Operators,
+) -> Result<Program, TrainingError> {
+    differentiated(prepared, trainable, &[], Start::Input, operators)
 }
 
 /// Where a program begins.
@@ -179,7 +183,7 @@ pub fn whole_program(prepared: &Prepared, trainable: &[String]) -> Result<Progra
 enum Start {
     /// At the frozen values of [`boundary`].
     Boundary,
-    /// At the model's input.
+    /// At the model's inputs.
     Input,
 }
 
@@ -197,43 +201,13 @@ fn differentiated(
     let masks = prepared.insert_dropout(dropout, batch)?;
     prepared.read_noise(batch)?;
     let mut program = forward(&prepared, trainable, masks, start)?;
-    let several = prepared.task.is_multi_label();
-    if !several && prepared.classes == 1 {
-        return Err(TrainingError::Mismatch(format!(
-            "the model's output `{}` has one number for a sample, of which the softmax is 1 whatever it is; one that \
-             tells two classes apart is of --task binary",
-            prepared.scores
-        )));
-    }
-    let labels = |name: &str| Value::fixed(name, DataType::Int64, &[batch]);
-    program.graph.inputs.push(match several {
-        true => Value::fixed(TARGETS, DataType::Float, &[batch, prepared.classes]),
-        false => labels(LABELS),
-    });
-    program.several = several;
-    program.is_mixed = prepared.is_mixed && !several;
-    let labels = match program.is_mixed {
-        false => Labels::One(LABELS),
-        true => {
-            let share = Value::fixed(SHARE, DataType::Float, &[batch, 1]);
-            program.graph.inputs.extend([labels(OTHER_LABELS), share]);
-            Labels::Two {
-                labels: [LABELS, OTHER_LABELS],
-                share: SHARE,
-            }
-        }
-    };
+    let loss = objective::append(&mut program, &prepared, batch)?;
     let mut builder = Builder::new(&mut program.graph);
-    let (logits, dims) = (&program.logits.name, &program.logits.dims);
-    let loss = match several {
-        true => binary_cross_entropy(&mut builder, logits, dims, TARGETS, &prepared.targets),
-        false => cross_entropy(&mut builder, logits, dims, labels, &prepared.targets),
-    }?;
     let Penalties {
         sum: penalty,
         mut seeds,
     } = penalties(&mut builder, &prepared)?;
-    seeds.push((program.logits.name.clone(), loss.gradient.clone()));
+    seeds.push((program.logits.name.clone(), loss.gradient));
     let seeds: Vec<(&str, &str)> = seeds.iter().map(|(v, s)| (&**v, &**s)).collect();
     let gradients = gradients(
         &mut builder,
@@ -359,19 +333,17 @@ fn forward(
         ))
     };
     let is_input = |name: &String| prepared.graph.inputs.iter().any(|v| v.name == *name);
-    let noise: Vec<Noise> = prepared
-        .noise
-        .iter()
-        .filter(|n| is_input(&n.name))
-        .cloned()
-        .collect();
-    let inputs = features
-        .iter()
-        .map(|p| &p.name)
-        .chain(masks.iter().map(|m| &m.name))
-        .chain(noise.iter().map(|n| &n.name))
-        .map(|name| value(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let noise = prepared.noise.iter().filter(|n| is_input(&n.name));
+    let noise: Vec<Noise> = noise.cloned().collect();
+    let inputs = match start {
+        Start::Input => prepared.graph.inputs.clone(),
+        Start::Boundary => {
+            let ports = features.iter().map(|p| &p.name);
+            let drawn = masks.iter().map(|m| &m.name);
+            let names = ports.chain(drawn).chain(noise.iter().map(|n| &n.name));
+            names.map(|name| value(name)).collect::<Result<_, _>>()?
+        }
+    };
     let mut graph = extract(&prepared.graph, &inputs, &prepared.graph.outputs)?;
     for port in &parameters {
         graph.initializers.shift_remove(&port.name);

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use crate::autodiff::{AutodiffError, Operators};
 use crate::graph::{Graph, Node};
 use crate::onnx::Model;
-use crate::task::Task;
 
-use super::program::{Prepared, step_program};
+use super::program::{Objective, Prepared, step_program, whole_program};
 use super::{BatchNormMode, Lab, Trained, TrainingError};
 
 impl Lab<'_> {
@@ -71,19 +70,19 @@ impl Lab<'_> {
 /// rule, the parameters behind it.
 ///
 /// # Errors
-/// When the model cannot be brought to normal form for `batch` samples of dimensions `sample`, its outputs do not tell
-/// what the task says, or a step's graph fails for another reason than a missing gradient.
+/// When the model cannot be brought to normal form for `batch` samples of dimensions `sample`, its outputs are not as the
+/// objective takes them, or a step's graph fails for another reason than a missing gradient.
 pub fn differentiable(
     model: &Model,
     names: &[String],
     batch: usize,
     sample: &[usize],
-    task: Task,
+    objective: impl Into<Objective>,
 ) -> Result<Vec<String>, TrainingError> {
-    let prepared = Prepared::of(model, batch, sample, task)?;
+    let prepared = Prepared::of(model, batch, sample, objective)?;
     let mut left = names.to_vec();
     while !left.is_empty() {
-        let error = match step_program(&prepared, &left, &[], Operators::Standard) {
+        let error = match whole_program(&prepared, &left, Operators::Standard) {
             Ok(_) => break,
             Err(TrainingError::Autodiff(error)) => error,
             Err(error) => return Err(error),

@@ -225,7 +225,7 @@ impl<'a> SessionMaker<'a> {
     pub fn frozen(&self, graph: &Graph, threads: usize) -> Result<Session, TrainingError> {
         let rewritten = match self.operators {
             Operators::Kernels => prefix::of_kernels(graph)?,
-            Operators::Standard => None,
+            Operators::Standard | Operators::AnyBatch => None,
         };
         self.session(
             rewritten.as_ref().unwrap_or(graph),

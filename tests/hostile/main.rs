@@ -9,6 +9,7 @@ mod models;
 mod mutate;
 mod pipeline;
 mod sessions;
+mod states;
 mod untried;
 mod writing;
 

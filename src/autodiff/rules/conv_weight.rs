@@ -17,13 +17,16 @@ pub(super) fn weight_gradient(
     group: usize,
 ) -> Result<String, Refusal> {
     let (x_dims, w_dims, y_dims) = (c.input_dims(0)?, c.input_dims(1)?, c.output_dims()?);
-    if group == x_dims[1] && group > 1 && w_dims.len() == 4 {
+    let is_depthwise = group == x_dims[1] && group > 1 && w_dims.len() == 4;
+    // Its number of groups is an attribute, and follows from the batch size.
+    let by_taps = is_depthwise && c.takes_any_batch();
+    if is_depthwise && !by_taps {
         return depthwise(c, dy, window, &x_dims, &w_dims, &y_dims);
     }
     let axes = w_dims.len() - 2;
     let whole = |a: usize| x_dims[a + 2].saturating_add(window.pads[a] + window.pads[a + axes]);
     let whole: Vec<usize> = (0..axes).map(whole).collect();
-    if Correlation::pays(&w_dims[2..], &x_dims[2..], &whole) {
+    if by_taps || Correlation::pays(&w_dims[2..], &x_dims[2..], &whole) {
         let correlation = Correlation {
             a: (dy, &y_dims),
             b: (c.input(0)?, &x_dims),

@@ -6,7 +6,7 @@ use crate::autodiff::Targets;
 use crate::batch::{batch_of_export, free_batch};
 use crate::classifier::room;
 use crate::graph::{
-    Builder, Graph, Node, Shapes, Value, fold_constants, following, infer_shapes, normalise,
+    Builder, Dim, Graph, Node, Shapes, Value, fold_constants, following, infer_shapes, normalise,
     part_cubic_resizes, refuse_untrainable, to_float32, whole_as_floats, write_overhangs_as_pads,
 };
 use crate::onnx::{DataType, Model, Tensor};
@@ -14,6 +14,7 @@ use crate::surgery::rewrite::{Noise, Penalty};
 use crate::surgery::{BatchNorm, Dropout, Rewritten, fold_batch_norm, logits_of};
 use crate::task::Task;
 
+use super::Objective;
 use crate::training::TrainingError;
 
 /// A model in normal form at fixed input dimensions.
@@ -23,7 +24,7 @@ pub struct Prepared {
     pub graph: Graph,
     /// Types and dimensions of its values.
     pub shapes: Shapes,
-    /// Name of the input.
+    /// Name of the input, which is the first of its inputs.
     pub input: String,
     /// Name of the logits.
     pub logits: String,
@@ -31,6 +32,8 @@ pub struct Prepared {
     pub scores: String,
     /// Number of classes.
     pub classes: usize,
+    /// What a step makes smaller.
+    pub objective: Objective,
     /// What they tell of a sample. The logits of a binary task are 0 and the model's one output.
     pub task: Task,
     /// The BatchNormalizations that take the statistics of the batch in a step.
@@ -93,17 +96,19 @@ impl Prepared {
         Self::of(model, batch, sample, Task::SingleLabel)
     }
 
-    /// As [`Prepared::new`], of a model that tells this of a sample.
+    /// As [`Prepared::new`], of a model that tells this of a sample, or for another objective. With that of the
+    /// [output](Objective::Output) the model may have further inputs, which come as they are; where their first
+    /// dimension is not fixed, it is the batch.
     ///
     /// # Errors
-    /// As [`Prepared::new`], and when the model's outputs do not tell that.
+    /// As [`Prepared::new`], and when the model's outputs are not as the objective takes them.
     pub fn of(
         model: &Model,
         batch: usize,
         sample: &[usize],
-        task: Task,
+        objective: impl Into<Objective>,
     ) -> Result<Self, TrainingError> {
-        Self::with(model, batch, sample, &[], task)
+        Self::with(model, batch, sample, &[], objective.into())
     }
 
     /// As [`Prepared::of`], for a model that was rewritten.
@@ -117,7 +122,7 @@ impl Prepared {
         task: Task,
     ) -> Result<Self, TrainingError> {
         let penalties: Vec<&str> = of.penalties.iter().map(|p| p.value.as_str()).collect();
-        let mut prepared = Self::with(&of.model, batch, sample, &penalties, task)?;
+        let mut prepared = Self::with(&of.model, batch, sample, &penalties, task.into())?;
         let Prepared { graph, shapes, .. } = &prepared;
         let noise = of.noise.iter().map(|n| &n.name);
         let changing: Vec<&str> = noise.chain(&of.parameters).map(String::as_str).collect();
@@ -164,8 +169,9 @@ impl Prepared {
         batch: usize,
         sample: &[usize],
         further: &[&str],
-        task: Task,
+        objective: Objective,
     ) -> Result<Self, TrainingError> {
+        let task = objective.task();
         let mut dims = vec![batch];
         dims.extend(sample);
         let mut graph = Graph::from_model_at(model, &dims)?;
@@ -174,16 +180,16 @@ impl Prepared {
         normalise(&mut graph)?;
         to_float32(&mut graph)?;
         whole_as_floats(&mut graph)?;
-        let [input] = graph.inputs.as_slice() else {
-            if graph.inputs.is_empty() {
-                return Err(TrainingError::Mismatch("the model has no input".into()));
-            }
+        let Some(input) = graph.inputs.first() else {
+            return Err(TrainingError::Mismatch("the model has no input".into()));
+        };
+        if graph.inputs.len() > 1 && objective != Objective::Output {
             let names: Vec<_> = graph.inputs.iter().map(|i| i.name.as_str()).collect();
             return Err(TrainingError::Mismatch(format!(
                 "the model has the inputs {}; only models of one input can be trained",
                 names.join(", ")
             )));
-        };
+        }
         let freed = batch_of_export(input).filter(|&n| n != batch);
         if !input.dtype.is_float() {
             return Err(TrainingError::Mismatch(format!(
@@ -195,7 +201,10 @@ impl Prepared {
         if freed.is_some() {
             free_batch(&mut graph)?;
         }
-        let scores = logits_of(&graph, task)?;
+        let scores = match objective {
+            Objective::Task(task) => logits_of(&graph, task)?,
+            Objective::SquaredError | Objective::Output => own_output(&graph)?,
+        };
         let logits = match task {
             Task::Binary => with_zero(&mut graph, &scores),
             Task::SingleLabel | Task::MultiLabel => scores.clone(),
@@ -208,22 +217,19 @@ impl Prepared {
         let outputs = std::iter::once(logits.as_str()).chain(further.iter().copied());
         graph.outputs = outputs.map(output).collect();
         graph.prune();
-        let mut shapes = infer_shapes(&graph, &HashMap::from([(input.clone(), dims.clone())]))?;
+        let mut given = HashMap::from([(input.clone(), dims)]);
+        for other in graph.inputs.iter().filter(|other| other.name != input) {
+            given.insert(other.name.clone(), dims_at(other, batch)?);
+        }
+        let mut shapes = infer_shapes(&graph, &given)?;
         room(&graph, &shapes, batch)?;
         fold_constants(&mut graph, &shapes);
         write_overhangs_as_pads(&mut graph, &mut shapes)?;
         part_cubic_resizes(&mut graph, &mut shapes)?;
-        graph.inputs = vec![Value::fixed(&input, DataType::Float, &dims)];
-        let logit_dims = shapes.dims(&logits)?.to_vec();
-        let classes = match logit_dims.as_slice() {
-            [n, classes, rest @ ..] if *n == batch && rest.iter().all(|&d| d == 1) => *classes,
-            _ => {
-                return Err(TrainingError::Mismatch(format!(
-                    "the model's output has dimensions {logit_dims:?} for {batch} samples; \
-                     a classifier has one row of class scores per sample"
-                )));
-            }
-        };
+        for value in &mut graph.inputs {
+            *value = Value::fixed(&value.name, value.dtype, &given[&value.name]);
+        }
+        let classes = objective.classes(shapes.dims(&logits)?, batch)?;
         let outputs: usize = shapes.dims(&scores)?.iter().skip(1).product();
         if task == Task::Binary && outputs != 1 {
             return Err(TrainingError::Mismatch(format!(
@@ -242,6 +248,7 @@ impl Prepared {
             logits,
             scores,
             classes,
+            objective,
             task,
             batch_norms: Vec::new(),
             freed,
@@ -320,6 +327,30 @@ impl Prepared {
         self.refresh_shapes()?;
         Ok(masks)
     }
+}
+
+/// The first output of a graph, which has floats.
+fn own_output(graph: &Graph) -> Result<String, TrainingError> {
+    match graph.outputs.first() {
+        Some(output) => Ok(output.name.clone()),
+        None => Err(TrainingError::Mismatch("the model has no output".into())),
+    }
+}
+
+/// The dimensions of an input for `batch` samples.
+fn dims_at(input: &Value, batch: usize) -> Result<Vec<usize>, TrainingError> {
+    let dim = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Known(size) => Some(*size),
+        Dim::Symbolic(_) => (axis == 0).then_some(batch),
+    };
+    let declared = input.dims.as_ref();
+    let dims = declared.and_then(|dims| dims.iter().enumerate().map(dim).collect());
+    dims.ok_or_else(|| {
+        TrainingError::Mismatch(format!(
+            "the model's input `{}` leaves other dimensions open than that of the batch",
+            input.name
+        ))
+    })
 }
 
 /// Appends the logits 0 and z of two classes to a graph that tells them apart by one number z; what they are named.

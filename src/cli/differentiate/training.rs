@@ -1,0 +1,337 @@
+//! `ftsurgery differentiate --optimizer`: a graph that trains, and the state before its first step.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use ftsurgery::adapter::backbone_sha256;
+use ftsurgery::autodiff::Targets;
+use ftsurgery::classifier::{ModelCard, at_image_size};
+use ftsurgery::graph::{Dim, Value};
+use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
+use ftsurgery::report::plain_line;
+use ftsurgery::task::Task;
+use ftsurgery::training::{
+    BatchNormMode, Objective, Optimizer, OptimizerKind, Parameters, differentiable, own_task,
+    samples_stay_apart,
+};
+use ftsurgery::training_graph::{
+    Contract, Slot, TrainingGraph, TrainingGraphError, TrainingOptions, VERSION, training_graph,
+};
+
+use super::{DifferentiateArgs, ensure_new, loss_of, sample_dims};
+use crate::cli::gradients::no_gradient;
+use crate::cli::{CliError, Context, signals, values};
+
+/// Flags of a whole training step.
+#[derive(Args)]
+#[command(next_help_heading = "Training step")]
+pub struct StepArgs {
+    /// Write a graph that trains, with this optimizer: `sgd`, `adam` or `adamw`. Beside it goes the state before the first
+    /// step. The learning rate is an input of the graph
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<OptimizerKind>,
+    /// What is made smaller: `cross-entropy` of a softmax; `bce`, the binary cross-entropy of sigmoids (of several classes, or
+    /// of one output); `mse`, the mean squared difference of the output from float targets of its dimensions; or a value of
+    /// the model that is one number, by its name: the model may then have inputs beside its data [default: what --task
+    /// says]
+    #[arg(long, value_name = "LOSS", requires = "optimizer")]
+    loss: Option<LossArg>,
+    /// Spread this share of every target over all classes
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1, requires = "optimizer")]
+    label_smoothing: Option<f32>,
+    /// How much samples of each class count, a number for each: the sum over a batch is divided by the number of samples. With
+    /// `bce` it is what a sample is of that counts so
+    #[arg(long, value_name = "W,W,…", value_delimiter = ',', value_parser = values::at_least_0,
+          requires = "optimizer")]
+    class_weights: Option<Vec<f32>>,
+    /// Weight decay [default: 0.01 of adamw, else 0]
+    #[arg(long, value_name = "RATE", value_parser = values::at_least_0, requires = "optimizer")]
+    weight_decay: Option<f32>,
+    /// Momentum of sgd [default: 0.9]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1, requires = "optimizer")]
+    momentum: Option<f32>,
+    /// Shorten the gradient, of all parameters as one vector, to this length where it is longer
+    #[arg(long, value_name = "NORM", value_parser = values::above_0, requires = "optimizer")]
+    clip: Option<f32>,
+    /// Keep an average of parameters and running statistics, of which each step keeps this share (of the first steps less);
+    /// `apply` takes it
+    #[arg(long, value_name = "DECAY", value_parser = values::inside_1, requires = "optimizer")]
+    ema: Option<f32>,
+    /// Which statistics a trained BatchNormalization takes: the stored ones (`frozen`), or those of the batch, which the
+    /// stored ones follow (`batch`) [default: frozen]
+    #[arg(long, value_name = "MODE", requires = "optimizer")]
+    bn: Option<BatchNormMode>,
+    /// Where to write the state before the first step: of NumPy's arrays where the name ends in `.npz`, else safetensors
+    /// [default: the file of --out with `.safetensors`]
+    #[arg(long, value_name = "FILE", requires = "optimizer")]
+    state: Option<PathBuf>,
+}
+
+/// Which loss is asked for.
+#[derive(Clone, Debug)]
+enum LossArg {
+    CrossEntropy,
+    BinaryCrossEntropy,
+    SquaredError,
+    Value(String),
+}
+
+impl FromStr for LossArg {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(match name {
+            "cross-entropy" => LossArg::CrossEntropy,
+            "bce" => LossArg::BinaryCrossEntropy,
+            "mse" => LossArg::SquaredError,
+            value => LossArg::Value(value.to_owned()),
+        })
+    }
+}
+
+pub fn run(
+    args: &DifferentiateArgs,
+    kind: OptimizerKind,
+    context: &Context,
+) -> Result<(), CliError> {
+    let step = &args.step;
+    let state = match &step.state {
+        Some(state) => state.clone(),
+        None => args.out.with_extension("safetensors"),
+    };
+    if state == args.out {
+        return Err(CliError::usage(format!(
+            "{} is the file of --out, and would be that of the state",
+            state.display()
+        ))
+        .with_hint("choose another file with --state"));
+    }
+    ensure_new(args, &args.out, "--out")?;
+    ensure_new(args, &state, "--state")?;
+    let value = match (&step.loss, &args.output.output) {
+        (Some(LossArg::Value(_)), Some(_)) => {
+            return Err(CliError::usage(
+                "--output is not taken with a value of the model as --loss",
+            ));
+        }
+        (Some(LossArg::Value(value)), None) => Some(value),
+        (_, output) => output.as_ref(),
+    };
+    let file = Model::open(&args.model)?.with_scores(value.map(String::as_str));
+    let model = at_image_size(&file, args.image_size)?;
+    let sample = sample_dims(&model, args.image_size)?;
+    let objective = objective(args, &model, &sample)?;
+    let options = options(args, kind, objective)?;
+    let all = Parameters::of(&model, &sample, objective)?;
+    let names = values::matching(all, &args.trainable, context)?;
+    let backbone = backbone_sha256(&file)?;
+    let made = training_graph(&model, &backbone, &names, &sample, &options);
+    let mut made = made.map_err(|error| match error {
+        TrainingGraphError::Training(error) => {
+            let left = || differentiable(&model, &names, 2, &sample, objective);
+            no_gradient(error, left, "--trainable")
+        }
+        error => error.into(),
+    })?;
+    if made.freed.is_some() {
+        ensure_apart(&model, &sample, objective, context)?;
+    }
+    describe(&mut made, &file, (&options, step), &backbone);
+    let bytes = encode(&made.model)?;
+    signals::before_stops(|| {
+        made.state.write(&state)?;
+        let written = write_atomic(&args.out, &bytes);
+        written.map_err(|e| CliError::cannot_write(&args.out, &e))
+    })?;
+    tell(&made.contract, context)?;
+    context.note(&format!(
+        "written to {}, the state before the first step to {}",
+        args.out.display(),
+        state.display()
+    ));
+    Ok(())
+}
+
+/// What is made smaller.
+fn objective(
+    args: &DifferentiateArgs,
+    model: &Model,
+    sample: &[usize],
+) -> Result<Objective, CliError> {
+    let asked = args.task.asked();
+    let unfit = |loss: &str, task: Task| {
+        CliError::usage(format!(
+            "--loss {loss} is not that of the task {task}; leave one of --loss and --task out"
+        ))
+    };
+    match &args.step.loss {
+        None => Ok(args.task.of(model, sample)?.into()),
+        Some(LossArg::CrossEntropy) => match args.task.of(model, sample)? {
+            Task::SingleLabel => Ok(Task::SingleLabel.into()),
+            task => Err(unfit("cross-entropy", task)),
+        },
+        Some(LossArg::BinaryCrossEntropy) => {
+            let said = asked.or(ModelCard::read(model)?.task);
+            match (said, own_task(model, sample, said)?) {
+                (Some(Task::SingleLabel), task) => Err(unfit("bce", task)),
+                (None, Task::SingleLabel) => Ok(Task::MultiLabel.into()),
+                (_, task) => Ok(task.into()),
+            }
+        }
+        Some(LossArg::SquaredError | LossArg::Value(_)) if asked.is_some() => Err(CliError::usage(
+            "--task is of classifiers; it is not taken with --loss mse or a value of the model",
+        )),
+        Some(LossArg::SquaredError) => Ok(Objective::SquaredError),
+        Some(LossArg::Value(_)) => Ok(Objective::Output),
+    }
+}
+
+fn options(
+    args: &DifferentiateArgs,
+    kind: OptimizerKind,
+    objective: Objective,
+) -> Result<TrainingOptions, CliError> {
+    let step = &args.step;
+    let mut optimizer = Optimizer::new(kind);
+    values::set(&mut optimizer.weight_decay, &step.weight_decay);
+    values::set(&mut optimizer.momentum, &step.momentum);
+    if step.momentum.is_some() && kind != OptimizerKind::Sgd {
+        return Err(CliError::usage("--momentum: only --optimizer sgd has one"));
+    }
+    let has_targets = step.label_smoothing.is_some() || step.class_weights.is_some();
+    if has_targets && !matches!(objective, Objective::Task(_)) {
+        return Err(CliError::usage(
+            "--label-smoothing and --class-weights are of classes, which --loss mse or a value of the model does not know",
+        ));
+    }
+    let targets = Targets {
+        class_weights: step.class_weights.clone(),
+        smoothing: step.label_smoothing.unwrap_or(0.0),
+    };
+    Ok(TrainingOptions::new(objective, optimizer)
+        .targets(targets)
+        .clip_norm(step.clip)
+        .ema(step.ema)
+        .batch_norm(step.bn.unwrap_or_default())
+        .batch(args.batch_size))
+}
+
+/// Looks by numbers at whether a model that was freed from its batch size keeps samples apart.
+fn ensure_apart(
+    model: &Model,
+    sample: &[usize],
+    objective: Objective,
+    context: &Context,
+) -> Result<(), CliError> {
+    let why = match (objective, context.runtime()) {
+        (Objective::Task(task), Ok(runtime)) => {
+            return Ok(samples_stay_apart(&runtime, model, sample, task)?);
+        }
+        (Objective::Task(_), Err(error)) => error.to_string(),
+        _ => "the model is no classifier".to_owned(),
+    };
+    context.note(&format!(
+        "warning: that samples stay apart in a batch of another size than the export's was told by the operators \
+         alone, not by numbers: {why}"
+    ));
+    Ok(())
+}
+
+/// What the file says of itself.
+fn describe(
+    made: &mut TrainingGraph,
+    source: &Model,
+    (options, step): (&TrainingOptions, &StepArgs),
+    backbone: &str,
+) {
+    let name = source.path().file_name().unwrap_or_default();
+    made.model.doc_string = Some(format!(
+        "A training step of {}, written by ftsurgery.",
+        name.display()
+    ));
+    let contract = &made.contract;
+    let named = |value: &Option<Value>| value.as_ref().map(|v| v.name.clone());
+    let data = contract.inputs.first().map(|input| input.name.clone());
+    let Optimizer {
+        kind,
+        weight_decay,
+        momentum,
+        ..
+    } = options.optimizer;
+    let loss = match (options.objective, &step.loss) {
+        (Objective::Task(task), _) => loss_of(task).to_owned(),
+        (_, Some(LossArg::Value(value))) => value.clone(),
+        _ => "mse".to_owned(),
+    };
+    let task = match options.objective {
+        Objective::Task(task) => Some(task.to_string()),
+        _ => None,
+    };
+    let number = |value: Option<f32>| value.map(|value| value.to_string());
+    let all = [
+        ("kind", Some("training".to_owned())),
+        ("contract", Some(VERSION.to_string())),
+        ("loss", Some(loss)),
+        ("task", task),
+        ("optimizer", Some(kind.to_string())),
+        ("weight_decay", Some(weight_decay.to_string())),
+        (
+            "momentum",
+            number((kind == OptimizerKind::Sgd).then_some(momentum)),
+        ),
+        ("clip", number(options.clip_norm)),
+        ("ema", number(options.ema)),
+        ("bn", Some(options.batch_norm.to_string())),
+        ("version", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ("source", Some(name.to_string_lossy().into_owned())),
+        ("source_sha256", Some(backbone.to_owned())),
+        ("input.data", data),
+        ("input.labels", named(&contract.labels)),
+        ("input.learning_rate", Some(contract.learning_rate.clone())),
+        ("output.loss", Some(contract.loss.clone())),
+        ("output.logits", named(&contract.logits)),
+    ];
+    for (key, value) in all {
+        if let Some(value) = value {
+            set_metadata(&mut made.model, &format!("ftsurgery.{key}"), &value);
+        }
+    }
+}
+
+fn tell(contract: &Contract, context: &Context) -> Result<(), CliError> {
+    let mut out = context.stdout();
+    let entry = |value: &Value| {
+        let dims = value.dims.iter().flatten().map(|dim| match dim {
+            Dim::Known(size) => size.to_string(),
+            Dim::Symbolic(name) if name.is_empty() => "?".to_owned(),
+            Dim::Symbolic(name) => name.clone(),
+        });
+        let dims: Vec<String> = dims.collect();
+        let dtype = format!("{:?}", value.dtype).to_lowercase();
+        format!(
+            "  {} [{}], {dtype}",
+            plain_line(&value.name),
+            dims.join(", ")
+        )
+    };
+    let of_slot = |slot: &Slot| entry(&Value::fixed(&slot.name(), slot.dtype, &slot.dims));
+    writeln!(out, "inputs")?;
+    for value in contract.inputs.iter().chain(&contract.labels) {
+        writeln!(out, "{}", entry(value))?;
+    }
+    writeln!(out, "  {} [], float", plain_line(&contract.learning_rate))?;
+    writeln!(out, "state, inputs and as `next/…` outputs")?;
+    for slot in &contract.state {
+        writeln!(out, "{}", of_slot(slot))?;
+    }
+    writeln!(out, "outputs")?;
+    writeln!(out, "  {} [], float", plain_line(&contract.loss))?;
+    if let Some(logits) = &contract.logits {
+        writeln!(out, "{}", entry(logits))?;
+    }
+    out.flush()?;
+    Ok(())
+}

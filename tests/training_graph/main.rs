@@ -1,0 +1,8 @@
+//! `ftsurgery differentiate --optimizer` and `ftsurgery apply` as their users see them.
+
+mod against_torch;
+mod against_tune;
+mod applied;
+mod command;
+mod programs;
+mod scene;
