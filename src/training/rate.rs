@@ -11,7 +11,8 @@ use super::OptimizerKind;
 /// lower ones, and takes the highest that does none: after which the loss is little above the least, a tenth or, where
 /// so long a training follows that it mends more, up to three tenths; where layers of the first half of the network train,
 /// a tenth. (That of the least loss would be too low: what a
-/// rate is worth shows later than what it breaks.) The steps are the first
+/// rate is worth shows later than what it breaks.) What chooses for each sample between tuned and frozen stays as it begins
+/// meanwhile. The steps are the first
 /// ones of its training, the same for every rate and always from the same parameters; the samples are some of those
 /// that validate, or, where there are none, some of those that it trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

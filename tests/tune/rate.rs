@@ -9,6 +9,7 @@ use crate::bed::*;
 use crate::elsewhere::{assert_same_results, plan, to_the_end};
 use crate::scene::*;
 use crate::support::*;
+use crate::variants;
 
 fn spec(bed: &Bed, kind: OptimizerKind) -> TrialSpec {
     let mut spec = bed.spec(kind);
@@ -301,5 +302,27 @@ fn a_training_that_is_never_better_than_its_start_begins_anew_with_a_lower_rate(
             "{stop_at}"
         );
         assert_eq!(bits(&resumed), bits(&whole), "{stop_at}");
+    }
+}
+
+#[test]
+fn a_rate_is_tried_with_the_choices_as_they_begin() {
+    let Some(bed) = Bed::new() else { return };
+    let rewrite = variants::spottune(&bed, 3);
+    let lab = variants::lab(&bed, &bed.network);
+    let mut all = variants::spec(&bed, &rewrite, OptimizerKind::Adamw);
+    all.optimizer.learning_rate = Choice::Auto;
+    let choosers = rewrite.choosers();
+    let mut copies = all.clone();
+    copies.trainable.retain(|name| !choosers.contains(name));
+    assert!(copies.trainable.len() < all.trainable.len());
+    let [all, copies] = [all, copies].map(|spec| {
+        let tried = bed.run(&lab, &spec, None, &mut ()).unwrap().tried_rates;
+        tried.iter().map(|t| (t.rate, t.loss)).collect::<Vec<_>>()
+    });
+    assert!(all.len() >= 3);
+    for ((rate, loss), (of_copies, alone)) in all.iter().zip(&copies) {
+        assert_eq!(rate, of_copies);
+        assert!((loss - alone).abs() < 1e-5 * alone, "{all:?} {copies:?}");
     }
 }

@@ -33,7 +33,7 @@ fn low_rank(weights: &[&str], rank: usize, alpha: usize) -> Rewrite {
 }
 
 /// Choices of the second and the third convolution, by what the second reads.
-fn spottune(bed: &Bed, width: usize) -> Rewrite {
+pub fn spottune(bed: &Bed, width: usize) -> Rewrite {
     let blocks = [["conv2", "norm2"], ["conv3", "norm3"]].map(|b| b.map(str::to_owned).to_vec());
     let blocks = SpotTune::gateable(&bed.network.model, &blocks).unwrap();
     assert_eq!(blocks.len(), 2);
@@ -72,7 +72,7 @@ const INPUT: InputSpec = InputSpec {
     layout: Layout::Nchw,
 };
 
-fn lab<'l>(bed: &'l Bed, network: &'l Grafted) -> Lab<'l> {
+pub fn lab<'l>(bed: &'l Bed, network: &'l Grafted) -> Lab<'l> {
     let options = LabOptions::default()
         .threads(1)
         .memory_budget(1 << 24)
@@ -81,7 +81,7 @@ fn lab<'l>(bed: &'l Bed, network: &'l Grafted) -> Lab<'l> {
 }
 
 /// A trial of all that a rewrite adds, and of the head.
-fn spec(bed: &Bed, rewrite: &Rewrite, kind: OptimizerKind) -> TrialSpec {
+pub fn spec(bed: &Bed, rewrite: &Rewrite, kind: OptimizerKind) -> TrialSpec {
     let added = rewrite.apply(&bed.network).unwrap().parameters;
     let head = bed.network.head_parameters.iter().cloned();
     TrialSpec {

@@ -130,6 +130,15 @@ impl Rewrite {
             .or_else(|| SpotTune::stands_for(parameter))
     }
 
+    /// The parameters of what chooses for each sample.
+    pub fn choosers(&self) -> Vec<String> {
+        match self {
+            Rewrite::AdaFilter(adafilter) => adafilter.gate_parameters(),
+            Rewrite::SpotTune(spottune) => spottune.policy_parameters(),
+            Rewrite::None | Rewrite::LowRank(_) => Vec::new(),
+        }
+    }
+
     /// Whether nothing is changed.
     pub fn is_none(&self) -> bool {
         *self == Rewrite::None

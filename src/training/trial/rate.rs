@@ -59,7 +59,11 @@ impl<'a> Trial<'a> {
             best: Vec::new(),
         };
         let state = std::mem::replace(&mut self.state, fresh);
-        let loss = self.loss_after_steps(rate, observer);
+        let choosers = self.spec.rewrite.choosers();
+        let held = self.spec.trainable.iter().zip(&first).enumerate();
+        let held = held.filter(|(_, (name, _))| choosers.contains(name));
+        let held: Vec<(usize, &[f32])> = held.map(|(i, (_, of))| (i, of.as_slice())).collect();
+        let loss = self.loss_after_steps(rate, &held, observer);
         self.state = state;
         if average.is_some() {
             // They are bound to what was scored, and it is the average from here on.
@@ -77,10 +81,13 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// What the loss of the samples that judge is after some steps with a rate; infinite where they diverge.
+    /// What the loss of the samples that judge is after some steps with a rate; infinite where they diverge. `held` are
+    /// parameters, by their place, that stay at these values: what chooses for each sample would hide the harm that a rate
+    /// does by choosing what is frozen.
     fn loss_after_steps(
         &mut self,
         rate: f32,
+        held: &[(usize, &[f32])],
         observer: &mut dyn Observer,
     ) -> Result<f64, TrainingError> {
         let (train, judges) = self.parts();
@@ -105,6 +112,9 @@ impl<'a> Trial<'a> {
                     Err(TrainingError::Diverged { .. }) => return Ok(f64::INFINITY),
                     step => step?,
                 };
+                for (place, values) in held {
+                    self.buffers[*place].as_f32_mut()?.copy_from_slice(values);
+                }
             }
             if self.state.progress.step == total {
                 break;
