@@ -34,7 +34,8 @@ Examples:
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct ApplyArgs {
-    /// The adapter, a safetensors file; or the trained state of a training graph, safetensors or npz
+    /// The adapter, a safetensors file; or the trained state of a training graph, safetensors or npz, or a checkpoint of
+    /// onnxruntime's training API
     adapter: PathBuf,
     /// The model that was tuned
     model: PathBuf,

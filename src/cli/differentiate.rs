@@ -1,11 +1,12 @@
 //! `ftsurgery differentiate`: the graph of loss and gradients, or one that trains, to run it anywhere.
 
+mod ort_training;
 mod training;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ftsurgery::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
@@ -48,13 +49,19 @@ and the next state. The state before the first step is a file beside it.
 
 `ftsurgery apply STATE MODEL` writes a trained state, saved as safetensors or npz under these names, into the model.
 
+With --format ort-training --out is a folder, of the files from which onnxruntime's training API (up to 1.19.2) trains: \
+`training_model.onnx`, `eval_model.onnx`, `optimizer_model.onnx` and `checkpoint`, with the parameters that --trainable \
+chooses as trained ones and the others as frozen ones. --optimizer is `adamw` unless it is said, or `adam`, or `sgd` without \
+momentum. `ftsurgery apply` takes a checkpoint that was saved as a state.
+
 Examples:
   ftsurgery differentiate mobilenet.onnx --out step.onnx
   ftsurgery differentiate tagger.onnx --task multi-label --batch-size 8 --out step.onnx
   ftsurgery differentiate mobilenet.onnx --trainable 'fc.*' --trainable 'block4*' \\
       --batch-size 32 --out step.onnx
   ftsurgery differentiate mobilenet.onnx --optimizer adamw --clip 1 --batch-size free --out step.onnx
-  ftsurgery apply trained.npz mobilenet.onnx --out tuned.onnx";
+  ftsurgery apply trained.npz mobilenet.onnx --out tuned.onnx
+  ftsurgery differentiate mobilenet.onnx --format ort-training --batch-size free --out artifacts";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -63,16 +70,20 @@ pub struct DifferentiateArgs {
     model: PathBuf,
     #[command(flatten)]
     output: values::OutputArg,
-    /// The ONNX file to write
+    /// The ONNX file to write; with --format ort-training the folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// What to write: an ONNX file, or the files of onnxruntime's training API
+    #[arg(long, value_name = "FORMAT", default_value = "onnx")]
+    format: Format,
     #[command(flatten)]
     task: TaskArg,
     /// Parameters to differentiate by: initializers whose name matches this pattern (`*`, `?`, `[…]`,
     /// `{a,b}`; `*` alone is all of them); repeatable
     #[arg(long, value_name = "GLOB", default_value = "*")]
     trainable: Vec<String>,
-    /// Samples per run; the file is made for this number and no other. With --optimizer also `free`: for any number
+    /// Samples per run; the file is made for this number and no other. With --optimizer or --format ort-training also `free`: for
+    /// any number
     #[arg(long, value_name = "N", default_value = "1", value_parser = batch_size)]
     batch_size: Batch,
     /// Image size in pixels where the model leaves it open, or another than it declares: `224`, or
@@ -86,6 +97,15 @@ pub struct DifferentiateArgs {
     step: StepArgs,
 }
 
+/// What is written.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    /// One file, of standard operators
+    Onnx,
+    /// `training_model.onnx`, `eval_model.onnx`, `optimizer_model.onnx` and `checkpoint`, for onnxruntime's training API
+    OrtTraining,
+}
+
 /// Reads a number of samples, or `free`.
 fn batch_size(text: &str) -> Result<Batch, String> {
     match text {
@@ -97,6 +117,9 @@ fn batch_size(text: &str) -> Result<Batch, String> {
 }
 
 pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> {
+    if args.format == Format::OrtTraining {
+        return ort_training::run(args, context);
+    }
     if let Some(kind) = args.step.optimizer {
         return training::run(args, kind, context);
     }

@@ -21,6 +21,7 @@ use crate::surgery::rewrite::{Noise, Penalty};
 use crate::surgery::{Dropout, extract, lower_batch_norm};
 
 pub use objective::Objective;
+pub(crate) use prepared::with_zero;
 pub use prepared::{Mask, Prepared, SampleDims};
 
 use super::{GradientOutput, StepNorm, TrainingError};

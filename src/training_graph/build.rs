@@ -62,35 +62,41 @@ pub fn training_graph(
         sample,
         options,
     };
-    let mut forward = match options.batch {
-        Batch::Fixed(batch) => maker.forward(batch, Operators::Standard)?,
-        Batch::Any => {
-            let [first, second, third] = SIZES.map(|n| maker.forward(n, Operators::AnyBatch));
-            let (mut first, second, third) = (first?, second?, third?);
-            let graphs = [&first, &second, &third].map(|forward| &forward.program.graph);
-            first.program.graph = joined(graphs)?;
-            first
-        }
-    };
+    let mut forward = maker.differentiated()?;
     let backbone = hex::decode(backbone).unwrap_or_default();
     let made = maker.append(&mut forward, backbone)?;
     maker.name(forward, made)
 }
 
-struct Maker<'a> {
-    model: &'a Model,
-    trainable: &'a [String],
-    sample: &'a [usize],
-    options: &'a TrainingOptions,
+/// What a step is made of.
+pub(super) struct Maker<'a> {
+    pub model: &'a Model,
+    pub trainable: &'a [String],
+    pub sample: &'a [usize],
+    pub options: &'a TrainingOptions,
 }
 
 /// Forward pass, loss and gradients.
-struct Forward {
-    prepared: Prepared,
-    program: Program,
+pub(super) struct Forward {
+    pub prepared: Prepared,
+    pub program: Program,
 }
 
 impl Maker<'_> {
+    /// For the batch size of the options, or any.
+    pub fn differentiated(&self) -> Result<Forward, TrainingGraphError> {
+        match self.options.batch {
+            Batch::Fixed(batch) => self.forward(batch, Operators::Standard),
+            Batch::Any => {
+                let [first, second, third] = SIZES.map(|n| self.forward(n, Operators::AnyBatch));
+                let (mut first, second, third) = (first?, second?, third?);
+                let graphs = [&first, &second, &third].map(|forward| &forward.program.graph);
+                first.program.graph = joined(graphs)?;
+                Ok(first)
+            }
+        }
+    }
+
     fn forward(&self, batch: usize, operators: Operators) -> Result<Forward, TrainingGraphError> {
         let trained = Trained {
             parameters: self.trainable,

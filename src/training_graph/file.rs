@@ -1,4 +1,5 @@
-//! Files of a state: safetensors, or arrays of NumPy (npz), of which both have a tensor for each of the contract's names.
+//! Files of a state: safetensors, or arrays of NumPy (npz), of which both have a tensor for each of the contract's names. A
+//! checkpoint of onnxruntime's training API is read as one, too.
 
 use std::borrow::Cow;
 use std::fs;
@@ -16,6 +17,7 @@ use crate::adapter::is_of_adapter;
 use crate::data::MAX_INFLATION;
 use crate::onnx::{DataType, Tensor, write_atomic, write_atomic_with};
 
+use super::ort_training::{is_checkpoint, state as checkpoint_state};
 use super::{Role, State, TrainingGraphError};
 
 /// What an npz file begins with, which is a zip archive.
@@ -109,14 +111,14 @@ impl State {
         Ok(bytes.into_inner())
     }
 
-    /// Whether a file looks like a state and not like an [adapter](crate::adapter::Adapter): it is an npz, or a safetensors
-    /// file without an adapter's metadata that has a trained parameter. What cannot be read looks like none.
+    /// Whether a file looks like a state and not like an [adapter](crate::adapter::Adapter): it is an npz, a checkpoint, or a
+    /// safetensors file without an adapter's metadata that has a trained parameter. What cannot be read looks like none.
     pub fn is_one(path: &Path) -> bool {
         let is_file = fs::metadata(path).is_ok_and(|m| m.is_file());
         let Some(bytes) = is_file.then(|| fs::read(path).ok()).flatten() else {
             return false;
         };
-        if bytes.starts_with(ZIP) {
+        if bytes.starts_with(ZIP) || is_checkpoint(&bytes) {
             return true;
         }
         let Ok((_, header)) = SafeTensors::read_metadata(&bytes) else {
@@ -152,6 +154,7 @@ impl State {
     pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<Self, TrainingGraphError> {
         let read = match bytes.starts_with(ZIP) {
             true => of_npz(&bytes),
+            false if is_checkpoint(&bytes) => checkpoint_state(&bytes.into()),
             false => of_safetensors(bytes),
         };
         let read = read.and_then(|state| {

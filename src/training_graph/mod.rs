@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod operators;
 mod options;
+mod ort_training;
 mod state;
 mod update;
 
@@ -26,4 +27,5 @@ pub use contract::{Contract, LABELS, LEARNING_RATE, LOSS, Role, Slot, VERSION};
 pub use error::TrainingGraphError;
 pub use operators::OPERATORS;
 pub use options::{Batch, TrainingOptions};
+pub use ort_training::{OrtArtifacts, ort_artifacts};
 pub use state::State;

@@ -4,5 +4,7 @@ mod against_torch;
 mod against_tune;
 mod applied;
 mod command;
+mod networks;
+mod ort_training;
 mod programs;
 mod scene;

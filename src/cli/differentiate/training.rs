@@ -52,7 +52,7 @@ pub struct StepArgs {
     weight_decay: Option<f32>,
     /// Momentum of sgd [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = values::below_1, requires = "optimizer")]
-    momentum: Option<f32>,
+    pub momentum: Option<f32>,
     /// Shorten the gradient, of all parameters as one vector, to this length where it is longer
     #[arg(long, value_name = "NORM", value_parser = values::above_0, requires = "optimizer")]
     clip: Option<f32>,
@@ -67,7 +67,7 @@ pub struct StepArgs {
     /// Where to write the state before the first step: of NumPy's arrays where the name ends in `.npz`, else safetensors
     /// [default: the file of --out with `.safetensors`]
     #[arg(long, value_name = "FILE", requires = "optimizer")]
-    state: Option<PathBuf>,
+    pub state: Option<PathBuf>,
 }
 
 /// Which loss is asked for.
@@ -111,16 +111,7 @@ pub fn run(
     }
     ensure_new(args, &args.out, "--out")?;
     ensure_new(args, &state, "--state")?;
-    let value = match (&step.loss, &args.output.output) {
-        (Some(LossArg::Value(_)), Some(_)) => {
-            return Err(CliError::usage(
-                "--output is not taken with a value of the model as --loss",
-            ));
-        }
-        (Some(LossArg::Value(value)), None) => Some(value),
-        (_, output) => output.as_ref(),
-    };
-    let file = Model::open(&args.model)?.with_scores(value.map(String::as_str));
+    let file = Model::open(&args.model)?.with_scores(asked_value(args)?);
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let objective = objective(args, &model, &sample)?;
@@ -155,8 +146,19 @@ pub fn run(
     Ok(())
 }
 
+/// The value of the model that is asked for: what the loss is taken of, or the loss.
+pub(super) fn asked_value(args: &DifferentiateArgs) -> Result<Option<&str>, CliError> {
+    match (&args.step.loss, &args.output.output) {
+        (Some(LossArg::Value(_)), Some(_)) => Err(CliError::usage(
+            "--output is not taken with a value of the model as --loss",
+        )),
+        (Some(LossArg::Value(value)), None) => Ok(Some(value)),
+        (_, output) => Ok(output.as_deref()),
+    }
+}
+
 /// What is made smaller.
-fn objective(
+pub(super) fn objective(
     args: &DifferentiateArgs,
     model: &Model,
     sample: &[usize],
@@ -189,7 +191,7 @@ fn objective(
     }
 }
 
-fn options(
+pub(super) fn options(
     args: &DifferentiateArgs,
     kind: OptimizerKind,
     objective: Objective,
@@ -220,7 +222,7 @@ fn options(
 }
 
 /// Looks by numbers at whether a model that was freed from its batch size keeps samples apart.
-fn ensure_apart(
+pub(super) fn ensure_apart(
     model: &Model,
     sample: &[usize],
     objective: Objective,
@@ -238,6 +240,15 @@ fn ensure_apart(
          alone, not by numbers: {why}"
     ));
     Ok(())
+}
+
+/// What is made smaller, as metadata say it.
+pub(super) fn loss_name(options: &TrainingOptions, step: &StepArgs) -> String {
+    match (options.objective, &step.loss) {
+        (Objective::Task(task), _) => loss_of(task).to_owned(),
+        (_, Some(LossArg::Value(value))) => value.clone(),
+        _ => "mse".to_owned(),
+    }
 }
 
 /// What the file says of itself.
@@ -261,11 +272,7 @@ fn describe(
         momentum,
         ..
     } = options.optimizer;
-    let loss = match (options.objective, &step.loss) {
-        (Objective::Task(task), _) => loss_of(task).to_owned(),
-        (_, Some(LossArg::Value(value))) => value.clone(),
-        _ => "mse".to_owned(),
-    };
+    let loss = loss_name(options, step);
     let task = match options.objective {
         Objective::Task(task) => Some(task.to_string()),
         _ => None,
@@ -301,22 +308,24 @@ fn describe(
     }
 }
 
+/// A line for an input or output.
+pub(super) fn entry(value: &Value) -> String {
+    let dims = value.dims.iter().flatten().map(|dim| match dim {
+        Dim::Known(size) => size.to_string(),
+        Dim::Symbolic(name) if name.is_empty() => "?".to_owned(),
+        Dim::Symbolic(name) => name.clone(),
+    });
+    let dims: Vec<String> = dims.collect();
+    let dtype = format!("{:?}", value.dtype).to_lowercase();
+    format!(
+        "  {} [{}], {dtype}",
+        plain_line(&value.name),
+        dims.join(", ")
+    )
+}
+
 fn tell(contract: &Contract, context: &Context) -> Result<(), CliError> {
     let mut out = context.stdout();
-    let entry = |value: &Value| {
-        let dims = value.dims.iter().flatten().map(|dim| match dim {
-            Dim::Known(size) => size.to_string(),
-            Dim::Symbolic(name) if name.is_empty() => "?".to_owned(),
-            Dim::Symbolic(name) => name.clone(),
-        });
-        let dims: Vec<String> = dims.collect();
-        let dtype = format!("{:?}", value.dtype).to_lowercase();
-        format!(
-            "  {} [{}], {dtype}",
-            plain_line(&value.name),
-            dims.join(", ")
-        )
-    };
     let of_slot = |slot: &Slot| entry(&Value::fixed(&slot.name(), slot.dtype, &slot.dims));
     writeln!(out, "inputs")?;
     for value in contract.inputs.iter().chain(&contract.labels) {

@@ -354,7 +354,7 @@ fn dims_at(input: &Value, batch: usize) -> Result<Vec<usize>, TrainingError> {
 }
 
 /// Appends the logits 0 and z of two classes to a graph that tells them apart by one number z; what they are named.
-fn with_zero(graph: &mut Graph, scores: &str) -> String {
+pub(crate) fn with_zero(graph: &mut Graph, scores: &str) -> String {
     let mut builder = Builder::new(graph);
     let flat = builder.op(
         "binary/flat",

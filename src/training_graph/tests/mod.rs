@@ -17,14 +17,14 @@ use crate::training::{
     Update as HostUpdate,
 };
 
-const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+pub(super) const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const KINDS: [OptimizerKind; 3] = [
     OptimizerKind::Sgd,
     OptimizerKind::Adam,
     OptimizerKind::Adamw,
 ];
 
-fn fixtures(folder: &str) -> PathBuf {
+pub(super) fn fixtures(folder: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join("fixtures").join(folder)
 }
@@ -34,7 +34,7 @@ fn convnet() -> Model {
 }
 
 /// A network of the fixtures: its name, the model and the dimensions of a sample.
-fn networks() -> Vec<(String, Model, Vec<usize>)> {
+pub(super) fn networks() -> Vec<(String, Model, Vec<usize>)> {
     let folder = fixtures("exporters");
     let index = std::fs::read(folder.join("index.json")).unwrap();
     let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
@@ -61,7 +61,7 @@ fn made(model: &Model, sample: &[usize], options: &TrainingOptions) -> TrainingG
 }
 
 /// A classifier of images of 2 × 4 × 4 with so many outputs.
-fn of_outputs(outputs: usize) -> Model {
+pub(super) fn of_outputs(outputs: usize) -> Model {
     let mut graph = Graph {
         inputs: vec![Value::batched("x", &[2, 4, 4])],
         ..Graph::new(17)
@@ -88,7 +88,7 @@ fn of_outputs(outputs: usize) -> Model {
 }
 
 /// Values that look random.
-fn numbers(dims: &[usize], seed: usize) -> ArrayD<f32> {
+pub(super) fn numbers(dims: &[usize], seed: usize) -> ArrayD<f32> {
     let count = dims.iter().product::<usize>();
     let value = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 50.0 - 1.0;
     ArrayD::from_shape_vec(IxDyn(dims), (0..count).map(value).collect()).unwrap()
@@ -136,7 +136,7 @@ fn outputs(
     names.zip(values).collect()
 }
 
-fn array(tensor: &Tensor) -> Array {
+pub(super) fn array(tensor: &Tensor) -> Array {
     let dims = IxDyn(&tensor.dims);
     match tensor.dtype {
         DataType::Int64 => {
