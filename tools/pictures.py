@@ -204,11 +204,13 @@ def others(folder):
     folder.right("alpha.webp", saved(alpha, "webp", lossless=True, exact=True))
     folder.right("alpha.tif", saved(alpha, "tiff"))
     folder.right("grey-alpha.png", saved(alpha.convert("LA"), "png"))
+    folder.right("grey-alpha.tif", saved(alpha.convert("LA"), "tiff"))
+    folder.right("ycc.tif", saved(image.convert("YCbCr"), "tiff", compression="tiff_adobe_deflate"))
     for name, mode in {"grey": grey, "palette": palette, "two": two}.items():
         for kind in ("png", "bmp", "gif", "tiff"):
-            if (name, kind) != ("palette", "tiff"):
-                folder.right(f"{name}-colours.{kind}", saved(mode, kind))
-    folder.refused("palette.tif", saved(palette, "tiff"))
+            folder.right(f"{name}-colours.{kind}", saved(mode, kind))
+    for kind in ("tiff_lzw", "packbits"):
+        folder.right(f"palette-colours.{kind}.tif", saved(palette, "tiff", compression=kind))
     folder.right("clear.png", saved(clear, "png", transparency=3))
     folder.right("clear.gif", saved(clear, "gif", transparency=3))
     folder.right("deep.png", saved(deep, "png"))
@@ -237,6 +239,9 @@ def others(folder):
     folder.refused("bits-in-reverse.tif", with_tag(saved(reverse, "tiff"), 266, 2))
     folder.refused("deep-white-zero.tif", with_tag(saved(deep, "tiff"), 262, 0))
     folder.refused("big.tif", saved(image, "tiff", big_tiff=True))
+    folder.refused("lab.tif", saved(image.convert("LAB"), "tiff"))
+    folder.refused("palette-alpha.tif", saved(palette.convert("PA"), "tiff"))
+    folder.refused("signed.tif", saved(Image.fromarray(np.asarray(grey).astype(np.int32)), "tiff"))
     folder.refused("float.tif", saved(Image.fromarray(np.asarray(grey).astype(np.float32)), "tiff"))
 
 

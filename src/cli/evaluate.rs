@@ -127,7 +127,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         of_part.unwrap_or_default()
     );
     classifier.tell(images, &on, context);
-    if images && card.classes.is_none() {
+    if (images || dataset.has_class_names()) && card.classes.is_none() {
         progress.warning(&by_place(dataset.classes()));
     }
     let known = card.overlap(&dataset, &samples);
@@ -333,7 +333,7 @@ fn match_classes(
     }
     let by_place = (0..).take(of_data.len()).collect();
     match &card.classes {
-        Some(names) if dataset.is_named() => {
+        Some(names) if dataset.has_class_names() => {
             let mut known = HashMap::new();
             for (name, place) in names.iter().zip(0..) {
                 known.entry(composed(name)).or_insert(place);
@@ -348,11 +348,13 @@ fn match_classes(
             });
             Ok((names.clone(), places.collect::<Result<_, _>>()?))
         }
-        None if dataset.is_named() && of_data.len() != outputs => Err(CliError::usage(format!(
-            "the data has {} classes, the model {outputs}; its metadata does not name them",
-            of_data.len()
-        ))),
-        None if dataset.is_named() => Ok((of_data.to_vec(), by_place)),
+        None if dataset.has_class_names() && of_data.len() != outputs => {
+            Err(CliError::usage(format!(
+                "the data has {} classes, the model {outputs}; its metadata does not name them",
+                of_data.len()
+            )))
+        }
+        None if dataset.has_class_names() => Ok((of_data.to_vec(), by_place)),
         names => {
             let numbers = || (0..outputs).map(|n| n.to_string()).collect();
             if of_data.len() > outputs {

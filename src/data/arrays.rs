@@ -37,6 +37,21 @@ impl Dataset {
     /// A data set of samples in memory, of `shape` (channels, height, width) each, and of `classes`, which `labels` number
     /// from 0. Samples are named `x[0]`, `x[1]`, ….
     ///
+    /// ```
+    /// use ftsurgery::data::{ArrayLabels, ArrayValues, Dataset, Layout, Preprocess};
+    ///
+    /// // Three grey images of 2 × 2 pixels.
+    /// let pixels = ArrayValues::Pixels(vec![0, 9, 8, 7, 255, 240, 250, 251, 3, 1, 0, 2]);
+    /// let classes = ["dark", "bright"].map(str::to_owned).into();
+    /// let labels = ArrayLabels::One(vec![0, 1, 0]);
+    /// let images = Dataset::of_arrays(pixels, [1, 2, 2], classes, labels)?;
+    ///
+    /// let mut batch = [0.0; 2 * 4];
+    /// images.write_batch(&[1, 0], &Preprocess::UNIT, Layout::Nchw, &mut batch)?;
+    /// assert!((batch[0] - 1.0).abs() < 1e-6 && batch[4] == 0.0);
+    /// # Ok::<(), ftsurgery::data::DataError>(())
+    /// ```
+    ///
     /// # Errors
     /// When there are not as many labels as samples, or none, a label is beyond the classes, or a value is not finite.
     pub fn of_arrays(

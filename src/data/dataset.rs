@@ -141,7 +141,8 @@ impl Dataset {
     /// **An `.npz` file** holds `x` (N × channels × height × width; float32, or float64, which is
     /// rounded to float32, used as they are; or uint8, also N × height × width × channels, the pixels of images that are
     /// scaled as those of files) and `y` (N or N × 1), the labels counted from 0, or N × classes, 0 and 1. The classes
-    /// are named "0", "1", … up to the largest label; not all of them need a row.
+    /// are named "0", "1", … up to the largest label; not all of them need a row. Where `y` holds texts (NumPy's `<U` or `S`),
+    /// these are the classes, in the order of sub-folders.
     ///
     /// # Errors
     /// When nothing usable is found: fewer classes than [there must be](Limits::classes), a class without a usable
@@ -294,9 +295,17 @@ impl Dataset {
         self.shape
     }
 
-    /// Whether samples are files, whose classes have names; else they are rows of arrays, whose classes are numbers.
+    /// Whether samples are files; else they are rows of arrays.
     pub fn is_named(&self) -> bool {
         !self.names.is_empty()
+    }
+
+    /// Whether classes have names, by which those of a model are the same; of arrays they may have but the numbers that
+    /// labels are.
+    pub fn has_class_names(&self) -> bool {
+        let mut numbered = self.classes.iter().zip(0..);
+        self.is_named()
+            || numbered.any(|(name, class): (&String, usize)| *name != class.to_string())
     }
 
     /// Whether [`Preprocess`] applies: images are preprocessed, arrays of floats are used as they are.

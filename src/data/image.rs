@@ -22,6 +22,7 @@ mod misread;
 mod orientation;
 mod others;
 mod resize;
+mod tiff;
 
 use std::fs::File;
 use std::io::Read;

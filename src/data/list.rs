@@ -5,8 +5,7 @@ mod several;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
@@ -15,6 +14,7 @@ use serde_json::Value;
 use super::DataError;
 use super::error::regular;
 use super::parts::Part;
+use super::text::unmarked;
 use crate::task::Task;
 pub use columns::Columns;
 use columns::Places;
@@ -99,7 +99,8 @@ pub(super) fn read_as(
     found: impl Fn(String) -> String,
 ) -> Result<List, DataError> {
     regular(path, |reason| DataError::list(path, None, reason))?;
-    let file = File::open(path).map_err(|e| DataError::read(path, e))?;
+    let bytes = std::fs::read(path).map_err(|e| DataError::read(path, e))?;
+    let text = unmarked(bytes).map_err(|reason| DataError::list(path, None, reason))?;
     let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
     let reading = Reading {
         path,
@@ -107,8 +108,8 @@ pub(super) fn read_as(
         wanted,
     };
     let (places, rows) = match extension == "jsonl" || extension == "ndjson" {
-        true => reading.json(BufReader::new(file))?,
-        false => reading.csv(file, &extension)?,
+        true => reading.json(text.as_slice())?,
+        false => reading.csv(&text, &extension)?,
     };
     if rows.is_empty() {
         return Err(DataError::list(path, None, "it has no rows"));
@@ -161,16 +162,12 @@ impl Reading<'_> {
         DataError::list(self.path, Some(line), reason)
     }
 
-    fn csv(&self, mut file: File, extension: &OsStr) -> Result<(Places, Vec<Row>), DataError> {
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)
-            .map_err(|e| DataError::read(self.path, e))?;
-        // Excel begins its files with a mark of their encoding.
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    fn csv(&self, text: &[u8], extension: &OsStr) -> Result<(Places, Vec<Row>), DataError> {
         let is_plain = extension == "txt";
-        let delimiter = match extension == "tsv" {
-            true => b'\t',
-            false => delimiter(text, is_plain),
+        let (delimiter, text) = match separator(text) {
+            Some(named) => named,
+            None if extension == "tsv" => (b'\t', text),
+            None => (delimiter(text, is_plain), text),
         };
         let single;
         let text = match delimiter {
@@ -227,7 +224,7 @@ impl Reading<'_> {
                 std::io::ErrorKind::InvalidData => self.error(line, "it is not UTF-8"),
                 _ => DataError::read(self.path, e),
             })?;
-            let text = text.trim_start_matches('\u{feff}').trim();
+            let text = text.trim();
             if text.is_empty() {
                 continue;
             }
@@ -367,6 +364,18 @@ impl<'t> Lines<'t> {
             self.at += 1;
         }
         self.line
+    }
+}
+
+/// The separator that a first line such as `sep=;` names, which is for Excel, and the text from the end of that line.
+fn separator(text: &[u8]) -> Option<(u8, &[u8])> {
+    let end = text.iter().position(|byte| b"\r\n".contains(byte))?;
+    let (line, rest) = text.split_at(end);
+    match *line {
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', of] if b"\t;,| ".contains(&of) => {
+            Some((of, rest))
+        }
+        _ => None,
     }
 }
 

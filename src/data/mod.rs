@@ -4,6 +4,27 @@
 //! [`Dataset::of_arrays`] takes what is in memory,
 //! [`Split`] shares it out, [`batches`] cuts it into batches, [`Augment`] changes its images, and
 //! [`FeatureStore`] keeps values computed from it. Nothing here knows of graphs or of onnxruntime.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use ftsurgery::data::{Dataset, OpenOptions, Split, SplitOptions};
+//!
+//! // A sub-folder for each class, for a network of 224 × 224 pixels in colour.
+//! let photos = Dataset::open(Path::new("photos"), &OpenOptions::new(224, 224, 3))?;
+//! for skipped in photos.skipped() {
+//!     println!("{}: {}", skipped.path, skipped.reason);
+//! }
+//! let split = Split::of(&photos, &SplitOptions::default())?;
+//! for &sample in &split.held_out {
+//!     let class = photos.labels()[sample] as usize;
+//!     println!("{} is of {}", photos.name(sample), photos.classes()[class]);
+//! }
+//! # Ok::<(), ftsurgery::data::DataError>(())
+//! ```
+//!
+//! How a model wants its images [`ModelInput`](crate::classifier::ModelInput) finds out, whose
+//! [`open`](crate::classifier::ModelInput::open) gives the data set that fits it.
 
 mod arrays;
 mod augment;
@@ -34,6 +55,7 @@ mod sources;
 mod space;
 mod split;
 mod split_file;
+mod text;
 
 pub use crate::layout::Layout;
 pub use arrays::{ArrayLabels, ArrayValues};

@@ -9,6 +9,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::DataError;
 use super::error::regular;
+use super::text::unmarked;
 pub use written::ClassNames;
 
 /// The most bytes of a file of class names.
@@ -74,8 +75,9 @@ pub fn read_classes(path: &Path) -> Result<Vec<String>, DataError> {
         ));
     }
     let bytes = std::fs::read(path).map_err(|e| DataError::read(path, e))?;
+    let bytes = unmarked(bytes).map_err(|reason| unfit(None, reason.to_owned()))?;
     let text = String::from_utf8(bytes).map_err(|_| unfit(None, "it is not UTF-8".to_owned()))?;
-    let text = text.trim_start_matches('\u{feff}').trim_end();
+    let text = text.trim_end();
     let names: Vec<String> = match text.trim_start().starts_with(['[', '{']) {
         true => match ClassNames::read(text) {
             Some(names) => names.names,

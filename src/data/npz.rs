@@ -20,6 +20,8 @@ use labels::Labels;
 
 /// How many bytes one compressed byte stands for at most, in zip's "deflate".
 pub(crate) const MAX_INFLATION: u64 = 1032;
+/// Bytes of an array that are read at once.
+const MAX_CHUNK: usize = 512 << 10;
 
 /// See [`Dataset::open`].
 pub(super) fn open(
@@ -52,22 +54,19 @@ pub(super) fn open(
         sets,
         classes,
         told,
-    } = labels::read(&mut archive, path, limits, task)?;
+        notes,
+    } = labels::read(&mut archive, path, limits, (task, options.classes))?;
     let values = read_samples(&mut archive, (path, limits), rows, want)?;
 
-    let absent = match &sets {
-        None => labels::absent(&labels, classes),
-        Some(_) => None,
-    };
     let held = Held {
         values,
         labels,
         sets,
-        classes: (0..classes).map(|class| class.to_string()).collect(),
+        classes,
         told,
     };
     let mut dataset = held.into_dataset(want, options.resize, Workers::new(limits.threads)?)?;
-    dataset.notes.splice(0..0, absent);
+    dataset.notes.splice(0..0, notes);
     Ok(dataset)
 }
 
@@ -134,10 +133,11 @@ fn read_samples(
     limits.check(path, rows, row_bytes)?;
     let fortran = array.fortran;
     if is_pixels {
+        let mut pixels = array.read(|[byte]: [u8; 1]| byte)?;
         if fortran {
-            return Err(array.error("pixels in Fortran order are not read"));
+            let sides = if channels_last { [h, w, c] } else { want };
+            pixels = from_fortran(path, &pixels, rows, sides)?;
         }
-        let pixels = array.read(|[byte]: [u8; 1]| byte)?;
         return Ok(ArrayValues::Pixels(match channels_last {
             true => pixels,
             false => with_channels_last(path, &pixels, want)?,
@@ -181,19 +181,19 @@ fn with_channels_last(
     Ok(out)
 }
 
-/// The C-order copy of an array stored in Fortran order.
-fn from_fortran(
+/// The C-order copy of an array stored in Fortran order, of so many rows with these sides.
+fn from_fortran<T: Copy>(
     path: &Path,
-    values: &[f32],
+    values: &[T],
     rows: usize,
-    [c, h, w]: [usize; 3],
-) -> Result<Vec<f32>, DataError> {
+    [first, second, third]: [usize; 3],
+) -> Result<Vec<T>, DataError> {
     let mut out = reserve(path, values.len())?;
     for n in 0..rows {
-        for ci in 0..c {
-            for hi in 0..h {
-                for wi in 0..w {
-                    out.push(values[n + rows * (ci + c * (hi + h * wi))]);
+        for i in 0..first {
+            for j in 0..second {
+                for k in 0..third {
+                    out.push(values[n + rows * (i + first * (j + second * k))]);
                 }
             }
         }
@@ -261,34 +261,53 @@ impl<'a> Array<'a> {
         mut self,
         convert: impl Fn([u8; S]) -> T,
     ) -> Result<Vec<T>, DataError> {
-        let count = self
-            .shape
-            .iter()
-            .try_fold(1_usize, |n, side| n.checked_mul(*side));
-        let claimed = count
-            .and_then(|n| n.checked_mul(S))
-            .map(|bytes| bytes as u64);
-        let (Some(count), true) = (count, claimed == Some(self.payload_bytes)) else {
-            return Err(self.error(format!(
+        let mut values = reserve(self.path, self.count(S)?)?;
+        self.each(S, |_, chunk| {
+            let (elements, _) = chunk.as_chunks::<S>();
+            values.extend(elements.iter().map(|bytes| convert(*bytes)));
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// How many elements it has, of `size` bytes each.
+    ///
+    /// # Errors
+    /// When the archive's own account says otherwise.
+    fn count(&self, size: usize) -> Result<usize, DataError> {
+        let sides = self.shape.iter();
+        let count = sides.fold(Some(1_usize), |n, side| n?.checked_mul(*side));
+        let claimed = count.and_then(|n| n.checked_mul(size));
+        match (count, claimed.map(|bytes| bytes as u64)) {
+            (Some(count), Some(bytes)) if bytes == self.payload_bytes => Ok(count),
+            _ => Err(self.error(format!(
                 "it holds {} bytes, which is not what shape {:?} needs (cut off?)",
                 self.payload_bytes, self.shape
-            )));
-        };
-        let mut values = reserve(self.path, count)?;
-        let mut buffer = vec![0; (64 << 10) * S];
-        let mut left = count;
+            ))),
+        }
+    }
+
+    /// Hands on the elements of `size` bytes, one or more, many at once, in the order of the file.
+    fn each(
+        &mut self,
+        size: usize,
+        mut take: impl FnMut(&Self, &[u8]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let mut left = self.count(size)?;
+        let at_once = (MAX_CHUNK / size).max(1).min(left);
+        let mut buffer = vec![0; at_once * size];
         while left > 0 {
-            let chunk = &mut buffer[..left.min(64 << 10) * S];
+            let elements = left.min(at_once);
+            let chunk = &mut buffer[..elements * size];
             if let Err(error) = self.payload.read_exact(chunk) {
                 return Err(self.error(format!("it cannot be read: {error}")));
             }
-            let (elements, _) = chunk.as_chunks::<S>();
-            values.extend(elements.iter().map(|bytes| convert(*bytes)));
-            left -= elements.len();
+            take(self, chunk)?;
+            left -= elements;
         }
         // Reading on to the end makes the archive verify its checksum.
         match self.payload.read(&mut [0]) {
-            Ok(0) => Ok(values),
+            Ok(0) => Ok(()),
             Ok(_) => Err(self.error("it holds more bytes than the archive says")),
             Err(error) => Err(self.error(format!("it cannot be read: {error}"))),
         }

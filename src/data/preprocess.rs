@@ -36,6 +36,17 @@ impl ChannelOrder {
 /// the last is alpha, 255 where nothing is transparent: it is scaled as the colours are where they are all scaled alike,
 /// else by `scale` alone.
 /// Stored as JSON in the metadata of a tuned model: fields may be added, never changed.
+///
+/// ```
+/// use ftsurgery::data::{Preprocess, Resize};
+///
+/// let how: Preprocess = "imagenet".parse()?;
+/// assert_eq!(how, Preprocess::IMAGENET);
+/// // As torchvision evaluates: the middle of the image, not all of it squashed.
+/// let how = Preprocess { resize: "crop:0.875".parse::<Resize>()?, ..how };
+/// how.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
     /// The channel order of the network's input.

@@ -114,8 +114,8 @@ pub(super) fn classes(
         Task::Binary => 2,
         Task::SingleLabel | Task::MultiLabel => outputs,
     };
-    // Folders have names, so only a model of the same classes can be meant.
-    if dataset.is_named() {
+    // They have names, so only a model of the same classes can be meant.
+    if dataset.has_class_names() {
         let fits = match &card.classes {
             Some(names) => names == of_data,
             None => of_data.len() == own,

@@ -166,7 +166,11 @@ impl<'a> Opened<'a> {
                 show_bytes(memory_budget)
             ));
         }
-        if kept && names.is_none() && settings.sources.classes.is_none() && dataset.is_named() {
+        if kept
+            && names.is_none()
+            && settings.sources.classes.is_none()
+            && dataset.has_class_names()
+        {
             watcher.warning(&by_place(dataset.classes()));
         }
         if kept && card.beside.classes.is_some() {

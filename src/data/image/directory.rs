@@ -33,9 +33,7 @@ impl<'a> Directory<'a> {
     /// The number that the entry `tag` holds, the first one of several; `None` where there is no such
     /// entry, or none of numbers of 8, 16 or 32 bits.
     pub(super) fn number(&self, tag: usize) -> Option<usize> {
-        let entry = (0..self.entries)
-            .map(|i| self.start + 12 * i)
-            .find(|entry| self.read(*entry, 2) == Some(tag))?;
+        let entry = self.entry(tag)?;
         let (bytes, count) = match self.read(entry + 2, 2)? {
             1 | 6 => (1, self.read(entry + 4, 4)?),
             3 | 8 => (2, self.read(entry + 4, 4)?),
@@ -53,7 +51,28 @@ impl<'a> Directory<'a> {
 
     /// Whether there is an entry `tag`.
     pub(super) fn has(&self, tag: usize) -> bool {
-        (0..self.entries).any(|i| self.read(self.start + 12 * i, 2) == Some(tag))
+        self.entry(tag).is_some()
+    }
+
+    /// Puts a number into the entry `tag`, which holds one of 16 bits, of a copy of the file; `None` where it does not.
+    pub(super) fn replace(&self, tag: usize, number: u16, copy: &mut [u8]) -> Option<()> {
+        let entry = self.entry(tag)?;
+        if (self.read(entry + 2, 2)?, self.read(entry + 4, 4)?) != (3, 1) {
+            return None;
+        }
+        let bytes = match self.little {
+            true => number.to_le_bytes(),
+            false => number.to_be_bytes(),
+        };
+        copy.get_mut(entry + 8..entry + 10)?.copy_from_slice(&bytes);
+        Some(())
+    }
+
+    /// Where the entry `tag` begins.
+    fn entry(&self, tag: usize) -> Option<usize> {
+        (0..self.entries)
+            .map(|i| self.start + 12 * i)
+            .find(|entry| self.read(*entry, 2) == Some(tag))
     }
 
     /// A whole number of so many bytes.

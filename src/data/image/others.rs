@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::misread::{self, GifFrame};
 use super::orientation::{exif_of_png, orientation};
+use super::tiff::{self, Tiff};
 use super::{CUT_OFF_PNG, LACKS_END, MAX_DECODED_BYTES, zeros};
 
 /// Channels, pixels, and what is remarkable about them.
@@ -59,9 +60,22 @@ impl<'a> Other<'a> {
             End::Unmarked => Cow::Owned([&bytes[..length], &END_OF_PNG].concat()),
             End::Marked | End::CutOff => Cow::Borrowed(bytes),
         };
-        let mut reader = ImageReader::with_format(Cursor::new(whole), format);
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+        let own = match format {
+            ImageFormat::Tiff => Tiff::open(bytes)?,
+            _ => None,
+        };
+        let mut decoder: Box<dyn ImageDecoder + 'a> = match own {
+            Some(tiff) => Box::new(tiff),
+            None => {
+                let mut reader = ImageReader::with_format(Cursor::new(whole), format);
+                reader.limits(limits);
+                Box::new(
+                    reader
+                        .into_decoder()
+                        .map_err(|e| unread(bytes, format, &e))?,
+                )
+            }
+        };
         if format == ImageFormat::Tiff && decoder.color_type().has_alpha() {
             misread::refuse_alpha(bytes)?;
         }
@@ -79,7 +93,7 @@ impl<'a> Other<'a> {
         };
         let has_holes = GifFrame::first(bytes).is_none_or(|frame| frame.transparent);
         Ok(Self {
-            decoder: Box::new(decoder),
+            decoder,
             format,
             orientation,
             opaque: format == ImageFormat::Gif && !has_holes,
@@ -168,6 +182,17 @@ impl<'a> Other<'a> {
         }
         // Colours without the alpha that stood behind them.
         Ok((channels - (channels + 1) % 2, pixels, remark))
+    }
+}
+
+/// Why the decoder of a format does not read a file.
+fn unread(bytes: &[u8], format: ImageFormat, error: &ImageError) -> String {
+    match (format, error) {
+        (ImageFormat::Tiff, ImageError::Unsupported(_)) => match tiff::described(bytes) {
+            Some(kind) => format!("{kind} is not read here: {error}"),
+            None => error.to_string(),
+        },
+        _ => error.to_string(),
     }
 }
 

@@ -172,6 +172,52 @@ fn what_is_wrong_is_told_with_its_line() {
     }
 }
 
+/// As Excel writes and reads them.
+#[test]
+fn lists_may_be_in_utf_16_and_name_what_separates_their_fields() {
+    let marked = |text: &str| -> Vec<u8> {
+        let text = format!("\u{feff}{text}");
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let expected = [
+        row(3, "1.png", "Bär", None, None),
+        row(4, "2, 3.png", "dog", None, None),
+    ];
+    for (name, text) in [
+        (
+            "a.csv",
+            b"sep=;\npath;label\n1.png;B\xc3\xa4r\n2, 3.png;dog\n".to_vec(),
+        ),
+        (
+            "b.csv",
+            marked("SEP=|\r\npath|label\r\n1.png|Bär\r\n2, 3.png|dog\r\n"),
+        ),
+        (
+            "c.tsv",
+            marked("sep=,\rpath,label\r1.png,Bär\r\"2, 3.png\",dog\r"),
+        ),
+        (
+            "d.txt",
+            marked("\r\npath\tlabel\r\n1.png\tBär\r\n\"2, 3.png\"\tdog\r\n"),
+        ),
+    ] {
+        let list = of(name, text, &Columns::default()).unwrap();
+        assert_eq!(list.rows, expected, "{name}");
+    }
+    let json = marked("{\"path\": \"1.png\", \"label\": \"Bär\"}\r\n");
+    let list = of("e.jsonl", json, &Columns::default()).unwrap();
+    assert_eq!(list.rows, [row(1, "1.png", "Bär", None, None)]);
+    let broken = wrong("f.csv", b"\xff\xfep", &Columns::default());
+    assert!(broken.contains("UTF-16"), "{broken}");
+    // A column may be called so.
+    let column = of(
+        "g.csv",
+        "sep=a,path,label\n1,1.png,cat\n",
+        &Columns::default(),
+    );
+    assert_eq!(column.unwrap().rows[0].label, "cat");
+}
+
 #[test]
 fn a_row_that_says_the_same_again_counts_once_and_is_told() {
     let list = of(

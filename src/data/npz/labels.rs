@@ -1,7 +1,10 @@
 //! The labels of an `.npz` file.
 
+mod texts;
+
 use std::path::Path;
 
+use crate::data::names::case_note;
 use crate::data::{DataError, LabelSets};
 use crate::task::Task;
 
@@ -17,18 +20,21 @@ pub(super) struct Labels {
     /// Of rows that may have several labels the [rarest](LabelSets::rarest).
     pub labels: Vec<i64>,
     pub sets: Option<LabelSets>,
-    pub classes: usize,
+    pub classes: Vec<String>,
     /// How they were read, for people.
     pub told: Option<String>,
+    /// What is remarkable of them, a sentence each.
+    pub notes: Vec<String>,
 }
 
-/// Reads `y`: `[N]` or `[N, 1]`, the class of each row, or `[N, classes]`, 1 for each class that a row is of and 0 for
-/// the others. Of whichever type, they are whole numbers.
+/// Reads `y`: `[N]` or `[N, 1]`, the class of each row as its number or its name, or `[N, classes]`, 1 for each class that
+/// a row is of and 0 for the others. Of whichever type, numbers are whole. Names come in the order of those of folders, or
+/// are the classes `of_model` where all are among these.
 pub(super) fn read(
     archive: &mut Archive,
     path: &Path,
     limits: &Limits,
-    task: Option<Task>,
+    (task, of_model): (Option<Task>, Option<&[String]>),
 ) -> Result<Labels, DataError> {
     let array = Array::open(archive, path, "y")?;
     let several = task.is_none_or(Task::is_multi_label);
@@ -50,6 +56,24 @@ pub(super) fn read(
     let count = rows.saturating_mul(columns.unwrap_or(1));
     let held = usize::try_from(array.payload_bytes / each).map_or(count, |held| held.min(count));
     limits.check(path, held, size_of::<i64>())?;
+    let one_each = |labels: Vec<i64>, classes, notes| {
+        let of_one = labels.iter().map(|&l| usize::try_from(l).ok());
+        let several = task == Some(Task::MultiLabel);
+        let sets = several.then(|| LabelSets::of(of_one.map(Vec::from_iter)));
+        Labels {
+            rows,
+            labels,
+            sets,
+            classes,
+            told: None,
+            notes,
+        }
+    };
+    if let (Some(width), None) = (texts::width(&array.kind), columns) {
+        let (labels, classes) = texts::read(array, path, width, of_model)?;
+        let notes = case_note(&classes).into_iter().collect();
+        return Ok(one_each(labels, classes, notes));
+    }
     let fortran = array.fortran;
     let values = whole_numbers(array, path, columns.unwrap_or(1))?;
     let Some(columns) = columns else {
@@ -61,16 +85,12 @@ pub(super) fn read(
             ));
         }
         let classes = count_classes(path, &values)?;
-        let of_one = values.iter().map(|&l| usize::try_from(l).ok());
-        let several = task == Some(Task::MultiLabel);
-        let sets = several.then(|| LabelSets::of(of_one.map(Vec::from_iter)));
-        return Ok(Labels {
-            rows,
-            labels: values,
-            sets,
-            classes,
-            told: None,
-        });
+        let notes = match task {
+            Some(Task::MultiLabel) => None,
+            _ => absent(&values, classes),
+        };
+        let notes = notes.into_iter().collect();
+        return Ok(one_each(values, numbered(classes), notes));
     };
     if columns > MAX_CLASSES {
         let reason = format!("{columns} classes are more than {MAX_CLASSES}");
@@ -104,8 +124,9 @@ pub(super) fn read(
             rows,
             labels: own.iter().map(|classes| classes[0] as i64).collect(),
             sets: None,
-            classes: columns,
+            classes: numbered(columns),
             told: None,
+            notes: Vec::new(),
         });
     }
     let told = "each row of \"y\" has just one label: --task single-label makes them classes that exclude each other";
@@ -114,9 +135,15 @@ pub(super) fn read(
         rows,
         labels: sets.rarest(columns),
         sets: Some(sets),
-        classes: columns,
+        classes: numbered(columns),
         told: (task.is_none() && other.is_none()).then(|| told.to_owned()),
+        notes: Vec::new(),
     })
+}
+
+/// The names of classes that have none.
+fn numbered(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| class.to_string()).collect()
 }
 
 fn wrong(path: &Path, row: usize, reason: String) -> DataError {
@@ -151,6 +178,10 @@ fn whole_numbers(array: Array<'_>, path: &Path, columns: usize) -> Result<Vec<i6
         "|u1" | "|b1" => return array.read(|[byte]: [u8; 1]| i64::from(byte)),
         "<f4" => array.read(|bytes| f64::from(f32::from_le_bytes(bytes)))?,
         "<f8" => array.read(f64::from_le_bytes)?,
+        "|O" => {
+            let reason = "it holds Python objects, which are not read; y.astype(str) makes names of classes of them";
+            return Err(array.error(reason));
+        }
         _ => return Err(array.wrong_type("whole numbers")),
     };
     if let Some(place) = floats.iter().position(|v| v.fract() != 0.0) {
@@ -164,7 +195,7 @@ fn whole_numbers(array: Array<'_>, path: &Path, columns: usize) -> Result<Vec<i6
 }
 
 /// A sentence for people on the labels below the largest that no row has.
-pub(super) fn absent(labels: &[i64], classes: usize) -> Option<String> {
+fn absent(labels: &[i64], classes: usize) -> Option<String> {
     const NAMED: usize = 5;
     let mut present = vec![false; classes];
     for &label in labels {
