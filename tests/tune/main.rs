@@ -2,6 +2,7 @@
 
 mod adafilter;
 mod adapter;
+mod array_names;
 mod auto;
 mod batch_norm;
 mod bed;

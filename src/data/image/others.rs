@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
+use image::error::UnsupportedErrorKind;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
@@ -187,12 +188,15 @@ impl<'a> Other<'a> {
 
 /// Why the decoder of a format does not read a file.
 fn unread(bytes: &[u8], format: ImageFormat, error: &ImageError) -> String {
-    match (format, error) {
-        (ImageFormat::Tiff, ImageError::Unsupported(_)) => match tiff::described(bytes) {
-            Some(kind) => format!("{kind} is not read here: {error}"),
-            None => error.to_string(),
-        },
-        _ => error.to_string(),
+    let (ImageFormat::Tiff, ImageError::Unsupported(lacks)) = (format, error) else {
+        return error.to_string();
+    };
+    match (tiff::described(bytes), lacks.kind()) {
+        (None, _) => error.to_string(),
+        (Some(kind), UnsupportedErrorKind::GenericFeature(why)) => {
+            format!("{kind} is not read here: {why}")
+        }
+        (Some(kind), _) => format!("{kind} is not read here"),
     }
 }
 
