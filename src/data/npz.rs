@@ -275,8 +275,8 @@ impl<'a> Array<'a> {
     /// # Errors
     /// When the archive's own account says otherwise.
     fn count(&self, size: usize) -> Result<usize, DataError> {
-        let sides = self.shape.iter();
-        let count = sides.fold(Some(1_usize), |n, side| n?.checked_mul(*side));
+        let mut sides = self.shape.iter();
+        let count = sides.try_fold(1_usize, |n, side| n.checked_mul(*side));
         let claimed = count.and_then(|n| n.checked_mul(size));
         match (count, claimed.map(|bytes| bytes as u64)) {
             (Some(count), Some(bytes)) if bytes == self.payload_bytes => Ok(count),
