@@ -17,7 +17,7 @@ that do not go together have an environment of their own each. Without any, mode
 With --doc, the table between the markers of that file is replaced. Needs Python 3.10 or newer with numpy, onnx,
 onnxruntime and Pillow; what frameworks are tried is up to what the other Pythons have: torch, torchvision, onnxscript, timm,
 fastai, ultralytics with onnxslim, transformers, open_clip_torch, optimum-onnx, keras with tensorflow and tf2onnx, flax with jax2onnx,
-paddlepaddle with paddle2onnx, scikit-learn with skl2onnx.
+paddlepaddle with paddle2onnx (which wants packaging), scikit-learn with skl2onnx.
 """
 
 import argparse
