@@ -305,7 +305,13 @@ fn labels_that_do_not_fit_the_task_are_bad_input() {
     for (outputs, dims, labels, task, words) in [
         (3, &[2, 2][..], &[0, 1, 1, 0][..], None, "the model has 3"),
         (3, &[2, 3], &[0, 1, 2, 0, 0, 0], None, "not 0 or 1"),
-        (3, &[2, 3], &[0, 1, 1, 0, 0, 0], Some("single-label"), "[N]"),
+        (
+            3,
+            &[2, 3],
+            &[0, 1, 1, 0, 0, 0],
+            Some("single-label"),
+            "one label",
+        ),
         (3, &[2], &[0, 1], Some("binary"), "3 outputs"),
         (1, &[2, 2], &[0, 1, 1, 0], None, "[N, 1]"),
         (1, &[2], &[0, 2], None, "two classes"),
