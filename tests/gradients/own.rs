@@ -313,7 +313,7 @@ fn labels_that_do_not_fit_the_task_are_bad_input() {
             "one label",
         ),
         (3, &[2], &[0, 1], Some("binary"), "3 outputs"),
-        (1, &[2, 2], &[0, 1, 1, 0], None, "[N, 1]"),
+        (1, &[2, 2], &[0, 1, 1, 1], None, "one label"),
         (1, &[2], &[0, 2], None, "two classes"),
         (1, &[2], &[0, 1], Some("single-label"), "--task binary"),
     ] {
