@@ -198,8 +198,9 @@ pub fn matching(
     {
         return Err(CliError::usage(format!(
             "no trainable initializer matches `{idle}`; there are {}",
-            all.trainable.join(", ")
-        )));
+            some(&all.trainable)
+        ))
+        .with_hint("`ftsurgery analyze MODEL` lists the tensors of each block"));
     }
     let any = |name: &String| patterns.iter().any(|p| matches(p, name));
     let left_out: Vec<&str> = all
