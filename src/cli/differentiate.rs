@@ -1,7 +1,9 @@
 //! `ftsurgery differentiate`: the graph of loss and gradients, or one that trains, to run it anywhere.
 
 mod ort_training;
+mod runtime_web;
 mod training;
+mod web;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use super::gradients::no_gradient;
 use super::task::TaskArg;
 use super::{CliError, Context, signals, values};
 use training::StepArgs;
+use web::WebArgs;
 
 const EXAMPLES: &str = "\
 The file is a standard ONNX model (opset 21, IR 10) that any runtime can execute, in float32 \
@@ -54,6 +57,10 @@ With --format ort-training --out is a folder, of the files from which onnxruntim
 chooses as trained ones and the others as frozen ones. --optimizer is `adamw` unless it is said, or `adam`, or `sgd` without \
 momentum. `ftsurgery apply` takes a checkpoint that was saved as a state.
 
+With --format web --out is a folder, too: of a page that trains in a browser, by onnxruntime-web. The model gets a new head, of \
+so many classes as --classes says; pictures are dropped into a box for each, and the page gives the tuned ONNX file. A file \
+server shows the page, which loads nothing from elsewhere.
+
 Examples:
   ftsurgery differentiate mobilenet.onnx --out step.onnx
   ftsurgery differentiate tagger.onnx --task multi-label --batch-size 8 --out step.onnx
@@ -61,7 +68,8 @@ Examples:
       --batch-size 32 --out step.onnx
   ftsurgery differentiate mobilenet.onnx --optimizer adamw --clip 1 --batch-size free --out step.onnx
   ftsurgery apply trained.npz mobilenet.onnx --out tuned.onnx
-  ftsurgery differentiate mobilenet.onnx --format ort-training --batch-size free --out artifacts";
+  ftsurgery differentiate mobilenet.onnx --format ort-training --batch-size free --out artifacts
+  ftsurgery differentiate mobilenet.onnx --format web --classes cats,dogs --out page";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -70,10 +78,10 @@ pub struct DifferentiateArgs {
     model: PathBuf,
     #[command(flatten)]
     output: values::OutputArg,
-    /// The ONNX file to write; with --format ort-training the folder
+    /// The ONNX file to write; with --format ort-training or web the folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// What to write: an ONNX file, or the files of onnxruntime's training API
+    /// What to write: an ONNX file, the files of onnxruntime's training API, or a page for a browser
     #[arg(long, value_name = "FORMAT", default_value = "onnx")]
     format: Format,
     #[command(flatten)]
@@ -95,6 +103,8 @@ pub struct DifferentiateArgs {
     force: bool,
     #[command(flatten)]
     step: StepArgs,
+    #[command(flatten)]
+    web: WebArgs,
 }
 
 /// What is written.
@@ -104,6 +114,8 @@ enum Format {
     Onnx,
     /// `training_model.onnx`, `eval_model.onnx`, `optimizer_model.onnx` and `checkpoint`, for onnxruntime's training API
     OrtTraining,
+    /// A page that trains a new head, and what else --trainable says, in a browser
+    Web,
 }
 
 /// Reads a number of samples, or `free`.
@@ -117,8 +129,10 @@ fn batch_size(text: &str) -> Result<Batch, String> {
 }
 
 pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> {
-    if args.format == Format::OrtTraining {
-        return ort_training::run(args, context);
+    match args.format {
+        Format::OrtTraining => return ort_training::run(args, context),
+        Format::Web => return web::run(args, context),
+        Format::Onnx => {}
     }
     if let Some(kind) = args.step.optimizer {
         return training::run(args, kind, context);

@@ -10,6 +10,7 @@ mod functions;
 #[allow(missing_docs)]
 pub mod messages;
 mod node_names;
+mod places;
 mod source;
 mod subgraphs;
 mod tensor;

@@ -3,8 +3,11 @@
 mod against_torch;
 mod against_tune;
 mod applied;
+mod browser;
 mod command;
 mod networks;
 mod ort_training;
+mod page;
 mod programs;
 mod scene;
+mod server;

@@ -167,7 +167,7 @@ fn another_runtime_comes_to_the_same() {
 }
 
 /// The `node_modules` in which node finds a package (`NODE_PATH`, or the working folder and those above it).
-fn node_modules(package: &str) -> Option<PathBuf> {
+pub fn node_modules(package: &str) -> Option<PathBuf> {
     let script = format!("console.log(require.resolve('{package}'))");
     let ran = Command::new("node").args(["-e", &script]).output().ok()?;
     let found = String::from_utf8(ran.stdout).ok()?;

@@ -70,6 +70,13 @@ pub struct StepArgs {
     pub state: Option<PathBuf>,
 }
 
+impl StepArgs {
+    /// Whether a loss is asked for.
+    pub(super) fn has_loss(&self) -> bool {
+        self.loss.is_some()
+    }
+}
+
 /// Which loss is asked for.
 #[derive(Clone, Debug)]
 enum LossArg {
