@@ -105,7 +105,7 @@ def adafilter(tensors, gated, share):
                     x.mean((2, 3)), parameters[f"{prefix}project/weight"], parameters[f"{prefix}project/bias"]
                 )
 
-                lstm = "ftsurgery/adafilter/lstm/"
+                lstm = "ftsurgery/adafilter-lstm/"
                 sums = F.linear(told, parameters[f"{lstm}weight"], parameters[f"{lstm}bias"])
                 if hidden is not None:
                     sums = sums + hidden @ parameters[f"{lstm}recurrence"].T
@@ -144,7 +144,7 @@ def adafilter(tensors, gated, share):
         added[f"{prefix}project/bias"] = random.normal(0, 0.3, WIDTH)
         added[f"{prefix}logits/weight"] = random.normal(0, 1.5, (outputs, WIDTH))
         added[f"{prefix}logits/bias"] = random.normal(0, 0.1, outputs)
-    lstm = "ftsurgery/adafilter/lstm/"
+    lstm = "ftsurgery/adafilter-lstm/"
     added[f"{lstm}weight"] = random.normal(0, 1, (4 * WIDTH, WIDTH))
     added[f"{lstm}recurrence"] = random.normal(0, 1, (4 * WIDTH, WIDTH))
     added[f"{lstm}bias"] = random.normal(0, 0.3, 4 * WIDTH)

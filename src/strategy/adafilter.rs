@@ -159,7 +159,7 @@ mod tests {
         let trains = |name: &str| found.trainable.iter().any(|t| t == name);
         assert!(trains("ftsurgery/adafilter/conv3.w/weight"));
         assert!(trains("ftsurgery/adafilter/conv4.w/logits/weight"));
-        assert!(trains("ftsurgery/adafilter/lstm/recurrence"));
+        assert!(trains("ftsurgery/adafilter-lstm/recurrence"));
         assert!(!trains("conv3.w"));
         assert_eq!(found.trainable.last().unwrap(), "head");
     }

@@ -20,7 +20,7 @@ use super::super::changes::Changes;
 use super::super::choice::{Adder, GateStart, Place, drawn, threshold};
 use super::part::{Part, rows};
 use super::unit::Unit;
-use super::{AdaFilter, FilterGate, name, prefix};
+use super::{AdaFilter, FilterGate, name, of_all, prefix};
 
 /// The parts of an LSTM cell: input gate, output gate, forget gate, cell.
 const PARTS: usize = 4;
@@ -39,13 +39,13 @@ const OF_LAYER: [&str; 4] = [
 const TURNED: (&str, Attribute) = ("transB", Attribute::Int(1));
 
 fn of_cell(tensor: &str) -> String {
-    format!("ftsurgery/adafilter/lstm/{tensor}")
+    of_all("lstm", tensor)
 }
 
 /// The parameters of the gate network.
 pub(super) fn parameters(of: &AdaFilter) -> Vec<String> {
     let weights = &of.weights;
-    // What came before is 0 for a single layer.
+    // What came before is 0 for a single layer, which has no use of a forget gate either.
     let recurrence = (weights.len() > 1).then_some("recurrence");
     let cell = ["weight", "bias"].into_iter().chain(recurrence);
     let cell = cell.map(of_cell);
@@ -72,6 +72,7 @@ pub(super) struct Gate {
 /// The gate network, as far as it is made: what it remembers behind the last layer.
 pub(super) struct Recurrent<'a> {
     of: &'a AdaFilter,
+    opset: i64,
     /// h and c.
     state: Option<[String; 2]>,
     /// Whether the cell's weights are there.
@@ -79,9 +80,11 @@ pub(super) struct Recurrent<'a> {
 }
 
 impl<'a> Recurrent<'a> {
-    pub fn new(of: &'a AdaFilter) -> Self {
+    /// Of a model of operator set `opset`.
+    pub fn new(of: &'a AdaFilter, opset: i64) -> Self {
         Recurrent {
             of,
+            opset,
             state: None,
             has_cell: false,
         }
@@ -118,7 +121,7 @@ impl<'a> Recurrent<'a> {
                 share: None,
             });
         }
-        let hidden = self.step((weight, unit), reads, place.opset, changes, nodes)?;
+        let hidden = self.step((weight, unit), reads, changes, nodes)?;
         let logits = self.logits(part, &hidden, changes, nodes)?;
         let wide: Vec<i64> = [&[0, channels as i64][..], &vec![1; spatial]].concat();
         let wide = changes.ints(name(weight, "wide"), &wide);
@@ -149,7 +152,6 @@ impl<'a> Recurrent<'a> {
         &mut self,
         (weight, unit): (&str, &Unit<'_>),
         reads: &str,
-        opset: i64,
         changes: &mut Changes,
         nodes: &mut Vec<Node>,
     ) -> Result<String, SurgeryError> {
@@ -185,10 +187,10 @@ impl<'a> Recurrent<'a> {
         }
         let width = self.of.width;
         let sizes = [(PARTS - 1) * width, width];
-        let [gates, new] = add.split(["gates", "new"], &sums, sizes, opset, changes);
+        let [gates, new] = add.split(["gates", "new"], &sums, sizes, self.opset, changes);
         let gates = add.op("gates/open", "Sigmoid", &[&gates]);
         let each = ["input", "output", "forget"];
-        let [input, output, forget] = add.split(each, &gates, [width; 3], opset, changes);
+        let [input, output, forget] = add.split(each, &gates, [width; 3], self.opset, changes);
         let new = add.op("cell", "Tanh", &[&new]);
         let mut cell = add.op("learned", "Mul", &[&input, &new]);
         if let Some([_, before]) = &self.state {

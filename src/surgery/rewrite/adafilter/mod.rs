@@ -70,6 +70,11 @@ fn name(weight: &str, part: &str) -> String {
     format!("{}/{part}", prefix(weight))
 }
 
+/// The name of what is not of one layer, which none of a layer can have.
+fn of_all(what: &str, part: &str) -> String {
+    format!("ftsurgery/adafilter-{what}/{part}")
+}
+
 impl AdaFilter {
     /// The convolutions of a model that can be gated, in its order.
     ///
@@ -139,7 +144,7 @@ impl AdaFilter {
         }
         units.sort_by_key(|(_, unit, _)| unit.place);
         let mut changes = Changes::default();
-        let mut network = Recurrent::new(self);
+        let mut network = Recurrent::new(self, graph.opset);
         let mut shares = Vec::new();
         let mut nodes = Vec::new();
         for (weight, unit, filters) in &units {
@@ -151,13 +156,7 @@ impl AdaFilter {
             };
             if filters.is_empty() {
                 // Later gates depend on it.
-                network.step(
-                    (weight, unit),
-                    &reads,
-                    graph.opset,
-                    &mut changes,
-                    &mut nodes,
-                )?;
+                network.step((weight, unit), &reads, &mut changes, &mut nodes)?;
                 continue;
             }
             let place = Place {
@@ -199,7 +198,7 @@ fn ask(
     let Some((first, others)) = shares.split_first() else {
         return Ok(());
     };
-    let name = |part: &str| format!("ftsurgery/adafilter/share/{part}");
+    let name = |part: &str| of_all("share", part);
     let each = changes.tensor(name("each"), dtype, &[], &[1.0 / shares.len() as f32])?;
     let target = changes.tensor(name("target"), dtype, &[], &[share.target.0])?;
     let Some(splice) = changes.splices.last_mut() else {

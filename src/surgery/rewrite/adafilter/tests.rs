@@ -132,10 +132,10 @@ fn gates_are_those_of_an_lstm_over_the_layers() {
             let layer = |part: &str| name(weight, part);
             let told = product(&layer("project"), "weight", &pooled);
             let told = plus(told, given(&layer("project/bias")));
-            let sums = product("ftsurgery/adafilter/lstm", "weight", &told);
-            let before = product("ftsurgery/adafilter/lstm", "recurrence", &hidden);
+            let sums = product("ftsurgery/adafilter-lstm", "weight", &told);
+            let before = product("ftsurgery/adafilter-lstm", "recurrence", &hidden);
             let sums: Vec<f64> = sums.iter().zip(before).map(|(a, b)| a + b).collect();
-            let sums = plus(sums, given("ftsurgery/adafilter/lstm/bias"));
+            let sums = plus(sums, given("ftsurgery/adafilter-lstm/bias"));
             // As ONNX's LSTM has them.
             let [input, output, forget, new] =
                 [0, 1, 2, 3].map(|part| &sums[part * WIDTH..][..WIDTH]);
@@ -206,7 +206,7 @@ fn what_leaves_has_the_original_and_gates_without_what_only_training_needs() {
         let rewritten = rewrite.apply(&grafted).unwrap();
         assert_eq!(
             rewritten.penalties[0].value,
-            "ftsurgery/adafilter/share/square"
+            "ftsurgery/adafilter-share/square"
         );
         assert_eq!(rewritten.constants.len(), 2);
         let tuned = others(&rewritten.model, &rewritten.parameters, 2);
@@ -288,4 +288,33 @@ fn what_cannot_be_gated_is_told_by_its_weight() {
     assert!(refused(&two(), "none").contains("no float tensor"));
     let old = Graph { opset: 6, ..two() };
     assert!(refused(&old, "conv.weight").contains("operator set 7"));
+}
+
+#[test]
+fn names_of_what_all_layers_share_are_those_of_no_layer() {
+    let mut graph = two();
+    for (old, new) in [("conv.weight", "lstm"), ("second.weight", "share")] {
+        let tensor = graph.initializers.shift_remove(old).unwrap();
+        graph.initializers.insert(new.to_owned(), tensor);
+        graph.replace_uses(old, new);
+    }
+    let rewrite = Rewrite::AdaFilter(AdaFilter {
+        weights: ["lstm", "share"].map(str::to_owned).to_vec(),
+        share: Some(TunedShare {
+            target: Number(0.5),
+            weight: Number(1.0),
+        }),
+        ..adafilter(FilterGate::Learned)
+    });
+    let rewritten = rewrite.apply(&grafted(&graph)).unwrap();
+    let mut names = rewritten.added;
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    for parameter in &rewritten.parameters {
+        let stands_for = Rewrite::stands_for(parameter);
+        let is_shared = parameter.starts_with("ftsurgery/adafilter-");
+        assert_eq!(stands_for.is_none(), is_shared, "{parameter}");
+    }
 }
