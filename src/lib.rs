@@ -167,3 +167,4 @@ pub mod task;
 pub mod testing;
 pub mod training;
 pub mod training_graph;
+pub mod transform;

@@ -34,12 +34,14 @@ pub enum Purpose {
     Gate,
     /// Where the search for groups of a layer's filters begins.
     FilterGroups,
+    /// The inputs on which two models are compared.
+    Comparison,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 12] = [
+    const ALL: [Purpose; 13] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
@@ -52,6 +54,7 @@ impl Purpose {
         Purpose::Mixing,
         Purpose::Gate,
         Purpose::FilterGroups,
+        Purpose::Comparison,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -69,6 +72,7 @@ impl Purpose {
             Purpose::Mixing => "mixing",
             Purpose::Gate => "gate",
             Purpose::FilterGroups => "filter groups",
+            Purpose::Comparison => "comparison",
         }
     }
 }

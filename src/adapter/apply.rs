@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::graph::float_tensors;
 use crate::hex::{self, file_sha256};
 use crate::onnx::messages::ModelProto;
-use crate::onnx::{Model, encode, rename, save_within, write_atomic};
+use crate::onnx::{Model, encode, is_same_file, rename, save_within, write_atomic};
 use crate::surgery::Grafted;
 use crate::training::FreedFile;
 
@@ -216,9 +216,4 @@ impl Adapter {
             by: self.recipe.metadata("ftsurgery.version").map(str::to_owned),
         }
     }
-}
-
-/// Whether two names are of one file that is there.
-pub fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

@@ -20,7 +20,7 @@ use crate::surgery::rewrite::Merged;
 use crate::surgery::{Edited, Grafted, export};
 use crate::training::FreedFile;
 
-pub use apply::{Applied, ensure_apart, is_same_file};
+pub use apply::{Applied, ensure_apart};
 pub use backbone::backbone_sha256;
 pub use error::AdapterError;
 pub(crate) use file::is_of_adapter;

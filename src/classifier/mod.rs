@@ -60,7 +60,7 @@ mod untried;
 mod witness;
 
 pub use beside::Beside;
-pub use card::{ModelCard, TASK, THRESHOLDS};
+pub use card::{CLASSES, ModelCard, TASK, THRESHOLDS};
 pub use error::ClassifierError;
 pub use image_size::{at_image_size, parse_image_size};
 pub use inference::{Fill, Inference, Outputs, Rows};

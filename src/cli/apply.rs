@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ftsurgery::adapter::{Adapter, AdapterError, Makes, is_same_file};
-use ftsurgery::onnx::Model;
+use ftsurgery::adapter::{Adapter, AdapterError, Makes};
+use ftsurgery::onnx::{Model, is_same_file};
 use ftsurgery::report::plain_line;
 use ftsurgery::training_graph::State;
 use serde_json::json;

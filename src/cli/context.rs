@@ -27,13 +27,18 @@ impl Context {
     /// The onnxruntime library that the flags and the environment lead to; when there is none and
     /// `--install-runtime` allows, it is installed.
     pub fn find_runtime(&self) -> Result<Found, CliError> {
+        Ok(self.locate_runtime()?)
+    }
+
+    /// As [`Context::find_runtime`].
+    pub fn locate_runtime(&self) -> Result<Found, RuntimeError> {
         let explicit = self.global.runtime.as_deref();
         match locate::locate(explicit) {
             Err(RuntimeError::NotFound(_)) if self.global.install_runtime => {
                 install::install(None, &mut |step| self.note(step))?;
-                Ok(locate::locate(explicit)?)
+                locate::locate(explicit)
             }
-            found => Ok(found?),
+            found => found,
         }
     }
 
@@ -69,6 +74,11 @@ impl Context {
                 let _ = writeln!(io::stderr(), "{}", plain_message(text));
             }
         }
+    }
+
+    /// Whether all is to be told, however much it is.
+    pub fn is_verbose(&self) -> bool {
+        self.global.verbose > 0
     }
 
     /// Whether to draw progress bars: stderr is a terminal and not `--quiet`.

@@ -24,6 +24,7 @@ use ftsurgery::{
     surgery::SurgeryError,
     training::TrainingError,
     training_graph::TrainingGraphError,
+    transform::TransformError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -210,7 +211,8 @@ hinted_rooms![
     RunError,
     RuntimeError,
     SearchError,
-    TrainingGraphError
+    TrainingGraphError,
+    TransformError
 ];
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod scores;
 mod settings;
 mod signals;
 mod study;
+mod surgery;
 mod task;
 mod trial;
 mod tune;
@@ -110,6 +111,22 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    /// Take the part of a model between any values
+    Extract(surgery::ExtractArgs),
+    /// Give a model a new classifier, or take its own away
+    Head(surgery::HeadArgs),
+    /// Give values, tensors and nodes other names
+    Rename(surgery::RenameArgs),
+    /// Take away what no output needs
+    Prune(surgery::PruneArgs),
+    /// Make a model take batches of any size, or of one
+    Batch(surgery::BatchArgs),
+    /// Move weights to a file beside the model
+    Externalize(surgery::ExternalizeArgs),
+    /// Take weights that lie beside a model inside
+    Internalize(surgery::InternalizeArgs),
+    /// List parameters with statistics, and write a freeze list
+    List(surgery::ListArgs),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
@@ -132,6 +149,14 @@ impl Command {
             Self::Apply(args) => apply::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
+            Self::Extract(args) => surgery::extract(args, context),
+            Self::Head(args) => surgery::head(args, context),
+            Self::Rename(args) => surgery::rename(args, context),
+            Self::Prune(args) => surgery::prune(args, context),
+            Self::Batch(args) => surgery::batch(args, context),
+            Self::Externalize(args) => surgery::externalize(args, context),
+            Self::Internalize(args) => surgery::internalize(args, context),
+            Self::List(args) => surgery::list(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
@@ -146,9 +171,54 @@ fn command_line() -> Vec<String> {
         .collect()
 }
 
-/// The command line, with the defaults of settings in its help.
+/// The commands as the help shows them, in groups.
+const GROUPS: [(&str, &[&str]); 5] = [
+    (
+        "Look at a model",
+        &["analyze", "list", "scores", "bench", "evaluate", "predict"],
+    ),
+    (
+        "Tune it",
+        &[
+            "tune", "study", "plan", "trial", "collect", "report", "apply",
+        ],
+    ),
+    (
+        "Change it",
+        &[
+            "extract",
+            "head",
+            "rename",
+            "prune",
+            "batch",
+            "externalize",
+            "internalize",
+        ],
+    ),
+    ("Train it elsewhere", &["gradients", "differentiate"]),
+    ("Begin", &["demo", "runtime", "help"]),
+];
+
+/// The command line, with the defaults of settings in its help, and its commands in groups.
 fn command() -> clap::Command {
-    settings::with_defaults(Cli::command())
+    let mut command = settings::with_defaults(Cli::command());
+    command.build();
+    let about = |name: &str| {
+        let found = command.find_subcommand(name);
+        let about = found.and_then(|c| c.get_about()).map(ToString::to_string);
+        about.unwrap_or_default()
+    };
+    let mut groups = String::new();
+    for (heading, names) in GROUPS {
+        groups += &format!("\n{heading}:\n");
+        for name in names {
+            groups += &format!("  {name:13} {}\n", about(name));
+        }
+    }
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{groups}\nOptions:\n{{options}}{{after-help}}"
+    );
+    command.help_template(template)
 }
 
 /// Parses the arguments, runs the subcommand, reports its error and returns the exit code.
@@ -182,6 +252,21 @@ mod tests {
                 .find(|pair| is_prose(pair[0]) && is_prose(pair[1]));
             assert_eq!(broken, None, "{}", subcommand.get_name());
         }
+    }
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let mut command = Cli::command();
+        command.build();
+        let mut all: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+        let mut grouped: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| *names)
+            .copied()
+            .collect();
+        all.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(all, grouped);
     }
 
     #[test]

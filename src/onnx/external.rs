@@ -1,21 +1,24 @@
 //! External data: tensors whose values lie in other files beside the model's.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use memmap2::MmapMut;
 
 use super::OnnxError;
 use super::messages::TensorProto;
-use super::source::{Copied, LARGE_WEIGHT, Source, Stamp, release};
+use super::source::{Copied, LARGE_WEIGHT, Source, Stamp, release, zeros};
 use super::tensor::{Tensor, declaration};
+use super::values::Values;
 
 /// What has been read of the files beside a model.
 #[derive(Debug, Default)]
 pub(super) struct Externals {
     files: Mutex<BTreeMap<PathBuf, Read>>,
+    /// Files of which parts are read when they are asked for.
+    sources: Mutex<BTreeMap<PathBuf, Arc<Source>>>,
     /// Whether large tensors are zeros instead of what the files hold.
     outline: bool,
 }
@@ -46,41 +49,11 @@ impl Externals {
     pub(super) fn tensor(&self, proto: &TensorProto, model: &Path) -> Result<Tensor, OnnxError> {
         let name = proto.name.as_deref().unwrap_or("");
         let (dtype, dims) = declaration(proto)?;
-        let entry = |key: &str| {
-            let mut entries = proto.external_data.iter();
-            let entry = entries.find(|e| e.key.as_deref() == Some(key));
-            entry.and_then(|e| e.value.as_deref())
-        };
-        let number = |key: &str| -> Result<Option<u64>, OnnxError> {
-            let parsed = entry(key).map(|value| {
-                value
-                    .parse()
-                    .map_err(|_| OnnxError::tensor(name, format!("external {key} is `{value}`")))
-            });
-            parsed.transpose()
-        };
-        let location = entry("location")
-            .ok_or_else(|| OnnxError::tensor(name, "external data without a location"))?;
-        let path = path(name, location, model)?;
-        let source = Source::open(&path)?;
-        let offset = number("offset")?.unwrap_or(0);
-        let length = match number("length")? {
-            Some(length) => length,
-            None => source.len().saturating_sub(offset),
-        };
-        let end = offset
-            .checked_add(length)
-            .filter(|&end| end <= source.len());
-        let Some(end) = end else {
-            return Err(OnnxError::tensor(
-                name,
-                format!(
-                    "external data at {offset} of {length} bytes leaves `{location}` ({} bytes)",
-                    source.len()
-                ),
-            ));
-        };
+        let Located { source, range, .. } = &located(proto, model)?;
+        let (offset, length) = (range.start, range.end - range.start);
         Tensor::fits(name, dtype, &dims, length)?;
+        let path = source.path().to_owned();
+        let location = location(proto)?;
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let read = files.entry(path.clone()).or_insert_with(|| Read {
             location: location.to_owned(),
@@ -98,7 +71,7 @@ impl Externals {
                         bytes: zeros(length).map_err(|source| OnnxError::Read { path, source })?,
                         map: None,
                     },
-                    false => source.copy(offset..end)?,
+                    false => source.copy(range.clone())?,
                 };
                 let bytes = part.bytes.clone();
                 read.parts.insert((offset, length), part);
@@ -108,11 +81,36 @@ impl Externals {
         Tensor::checked(name, dtype, dims, part)
     }
 
+    /// The bytes that a message with external data names, of the model at `model`, left in their file.
+    ///
+    /// # Errors
+    /// As [`Externals::tensor`].
+    pub(super) fn values(&self, proto: &TensorProto, model: &Path) -> Result<Values, OnnxError> {
+        let Located { source, range } = located(proto, model)?;
+        if let Ok((dtype, dims)) = declaration(proto) {
+            let name = proto.name.as_deref().unwrap_or("");
+            Tensor::fits(name, dtype, &dims, range.end - range.start)?;
+        }
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = source.path().to_owned();
+        let opened = sources.entry(path).or_insert_with(|| Arc::clone(&source));
+        match opened.is_same(&source) {
+            true => Ok(Values::in_file(Arc::clone(opened), range)),
+            false => Err(OnnxError::Changed {
+                path: source.path().to_owned(),
+            }),
+        }
+    }
+
     /// Fails if a file no longer holds what was read of it.
     ///
     /// # Errors
     /// [`OnnxError::Changed`], or when it cannot be read.
     pub(super) fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in sources.values() {
+            source.ensure_unchanged()?;
+        }
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         for (path, read) in files.iter() {
             let now = Source::open(path)?;
@@ -148,12 +146,56 @@ impl Externals {
     }
 }
 
-/// Zeros that take no memory until they are read.
-fn zeros(length: u64) -> std::io::Result<Bytes> {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    Ok(Bytes::from_owner(
-        MmapMut::map_anon(length)?.make_read_only()?,
-    ))
+/// A part of a file.
+struct Located {
+    source: Arc<Source>,
+    range: Range<u64>,
+}
+
+fn entry<'p>(proto: &'p TensorProto, key: &str) -> Option<&'p str> {
+    let mut entries = proto.external_data.iter();
+    let entry = entries.find(|e| e.key.as_deref() == Some(key));
+    entry.and_then(|e| e.value.as_deref())
+}
+
+fn location(proto: &TensorProto) -> Result<&str, OnnxError> {
+    let name = proto.name.as_deref().unwrap_or("");
+    entry(proto, "location")
+        .ok_or_else(|| OnnxError::tensor(name, "external data without a location"))
+}
+
+/// The bytes that a message with external data names, of the model at `model`.
+fn located(proto: &TensorProto, model: &Path) -> Result<Located, OnnxError> {
+    let name = proto.name.as_deref().unwrap_or("");
+    let number = |key: &str| -> Result<Option<u64>, OnnxError> {
+        let parsed = entry(proto, key).map(|value| {
+            value
+                .parse()
+                .map_err(|_| OnnxError::tensor(name, format!("external {key} is `{value}`")))
+        });
+        parsed.transpose()
+    };
+    let location = location(proto)?;
+    let source = Source::open(&path(name, location, model)?)?;
+    let offset = number("offset")?.unwrap_or(0);
+    let length = match number("length")? {
+        Some(length) => length,
+        None => source.len().saturating_sub(offset),
+    };
+    let end = offset.checked_add(length);
+    match end.filter(|&end| end <= source.len()) {
+        Some(end) => Ok(Located {
+            source: Arc::new(source),
+            range: offset..end,
+        }),
+        None => Err(OnnxError::tensor(
+            name,
+            format!(
+                "external data at {offset} of {length} bytes leaves `{location}` ({} bytes)",
+                source.len()
+            ),
+        )),
+    }
 }
 
 /// Where external data lies; refused if that is out of the model's folder, and of those of the files which the

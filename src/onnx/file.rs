@@ -8,12 +8,14 @@ use memmap2::Mmap;
 use prost::Message;
 
 use super::beside::LARGEST_FILE;
+use super::each_tensor::each_tensor;
 use super::external::Externals;
 use super::functions;
 use super::messages::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use super::node_names;
-use super::source::{Source, Stamp, release};
+use super::source::{Outline, Source, Stamp, release};
 use super::tensor::{Tensor, is_external};
+use super::values::{Placeholder, Values};
 use super::wire::Survey;
 use super::{OnnxError, write_atomic};
 
@@ -49,6 +51,8 @@ pub struct Model {
     scores: Option<String>,
     /// How many nodes do not have the name that the file gives them.
     renamed: usize,
+    /// What stands in memory for data that stay in their files.
+    pub(super) in_place: Vec<Arc<Placeholder>>,
 }
 
 /// Metadata key of the value that is a model's class scores, where a tuned one has others.
@@ -84,8 +88,40 @@ impl Model {
         ensure_encodable(&source, path)?;
         Ok(Model {
             externals: Arc::new(Externals::outline()),
-            ..Self::decode(source.outline()?, path)?
+            ..Self::decode(source.outline()?.bytes, path)?
         })
+    }
+
+    /// As [`Model::open`], for who edits the file: the data of tensors of 64 KiB and more are left where they are,
+    /// and are read from there when they are asked for ([`Model::tensor`], [`Model::values_of`]), compared or written
+    /// ([`lay_out`](super::lay_out)). So a model takes little more memory than its messages, however large its weights
+    /// are. In the messages themselves such data are zeros.
+    ///
+    /// Who makes something of it sees at the end, by [`Model::ensure_unchanged`], that nobody has changed the file
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_in_place(path: &Path) -> Result<Self, OnnxError> {
+        let source = Source::open(path)?;
+        ensure_encodable(&source, path)?;
+        let Outline { bytes, left_out } = source.outline()?;
+        let placeholder = Placeholder::of_file(Arc::new(source), bytes.clone(), left_out);
+        Ok(Model {
+            in_place: vec![Arc::new(placeholder)],
+            ..Self::decode(bytes, path)?
+        })
+    }
+
+    /// The same messages, for who looks at names, shapes and small constants alone, as [`Model::open_outline`] reads
+    /// them: the data of large tensors are zeros, where they are left in their files.
+    #[must_use]
+    pub fn outlined(&self) -> Self {
+        Model {
+            in_place: Vec::new(),
+            externals: Arc::new(Externals::outline()),
+            ..self.with_proto(self.proto.clone())
+        }
     }
 
     /// Decodes a model that is already in memory; `path` serves messages and external data.
@@ -129,6 +165,7 @@ impl Model {
             externals: Arc::default(),
             map: None,
             scores: None,
+            in_place: Vec::new(),
         })
     }
 
@@ -144,6 +181,7 @@ impl Model {
             map: self.map.clone(),
             scores: self.scores.clone(),
             renamed: self.renamed,
+            in_place: self.in_place.clone(),
         }
     }
 
@@ -189,6 +227,9 @@ impl Model {
                     path: self.path.clone(),
                 });
             }
+        }
+        for placeholder in &self.in_place {
+            placeholder.ensure_unchanged()?;
         }
         self.externals.ensure_unchanged()
     }
@@ -240,10 +281,34 @@ impl Model {
     /// # Errors
     /// When declaration and data do not fit, or external data is missing or leaves the folder.
     pub fn tensor(&self, proto: &TensorProto) -> Result<Tensor, OnnxError> {
-        if !is_external(proto) {
-            return Tensor::from_proto(proto);
+        if is_external(proto) {
+            return self.externals.tensor(proto, &self.path);
         }
-        self.externals.tensor(proto, &self.path)
+        let mut tensor = Tensor::from_proto(proto)?;
+        if !self.in_place.is_empty() {
+            tensor.data = self.values(&tensor.data).read()?;
+        }
+        Ok(tensor)
+    }
+
+    /// The external data that a message of this model names.
+    pub(super) fn external_values(&self, proto: &TensorProto) -> Result<Values, OnnxError> {
+        self.externals.values(proto, &self.path)
+    }
+
+    /// The files that the model's tensors name as external data, as it names them, each once.
+    pub fn external_locations(&self) -> Vec<String> {
+        let mut proto = self.proto.clone();
+        let mut locations = std::collections::BTreeSet::new();
+        let visited: Result<(), std::convert::Infallible> = each_tensor(&mut proto, |tensor| {
+            let notes = tensor.external_data.iter().filter(|_| is_external(tensor));
+            let mut location = notes.filter(|note| note.key.as_deref() == Some("location"));
+            locations.extend(location.next().and_then(|note| note.value.clone()));
+            Ok(())
+        });
+        match visited {
+            Ok(()) => locations.into_iter().collect(),
+        }
     }
 
     /// The files that hold external data which was read, as the model names them, with the bytes

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use memmap2::{Mmap, MmapMut};
 
 use super::OnnxError;
+use super::values::Failed;
 use super::wire::large_weights;
 
 /// Bytes from which a copy lies in a nameless file, where the system may take it out of memory.
@@ -19,6 +20,7 @@ const LARGE: u64 = 1 << 20;
 pub(super) const LARGE_WEIGHT: u64 = 1 << 16;
 
 /// A file that is open, and what told it from others then.
+#[derive(Debug)]
 pub(super) struct Source {
     path: PathBuf,
     file: File,
@@ -62,6 +64,22 @@ pub(super) struct Copied {
     pub bytes: Bytes,
     /// The mapped file in which it lies, if it does.
     pub map: Option<Arc<Mmap>>,
+}
+
+/// A file without the data of large tensors.
+pub(super) struct Outline {
+    /// As many bytes as the file has: zeros where something is left out.
+    pub bytes: Bytes,
+    /// Where that is, in order.
+    pub left_out: Vec<Range<u64>>,
+}
+
+/// Zeros that take no memory until they are read.
+pub(super) fn zeros(length: u64) -> io::Result<Bytes> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    Ok(Bytes::from_owner(
+        MmapMut::map_anon(length)?.make_read_only()?,
+    ))
 }
 
 /// Lets the operating system take what is mapped out of memory until it is read again.
@@ -110,6 +128,10 @@ impl Source {
         self.stamp.len
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
@@ -140,26 +162,71 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::copy`].
-    pub(super) fn outline(&self) -> Result<Bytes, OnnxError> {
+    pub(super) fn outline(&self) -> Result<Outline, OnnxError> {
         let len = self.len();
-        let read = || -> io::Result<Bytes> {
+        let read = || -> io::Result<Outline> {
             let mut file = &self.file;
             let mut outline = MmapMut::map_anon(usize::try_from(len).unwrap_or(usize::MAX))?;
             let mut from = 0;
             let left_out = large_weights(file, len, LARGE_WEIGHT)?;
-            for weight in left_out.into_iter().chain(std::iter::once(len..len)) {
+            for weight in left_out.iter().chain(std::iter::once(&(len..len))) {
                 file.seek(SeekFrom::Start(from))?;
                 file.read_exact(&mut outline[from as usize..weight.start as usize])?;
                 from = weight.end;
             }
-            Ok(Bytes::from_owner(outline.make_read_only()?))
+            let bytes = Bytes::from_owner(outline.make_read_only()?);
+            Ok(Outline { bytes, left_out })
         };
         match len < LARGE_WEIGHT {
-            true => self.copy(0..len).map(|copied| copied.bytes),
+            true => self.copy(0..len).map(|copied| Outline {
+                bytes: copied.bytes,
+                left_out: Vec::new(),
+            }),
             false => {
                 let outline = read().map_err(|e| self.failed(e))?;
                 self.unchanged().map(|()| outline)
             }
+        }
+    }
+
+    /// Whether both are the same file, as it was at the same time.
+    pub(super) fn is_same(&self, other: &Source) -> bool {
+        self.stamp == other.stamp && self.path == other.path
+    }
+
+    /// Fills `buffer` with what stands at `at`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the file has become shorter.
+    pub(super) fn read_exact_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), OnnxError> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, at);
+        #[cfg(not(unix))]
+        let read = self
+            .part(at..at + buffer.len() as u64)
+            .and_then(|mut part| part.read_exact(buffer));
+        read.map_err(|e| self.failed(e))
+    }
+
+    /// Appends `range` to another file, from file to file where the system can.
+    pub(super) fn copy_to(&self, range: Range<u64>, to: &mut File) -> Result<(), Failed> {
+        let len = range.end - range.start;
+        let mut part = self.part(range).map_err(|e| Failed::Read(self.failed(e)))?;
+        match io::copy(&mut part, to).map_err(Failed::Write)? == len {
+            true => Ok(()),
+            false => Err(Failed::Read(self.changed())),
+        }
+    }
+
+    /// Fails if the file that is open, or the one that has its path now, is not what it was.
+    ///
+    /// # Errors
+    /// [`OnnxError::Changed`], or when it cannot be read.
+    pub(super) fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        self.unchanged()?;
+        match Source::open(&self.path)?.stamp == self.stamp {
+            true => Ok(()),
+            false => Err(self.changed()),
         }
     }
 
@@ -228,7 +295,7 @@ impl Source {
         }
     }
 
-    fn failed(&self, source: io::Error) -> OnnxError {
+    pub(super) fn failed(&self, source: io::Error) -> OnnxError {
         match source.kind() {
             // It was longer a moment ago.
             ErrorKind::UnexpectedEof => self.changed(),

@@ -126,6 +126,11 @@ pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
+/// Whether both paths lead to one file that is there.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// The temporary file of [`write_atomic_with`].
 pub fn partial(path: &Path) -> PathBuf {
     let mut name: OsString = path.into();

@@ -26,21 +26,29 @@ pub struct Port {
     pub dtype: i32,
     /// Size of every dimension, `None` where it is symbolic.
     pub dims: Vec<Option<usize>>,
+    /// The name of every dimension that is symbolic and has one, else empty.
+    pub symbols: Vec<String>,
 }
 
 impl Port {
     fn of(outlet: &ort::value::Outlet) -> Self {
-        let (number, dims) = match outlet.dtype() {
-            ValueType::Tensor { ty, shape, .. } => (
+        let (number, dims, symbols) = match outlet.dtype() {
+            ValueType::Tensor {
+                ty,
+                shape,
+                dimension_symbols,
+            } => (
                 dtype_number(*ty),
                 shape.iter().map(|dim| usize::try_from(*dim).ok()).collect(),
+                dimension_symbols.iter().cloned().collect(),
             ),
-            _ => (0, Vec::new()),
+            _ => (0, Vec::new(), Vec::new()),
         };
         Self {
             name: outlet.name().to_owned(),
             dtype: number,
             dims,
+            symbols,
         }
     }
 }

@@ -34,6 +34,14 @@ pub enum StrategyError {
         /// The layers' names, for people.
         layers: String,
     },
+    /// A freeze list cannot be used.
+    #[error("the freeze list {} cannot be used: {reason}", path.display())]
+    FreezeList {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What stands in the way.
+        reason: String,
+    },
 }
 
 impl StrategyError {

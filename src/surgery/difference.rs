@@ -79,6 +79,11 @@ pub enum What {
     },
     /// A tensor whose values lay in a file beside the model has them inside; they are the same.
     TakenIn,
+    /// A tensor whose values lay inside the model has them in a file beside it; they are the same.
+    PutBeside,
+    /// A tensor whose values lie in a file beside the model has them at another place there, or in another file; they
+    /// are the same.
+    Relocated,
     /// It stands behind what it stood before.
     Moved {
         /// What stands before it now; empty at the beginning.
@@ -90,6 +95,13 @@ pub enum What {
         /// The name it has now.
         to: String,
     },
+}
+
+impl What {
+    /// Whether it tells of where the values of a tensor lie, and of nothing else.
+    pub fn is_place(&self) -> bool {
+        matches!(self, What::TakenIn | What::PutBeside | What::Relocated)
+    }
 }
 
 impl fmt::Display for Part {
@@ -129,6 +141,8 @@ impl fmt::Display for Difference {
             What::Changed { .. } => f.write_str("is not what it was"),
             What::Set { .. } => f.write_str("has other values"),
             What::TakenIn => f.write_str("has its values inside instead of beside the model"),
+            What::PutBeside => f.write_str("has its values beside instead of inside the model"),
+            What::Relocated => f.write_str("has its values at another place beside the model"),
             What::Moved { after } if after.is_empty() => {
                 f.write_str("has moved to the first place")
             }

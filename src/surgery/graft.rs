@@ -94,7 +94,8 @@ pub fn graft(
     };
     takes_new_head(model)?;
 
-    let graph = Graph::from_model(model)?;
+    // Only names, types and shapes are looked at.
+    let graph = Graph::from_model(&model.outlined())?;
     let dtype = float_type(&graph, model.graph(), features)?;
     let mut editor = Editor::new(model)?;
     if !editor.makes(&features.value) {

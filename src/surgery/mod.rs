@@ -46,4 +46,4 @@ pub use head::{HEAD_OUTPUT, HEAD_PREFIX, HeadKind, HeadSpec, LOGITS_OUTPUT};
 pub use inference_mode::in_inference_mode;
 pub use logits::{Ending, Scores, ending, logits, logits_of};
 pub use rewrite::{Rewrite, Rewritten};
-pub use verify::{differences, holds};
+pub use verify::{differences, holds, holds_but_for_places};

@@ -1,6 +1,8 @@
 //! Other sizes for a declared input.
 
-use crate::onnx::messages::{DimensionValue, TypeValue, ValueInfoProto};
+use std::collections::HashSet;
+
+use crate::onnx::messages::{Dimension, DimensionValue, TypeValue, ValueInfoProto};
 
 use super::super::SurgeryError;
 use super::super::difference::Part;
@@ -33,6 +35,66 @@ impl Editor<'_> {
             self.touch(Part::ValueInfo, noted.name.unwrap_or_default());
         }
         Ok(true)
+    }
+
+    /// Declares that the first dimension of every input that leaves it open is `size`, and so is every other dimension
+    /// of that name, of inputs, outputs and noted types. How many inputs that concerns.
+    pub fn fix_batch(&mut self, size: usize) -> usize {
+        let stored: HashSet<String> = {
+            let tensors = self.graph().initializer.iter();
+            tensors.map(|t| t.name().to_owned()).collect()
+        };
+        let mut names = HashSet::new();
+        let mut fixed = Vec::new();
+        let graph = self.graph_mut();
+        for input in graph
+            .input
+            .iter_mut()
+            .filter(|v| !stored.contains(v.name()))
+        {
+            let name = input.name().to_owned();
+            let Some(first) = dims(input).and_then(|dims| dims.first_mut()) else {
+                continue;
+            };
+            match &first.value {
+                Some(DimensionValue::DimValue(_)) => continue,
+                Some(DimensionValue::DimParam(symbol)) if !symbol.is_empty() => {
+                    names.insert(symbol.clone());
+                }
+                _ => {}
+            }
+            first.value = Some(DimensionValue::DimValue(size as i64));
+            fixed.push((Part::Input, name));
+        }
+        let inputs = fixed.len();
+        let declared = [
+            (Part::Input, &mut graph.input),
+            (Part::Output, &mut graph.output),
+            (Part::ValueInfo, &mut graph.value_info),
+        ];
+        for (part, values) in declared {
+            for value in values {
+                let name = value.name().to_owned();
+                for dim in dims(value).into_iter().flatten() {
+                    if let Some(DimensionValue::DimParam(symbol)) = &dim.value
+                        && names.contains(symbol)
+                    {
+                        dim.value = Some(DimensionValue::DimValue(size as i64));
+                        fixed.push((part, name.clone()));
+                    }
+                }
+            }
+        }
+        self.touched.extend(fixed);
+        inputs
+    }
+}
+
+/// The declared dimensions of a tensor.
+fn dims(value: &mut ValueInfoProto) -> Option<&mut Vec<Dimension>> {
+    match value.r#type.as_mut().and_then(|t| t.value.as_mut()) {
+        Some(TypeValue::Tensor(tensor)) => tensor.shape.as_mut().map(|s| &mut s.dim),
+        _ => None,
     }
 }
 

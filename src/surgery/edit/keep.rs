@@ -12,7 +12,8 @@ use super::{Editor, inner_graphs, node_key};
 impl Editor<'_> {
     /// Removes what does not serve `values`: nodes, initializers, the graph inputs that stand for these
     /// (IR 3), noted types, quantisation annotations, and the outputs that are not among `values`.
-    /// Other inputs stay declared. What graphs inside of nodes read counts as read by the node.
+    /// Other inputs stay declared. What graphs inside of nodes read counts as read by the node, and the tensors of a
+    /// value's quantisation annotation as read with it.
     ///
     /// # Errors
     /// When the graph does not have one of the values.
@@ -87,11 +88,20 @@ fn serving<'g>(graph: &'g GraphProto, values: &[&'g str]) -> (Vec<bool>, HashSet
     }
     let mut serves = vec![false; graph.node.len()];
     let mut read: HashSet<&str> = HashSet::new();
+    let mut notes: HashMap<&str, Vec<&str>> = HashMap::new();
+    for annotation in &graph.quantization_annotation {
+        let tensors = annotation.quant_parameter_tensor_names.iter();
+        notes
+            .entry(annotation.tensor_name.as_deref().unwrap_or_default())
+            .or_default()
+            .extend(tensors.filter_map(|t| t.value.as_deref()));
+    }
     let mut open: Vec<&str> = values.to_vec();
     while let Some(value) = open.pop() {
         if !read.insert(value) {
             continue;
         }
+        open.extend(notes.get(value).into_iter().flatten());
         for &maker in makers.get(value).into_iter().flatten() {
             if !std::mem::replace(&mut serves[maker], true) {
                 open.extend(reads(&graph.node[maker]));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::onnx::Model;
 
 use super::super::difference::{Difference, Part, What};
-use super::rename::{has_value, rename_node, rename_value};
+use super::rename::replay;
 
 /// All in which an edited model differs from its original, in an order in which it can be told: what was
 /// renamed, one after the other; then the rest under the names of now.
@@ -58,21 +58,11 @@ impl Manifest {
         &self,
         original: &Model,
     ) -> (Option<Model>, Vec<Difference>) {
-        let mut proto = None;
-        let mut missing = Vec::new();
-        for rename in self.renames() {
-            let What::Renamed { to } = &rename.what else {
-                continue;
-            };
-            let proto = proto.get_or_insert_with(|| original.proto.clone());
-            let graph = proto.graph.get_or_insert_default();
-            let from = rename.name.as_str();
-            match rename.part {
-                Part::Value if has_value(graph, from) => rename_value(graph, from, to),
-                Part::Node if rename_node(graph, from, to) => {}
-                _ => missing.push(rename.clone()),
-            }
+        if self.renames().next().is_none() {
+            return (None, Vec::new());
         }
-        (proto.map(|proto| original.with_proto(proto)), missing)
+        let mut proto = original.proto.clone();
+        let missing = replay(proto.graph.get_or_insert_default(), self.renames());
+        (Some(original.with_proto(proto)), missing)
     }
 }

@@ -15,13 +15,16 @@
 //! | [`rework`](Editor::rework), [`open_batch`](Editor::open_batch) | nodes compute the same in another form; the batch is declared open |
 //! | [`rename`](Editor::rename), [`rename_node`](Editor::rename_node) | a value in all places and graphs that name it; a node |
 //! | [`set_tensor`](Editor::set_tensor), [`set_values`](Editor::set_values) | the values of an initializer or `Constant` |
+//! | [`set_inputs`](Editor::set_inputs) | what the graph declares as inputs: a value that is fed is not made any more |
 //! | [`set_outputs`](Editor::set_outputs) | what the graph declares as outputs |
+//! | [`drop_unread_inputs`](Editor::drop_unread_inputs), [`drop_uncalled_functions`](Editor::drop_uncalled_functions) | inputs that nothing reads, functions that nothing calls, go |
 //! | [`set_input_size`](Editor::set_input_size) | sizes that an input declares; noted types of inner values go |
 //! | [`take_in`](Editor::take_in) | external data, everywhere in the model, moves inside |
 //! | [`inline`](Editor::inline) | calls of the model's own functions become their nodes, and the functions go |
-//! | [`set_metadata`](Editor::set_metadata) | a metadata property of the model |
+//! | [`set_metadata`](Editor::set_metadata), [`remove_metadata`](Editor::remove_metadata) | a metadata property of the model |
 
 mod add;
+mod cut;
 mod declare;
 mod inline;
 mod keep;
@@ -40,7 +43,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::graph::messages::{all_graphs, defined, inner_graphs, value_names};
 use crate::graph::{Names, Value, value_to_proto};
-use crate::onnx::messages::{GraphProto, ModelProto, NodeProto};
+use crate::onnx::messages::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::onnx::{EMPTY_GRAPH, Model, set_metadata};
 
 use super::SurgeryError;
@@ -157,6 +160,18 @@ impl<'m> Editor<'m> {
         self.proto.graph.as_ref().unwrap_or(&EMPTY_GRAPH)
     }
 
+    /// The messages as they stand.
+    pub fn proto(&self) -> &ModelProto {
+        &self.proto
+    }
+
+    /// Whether a node of the main graph, or a graph inside of one, reads a value, or it is an output.
+    pub fn reads(&self, value: &str) -> bool {
+        let graph = self.graph();
+        let mut read = graph.node.iter().flat_map(keep::reads);
+        read.any(|name| name == value) || graph.output.iter().any(|o| o.name() == value)
+    }
+
     fn graph_mut(&mut self) -> &mut GraphProto {
         self.proto.graph.get_or_insert_default()
     }
@@ -170,44 +185,26 @@ impl<'m> Editor<'m> {
         crate::graph::messages::names(self.graph())
     }
 
-    /// Declares `outputs` as the outputs of the graph, in place of those it has.
+    /// As [`Editor::declare_outputs`].
     ///
     /// # Errors
-    /// When there are none, one is named twice, or nothing makes one.
+    /// As [`Editor::declare_outputs`].
     pub fn set_outputs(&mut self, outputs: &[Value]) -> Result<(), SurgeryError> {
-        if outputs.is_empty() {
-            return Err(SurgeryError::NoOutput);
-        }
-        let known = self.defined();
-        let mut seen = HashSet::new();
-        for value in outputs {
-            let name = value.name.as_str();
-            if !known.contains(name) {
-                return Err(SurgeryError::NoValue {
-                    value: name.to_owned(),
-                });
-            }
-            if !seen.insert(name) {
-                return Err(SurgeryError::Taken {
-                    name: name.to_owned(),
-                });
-            }
-        }
-        let old = std::mem::take(&mut self.graph_mut().output);
-        for name in old.iter().filter_map(|v| v.name.as_deref()) {
-            self.touch(Part::Output, name);
-        }
-        for value in outputs {
-            self.touch(Part::Output, &value.name);
-        }
-        self.graph_mut().output = outputs.iter().map(value_to_proto).collect();
-        Ok(())
+        let outputs: Vec<ValueInfoProto> = outputs.iter().map(value_to_proto).collect();
+        self.declare_outputs(&outputs)
     }
 
     /// Sets a metadata property of the model.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         self.touch(Part::Metadata, key);
         set_metadata(&mut self.proto, key, value);
+    }
+
+    /// Takes a metadata property from the model, where it has it.
+    pub fn remove_metadata(&mut self, key: &str) {
+        self.touch(Part::Metadata, key);
+        let properties = &mut self.proto.metadata_props;
+        properties.retain(|p| p.key.as_deref() != Some(key));
     }
 
     /// The new model, and the manifest of all that is not as it was: an operation that left a part as

@@ -1,8 +1,8 @@
 //! Other names for values and nodes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto};
+use crate::onnx::messages::{AttributeProto, GraphProto};
 
 use super::super::SurgeryError;
 use super::super::difference::{Difference, Part, What};
@@ -18,38 +18,66 @@ impl Editor<'_> {
     /// inside of a node makes a value of either name, which would take the place of this one there; and
     /// when the model carries training graphs, which name values in ways that are not followed.
     pub fn rename(&mut self, from: &str, to: &str) -> Result<(), SurgeryError> {
-        if !has_value(self.graph(), from) {
-            return Err(SurgeryError::NoValue {
-                value: from.to_owned(),
-            });
-        }
-        let nodes = self.graph().node.iter();
-        if let Some(node) = nodes.into_iter().find(|n| makes_inside(n, &[from, to])) {
-            return Err(SurgeryError::Shadowed {
-                value: from.to_owned(),
-                node: node_key(node),
-            });
-        }
+        self.rename_all(&[(from.to_owned(), to.to_owned())])
+    }
+
+    /// As [`Editor::rename`], of many values at once; none of the new names may be an old one.
+    ///
+    /// # Errors
+    /// As [`Editor::rename`], and when a value is named twice, or two get one name. Nothing is changed then.
+    pub fn rename_all(&mut self, renames: &[(String, String)]) -> Result<(), SurgeryError> {
         let mut taken: HashSet<String> = HashSet::new();
         for graph in [self.original.graph(), self.graph()] {
             taken.extend(defined(graph).into_iter().map(str::to_owned));
         }
-        ensure_free(to, &taken)?;
-        if !self.proto.training_info.is_empty() {
+        let inside = made_inside(self.graph());
+        let known = self.defined();
+        let mut names: HashMap<&str, &str> = HashMap::new();
+        for (from, to) in renames {
+            if from.is_empty() || !known.contains(from.as_str()) {
+                return Err(SurgeryError::NoValue {
+                    value: from.clone(),
+                });
+            }
+            if let Some(node) = [from, to]
+                .into_iter()
+                .find_map(|name| inside.get(name.as_str()))
+            {
+                return Err(SurgeryError::Shadowed {
+                    value: from.clone(),
+                    node: node.clone(),
+                });
+            }
+            ensure_free(to, &taken)?;
+            if names.insert(from, to).is_some() || !taken.insert(to.clone()) {
+                return Err(SurgeryError::Taken { name: to.clone() });
+            }
+        }
+        if let Some((from, _)) = renames.first()
+            && !self.proto.training_info.is_empty()
+        {
             return Err(SurgeryError::TrainingGraphs {
-                value: from.to_owned(),
+                value: from.clone(),
             });
         }
-        rename_value(self.graph_mut(), from, to);
-        let named = self.touched.iter().filter(|(_, name)| name == from);
-        let renamed: Vec<_> = named.map(|(part, _)| (*part, to.to_owned())).collect();
+        rename_values(self.graph_mut(), &names);
+        let named = self.touched.iter();
+        let renamed: Vec<_> = named
+            .filter_map(|(part, name)| Some((*part, (*names.get(name.as_str())?).to_owned())))
+            .collect();
         self.touched.extend(renamed);
-        if self.added.remove(from) {
-            self.added.insert(to.to_owned());
-        } else {
+        let mut of_before = HashMap::new();
+        for (from, to) in renames {
+            if self.added.remove(from) {
+                self.added.insert(to.clone());
+            } else {
+                of_before.insert(from.as_str(), to.as_str());
+                self.renamed(Part::Value, from, to);
+            }
+        }
+        if !of_before.is_empty() {
             let before = self.before.to_mut().graph.get_or_insert_default();
-            rename_value(before, from, to);
-            self.renamed(Part::Value, from, to);
+            rename_values(before, &of_before);
         }
         Ok(())
     }
@@ -59,27 +87,43 @@ impl Editor<'_> {
     /// # Errors
     /// When no node has the old name, or several, or a node has the new one, now or in the original.
     pub fn rename_node(&mut self, from: &str, to: &str) -> Result<(), SurgeryError> {
-        let is_it = |n: &&NodeProto| n.name.as_deref() == Some(from);
-        let mut found = self.graph().node.iter().filter(is_it);
-        let Some(node) = found.next().filter(|_| !from.is_empty()) else {
-            return Err(SurgeryError::NoNode {
-                node: from.to_owned(),
-            });
-        };
-        if found.next().is_some() {
-            return Err(SurgeryError::SeveralNodes {
-                node: from.to_owned(),
-            });
-        }
-        let is_new = node.output.iter().any(|o| self.added.contains(o));
+        self.rename_nodes(&[(from.to_owned(), to.to_owned())])
+    }
+
+    /// As [`Editor::rename_node`], of many nodes at once; none of the new names may be an old one.
+    ///
+    /// # Errors
+    /// As [`Editor::rename_node`], and when two nodes get one name. Nothing is changed then.
+    pub fn rename_nodes(&mut self, renames: &[(String, String)]) -> Result<(), SurgeryError> {
         let graphs = [self.original.graph(), self.graph()];
         let nodes = graphs.into_iter().flat_map(|graph| &graph.node);
-        let taken: HashSet<String> = nodes.filter_map(|n| n.name.clone()).collect();
-        ensure_free(to, &taken)?;
-        rename_node(self.graph_mut(), from, to);
-        if !is_new {
-            rename_node(self.before.to_mut().graph.get_or_insert_default(), from, to);
-            self.renamed(Part::Node, from, to);
+        let mut taken: HashSet<String> = nodes.filter_map(|n| n.name.clone()).collect();
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, node) in self.graph().node.iter().enumerate() {
+            places.entry(node.name()).or_default().push(at);
+        }
+        let mut changes = Vec::new();
+        let mut seen = HashSet::new();
+        for (from, to) in renames {
+            let node = || from.clone();
+            let at = match places.get(from.as_str()).map(Vec::as_slice) {
+                Some([at]) if !from.is_empty() && seen.insert(from) => *at,
+                Some([_, _, ..]) => return Err(SurgeryError::SeveralNodes { node: node() }),
+                _ => return Err(SurgeryError::NoNode { node: node() }),
+            };
+            ensure_free(to, &taken)?;
+            taken.insert(to.clone());
+            changes.push(at);
+        }
+        for (at, (from, to)) in changes.into_iter().zip(renames) {
+            let node = &mut self.graph_mut().node[at];
+            node.name = Some(to.clone());
+            let outputs = node.output.clone();
+            if !outputs.iter().any(|o| self.added.contains(o)) {
+                let before = self.before.to_mut().graph.get_or_insert_default();
+                rename_node(before, from, to);
+                self.renamed(Part::Node, from, to);
+            }
         }
         Ok(())
     }
@@ -115,24 +159,26 @@ pub(super) fn lasting(renames: Vec<Difference>, graph: &GraphProto) -> Vec<Diffe
     lasting
 }
 
-/// Whether a graph inside of `node` makes a value of one of these names.
-fn makes_inside(node: &NodeProto, names: &[&str]) -> bool {
-    let inside = inner_graphs(node).flat_map(all_graphs);
-    inside
-        .map(defined)
-        .any(|own| names.iter().any(|name| own.contains(name)))
+/// The values that graphs inside of nodes make, each with the node, by its first output.
+fn made_inside(graph: &GraphProto) -> HashMap<&str, String> {
+    let mut made = HashMap::new();
+    for node in &graph.node {
+        for inner in inner_graphs(node).flat_map(all_graphs) {
+            made.extend(
+                defined(inner)
+                    .into_iter()
+                    .map(|name| (name, node_key(node))),
+            );
+        }
+    }
+    made
 }
 
-/// Whether the main graph makes or is given the value.
-pub(super) fn has_value(graph: &GraphProto, name: &str) -> bool {
-    !name.is_empty() && defined(graph).contains(name)
-}
-
-/// Renames a value wherever `graph` and the graphs inside of its nodes name it.
-pub(super) fn rename_value(graph: &mut GraphProto, from: &str, to: &str) {
+/// Renames values wherever `graph` and the graphs inside of its nodes name them.
+pub(super) fn rename_values(graph: &mut GraphProto, names: &HashMap<&str, &str>) {
     let set = |name: &mut String| {
-        if name == from {
-            to.clone_into(name);
+        if let Some(to) = names.get(name.as_str()) {
+            (*to).clone_into(name);
         }
     };
     let inputs = graph.input.iter_mut().chain(&mut graph.output);
@@ -161,13 +207,57 @@ pub(super) fn rename_value(graph: &mut GraphProto, from: &str, to: &str) {
             .iter_mut()
             .flat_map(AttributeProto::subgraphs_mut)
         {
-            rename_value(graph, from, to);
+            rename_values(graph, names);
         }
     }
 }
 
+/// Renames values and nodes one after the other, as `renames` tell; gives those of things that `graph` does not have.
+pub(super) fn replay<'r>(
+    graph: &mut GraphProto,
+    renames: impl Iterator<Item = &'r Difference>,
+) -> Vec<Difference> {
+    let mut missing = Vec::new();
+    // By the name of now, that of the beginning.
+    let owned = |names: HashSet<&str>| -> HashMap<String, String> {
+        let names = names.into_iter().map(str::to_owned);
+        names.map(|name| (name.clone(), name)).collect()
+    };
+    let mut values = owned(defined(graph));
+    let nodes = graph.node.iter().rev().enumerate();
+    let places = nodes.map(|(back, n)| {
+        (
+            n.name.clone().unwrap_or_default(),
+            graph.node.len() - 1 - back,
+        )
+    });
+    let mut nodes: HashMap<String, usize> = places.collect();
+    for rename in renames {
+        let What::Renamed { to } = &rename.what else {
+            continue;
+        };
+        let found = match rename.part {
+            Part::Value => values
+                .remove(&rename.name)
+                .map(|first| drop(values.insert(to.clone(), first))),
+            Part::Node => nodes.remove(&rename.name).map(|at| {
+                graph.node[at].name = Some(to.clone());
+                nodes.insert(to.clone(), at);
+            }),
+            _ => None,
+        };
+        if found.is_none() {
+            missing.push(rename.clone());
+        }
+    }
+    let changed = values.iter().filter(|(now, first)| now != first);
+    let names = changed.map(|(now, first)| (first.as_str(), now.as_str()));
+    rename_values(graph, &names.collect());
+    missing
+}
+
 /// Renames the first node of that name; whether there is one.
-pub(super) fn rename_node(graph: &mut GraphProto, from: &str, to: &str) -> bool {
+fn rename_node(graph: &mut GraphProto, from: &str, to: &str) -> bool {
     let mut nodes = graph.node.iter_mut();
     let found = nodes.find(|n| n.name.as_deref() == Some(from));
     found.map(|node| node.name = Some(to.to_owned())).is_some()

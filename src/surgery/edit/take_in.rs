@@ -1,7 +1,7 @@
 //! External data moves inside.
 
-use crate::onnx::messages::{GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
-use crate::onnx::{Model, is_external};
+use crate::onnx::messages::ModelProto;
+use crate::onnx::{Model, each_tensor, is_external};
 
 use super::super::SurgeryError;
 use super::Editor;
@@ -30,64 +30,11 @@ pub fn taken_in(model: &Model) -> Result<Model, SurgeryError> {
 }
 
 fn of_model(files: &Model, model: &mut ModelProto) -> Result<(), SurgeryError> {
-    if let Some(graph) = &mut model.graph {
-        of_graph(files, graph)?;
-    }
-    for function in &mut model.functions {
-        of_nodes(files, &mut function.node)?;
-        for attribute in &mut function.attribute_proto {
-            if let Some(tensor) = &mut attribute.t {
-                of_tensor(files, tensor)?;
-            }
+    each_tensor(model, |tensor| {
+        if is_external(tensor) {
+            let values = files.tensor(tensor)?;
+            store(tensor, &values);
         }
-    }
-    for training in &mut model.training_info {
-        let graphs = training.initialization.iter_mut();
-        for graph in graphs.chain(&mut training.algorithm) {
-            of_graph(files, graph)?;
-        }
-    }
-    Ok(())
-}
-
-// Decoding refuses messages that nest so deeply that this could not.
-fn of_graph(files: &Model, graph: &mut GraphProto) -> Result<(), SurgeryError> {
-    for tensor in &mut graph.initializer {
-        of_tensor(files, tensor)?;
-    }
-    for sparse in &mut graph.sparse_initializer {
-        of_sparse(files, sparse)?;
-    }
-    of_nodes(files, &mut graph.node)
-}
-
-fn of_nodes(files: &Model, nodes: &mut [NodeProto]) -> Result<(), SurgeryError> {
-    for attribute in nodes.iter_mut().flat_map(|n| &mut n.attribute) {
-        for tensor in attribute.t.iter_mut().chain(&mut attribute.tensors) {
-            of_tensor(files, tensor)?;
-        }
-        let sparse = attribute.sparse_tensor.iter_mut();
-        for sparse in sparse.chain(&mut attribute.sparse_tensors) {
-            of_sparse(files, sparse)?;
-        }
-        for graph in attribute.subgraphs_mut() {
-            of_graph(files, graph)?;
-        }
-    }
-    Ok(())
-}
-
-fn of_sparse(files: &Model, sparse: &mut SparseTensorProto) -> Result<(), SurgeryError> {
-    for tensor in sparse.values.iter_mut().chain(&mut sparse.indices) {
-        of_tensor(files, tensor)?;
-    }
-    Ok(())
-}
-
-fn of_tensor(files: &Model, proto: &mut TensorProto) -> Result<(), SurgeryError> {
-    if is_external(proto) {
-        let tensor = files.tensor(proto)?;
-        store(proto, &tensor);
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -13,7 +13,7 @@ use crate::onnx::{EMPTY_GRAPH, Model};
 use super::super::SurgeryError;
 use super::super::difference::{Difference, Part, What};
 use super::super::edit::is_constant;
-use super::keys::{Named, digest, keys};
+use super::keys::{Named, digest, digest_of, keys};
 use super::parts::{self, Files};
 
 /// All differences of two models.
@@ -163,7 +163,7 @@ impl Walk<'_> {
                 training_info: after.to_vec(),
                 ..ModelProto::default()
             };
-            let content = digest(&[&whole.encode_to_vec()]);
+            let content = digest_of(&whole, self.files.1)?;
             self.note(Part::Header, "training_info", What::Changed { content });
             return Ok(());
         }
@@ -281,7 +281,7 @@ impl Walk<'_> {
     fn whole<M: Named>(part: Part) -> impl Fn(&mut Self, &str, &M, &M) -> Walked {
         move |walk, name, before, after| {
             if before.encode_to_vec() != after.encode_to_vec() {
-                let content = after.digest();
+                let content = after.digest(walk.files.1)?;
                 walk.note(part, name, What::Changed { content });
             }
             Ok(())
@@ -315,7 +315,7 @@ impl Walk<'_> {
                     pair(self, name, &before[place], message)?;
                 }
                 None => {
-                    let content = message.digest();
+                    let content = message.digest(self.files.1)?;
                     let after = ordered.then(|| previous.to_owned());
                     self.note(part, name, What::Added { content, after });
                 }
@@ -349,14 +349,12 @@ impl Walk<'_> {
     /// A node. Of its attributes, graphs are looked into, and tensors that were taken in or, in a
     /// `Constant`, have other values, are told as such.
     fn node(&mut self, name: &str, before: &NodeProto, after: &NodeProto) -> Walked {
-        if before.encode_to_vec() == after.encode_to_vec() {
-            return Ok(());
-        }
         let constant = is_constant(before);
-        let content = || after.digest();
-        let changed = || What::Changed { content: content() };
+        let files = self.files;
+        let content = || after.digest(files.1);
         if parts::bare(before, constant) != parts::bare(after, constant) {
-            self.note(Part::Node, name, changed());
+            let content = content()?;
+            self.note(Part::Node, name, What::Changed { content });
             return Ok(());
         }
         let mut tensors = Vec::new();
@@ -386,17 +384,19 @@ impl Walk<'_> {
                 tensors.extend(what.map(|what| (Part::SparseTensor, named.clone(), what)));
             }
             if parts::numbers(old) != parts::numbers(new) {
-                let what = What::Set { content: content() };
+                let what = What::Set {
+                    content: content()?,
+                };
                 tensors.push((Part::Tensor, named, what));
             }
         }
         let told = |what: &What| match what {
-            What::TakenIn => true,
             What::Set { .. } => constant,
-            _ => false,
+            what => what.is_place(),
         };
         if !tensors.iter().all(|(_, _, what)| told(what)) {
-            self.note(Part::Node, name, changed());
+            let content = content()?;
+            self.note(Part::Node, name, What::Changed { content });
             return Ok(());
         }
         tensors.dedup();

@@ -10,16 +10,27 @@ use crate::onnx::messages::{
     FunctionProto, NodeProto, OperatorSetIdProto, SparseTensorProto, StringStringEntryProto,
     TensorAnnotation, TensorProto, ValueInfoProto,
 };
+use crate::onnx::{Model, OnnxError};
 
 /// A part that has a name in its list.
 pub(in crate::surgery) trait Named: Message + Sized {
     /// The name, not empty where the message has any.
     fn key(&self) -> String;
 
-    /// SHA-256 of the message as encoded, in hexadecimal.
-    fn digest(&self) -> String {
-        digest(&[&self.encode_to_vec()])
+    /// SHA-256 of the message as encoded, in hexadecimal; it is one of `files`.
+    fn digest(&self, files: &Model) -> Result<String, OnnxError> {
+        digest_of(self, files)
     }
+}
+
+/// SHA-256 of a message of `files` as encoded, in hexadecimal.
+pub(super) fn digest_of(message: &impl Message, files: &Model) -> Result<String, OnnxError> {
+    let mut hash = Sha256::new();
+    files.pieces(message).blocks(|block| {
+        hash.update(block);
+        Ok::<_, OnnxError>(())
+    })?;
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// SHA-256 of `pieces`, one behind the other, in hexadecimal.
@@ -47,10 +58,17 @@ impl Named for TensorProto {
         text(&self.name)
     }
 
-    /// The raw data behind the rest, not to copy large weights.
-    fn digest(&self) -> String {
-        let raw = self.raw_data.as_deref().unwrap_or_default();
-        digest(&[&without_raw(self).encode_to_vec(), raw])
+    /// The raw data behind the rest.
+    fn digest(&self, files: &Model) -> Result<String, OnnxError> {
+        let mut hash = Sha256::new();
+        hash.update(without_raw(self).encode_to_vec());
+        if let Some(raw) = &self.raw_data {
+            files.values(raw).blocks(|block| {
+                hash.update(block);
+                Ok::<_, OnnxError>(())
+            })?;
+        }
+        Ok(hex::encode(hash.finalize()))
     }
 }
 

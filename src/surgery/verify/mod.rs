@@ -33,6 +33,28 @@ pub fn differences(original: &Model, edited: &Model) -> Result<Vec<Difference>, 
 /// [`SurgeryError::NotAsClaimed`] lists the differences that the manifest does not explain, and its
 /// entries that are not in the model; or external data cannot be read.
 pub fn holds(original: &Model, edited: &Model, manifest: &Manifest) -> Result<(), SurgeryError> {
+    held(original, edited, manifest, |_| false).map(|_| ())
+}
+
+/// As [`holds`], where values of tensors may also lie elsewhere than before, with no other change: those that do.
+///
+/// # Errors
+/// As [`holds`].
+pub fn holds_but_for_places(
+    original: &Model,
+    edited: &Model,
+    manifest: &Manifest,
+) -> Result<Vec<Difference>, SurgeryError> {
+    held(original, edited, manifest, |found| found.what.is_place())
+}
+
+/// Differences that the manifest does not explain, and `may` be.
+fn held(
+    original: &Model,
+    edited: &Model,
+    manifest: &Manifest,
+    may: impl Fn(&Difference) -> bool,
+) -> Result<Vec<Difference>, SurgeryError> {
     let (before, mut missing) = manifest.with_renames(original);
     let found = match before {
         None => differences(original, edited)?,
@@ -42,10 +64,11 @@ pub fn holds(original: &Model, edited: &Model, manifest: &Manifest) -> Result<()
     let claimed: HashSet<&Difference> = manifest.others().collect();
     let absent = manifest.others().filter(|claim| !there.contains(claim));
     missing.extend(absent.cloned());
-    let unexplained = found.iter().filter(|found| !claimed.contains(found));
-    let unexplained: Vec<Difference> = unexplained.cloned().collect();
+    let others = found.iter().filter(|found| !claimed.contains(found));
+    let (places, unexplained): (Vec<Difference>, Vec<Difference>) =
+        others.cloned().partition(|found| may(found));
     match unexplained.is_empty() && missing.is_empty() {
-        true => Ok(()),
+        true => Ok(places),
         false => Err(SurgeryError::NotAsClaimed {
             unexplained,
             missing,

@@ -1,6 +1,5 @@
 //! How tensors differ, and nodes but for theirs.
 
-use bytes::Bytes;
 use prost::Message;
 
 use crate::onnx::messages::{
@@ -22,31 +21,39 @@ pub(super) fn tensor(
     after: &TensorProto,
 ) -> Result<Option<What>, SurgeryError> {
     // The raw data is compared on its own, not to copy large weights.
-    if same_bytes(&before.raw_data, &after.raw_data)
-        && without_raw(before).encode_to_vec() == without_raw(after).encode_to_vec()
-    {
+    let raw = |(files, tensor): (&Model, &TensorProto)| {
+        let raw = tensor.raw_data.as_ref();
+        raw.map(|raw| files.values(raw))
+    };
+    let same_raw = match (raw((files.0, before)), raw((files.1, after))) {
+        (Some(before), Some(after)) => before.same(&after)?,
+        (before, after) => before.is_none() && after.is_none(),
+    };
+    let same_rest = without_raw(before).encode_to_vec() == without_raw(after).encode_to_vec();
+    let places = (is_external(before), is_external(after));
+    // What names the same part of a file in the same folder has the same values.
+    let same_folder = || files.0.path().parent() == files.1.path().parent();
+    if same_raw && same_rest && (!places.0 || same_folder()) {
         return Ok(None);
     }
-    if declared(before) != declared(after) {
-        let content = after.digest();
-        return Ok(Some(What::Changed { content }));
-    }
-    if is_external(before)
-        && !is_external(after)
-        && files.0.tensor(before)? == files.1.tensor(after)?
+    if declared(before) == declared(after)
+        && places != (false, false)
+        && let Some(before) = files.0.values_of(before)?
+        && let Some(after) = files.1.values_of(after)?
+        && before.same(&after)?
     {
-        return Ok(Some(What::TakenIn));
+        return Ok(match places {
+            (true, false) => Some(What::TakenIn),
+            (false, _) => Some(What::PutBeside),
+            (true, true) if same_rest => None,
+            (true, true) => Some(What::Relocated),
+        });
     }
-    let content = after.digest();
-    Ok(Some(What::Set { content }))
-}
-
-/// Whether raw data are the same. Those that nobody has edited are one piece of memory, which is not read.
-fn same_bytes(before: &Option<Bytes>, after: &Option<Bytes>) -> bool {
-    match (before, after) {
-        (Some(a), Some(b)) => (a.as_ptr(), a.len()) == (b.as_ptr(), b.len()) || a == b,
-        (before, after) => before == after,
-    }
+    let content = after.digest(files.1)?;
+    Ok(Some(match declared(before) == declared(after) {
+        true => What::Set { content },
+        false => What::Changed { content },
+    }))
 }
 
 /// How a sparse tensor differs, if it does.
@@ -55,16 +62,14 @@ pub(super) fn sparse_tensor(
     before: &SparseTensorProto,
     after: &SparseTensorProto,
 ) -> Result<Option<What>, SurgeryError> {
-    if before.encode_to_vec() == after.encode_to_vec() {
-        return Ok(None);
-    }
     // Without `..`, so that a new field of the schema has to be named.
     let SparseTensorProto {
         values,
         indices,
         dims,
     } = before;
-    let mut taken_in = *dims == after.dims;
+    let mut found = None;
+    let mut only_moved = *dims == after.dims;
     let pairs = [(values, &after.values), (indices, &after.indices)];
     for pair in pairs {
         let what = match pair {
@@ -72,14 +77,15 @@ pub(super) fn sparse_tensor(
             (None, None) => None,
             _ => Some(What::Removed),
         };
-        taken_in &= matches!(what, None | Some(What::TakenIn));
+        only_moved &= what.as_ref().is_none_or(What::is_place);
+        found = found.or(what);
     }
-    Ok(Some(match taken_in {
-        true => What::TakenIn,
-        false => What::Changed {
-            content: after.digest(),
-        },
-    }))
+    match (only_moved, found) {
+        (true, found) => Ok(found),
+        (false, _) => Ok(Some(What::Changed {
+            content: after.digest(files.1)?,
+        })),
+    }
 }
 
 /// The numbers of a constant's attribute, floats by their bits.

@@ -1,0 +1,252 @@
+//! Whether a new model computes what it promises, in numbers.
+
+use std::collections::HashMap;
+
+use half::f16;
+use ndarray::{ArrayD, IxDyn};
+use rand::RngExt;
+
+use crate::onnx::Model;
+use crate::random::{Purpose, stream};
+use crate::runtime::{Array, Port, Runtime, RuntimeError, Session, dtype};
+
+use super::{Promise, TransformError, probe};
+
+/// What came of comparing numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Numbers {
+    /// Nobody asked for it.
+    NotAsked,
+    /// It could not be done, for this reason.
+    NotCompared(String),
+    /// It was done.
+    Equal {
+        /// How many values were compared.
+        values: usize,
+        /// The largest difference of two floats, as a part of the largest of their tensor; 0 where all bits are equal.
+        off: f64,
+    },
+}
+
+/// Sizes that are tried in turn for dimensions which the model leaves open, but for the first.
+const SIZES: [usize; 7] = [64, 224, 32, 16, 8, 3, 1];
+/// Sizes of a first dimension that it leaves open.
+const BATCHES: [usize; 2] = [2, 1];
+
+/// Runs both models, the original on random inputs and the new one on the values that are to go there, and compares.
+///
+/// # Errors
+/// [`TransformError::OtherNumbers`] and its kin where the promise does not hold, [`TransformError::NotCompared`] where the
+/// original cannot be run here.
+pub(super) fn compare(
+    runtime: &Runtime,
+    original: &Model,
+    new: &Model,
+    promise: &Promise,
+) -> Result<Numbers, TransformError> {
+    let is_input = |name: &str| {
+        let graph = original.graph();
+        graph.input.iter().any(|v| v.name() == name)
+            && !graph.initializer.iter().any(|t| t.name() == name)
+    };
+    let fed = promise.fed.iter().map(|(_, was)| was.as_str());
+    let mut wanted: Vec<&str> = fed.filter(|was| !is_input(was)).collect();
+    wanted.extend(promise.equal.iter().map(|(_, was)| was.as_str()));
+    let mut seen = std::collections::HashSet::new();
+    wanted.retain(|name| !is_input(name) && seen.insert(*name));
+    let not_run = |error: TransformError| match error {
+        TransformError::Runtime(error) => TransformError::NotCompared {
+            reason: "onnxruntime does not run the original on random inputs".to_owned(),
+            source: Some(Box::new(error)),
+        },
+        error => error,
+    };
+    let mut session =
+        probe::session(runtime, original, &wanted, "the original").map_err(not_run)?;
+    let (mut values, outputs) = run(&mut session, promise.batch).map_err(not_run)?;
+    let names: Vec<String> = session.outputs().iter().map(|o| o.name.clone()).collect();
+    values.extend(names.into_iter().zip(outputs));
+    drop(session);
+
+    let given: Vec<&str> = promise.equal.iter().map(|(now, _)| now.as_str()).collect();
+    let refused = |error: TransformError| match error {
+        TransformError::Runtime(error) => TransformError::DoesNotRun(Box::new(error)),
+        error => error,
+    };
+    let mut session = probe::session(runtime, new, &given, "the new model").map_err(refused)?;
+    let missing = |was: &str| TransformError::NotCompared {
+        reason: format!("nothing gives `{was}`"),
+        source: None,
+    };
+    let mut inputs: Vec<(&str, &Array)> = Vec::new();
+    for (now, was) in &promise.fed {
+        // What nothing reads is no input of a session, if it stands for an initializer.
+        if session.inputs().iter().any(|port| port.name == *now) {
+            inputs.push((now, values.get(was).ok_or_else(|| missing(was))?));
+        }
+    }
+    let ran = session
+        .run(&inputs)
+        .map_err(|e| refused(TransformError::Runtime(e)))?;
+    let mut off = 0.0f64;
+    for ((now, was), array) in promise.equal.iter().zip(&ran) {
+        let expected = values.get(was).ok_or_else(|| missing(was))?;
+        off = off.max(difference(now, expected, array, promise.within)?);
+    }
+    Ok(Numbers::Equal {
+        values: ran.len(),
+        off,
+    })
+}
+
+/// Named values.
+type Values = HashMap<String, Array>;
+
+/// Runs the original on random inputs; gives these and its outputs.
+fn run(
+    session: &mut Session,
+    batch: Option<usize>,
+) -> Result<(Values, Vec<Array>), TransformError> {
+    let ports = session.inputs().to_vec();
+    let open = |axes: std::ops::Range<usize>| {
+        let dims = ports.iter().flat_map(|port| {
+            let dims = port.dims.iter().enumerate();
+            dims.filter(|(axis, d)| axes.contains(axis) && d.is_none())
+        });
+        dims.count() > 0
+    };
+    let asked = batch.as_slice();
+    let batches = match asked {
+        [] if open(0..1) => &BATCHES[..],
+        [] => &BATCHES[..1],
+        asked => asked,
+    };
+    let sizes = if open(1..usize::MAX) {
+        &SIZES[..]
+    } else {
+        &SIZES[..1]
+    };
+    let mut first = None;
+    for &batch in batches {
+        for &size in sizes {
+            let mut inputs = HashMap::new();
+            for (place, port) in ports.iter().enumerate() {
+                let (dims, number) = (dims(port, &ports, batch, size), place as u64);
+                let array =
+                    random(port, &dims, number).ok_or_else(|| TransformError::NotCompared {
+                        reason: format!(
+                            "the input `{}` is of a type that is not fed here",
+                            port.name
+                        ),
+                        source: None,
+                    })?;
+                inputs.insert(port.name.clone(), array);
+            }
+            let fed: Vec<(&str, &Array)> = inputs.iter().map(|(n, a)| (n.as_str(), a)).collect();
+            match session.run(&fed) {
+                Ok(outputs) => return Ok((inputs, outputs)),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+    }
+    let none = || RuntimeError::NotLoaded;
+    Err(first.unwrap_or_else(none).into())
+}
+
+/// Sizes of an input: those that are open are the same for the same symbol.
+fn dims(port: &Port, all: &[Port], batch: usize, size: usize) -> Vec<usize> {
+    let symbol = |port: &Port, axis: usize| port.symbols.get(axis).cloned().unwrap_or_default();
+    let leads = |name: &str| {
+        !name.is_empty()
+            && all
+                .iter()
+                .any(|p| p.dims.first() == Some(&None) && symbol(p, 0) == name)
+    };
+    let dims = port.dims.iter().enumerate();
+    dims.map(|(axis, dim)| match dim {
+        Some(known) => *known,
+        None if axis == 0 || leads(&symbol(port, axis)) => batch,
+        None => size,
+    })
+    .collect()
+}
+
+/// Random numbers: floats from -1 to 1, integers that are 0 or 1, so that they may be indices.
+fn random(port: &Port, dims: &[usize], place: u64) -> Option<Array> {
+    let mut random = stream(Purpose::Comparison, 0, &[&place.to_le_bytes()]);
+    let count = crate::onnx::element_count(dims).filter(|&n| n < 1 << 28)?;
+    fn array<T>(dims: &[usize], values: Vec<T>) -> Option<ArrayD<T>> {
+        ArrayD::from_shape_vec(IxDyn(dims), values).ok()
+    }
+    let mut float = || random.random_range(-1.0f32..1.0);
+    let all = 0..count;
+    Some(match port.dtype {
+        dtype::FLOAT => Array::F32(array(dims, all.map(|_| float()).collect())?),
+        dtype::DOUBLE => Array::F64(array(dims, all.map(|_| float().into()).collect())?),
+        dtype::FLOAT16 => Array::F16(array(dims, all.map(|_| f16::from_f32(float())).collect())?),
+        dtype::INT64 => Array::I64(array(dims, all.map(|_| (float() > 0.0).into()).collect())?),
+        dtype::INT32 => Array::I32(array(dims, all.map(|_| (float() > 0.0).into()).collect())?),
+        dtype::UINT8 => Array::U8(array(dims, all.map(|_| (float() > 0.0).into()).collect())?),
+        dtype::BOOL => Array::Bool(array(dims, all.map(|_| float() > 0.0).collect())?),
+        _ => return None,
+    })
+}
+
+/// The largest difference as a part of the largest number, if it is no more than `within`.
+fn difference(
+    name: &str,
+    was: &Array,
+    now: &Array,
+    within: Option<f64>,
+) -> Result<f64, TransformError> {
+    if was == now {
+        return Ok(0.0);
+    }
+    let told = |array: &Array| format!("{:?} of type {}", array.dims(), array.dtype());
+    if (was.dtype(), was.dims()) != (now.dtype(), now.dims()) {
+        return Err(TransformError::OtherShape {
+            value: name.to_owned(),
+            now: told(now),
+            was: told(was),
+        });
+    }
+    let (was, now) = (numbers(was), numbers(now));
+    let of_16_bits = matches!((&was, &now), ((_, true), _));
+    let tolerance = within.unwrap_or(if of_16_bits { 1e-2 } else { 1e-5 });
+    let finite = was.0.iter().filter(|v| v.is_finite());
+    let largest = finite.fold(0.0f64, |most, v| most.max(v.abs()));
+    let mut off = 0.0f64;
+    for (&was, &now) in was.0.iter().zip(&now.0) {
+        if was == now || was.is_nan() && now.is_nan() {
+            continue;
+        }
+        let difference = (was - now).abs();
+        off = off.max(if difference.is_nan() {
+            f64::INFINITY
+        } else {
+            difference
+        });
+    }
+    match off <= tolerance * largest.max(f64::MIN_POSITIVE) {
+        true => Ok(off / largest.max(f64::MIN_POSITIVE)),
+        false => Err(TransformError::OtherNumbers {
+            value: name.to_owned(),
+            off,
+            largest,
+        }),
+    }
+}
+
+/// The numbers of an array, and whether they are floats of 16 bits.
+fn numbers(array: &Array) -> (Vec<f64>, bool) {
+    let numbers = match array {
+        Array::F32(a) => a.iter().map(|&v| v.into()).collect(),
+        Array::F64(a) => a.iter().copied().collect(),
+        Array::F16(a) => a.iter().map(|v| v.to_f64()).collect(),
+        Array::I64(a) => a.iter().map(|&v| v as f64).collect(),
+        Array::I32(a) => a.iter().map(|&v| v.into()).collect(),
+        Array::U8(a) => a.iter().map(|&v| v.into()).collect(),
+        Array::Bool(a) => a.iter().map(|&v| f64::from(u8::from(v))).collect(),
+    };
+    (numbers, matches!(array, Array::F16(_)))
+}
