@@ -298,17 +298,35 @@ impl Model {
 
     /// The files that the model's tensors name as external data, as it names them, each once.
     pub fn external_locations(&self) -> Vec<String> {
-        let mut proto = self.proto.clone();
         let mut locations = std::collections::BTreeSet::new();
+        self.each_external(|tensor| {
+            let mut notes = tensor.external_data.iter();
+            let location = notes.find(|note| note.key.as_deref() == Some("location"));
+            locations.extend(location.and_then(|note| note.value.clone()));
+        });
+        locations.into_iter().collect()
+    }
+
+    /// Bytes of the model's file and of what lies beside it, as far as that is there.
+    pub fn size(&self) -> u64 {
+        let mut size = self.proto.encoded_len() as u64;
+        self.each_external(|tensor| {
+            size += self
+                .external_values(tensor)
+                .map_or(0, |values| values.len());
+        });
+        size
+    }
+
+    fn each_external(&self, mut visit: impl FnMut(&TensorProto)) {
+        let mut proto = self.proto.clone();
         let visited: Result<(), std::convert::Infallible> = each_tensor(&mut proto, |tensor| {
-            let notes = tensor.external_data.iter().filter(|_| is_external(tensor));
-            let mut location = notes.filter(|note| note.key.as_deref() == Some("location"));
-            locations.extend(location.next().and_then(|note| note.value.clone()));
+            if is_external(tensor) {
+                visit(tensor);
+            }
             Ok(())
         });
-        match visited {
-            Ok(()) => locations.into_iter().collect(),
-        }
+        let Ok(()) = visited;
     }
 
     /// The files that hold external data which was read, as the model names them, with the bytes

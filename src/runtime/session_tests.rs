@@ -33,6 +33,10 @@ fn ports_tell_name_type_and_dimensions() {
         name: name.to_owned(),
         dtype: dtype::FLOAT,
         dims: dims.to_vec(),
+        symbols: dims
+            .iter()
+            .map(|dim| dim.map_or("N".to_owned(), |_| String::new()))
+            .collect(),
     };
     let inputs = [
         port("x", &[None, Some(2)]),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::onnx::{Laid, Model, TEMPORARY_PREFIX, is_same_file, lay_out, rename};
+use crate::onnx::{Model, TEMPORARY_PREFIX, is_same_file, lay_out, rename};
 use crate::surgery::{Manifest, holds_but_for_places};
 
 use super::{Numbers, Runtimes, TransformError, Transformed, numbers};
@@ -107,7 +107,6 @@ pub fn write(
     laid.write(folder.path(), &name)?;
     let (manifest, numbers) = checked(
         transformed,
-        &laid,
         &folder.path().join(&name),
         writing.check,
         runtimes,
@@ -134,7 +133,6 @@ pub fn write(
 /// The manifest with the places of values, and what came of comparing numbers.
 fn checked(
     transformed: &Transformed<'_>,
-    laid: &Laid,
     path: &Path,
     check: Option<Check>,
     runtimes: &dyn Runtimes,
@@ -148,11 +146,11 @@ fn checked(
     let moved = holds_but_for_places(original, &read, &manifest)?;
     manifest.changes.extend(moved);
     original.ensure_unchanged()?;
-    let size = laid.file_bytes() + laid.data_bytes().unwrap_or(0);
+    let size = original.size().max(read.size());
     let numbers = match check {
         Some(Check::Structure) => Numbers::NotAsked,
         None if size > LARGEST_COMPARED => Numbers::NotCompared(format!(
-            "the model has {} MiB, which would be in memory twice; --check numbers does it",
+            "both models would be in memory, of {} MiB; --check numbers does it",
             size >> 20
         )),
         Some(_) => {
