@@ -27,7 +27,7 @@ the way to one.
 Examples:
   ftsurgery bench mobilenet.onnx --batch-size 8
   ftsurgery bench mobilenet.onnx --image-size 224 --threads 2 --json
-  ftsurgery bench mobilenet.onnx --train 'features.17.*' --train 'classifier.*'
+  ftsurgery bench mobilenet.onnx --trainable 'features.17.*' --trainable 'classifier.*'
   ftsurgery bench tagger.onnx --task multi-label";
 
 #[derive(Args)]
@@ -39,15 +39,8 @@ pub struct BenchArgs {
     output: values::OutputArg,
     #[command(flatten)]
     task: TaskArg,
-    /// Train the initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`);
-    /// repeatable [default: all]
-    #[arg(
-        long,
-        value_name = "GLOB",
-        default_value = "**",
-        hide_default_value = true
-    )]
-    train: Vec<String>,
+    #[command(flatten)]
+    trainable: values::TrainableArgs,
     /// Samples per step
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
     batch_size: usize,
@@ -92,7 +85,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
     let all = Parameters::of(&model, &sample, task)?;
     let options = BenchOptions {
         task,
-        trainable: values::matching(all, &args.train, context)?,
+        trainable: args.trainable.of(all, context)?,
         batch_size: args.batch_size,
         optimizer: Optimizer {
             kind: OptimizerKind::Adam,

@@ -86,10 +86,8 @@ pub struct DifferentiateArgs {
     format: Format,
     #[command(flatten)]
     task: TaskArg,
-    /// Parameters to differentiate by: initializers whose name matches this pattern (`*`, `?`, `[…]`,
-    /// `{a,b}`; `*` alone is all of them); repeatable
-    #[arg(long, value_name = "GLOB", default_value = "*")]
-    trainable: Vec<String>,
+    #[command(flatten)]
+    trainable: values::TrainableArgs,
     /// Samples per run; the file is made for this number and no other. With --optimizer or --format ort-training also `free`: for
     /// any number
     #[arg(long, value_name = "N", default_value = "1", value_parser = batch_size)]
@@ -149,10 +147,10 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let sample = sample_dims(&model, args.image_size)?;
     let task = args.task.of(&model, &sample)?;
     let all = Parameters::of(&model, &sample, task)?;
-    let names = values::matching(all, &args.trainable, context)?;
+    let names = args.trainable.of(all, context)?;
     let mut made = differentiate(&model, &names, batch, &sample, task).map_err(|error| {
         let left = || differentiable(&model, &names, batch, &sample, task);
-        no_gradient(error, left, "--trainable")
+        no_gradient(error, left)
     })?;
     if made.freed.is_some() {
         // Nothing else here needs onnxruntime.

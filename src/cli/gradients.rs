@@ -32,7 +32,7 @@ const LONGEST_NAME: usize = u16::MAX as usize - 9;
 #[command(after_help = "\
 Examples:
   ftsurgery gradients model.onnx --batch batch.npz --out grads.npz
-  ftsurgery gradients model.onnx --batch batch.npz --out grads.npz --wrt 'block4*'
+  ftsurgery gradients model.onnx --batch batch.npz --out grads.npz --trainable 'block4*'
   ftsurgery gradients tagger.onnx --batch batch.npz --out grads.npz --task multi-label")]
 pub struct GradientsArgs {
     /// The model
@@ -49,9 +49,8 @@ pub struct GradientsArgs {
     /// Where to write the arrays `loss` and `grad/NAME`
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Only initializers whose name matches this pattern (`*`, `?`, `[…]`, `{a,b}`); repeatable
-    #[arg(long, value_name = "GLOB", default_value = "**")]
-    wrt: Vec<String>,
+    #[command(flatten)]
+    trainable: values::TrainableArgs,
     /// BatchNormalization whose scale or bias is among them takes its stored statistics (`frozen`)
     /// or those of the batch (`batch`); all others the stored ones
     #[arg(long, value_name = "MODE", default_value = "frozen")]
@@ -107,12 +106,12 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         )));
     }
     let all = Parameters::of(&model, &dims, task)?;
-    let names = values::matching(all, &args.wrt, context)?;
+    let names = args.trainable.of(all, context)?;
     if let Some(long) = names.iter().find(|name| name.len() > LONGEST_NAME) {
         let start: String = long.chars().take(40).collect();
         return Err(CliError::usage(format!(
             "the name of the parameter `{start}…` has {} bytes, and one in an .npz file at most \
-             {LONGEST_NAME}; leave it out with --wrt",
+             {LONGEST_NAME}; leave it out with --trainable",
             long.len()
         )));
     }
@@ -141,7 +140,7 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
         .gradients(trained, &Start::default(), &rows)
         .map_err(|error| {
             let left = || differentiable(&model, &names, rows.len(), &dims, task);
-            no_gradient(error, left, "--wrt")
+            no_gradient(error, left)
         })?;
     write_npz(args, loss, &gradients)?;
     writeln!(
@@ -173,7 +172,6 @@ pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
 pub(super) fn no_gradient(
     error: TrainingError,
     left: impl FnOnce() -> Result<Vec<String>, TrainingError>,
-    flag: &str,
 ) -> CliError {
     if !matches!(error, TrainingError::Autodiff(_)) {
         return error.into();
@@ -182,7 +180,7 @@ pub(super) fn no_gradient(
         Err(_) => return error.into(),
         Ok(left) if left.is_empty() => "no parameter lies behind it".to_owned(),
         Ok(left) => format!(
-            "these have gradients, choose among them with {flag}: {}",
+            "these have gradients, choose among them with --trainable: {}",
             values::some(&left)
         ),
     };

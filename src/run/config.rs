@@ -123,6 +123,10 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("budget", time.map(Text)),
         ("budget-share", share.map(|share| number(&share))),
         ("train", Some(Texts(s.train.clone()))),
+        (
+            "freeze-list",
+            path(s.freeze_list.as_ref().map(|list| &list.path)),
+        ),
         ("lora-alpha", count(s.lora_alpha)),
         ("adafilter-layers", Some(Texts(filters.layers.clone()))),
         ("adafilter-gate", gates.then(|| Text(word(&filters.gate)))),

@@ -9,7 +9,7 @@ use crate::data::{
     Augment, FeaturePrecision, ImageCache, Preprocess, Resize, Sources, SplitOptions,
 };
 use crate::runtime::Device;
-use crate::strategy::{AdaFilterOptions, SpotTuneOptions, StrategyName};
+use crate::strategy::{AdaFilterOptions, FreezeList, SpotTuneOptions, StrategyName};
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{
     BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
@@ -48,6 +48,9 @@ pub struct Settings {
     pub budget: Option<SearchBudget>,
     /// Patterns of the layers of strategy `select`: layers, parameters or blocks by name.
     pub train: Vec<String>,
+    /// Which parameters of the backbone may be trained at all; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze_list: Option<FreezeList>,
     /// α of the updates of low rank of strategies [that train them alone](crate::strategy::Strategy::updates_weights):
     /// an update counts α / rank. `None` for the rank, so that it counts once.
     pub lora_alpha: Option<usize>,
@@ -187,6 +190,7 @@ impl Default for Settings {
             search: None,
             budget: Some(SearchBudget::Winner),
             train: Vec::new(),
+            freeze_list: None,
             lora_alpha: None,
             adafilter: AdaFilterOptions::default(),
             spottune: SpotTuneOptions::default(),
@@ -275,6 +279,7 @@ impl Settings {
         search: Option<SearchMethod>,
         budget: Option<SearchBudget>,
         train: Vec<String>,
+        freeze_list: Option<FreezeList>,
         lora_alpha: Option<usize>,
         adafilter: AdaFilterOptions,
         spottune: SpotTuneOptions,

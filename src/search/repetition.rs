@@ -12,7 +12,7 @@ use crate::run::{
     Begin, Phase, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended,
     same_input, unchanged,
 };
-use crate::strategy::{Depths, Network, StrategyName};
+use crate::strategy::{Depths, Network, StrategyError, StrategyName};
 use crate::surgery::{Grafted, HeadKind, HeadSpec, graft};
 use crate::training::{FreedFile, Lab, LabOptions, Trained};
 
@@ -99,8 +99,21 @@ impl Opened<'_> {
         let Ready {
             settings, grafted, ..
         } = ready;
+        if let Some(list) = &settings.freeze_list {
+            let analysis = &self.analysis;
+            let all = analysis.blocks.iter().flat_map(|b| analysis.tensors(b));
+            let all: Vec<&str> = all.map(|(name, ..)| name).collect();
+            if let Some(idle) = list.idle(all.into_iter()) {
+                return Err(StrategyError::FreezeList {
+                    path: list.path.clone(),
+                    reason: format!("`{idle}` is the name of no parameter of the model"),
+                }
+                .into());
+            }
+        }
         Ok(Network {
             seed: settings.split.seed,
+            freeze: settings.freeze_list.as_ref(),
             selection: &settings.train,
             lora_alpha: settings.lora_alpha,
             adafilter: settings.adafilter.clone(),

@@ -20,6 +20,7 @@ impl CandidateCounts {
             seed: 0,
             selection: &[],
             promising: Vec::new(),
+            freeze: None,
             updatable: Vec::new(),
             gateable: Vec::new(),
             lora_alpha: None,

@@ -34,6 +34,9 @@ pub enum StrategyError {
         /// The layers' names, for people.
         layers: String,
     },
+    /// All that a strategy would train is frozen.
+    #[error("strategy `{0}` has nothing to train: the freeze list freezes all of it")]
+    AllFrozen(StrategyName),
     /// A freeze list cannot be used.
     #[error("the freeze list {} cannot be used: {reason}", path.display())]
     FreezeList {

@@ -1,6 +1,8 @@
 //! Which parameters may be trained, as a file says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::StrategyError;
 use super::pattern::matches;
@@ -17,8 +19,10 @@ use super::pattern::matches;
 /// A line says what is trained, or with `!` before it what is frozen. The last line that matches a name decides. What no
 /// line matches is frozen; or trained, where every line has a `!`. `#` at the beginning of a line makes it a comment; `\` there
 /// takes the rest as it stands, whatever it begins with. Patterns are those of [`matches`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreezeList {
+    /// The file.
+    pub path: PathBuf,
     /// Patterns, and whether what they mean is trained.
     lines: Vec<(String, bool)>,
 }
@@ -35,14 +39,15 @@ impl FreezeList {
         };
         let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
         let text = String::from_utf8(text).map_err(|_| fail("it is no text".to_owned()))?;
-        let list = Self::parse(text.strip_prefix('\u{feff}').unwrap_or(&text));
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let list = Self::parse(path, text);
         match list.lines.is_empty() {
             false => Ok(list),
             true => Err(fail("it names nothing".to_owned())),
         }
     }
 
-    fn parse(text: &str) -> Self {
+    fn parse(path: &Path, text: &str) -> Self {
         let line = |line: &str| {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -58,6 +63,7 @@ impl FreezeList {
             ))
         };
         FreezeList {
+            path: path.to_owned(),
             lines: text.lines().filter_map(line).collect(),
         }
     }
@@ -106,10 +112,13 @@ impl FreezeList {
 mod tests {
     use super::*;
 
+    fn parsed(text: &str) -> FreezeList {
+        FreezeList::parse(Path::new("freeze.txt"), text)
+    }
+
     #[test]
     fn the_last_line_that_matches_decides() {
-        let list =
-            FreezeList::parse("# a comment\n\nfeatures.*\n ! features.3.* \nfeatures.3.bias\n");
+        let list = parsed("# a comment\n\nfeatures.*\n ! features.3.* \nfeatures.3.bias\n");
         for (name, trained) in [
             ("features.1.weight", true),
             ("features.3.weight", false),
@@ -122,7 +131,7 @@ mod tests {
 
     #[test]
     fn of_frozen_names_alone_all_others_are_trained() {
-        let list = FreezeList::parse("!features.*\n");
+        let list = parsed("!features.*\n");
         assert!(list.trains("classifier.weight") && !list.trains("features.1"));
         assert_eq!(list.idle(["features.1"].into_iter()), None);
         assert_eq!(list.idle(["x"].into_iter()), Some("features.*"));
@@ -137,7 +146,7 @@ mod tests {
             ("\\d", false),
             ("x[1]", true),
         ];
-        let list = FreezeList::parse(&FreezeList::text(names.into_iter()).unwrap());
+        let list = parsed(&FreezeList::text(names.into_iter()).unwrap());
         for (name, trained) in names {
             assert_eq!(list.trains(name), trained, "{name}");
         }

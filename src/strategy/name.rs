@@ -91,7 +91,25 @@ impl StrategyName {
     /// # Errors
     /// When there is nothing it could train.
     pub fn candidates(self, network: &Network<'_>) -> Result<Vec<Candidate>, StrategyError> {
-        let candidates = self.rule.candidates(network, self.count)?;
+        let mut candidates = self.rule.candidates(network, self.count)?;
+        if network.freeze.is_some() && self != Self::HEAD {
+            let only_head = |c: &Candidate| c.trainable.iter().all(|p| network.head.contains(p));
+            candidates.retain(|candidate| !only_head(candidate));
+            // Without what is frozen, two may be one.
+            let mut distinct: Vec<Candidate> = Vec::new();
+            for candidate in candidates {
+                if !distinct
+                    .iter()
+                    .any(|other| other.trains_the_same(&candidate))
+                {
+                    distinct.push(candidate);
+                }
+            }
+            candidates = distinct;
+            if candidates.is_empty() {
+                return Err(StrategyError::AllFrozen(self));
+            }
+        }
         match candidates.first() {
             None => Err(StrategyError::NoCandidates(self)),
             Some(_) if candidates.iter().any(|c| c.trainable.is_empty()) => {

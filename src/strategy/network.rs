@@ -8,7 +8,7 @@ use crate::surgery::rewrite::{
 };
 use crate::surgery::{Grafted, HeadKind, Rewrite, SurgeryError};
 
-use super::{AdaFilterOptions, SpotTuneOptions};
+use super::{AdaFilterOptions, FreezeList, SpotTuneOptions};
 
 /// One choice of parameters to train.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,6 +57,8 @@ pub struct Network<'a> {
     /// The blocks before the classifier, by their place among them, that are most likely worth training, the best
     /// first; empty where nothing says so.
     pub promising: Vec<usize>,
+    /// What of the backbone may be trained, where not all of it.
+    pub freeze: Option<&'a FreezeList>,
     /// The weights that can have an update of low rank.
     pub updatable: Vec<Updatable>,
     /// α of the updates of strategies [that train them alone](super::Strategy::updates_weights); `None` for their rank.
@@ -88,6 +90,7 @@ impl<'a> Network<'a> {
             seed: 0,
             selection: &[],
             promising: Vec::new(),
+            freeze: None,
             updatable: LowRank::updatable(&grafted.model)?,
             lora_alpha: None,
             gateable: AdaFilter::gateable(&grafted.model)?,
@@ -120,9 +123,11 @@ impl<'a> Network<'a> {
         let layers: Vec<&WeightedLayer> = layers
             .iter()
             .filter_map(|&i| self.analysis.weighted.get(i))
+            .filter(|layer| layer.parameters.iter().any(|p| self.trains(p)))
             .collect();
-        let owned = layers.iter().flat_map(|l| &l.parameters);
-        let loose = tensors.iter().copied();
+        let trained = |name: &&String| self.trains(name);
+        let owned = layers.iter().flat_map(|l| &l.parameters).filter(trained);
+        let loose = tensors.iter().copied().filter(trained);
         Candidate {
             id,
             label: label.to_owned(),
@@ -135,7 +140,7 @@ impl<'a> Network<'a> {
     /// The candidate that trains all parameters before the classifier that have one of these roles, and the head; none
     /// where there are no such.
     pub(super) fn of_roles(&self, id: &str, label: &str, roles: &[Role]) -> Vec<Candidate> {
-        let has = |name: &&String| roles.contains(&self.analysis.role(name));
+        let has = |name: &&String| roles.contains(&self.analysis.role(name)) && self.trains(name);
         let layers = self.analysis.backbone_layers().into_iter();
         let layers = layers.map(|layer| &self.analysis.weighted[layer]);
         let layers: Vec<&WeightedLayer> = layers
@@ -202,9 +207,16 @@ impl<'a> Network<'a> {
         })
     }
 
+    /// Whether a parameter before the classifier may be trained.
+    pub(super) fn trains(&self, parameter: &str) -> bool {
+        self.freeze.is_none_or(|list| list.trains(parameter))
+    }
+
     /// The weight of a layer that can have an update of this rank; `None` where it has none.
     pub(super) fn updatable_weight(&self, layer: &WeightedLayer, rank: usize) -> Option<String> {
-        let fits = |u: &&Updatable| u.highest_rank >= rank && layer.parameters.contains(&u.weight);
+        let fits = |u: &&Updatable| {
+            u.highest_rank >= rank && layer.parameters.contains(&u.weight) && self.trains(&u.weight)
+        };
         let updatable = self.updatable.iter().find(fits)?;
         Some(updatable.weight.clone())
     }

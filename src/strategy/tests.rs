@@ -32,6 +32,7 @@ pub(super) fn network_of<'a>(analysis: &'a Analysis, graph: &Graph) -> Network<'
         seed: 0,
         selection: &[],
         promising: Vec::new(),
+        freeze: None,
         updatable: LowRank::updatable(&model).unwrap(),
         gateable: AdaFilter::gateable(&model).unwrap(),
         lora_alpha: None,

@@ -43,14 +43,14 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     }
     let all = Parameters::of(&model, &sample, objective)?;
     let parameters = all.trainable.clone();
-    let names = values::matching(all, &args.trainable, context)?;
+    let names = args.trainable.of(all, context)?;
     let backbone = backbone_sha256(&file)?;
     let chosen = (names.as_slice(), parameters.as_slice());
     let made = ort_artifacts(&model, &backbone, chosen, &sample, &options);
     let mut made = made.map_err(|error| match error {
         TrainingGraphError::Training(error) => {
             let left = || differentiable(&model, &names, 2, &sample, objective);
-            no_gradient(error, left, "--trainable")
+            no_gradient(error, left)
         }
         error => error.into(),
     })?;

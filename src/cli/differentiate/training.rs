@@ -124,13 +124,13 @@ pub fn run(
     let objective = objective(args, &model, &sample)?;
     let options = options(args, kind, objective)?;
     let all = Parameters::of(&model, &sample, objective)?;
-    let names = values::matching(all, &args.trainable, context)?;
+    let names = args.trainable.of(all, context)?;
     let backbone = backbone_sha256(&file)?;
     let made = training_graph(&model, &backbone, &names, &sample, &options);
     let mut made = made.map_err(|error| match error {
         TrainingGraphError::Training(error) => {
             let left = || differentiable(&model, &names, 2, &sample, objective);
-            no_gradient(error, left, "--trainable")
+            no_gradient(error, left)
         }
         error => error.into(),
     })?;

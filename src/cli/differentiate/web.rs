@@ -108,14 +108,14 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let kind = args.step.optimizer.unwrap_or(OptimizerKind::Adamw);
     let options = options(args, kind, objective)?.batch(Batch::Any);
     let all = Parameters::of(&template, &sample, objective)?;
-    let names = values::matching(all, &args.trainable, context)?;
+    let names = args.trainable.of(all, context)?;
     let template = in_file(template, &names)?;
     let backbone = backbone_sha256(&template)?;
     let made = training_graph(&template, &backbone, &names, &sample, &options);
     let made = made.map_err(|error| match error {
         TrainingGraphError::Training(error) => {
             let left = || differentiable(&template, &names, 2, &sample, objective);
-            no_gradient(error, left, "--trainable")
+            no_gradient(error, left)
         }
         error => error.into(),
     })?;

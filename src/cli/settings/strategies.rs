@@ -1,10 +1,11 @@
 //! Flags of what is trained: the strategies, the layers of `select`, and a flag for each strategy's number.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use ftsurgery::run::Settings;
-use ftsurgery::strategy::{StrategyName, names, pattern};
+use ftsurgery::strategy::{FreezeList, StrategyName, names, pattern};
 
 use super::adafilter::AdaFilterArgs;
 use super::spottune::SpotTuneArgs;
@@ -19,6 +20,10 @@ pub struct StrategyArgs {
     /// commas
     #[arg(long, value_name = "GLOB")]
     train: Vec<String>,
+    /// Of the backbone, train only what this file does not freeze, whatever the strategy: a list as `ftsurgery list --out`
+    /// writes
+    #[arg(long, value_name = "FILE", value_parser = values::text_path())]
+    freeze_list: Option<PathBuf>,
     #[command(flatten)]
     numbers: Numbers,
     /// α of the updates of `lora` and `lora-blocks`, which count α / rank [default: the rank, so that they count once]
@@ -100,6 +105,9 @@ impl StrategyArgs {
     pub fn apply(&self, settings: &mut Settings) -> Result<(), CliError> {
         if !self.strategies.is_empty() {
             settings.strategies = self.list()?;
+        }
+        if let Some(path) = &self.freeze_list {
+            settings.freeze_list = Some(FreezeList::read(path)?);
         }
         if !self.train.is_empty() {
             let patterns = self.train.iter().flat_map(|t| pattern::split(t));

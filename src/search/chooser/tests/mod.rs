@@ -63,6 +63,7 @@ impl Made {
             seed: 0,
             selection: &[],
             promising: vec![0, 2, 1],
+            freeze: None,
             updatable: Vec::new(),
             gateable: Vec::new(),
             lora_alpha: None,
