@@ -66,12 +66,12 @@ struct ChoiceArgs {
     #[arg(long, value_name = "SHARE", value_parser = values::part)]
     budget_share: Option<f64>,
     /// The classifier: `paper` (dense 128, dropout, dense 64, dense), `linear` (pooling and one dense
-    /// layer), or `keep` (the model's own)
+    /// layer), `cosine` (pooling, and the cosine with a vector for each class), or `keep` (the model's own)
     #[arg(long, value_name = "HEAD")]
     head: Option<HeadKind>,
     /// How a new head begins: `random` (drawn weights), or `solved` (those that fit the features of the frozen
     /// network best: of `linear` by logistic regression, whose penalty is found by cross-validation; `paper` is
-    /// trained on the features until it gets no better). Every candidate then begins there, and `head` has
+    /// trained on the features until it gets no better, and so is `cosine`). Every candidate then begins there, and `head` has
     /// nothing left to train. The model's own head (`keep`) begins as it stands
     #[arg(long, value_name = "HOW")]
     head_init: Option<HeadInit>,

@@ -181,3 +181,110 @@ impl Laid {
         self.model.ensure_unchanged()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::Tensor;
+    use crate::onnx::messages::{GraphProto, NodeProto};
+
+    /// Of `a` and `b` in one file the first half is `a`, and so is `tied`; `sizes` and `word` are inside.
+    fn model(folder: &Path) -> Model {
+        let values: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
+        std::fs::write(folder.join("weights"), &values).unwrap();
+        let outside = |name: &str, offset: u64| {
+            let mut tensor = Tensor::f32(&[25_000], &[0.0; 25_000]).to_proto(name);
+            set_external(&mut tensor, "weights", offset, 100_000);
+            tensor
+        };
+        let word = TensorProto {
+            name: Some("word".to_owned()),
+            data_type: Some(8),
+            string_data: vec![bytes::Bytes::from(vec![b'a'; 5000])],
+            ..TensorProto::default()
+        };
+        let names = ["a", "b", "tied", "sizes", "large", "word"];
+        let graph = GraphProto {
+            node: vec![NodeProto {
+                op_type: Some("Any".to_owned()),
+                input: names.map(str::to_owned).to_vec(),
+                output: vec!["y".to_owned()],
+                ..NodeProto::default()
+            }],
+            initializer: vec![
+                outside("a", 0),
+                outside("b", 100_000),
+                outside("tied", 0),
+                Tensor::i64s(&[1; 100]).to_proto("sizes"),
+                Tensor::i64s(&[1; 1000]).to_proto("large"),
+                word,
+            ],
+            ..GraphProto::default()
+        };
+        let proto = ModelProto {
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        crate::onnx::save(&proto, &folder.join("model.onnx")).unwrap();
+        Model::open_in_place(&folder.join("model.onnx")).unwrap()
+    }
+
+    fn beside(laid: &Laid) -> Vec<&str> {
+        let tensors = laid.proto().graph.as_ref().unwrap().initializer.iter();
+        let beside = tensors.filter(|t| is_external(t));
+        beside.map(|t| t.name()).collect()
+    }
+
+    #[test]
+    fn what_shared_a_part_of_a_file_shares_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(folder.path());
+        let laid = lay_out(&model, Placement::AsItIs, "new.data").unwrap();
+        assert_eq!(beside(&laid), ["a", "b", "tied"]);
+        // The second begins at the next multiple of 64 KiB.
+        assert_eq!(laid.data_bytes(), Some((2 << 16) + 100_000));
+        let out = tempfile::tempdir().unwrap();
+        laid.write(out.path(), "new.onnx").unwrap();
+        let read = Model::open(&out.path().join("new.onnx")).unwrap();
+        for (new, old) in read
+            .graph()
+            .initializer
+            .iter()
+            .zip(&model.graph().initializer)
+        {
+            let values = |model: &Model, t| model.values_of(t).unwrap().map(|v| v.read().unwrap());
+            assert_eq!(values(&read, new), values(&model, old), "{}", new.name());
+        }
+    }
+
+    #[test]
+    fn sizes_and_strings_stay_inside_whatever_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(folder.path());
+        let laid = lay_out(&model, Placement::Beside { least: 0 }, "new.data").unwrap();
+        assert_eq!(beside(&laid), ["a", "b", "tied", "large"]);
+        assert_eq!((laid.put_beside, laid.beside), (1, 4));
+    }
+
+    #[test]
+    fn all_comes_inside_and_more_than_a_file_holds_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(folder.path());
+        let laid = lay_out(&model, Placement::Inside, "new.data").unwrap();
+        assert_eq!((beside(&laid).len(), laid.taken_in), (0, 3));
+        assert_eq!(laid.data_bytes(), None);
+        let path = folder.path().join("huge.onnx");
+        let mut proto = model.proto.clone();
+        let graph = proto.graph.as_mut().unwrap();
+        graph.initializer.truncate(1);
+        let file = std::fs::File::create(folder.path().join("huge")).unwrap();
+        file.set_len(3 << 30).unwrap();
+        graph.initializer[0].dims = vec![3 << 28];
+        set_external(&mut graph.initializer[0], "huge", 0, 3 << 30);
+        crate::onnx::save(&proto, &path).unwrap();
+        let huge = Model::open_in_place(&path).unwrap();
+        let error = lay_out(&huge, Placement::Inside, "new.data").unwrap_err();
+        assert!(matches!(error, OnnxError::TooLarge { .. }), "{error}");
+        assert!(lay_out(&huge, Placement::AsItIs, "new.data").is_ok());
+    }
+}

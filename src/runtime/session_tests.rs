@@ -35,7 +35,7 @@ fn ports_tell_name_type_and_dimensions() {
         dims: dims.to_vec(),
         symbols: dims
             .iter()
-            .map(|dim| dim.map_or("N".to_owned(), |_| String::new()))
+            .map(|dim| dim.map_or("batch".to_owned(), |_| String::new()))
             .collect(),
     };
     let inputs = [

@@ -17,14 +17,31 @@ use super::pattern::matches;
 /// ```
 ///
 /// A line says what is trained, or with `!` before it what is frozen. The last line that matches a name decides. What no
-/// line matches is frozen; or trained, where every line has a `!`. `#` at the beginning of a line makes it a comment; `\` there
-/// takes the rest as it stands, whatever it begins with. Patterns are those of [`matches`].
+/// line matches is frozen; or trained, where every line has a `!`. `#` at the beginning of a line makes it a comment; behind a `\`
+/// stands a name as it is, and no pattern. Patterns are those of [`matches`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreezeList {
     /// The file.
     pub path: PathBuf,
-    /// Patterns, and whether what they mean is trained.
-    lines: Vec<(String, bool)>,
+    lines: Vec<Line>,
+}
+
+/// A line, and whether what it means is trained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    text: String,
+    /// Whether it is a name, and no pattern.
+    is_name: bool,
+    trained: bool,
+}
+
+impl Line {
+    fn means(&self, name: &str) -> bool {
+        match self.is_name {
+            true => self.text == name,
+            false => matches(&self.text, name),
+        }
+    }
 }
 
 impl FreezeList {
@@ -57,10 +74,12 @@ impl FreezeList {
                 Some(pattern) => (pattern.trim_start(), false),
                 None => (line, true),
             };
-            Some((
-                pattern.strip_prefix('\\').unwrap_or(pattern).to_owned(),
+            let name = pattern.strip_prefix('\\');
+            Some(Line {
+                text: name.unwrap_or(pattern).to_owned(),
+                is_name: name.is_some(),
                 trained,
-            ))
+            })
         };
         FreezeList {
             path: path.to_owned(),
@@ -83,7 +102,7 @@ impl FreezeList {
             if !trained {
                 text.push('!');
             }
-            if name.starts_with(['!', '#', '\\']) {
+            if name.starts_with(['!', '#', '\\']) || name.contains(['*', '?', '[', '{', '\\']) {
                 text.push('\\');
             }
             text.push_str(name);
@@ -95,16 +114,16 @@ impl FreezeList {
     /// Whether a parameter may be trained.
     pub fn trains(&self, name: &str) -> bool {
         let mut lines = self.lines.iter().rev();
-        match lines.find(|(pattern, _)| matches(pattern, name)) {
-            Some((_, trained)) => *trained,
-            None => self.lines.iter().all(|(_, trained)| !trained),
+        match lines.find(|line| line.means(name)) {
+            Some(line) => line.trained,
+            None => self.lines.iter().all(|line| !line.trained),
         }
     }
 
     /// The first pattern that is the name of none of these parameters.
     pub fn idle<'n>(&self, names: impl Iterator<Item = &'n str> + Clone) -> Option<&str> {
-        let mut lines = self.lines.iter().map(|(pattern, _)| pattern.as_str());
-        lines.find(|pattern| !names.clone().any(|name| matches(pattern, name)))
+        let idle = |line: &&Line| !names.clone().any(|name| line.means(name));
+        self.lines.iter().find(idle).map(|line| line.text.as_str())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::task::Task;
 #[non_exhaustive]
 pub enum SurgeryError {
     /// The name of a head kind is not known.
-    #[error("unknown head `{0}`; the heads are `paper`, `linear` and `keep`")]
+    #[error("unknown head `{0}`; the heads are `paper`, `linear`, `cosine` and `keep`")]
     UnknownHead(String),
     /// The description of the head cannot be followed.
     #[error("the head cannot be built: {0}")]
@@ -38,7 +38,7 @@ pub enum SurgeryError {
     /// The kept head has another number of classes than the data.
     #[error(
         "the model's output `{output}` has {model} classes, the data set {wanted}; \
-         a new head (`paper` or `linear`) fits any number"
+         a new head (`linear`, `cosine` or `paper`) fits any number"
     )]
     Classes {
         /// The model's output.

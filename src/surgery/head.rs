@@ -19,6 +19,9 @@ pub const HEAD_OUTPUT: &str = "probabilities";
 /// As [`HEAD_OUTPUT`], where it ends in its last dense layer.
 pub const LOGITS_OUTPUT: &str = "logits";
 
+/// What cosines are multiplied by before training.
+const COSINE_SCALE: f32 = 10.0;
+
 /// Bytes of one layer's weight beyond which the model could not be written.
 const MAX_LAYER: usize = i32::MAX as usize;
 
@@ -31,6 +34,9 @@ pub enum HeadKind {
     Paper,
     /// Global average pooling → dense C, softmax.
     Linear,
+    /// Global average pooling → the cosine of the features and a vector for each class, times a scale that is trained and
+    /// begins at 10, softmax ("Dynamic Few-Shot Visual Learning without Forgetting", section 3.2).
+    Cosine,
     /// The model's own head.
     Keep,
 }
@@ -42,6 +48,7 @@ impl FromStr for HeadKind {
         match s {
             "paper" => Ok(HeadKind::Paper),
             "linear" => Ok(HeadKind::Linear),
+            "cosine" => Ok(HeadKind::Cosine),
             "keep" => Ok(HeadKind::Keep),
             _ => Err(SurgeryError::UnknownHead(s.to_owned())),
         }
@@ -53,6 +60,7 @@ impl std::fmt::Display for HeadKind {
         f.write_str(match self {
             HeadKind::Paper => "paper",
             HeadKind::Linear => "linear",
+            HeadKind::Cosine => "cosine",
             HeadKind::Keep => "keep",
         })
     }
@@ -115,6 +123,10 @@ impl HeadSpec {
         match self.kind {
             HeadKind::Keep => Some(0),
             HeadKind::Linear => dense(features.channels, self.outputs()),
+            HeadKind::Cosine => {
+                let vectors = features.channels.checked_mul(self.outputs())?;
+                vectors.checked_add(1)
+            }
             HeadKind::Paper => {
                 let pixels = features.height.checked_mul(features.width)?;
                 let layers = [
@@ -203,20 +215,20 @@ pub(super) fn build(
             maker.dense("logits", &second, spec.hidden.1, spec.outputs())?
         }
         HeadKind::Linear => {
-            if features.channels == 0 {
-                return Err(empty(features));
-            }
-            let mut value = features.value.clone();
-            // Features of one pixel may as well be [N, channels], which cannot be pooled.
-            if features.height != 1 || features.width != 1 {
-                if features.nhwc {
-                    let perm = Attribute::Ints(TO_NCHW.to_vec());
-                    value = maker.node("transpose", "Transpose", &[&value], &[("perm", perm)]);
-                }
-                value = maker.node("pool", "GlobalAveragePool", &[&value], &[]);
-            }
-            let flat = maker.flatten(&value);
+            let flat = maker.pooled(features)?;
             maker.dense("logits", &flat, features.channels, spec.outputs())?
+        }
+        HeadKind::Cosine => {
+            let flat = maker.pooled(features)?;
+            let [inputs, outputs] = [features.channels, spec.outputs()];
+            let weights = maker.drawn("logits", inputs, outputs)?;
+            let weight = maker.parameter("logits/weight", &[inputs, outputs], &weights)?;
+            let scale = maker.parameter("logits/scale", &[1], &[COSINE_SCALE])?;
+            let unit = |axis: i64| [("axis", axis.into()), ("p", 2.into())];
+            let flat = maker.node("unit_features", "LpNormalization", &[&flat], &unit(1));
+            let weight = maker.node("unit_weight", "LpNormalization", &[&weight], &unit(0));
+            let cosine = maker.node("cosine", "MatMul", &[&flat, &weight], &[]);
+            maker.node("logits", "Mul", &[&cosine, &scale], &[])
         }
     };
     if spec.logits {
@@ -275,6 +287,23 @@ impl Maker {
         output
     }
 
+    /// The mean of a feature map over its pixels, [N, channels].
+    fn pooled(&mut self, features: &Features) -> Result<String, SurgeryError> {
+        if features.channels == 0 {
+            return Err(empty(features));
+        }
+        let mut value = features.value.clone();
+        // Features of one pixel may as well be [N, channels], which cannot be pooled.
+        if features.height != 1 || features.width != 1 {
+            if features.nhwc {
+                let perm = Attribute::Ints(TO_NCHW.to_vec());
+                value = self.node("transpose", "Transpose", &[&value], &[("perm", perm)]);
+            }
+            value = self.node("pool", "GlobalAveragePool", &[&value], &[]);
+        }
+        Ok(self.flatten(&value))
+    }
+
     fn flatten(&mut self, value: &str) -> String {
         self.node("flatten", "Flatten", &[value], &[("axis", 1.into())])
     }
@@ -287,6 +316,14 @@ impl Maker {
         inputs: usize,
         outputs: usize,
     ) -> Result<String, SurgeryError> {
+        let weights = self.drawn(hint, inputs, outputs)?;
+        let weight = self.parameter(&format!("{hint}/weight"), &[inputs, outputs], &weights)?;
+        let bias = self.parameter(&format!("{hint}/bias"), &[outputs], &vec![0.0; outputs])?;
+        Ok(self.node(hint, "Gemm", &[value, &weight, &bias], &[]))
+    }
+
+    /// First weights of a layer, [inputs, outputs].
+    fn drawn(&self, hint: &str, inputs: usize, outputs: usize) -> Result<Vec<f32>, SurgeryError> {
         let fits = |count: &usize| {
             count
                 .checked_mul(self.dtype.size())
@@ -301,15 +338,12 @@ impl Maker {
         let layer = self.head.parameters.len() as u64;
         let mut rng = stream(Purpose::Head, self.seed, &[&layer.to_le_bytes()]);
         let limit = (6.0 / (inputs + outputs) as f64).sqrt();
-        let weights: Vec<f32> = (0..count)
+        Ok((0..count)
             .map(|_| {
                 let unit = f64::from(rng.next_u32() >> 8) / f64::from(1u32 << 24);
                 ((2.0 * unit - 1.0) * limit) as f32
             })
-            .collect();
-        let weight = self.parameter(&format!("{hint}/weight"), &[inputs, outputs], &weights)?;
-        let bias = self.parameter(&format!("{hint}/bias"), &[outputs], &vec![0.0; outputs])?;
-        Ok(self.node(hint, "Gemm", &[value, &weight, &bias], &[]))
+            .collect())
     }
 
     fn parameter(

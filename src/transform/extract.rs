@@ -85,9 +85,8 @@ pub fn extract<'m>(
         equal: wanted.iter().map(|name| same(name)).collect(),
         ..Promise::default()
     };
-    Ok(Transformed {
-        promise,
-        notes,
-        ..Transformed::new(model, edited)
-    })
+    let mut made = Transformed::new(model, edited);
+    made.promise = promise;
+    made.notes.extend(notes);
+    Ok(made)
 }

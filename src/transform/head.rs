@@ -93,11 +93,11 @@ pub fn replace_head<'m>(
         None => {}
     }
     let edited = editor.finish()?;
-    Ok(Transformed {
-        promise: up_to(&edited, &features.value),
-        notes: analysis.warnings.clone(),
-        ..Transformed::new(model, edited)
-    })
+    let promise = up_to(&edited, &features.value);
+    let mut made = Transformed::new(model, edited);
+    made.promise = promise;
+    made.notes.extend(analysis.warnings.iter().cloned());
+    Ok(made)
 }
 
 /// The same value from the same inputs, as far as the new model has these.

@@ -85,13 +85,19 @@ impl<'m> Transformed<'m> {
     /// What an editor made of `original`, which computes what that computed: its inputs and outputs have the names that
     /// they had.
     pub fn new(original: &'m Model, edited: Edited) -> Self {
+        let notes = match original.renamed_nodes() {
+            0 => Vec::new(),
+            n => vec![format!(
+                "{n} nodes of which the file repeats the name have names of their own, as onnxruntime asks"
+            )],
+        };
         Transformed {
             promise: Promise::of(original.graph()),
             original,
             proto: edited.proto,
             manifest: edited.manifest,
             placement: Placement::AsItIs,
-            notes: Vec::new(),
+            notes,
         }
     }
 

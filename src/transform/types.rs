@@ -113,11 +113,21 @@ fn inferred(
         }
     };
     let session = probe::outline(&runtime, model, names)?;
-    let outputs = session.outputs().iter();
-    Ok(outputs
-        .filter_map(value)
-        .map(|v| (v.name.clone(), v))
-        .collect())
+    let mut found = HashMap::new();
+    let mut here = None;
+    for mut value in session.outputs().iter().filter_map(value) {
+        // No dimensions are a scalar's, or those of a value of which onnxruntime knows none.
+        if value.dims.as_ref().is_some_and(Vec::is_empty) {
+            let here = here.get_or_insert_with(|| inferred_here(model, names).unwrap_or_default());
+            let same = |known: &&Value| known.dtype == value.dtype;
+            value.dims = here
+                .get(&value.name)
+                .filter(same)
+                .and_then(|known| known.dims.clone());
+        }
+        found.insert(value.name.clone(), value);
+    }
+    Ok(found)
 }
 
 /// What onnxruntime says of a value.

@@ -9,7 +9,7 @@ use ftsurgery::autodiff::Operators;
 use ftsurgery::batch::free_batch;
 use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::layout::Layout;
-use ftsurgery::onnx::{Model, encode};
+use ftsurgery::onnx::{Model, Placement, encode, lay_out};
 use ftsurgery::report;
 use ftsurgery::surgery::{
     Editor, Features, Grafted, HeadKind, HeadSpec, SurgeryError, export, graft, holds,
@@ -18,6 +18,10 @@ use ftsurgery::training::program::{
     Prepared, boundary, evaluation_program, prefix_graph, step_program,
 };
 use ftsurgery::training::trainable_parameters;
+use ftsurgery::transform::{
+    NoRuntime, Renames, TransformError, extract, fix_batch, free_batch as free_size, list, place,
+    prune, rename,
+};
 
 /// Where a model may end; the last is that nothing was wrong.
 pub const STAGES: [&str; 8] = [
@@ -52,6 +56,7 @@ pub fn pass(bytes: Bytes) -> usize {
     {
         let _ = sound(editor.finish());
     }
+    operations(&model);
     let Ok(graph) = Graph::from_model(&model) else {
         return 1;
     };
@@ -131,6 +136,39 @@ fn sound<T>(made: Result<T, SurgeryError>) -> Result<T, SurgeryError> {
         panic!("{error}");
     }
     made
+}
+
+/// What the commands of surgery make of a model before they write it.
+fn operations(model: &Model) {
+    let outputs = model.graph().node.iter().flat_map(|n| &n.output);
+    let made: Vec<String> = outputs.cloned().collect();
+    let value = &made[made.len() / 2..][..made.len().min(1)];
+    let renames = Renames {
+        prefix: Some("new/".to_owned()),
+        ..Renames::default()
+    };
+    let all = [
+        prune(model),
+        rename(model, &renames),
+        extract(model, &[], value, &NoRuntime),
+        extract(model, value, &[], &NoRuntime),
+        free_size(model),
+        fix_batch(model, BATCH),
+        place(model, Placement::Inside),
+        place(model, Placement::Beside { least: 1 }),
+    ];
+    for made in all {
+        match made {
+            Err(TransformError::Surgery(error)) => drop(sound::<()>(Err(error))),
+            Err(_) => {}
+            Ok(made) => {
+                if let Ok(laid) = lay_out(&made.model(), made.placement, "data") {
+                    let _ = (laid.file_bytes(), laid.data_bytes());
+                }
+            }
+        }
+    }
+    let _ = list(model, &[], true);
 }
 
 /// What one trial makes before it asks for onnxruntime.

@@ -5,5 +5,6 @@
 mod commands;
 mod corpus;
 mod cuts;
+mod heads;
 mod streaming;
 mod support;

@@ -13,7 +13,7 @@ use ftsurgery::training_graph::{OrtArtifacts, TrainingGraphError, TrainingOption
 use super::training::{StepArgs, asked_value, ensure_apart, entry, loss_name, objective, options};
 use super::{DifferentiateArgs, ensure_new, sample_dims};
 use crate::cli::gradients::no_gradient;
-use crate::cli::{CliError, Context, signals, values};
+use crate::cli::{CliError, Context, signals};
 
 const TRAINING_MODEL: &str = "training_model.onnx";
 const EVAL_MODEL: &str = "eval_model.onnx";

@@ -13,8 +13,8 @@ use super::{Found, SurgeryArgs, checked};
 
 const EXAMPLES: &str = checked!(
     "The head is what follows the last feature map, which `ftsurgery analyze` shows and --features overrides. A new one is \
-     `linear` (global average pooling and a dense layer) or `paper` (dense layers of 128 and 64 before it); its weights are drawn \
-     from --seed, to be tuned. Names of classes go into the metadata. With --remove the model ends in what its classifier's \
+     `linear` (global average pooling and a dense layer), `cosine` (pooling, and the cosine with a vector for each class times a \
+     scale) or `paper` (dense layers of 128 and 64 before the last); its weights are drawn from --seed, to be tuned. Names of classes go into the metadata. With --remove the model ends in what its classifier's \
      first layer reads: an embedding. The values at the feature map are compared with those of the original.
 
 Examples:
@@ -31,7 +31,7 @@ pub struct HeadArgs {
     /// How many classes the new head tells apart, or a text file with a name of one in each line
     #[arg(long, value_name = "N|FILE", required_unless_present = "remove")]
     classes: Option<String>,
-    /// The new head: linear or paper
+    /// The new head: linear, cosine or paper
     #[arg(long, value_name = "KIND", default_value = "linear")]
     kind: HeadKind,
     /// Take the classifier away, and put nothing in its place
