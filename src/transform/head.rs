@@ -133,7 +133,7 @@ pub fn remove_head<'m>(
         Some(features) => features.to_owned(),
         None => before_classifier(model)?,
     };
-    let mut transformed = extract(model, &[], &[output.clone()], runtimes)?;
+    let mut transformed = extract(model, &[], std::slice::from_ref(&output), runtimes)?;
     transformed.notes.push(format!("the output is `{output}`"));
     Ok(transformed)
 }

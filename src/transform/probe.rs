@@ -70,17 +70,16 @@ pub(super) fn outline(
 
 /// Puts the values of a tensor into its message, wherever they are.
 fn with_values(model: &Model, tensor: &mut TensorProto) -> Result<(), OnnxError> {
-    if is_external(tensor)
-        || tensor
-            .raw_data
-            .as_ref()
-            .is_some_and(|raw| raw.len() >= LARGE)
+    let large = tensor
+        .raw_data
+        .as_ref()
+        .is_some_and(|raw| raw.len() >= LARGE);
+    if (large || is_external(tensor))
+        && let Some(values) = model.values_of(tensor)?
     {
-        if let Some(values) = model.values_of(tensor)? {
-            tensor.raw_data = Some(values.read()?);
-            tensor.external_data.clear();
-            tensor.data_location = None;
-        }
+        tensor.raw_data = Some(values.read()?);
+        tensor.external_data.clear();
+        tensor.data_location = None;
     }
     Ok(())
 }
