@@ -11,6 +11,7 @@ use ftsurgery::training::{Bench, BenchOptions, Optimizer, OptimizerKind, Paramet
 use serde_json::json;
 
 use super::task::TaskArg;
+use super::trainable::TrainableArgs;
 use super::values::{self, ComputeArgs};
 use super::{CliError, Context, memory};
 
@@ -40,7 +41,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     task: TaskArg,
     #[command(flatten)]
-    trainable: values::TrainableArgs,
+    trainable: TrainableArgs,
     /// Samples per step
     #[arg(long, value_name = "N", default_value = "4", value_parser = values::count)]
     batch_size: usize,

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
 use super::task::TaskArg;
+use super::trainable::TrainableArgs;
 use super::{CliError, Context, signals, values};
 use training::StepArgs;
 use web::WebArgs;
@@ -87,7 +88,7 @@ pub struct DifferentiateArgs {
     #[command(flatten)]
     task: TaskArg,
     #[command(flatten)]
-    trainable: values::TrainableArgs,
+    trainable: TrainableArgs,
     /// Samples per run; the file is made for this number and no other. With --optimizer or --format ort-training also `free`: for
     /// any number
     #[arg(long, value_name = "N", default_value = "1", value_parser = batch_size)]

@@ -19,6 +19,7 @@ use ndarray::{ArrayD, IxDyn, arr0};
 use ndarray_npy::NpzWriter;
 
 use super::task::TaskArg;
+use super::trainable::TrainableArgs;
 use super::{CliError, Context, signals, values};
 
 /// Bytes of an array's name in an .npz file, less `grad/` and `.npy`.
@@ -50,7 +51,7 @@ pub struct GradientsArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    trainable: values::TrainableArgs,
+    trainable: TrainableArgs,
     /// BatchNormalization whose scale or bias is among them takes its stored statistics (`frozen`)
     /// or those of the batch (`batch`); all others the stored ones
     #[arg(long, value_name = "MODE", default_value = "frozen")]

@@ -32,6 +32,7 @@ mod signals;
 mod study;
 mod surgery;
 mod task;
+mod trainable;
 mod trial;
 mod tune;
 mod values;

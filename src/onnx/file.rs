@@ -8,14 +8,13 @@ use memmap2::Mmap;
 use prost::Message;
 
 use super::beside::LARGEST_FILE;
-use super::each_tensor::each_tensor;
 use super::external::Externals;
 use super::functions;
+use super::in_place::Placeholder;
 use super::messages::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use super::node_names;
-use super::source::{Outline, Source, Stamp, release};
+use super::source::{Source, Stamp, release};
 use super::tensor::{Tensor, is_external};
-use super::values::{Placeholder, Values};
 use super::wire::Survey;
 use super::{OnnxError, write_atomic};
 
@@ -44,7 +43,7 @@ pub struct Model {
     read: Option<(Stamp, Bytes)>,
     /// The first field of the file that the schema does not know: its message and number.
     unknown: Option<(&'static str, u64)>,
-    externals: Arc<Externals>,
+    pub(super) externals: Arc<Externals>,
     /// The mapped copy, from which the weights of changed copies are borrowed too.
     map: Option<Arc<Mmap>>,
     /// The value that is asked for as its class scores.
@@ -90,38 +89,6 @@ impl Model {
             externals: Arc::new(Externals::outline()),
             ..Self::decode(source.outline()?.bytes, path)?
         })
-    }
-
-    /// As [`Model::open`], for who edits the file: the data of tensors of 64 KiB and more are left where they are,
-    /// and are read from there when they are asked for ([`Model::tensor`], [`Model::values_of`]), compared or written
-    /// ([`lay_out`](super::lay_out)). So a model takes little more memory than its messages, however large its weights
-    /// are. In the messages themselves such data are zeros.
-    ///
-    /// Who makes something of it sees at the end, by [`Model::ensure_unchanged`], that nobody has changed the file
-    /// meanwhile.
-    ///
-    /// # Errors
-    /// As [`Model::open`].
-    pub fn open_in_place(path: &Path) -> Result<Self, OnnxError> {
-        let source = Source::open(path)?;
-        ensure_encodable(&source, path)?;
-        let Outline { bytes, left_out } = source.outline()?;
-        let placeholder = Placeholder::of_file(Arc::new(source), bytes.clone(), left_out);
-        Ok(Model {
-            in_place: vec![Arc::new(placeholder)],
-            ..Self::decode(bytes, path)?
-        })
-    }
-
-    /// The same messages, for who looks at names, shapes and small constants alone, as [`Model::open_outline`] reads
-    /// them: the data of large tensors are zeros, where they are left in their files.
-    #[must_use]
-    pub fn outlined(&self) -> Self {
-        Model {
-            in_place: Vec::new(),
-            externals: Arc::new(Externals::outline()),
-            ..self.with_proto(self.proto.clone())
-        }
     }
 
     /// Decodes a model that is already in memory; `path` serves messages and external data.
@@ -291,44 +258,6 @@ impl Model {
         Ok(tensor)
     }
 
-    /// The external data that a message of this model names.
-    pub(super) fn external_values(&self, proto: &TensorProto) -> Result<Values, OnnxError> {
-        self.externals.values(proto, &self.path)
-    }
-
-    /// The files that the model's tensors name as external data, as it names them, each once.
-    pub fn external_locations(&self) -> Vec<String> {
-        let mut locations = std::collections::BTreeSet::new();
-        self.each_external(|tensor| {
-            let mut notes = tensor.external_data.iter();
-            let location = notes.find(|note| note.key.as_deref() == Some("location"));
-            locations.extend(location.and_then(|note| note.value.clone()));
-        });
-        locations.into_iter().collect()
-    }
-
-    /// Bytes of the model's file and of what lies beside it, as far as that is there.
-    pub fn size(&self) -> u64 {
-        let mut size = self.proto.encoded_len() as u64;
-        self.each_external(|tensor| {
-            size += self
-                .external_values(tensor)
-                .map_or(0, |values| values.len());
-        });
-        size
-    }
-
-    fn each_external(&self, mut visit: impl FnMut(&TensorProto)) {
-        let mut proto = self.proto.clone();
-        let visited: Result<(), std::convert::Infallible> = each_tensor(&mut proto, |tensor| {
-            if is_external(tensor) {
-                visit(tensor);
-            }
-            Ok(())
-        });
-        let Ok(()) = visited;
-    }
-
     /// The files that hold external data which was read, as the model names them, with the bytes
     /// read of each.
     pub fn external_files(&self) -> Vec<(String, Vec<Bytes>)> {
@@ -386,7 +315,7 @@ pub fn save(model: &ModelProto, path: &Path) -> Result<(), OnnxError> {
 }
 
 /// Refuses a file that is larger than a message may be, before it is read.
-fn ensure_encodable(source: &Source, path: &Path) -> Result<(), OnnxError> {
+pub(super) fn ensure_encodable(source: &Source, path: &Path) -> Result<(), OnnxError> {
     match source.len() <= LARGEST_FILE as u64 {
         true => Ok(()),
         false => Err(OnnxError::Decode {

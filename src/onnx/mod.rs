@@ -8,6 +8,7 @@ mod external;
 pub mod fault;
 mod file;
 mod functions;
+mod in_place;
 mod lay_out;
 #[allow(missing_docs)]
 pub mod messages;

@@ -1,8 +1,4 @@
-//! Values of tensors that stay in their files until somebody reads them.
-//!
-//! A model that is [opened in place](Model::open_in_place) has, where the data of large tensors stand in its file, zeros
-//! that take no memory. Where such a piece of memory lies says which bytes of the file it stands for, also in an edited
-//! copy of the messages; [`Values`] are these bytes, and [`Pieces`] an encoded message that has them as its parts.
+//! Values of tensors, in memory or in a file, and encoded messages that have them as their parts.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,10 +10,8 @@ use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 
-use super::messages::TensorProto;
-use super::source::{LARGE_WEIGHT, Source, zeros};
-use super::tensor::{Tensor, is_external};
-use super::{Model, OnnxError};
+use super::OnnxError;
+use super::source::{LARGE_WEIGHT, Source};
 
 /// Bytes that are read at a time.
 const BLOCK: usize = 1 << 18;
@@ -55,12 +49,18 @@ impl Values {
         self.len() == 0
     }
 
-    /// The part of a file where they are.
-    pub(super) fn origin(&self) -> Option<(PathBuf, u64, u64)> {
+    /// The file where they are, and which part of it.
+    pub(super) fn file(&self) -> Option<(&Arc<Source>, &Range<u64>)> {
         match &self.0 {
             Place::Memory(_) => None,
-            Place::File(source, range) => Some((source.path().to_owned(), range.start, range.end)),
+            Place::File(source, range) => Some((source, range)),
         }
+    }
+
+    /// The part of a file where they are, by which it is told from others.
+    pub(super) fn origin(&self) -> Option<(PathBuf, u64, u64)> {
+        let (source, range) = self.file()?;
+        Some((source.path().to_owned(), range.start, range.end))
     }
 
     /// Hands the bytes over, block by block.
@@ -156,115 +156,18 @@ pub(super) enum Failed {
     Write(io::Error),
 }
 
-/// Zeros in memory for parts of a file.
-#[derive(Debug)]
-pub(super) struct Placeholder {
-    source: Arc<Source>,
-    /// Where in the file the first of the zeros stands.
-    offset: u64,
-    zeros: Bytes,
-    /// Which of them stand for the file: in order, apart from one another.
-    left_out: Vec<Range<u64>>,
-}
-
-impl Placeholder {
-    /// Of a whole file, of which these parts are left out.
-    pub fn of_file(source: Arc<Source>, outline: Bytes, left_out: Vec<Range<u64>>) -> Self {
-        Placeholder {
-            source,
-            offset: 0,
-            zeros: outline,
-            left_out,
-        }
-    }
-
-    /// Of one part of a file.
-    fn of_part(source: &Arc<Source>, range: &Range<u64>) -> io::Result<Self> {
-        let len = range.end - range.start;
-        Ok(Placeholder {
-            source: Arc::clone(source),
-            offset: range.start,
-            zeros: zeros(len)?,
-            left_out: std::iter::once(0..len).collect(),
-        })
-    }
-
-    fn find(&self, bytes: &Bytes) -> Option<Values> {
-        let start = bytes.as_ptr().addr();
-        let start = start.checked_sub(self.zeros.as_ptr().addr())? as u64;
-        let end = start.checked_add(bytes.len() as u64)?;
-        let at = self.left_out.partition_point(|part| part.end <= start);
-        let part = self.left_out.get(at)?;
-        let inside = part.start <= start && end <= part.end;
-        let range = self.offset + start..self.offset + end;
-        inside.then(|| Values::in_file(Arc::clone(&self.source), range))
-    }
-
-    pub fn ensure_unchanged(&self) -> Result<(), OnnxError> {
-        self.source.ensure_unchanged()
-    }
-}
-
-impl Model {
-    /// What a field of bytes of this model's messages holds.
-    pub(crate) fn values(&self, bytes: &Bytes) -> Values {
-        let large = bytes.len() as u64 >= LARGE_WEIGHT;
-        let mut found = self.in_place.iter().filter(|_| large);
-        let found = found.find_map(|placeholder| placeholder.find(bytes));
-        found.unwrap_or_else(|| Values::in_memory(bytes.clone()))
-    }
-
-    /// The values of a tensor of this model, which need not be of a type that is known here where they are raw or
-    /// external; `None` of strings.
-    ///
-    /// # Errors
-    /// When declaration and data do not fit, or external data is missing or leaves the folder.
-    pub fn values_of(&self, tensor: &TensorProto) -> Result<Option<Values>, OnnxError> {
-        match &tensor.raw_data {
-            _ if !tensor.string_data.is_empty() => Ok(None),
-            _ if is_external(tensor) => self.external_values(tensor).map(Some),
-            Some(raw) => Ok(Some(self.values(raw))),
-            None => Ok(Some(Values::in_memory(Tensor::from_proto(tensor)?.data))),
-        }
-    }
-
-    /// Bytes that can stand in a message of this model for `values`.
-    ///
-    /// # Errors
-    /// When the system has no room for them.
-    pub(super) fn stand_in(&mut self, values: &Values) -> Result<Bytes, OnnxError> {
-        match &values.0 {
-            Place::File(source, range) if values.len() >= LARGE_WEIGHT => {
-                let placeholder = Placeholder::of_part(source, range);
-                let placeholder = placeholder.map_err(|e| source.failed(e))?;
-                let zeros = placeholder.zeros.clone();
-                self.in_place.push(Arc::new(placeholder));
-                Ok(zeros)
-            }
-            _ => values.read(),
-        }
-    }
-
-    /// Takes the tensors of another model that are in place along, so that messages of both can stand in one.
-    pub fn with_values_of(mut self, other: &Model) -> Self {
-        self.in_place.extend(other.in_place.iter().cloned());
-        self
-    }
-
-    /// A message of this model, encoded.
-    pub(crate) fn pieces(&self, message: &impl Message) -> Pieces {
-        let mut collector = Collector::default();
-        message.encode_raw(&mut collector);
-        collector.flush();
-        let piece = |bytes: &Bytes| self.values(bytes);
-        Pieces(collector.pieces.iter().map(piece).collect())
-    }
-}
-
 /// An encoded message: large fields of bytes are parts of their own.
 pub(crate) struct Pieces(Vec<Values>);
 
 impl Pieces {
+    /// Of a message; `values` says what a large field of bytes holds.
+    pub(super) fn of(message: &impl Message, values: impl Fn(&Bytes) -> Values) -> Self {
+        let mut collector = Collector::default();
+        message.encode_raw(&mut collector);
+        collector.flush();
+        Pieces(collector.pieces.iter().map(values).collect())
+    }
+
     /// As [`Values::blocks`].
     ///
     /// # Errors

@@ -85,7 +85,10 @@ fn renamed_back_a_model_is_what_it_was_to_the_byte() {
         folder.path().join("there.onnx"),
         folder.path().join("back.onnx"),
     );
-    for (name, path) in corpus().iter().filter(|(name, _)| !name.contains("ext/")) {
+    for (name, path) in corpus()
+        .iter()
+        .filter(|(name, _)| !name.contains("external/"))
+    {
         let model = Model::open_in_place(path).unwrap();
         let prefix = Renames {
             prefix: Some("new/".to_owned()),

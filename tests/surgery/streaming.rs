@@ -155,6 +155,8 @@ fn a_file_that_changes_meanwhile_is_noticed_and_nothing_is_left() {
     large(&path);
     let model = Model::open_in_place(&path).unwrap();
     let made = prune(&model).unwrap();
+    // Longer than a tick of the clock by which files are stamped.
+    std::thread::sleep(Duration::from_millis(20));
     let mut file = File::options().write(true).open(&path).unwrap();
     file.seek(SeekFrom::Start(1 << 20)).unwrap();
     file.write_all(b"other").unwrap();

@@ -13,7 +13,7 @@ use ftsurgery::runtime::{Runtime, RuntimeError};
 pub fn corpus() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut models = Vec::new();
-    for folder in ["surgery", "surgery/ext", "exporters"] {
+    for folder in ["surgery", "surgery/external", "exporters"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|e| e == "onnx") {

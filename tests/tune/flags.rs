@@ -317,3 +317,68 @@ fn a_recipe_is_where_settings_begin_and_other_flags_change_it() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("are kept"), "{text}");
 }
+
+#[test]
+fn what_a_freeze_list_freezes_stays_as_it_was_in_every_strategy() {
+    if !has_runtime() {
+        return;
+    }
+    let scene = Scene::of(8);
+    std::fs::write(
+        scene.at("freeze.txt"),
+        "# the first block, and all norms\n!c1.*\n!*.scale\n!*.bias\n",
+    )
+    .unwrap();
+    let list = scene.at("freeze.txt");
+    let settings = format!(
+        "{QUICK} --head cosine --strategies full,blocks,lora1 --freeze-list {}",
+        list.display()
+    );
+    scene.tune("run", &settings).assert().success();
+    let results = json(&scene.at("run/results.json"));
+    assert_eq!(
+        results["strategies"][0]["layers"],
+        json!(["conv2", "conv3"])
+    );
+    let original = Model::open(&scene.at("model.onnx")).unwrap();
+    let value = |model: &Model, name: &str| {
+        let mut tensors = model.graph().initializer.iter();
+        let tensor = tensors.find(|t| t.name() == name).unwrap();
+        model.tensor(tensor).unwrap()
+    };
+    for (winner, trained) in [
+        ("full", &["c2.w", "c3.w"][..]),
+        ("blocks", &[]),
+        ("lora1", &["c2.w", "c3.w"]),
+    ] {
+        let tuned = Model::open(&scene.at(&format!("run/winners/{winner}.onnx"))).unwrap();
+        for name in ["c1.w", "c1.scale", "c1.bias", "c2.scale", "c3.bias"] {
+            assert_eq!(
+                value(&tuned, name),
+                value(&original, name),
+                "{winner}: {name}"
+            );
+        }
+        for name in trained {
+            assert_ne!(
+                value(&tuned, name),
+                value(&original, name),
+                "{winner}: {name}"
+            );
+        }
+    }
+    // The list is a part of the run.
+    std::fs::write(&list, "!c2.*\n").unwrap();
+    let again = scene.tune("run", &settings).output().unwrap();
+    assert_eq!(again.status.code(), Some(2));
+    for (text, said) in [
+        ("!nothing.*\n", "`nothing.*` is the name of no parameter"),
+        ("!c*.w\n!c*.scale\n!c*.bias\n", "freezes all of it"),
+    ] {
+        std::fs::write(&list, text).unwrap();
+        let refused = scene.tune("other", &settings).output().unwrap();
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(told.contains(said), "{told}");
+    }
+}

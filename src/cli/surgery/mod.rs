@@ -1,5 +1,8 @@
 //! Surgery as commands: a model in, a model out. One file per command says what is made; here is what they share: the flags,
 //! and how it is written, checked and told.
+//!
+//! To add a command, write its operation in the library's `transform`, which gives a [`Transformed`], and here a file with its
+//! arguments, of which `SurgeryArgs` are a part: `args.surgery.open()`, the operation, `args.surgery.finish(…)`.
 
 mod batch;
 mod extract;

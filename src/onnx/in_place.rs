@@ -1,0 +1,193 @@
+//! Models whose large data stay in their files.
+//!
+//! A model that is [opened in place](Model::open_in_place) has, where the data of large tensors stand in its file, zeros
+//! that take no memory. Where such a piece of memory lies says which bytes of the file it stands for, also in an edited
+//! copy of the messages; [`Values`] are these bytes.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::each_tensor::each_tensor;
+use super::external::Externals;
+use super::file::ensure_encodable;
+use super::messages::TensorProto;
+use super::source::{LARGE_WEIGHT, Outline, Source, zeros};
+use super::tensor::{Tensor, is_external};
+use super::values::{Pieces, Values};
+use super::{Model, OnnxError};
+
+/// Zeros in memory for parts of a file.
+#[derive(Debug)]
+pub(super) struct Placeholder {
+    source: Arc<Source>,
+    /// Where in the file the first of the zeros stands.
+    offset: u64,
+    zeros: Bytes,
+    /// Which of them stand for the file: in order, apart from one another.
+    left_out: Vec<Range<u64>>,
+}
+
+impl Placeholder {
+    /// Of a whole file, of which these parts are left out.
+    pub fn of_file(source: Arc<Source>, outline: Bytes, left_out: Vec<Range<u64>>) -> Self {
+        Placeholder {
+            source,
+            offset: 0,
+            zeros: outline,
+            left_out,
+        }
+    }
+
+    /// Of one part of a file.
+    fn of_part(source: &Arc<Source>, range: &Range<u64>) -> io::Result<Self> {
+        let len = range.end - range.start;
+        Ok(Placeholder {
+            source: Arc::clone(source),
+            offset: range.start,
+            zeros: zeros(len)?,
+            left_out: std::iter::once(0..len).collect(),
+        })
+    }
+
+    fn find(&self, bytes: &Bytes) -> Option<Values> {
+        let start = bytes.as_ptr().addr();
+        let start = start.checked_sub(self.zeros.as_ptr().addr())? as u64;
+        let end = start.checked_add(bytes.len() as u64)?;
+        let at = self.left_out.partition_point(|part| part.end <= start);
+        let part = self.left_out.get(at)?;
+        let inside = part.start <= start && end <= part.end;
+        let range = self.offset + start..self.offset + end;
+        inside.then(|| Values::in_file(Arc::clone(&self.source), range))
+    }
+
+    pub fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        self.source.ensure_unchanged()
+    }
+}
+
+impl Model {
+    /// As [`Model::open`], for who edits the file: the data of tensors of 64 KiB and more are left where they are,
+    /// and are read from there when they are asked for ([`Model::tensor`], [`Model::values_of`]), compared or written
+    /// ([`lay_out`](super::lay_out)). So a model takes little more memory than its messages, however large its weights
+    /// are. In the messages themselves such data are zeros.
+    ///
+    /// Who makes something of it sees at the end, by [`Model::ensure_unchanged`], that nobody has changed the file
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn open_in_place(path: &Path) -> Result<Self, OnnxError> {
+        let source = Source::open(path)?;
+        ensure_encodable(&source, path)?;
+        let Outline { bytes, left_out } = source.outline()?;
+        let placeholder = Placeholder::of_file(Arc::new(source), bytes.clone(), left_out);
+        let mut model = Self::decode(bytes, path)?;
+        model.in_place.push(Arc::new(placeholder));
+        Ok(model)
+    }
+
+    /// The same messages, for who looks at names, shapes and small constants alone, as [`Model::open_outline`] reads
+    /// them: the data of large tensors are zeros, where they are left in their files.
+    #[must_use]
+    pub fn outlined(&self) -> Self {
+        let mut model = self.with_proto(self.proto.clone());
+        model.in_place = Vec::new();
+        model.externals = Arc::new(Externals::outline());
+        model
+    }
+
+    /// The files that the model's tensors name as external data, as it names them, each once.
+    pub fn external_locations(&self) -> Vec<String> {
+        let mut locations = BTreeSet::new();
+        self.each_external(|tensor| {
+            let mut notes = tensor.external_data.iter();
+            let location = notes.find(|note| note.key.as_deref() == Some("location"));
+            locations.extend(location.and_then(|note| note.value.clone()));
+        });
+        locations.into_iter().collect()
+    }
+
+    /// Bytes of the model's file and of what lies beside it, as far as that is there.
+    pub fn size(&self) -> u64 {
+        let mut size = self.proto.encoded_len() as u64;
+        self.each_external(|tensor| {
+            size += self
+                .external_values(tensor)
+                .map_or(0, |values| values.len());
+        });
+        size
+    }
+
+    fn each_external(&self, mut visit: impl FnMut(&TensorProto)) {
+        let mut proto = self.proto.clone();
+        let visited: Result<(), Infallible> = each_tensor(&mut proto, |tensor| {
+            if is_external(tensor) {
+                visit(tensor);
+            }
+            Ok(())
+        });
+        let Ok(()) = visited;
+    }
+
+    /// The external data that a message of this model names.
+    pub(super) fn external_values(&self, proto: &TensorProto) -> Result<Values, OnnxError> {
+        self.externals.values(proto, self.path())
+    }
+
+    /// What a field of bytes of this model's messages holds.
+    pub(crate) fn values(&self, bytes: &Bytes) -> Values {
+        let large = bytes.len() as u64 >= LARGE_WEIGHT;
+        let mut found = self.in_place.iter().filter(|_| large);
+        let found = found.find_map(|placeholder| placeholder.find(bytes));
+        found.unwrap_or_else(|| Values::in_memory(bytes.clone()))
+    }
+
+    /// The values of a tensor of this model, which need not be of a type that is known here where they are raw or
+    /// external; `None` of strings.
+    ///
+    /// # Errors
+    /// When declaration and data do not fit, or external data is missing or leaves the folder.
+    pub fn values_of(&self, tensor: &TensorProto) -> Result<Option<Values>, OnnxError> {
+        match &tensor.raw_data {
+            _ if !tensor.string_data.is_empty() => Ok(None),
+            _ if is_external(tensor) => self.external_values(tensor).map(Some),
+            Some(raw) => Ok(Some(self.values(raw))),
+            None => Ok(Some(Values::in_memory(Tensor::from_proto(tensor)?.data))),
+        }
+    }
+
+    /// Bytes that can stand in a message of this model for `values`.
+    ///
+    /// # Errors
+    /// When the system has no room for them.
+    pub(super) fn stand_in(&mut self, values: &Values) -> Result<Bytes, OnnxError> {
+        match values.file() {
+            Some((source, range)) if values.len() >= LARGE_WEIGHT => {
+                let placeholder = Placeholder::of_part(source, range);
+                let placeholder = placeholder.map_err(|e| source.failed(e))?;
+                let zeros = placeholder.zeros.clone();
+                self.in_place.push(Arc::new(placeholder));
+                Ok(zeros)
+            }
+            _ => values.read(),
+        }
+    }
+
+    /// Takes the tensors of another model that are in place along, so that messages of both can stand in one.
+    pub fn with_values_of(mut self, other: &Model) -> Self {
+        self.in_place.extend(other.in_place.iter().cloned());
+        self
+    }
+
+    /// A message of this model, encoded.
+    pub(crate) fn pieces(&self, message: &impl Message) -> Pieces {
+        Pieces::of(message, |bytes| self.values(bytes))
+    }
+}
