@@ -50,9 +50,21 @@ pub(super) fn compare(
         graph.input.iter().any(|v| v.name() == name)
             && !graph.initializer.iter().any(|t| t.name() == name)
     };
+    // Sequences and maps, which a classifier of scikit-learn gives beside its class, are not looked at.
+    let equal: Vec<&(String, String)> = promise
+        .equal
+        .iter()
+        .filter(|(_, was)| !is_other(original, was))
+        .collect();
+    if equal.is_empty() {
+        return Err(TransformError::NotCompared {
+            reason: "no output is a tensor".to_owned(),
+            source: None,
+        });
+    }
     let fed = promise.fed.iter().map(|(_, was)| was.as_str());
     let mut wanted: Vec<&str> = fed.filter(|was| !is_input(was)).collect();
-    wanted.extend(promise.equal.iter().map(|(_, was)| was.as_str()));
+    wanted.extend(equal.iter().map(|(_, was)| was.as_str()));
     let mut seen = std::collections::HashSet::new();
     wanted.retain(|name| !is_input(name) && seen.insert(*name));
     let not_run = |error: TransformError| match error {
@@ -69,7 +81,7 @@ pub(super) fn compare(
     values.extend(names.into_iter().zip(outputs));
     drop(session);
 
-    let given: Vec<&str> = promise.equal.iter().map(|(now, _)| now.as_str()).collect();
+    let given: Vec<&str> = equal.iter().map(|(now, _)| now.as_str()).collect();
     let refused = |error: TransformError| match error {
         TransformError::Runtime(error) => TransformError::DoesNotRun(Box::new(error)),
         error => error,
@@ -92,7 +104,7 @@ pub(super) fn compare(
     let rough = [original, new].into_iter().any(has_16_bits);
     let within = promise.within.unwrap_or(if rough { 1e-2 } else { 1e-5 });
     let mut off = 0.0f64;
-    for ((now, was), array) in promise.equal.iter().zip(&ran) {
+    for ((now, was), array) in equal.into_iter().zip(&ran) {
         let expected = values.get(was).ok_or_else(|| missing(was))?;
         off = off.max(difference(now, expected, array, within)?);
     }
@@ -100,6 +112,14 @@ pub(super) fn compare(
         values: ran.len(),
         off,
     })
+}
+
+/// Whether an output is declared as something else than a tensor.
+fn is_other(model: &Model, output: &str) -> bool {
+    let mut outputs = model.graph().output.iter();
+    let declared = outputs.find(|o| o.name() == output);
+    let declared = declared.and_then(|o| o.r#type.as_ref()?.value.as_ref());
+    !matches!(declared, None | Some(TypeValue::Tensor(_)))
 }
 
 /// Named values.

@@ -126,7 +126,7 @@ fn images_of_another_shape_are_bad_input() {
 #[test]
 fn an_operator_without_a_rule_is_named_with_its_node_and_the_parameter() {
     // The last: what one can do instead.
-    let words = ["Sinh", "`middle`", "`conv.w`", "--wrt: fc.w"];
+    let words = ["Sinh", "`middle`", "`conv.w`", "--trainable: fc.w"];
     fails("Sinh", &[2, 2, 4, 4], &[0, 1], &[], &words);
 }
 

@@ -50,6 +50,7 @@ impl Scene {
                 "--out".to_owned(),
                 text(self.at("out.npz")),
             ],
+            "prune" => vec!["--out".to_owned(), text(self.at("new.onnx"))],
             "differentiate" => vec!["--out".to_owned(), text(self.at("step.onnx"))],
             "evaluate" => vec!["--data".to_owned(), text(self.at("data"))],
             "predict" => vec![text(self.at("data/a/0.png"))],
@@ -79,8 +80,9 @@ impl Scene {
     }
 }
 
-const ALL: [&str; 5] = [
+const ALL: [&str; 6] = [
     "analyze",
+    "prune",
     "gradients",
     "differentiate",
     "evaluate",
@@ -182,7 +184,7 @@ fn names_longer_than_an_archive_takes_are_refused_by_name() {
     graph.initializer[0].name = Some(long.clone());
     graph.node[0].input[1] = long;
     let scene = Scene::new(&proto);
-    scene.refused("gradients", &["wwww", "70000 bytes", "--wrt"]);
+    scene.refused("gradients", &["wwww", "70000 bytes", "--trainable"]);
 }
 
 #[test]
