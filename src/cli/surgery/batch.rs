@@ -10,10 +10,8 @@ const EXAMPLES: &str = checked!(
     "--free opens a model that was exported for one batch size: nodes that carry it (Reshape, Expand, Resize, Concat, Gather) \
      compute it, inputs and outputs declare it open. It is refused where samples of a batch would mix, or where the size hides \
      elsewhere. --fix declares the first dimension of every input, where it is open, to be N, and with it every other \
-     dimension of that name.
-
-Examples:
-  ftsurgery batch exported_for_one.onnx --free --out any.onnx
+     dimension of that name.",
+    "  ftsurgery batch exported_for_one.onnx --free --out any.onnx
   ftsurgery batch any.onnx --fix 8 --out eight.onnx"
 );
 

@@ -13,10 +13,8 @@ const EXAMPLES: &str = checked!(
      graph inside of a node (If, Loop, Scan) reads from outside is needed with the node. A value inside of a function that \
      the model carries is named as it is once its calls are written out, `CALL/VALUE`, which is then done. All else stays as it is: \
      names, metadata, documentation, functions, operator sets. Numbers are compared at the cut: the original gives the values \
-     of the new inputs, and the new model must make of them what the original makes.
-
-Examples:
-  ftsurgery extract mobilenet.onnx --outputs features/relu --out backbone.onnx
+     of the new inputs, and the new model must make of them what the original makes.",
+    "  ftsurgery extract mobilenet.onnx --outputs features/relu --out backbone.onnx
   ftsurgery extract mobilenet.onnx --inputs features/relu --out head.onnx
   ftsurgery extract bert.onnx --inputs layer.3/out --outputs layer.5/out --out middle.onnx --check numbers"
 );

@@ -15,10 +15,8 @@ const EXAMPLES: &str = checked!(
     "The head is what follows the last feature map, which `ftsurgery analyze` shows and --features overrides. A new one is \
      `linear` (global average pooling and a dense layer), `cosine` (pooling, and the cosine with a vector for each class times a \
      scale) or `paper` (dense layers of 128 and 64 before the last); its weights are drawn from --seed, to be tuned. Names of classes go into the metadata. With --remove the model ends in what its classifier's \
-     first layer reads: an embedding. The values at the feature map are compared with those of the original.
-
-Examples:
-  ftsurgery head mobilenet.onnx --classes 10 --out ten.onnx
+     first layer reads: an embedding. The values at the feature map are compared with those of the original.",
+    "  ftsurgery head mobilenet.onnx --classes 10 --out ten.onnx
   ftsurgery head mobilenet.onnx --classes labels.txt --kind paper --out labelled.onnx
   ftsurgery head mobilenet.onnx --remove --out embedding.onnx"
 );

@@ -40,14 +40,15 @@ pub use rename::run as rename;
 
 /// What every command says of its checks, in its help.
 macro_rules! checked {
-    ($of_it:literal) => {
+    ($what:literal, $examples:literal) => {
         concat!(
-            $of_it,
+            $what,
             "\n\nThe new model is written beside its place, read again, and gets its name when all is well: it must be the \
              original with the printed changes and not one more, to the byte of every weight (--check structure); then both \
              run in onnxruntime on the same random inputs (--check numbers), where there is one and the model has no more \
              than 256 MiB, unless asked for. Values that lie beside the model lie beside the new one, in FILE.data. Weights \
-             go from file to file, so that a model of any size takes little memory."
+             go from file to file, so that a model of any size takes little memory.\n\nExamples:\n",
+            $examples
         )
     };
 }

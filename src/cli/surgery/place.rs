@@ -11,18 +11,14 @@ use super::{SurgeryArgs, checked};
 const OUTSIDE: &str = checked!(
     "The values of large initializers go to FILE.data beside the model, each large one at a multiple of 64 KiB, so that \
      runtimes can map them; so do those that are in other files already. Integers of up to 1 KiB stay inside, since runtimes \
-     compute shapes of them before they run. What is in graphs inside of nodes and in attributes stays inside.
-
-Examples:
-  ftsurgery externalize vgg16.onnx --out vgg16_external.onnx
+     compute shapes of them before they run. What is in graphs inside of nodes and in attributes stays inside.",
+    "  ftsurgery externalize vgg16.onnx --out vgg16_external.onnx
   ftsurgery externalize model.onnx --least 1MiB --out light.onnx"
 );
 
 const INSIDE: &str = checked!(
-    "All values come inside, wherever they are: one file holds up to 2 GiB, and a model beyond that is refused.
-
-Examples:
-  ftsurgery internalize model.onnx --out single.onnx"
+    "All values come inside, wherever they are: one file holds up to 2 GiB, and a model beyond that is refused.",
+    "  ftsurgery internalize model.onnx --out single.onnx"
 );
 
 #[derive(Args)]

@@ -8,10 +8,8 @@ use super::{SurgeryArgs, checked};
 
 const EXAMPLES: &str = checked!(
     "What no output needs goes: nodes, tensors, noted types and annotations of the graph, and functions that nothing calls. What \
-     a graph inside of a node reads is needed with the node. Declared inputs stay, as they are the model's face.
-
-Examples:
-  ftsurgery prune model.onnx --out pruned.onnx
+     a graph inside of a node reads is needed with the node. Declared inputs stay, as they are the model's face.",
+    "  ftsurgery prune model.onnx --out pruned.onnx
   ftsurgery prune model.onnx --dry-run --verbose"
 );
 

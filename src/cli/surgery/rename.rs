@@ -9,10 +9,8 @@ use super::{SurgeryArgs, checked};
 const EXAMPLES: &str = checked!(
     "A value is renamed wherever it is named: where it is made or declared, at nodes that read it, in graphs inside of nodes that \
      read it from outside, in noted types and annotations. What graphs inside of nodes make themselves, and bodies of \
-     functions, keep their names. --regex and --prefix are for all names, or for those of the kinds that --of says.
-
-Examples:
-  ftsurgery rename model.onnx --value input.1=image --value 495=logits --out named.onnx
+     functions, keep their names. --regex and --prefix are for all names, or for those of the kinds that --of says.",
+    "  ftsurgery rename model.onnx --value input.1=image --value 495=logits --out named.onnx
   ftsurgery rename model.onnx --regex '^features\\.(\\d+)\\.' 'stage$1/' --of tensors --out named.onnx
   ftsurgery rename model.onnx --prefix left/ --out left.onnx"
 );
