@@ -17,6 +17,7 @@
 
 mod binding;
 mod buffer;
+mod capture;
 pub(crate) mod denormals;
 mod device;
 mod error;

@@ -1,21 +1,22 @@
 //! Models, loaded and ready to run.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::RunOptions;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, ValueType};
 
-use super::binding::Binding;
+use super::binding::{Attached, Binding, Replay};
 use super::denormals::FlushToZero;
 use super::options::{Packing, SessionOptions, threads};
 use super::refusal::refused;
 use super::tensor::{dtype_name, dtype_number};
-use super::{Array, Buffer, Device, Runtime, RuntimeError, SharedTensor, operators};
+use super::{Array, Buffer, Device, Runtime, RuntimeError, SharedTensor, capture, operators};
 
 /// An input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +67,15 @@ pub struct Session {
     outputs: Vec<Port>,
     limit: Option<Duration>,
     profiling: bool,
+    /// Whether runs are recorded and replayed, and how many bindings there are.
+    replay: Option<AtomicI32>,
     session: ort::session::Session,
     /// Memory that `session` reads; declared after it, so it is dropped later.
     externals: Arc<[SharedTensor]>,
 }
+
+/// The option of a run with the number of the CUDA graph that it is recorded as (`kOrtRunOptionsConfigCudaGraphAnnotation`).
+const GRAPH_NUMBER: &str = "gpu_graph_id";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -88,7 +94,8 @@ impl Session {
         options: &SessionOptions,
     ) -> Result<Self, RuntimeError> {
         let _flush = FlushToZero::new();
-        let providers = options.device.providers(runtime)?;
+        let providers = options.device.providers(runtime, options)?;
+        let _running = (options.device != Device::Cpu).then(capture::running);
         let failed = |error| refused(&options.label, "load the model", &error);
         let build = || build(runtime, model, externals, options, &providers);
         let session = operators::registered(options.kernels, build).map_err(failed)?;
@@ -103,6 +110,7 @@ impl Session {
             outputs: session.outputs().iter().map(Port::of).collect(),
             limit: options.limit,
             profiling: options.profile.is_some(),
+            replay: options.replay.then(AtomicI32::default),
             session,
             externals: externals.iter().map(|(_, tensor)| tensor.clone()).collect(),
         })
@@ -188,6 +196,32 @@ impl Session {
             .collect()
     }
 
+    /// A buffer of zeros in the memory in which the session computes; `[]` is a scalar.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn buffer_f32(&self, dims: &[usize]) -> Result<Buffer, RuntimeError> {
+        let zeros = Buffer::zeros_f32(dims)?;
+        let Some(allocator) = self.device_allocator()? else {
+            return Ok(zeros);
+        };
+        let buffer = zeros.on_device(&allocator)?;
+        buffer.copy_from(&zeros)?;
+        Ok(buffer)
+    }
+
+    /// What gives memory of the device; `None` on the processor.
+    fn device_allocator(&self) -> Result<Option<Allocator>, RuntimeError> {
+        let Device::Cuda(number) = self.device else {
+            return Ok(None);
+        };
+        let cuda = AllocationDevice::CUDA;
+        let place = MemoryInfo::new(cuda, number, AllocatorType::Device, MemoryType::Default);
+        let allocator = place.and_then(|place| Allocator::new(&self.session, place));
+        let failed = |error| refused(&self.label, "find the memory of the device", &error);
+        allocator.map(Some).map_err(failed)
+    }
+
     /// Attaches buffers to all inputs and to the outputs that are wanted.
     ///
     /// Every [`Session::run_bound`] reads the input buffers as they are then and overwrites the
@@ -221,24 +255,49 @@ impl Session {
                 return Err(self.misfit(name, format!("its buffer is bound to `{other}` too")));
             }
         }
-        let owned = |buffers: &[(&str, &Buffer)]| {
-            buffers
-                .iter()
-                .map(|(name, buffer)| ((*name).to_owned(), (*buffer).clone()))
-                .collect()
+        let allocator = match &self.replay {
+            Some(_) => self.device_allocator()?,
+            None => None,
         };
+        let attached = |(name, buffer): &(&str, &Buffer)| {
+            let twin = match (&self.replay, &allocator) {
+                (Some(_), Some(allocator)) if buffer.is_host() => {
+                    Some(buffer.on_device(allocator)?)
+                }
+                // Nothing is recorded, and where it would be stays the same.
+                (Some(_), None) => Some(buffer.like()?),
+                _ => None,
+            };
+            Ok(Attached {
+                name: (*name).to_owned(),
+                buffer: (*buffer).clone(),
+                twin,
+                writes: None,
+            })
+        };
+        let all = |buffers: &[(&str, &Buffer)]| {
+            let all = buffers.iter().map(attached);
+            all.collect::<Result<Vec<_>, RuntimeError>>()
+        };
+        let failed = |error: ort::Error| self.misfit("", error.to_string());
+        let replay = self.replay.as_ref().map(|bindings| {
+            let mut options = RunOptions::new()?;
+            let number = bindings.fetch_add(1, Ordering::Relaxed) + 1;
+            options.set(GRAPH_NUMBER, number.to_string())?;
+            Ok(Replay {
+                options,
+                is_recorded: false,
+            })
+        });
         let mut binding = Binding {
             session: self.id,
-            binding: self
-                .session
-                .create_binding()
-                .map_err(|e| self.misfit("", e.to_string()))?,
-            inputs: owned(inputs),
-            outputs: owned(outputs),
+            binding: self.session.create_binding().map_err(failed)?,
+            inputs: all(inputs)?,
+            outputs: all(outputs)?,
+            replay: replay.transpose().map_err(failed)?,
             _externals: Arc::clone(&self.externals),
         };
-        binding.attach_inputs(&self.label)?;
-        binding.attach_outputs(&self.label)?;
+        binding.attach(&self.label)?;
         Ok(binding)
     }
 
@@ -256,18 +315,35 @@ impl Session {
                 of_model: false,
             });
         }
-        if self.device != Device::Cpu {
-            // Inputs are copied to the device when they are bound, so their present numbers
-            // need binding again.
-            binding.attach_inputs(&self.label)?;
+        let is_first = binding.replay.as_ref().is_some_and(|r| !r.is_recorded);
+        let is_elsewhere = self.device != Device::Cpu;
+        let _recording = (is_elsewhere && is_first).then(capture::recording);
+        let _running = (is_elsewhere && !is_first).then(capture::running);
+        if is_elsewhere || binding.replay.is_some() {
+            // Inputs were copied when they were bound.
+            binding.refresh(&self.label)?;
         }
-        let _borrows = binding.borrow_all(&self.label)?;
+        let borrows = binding.borrow_all(&self.label)?;
         let _flush = FlushToZero::new();
-        let label = &self.label;
-        self.session
-            .run_binding(&binding.binding)
-            .map(drop)
-            .map_err(|error| refused(label, "run", &error))
+        let (label, session) = (&self.label, &mut self.session);
+        let ran = match &binding.replay {
+            None => session.run_binding(&binding.binding).map(drop),
+            Some(Replay { options, .. }) => {
+                let ran = session.run_binding_with_options(&binding.binding, options);
+                ran.map(drop)
+            }
+        };
+        let action = match is_elsewhere && is_first {
+            true => "record a run as a CUDA graph (FTSURGERY_CUDA_GRAPHS=off does without)",
+            false => "run",
+        };
+        ran.map_err(|error| refused(label, action, &error))?;
+        drop(borrows);
+        if let Some(replay) = &mut binding.replay {
+            replay.is_recorded = true;
+            binding.fetch()?;
+        }
+        Ok(())
     }
 
     /// Ends the profile asked for in the options and returns the file it was written to.

@@ -28,6 +28,7 @@ use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
 use super::groups::{Asked, FilterGroups};
+use super::in_graph::{UpdatedProgram, Updating};
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, Program, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
@@ -57,6 +58,8 @@ pub struct LabOptions {
     /// What the step graphs may be made of; devices other than the processor have standard
     /// operators alone.
     pub operators: Operators,
+    /// Whether a GPU may multiply in [TF32](crate::runtime::SessionOptions::tf32).
+    pub tf32: bool,
 }
 
 impl Default for LabOptions {
@@ -72,6 +75,7 @@ impl Default for LabOptions {
             augment: Augment::default(),
             views: None,
             operators: Operators::Kernels,
+            tf32: false,
         }
     }
 }
@@ -86,6 +90,7 @@ impl LabOptions {
         augment: Augment,
         views: Option<NonZeroUsize>,
         operators: Operators,
+        tf32: bool,
     }
 }
 
@@ -127,7 +132,8 @@ impl<'a> Lab<'a> {
         options.augment.check(dataset)?;
         let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
-            sessions: SessionMaker::new(runtime, options.device, options.operators),
+            sessions: SessionMaker::new(runtime, options.device, options.operators)
+                .tf32(options.tf32),
             network,
             dataset,
             input,
@@ -274,8 +280,8 @@ impl<'a> Lab<'a> {
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
         let mut bound = self.bind_program(program, "gradients", &parameters)?;
-        features.gather(self, samples, &bound.features, Pass::Plain)?;
-        bound.set_labels(self.dataset, samples)?;
+        features.gather(self, samples, &bound.inputs.features, Pass::Plain)?;
+        bound.inputs.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
         let gradients = trained
             .parameters
@@ -381,13 +387,41 @@ impl<'a> Lab<'a> {
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let mut prepared = self.prepare_for(spec.trained(), batch)?;
-        prepared.targets = targets.clone();
-        prepared.is_mixed = spec.mixes();
+        let prepared = self.prepare_step(spec, targets, batch)?;
         let dropout = self.dropout(&spec.rewrite)?;
         let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions
             .bind(program, "training step", parameters, spec.threads)
+    }
+
+    fn prepare_step(
+        &self,
+        spec: &TrialSpec,
+        targets: &Targets,
+        batch: usize,
+    ) -> Result<Prepared, TrainingError> {
+        let mut prepared = self.prepare_for(spec.trained(), batch)?;
+        prepared.targets = targets.clone();
+        prepared.is_mixed = spec.mixes();
+        Ok(prepared)
+    }
+
+    /// A step of a trial with its update in the graph, and its session.
+    pub(super) fn updated_step(
+        &self,
+        spec: &TrialSpec,
+        targets: &Targets,
+        batch: usize,
+        by: Updating<'_>,
+    ) -> Result<(UpdatedProgram, Session), TrainingError> {
+        let prepared = self.prepare_step(spec, targets, batch)?;
+        let dropout = self.dropout(&spec.rewrite)?;
+        let trained = (spec.trainable.as_slice(), dropout.as_slice());
+        let made = UpdatedProgram::new(&prepared, trained, self.operators(), by)?;
+        let session = self
+            .sessions
+            .updated_step(&made.program.graph, spec.threads)?;
+        Ok((made, session))
     }
 
     pub(super) fn bind_evaluation(
