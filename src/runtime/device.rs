@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, RuntimeError, SessionOptions};
+use super::{Runtime, RuntimeError, SessionOptions, cuda};
 
 /// Where sessions compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -42,16 +42,19 @@ impl Device {
             return Err(RuntimeError::Device {
                 device: self.to_string(),
                 reason: format!(
-                    "onnxruntime {} at `{}` offers {}",
+                    "onnxruntime {} at `{}` offers {}; `ftsurgery runtime install --cuda` fetches one that has it",
                     runtime.version(),
                     runtime.path().display(),
                     offered.join(", ")
                 ),
             });
         }
-        // onnxruntime would take TF32 where it is not told otherwise.
+        cuda::preload(runtime.path());
+        // onnxruntime would take TF32 where it is not told otherwise, and of cuDNN's algorithms those that it measures to be
+        // the fastest, which are others from one session to the next.
         let cuda = ort::ep::CUDA::default()
             .with_device_id(number)
+            .with_conv_algorithm_search(ort::ep::cuda::ConvAlgorithmSearch::Heuristic)
             .with_tf32(options.tf32)
             .with_cuda_graph(options.replay);
         Ok(vec![cuda.build().error_on_failure()])

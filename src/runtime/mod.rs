@@ -18,6 +18,7 @@
 mod binding;
 mod buffer;
 mod capture;
+mod cuda;
 pub(crate) mod denormals;
 mod device;
 mod error;

@@ -6,17 +6,15 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::RunOptions;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, ValueType};
 
-use super::binding::{Attached, Binding, Replay};
 use super::denormals::FlushToZero;
 use super::options::{Packing, SessionOptions, threads};
 use super::refusal::refused;
 use super::tensor::{dtype_name, dtype_number};
-use super::{Array, Buffer, Device, Runtime, RuntimeError, SharedTensor, capture, operators};
+use super::{Array, Device, Runtime, RuntimeError, SharedTensor, capture, operators};
 
 /// An input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,22 +58,19 @@ impl Port {
 /// from run to run for the same number of threads.
 #[derive(Debug)]
 pub struct Session {
-    id: u64,
-    label: String,
-    device: Device,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
+    pub(super) id: u64,
+    pub(super) label: String,
+    pub(super) device: Device,
+    pub(super) inputs: Vec<Port>,
+    pub(super) outputs: Vec<Port>,
     limit: Option<Duration>,
     profiling: bool,
     /// Whether runs are recorded and replayed, and how many bindings there are.
-    replay: Option<AtomicI32>,
-    session: ort::session::Session,
+    pub(super) replay: Option<AtomicI32>,
+    pub(super) session: ort::session::Session,
     /// Memory that `session` reads; declared after it, so it is dropped later.
-    externals: Arc<[SharedTensor]>,
+    pub(super) externals: Arc<[SharedTensor]>,
 }
-
-/// The option of a run with the number of the CUDA graph that it is recorded as (`kOrtRunOptionsConfigCudaGraphAnnotation`).
-const GRAPH_NUMBER: &str = "gpu_graph_id";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -196,156 +191,6 @@ impl Session {
             .collect()
     }
 
-    /// A buffer of zeros in the memory in which the session computes; `[]` is a scalar.
-    ///
-    /// # Errors
-    /// When there is no memory.
-    pub fn buffer_f32(&self, dims: &[usize]) -> Result<Buffer, RuntimeError> {
-        let zeros = Buffer::zeros_f32(dims)?;
-        let Some(allocator) = self.device_allocator()? else {
-            return Ok(zeros);
-        };
-        let buffer = zeros.on_device(&allocator)?;
-        buffer.copy_from(&zeros)?;
-        Ok(buffer)
-    }
-
-    /// What gives memory of the device; `None` on the processor.
-    fn device_allocator(&self) -> Result<Option<Allocator>, RuntimeError> {
-        let Device::Cuda(number) = self.device else {
-            return Ok(None);
-        };
-        let cuda = AllocationDevice::CUDA;
-        let place = MemoryInfo::new(cuda, number, AllocatorType::Device, MemoryType::Default);
-        let allocator = place.and_then(|place| Allocator::new(&self.session, place));
-        let failed = |error| refused(&self.label, "find the memory of the device", &error);
-        allocator.map(Some).map_err(failed)
-    }
-
-    /// Attaches buffers to all inputs and to the outputs that are wanted.
-    ///
-    /// Every [`Session::run_bound`] reads the input buffers as they are then and overwrites the
-    /// output buffers, whose dimensions must be exactly those the model produces. An output buffer
-    /// may not be attached a second time within one binding, since the model would read or write
-    /// what it has half written.
-    ///
-    /// # Errors
-    /// When a name is unknown or missing, a type or a known dimension does not fit, or a buffer is
-    /// in use or attached twice.
-    pub fn bind(
-        &self,
-        inputs: &[(&str, &Buffer)],
-        outputs: &[(&str, &Buffer)],
-    ) -> Result<Binding, RuntimeError> {
-        if let Some(missing) = self
-            .inputs
-            .iter()
-            .find(|port| !inputs.iter().any(|(name, _)| *name == port.name))
-        {
-            return Err(self.misfit(&missing.name, "no buffer is bound to this input".to_owned()));
-        }
-        for (ports, buffers) in [(&self.inputs, inputs), (&self.outputs, outputs)] {
-            for (name, buffer) in buffers {
-                self.check(ports, name, buffer.dtype(), buffer.dims())?;
-            }
-        }
-        for (at, (name, buffer)) in outputs.iter().enumerate() {
-            let mut others = inputs.iter().chain(&outputs[..at]);
-            if let Some((other, _)) = others.find(|(_, other)| other.shares_memory_with(buffer)) {
-                return Err(self.misfit(name, format!("its buffer is bound to `{other}` too")));
-            }
-        }
-        let allocator = match &self.replay {
-            Some(_) => self.device_allocator()?,
-            None => None,
-        };
-        let attached = |(name, buffer): &(&str, &Buffer)| {
-            let twin = match (&self.replay, &allocator) {
-                (Some(_), Some(allocator)) if buffer.is_host() => {
-                    Some(buffer.on_device(allocator)?)
-                }
-                // Nothing is recorded, and where it would be stays the same.
-                (Some(_), None) => Some(buffer.like()?),
-                _ => None,
-            };
-            Ok(Attached {
-                name: (*name).to_owned(),
-                buffer: (*buffer).clone(),
-                twin,
-                writes: None,
-            })
-        };
-        let all = |buffers: &[(&str, &Buffer)]| {
-            let all = buffers.iter().map(attached);
-            all.collect::<Result<Vec<_>, RuntimeError>>()
-        };
-        let failed = |error: ort::Error| self.misfit("", error.to_string());
-        let replay = self.replay.as_ref().map(|bindings| {
-            let mut options = RunOptions::new()?;
-            let number = bindings.fetch_add(1, Ordering::Relaxed) + 1;
-            options.set(GRAPH_NUMBER, number.to_string())?;
-            Ok(Replay {
-                options,
-                is_recorded: false,
-            })
-        });
-        let mut binding = Binding {
-            session: self.id,
-            binding: self.session.create_binding().map_err(failed)?,
-            inputs: all(inputs)?,
-            outputs: all(outputs)?,
-            replay: replay.transpose().map_err(failed)?,
-            _externals: Arc::clone(&self.externals),
-        };
-        binding.attach(&self.label)?;
-        Ok(binding)
-    }
-
-    /// Runs on the buffers of a binding, which it borrows until it returns.
-    ///
-    /// # Errors
-    /// When the binding is of another session, a buffer is in use, or onnxruntime fails; output
-    /// buffers then hold anything. Not a number among the results is no error.
-    pub fn run_bound(&mut self, binding: &mut Binding) -> Result<(), RuntimeError> {
-        if binding.session != self.id {
-            return Err(RuntimeError::Session {
-                label: self.label.clone(),
-                action: "run".to_owned(),
-                message: "the binding was made by another session".to_owned(),
-                of_model: false,
-            });
-        }
-        let is_first = binding.replay.as_ref().is_some_and(|r| !r.is_recorded);
-        let is_elsewhere = self.device != Device::Cpu;
-        let _recording = (is_elsewhere && is_first).then(capture::recording);
-        let _running = (is_elsewhere && !is_first).then(capture::running);
-        if is_elsewhere || binding.replay.is_some() {
-            // Inputs were copied when they were bound.
-            binding.refresh(&self.label)?;
-        }
-        let borrows = binding.borrow_all(&self.label)?;
-        let _flush = FlushToZero::new();
-        let (label, session) = (&self.label, &mut self.session);
-        let ran = match &binding.replay {
-            None => session.run_binding(&binding.binding).map(drop),
-            Some(Replay { options, .. }) => {
-                let ran = session.run_binding_with_options(&binding.binding, options);
-                ran.map(drop)
-            }
-        };
-        let action = match is_elsewhere && is_first {
-            true => "record a run as a CUDA graph (FTSURGERY_CUDA_GRAPHS=off does without)",
-            false => "run",
-        };
-        ran.map_err(|error| refused(label, action, &error))?;
-        drop(borrows);
-        if let Some(replay) = &mut binding.replay {
-            replay.is_recorded = true;
-            binding.fetch()?;
-        }
-        Ok(())
-    }
-
     /// Ends the profile asked for in the options and returns the file it was written to.
     ///
     /// # Errors
@@ -367,7 +212,7 @@ impl Session {
     }
 
     /// Whether one of the ports has this name and takes such a tensor.
-    fn check(
+    pub(super) fn check(
         &self,
         ports: &[Port],
         name: &str,
@@ -381,7 +226,7 @@ impl Session {
         mismatch(port, number, dims).map_or(Ok(()), |reason| Err(self.misfit(name, reason)))
     }
 
-    fn misfit(&self, name: &str, reason: String) -> RuntimeError {
+    pub(super) fn misfit(&self, name: &str, reason: String) -> RuntimeError {
         misfit(&self.label, name, reason)
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use ftsurgery::autodiff::Operators;
 use ftsurgery::choice::Choice;
 use ftsurgery::data::{Augment, Preprocess};
+use ftsurgery::runtime::Device;
 use ftsurgery::surgery::rewrite::{AdaFilter, FilterGate, GateStart, Number, TunedShare};
 use ftsurgery::surgery::{HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, Lab, Observer, OptimizerKind, Schedule, TrainingError, TrialSpec,
 };
 
-use crate::bed::{Bed, bits, features};
+use crate::bed::{Bed, bits, device, features};
 use crate::recipe::resumed;
 use crate::scene::*;
 use crate::support::*;
@@ -60,9 +61,14 @@ fn assert_same_steps(bed: &Bed, lab: &Lab<'_>, spec: &TrialSpec, what: &str) {
     let (host, losses) = ended(spec);
     let (graph, own) = ended(&in_graph(spec));
     assert_eq!(losses.len(), own.len());
+    // A GPU sums in another order from one session to the next.
+    let [same_loss, same_place] = match device() {
+        Device::Cpu => [1e-4, 1e-4],
+        Device::Cuda(_) => [1e-3, 1e-2],
+    };
     for (step, (a, b)) in losses.iter().zip(&own).enumerate() {
         assert!(
-            (a - b).abs() < 1e-4 * a.abs().max(1e-2),
+            (a - b).abs() < same_loss * a.abs().max(1e-2),
             "{what}, step {step}: {a} and {b}"
         );
     }
@@ -82,7 +88,7 @@ fn assert_same_steps(bed: &Bed, lab: &Lab<'_>, spec: &TrialSpec, what: &str) {
         let apart = norm(&|i| host[i] - graph[i]);
         assert!(moved > 0.0, "{what}: {name} has not moved");
         assert!(
-            apart <= 1e-4 * moved,
+            apart <= same_place * moved,
             "{what}, {name}: {apart:e} of {moved:e}"
         );
     }
