@@ -97,7 +97,14 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
         operators: args.compute.operators()?,
         device: args.compute.device.device(),
         threads: args.compute.device.threads(),
+        optimizer_in_graph: args.compute.optimizer_in_graph(),
+        tf32: args.compute.tf32(),
     };
+    if args.compute.tf32_elsewhere() {
+        return Err(CliError::usage(
+            "--tf32 does nothing here: it is for a GPU, and --device is the processor",
+        ));
+    }
     let runtime = context.runtime()?;
     options.device.check(&runtime)?;
     let mut bench = Bench::new(&runtime, &model, &sample, &options)?;
@@ -137,6 +144,8 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
             "threads": options.threads,
             "operators": options.operators,
             "device": options.device.to_string(),
+            "optimizer_in_graph": options.optimizer_in_graph,
+            "tf32": options.tf32,
             "steps": args.steps,
             "warmup": args.warmup,
             "seconds": {
@@ -174,7 +183,10 @@ pub fn run(args: &BenchArgs, context: &Context) -> Result<(), CliError> {
     )?;
     writeln!(out, "  prefix     {:.4} s", median(|s| s.prefix))?;
     writeln!(out, "  gradients  {:.4} s", median(|s| s.gradients))?;
-    writeln!(out, "  update     {:.4} s", median(|s| s.update))?;
+    match options.optimizer_in_graph {
+        true => writeln!(out, "  update     with the gradients, in the graph")?,
+        false => writeln!(out, "  update     {:.4} s", median(|s| s.update))?,
+    }
     if let (Some(flops), Some(rate)) = (flops, rate) {
         writeln!(
             out,

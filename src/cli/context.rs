@@ -35,7 +35,7 @@ impl Context {
         let explicit = self.global.runtime.as_deref();
         match locate::locate(explicit) {
             Err(RuntimeError::NotFound(_)) if self.global.install_runtime => {
-                install::install(None, &mut |step| self.note(step))?;
+                install::install(None, false, &mut |step| self.note(step))?;
                 locate::locate(explicit)
             }
             found => found,

@@ -3,7 +3,11 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use ftsurgery::runtime::{Runtime, install};
+use ftsurgery::graph::{Graph, Node, Value};
+use ftsurgery::onnx::{DataType, encode};
+use ftsurgery::runtime::{
+    Array, Device, Located, Origin, Runtime, RuntimeError, Session, SessionOptions, install,
+};
 use serde_json::json;
 
 use super::{CliError, Context};
@@ -12,11 +16,12 @@ const EXAMPLES: &str = "\
 The library is searched for in this order: --runtime PATH; the environment variable \
 ORT_DYLIB_PATH; the cache ($FTSURGERY_CACHE, $XDG_CACHE_HOME/ftsurgery or ~/.cache/ftsurgery); \
 the onnxruntime package of python3; the system's library folders. Any onnxruntime from 1.19 on \
-serves.
+serves. In the cache one for GPUs comes first, then the newest.
 
 Examples:
   ftsurgery runtime install
   ftsurgery runtime install --version 1.31.0
+  ftsurgery runtime install --cuda
   ftsurgery runtime status --json
   ftsurgery --runtime /opt/onnxruntime/lib/libonnxruntime.so runtime status";
 
@@ -40,24 +45,77 @@ enum Action {
         /// The onnxruntime version to install
         #[arg(long, value_name = "VERSION")]
         version: Option<String>,
+        /// Fetch one for NVIDIA's GPUs, with the libraries of CUDA and cuDNN that it needs (some 2 GB); what is missing
+        /// then, the driver for one, is told
+        #[arg(long)]
+        cuda: bool,
     },
 }
 
 pub fn run(args: &RuntimeArgs, context: &Context) -> Result<(), CliError> {
     match &args.action {
         Action::Status { json } => status(*json, context),
-        Action::Install { version } => {
-            let path = install::install(version.as_deref(), &mut |step| context.note(step))?;
+        Action::Install { version, cuda } => {
+            let mut note = |step: &str| context.note(step);
+            let path = install::install(version.as_deref(), *cuda, &mut note)?;
             writeln!(context.stdout(), "{}", path.display())?;
+            if *cuda {
+                let origin = Origin::Cache;
+                tell_cuda(&Runtime::load(&Located { path, origin })?, context)?;
+            }
             Ok(())
         }
     }
+}
+
+/// Says whether the library computes on a GPU here, and if not why.
+fn tell_cuda(runtime: &Runtime, context: &Context) -> Result<(), CliError> {
+    match computes_on_cuda(runtime)? {
+        Ok(()) => context.note("it computes on the GPU (`--device cuda`)"),
+        Err(reason) => context.note(&format!("it does not compute on a GPU here: {reason}")),
+    }
+    Ok(())
+}
+
+/// Adds two numbers on the first GPU; the inner error is why it does not.
+fn computes_on_cuda(runtime: &Runtime) -> Result<Result<(), String>, CliError> {
+    let mut graph = Graph {
+        inputs: vec![Value::fixed("x", DataType::Float, &[1])],
+        outputs: vec![Value::fixed("y", DataType::Float, &[1])],
+        ..Graph::new(21)
+    };
+    graph.nodes = vec![Node::new("sum", "Add", &["x", "x"], &["y"])];
+    let model = encode(&graph.to_model(usize::MAX).0)?;
+    let options = SessionOptions {
+        label: "a sum".to_owned(),
+        device: Device::Cuda(0),
+        ..SessionOptions::default()
+    };
+    let tried = || -> Result<(), RuntimeError> {
+        let mut session = Session::new(runtime, &model, &[], &options)?;
+        let x = Array::F32(ndarray::arr1(&[1.5]).into_dyn());
+        session.run(&[("x", &x)])?;
+        Ok(())
+    };
+    Ok(tried().map_err(|error| {
+        let told = error.to_string();
+        match told.contains("libcuda.so") || told.contains("nvcuda.dll") {
+            true => {
+                format!("NVIDIA's driver is missing, which is the system's to install ({told})")
+            }
+            false => told,
+        }
+    }))
 }
 
 fn status(as_json: bool, context: &Context) -> Result<(), CliError> {
     let found = context.find_runtime()?;
     let runtime = Runtime::load(&found.located)?;
     let providers = runtime.providers()?;
+    let cuda = match providers.iter().any(|name| name.starts_with("CUDA")) {
+        true => Some(computes_on_cuda(&runtime)?),
+        false => None,
+    };
     let mut out = context.stdout();
     if as_json {
         let status = json!({
@@ -65,6 +123,7 @@ fn status(as_json: bool, context: &Context) -> Result<(), CliError> {
             "origin": runtime.origin(),
             "version": runtime.version().to_string(),
             "providers": providers,
+            "cuda": cuda.as_ref().map(|works| works.as_ref().err().map_or("works", String::as_str)),
             "tried": found.tried,
         });
         serde_json::to_writer_pretty(&mut out, &status)?;
@@ -75,6 +134,11 @@ fn status(as_json: bool, context: &Context) -> Result<(), CliError> {
     writeln!(out, "found by   {}", runtime.origin())?;
     writeln!(out, "version    {}", runtime.version())?;
     writeln!(out, "providers  {}", providers.join(", "))?;
+    match cuda {
+        None => {}
+        Some(Ok(())) => writeln!(out, "cuda       works")?,
+        Some(Err(reason)) => writeln!(out, "cuda       does not work here: {reason}")?,
+    }
     if !found.tried.is_empty() {
         writeln!(out, "passed over:")?;
         for tried in &found.tried {

@@ -320,6 +320,11 @@ impl SettingsArgs {
                 "the kernels run on the processor, and --device is another",
             ),
             (
+                "tf32",
+                training.compute.tf32_elsewhere(),
+                "it is for a GPU, and --device is the processor",
+            ),
+            (
                 "search-apart",
                 split.search_apart && !parts.searches(),
                 "there is no search part (--search-fraction 0)",

@@ -115,6 +115,15 @@ pub struct ComputeArgs {
     /// processor), or operators of the ONNX standard alone (`standard`) [default: kernels]
     #[arg(long, value_name = "KIND")]
     operators: Option<Operators>,
+    /// Have the optimizer in the graph of a step, with parameters, gradients and moments on the device, of which the host
+    /// reads the loss alone: `on`, `off` (a loop on the host), or `auto`, which is on where --device is not the processor
+    /// [default: auto]
+    #[arg(long, value_name = "on|off|auto", num_args = 0..=1, require_equals = true,
+          default_missing_value = "on", value_parser = auto_or(on_or_off))]
+    optimizer_in_graph: Option<Choice<bool>>,
+    /// Let a GPU multiply in TF32, with 10 bits behind the point in place of 23
+    #[arg(long)]
+    tf32: bool,
 }
 
 impl ComputeArgs {
@@ -127,7 +136,25 @@ impl ComputeArgs {
         if self.operators.is_some() {
             settings.operators = operators(self.operators, settings.device)?;
         }
+        set(&mut settings.optimizer_in_graph, &self.optimizer_in_graph);
+        settings.tf32 |= self.tf32;
         Ok(())
+    }
+
+    /// Whether the optimizer is in the graph of a step.
+    pub fn optimizer_in_graph(self) -> bool {
+        let found = self.device.device() != Device::Cpu;
+        self.optimizer_in_graph.unwrap_or(Choice::Auto).or(found)
+    }
+
+    /// Whether a GPU may multiply in TF32.
+    pub fn tf32(self) -> bool {
+        self.tf32
+    }
+
+    /// Whether TF32 is asked for on a device that has none.
+    pub fn tf32_elsewhere(self) -> bool {
+        self.tf32 && self.device.device() == Device::Cpu
     }
 
     /// Whether the kernels are asked for on a device that has none.
@@ -158,6 +185,14 @@ pub fn operators(asked: Option<Operators>, device: Device) -> Result<Operators, 
             "--operators kernels does nothing here: the kernels run on the processor, not on {device}"
         ))),
         asked => Ok(asked.unwrap_or(Operators::Kernels)),
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected `on` or `off`".to_owned()),
     }
 }
 

@@ -81,6 +81,12 @@ fn is_idle(flag: &str, s: &Settings) -> bool {
         "monitor" | "plateau-patience" | "plateau-factor" | "early-stopping" => !validated,
         "schedule" => !validated && plateau(s).is_some(),
         "threads" => s.threads == 0,
+        // As it would be found for the device, so that it stays open for another.
+        "optimizer-in-graph" => {
+            let open = s.clone().optimizer_in_graph(Choice::Auto);
+            s.updates_in_graph() == open.updates_in_graph()
+        }
+        "tf32" => !s.tf32,
         "operators" => s.device != Device::Cpu && s.operators != Operators::Standard,
         _ => false,
     }
@@ -226,6 +232,11 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
         ("cutmix", Some(number(&s.cutmix))),
         ("threads", Some(number(&s.threads))),
         ("device", Some(Text(word(&s.device)))),
+        (
+            "optimizer-in-graph",
+            s.optimizer_in_graph.given().map(on_or_off),
+        ),
+        ("tf32", Some(Given(s.tf32))),
         ("operators", Some(Text(word(&s.operators)))),
         ("image-cache", Some(Text(word(&s.image_cache)))),
         ("memory-budget", s.memory_budget.map(|bytes| number(&bytes))),
@@ -251,6 +262,10 @@ fn early_stopping(patience: Choice<Option<usize>>) -> FlagValue {
         Some(None) => FlagValue::Text("off".to_owned()),
         Some(Some(epochs)) => FlagValue::Number(epochs.to_string()),
     }
+}
+
+fn on_or_off(on: bool) -> FlagValue {
+    FlagValue::Text(if on { "on" } else { "off" }.to_owned())
 }
 
 /// A number, or that it is to be found.

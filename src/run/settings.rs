@@ -165,6 +165,11 @@ pub struct Settings {
     pub operators: Operators,
     /// The device.
     pub device: Device,
+    /// Whether the optimizer is in the graph of a step, with parameters and moments on the device; see
+    /// [`Settings::updates_in_graph`].
+    pub optimizer_in_graph: Choice<bool>,
+    /// Whether a GPU may multiply in TF32, with 10 bits behind the point in place of 23.
+    pub tf32: bool,
     /// Where decoded images are kept.
     pub image_cache: ImageCache,
     /// Bytes in memory of the samples and of the cached features; features beyond it go to files.
@@ -243,6 +248,8 @@ impl Default for Settings {
             threads: 0,
             operators: Operators::Kernels,
             device: Device::Cpu,
+            optimizer_in_graph: Choice::Auto,
+            tf32: false,
             image_cache: ImageCache::Auto,
             memory_budget: None,
             feature_precision: FeaturePrecision::F32,
@@ -271,6 +278,13 @@ impl Settings {
     #[must_use]
     pub fn bn(mut self, bn: impl Into<Choice<BatchNormMode>>) -> Self {
         self.bn = bn.into();
+        self
+    }
+
+    /// Sets [`optimizer_in_graph`](#structfield.optimizer_in_graph).
+    #[must_use]
+    pub fn optimizer_in_graph(mut self, in_graph: impl Into<Choice<bool>>) -> Self {
+        self.optimizer_in_graph = in_graph.into();
         self
     }
 
@@ -326,6 +340,7 @@ impl Settings {
         threads: usize,
         operators: Operators,
         device: Device,
+        tf32: bool,
         image_cache: ImageCache,
         memory_budget: Option<u64>,
         feature_precision: FeaturePrecision,

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn what_differs_is_told_by_its_flag_as_one_would_give_it() {
         type Change = fn(&mut Settings);
-        let changes: [(Change, [&str; 3]); 26] = [
+        let changes: [(Change, [&str; 3]); 27] = [
             (
                 |s| s.optimizer.learning_rate = 3e-3.into(),
                 ["--lr", "0.0001", "0.003"],
@@ -279,6 +279,10 @@ mod tests {
             (
                 |s| s.group_filters = Some(8),
                 ["--group-filters", "none", "8"],
+            ),
+            (
+                |s| s.optimizer_in_graph = true.into(),
+                ["--optimizer-in-graph", "none", "on"],
             ),
             (|s| s.mixup = 0.2, ["--mixup", "0", "0.2"]),
             (|s| s.cutmix = 1.0, ["--cutmix", "0", "1"]),

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
+    sync::atomic::{AtomicU64, Ordering},
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -9,9 +10,10 @@ use ort::{
     value::{PrimitiveTensorElementType, Tensor},
 };
 
-use super::{Runtime, RuntimeError, dtype};
+use super::{Runtime, RuntimeError, capture, dtype};
 
-/// A host tensor in memory of onnxruntime, which sessions read and write in place.
+/// A tensor in memory of onnxruntime, which sessions read and write in place: on the host, or
+/// ([`Session::buffer_f32`](super::Session::buffer_f32)) on the device of a session, from and to which it is copied.
 ///
 /// Cloning shares the memory. The same buffer may be bound in any number of sessions, and its
 /// numbers may be changed between runs. Its address never changes.
@@ -26,6 +28,10 @@ pub struct Buffer(Arc<Inner>);
 struct Inner {
     dims: Vec<usize>,
     tensor: Typed,
+    /// Whether the host can read and write it in place.
+    is_host: bool,
+    /// How often it was borrowed for writing.
+    writes: AtomicU64,
 }
 
 enum Typed {
@@ -66,10 +72,7 @@ impl Buffer {
     /// When no library is loaded or there is no memory.
     pub fn zeros_f32(dims: &[usize]) -> Result<Self, RuntimeError> {
         let tensor = Typed::F32(RwLock::new(zeros(dims)?));
-        Ok(Self(Arc::new(Inner {
-            dims: dims.to_vec(),
-            tensor,
-        })))
+        Ok(Self::new(dims, tensor, true))
     }
 
     /// A buffer of zeros, 64-bit integers; `[]` is a scalar.
@@ -78,10 +81,34 @@ impl Buffer {
     /// When no library is loaded or there is no memory.
     pub fn zeros_i64(dims: &[usize]) -> Result<Self, RuntimeError> {
         let tensor = Typed::I64(RwLock::new(zeros(dims)?));
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::new(dims, tensor, true))
+    }
+
+    /// As this one, without its numbers, of memory that `allocator` has on a device.
+    ///
+    /// # Errors
+    /// When the device has no memory.
+    pub(super) fn on_device(&self, allocator: &Allocator) -> Result<Self, RuntimeError> {
+        let dims = self.dims();
+        let refused = |error: ort::Error| no_memory(dims, &error);
+        let tensor = match self.0.tensor {
+            Typed::F32(_) => {
+                Typed::F32(RwLock::new(Tensor::new(allocator, dims).map_err(refused)?))
+            }
+            Typed::I64(_) => {
+                Typed::I64(RwLock::new(Tensor::new(allocator, dims).map_err(refused)?))
+            }
+        };
+        Ok(Self::new(dims, tensor, false))
+    }
+
+    fn new(dims: &[usize], tensor: Typed, is_host: bool) -> Self {
+        Self(Arc::new(Inner {
             dims: dims.to_vec(),
             tensor,
-        })))
+            is_host,
+            writes: AtomicU64::new(0),
+        }))
     }
 
     /// A buffer that starts with a copy of `values`, in row-major order.
@@ -120,45 +147,128 @@ impl Buffer {
     /// Borrows the numbers for reading.
     ///
     /// # Errors
-    /// When the buffer holds integers, or is being written.
+    /// When the buffer holds integers, is being written, or is not on the host.
     pub fn as_f32(&self) -> Result<Read<'_, f32>, RuntimeError> {
-        match &self.0.tensor {
-            Typed::F32(lock) => lock.try_read().map(Read).map_err(|_| self.in_use()),
-            Typed::I64(_) => Err(self.not("f32")),
+        self.on_host()?;
+        match self.borrow_input()? {
+            Borrow::ReadF32(read) => Ok(read),
+            _ => Err(self.not("f32")),
         }
     }
 
     /// Borrows the numbers for changing.
     ///
     /// # Errors
-    /// When the buffer holds integers, or is being read or written.
+    /// When the buffer holds integers, is being read or written, or is not on the host.
     pub fn as_f32_mut(&self) -> Result<Write<'_, f32>, RuntimeError> {
-        match &self.0.tensor {
-            Typed::F32(lock) => lock.try_write().map(Write).map_err(|_| self.in_use()),
-            Typed::I64(_) => Err(self.not("f32")),
+        self.on_host()?;
+        match self.borrow_output()? {
+            Borrow::WriteF32(write) => Ok(write),
+            _ => Err(self.not("f32")),
         }
     }
 
     /// Borrows the numbers for reading.
     ///
     /// # Errors
-    /// When the buffer holds floats, or is being written.
+    /// When the buffer holds floats, is being written, or is not on the host.
     pub fn as_i64(&self) -> Result<Read<'_, i64>, RuntimeError> {
-        match &self.0.tensor {
-            Typed::I64(lock) => lock.try_read().map(Read).map_err(|_| self.in_use()),
-            Typed::F32(_) => Err(self.not("i64")),
+        self.on_host()?;
+        match self.borrow_input()? {
+            Borrow::ReadI64(read) => Ok(read),
+            _ => Err(self.not("i64")),
         }
     }
 
     /// Borrows the numbers for changing.
     ///
     /// # Errors
-    /// When the buffer holds floats, or is being read or written.
+    /// When the buffer holds floats, is being read or written, or is not on the host.
     pub fn as_i64_mut(&self) -> Result<Write<'_, i64>, RuntimeError> {
-        match &self.0.tensor {
-            Typed::I64(lock) => lock.try_write().map(Write).map_err(|_| self.in_use()),
-            Typed::F32(_) => Err(self.not("i64")),
+        self.on_host()?;
+        match self.borrow_output()? {
+            Borrow::WriteI64(write) => Ok(write),
+            _ => Err(self.not("i64")),
         }
+    }
+
+    /// Takes over the numbers of `other`, wherever each of the two is.
+    ///
+    /// # Errors
+    /// When they differ in type or dimensions, one is in use, or the device fails.
+    pub fn copy_from(&self, other: &Self) -> Result<(), RuntimeError> {
+        let _running = (!(self.0.is_host && other.0.is_host)).then(capture::running);
+        self.take_over(other)
+    }
+
+    /// As [`Buffer::copy_from`], within a run.
+    pub(super) fn take_over(&self, other: &Self) -> Result<(), RuntimeError> {
+        if self.dims() != other.dims() {
+            let reason = format!("{:?} values do not fill it", other.dims());
+            return Err(refused(self.dims(), reason));
+        }
+        let is_host = self.0.is_host && other.0.is_host;
+        match (self.borrow_output()?, other.borrow_input()?) {
+            (Borrow::WriteF32(mut to), Borrow::ReadF32(from)) if is_host => {
+                to.copy_from_slice(&from)
+            }
+            (Borrow::WriteI64(mut to), Borrow::ReadI64(from)) if is_host => {
+                to.copy_from_slice(&from)
+            }
+            (Borrow::WriteF32(mut to), Borrow::ReadF32(from)) => {
+                let copied = from.0.copy_into(&mut *to.0);
+                copied.map_err(|error| refused(self.dims(), error.to_string()))?;
+            }
+            (Borrow::WriteI64(mut to), Borrow::ReadI64(from)) => {
+                let copied = from.0.copy_into(&mut *to.0);
+                copied.map_err(|error| refused(self.dims(), error.to_string()))?;
+            }
+            (Borrow::WriteF32(_), _) => return Err(other.not("f32")),
+            _ => return Err(other.not("i64")),
+        }
+        Ok(())
+    }
+
+    /// A copy of the numbers, wherever they are.
+    ///
+    /// # Errors
+    /// When the buffer holds integers or is being written, or the device fails.
+    pub fn to_f32(&self) -> Result<Vec<f32>, RuntimeError> {
+        if self.0.is_host {
+            return Ok(self.as_f32()?.to_vec());
+        }
+        let copy = Self::zeros_f32(self.dims())?;
+        copy.copy_from(self)?;
+        Ok(copy.as_f32()?.to_vec())
+    }
+
+    /// Puts these numbers in place of its own, wherever they are.
+    ///
+    /// # Errors
+    /// When it holds integers or as many as these do not fill it, it is in use, or the device fails.
+    pub fn write_f32(&self, values: &[f32]) -> Result<(), RuntimeError> {
+        match self.0.is_host {
+            true => copy_into(self.dims(), &mut self.as_f32_mut()?, values),
+            false => self.copy_from(&Self::from_f32(self.dims(), values)?),
+        }
+    }
+
+    /// Whether the host can read and write it in place.
+    pub(super) fn is_host(&self) -> bool {
+        self.0.is_host
+    }
+
+    /// Zeros of its type and dimensions on the host.
+    pub(super) fn like(&self) -> Result<Self, RuntimeError> {
+        match self.0.tensor {
+            Typed::F32(_) => Self::zeros_f32(self.dims()),
+            Typed::I64(_) => Self::zeros_i64(self.dims()),
+        }
+    }
+
+    /// A number that is another one after each borrow for writing.
+    pub(super) fn writes(&self) -> u64 {
+        self.0.writes.load(Ordering::Relaxed)
     }
 
     /// True when both are handles of one memory.
@@ -168,18 +278,32 @@ impl Buffer {
 
     /// Borrows for the length of a run that reads the buffer.
     pub(super) fn borrow_input(&self) -> Result<Borrow<'_>, RuntimeError> {
-        Ok(match self.dtype() {
-            dtype::FLOAT => Borrow::ReadF32(self.as_f32()?),
-            _ => Borrow::ReadI64(self.as_i64()?),
+        let in_use = || self.in_use();
+        Ok(match &self.0.tensor {
+            Typed::F32(lock) => Borrow::ReadF32(Read(lock.try_read().map_err(|_| in_use())?)),
+            Typed::I64(lock) => Borrow::ReadI64(Read(lock.try_read().map_err(|_| in_use())?)),
         })
     }
 
     /// Borrows for the length of a run that writes the buffer.
     pub(super) fn borrow_output(&self) -> Result<Borrow<'_>, RuntimeError> {
-        Ok(match self.dtype() {
-            dtype::FLOAT => Borrow::WriteF32(self.as_f32_mut()?),
-            _ => Borrow::WriteI64(self.as_i64_mut()?),
-        })
+        let in_use = || self.in_use();
+        let borrow = match &self.0.tensor {
+            Typed::F32(lock) => Borrow::WriteF32(Write(lock.try_write().map_err(|_| in_use())?)),
+            Typed::I64(lock) => Borrow::WriteI64(Write(lock.try_write().map_err(|_| in_use())?)),
+        };
+        self.0.writes.fetch_add(1, Ordering::Relaxed);
+        Ok(borrow)
+    }
+
+    fn on_host(&self) -> Result<(), RuntimeError> {
+        match self.0.is_host {
+            true => Ok(()),
+            false => {
+                let reason = "it is in the memory of the device, from which it is to be copied";
+                Err(refused(self.dims(), reason.to_owned()))
+            }
+        }
     }
 
     fn in_use(&self) -> RuntimeError {
@@ -231,81 +355,38 @@ fn zeros<T: PrimitiveTensorElementType + fmt::Debug>(
     if !Runtime::is_loaded() {
         return Err(RuntimeError::NotLoaded);
     }
-    let refused = |message: String| RuntimeError::Tensor {
-        label: "buffer".to_owned(),
-        name: format!("{dims:?}"),
-        reason: message,
-    };
     if dims
         .iter()
         .try_fold(8_usize, |product, dim| product.checked_mul(*dim))
         .is_none()
     {
-        return Err(refused(
-            "has more elements than memory can address".to_owned(),
-        ));
+        let reason = "has more elements than memory can address";
+        return Err(refused(dims, reason.to_owned()));
     }
-    Tensor::new(&Allocator::default(), dims)
-        .map_err(|error| refused(format!("there is no memory for it ({error})")))
+    Tensor::new(&Allocator::default(), dims).map_err(|error| no_memory(dims, &error))
+}
+
+fn no_memory(dims: &[usize], error: &ort::Error) -> RuntimeError {
+    refused(dims, format!("there is no memory for it ({error})"))
+}
+
+fn refused(dims: &[usize], reason: String) -> RuntimeError {
+    RuntimeError::Tensor {
+        label: "buffer".to_owned(),
+        name: format!("{dims:?}"),
+        reason,
+    }
 }
 
 fn copy_into<T: Copy>(dims: &[usize], target: &mut [T], values: &[T]) -> Result<(), RuntimeError> {
     if target.len() != values.len() {
-        return Err(RuntimeError::Tensor {
-            label: "buffer".to_owned(),
-            name: format!("{dims:?}"),
-            reason: format!("{} values do not fill it", values.len()),
-        });
+        let reason = format!("{} values do not fill it", values.len());
+        return Err(refused(dims, reason));
     }
     target.copy_from_slice(values);
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runtime::testing::runtime;
-
-    #[test]
-    fn borrows_exclude_each_other_without_waiting() {
-        let Some(_runtime) = runtime() else { return };
-        let buffer = Buffer::zeros_f32(&[2, 3]).unwrap();
-        let other = buffer.clone();
-        let first = buffer.as_f32().unwrap();
-        assert_eq!(*first, [0.0; 6]);
-        assert!(other.as_f32().is_ok());
-        assert!(matches!(
-            other.as_f32_mut(),
-            Err(RuntimeError::BufferInUse(_))
-        ));
-        drop(first);
-        other.as_f32_mut().unwrap()[4] = 5.0;
-        assert_eq!(buffer.as_f32().unwrap()[4], 5.0);
-    }
-
-    #[test]
-    fn scalars_and_empty_buffers_exist() {
-        let Some(_runtime) = runtime() else { return };
-        assert_eq!(Buffer::zeros_i64(&[]).unwrap().as_i64().unwrap().len(), 1);
-        assert!(
-            Buffer::zeros_f32(&[0, 4])
-                .unwrap()
-                .as_f32()
-                .unwrap()
-                .is_empty()
-        );
-        assert!(Buffer::zeros_f32(&[usize::MAX, 2]).is_err());
-        assert!(Buffer::from_f32(&[2], &[1.0]).is_err());
-    }
-
-    #[test]
-    fn a_buffer_is_read_as_what_it_holds_only() {
-        let Some(_runtime) = runtime() else { return };
-        let buffer = Buffer::from_i64(&[1], &[7]).unwrap();
-        assert!(matches!(
-            buffer.as_f32(),
-            Err(RuntimeError::BufferType { holds: "i64", .. })
-        ));
-        assert_eq!(*buffer.as_i64().unwrap(), [7]);
-    }
-}
+#[path = "buffer_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, RuntimeError};
+use super::{Runtime, RuntimeError, SessionOptions, cuda};
 
 /// Where sessions compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,7 +21,8 @@ impl Device {
     /// # Errors
     /// As said; whether the device itself is there shows only when a session is made.
     pub fn check(self, runtime: &Runtime) -> Result<(), RuntimeError> {
-        self.providers(runtime).map(drop)
+        self.providers(runtime, &SessionOptions::default())
+            .map(drop)
     }
 
     /// The execution providers a session registers for this device.
@@ -31,6 +32,7 @@ impl Device {
     pub(super) fn providers(
         self,
         runtime: &Runtime,
+        options: &SessionOptions,
     ) -> Result<Vec<ort::ep::ExecutionProviderDispatch>, RuntimeError> {
         let Self::Cuda(number) = self else {
             return Ok(Vec::new());
@@ -40,15 +42,22 @@ impl Device {
             return Err(RuntimeError::Device {
                 device: self.to_string(),
                 reason: format!(
-                    "onnxruntime {} at `{}` offers {}",
+                    "onnxruntime {} at `{}` offers {}; `ftsurgery runtime install --cuda` fetches one that has it",
                     runtime.version(),
                     runtime.path().display(),
                     offered.join(", ")
                 ),
             });
         }
-        let cuda = ort::ep::CUDA::default().with_device_id(number).build();
-        Ok(vec![cuda.error_on_failure()])
+        cuda::preload(runtime.path());
+        // onnxruntime would take TF32 where it is not told otherwise, and of cuDNN's algorithms those that it measures to be
+        // the fastest, which are others from one session to the next.
+        let cuda = ort::ep::CUDA::default()
+            .with_device_id(number)
+            .with_conv_algorithm_search(ort::ep::cuda::ConvAlgorithmSearch::Heuristic)
+            .with_tf32(options.tf32)
+            .with_cuda_graph(options.replay);
+        Ok(vec![cuda.build().error_on_failure()])
     }
 }
 
@@ -126,7 +135,7 @@ mod tests {
             crate::testing::skip("cpu-only runtime", "this library offers CUDA");
             return;
         }
-        let error = Device::Cuda(1).providers(&runtime).err().unwrap();
+        let error = Device::Cuda(1).check(&runtime).err().unwrap();
         assert!(error.to_string().contains("cuda:1"), "{error}");
     }
 }

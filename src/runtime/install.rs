@@ -1,7 +1,9 @@
 //! Fetching the shared library of onnxruntime from the Python package index.
 //!
 //! `pip` picks and downloads the wheel for this machine; the library is taken out of it and kept in
-//! `runtime/VERSION/` of the [cache](super::locate::cache_dir). Nothing is installed into Python.
+//! `runtime/VERSION/` of the [cache](super::locate::cache_dir). Nothing is installed into Python. For GPUs it is
+//! `runtime/VERSION-cuda/`, of the wheel that has the provider of CUDA, with the libraries of the packages that this
+//! wheel names for it in a folder beside.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +15,7 @@ use std::{
 use fs4::FileExt;
 use sha2::{Digest, Sha256};
 
-use super::{RuntimeError, Version, locate};
+use super::{RuntimeError, Version, cuda, locate};
 
 /// The version installed when none is asked for.
 pub const DEFAULT_VERSION: &str = "1.32.0";
@@ -35,6 +37,42 @@ with zipfile.ZipFile(wheel) as archive:
                     shutil.copyfileobj(source, file)
 "#;
 
+/// Prints what a wheel of onnxruntime needs for CUDA.
+const NEEDED: &str = r#"
+import re, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as archive:
+    name = next(n for n in archive.namelist() if re.fullmatch(r"[^/]*\.dist-info/METADATA", n))
+    for line in archive.read(name).decode().splitlines():
+        found = re.fullmatch(r'Requires-Dist: ([^;]*);\s*extra == "(cuda|cudnn)"', line)
+        if found:
+            print(found[1].strip())
+"#;
+
+/// Takes the libraries out of the wheels in a folder, each held against its hash in its wheel's list, and prints how many.
+const UNPACK_CUDA: &str = r#"
+import base64, csv, hashlib, io, pathlib, re, sys, zipfile
+wheels, target = sys.argv[1:]
+wanted = re.compile(r"nvidia/.*/(lib[^/]*\.so[^/]*|[^/]*\.dll)")
+count = 0
+for wheel in sorted(pathlib.Path(wheels).glob("*.whl")):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        record = next(n for n in names if re.fullmatch(r"[^/]*\.dist-info/RECORD", n))
+        rows = csv.reader(io.StringIO(archive.read(record).decode()))
+        listed = {row[0]: row[1] for row in rows if len(row) > 1}
+        for name in filter(wanted.fullmatch, names):
+            digest, path = hashlib.sha256(), pathlib.Path(target, name.rsplit("/", 1)[1])
+            with archive.open(name) as source, open(path, "wb") as file:
+                while piece := source.read(1 << 22):
+                    digest.update(piece)
+                    file.write(piece)
+            own = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+            if listed.get(name) != "sha256=" + own:
+                sys.exit(f"`{name}` does not match the hash in {wheel.name}")
+            count += 1
+print(count)
+"#;
+
 /// Loads a library in a process of its own and prints its version.
 const LOAD: &str = r#"
 import ctypes, sys
@@ -49,7 +87,8 @@ print(library.OrtGetApiBase().contents.version().decode())
 /// Installs onnxruntime into the cache, unless it is there already, and returns its library.
 ///
 /// Without a `version`, it is [`DEFAULT_VERSION`], or when the index does not serve that, the newest
-/// one it serves from [`Version::OLDEST`] on. `progress` is told every step in a few words.
+/// one it serves from [`Version::OLDEST`] on. With `cuda` it is one for GPUs, with the libraries of CUDA and cuDNN (some
+/// 2 GB); the driver is the system's. `progress` is told every step in a few words.
 ///
 /// Concurrent installations wait for one another; the folder appears complete or not at all.
 ///
@@ -58,6 +97,7 @@ print(library.OrtGetApiBase().contents.version().decode())
 /// serves is damaged or does not load.
 pub fn install(
     version: Option<&str>,
+    cuda: bool,
     progress: &mut dyn FnMut(&str),
 ) -> Result<PathBuf, RuntimeError> {
     let cache = locate::cache_dir().ok_or_else(|| {
@@ -66,6 +106,7 @@ pub fn install(
     Installer {
         folder: cache.join("runtime"),
         python: "python3".into(),
+        cuda,
     }
     .install(version, progress)
 }
@@ -73,6 +114,8 @@ pub fn install(
 struct Installer {
     folder: PathBuf,
     python: PathBuf,
+    /// Whether it is for GPUs.
+    cuda: bool,
 }
 
 impl Installer {
@@ -88,7 +131,7 @@ impl Installer {
         let lock = fs::File::create(&lock_path).map_err(io_error("cannot create", &lock_path))?;
         FileExt::lock(&lock).map_err(io_error("cannot lock", &lock_path))?;
         if let Some(library) = self.installed(wanted) {
-            progress(&format!("onnxruntime {wanted} is installed already"));
+            progress(&format!("{} {wanted} is installed already", self.package()));
             return Ok(library);
         }
         let temporary = tempfile::Builder::new()
@@ -104,6 +147,9 @@ impl Installer {
             "unpack the wheel",
         )?;
         verify_hashes(&unpacked)?;
+        if self.cuda {
+            self.add_cuda(&wheel, &unpacked, progress)?;
+        }
         let library = first_library(&unpacked)
             .ok_or_else(|| failed("the wheel has no shared library".to_owned()))?;
         let printed = self.python(&[LOAD.as_ref(), library.as_ref()], "load the library")?;
@@ -116,8 +162,58 @@ impl Installer {
         self.publish(&unpacked, actual)
     }
 
+    /// Its name in the index.
+    fn package(&self) -> &'static str {
+        match self.cuda {
+            true => "onnxruntime-gpu",
+            false => "onnxruntime",
+        }
+    }
+
+    /// Where a version is kept.
+    fn place(&self, version: &str) -> PathBuf {
+        self.folder.join(match self.cuda {
+            true => format!("{version}{}", locate::FOR_CUDA),
+            false => version.to_owned(),
+        })
+    }
+
+    /// Fetches the libraries that `wheel` needs for CUDA and puts them beside what is unpacked.
+    fn add_cuda(
+        &self,
+        wheel: &Path,
+        unpacked: &Path,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), RuntimeError> {
+        let needed = self.python(&[NEEDED.as_ref(), wheel.as_ref()], "read the wheel")?;
+        let needed: Vec<&str> = needed.lines().collect();
+        if needed.is_empty() {
+            let reason = "the wheel does not say what it needs for CUDA; a newer version does";
+            return Err(failed(reason.to_owned()));
+        }
+        progress(&format!("downloading {} (some 2 GB)", needed.join(", ")));
+        let wheels = wheel.with_file_name("wheels");
+        fs::create_dir(&wheels).map_err(io_error("cannot create", &wheels))?;
+        // With what these need in turn.
+        let output = self.pip(&needed, &wheels)?;
+        if !output.status.success() {
+            return Err(pip_failure(
+                &String::from_utf8_lossy(&output.stderr),
+                "with CUDA",
+            ));
+        }
+        progress("verifying and unpacking these");
+        let libraries = unpacked.join(cuda::FOLDER);
+        fs::create_dir(&libraries).map_err(io_error("cannot create", &libraries))?;
+        let script = [UNPACK_CUDA.as_ref(), wheels.as_ref(), libraries.as_ref()];
+        match self.python(&script, "unpack the libraries of CUDA")?.trim() {
+            "0" => Err(failed("the packages of CUDA have no library".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     fn installed(&self, version: &str) -> Option<PathBuf> {
-        let library = first_library(&self.folder.join(version))?;
+        let library = first_library(&self.place(version))?;
         self.python(&[LOAD.as_ref(), library.as_ref()], "load the library")
             .ok()?;
         Some(library)
@@ -126,7 +222,7 @@ impl Installer {
     /// Moves the finished folder to its place. The lock is held, so what is there is damaged or
     /// the same.
     fn publish(&self, unpacked: &Path, version: &str) -> Result<PathBuf, RuntimeError> {
-        let target = self.folder.join(version);
+        let target = self.place(version);
         if target.exists() {
             if let Some(library) = self.installed(version) {
                 return Ok(library);
@@ -145,8 +241,10 @@ impl Installer {
         progress: &mut dyn FnMut(&str),
     ) -> Result<PathBuf, RuntimeError> {
         let wanted = version.unwrap_or(DEFAULT_VERSION);
-        progress(&format!("downloading onnxruntime {wanted}"));
-        let mut output = self.pip(&format!("onnxruntime=={wanted}"), folder)?;
+        let package = self.package();
+        progress(&format!("downloading {package} {wanted}"));
+        let alone = |requirement: String| self.pip(&["--no-deps", &requirement], folder);
+        let mut output = alone(format!("{package}=={wanted}"))?;
         let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
         let lacks = |text: &str| {
             text.contains("No matching distribution") && !text.contains("(from versions: none)")
@@ -155,7 +253,7 @@ impl Installer {
             progress(&format!(
                 "the index has no {wanted} for this machine: taking its newest"
             ));
-            output = self.pip(&format!("onnxruntime>={}", Version::OLDEST), folder)?;
+            output = alone(format!("{package}>={}", Version::OLDEST))?;
         }
         if !output.status.success() {
             return Err(pip_failure(&said(&output), wanted));
@@ -168,18 +266,17 @@ impl Installer {
             .ok_or_else(|| failed("pip reported success but left no wheel".to_owned()))
     }
 
-    fn pip(&self, requirement: &str, folder: &Path) -> Result<Output, RuntimeError> {
+    fn pip(&self, wanted: &[&str], folder: &Path) -> Result<Output, RuntimeError> {
         let mut command = Command::new(&self.python);
         command
+            .args(["-m", "pip", "download"])
+            .args(wanted)
             .args([
-                "-m",
-                "pip",
-                "download",
-                requirement,
-                "--no-deps",
                 "--only-binary=:all:",
+                "--disable-pip-version-check",
+                "--no-input",
+                "-d",
             ])
-            .args(["--disable-pip-version-check", "--no-input", "-d"])
             .arg(folder);
         command.output().map_err(|error| self.no_python(&error))
     }

@@ -65,6 +65,7 @@ fn versions_that_cannot_serve_are_refused_before_any_download() {
     let installer = Installer {
         folder: folder.path().to_owned(),
         python: folder.path().join("python3"),
+        cuda: false,
     };
     for version in ["1.18.0", "newest", "../1.32.0", "1.32.0/.."] {
         let error = installer
@@ -94,11 +95,17 @@ mod with_a_fake_python {
             "#!/bin/sh\n\
              case \"$2\" in\n\
              pip)\n\
-               case \"$4\" in\n\
-               *==1.25.0|*'>='*) for last; do :; done; touch \"$last/onnxruntime.whl\";;\n\
+               for last; do :; done\n\
+               case \"$4 $5\" in\n\
+               nvidia-*) touch \"$last/nvidia.whl\"; exit;;\n\
+               esac\n\
+               case \"$5\" in\n\
+               *==1.25.0|*'>='*) touch \"$last/onnxruntime.whl\";;\n\
                *) echo 'from versions: 1.25.0' >&2\n\
                   echo 'ERROR: No matching distribution found' >&2; exit 1;;\n\
                esac;;\n\
+             *METADATA*) echo 'nvidia-cufft~=12.0'; echo 'nvidia-cudnn-cu13~=9.0';;\n\
+             *urlsafe*) echo x > \"$4/libcudnn.so.9\"; ls \"$3\" | wc -l;;\n\
              *zipfile*) cp '{0}'/* \"$4\";;\n\
              *ctypes*) echo 1.25.0;;\n\
              esac\n",
@@ -110,7 +117,32 @@ mod with_a_fake_python {
         Installer {
             folder: folder.join("cache/runtime"),
             python,
+            cuda: false,
         }
+    }
+
+    #[test]
+    fn one_for_gpus_has_what_its_wheel_needs_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut steps = Vec::new();
+        let installer = Installer {
+            cuda: true,
+            ..installer(folder.path())
+        };
+        let library = installer
+            .install(None, &mut |step| steps.push(step.to_owned()))
+            .unwrap();
+        let place = folder.path().join("cache/runtime/1.25.0-cuda");
+        assert_eq!(library, place.join("libonnxruntime.so.1.32.0"));
+        assert!(place.join("cuda/libcudnn.so.9").is_file());
+        let told = steps.join("; ");
+        for said in [
+            "onnxruntime-gpu 1.32.0",
+            "nvidia-cufft~=12.0, nvidia-cudnn-cu13~=9.0",
+        ] {
+            assert!(told.contains(said), "{told}");
+        }
+        assert_eq!(installer.installed("1.25.0"), Some(library));
     }
 
     #[test]
@@ -179,6 +211,7 @@ fn the_real_index_serves_a_library_that_loads() {
     let installer = Installer {
         folder: folder.path().to_owned(),
         python: "python3".into(),
+        cuda: false,
     };
     let library = installer
         .install(Some("1.20.0"), &mut |step| println!("{step}"))

@@ -10,6 +10,9 @@ use std::{
 
 use super::{RuntimeError, Version, library};
 
+/// What stands behind the version in the name of a folder of the cache whose library is for GPUs.
+pub(super) const FOR_CUDA: &str = "-cuda";
+
 /// How a library was found, in the order of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -237,19 +240,22 @@ impl Search {
                 "nothing is installed there".to_owned(),
             )
         };
-        let mut versions: Vec<(Version, PathBuf)> = fs::read_dir(&folder)
+        // One for GPUs was asked for, and serves without one, too.
+        let mut versions: Vec<(bool, Version, PathBuf)> = fs::read_dir(&folder)
             .map_err(|_| nothing())?
             .flatten()
             .filter_map(|entry| {
-                let version = entry.file_name().to_str()?.parse().ok()?;
-                Some((version, entry.path()))
+                let name = entry.file_name();
+                let name = name.to_str()?;
+                let version = name.parse().ok()?;
+                Some((name.ends_with(FOR_CUDA), version, entry.path()))
             })
             .collect();
         versions.sort();
         let found: Vec<_> = versions
             .iter()
             .rev()
-            .flat_map(|(_, folder)| libraries_in(folder))
+            .flat_map(|(.., folder)| libraries_in(folder))
             .collect();
         if found.is_empty() {
             Err(nothing())

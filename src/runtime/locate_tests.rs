@@ -199,3 +199,19 @@ fn the_cache_folder_follows_the_environment() {
     assert_eq!(with(relative), Some("/home/me/.cache/ftsurgery".into()));
     assert_eq!(with(&[]), None);
 }
+
+#[test]
+fn one_for_gpus_comes_before_a_newer_one_for_the_processor() {
+    let machine = Machine::new();
+    machine.file(
+        "cache/runtime/1.30.0-cuda/libonnxruntime.so.1.30.0",
+        "1.30.0",
+    );
+    machine.file(
+        "cache/runtime/1.29.0-cuda/libonnxruntime.so.1.29.0",
+        "1.29.0",
+    );
+    machine.file("cache/runtime/1.32.0/libonnxruntime.so.1.32.0", "1.32.0");
+    let found = machine.search().run().unwrap();
+    assert_eq!(found.version, Version::new(1, 30, 0));
+}

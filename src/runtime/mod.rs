@@ -17,6 +17,8 @@
 
 mod binding;
 mod buffer;
+mod capture;
+mod cuda;
 pub(crate) mod denormals;
 mod device;
 mod error;

@@ -26,6 +26,11 @@ pub struct SessionOptions {
     pub most_packed: usize,
     /// Whether the graph may use the operators of [`crate::kernels`] (on the processor alone).
     pub kernels: bool,
+    /// Whether a GPU may multiply in TF32, with 10 bits behind the point in place of 23.
+    pub tf32: bool,
+    /// Whether a GPU records its work at the first run on each binding, as a CUDA graph, and replays it from then on. All
+    /// of the graph must run on the GPU; elsewhere it changes nothing but where numbers are kept.
+    pub replay: bool,
     /// How long an unbound run may take; it is ended then.
     pub limit: Option<Duration>,
     /// Prefix of the file that gets the times of every node; see
@@ -44,6 +49,8 @@ impl Default for SessionOptions {
             packing: None,
             most_packed: 1 << 30,
             kernels: false,
+            tf32: false,
+            replay: false,
             limit: None,
             profile: None,
         }

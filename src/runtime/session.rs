@@ -1,7 +1,7 @@
 //! Models, loaded and ready to run.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use ort::session::RunOptions;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, ValueType};
 
-use super::binding::Binding;
 use super::denormals::FlushToZero;
 use super::options::{Packing, SessionOptions, threads};
 use super::refusal::refused;
 use super::tensor::{dtype_name, dtype_number};
-use super::{Array, Buffer, Device, Runtime, RuntimeError, SharedTensor, operators};
+use super::{Array, Device, Runtime, RuntimeError, SharedTensor, capture, operators};
 
 /// An input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +58,18 @@ impl Port {
 /// from run to run for the same number of threads.
 #[derive(Debug)]
 pub struct Session {
-    id: u64,
-    label: String,
-    device: Device,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
+    pub(super) id: u64,
+    pub(super) label: String,
+    pub(super) device: Device,
+    pub(super) inputs: Vec<Port>,
+    pub(super) outputs: Vec<Port>,
     limit: Option<Duration>,
     profiling: bool,
-    session: ort::session::Session,
+    /// Whether runs are recorded and replayed, and how many bindings there are.
+    pub(super) replay: Option<AtomicI32>,
+    pub(super) session: ort::session::Session,
     /// Memory that `session` reads; declared after it, so it is dropped later.
-    externals: Arc<[SharedTensor]>,
+    pub(super) externals: Arc<[SharedTensor]>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -88,7 +89,8 @@ impl Session {
         options: &SessionOptions,
     ) -> Result<Self, RuntimeError> {
         let _flush = FlushToZero::new();
-        let providers = options.device.providers(runtime)?;
+        let providers = options.device.providers(runtime, options)?;
+        let _running = (options.device != Device::Cpu).then(capture::running);
         let failed = |error| refused(&options.label, "load the model", &error);
         let build = || build(runtime, model, externals, options, &providers);
         let session = operators::registered(options.kernels, build).map_err(failed)?;
@@ -103,6 +105,7 @@ impl Session {
             outputs: session.outputs().iter().map(Port::of).collect(),
             limit: options.limit,
             profiling: options.profile.is_some(),
+            replay: options.replay.then(AtomicI32::default),
             session,
             externals: externals.iter().map(|(_, tensor)| tensor.clone()).collect(),
         })
@@ -188,88 +191,6 @@ impl Session {
             .collect()
     }
 
-    /// Attaches buffers to all inputs and to the outputs that are wanted.
-    ///
-    /// Every [`Session::run_bound`] reads the input buffers as they are then and overwrites the
-    /// output buffers, whose dimensions must be exactly those the model produces. An output buffer
-    /// may not be attached a second time within one binding, since the model would read or write
-    /// what it has half written.
-    ///
-    /// # Errors
-    /// When a name is unknown or missing, a type or a known dimension does not fit, or a buffer is
-    /// in use or attached twice.
-    pub fn bind(
-        &self,
-        inputs: &[(&str, &Buffer)],
-        outputs: &[(&str, &Buffer)],
-    ) -> Result<Binding, RuntimeError> {
-        if let Some(missing) = self
-            .inputs
-            .iter()
-            .find(|port| !inputs.iter().any(|(name, _)| *name == port.name))
-        {
-            return Err(self.misfit(&missing.name, "no buffer is bound to this input".to_owned()));
-        }
-        for (ports, buffers) in [(&self.inputs, inputs), (&self.outputs, outputs)] {
-            for (name, buffer) in buffers {
-                self.check(ports, name, buffer.dtype(), buffer.dims())?;
-            }
-        }
-        for (at, (name, buffer)) in outputs.iter().enumerate() {
-            let mut others = inputs.iter().chain(&outputs[..at]);
-            if let Some((other, _)) = others.find(|(_, other)| other.shares_memory_with(buffer)) {
-                return Err(self.misfit(name, format!("its buffer is bound to `{other}` too")));
-            }
-        }
-        let owned = |buffers: &[(&str, &Buffer)]| {
-            buffers
-                .iter()
-                .map(|(name, buffer)| ((*name).to_owned(), (*buffer).clone()))
-                .collect()
-        };
-        let mut binding = Binding {
-            session: self.id,
-            binding: self
-                .session
-                .create_binding()
-                .map_err(|e| self.misfit("", e.to_string()))?,
-            inputs: owned(inputs),
-            outputs: owned(outputs),
-            _externals: Arc::clone(&self.externals),
-        };
-        binding.attach_inputs(&self.label)?;
-        binding.attach_outputs(&self.label)?;
-        Ok(binding)
-    }
-
-    /// Runs on the buffers of a binding, which it borrows until it returns.
-    ///
-    /// # Errors
-    /// When the binding is of another session, a buffer is in use, or onnxruntime fails; output
-    /// buffers then hold anything. Not a number among the results is no error.
-    pub fn run_bound(&mut self, binding: &mut Binding) -> Result<(), RuntimeError> {
-        if binding.session != self.id {
-            return Err(RuntimeError::Session {
-                label: self.label.clone(),
-                action: "run".to_owned(),
-                message: "the binding was made by another session".to_owned(),
-                of_model: false,
-            });
-        }
-        if self.device != Device::Cpu {
-            // Inputs are copied to the device when they are bound, so their present numbers
-            // need binding again.
-            binding.attach_inputs(&self.label)?;
-        }
-        let _borrows = binding.borrow_all(&self.label)?;
-        let _flush = FlushToZero::new();
-        let label = &self.label;
-        self.session
-            .run_binding(&binding.binding)
-            .map(drop)
-            .map_err(|error| refused(label, "run", &error))
-    }
-
     /// Ends the profile asked for in the options and returns the file it was written to.
     ///
     /// # Errors
@@ -291,7 +212,7 @@ impl Session {
     }
 
     /// Whether one of the ports has this name and takes such a tensor.
-    fn check(
+    pub(super) fn check(
         &self,
         ports: &[Port],
         name: &str,
@@ -305,7 +226,7 @@ impl Session {
         mismatch(port, number, dims).map_or(Ok(()), |reason| Err(self.misfit(name, reason)))
     }
 
-    fn misfit(&self, name: &str, reason: String) -> RuntimeError {
+    pub(super) fn misfit(&self, name: &str, reason: String) -> RuntimeError {
         misfit(&self.label, name, reason)
     }
 }

@@ -240,6 +240,34 @@ fn a_bound_run_sees_changed_buffers_and_keeps_output_addresses() {
     assert_eq!(y.as_f32().unwrap().as_ptr(), address);
 }
 
+/// Where nothing is recorded it is what it is elsewhere: inputs are taken over when they have changed, outputs behind every
+/// run, and the session knows buffers of its own that stay where they are.
+#[test]
+fn a_session_that_replays_reads_and_writes_the_same_buffers() {
+    let Some(runtime) = runtime() else { return };
+    let options = SessionOptions {
+        replay: true,
+        ..options("test", 1)
+    };
+    let mut session = Session::new(&runtime, PRODUCT, &[], &options).unwrap();
+    let buffers = [[2.0; 2], [3.0; 2], [0.0; 2]].map(|v| Buffer::from_f32(&[2], &v).unwrap());
+    let [a, b, p] = &buffers;
+    // There and back, each with a recording of its own.
+    let mut there = session.bind(&[("a", a), ("b", b)], &[("p", p)]).unwrap();
+    let mut back = session.bind(&[("a", p), ("b", b)], &[("p", a)]).unwrap();
+    for expected in [[6.0, 18.0], [54.0, 162.0]] {
+        session.run_bound(&mut there).unwrap();
+        assert_eq!(*p.as_f32().unwrap(), [expected[0]; 2]);
+        session.run_bound(&mut back).unwrap();
+        assert_eq!(*a.as_f32().unwrap(), [expected[1]; 2]);
+    }
+    b.write_f32(&[0.5; 2]).unwrap();
+    session.run_bound(&mut there).unwrap();
+    assert_eq!(p.to_f32().unwrap(), [81.0; 2]);
+    let own = session.buffer_f32(&[2, 3]).unwrap();
+    assert_eq!(own.to_f32().unwrap(), [0.0; 6]);
+}
+
 #[test]
 fn two_sessions_share_a_buffer_one_writing_what_the_other_reads() {
     let Some(runtime) = runtime() else { return };

@@ -388,6 +388,7 @@ impl Opened<'_> {
                 .feature_precision(settings.feature_precision)
                 .spill_dir(self.job.out.clone())
                 .operators(settings.operators)
+                .tf32(settings.tf32)
                 .augment(settings.augment.or(Augment::None))
                 .views(settings.views.and_then(NonZeroUsize::new)),
         )?)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::run::Settings;
+use crate::runtime::Device;
 use crate::strategy::{Candidate, StrategyName};
 use crate::surgery::Grafted;
 
@@ -10,7 +11,7 @@ use super::SearchError;
 
 /// Refuses trials of which one trains values that alone take more than `limit` bytes. Each is held as it
 /// stands, at the best epoch, averaged where that is asked for, with what it decays to where that is not 0, and with what the
-/// optimizer remembers of it, 4 bytes each; what a step computes, and weights that are mapped from a file, come on top.
+/// optimizer remembers of it, 4 bytes each, where the optimizer is in the graph two more times; what a step computes, and weights that are mapped from a file, come on top.
 ///
 /// # Errors
 /// [`SearchError::NoRoom`] names the first such candidate.
@@ -23,7 +24,12 @@ pub(super) fn ensure_room<'c>(
     let averages = u64::from(settings.ema.is_some());
     let of_groups = settings.group_filters.is_some() && settings.optimizer.weight_decay != 0.0;
     let targets = u64::from(settings.l2_sp.is_some() || of_groups);
-    let held = 2 + averages + targets + settings.optimizer.moments() as u64;
+    let moments = settings.optimizer.moments() as u64;
+    let in_steps = match settings.updates_in_graph() && settings.device == Device::Cpu {
+        true => 2 * (1 + averages + moments),
+        false => 0,
+    };
+    let held = 2 + averages + targets + moments + in_steps;
     for (strategy, candidate) in trials {
         let rewritten;
         let model = match candidate.rewrite.is_none() {

@@ -226,6 +226,7 @@ pub(super) fn trial_spec(
         ema: settings.ema,
         l2_sp: settings.l2_sp,
         group_filters: settings.group_filters,
+        optimizer_in_graph: settings.updates_in_graph(),
         monitor: match phase {
             Phase::Search => settings.ranks_by(),
             Phase::Train => settings.watched(),

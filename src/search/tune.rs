@@ -216,6 +216,7 @@ pub(super) fn resolved(asked: &Settings, began: Option<&Settings>) -> Settings {
         augment: asked.augment.or_open(known.augment),
         bn: asked.bn.or_open(known.bn),
         early_stopping: Choice::Given(asked.patience()),
+        optimizer_in_graph: Choice::Given(asked.updates_in_graph()),
         optimizer: Optimizer {
             learning_rate: asked.learning_rate(),
             ..asked.optimizer

@@ -6,7 +6,7 @@ use crate::runtime::{Buffer, RuntimeError};
 /// Elements from which another thread pays.
 const MANY: usize = 1 << 16;
 /// Of the decay of the first steps, which is `(1 + t) / (this + t)`.
-pub(crate) const EARLY: f64 = 10.0;
+pub(super) const EARLY: f64 = 10.0;
 
 /// The exponential moving average of parameters and running statistics: behind the step that `t` others were done
 /// before, `a ← a + (1 − d) (w − a)` with `d = min(decay, (1 + t) / (10 + t))`, from what they were at the start. The

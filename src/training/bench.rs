@@ -13,6 +13,8 @@ use crate::surgery::{Scores, ending};
 use crate::task::Task;
 
 use super::apart;
+use super::in_graph::{GraphStep, UpdatedProgram, Updating};
+use super::inputs::Inputs;
 use super::lab::refuse_probabilities;
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, prefix_graph, step_program};
@@ -37,6 +39,10 @@ pub struct BenchOptions {
     pub device: Device,
     /// Threads per session; 0 for all cores.
     pub threads: usize,
+    /// Whether the optimizer is in the step's graph.
+    pub optimizer_in_graph: bool,
+    /// Whether a GPU may multiply in [TF32](crate::runtime::SessionOptions::tf32).
+    pub tf32: bool,
 }
 
 /// Floating-point operations of one step: two per multiply-accumulate of its convolutions and
@@ -80,16 +86,42 @@ impl StepSeconds {
 /// Inputs are spread evenly with mean 0 and variance 1; sample `i` has label `i` modulo the number
 /// of classes, also where it may have several.
 pub struct Bench {
-    step: Bound,
+    step: Step,
     prefix: Option<PrefixRun>,
-    parameters: Vec<Buffer>,
-    moments: Vec<Moments>,
+    trained_values: usize,
     optimizer: Optimizer,
-    threads: usize,
     flops: Option<Flops>,
     steps: u64,
-    /// The output, where no softmax was found in it.
-    logits: Option<String>,
+}
+
+/// How it steps.
+enum Step {
+    /// By a loop on the host.
+    Host {
+        bound: Bound,
+        parameters: Vec<Buffer>,
+        moments: Vec<Moments>,
+        threads: usize,
+        /// The output, where no softmax was found in it.
+        logits: Option<String>,
+    },
+    /// With the optimizer in the graph.
+    Graph(GraphStep),
+}
+
+impl Step {
+    /// What the next of its steps reads, behind so many others.
+    fn inputs(&self, done: u64) -> &Inputs {
+        match self {
+            Step::Host { bound, .. } => &bound.inputs,
+            Step::Graph(step) => step.inputs(way(done)),
+        }
+    }
+}
+
+/// Whether a step behind so many others goes from the first set of the state to the second, or back.
+fn way(done: u64) -> usize {
+    usize::from(done % 2 == 1)
 }
 
 impl Bench {
@@ -109,101 +141,164 @@ impl Bench {
         }
         let prepared = Prepared::of(model, options.batch_size, sample, options.task)?;
         let operators = usable(options.operators, options.device);
-        let program = step_program(&prepared, &options.trainable, &[], operators)?;
-        let prefix = prefix_graph(&prepared, &program.features)?;
         let flops = flops(&prepared, &options.trainable)?;
         let parameters = parameter_buffers(&prepared, &options.trainable)?;
-        let sessions = SessionMaker::new(runtime, options.device, operators);
+        let sessions = SessionMaker::new(runtime, options.device, operators).tf32(options.tf32);
         if apart::is_in_doubt(&prepared) {
             apart::compare(&sessions, model, sample, options.task, options.threads)?;
         }
-        let step = sessions.bind(program, "training step", &parameters, options.threads)?;
+        let count = |b: &Buffer| b.dims().iter().product::<usize>();
+        let trained_values = parameters.iter().map(count).sum();
+        let threads = options.threads;
+        let (step, prefix) = match options.optimizer_in_graph {
+            false => {
+                let program = step_program(&prepared, &options.trainable, &[], operators)?;
+                let prefix = prefix_graph(&prepared, &program.features)?;
+                let is_logits = options.task == Task::SingleLabel
+                    && ending(&Graph::from_model(model)?)?.scores == Scores::Logits;
+                let step = Step::Host {
+                    bound: sessions.bind(program, "training step", &parameters, threads)?,
+                    moments: vec![Moments::default(); parameters.len()],
+                    parameters,
+                    threads,
+                    logits: is_logits.then(|| prepared.logits.clone()),
+                };
+                (step, prefix)
+            }
+            true => {
+                let by = Updating {
+                    optimizer: options.optimizer,
+                    clip_norm: None,
+                    ema: None,
+                    rates: &[],
+                    decays: &[],
+                };
+                let trained = (options.trainable.as_slice(), &[][..]);
+                let made = UpdatedProgram::new(&prepared, trained, operators, by)?;
+                let prefix = prefix_graph(&prepared, &made.program.features)?;
+                let session = sessions.updated_step(&made.program.graph, threads)?;
+                let sets = GraphStep::sets(&session, &made.state)?;
+                // The parameters stand first.
+                for (buffer, values) in sets[0].iter().zip(&parameters) {
+                    buffer.copy_from(values)?;
+                }
+                let step = GraphStep::new(session, made, &sets)?;
+                (Step::Graph(step), prefix)
+            }
+        };
         let prefix = match prefix {
-            Some(graph) => Some(sessions.bind_prefix(&graph, &prepared.input, options.threads)?),
+            Some(graph) => Some(sessions.bind_prefix(&graph, &prepared.input, threads)?),
             None => None,
         };
-        match (&prefix, step.features.as_slice()) {
-            (Some(run), _) => fill(&run.input)?,
-            (None, [input]) => fill(input)?,
-            (None, _) => {}
-        }
-        let classes = prepared.classes.max(1);
-        if let Some(labels) = &step.labels {
-            for (i, label) in labels.as_i64_mut()?.iter_mut().enumerate() {
-                *label = (i % classes) as i64;
+        for done in [0, 1] {
+            let inputs = step.inputs(done);
+            match (&prefix, inputs.features.as_slice()) {
+                (Some(run), _) => fill(&run.input)?,
+                (None, [input]) => fill(input)?,
+                (None, _) => {}
+            }
+            let classes = prepared.classes.max(1);
+            if let Some(labels) = &inputs.labels {
+                for (i, label) in labels.as_i64_mut()?.iter_mut().enumerate() {
+                    *label = (i % classes) as i64;
+                }
+            }
+            if let Some(targets) = &inputs.targets {
+                for (i, row) in targets.as_f32_mut()?.chunks_mut(classes).enumerate() {
+                    row[i % classes] = 1.0;
+                }
             }
         }
-        if let Some(targets) = &step.targets {
-            for (i, row) in targets.as_f32_mut()?.chunks_mut(classes).enumerate() {
-                row[i % classes] = 1.0;
-            }
-        }
-        let is_logits = options.task == Task::SingleLabel
-            && ending(&Graph::from_model(model)?)?.scores == Scores::Logits;
         model.release();
         Ok(Bench {
-            logits: is_logits.then(|| prepared.logits.clone()),
-            moments: vec![Moments::default(); parameters.len()],
             step,
             prefix,
-            parameters,
+            trained_values,
             optimizer: options.optimizer,
-            threads: options.threads,
             flops,
             steps: 0,
         })
     }
 
-    /// Runs one step and gives its times and the loss before its update.
+    /// Runs one step and gives its times and the loss before its update. With the optimizer in the graph the time of the
+    /// update is that of the gradients, and the output is not looked at.
     ///
     /// # Errors
     /// When the loss diverges, the output is probabilities by the look of them though nothing tells of
     /// what, or the runtime fails.
     pub fn step(&mut self) -> Result<(StepSeconds, f32), TrainingError> {
+        let done = self.steps;
         self.steps += 1;
         let start = Instant::now();
         if let Some(run) = &mut self.prefix {
             run.session.run_bound(&mut run.binding)?;
-            for (output, feature) in run.outputs.iter().zip(&self.step.features) {
+            let inputs = self.step.inputs(done);
+            for (output, feature) in run.outputs.iter().zip(&inputs.features) {
                 feature.as_f32_mut()?.copy_from_slice(&output.as_f32()?);
             }
         }
         let after_prefix = start.elapsed().as_secs_f64();
-        self.step.session.run_bound(&mut self.step.binding)?;
-        // What its values are is seen once.
-        if let Some(output) = self.logits.take() {
-            let logits = &self.step.logits;
-            refuse_probabilities(&output, &logits.as_f32()?, logits.dims()[1])?;
-        }
-        let loss = self.step.loss()?;
-        let after_gradients = start.elapsed().as_secs_f64();
-        if !loss.is_finite() {
-            let step = usize::try_from(self.steps).unwrap_or(usize::MAX);
-            return Err(TrainingError::Diverged {
-                step,
-                epoch: 1,
-                what: Divergence::Loss(loss),
-            });
-        }
-        update(
-            &self.optimizer,
-            Update {
-                step: self.steps,
-                learning_rate: self.optimizer.first_rate(),
-                scale: 1.0,
-                towards: None,
-            },
-            (&[], &[]),
-            &self.parameters,
-            &self.step.gradients,
-            &mut self.moments,
-            self.threads,
-        )?;
+        let learning_rate = self.optimizer.first_rate();
+        let diverged = |loss: f32| TrainingError::Diverged {
+            step: usize::try_from(done + 1).unwrap_or(usize::MAX),
+            epoch: 1,
+            what: Divergence::Loss(loss),
+        };
+        let (loss, after_gradients) = match &mut self.step {
+            Step::Graph(step) => {
+                let before = usize::try_from(done).unwrap_or(usize::MAX);
+                let [loss, _] = step.run(way(done), learning_rate, before)?;
+                if !loss.is_finite() {
+                    return Err(diverged(loss));
+                }
+                (loss, start.elapsed().as_secs_f64())
+            }
+            Step::Host {
+                bound,
+                parameters,
+                moments,
+                threads,
+                logits,
+            } => {
+                bound.session.run_bound(&mut bound.binding)?;
+                // What its values are is seen once.
+                if let Some(output) = logits.take() {
+                    let logits = &bound.logits;
+                    refuse_probabilities(&output, &logits.as_f32()?, logits.dims()[1])?;
+                }
+                let loss = bound.loss()?;
+                let after_gradients = start.elapsed().as_secs_f64();
+                if !loss.is_finite() {
+                    return Err(diverged(loss));
+                }
+                let at = Update {
+                    step: done + 1,
+                    learning_rate,
+                    scale: 1.0,
+                    towards: None,
+                };
+                let gradients = &bound.gradients;
+                let of = (&[][..], &[][..]);
+                update(
+                    &self.optimizer,
+                    at,
+                    of,
+                    parameters,
+                    gradients,
+                    moments,
+                    *threads,
+                )?;
+                (loss, after_gradients)
+            }
+        };
         let end = start.elapsed().as_secs_f64();
         let seconds = StepSeconds {
             prefix: after_prefix,
             gradients: after_gradients - after_prefix,
-            update: end - after_gradients,
+            update: match &self.step {
+                Step::Graph(_) => 0.0,
+                Step::Host { .. } => end - after_gradients,
+            },
         };
         Ok((seconds, loss))
     }
@@ -215,8 +310,7 @@ impl Bench {
 
     /// Number of trained values.
     pub fn trained_values(&self) -> usize {
-        let count = |b: &Buffer| b.dims().iter().product::<usize>();
-        self.parameters.iter().map(count).sum()
+        self.trained_values
     }
 }
 

@@ -12,7 +12,7 @@ use super::groups::Grouped;
 
 /// What one parameter decays to, and how fast.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Decay {
+pub(crate) struct Decay {
     /// What is [`weight_decay`](super::Optimizer::weight_decay) for it.
     pub rate: f32,
     /// An element for each of its own; `None` for 0.
@@ -21,7 +21,7 @@ pub(super) struct Decay {
 
 impl Decay {
     /// That of a parameter that begins with the values `first` to those of `target`, or to 0, in its group.
-    pub fn of(
+    pub(super) fn of(
         rate: f32,
         first: &[f32],
         target: Option<Vec<f32>>,

@@ -108,6 +108,9 @@ impl Identity {
             network.update((dropout.width as u64).to_le_bytes());
         }
         text(&mut network, &lab.options.device.to_string());
+        if lab.options.tf32 {
+            text(&mut network, "tf32");
+        }
         text(&mut network, &format!("{:?}", lab.operators()));
         Ok(Identity {
             spec,

@@ -1,24 +1,19 @@
 //! Where trials run: a network, data, a device.
 
+mod options;
 mod predict;
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-
-use serde::{Deserialize, Serialize};
 
 use crate::autodiff::{Operators, Targets};
 use crate::classifier::InputSpec;
-use crate::data::{
-    Augment, Augmenter, Dataset, FeaturePrecision, Layout, MemoryBudget, View,
-    default_memory_budget,
-};
+use crate::data::{Augmenter, Dataset, Layout, MemoryBudget, View};
 use crate::graph::Graph;
-use crate::runtime::{Buffer, Device, Runtime, Session};
+use crate::runtime::{Buffer, Runtime, Session};
 use crate::surgery::{Dropout, Grafted, Rewrite, Rewritten, trained_batch_norms};
 
+pub use options::LabOptions;
 pub use predict::Logits;
 pub(super) use predict::{EVALUATION_BATCH, refuse_probabilities};
 
@@ -28,66 +23,11 @@ use super::apart;
 use super::bank::FeatureBank;
 use super::features::{Features, Pass, Versions};
 use super::groups::{Asked, FilterGroups};
+use super::in_graph::{UpdatedProgram, Updating};
 use super::parameters::parameter_buffers;
 use super::program::{Prepared, Program, evaluation_program, step_program};
 use super::sessions::{Bound, SessionMaker, usable};
 use super::{BatchNormMode, Observer, Start, Trained, TrainingError, TrialSpec};
-
-/// Where and within which limits trials run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct LabOptions {
-    /// The device.
-    pub device: Device,
-    /// Threads per session of the frozen prefix and of predictions; 0 for all cores. A trial's own
-    /// sessions have [`TrialSpec::threads`].
-    pub threads: usize,
-    /// Bytes of frozen features that may be held in memory; beyond it they are held in files.
-    pub memory_budget: u64,
-    /// Folder for those files.
-    pub spill_dir: PathBuf,
-    /// The type in which frozen features are held.
-    pub feature_precision: FeaturePrecision,
-    /// How images are changed while they are trained on.
-    pub augment: Augment,
-    /// Number of augmented versions of each image, which epochs take in turn and whose features are
-    /// kept; without it every epoch makes its own.
-    pub views: Option<NonZeroUsize>,
-    /// What the step graphs may be made of; devices other than the processor have standard
-    /// operators alone.
-    pub operators: Operators,
-}
-
-impl Default for LabOptions {
-    /// On the processor with all cores, the [default memory](default_memory_budget) and the system's
-    /// folder for temporary files.
-    fn default() -> Self {
-        LabOptions {
-            device: Device::default(),
-            threads: 0,
-            memory_budget: default_memory_budget(),
-            spill_dir: std::env::temp_dir(),
-            feature_precision: FeaturePrecision::default(),
-            augment: Augment::default(),
-            views: None,
-            operators: Operators::Kernels,
-        }
-    }
-}
-
-impl LabOptions {
-    setters! {
-        device: Device,
-        threads: usize,
-        memory_budget: u64,
-        spill_dir: PathBuf,
-        feature_precision: FeaturePrecision,
-        augment: Augment,
-        views: Option<NonZeroUsize>,
-        operators: Operators,
-    }
-}
 
 /// A grafted network with its data, on which trials are run.
 ///
@@ -127,7 +67,8 @@ impl<'a> Lab<'a> {
         options.augment.check(dataset)?;
         let sample_dims = input.sample_dims(dataset.sample_shape());
         let lab = Lab {
-            sessions: SessionMaker::new(runtime, options.device, options.operators),
+            sessions: SessionMaker::new(runtime, options.device, options.operators)
+                .tf32(options.tf32),
             network,
             dataset,
             input,
@@ -274,8 +215,8 @@ impl<'a> Lab<'a> {
         let prepared = self.prepare_for(trained, samples.len())?;
         let program = step_program(&prepared, trained.parameters, &[], self.operators())?;
         let mut bound = self.bind_program(program, "gradients", &parameters)?;
-        features.gather(self, samples, &bound.features, Pass::Plain)?;
-        bound.set_labels(self.dataset, samples)?;
+        features.gather(self, samples, &bound.inputs.features, Pass::Plain)?;
+        bound.inputs.set_labels(self.dataset, samples)?;
         bound.session.run_bound(&mut bound.binding)?;
         let gradients = trained
             .parameters
@@ -381,13 +322,41 @@ impl<'a> Lab<'a> {
         batch: usize,
         parameters: &[Buffer],
     ) -> Result<Bound, TrainingError> {
-        let mut prepared = self.prepare_for(spec.trained(), batch)?;
-        prepared.targets = targets.clone();
-        prepared.is_mixed = spec.mixes();
+        let prepared = self.prepare_step(spec, targets, batch)?;
         let dropout = self.dropout(&spec.rewrite)?;
         let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions
             .bind(program, "training step", parameters, spec.threads)
+    }
+
+    fn prepare_step(
+        &self,
+        spec: &TrialSpec,
+        targets: &Targets,
+        batch: usize,
+    ) -> Result<Prepared, TrainingError> {
+        let mut prepared = self.prepare_for(spec.trained(), batch)?;
+        prepared.targets = targets.clone();
+        prepared.is_mixed = spec.mixes();
+        Ok(prepared)
+    }
+
+    /// A step of a trial with its update in the graph, and its session.
+    pub(super) fn updated_step(
+        &self,
+        spec: &TrialSpec,
+        targets: &Targets,
+        batch: usize,
+        by: Updating<'_>,
+    ) -> Result<(UpdatedProgram, Session), TrainingError> {
+        let prepared = self.prepare_step(spec, targets, batch)?;
+        let dropout = self.dropout(&spec.rewrite)?;
+        let trained = (spec.trainable.as_slice(), dropout.as_slice());
+        let made = UpdatedProgram::new(&prepared, trained, self.operators(), by)?;
+        let session = self
+            .sessions
+            .updated_step(&made.program.graph, spec.threads)?;
+        Ok((made, session))
     }
 
     pub(super) fn bind_evaluation(

@@ -12,7 +12,7 @@ const CHUNK: usize = 1 << 16;
 /// Sums that are kept side by side, for vectors.
 const LANES: usize = 16;
 /// Added to a norm before it divides.
-pub(crate) const EPSILON: f64 = 1e-6;
+pub(super) const EPSILON: f64 = 1e-6;
 
 /// What all gradients are multiplied by so that their norm, as of one vector, is at most `limit`:
 /// `min(1, limit / (norm + 1e-6))`. By `threads` threads; 0 for all cores.

@@ -163,6 +163,27 @@ pub fn step_program(
     dropout: &[Dropout],
     operators: Operators,
 ) -> Result<Program, TrainingError> {
+    let mut program = step_of_whole_gradients(prepared, trainable, dropout, operators)?;
+    let (graph, loss) = (&mut program.graph, &mut program.loss);
+    for gradient in loss.iter_mut().flat_map(|(_, gradients)| gradients) {
+        if let GradientOutput::Whole(Port { name, dims }) = gradient {
+            *gradient = GradientOutput::of(graph, name, dims);
+        }
+    }
+    graph.leaves_last();
+    Ok(program)
+}
+
+/// As [`step_program`], with each gradient as one value, for what is appended to it.
+///
+/// # Errors
+/// As [`step_program`].
+pub(super) fn step_of_whole_gradients(
+    prepared: &Prepared,
+    trainable: &[String],
+    dropout: &[Dropout],
+    operators: Operators,
+) -> Result<Program, TrainingError> {
     differentiated(prepared, trainable, dropout, Start::Boundary, operators)
 }
 
@@ -233,10 +254,12 @@ fn differentiated(
     if operators == Operators::Kernels {
         channels_last(&mut program.graph)?;
     }
-    let of = gradients.iter().zip(&program.parameters);
-    let graph = &mut program.graph;
-    let gradients = of.map(|(gradient, p)| GradientOutput::of(graph, gradient, &p.dims));
-    program.loss = Some((loss.loss, gradients.collect()));
+    let of = gradients.into_iter().zip(&program.parameters);
+    let whole = |(name, parameter): (String, &Port)| {
+        let dims = parameter.dims.clone();
+        GradientOutput::Whole(Port { name, dims })
+    };
+    program.loss = Some((loss.loss, of.map(whole).collect()));
     program.penalty = penalty;
     program.graph.leaves_last();
     program.norms = norms;

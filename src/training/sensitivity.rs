@@ -62,8 +62,8 @@ impl Lab<'_> {
         let counts = parameters.iter().map(|p| p.dims().iter().product());
         let mut sums: Vec<Sums> = counts.map(zeros).collect();
         for (done, sample) in samples.chunks(1).enumerate() {
-            features.gather(self, sample, &bound.features, Pass::Plain)?;
-            bound.set_labels(self.dataset, sample)?;
+            features.gather(self, sample, &bound.inputs.features, Pass::Plain)?;
+            bound.inputs.set_labels(self.dataset, sample)?;
             bound.session.run_bound(&mut bound.binding)?;
             for (gradient, Sums { sum, squares }) in bound.gradients.iter().zip(&mut sums) {
                 gradient.read(|values| {

@@ -5,22 +5,22 @@ use std::sync::Mutex;
 
 use crate::autodiff::Operators;
 use crate::classifier::may_be_optimized;
-use crate::data::Dataset;
 use crate::graph::{Dim, Graph, Value};
 use crate::onnx::{Tensor, encode};
 use crate::runtime::{Binding, Buffer, Device, Runtime, Session, SessionOptions, SharedTensor};
-use crate::surgery::rewrite::Noise;
 
 use super::TrainingError;
 use super::gradient::GradientBuffers;
-use super::mixing::Mixing;
+use super::inputs::Inputs;
 use super::prefix;
-use super::program::{LABELS, OTHER_LABELS, Program, SHARE, TARGETS};
+use super::program::Program;
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
 /// Environment variable with the prefix of onnxruntime's profile files.
 const PROFILE: &str = "FTSURGERY_PROFILE";
+/// Environment variable that is `off` where steps are not to be recorded as CUDA graphs.
+const CUDA_GRAPHS: &str = "FTSURGERY_CUDA_GRAPHS";
 
 /// Of `operators` those that `device` has: the kernels run on the processor alone.
 pub(super) fn usable(operators: Operators, device: Device) -> Operators {
@@ -36,6 +36,7 @@ pub(super) struct SessionMaker<'a> {
     runtime: &'a Runtime,
     device: Device,
     operators: Operators,
+    tf32: bool,
     shared: Mutex<HashMap<String, (Tensor, SharedTensor)>>,
 }
 
@@ -43,15 +44,7 @@ pub(super) struct SessionMaker<'a> {
 pub(super) struct Bound {
     pub session: Session,
     pub binding: Binding,
-    pub features: Vec<Buffer>,
-    pub masks: Vec<Buffer>,
-    /// Noise, at rest until it is filled.
-    pub noise: Vec<Buffer>,
-    pub labels: Option<Buffer>,
-    /// In their place, where samples may have several.
-    pub targets: Option<Buffer>,
-    /// Second labels of mixed samples, and the share of the first.
-    pub mixed: Option<[Buffer; 2]>,
+    pub inputs: Inputs,
     pub loss: Option<Buffer>,
     pub penalty: Option<Buffer>,
     pub gradients: Vec<GradientBuffers>,
@@ -68,8 +61,14 @@ impl<'a> SessionMaker<'a> {
             runtime,
             device,
             operators: usable(operators, device),
+            tf32: false,
             shared: Mutex::default(),
         }
+    }
+
+    /// This one, whose sessions may multiply in [TF32](SessionOptions::tf32).
+    pub fn tf32(self, tf32: bool) -> Self {
+        SessionMaker { tf32, ..self }
     }
 
     /// A session of `threads` threads (0 for all cores) for `program`, bound to as many of `parameters` as it has and to buffers of its own
@@ -86,57 +85,15 @@ impl<'a> SessionMaker<'a> {
     ) -> Result<Bound, TrainingError> {
         let session = self.session(&program.graph, label, threads)?;
         let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
-        let features = program
-            .features
-            .iter()
-            .map(|p| zeros(&p.dims))
-            .collect::<Result<Vec<_>, _>>()?;
-        let batch = program.logits.dims[0];
-        let masks = program
-            .masks
-            .iter()
-            .map(|m| zeros(&[batch, m.width]))
-            .collect::<Result<Vec<_>, _>>()?;
-        let rest = |noise: &Noise| {
-            let dims: Vec<usize> = std::iter::once(batch).chain(noise.dims.clone()).collect();
-            Buffer::from_f32(&dims, &vec![noise.rest; dims.iter().product()])
-        };
-        let noise = program
-            .noise
-            .iter()
-            .map(rest)
-            .collect::<Result<Vec<_>, _>>()?;
+        let own = Inputs::of(&program)?;
         let logits = zeros(&program.logits.dims)?;
-        let mut inputs: Vec<(&str, &Buffer)> = Vec::new();
-        let feature_names = program.features.iter().map(|p| p.name.as_str());
-        inputs.extend(feature_names.zip(&features));
-        inputs.extend(
-            program
-                .parameters
-                .iter()
-                .map(|p| p.name.as_str())
-                .zip(parameters),
-        );
-        inputs.extend(program.masks.iter().map(|m| m.name.as_str()).zip(&masks));
-        inputs.extend(program.noise.iter().map(|n| n.name.as_str()).zip(&noise));
+        let mut inputs = own.bound(&program);
+        let names = program.parameters.iter().map(|p| p.name.as_str());
+        inputs.extend(names.zip(parameters));
         let mut outputs = vec![(program.logits.name.as_str(), &logits)];
-        let mut labels = None;
-        let mut targets = None;
-        let mut mixed = None;
         let mut loss = None;
         let mut gradients = Vec::new();
         if let Some((loss_name, given)) = &program.loss {
-            if program.several {
-                let classes = program.logits.dims[1];
-                inputs.push((TARGETS, targets.insert(zeros(&[batch, classes])?)));
-            } else {
-                inputs.push((LABELS, labels.insert(Buffer::zeros_i64(&[batch])?)));
-            }
-            if program.is_mixed {
-                let buffers = [Buffer::zeros_i64(&[batch])?, zeros(&[batch, 1])?];
-                let names = [OTHER_LABELS, SHARE];
-                inputs.extend(names.into_iter().zip(mixed.insert(buffers).iter()));
-            }
             outputs.push((loss_name, loss.insert(zeros(&[])?)));
             for output in given {
                 gradients.push(output.buffers()?);
@@ -159,12 +116,7 @@ impl<'a> SessionMaker<'a> {
         Ok(Bound {
             session,
             binding,
-            features,
-            masks,
-            noise,
-            labels,
-            targets,
-            mixed,
+            inputs: own,
             loss,
             penalty,
             gradients,
@@ -234,6 +186,23 @@ impl<'a> SessionMaker<'a> {
         )
     }
 
+    /// A session for a step whose update is in the `graph`.
+    ///
+    /// # Errors
+    /// When the runtime refuses the graph.
+    pub fn updated_step(&self, graph: &Graph, threads: usize) -> Result<Session, TrainingError> {
+        let label = "training step";
+        let is_off = std::env::var_os(CUDA_GRAPHS).is_some_and(|value| value == "off");
+        if self.device != Device::Cpu && !is_off {
+            match self.session_that(graph, (label, threads), true) {
+                Ok(session) => return Ok(session),
+                // Where a node runs on the processor, say.
+                Err(error) => tracing::info!("without CUDA graphs: {error}"),
+            }
+        }
+        self.session(graph, label, threads)
+    }
+
     /// A session for `graph` with `threads` threads; 0 for all cores.
     ///
     /// # Errors
@@ -243,6 +212,16 @@ impl<'a> SessionMaker<'a> {
         graph: &Graph,
         label: &str,
         threads: usize,
+    ) -> Result<Session, TrainingError> {
+        self.session_that(graph, (label, threads), false)
+    }
+
+    /// A session of this label and so many threads, whose runs are [replayed](SessionOptions::replay) or not.
+    fn session_that(
+        &self,
+        graph: &Graph,
+        (label, threads): (&str, usize),
+        replay: bool,
     ) -> Result<Session, TrainingError> {
         let (model, external) = graph.to_model(SHARED_FROM);
         let externals = external
@@ -255,6 +234,8 @@ impl<'a> SessionMaker<'a> {
             threads,
             optimize: may_be_optimized(graph),
             kernels: graph.has_kernels(),
+            tf32: self.tf32,
+            replay,
             // For whoever looks for lost time: onnxruntime's profile of every operator.
             profile: std::env::var_os(PROFILE).map(|prefix| {
                 let mut path = prefix;
@@ -305,6 +286,11 @@ impl<T> Default for Sessions<T> {
 }
 
 impl<T> Sessions<T> {
+    /// Whether that for so many samples is made.
+    pub fn has(&self, batch: usize) -> bool {
+        self.0.contains_key(&batch)
+    }
+
     pub fn get(
         &mut self,
         batch: usize,
@@ -319,55 +305,6 @@ impl<T> Sessions<T> {
 }
 
 impl Bound {
-    /// Writes the labels of `rows`.
-    pub fn set_labels(&self, dataset: &Dataset, rows: &[usize]) -> Result<(), TrainingError> {
-        if let Some(buffer) = &self.labels {
-            let mut labels = buffer.as_i64_mut()?;
-            for (label, &row) in labels.iter_mut().zip(rows) {
-                *label = dataset.labels()[row];
-            }
-        }
-        if let (Some(buffer), Some(sets)) = (&self.targets, dataset.sets()) {
-            let mut targets = buffer.as_f32_mut()?;
-            let width = self.program.logits.dims[1];
-            for (target, &row) in targets.chunks_mut(width.max(1)).zip(rows) {
-                sets.write(row, target);
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the second labels of `rows` and what the first ones' share is; of samples that may have several, what
-    /// both come to.
-    pub fn set_mixed(
-        &self,
-        dataset: &Dataset,
-        rows: &[usize],
-        mixing: &Mixing,
-    ) -> Result<(), TrainingError> {
-        if let Some([labels, shares]) = &self.mixed {
-            let mut labels = labels.as_i64_mut()?;
-            for (label, &partner) in labels.iter_mut().zip(&mixing.partners) {
-                *label = rows.get(partner).map_or(0, |&row| dataset.labels()[row]);
-            }
-            shares.as_f32_mut()?.fill(mixing.share);
-        }
-        if let (Some(buffer), Some(sets)) = (&self.targets, dataset.sets()) {
-            let mut targets = buffer.as_f32_mut()?;
-            let width = self.program.logits.dims[1].max(1);
-            let mut other = vec![0.0; width];
-            let both = rows.iter().zip(&mixing.partners);
-            for (target, (&row, &partner)) in targets.chunks_mut(width).zip(both) {
-                sets.write(row, target);
-                sets.write(rows.get(partner).map_or(row, |&row| row), &mut other);
-                for (value, other) in target.iter_mut().zip(&other) {
-                    *value = mixing.share * *value + (1.0 - mixing.share) * other;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The loss of the last run, without penalties.
     pub fn loss(&self) -> Result<f32, TrainingError> {
         let Some(buffer) = &self.loss else {

@@ -48,6 +48,10 @@ pub struct TrialSpec {
     /// activate alike. All of a group move by the mean of their gradients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_filters: Option<usize>,
+    /// Whether the optimizer is in the step's graph, with parameters and moments on the device, instead of a loop on the
+    /// host: the same formulas, which round elsewhere. Filters that move together it has none for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optimizer_in_graph: bool,
     /// Which figure of the validation samples says that an epoch is better than another.
     pub monitor: Monitor,
     /// How the learning rate changes.
@@ -113,6 +117,7 @@ impl Default for TrialSpec {
             ema: None,
             l2_sp: None,
             group_filters: None,
+            optimizer_in_graph: false,
             monitor: Monitor::Accuracy,
             schedule: Schedule::default(),
             warmup: 0.0,

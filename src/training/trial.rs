@@ -5,6 +5,7 @@ mod moves;
 mod rate;
 mod saver;
 mod scoring;
+mod step;
 
 use std::time::Instant;
 
@@ -13,16 +14,13 @@ use crate::classifier::Predictions;
 use crate::runtime::Buffer;
 
 use super::average::Average;
-use super::batch_norm::update_running;
 use super::checkpoint::{self, Identity, Progress, State, Values};
-use super::dropout::fill_mask;
 use super::features::Pass;
-use super::noise::fill_noise;
-use super::norm::clipping;
+use super::in_graph::InGraph;
+use super::inputs::StepPlace;
 use super::sessions::{Bound, Sessions};
 use super::{
-    Checkpointing, Divergence, Features, Lab, Moments, Observer, TrainingError, TrialOutcome,
-    TrialSpec, Update,
+    Checkpointing, Features, Lab, Moments, Observer, TrainingError, TrialOutcome, TrialSpec,
 };
 
 use moves::Moves;
@@ -102,6 +100,8 @@ struct Trial<'a> {
     buffers: Vec<Buffer>,
     moves: Moves,
     average: Option<Average>,
+    /// The steps of the trial; `None` where their optimizer is a loop on the host.
+    in_graph: Option<InGraph>,
     steps: Sessions<Bound>,
     evaluations: Sessions<Bound>,
     state: State,
@@ -130,6 +130,11 @@ impl<'a> Trial<'a> {
                 spec.rates.len(),
                 spec.trainable.len()
             )));
+        }
+        if spec.optimizer_in_graph && spec.group_filters.is_some() {
+            return Err(TrainingError::Mismatch(
+                "filters that move together are moved on the host, and the optimizer is to be in the graph".to_owned(),
+            ));
         }
         let start = Instant::now();
         // Told before any work is done.
@@ -162,6 +167,7 @@ impl<'a> Trial<'a> {
             buffers,
             moves,
             names,
+            in_graph: spec.optimizer_in_graph.then(InGraph::default),
             steps: Sessions::default(),
             evaluations: Sessions::default(),
             state: State {
@@ -244,6 +250,7 @@ impl<'a> Trial<'a> {
             observer.earlier(self.earlier);
             observer.resumed(state.progress.step, &state.progress.epochs)?;
             self.state = state;
+            self.written();
         }
         Ok(Saver::new(to, identity, self.start))
     }
@@ -271,7 +278,13 @@ impl<'a> Trial<'a> {
                 self.features.expect(self.lab, next, pass);
             }
             let learning_rate = self.rate(self.state.progress.step);
-            let loss = self.step(rows, learning_rate)?;
+            let place = |ahead: usize, rows: &&[usize]| StepPlace {
+                epoch,
+                step: self.state.progress.step + ahead,
+                rows: rows.to_vec(),
+            };
+            let next = batches.get(number + 1).map(|rows| place(2, rows));
+            let loss = self.step(&place(1, rows), next.as_ref(), learning_rate)?;
             observer.step(self.state.progress.step, total, loss)?;
             save(self, observer)?;
         }
@@ -283,77 +296,8 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// One step; gives the loss before its update.
-    fn step(&mut self, rows: &[usize], learning_rate: f32) -> Result<f32, TrainingError> {
-        let (parameters, running) = self.buffers.split_at(self.spec.trainable.len());
-        let State {
-            progress, moments, ..
-        } = &mut self.state;
-        let step = progress.step + 1;
-        let (lab, spec) = (self.lab, self.spec);
-        let targets = &self.targets;
-        let bind = || lab.bind_step(spec, targets, rows.len(), parameters);
-        let bound = self.steps.get(rows.len(), bind)?;
-        let pass = Pass::Train {
-            epoch: progress.epoch,
-        };
-        let mixing = spec.mixing(step as u64, rows.len(), lab.sample())?;
-        let how = (pass, mixing.as_ref());
-        self.features
-            .gather_mixed(lab, rows, &bound.features, how)?;
-        bound.set_labels(lab.dataset, rows)?;
-        if let Some(mixing) = &mixing {
-            bound.set_mixed(lab.dataset, rows, mixing)?;
-        }
-        for (mask, buffer) in bound.program.masks.iter().zip(&bound.masks) {
-            let mut values = buffer.as_f32_mut()?;
-            fill_mask(&mut values, mask.ratio, spec.seed, step as u64, &mask.name);
-        }
-        for (noise, buffer) in bound.program.noise.iter().zip(&bound.noise) {
-            let mut values = buffer.as_f32_mut()?;
-            fill_noise(&mut values, noise, spec.seed, step as u64, rows);
-        }
-        bound.session.run_bound(&mut bound.binding)?;
-        let loss = bound.loss()?;
-        let penalty = bound.penalty()?.unwrap_or_default();
-        if !(loss + penalty).is_finite() {
-            return Err(TrainingError::Diverged {
-                step,
-                epoch: progress.epoch,
-                what: Divergence::Loss(loss + penalty),
-            });
-        }
-        self.moves.average(&bound.gradients)?;
-        let scale = match spec.clip_norm {
-            Some(limit) => clipping(&bound.gradients, limit, spec.threads)?,
-            None => 1.0,
-        };
-        update(
-            &spec.optimizer,
-            Update {
-                step: step as u64,
-                learning_rate,
-                scale,
-                towards: None,
-            },
-            (&spec.rates, &self.moves.decays),
-            parameters,
-            &bound.gradients,
-            moments,
-            spec.threads,
-        )?;
-        update_running(&bound.program.norms, running, &bound.statistics)?;
-        if let Some(average) = &self.average {
-            average.update(progress.step, &self.buffers, spec.threads)?;
-        }
-        progress.step = step;
-        progress.done += 1;
-        progress.loss_sum += f64::from(loss) * rows.len() as f64;
-        progress.penalty_sum += f64::from(penalty) * rows.len() as f64;
-        Ok(loss)
-    }
-
-    fn outcome(self) -> Result<TrialOutcome, TrainingError> {
+    fn outcome(mut self) -> Result<TrialOutcome, TrainingError> {
+        self.settle(false)?;
         let found_rate = self.found_rate();
         let seconds = self.seconds();
         let count = |b: &Buffer| b.dims().iter().product::<usize>();

@@ -4,8 +4,8 @@ use ftsurgery::choice::Choice;
 use ftsurgery::classifier::InputSpec;
 use ftsurgery::data::{Dataset, Layout, OpenOptions, Preprocess};
 use ftsurgery::onnx::Model;
-use ftsurgery::runtime::Runtime;
 use ftsurgery::runtime::testing::runtime;
+use ftsurgery::runtime::{Device, Runtime};
 use ftsurgery::surgery::{Features, Grafted, HeadKind, HeadSpec, Rewrite, graft};
 use ftsurgery::training::{
     BatchNormMode, Checkpointing, ClassWeights, Lab, LabOptions, Monitor, Observer, Optimizer,
@@ -72,6 +72,7 @@ impl Bed {
             layout: Layout::Nchw,
         };
         let mut options = LabOptions::default()
+            .device(device())
             .threads(1)
             .memory_budget(1 << 24)
             .spill_dir(self.folder.path().to_owned());
@@ -124,6 +125,12 @@ impl Bed {
         let (train, validation) = (&self.train, &self.validation);
         lab.run(spec, train, validation, &features, checkpoint, observer)
     }
+}
+
+/// Where trials run: the processor, or what `FTSURGERY_TEST_DEVICE` names, with which `tools/gpu_check.sh` runs these tests.
+pub fn device() -> Device {
+    let named = std::env::var("FTSURGERY_TEST_DEVICE").ok();
+    named.map_or(Device::Cpu, |device| device.parse().unwrap())
 }
 
 /// What a head stands on: the last feature map of the network.

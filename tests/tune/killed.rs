@@ -15,18 +15,32 @@ const KILLS: usize = 20;
 
 #[test]
 fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
-    if !has_runtime() {
-        return;
+    if has_runtime() {
+        goes_on_to_the_same_bytes(SETTINGS, KILLS);
     }
+}
+
+#[test]
+fn so_does_one_whose_optimizer_is_in_the_graph() {
+    if has_runtime() {
+        let in_graph =
+            "--optimizer-in-graph --strategies full,last2,spottune --ema 0.9 --clip-norm 1";
+        let settings = SETTINGS.replace("--strategies all", in_graph);
+        goes_on_to_the_same_bytes(&settings, 6);
+    }
+}
+
+/// Kills a run of these settings so often at some moment, and has it go on.
+fn goes_on_to_the_same_bytes(settings: &str, most: usize) {
     let scene = Scene::new();
-    let whole = scene.whole(SETTINGS);
+    let whole = scene.whole(settings);
     let mut share = shares();
     let mut moment = || whole.mul_f64(0.02 + 0.9 * share());
     let (mut kills, mut runs, mut resumed) = (0, 0, 0);
-    while kills < KILLS {
+    while kills < most {
         runs += 1;
         let run = format!("broken{runs}");
-        let mut child = scene.start(&run, SETTINGS);
+        let mut child = scene.start(&run, settings);
         loop {
             let end = Instant::now() + moment();
             while Instant::now() < end && child.try_wait().unwrap().is_none() {
@@ -45,9 +59,9 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
                     resumed += 1;
                     scene.resume(&run, &[])
                 }
-                false => scene.start(&run, SETTINGS),
+                false => scene.start(&run, settings),
             };
-            if kills >= KILLS {
+            if kills >= most {
                 succeeds(child);
                 break;
             }
@@ -55,7 +69,7 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
         assert_same_outcome(&scene.at("whole"), &scene.at(&run));
     }
     println!("{kills} kills in {runs} runs of {whole:?}, {resumed} of them resumed");
-    assert!(resumed >= KILLS / 2, "{resumed}");
+    assert!(resumed >= most / 2, "{resumed}");
 }
 
 #[test]

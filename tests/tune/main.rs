@@ -22,6 +22,7 @@ mod given;
 mod halving;
 mod head_init;
 mod images;
+mod in_graph;
 mod killed;
 mod known;
 mod l2_sp;

@@ -41,6 +41,8 @@ NETWORKS = {
 }
 SCOPES = ["all", "block", "head"]
 SIDES = ["ftsurgery", "torch", "torch_best", "ort_training"]
+# Asked for by name.
+MORE_SIDES = ["torch_compiled", "torch_bfloat16"]
 
 
 def say(text):
@@ -65,7 +67,9 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--models", type=listed(NETWORKS), default=list(NETWORKS), metavar="LIST")
-    add("--sides", type=listed(SIDES), default=SIDES, metavar="LIST")
+    add("--sides", type=listed(SIDES + MORE_SIDES), default=SIDES, metavar="LIST")
+    add("--device", default="cpu", help="cpu, or cuda where there is one (not for ort_training)")
+    add("--tf32", action="store_true", help="let the GPU multiply in TF32 on all sides")
     add("--train", type=listed(SCOPES), default=SCOPES, metavar="LIST", help="all, block, head")
     add("--batch", default="8,4", metavar="LIST", help="batch sizes (default 8,4)")
     add("--threads", type=int, default=2)
@@ -111,10 +115,11 @@ def prepare(args):
         python = args.venv / "bin" / "python"
     else:
         python = environment(args.cache / "torch", sys.executable, HERE / "requirements.txt")
-    commands = {
-        "torch": [python, HERE / "step_torch.py", "--form", "written"],
-        "torch_best": [python, HERE / "step_torch.py", "--form", "best"],
-    }
+    place = ["--device", args.device, *(["--tf32"] if args.tf32 else [])]
+    forms = {"torch": "written", "torch_best": "best"}
+    forms |= {"torch_compiled": "compiled", "torch_bfloat16": "bfloat16"}
+    step = [python, HERE / "step_torch.py", *place]
+    commands = {side: [*step, "--form", form] for side, form in forms.items()}
     if "ort_training" in args.sides:
         ort_python = args.ort_venv / "bin" / "python" if args.ort_venv else None
         try:
@@ -130,8 +135,9 @@ def prepare(args):
     if binary is None:
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
         binary = ROOT / "target" / "release" / "ftsurgery"
-    commands["ftsurgery"] = [binary, "bench", "--json"]
-    if runtime := args.runtime or library(python):
+    commands["ftsurgery"] = [binary, "bench", "--json", *place]
+    # On a GPU it is the one that `ftsurgery runtime install --cuda` has fetched.
+    if runtime := args.runtime or (args.device == "cpu" and library(python)):
         commands["ftsurgery"] += ["--runtime", runtime]
     models = models_folder(args.cache)
     subprocess.run([python, HERE / "networks.py", *args.models, "--out", models], check=True)
@@ -193,7 +199,7 @@ def measure(args, command, side, models, name, patterns, batch):
 def gemm(args, python):
     """The best rate of dense products in operations per second."""
     result = subprocess.run(
-        [python, HERE / "gemm.py", "--threads", str(args.threads)],
+        [python, HERE / "gemm.py", "--threads", str(args.threads), "--device", args.device],
         capture_output=True,
         text=True,
         check=True,

@@ -7,15 +7,18 @@ import time
 import torch
 
 
-def rate(size, repeats=7):
+def rate(size, device, repeats=7):
     """The best of some products of two square matrices; two operations per multiply-add."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    out = torch.empty(size, size)
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    out = torch.empty(size, size, device=device)
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     torch.mm(a, b, out=out)
     best = float("inf")
     for _ in range(repeats):
+        wait()
         start = time.perf_counter()
         torch.mm(a, b, out=out)
+        wait()
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
@@ -23,8 +26,11 @@ def rate(size, repeats=7):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, required=True)
-    torch.set_num_threads(parser.parse_args().threads)
-    print(json.dumps({str(size): rate(size) for size in (1024, 2048)}))
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    sizes = (1024, 2048) if args.device == "cpu" else (2048, 8192)
+    print(json.dumps({str(size): rate(size, args.device) for size in sizes}))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "class-weights" => (r#""balanced""#, vec!["balanced"]),
         "device" => (r#""cuda:1""#, vec!["cuda:1"]),
         "operators" => (r#""standard""#, vec!["standard"]),
+        "optimizer-in-graph" => (r#""on""#, vec!["on"]),
         "image-cache" => (r#""disk""#, vec!["disk"]),
         "feature-precision" => (r#""f16""#, vec!["f16"]),
         _ if matches!(arg.get_action(), ArgAction::SetTrue) => ("true", vec![]),
@@ -162,7 +163,10 @@ fn what_a_run_writes_gives_its_settings_back() {
     first.split.seed = u64::MAX;
     first.split.shuffle = false;
     first.split.validation_fraction = Some(0.05);
-    let mut second = Settings::default().device("cuda:0".parse().unwrap());
+    let mut second = Settings::default()
+        .device("cuda:0".parse().unwrap())
+        .optimizer_in_graph(false)
+        .tf32(true);
     second.preprocess = Some(Preprocess::CAFFE);
     second.split.search_apart = true;
     for settings in [first, second, Settings::default()] {

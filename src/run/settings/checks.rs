@@ -2,6 +2,7 @@
 
 use crate::choice::Choice;
 use crate::data::{Augment, DataError};
+use crate::runtime::Device;
 use crate::strategy::{AdaFilterOptions, SpotTuneOptions};
 use crate::surgery::HeadKind;
 use crate::training::{ClassWeights, Sampler, Schedule};
@@ -163,6 +164,17 @@ impl Settings {
             ),
             ("l2_sp", self.l2_sp.is_none_or(positive), "it is above 0"),
             ("group_filters", self.group_filters != Some(0), one),
+            (
+                "group_filters",
+                self.group_filters.is_none() || !self.updates_in_graph(),
+                "filters that move together are moved on the host, and the optimizer is to be in the graph \
+                 (`optimizer_in_graph`)",
+            ),
+            (
+                "tf32",
+                !self.tf32 || self.device != Device::Cpu,
+                "it is for a GPU, and the device is the processor",
+            ),
             (
                 "schedule.factor",
                 below_1(factor),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::choice::Choice;
 use crate::data::Resize;
+use crate::runtime::Device;
 use crate::surgery::HeadKind;
 use crate::task::Task;
 use crate::training::{
@@ -238,6 +239,15 @@ impl Settings {
             }
             rate => rate,
         }
+    }
+
+    /// Whether the optimizer is in the graph of a step: [`Settings::optimizer_in_graph`](#structfield.optimizer_in_graph).
+    ///
+    /// [`auto`](crate::choice::Choice::Auto) is so on other devices than the processor, where a loop on the host would have
+    /// all gradients and parameters copied in every step, unless filters move together, which the graph has no nodes for.
+    pub fn updates_in_graph(&self) -> bool {
+        let found = self.device != Device::Cpu && self.group_filters.is_none();
+        self.optimizer_in_graph.or(found)
     }
 
     /// What the learning rate of the head is multiplied by.

@@ -26,7 +26,7 @@ fn settings_come_back_from_json_and_what_is_missing_is_as_by_default() {
 fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
     Settings::default().validate().unwrap();
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 34] = [
+    let changes: [(&str, Change); 36] = [
         ("strategies", |s| s.strategies.clear()),
         ("train", |s| s.train.push("block5".to_owned())),
         ("logits", |s| {
@@ -76,6 +76,10 @@ fn what_nothing_can_be_done_with_is_refused_by_the_name_of_its_field() {
         ("ema", |s| s.ema = Some(1.0)),
         ("l2_sp", |s| s.l2_sp = Some(0.0)),
         ("group_filters", |s| s.group_filters = Some(0)),
+        ("group_filters", |s| {
+            (s.group_filters, s.optimizer_in_graph) = (Some(8), true.into());
+        }),
+        ("tf32", |s| s.tf32 = true),
         ("mixup", |s| s.mixup = f32::INFINITY),
         ("cutmix", |s| s.cutmix = -1.0),
         ("mixup", |s| {
@@ -145,4 +149,16 @@ fn statistics_of_a_batch_are_for_a_drawn_head_and_large_batches() {
     assert_eq!(mode(HeadInit::Solved, 64), BatchNormMode::Frozen);
     let asked = Settings::default().bn(BatchNormMode::Batch);
     assert_eq!(asked.batch_norm(), BatchNormMode::Batch);
+}
+
+#[test]
+fn on_a_gpu_the_optimizer_is_in_the_graph_unless_filters_move_together() {
+    let on = |device: &str| Settings::default().device(device.parse().unwrap());
+    assert!(!on("cpu").updates_in_graph());
+    assert!(on("cpu").optimizer_in_graph(true).updates_in_graph());
+    assert!(on("cuda").updates_in_graph());
+    assert!(!on("cuda").optimizer_in_graph(false).updates_in_graph());
+    let grouped = on("cuda").group_filters(Some(8));
+    assert!(!grouped.updates_in_graph());
+    grouped.validate().unwrap();
 }

@@ -120,6 +120,7 @@ pub fn grafted(model: Model) -> Grafted {
 
 pub fn options(folder: &Path) -> LabOptions {
     LabOptions {
+        tf32: false,
         device: Device::Cpu,
         threads: 2,
         memory_budget: 1 << 30,

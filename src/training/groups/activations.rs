@@ -29,7 +29,7 @@ impl Lab<'_> {
         let input = Features::input(Versions::default());
         let mut rows = Vec::with_capacity(samples.len());
         for (done, sample) in samples.iter().enumerate() {
-            input.gather(self, &[*sample], &bound.features, Pass::Plain)?;
+            input.gather(self, &[*sample], &bound.inputs.features, Pass::Plain)?;
             bound.session.run_bound(&mut bound.binding)?;
             rows.push(bound.logits.as_f32()?[classes..].to_vec());
             observer.features(done + 1, samples.len())?;

@@ -268,7 +268,7 @@ impl Lab<'_> {
         let mut done = 0;
         for batch in samples.chunks(EVALUATION_BATCH) {
             let bound = sessions.get(batch.len(), || bind(batch.len()))?;
-            features.gather(self, batch, &bound.features, Pass::Plain)?;
+            features.gather(self, batch, &bound.inputs.features, Pass::Plain)?;
             bound.session.run_bound(&mut bound.binding)?;
             let classes = bound.program.logits.dims[1];
             rows(batch, &bound.logits.as_f32()?, classes);

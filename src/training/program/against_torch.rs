@@ -70,12 +70,13 @@ fn holds(name: &str, rewrite: &Rewrite, samples: usize, input: &[usize]) {
         let parameters: Vec<Buffer> = parameters.collect();
         let names: Vec<String> = program.parameters.iter().map(|p| p.name.clone()).collect();
         let mut bound = sessions.bind(program, "test", &parameters, 1).unwrap();
-        assert_eq!(bound.features.len(), 1);
-        bound.features[0]
+        assert_eq!(bound.inputs.features.len(), 1);
+        bound.inputs.features[0]
             .as_f32_mut()
             .unwrap()
             .copy_from_slice(&values["input"]);
         bound
+            .inputs
             .labels
             .as_ref()
             .unwrap()
@@ -83,7 +84,7 @@ fn holds(name: &str, rewrite: &Rewrite, samples: usize, input: &[usize]) {
             .unwrap()
             .copy_from_slice(&labels);
         for (step, expected) in values["loss"].iter().enumerate() {
-            for (noise, buffer) in bound.program.noise.iter().zip(&bound.noise) {
+            for (noise, buffer) in bound.program.noise.iter().zip(&bound.inputs.noise) {
                 let drawn = &values[&format!("noise/{}", noise.name)];
                 let mut buffer = buffer.as_f32_mut().unwrap();
                 let own = drawn.chunks_exact(buffer.len()).nth(step).unwrap();

@@ -42,14 +42,14 @@ impl Step {
         };
         let parameters: Vec<Buffer> = dims.map(values).collect();
         let bound = sessions.bind(program, "test", &parameters, 1).unwrap();
-        for features in &bound.features {
+        for features in &bound.inputs.features {
             let mut values = features.as_f32_mut().unwrap();
             let numbers = noise(values.len(), 1.0);
             values.copy_from_slice(&numbers);
         }
-        let labels = bound.labels.as_ref().unwrap();
+        let labels = bound.inputs.labels.as_ref().unwrap();
         labels.as_i64_mut().unwrap().copy_from_slice(&[0, 2, 1]);
-        for (of, buffer) in bound.program.noise.iter().zip(&bound.noise) {
+        for (of, buffer) in bound.program.noise.iter().zip(&bound.inputs.noise) {
             fill_noise(&mut buffer.as_f32_mut().unwrap(), of, 1, 1, &[0, 1, 2]);
         }
         Step { bound, parameters }
@@ -131,7 +131,7 @@ fn gradients_through_a_gate_are_those_of_the_graph_with_the_jumps_numbers_in_pla
     let drawn = logits.map(|part| {
         let own = |n: &Noise| n.name == name(&format!("{part}/noise"));
         let place = noise.iter().position(own).unwrap();
-        step.bound.noise[place].as_f32().unwrap().to_vec()
+        step.bound.inputs.noise[place].as_f32().unwrap().to_vec()
     });
     let ahead = |at: usize| {
         let [tuned, frozen] = [0, 1].map(|i| biases[i][at % 2] + drawn[i][at]);

@@ -74,6 +74,7 @@ impl Trial<'_> {
                 buffer.as_f32_mut()?.copy_from_slice(&first.as_f32()?);
             }
         }
+        self.written();
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use crate::choice::Choice;
 use crate::data::Split;
 use crate::training::checkpoint::{Progress, State};
+use crate::training::inputs::StepPlace;
 use crate::training::rate::Trying;
 use crate::training::sessions::Sessions;
 use crate::training::{Cosine, Moments, Observer, Place, Schedule, TrainingError, TriedRate};
@@ -51,6 +52,7 @@ impl<'a> Trial<'a> {
             }
             return Ok(());
         };
+        self.settle(true)?;
         let first = snapshot(&self.buffers)?;
         let average = self.average.take();
         let fresh = State {
@@ -59,6 +61,7 @@ impl<'a> Trial<'a> {
             best: Vec::new(),
         };
         let state = std::mem::replace(&mut self.state, fresh);
+        self.written();
         let choosers = self.spec.rewrite.choosers();
         let held = self.spec.trainable.iter().zip(&first).enumerate();
         let held = held.filter(|(_, (name, _))| choosers.contains(name));
@@ -73,6 +76,7 @@ impl<'a> Trial<'a> {
         for (buffer, values) in self.buffers.iter().zip(&first) {
             buffer.as_f32_mut()?.copy_from_slice(values);
         }
+        self.written();
         let loss = loss?;
         self.state.progress.tried.push(TriedRate { rate, loss });
         match saver {
@@ -108,12 +112,20 @@ impl<'a> Trial<'a> {
                     total,
                     warmup: total / RISE,
                 };
-                match self.step(rows, schedule.rate(rate, place)) {
+                let step = StepPlace {
+                    epoch,
+                    step: done + 1,
+                    rows: rows.to_vec(),
+                };
+                match self.step(&step, None, schedule.rate(rate, place)) {
                     Err(TrainingError::Diverged { .. }) => return Ok(f64::INFINITY),
                     step => step?,
                 };
                 for (place, values) in held {
-                    self.buffers[*place].as_f32_mut()?.copy_from_slice(values);
+                    match &mut self.in_graph {
+                        Some(in_graph) => in_graph.hold(*place, values)?,
+                        None => self.buffers[*place].as_f32_mut()?.copy_from_slice(values),
+                    }
                 }
             }
             if self.state.progress.step == total {

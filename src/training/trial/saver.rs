@@ -49,6 +49,7 @@ impl<'a> Saver<'a> {
     ) -> Result<(), TrainingError> {
         observer.saving()?;
         let start = Instant::now();
+        trial.settle(true)?;
         trial.state.progress.seconds = trial.seconds();
         checkpoint::write(&self.to.path, &self.identity, &trial.state, trial.values())?;
         self.written = Instant::now();

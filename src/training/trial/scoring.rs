@@ -38,6 +38,7 @@ impl Trial<'_> {
         &mut self,
         observer: &mut dyn Observer,
     ) -> Result<EpochMetrics, TrainingError> {
+        self.settle(false)?;
         let predictions = self.score(observer)?;
         let validation = predictions.as_ref().map(Predictions::score);
         self.check_finite(validation, self.state.progress.epoch)?;
@@ -89,6 +90,7 @@ impl Trial<'_> {
         samples: &[usize],
         observer: &mut dyn Observer,
     ) -> Result<Predictions, TrainingError> {
+        self.settle(false)?;
         let (lab, spec) = (self.lab, self.spec);
         // Not through a method, since sessions are changed.
         let average = self.average.as_ref();
