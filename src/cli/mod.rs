@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod data;
 mod demo;
+mod diff;
 mod differentiate;
 mod error;
 mod evaluate;
@@ -53,7 +54,7 @@ Examples:
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
-Exit codes: 0 done, 1 failure, 2 bad usage or input, 75 (of `trial` and `collect`) in use by another process; 130, 143,
+Exit codes: 0 done, 1 failure (of `diff`: different), 2 bad usage or input (of `diff`: any trouble), 75 (of `trial` and `collect`) in use by another process; 130, 143,
 129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
 
 /// Fine-tunes chosen parts of pretrained networks as ONNX files.
@@ -88,6 +89,8 @@ pub struct GlobalArgs {
 enum Command {
     /// Show the layers and blocks of a model and what tuning would consider
     Analyze(analyze::AnalyzeArgs),
+    /// Show in what two models differ
+    Diff(diff::DiffArgs),
     /// Measure how long a training step takes on this machine
     Bench(bench::BenchArgs),
     /// Compute the loss and its gradients for one batch
@@ -135,9 +138,11 @@ enum Command {
 }
 
 impl Command {
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        match self {
+    /// Runs it; gives the exit code of what ends well.
+    fn run(&self, context: &Context) -> Result<ExitCode, CliError> {
+        let done = match self {
             Self::Analyze(args) => analyze::run(args, context),
+            Self::Diff(args) => return diff::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Differentiate(args) => differentiate::run(args, context),
@@ -161,7 +166,8 @@ impl Command {
             Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -231,7 +237,7 @@ pub fn main() -> ExitCode {
     signals::outlive_file_limits();
     context::start_log(&cli.global);
     match cli.command.run(&Context::new(cli.global)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => error.report(),
     }
 }

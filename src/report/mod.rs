@@ -1,4 +1,4 @@
-//! What an analysis, a run or an evaluation came to, for people to read.
+//! What an analysis, a comparison, a run or an evaluation came to, for people to read.
 //!
 //! [`write()`] makes a run's report from the files in its folder: a page ([`html()`]), a table of all
 //! trials for spreadsheets and event files for TensorBoard.
@@ -8,6 +8,7 @@ mod certainty;
 pub mod charts;
 mod comparison;
 mod confusions;
+mod diff;
 mod dot;
 mod error;
 mod evaluation;
@@ -25,6 +26,7 @@ mod write;
 
 pub use analysis::analysis;
 pub use comparison::verdict;
+pub use diff::{diff, diff_page};
 pub use dot::dot;
 pub use error::ReportError;
 pub use evaluation::evaluation;
