@@ -169,3 +169,4 @@ pub mod testing;
 pub mod training;
 pub mod training_graph;
 pub mod transform;
+pub mod verify;

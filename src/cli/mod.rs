@@ -37,6 +37,7 @@ mod trainable;
 mod trial;
 mod tune;
 mod values;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -54,7 +55,7 @@ Examples:
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
-Exit codes: 0 done, 1 failure (of `diff`: different), 2 bad usage or input (of `diff`: any trouble), 75 (of `trial` and `collect`) in use by another process; 130, 143,
+Exit codes: 0 done, 1 failure (of `diff`: different; of `verify`: faulty), 2 bad usage or input (of `diff` and `verify`: any trouble), 75 (of `trial` and `collect`) in use by another process; 130, 143,
 129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
 
 /// Fine-tunes chosen parts of pretrained networks as ONNX files.
@@ -91,6 +92,8 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Show in what two models differ
     Diff(diff::DiffArgs),
+    /// Check a model's form, and hold its outputs against each other in several runtimes
+    Verify(verify::VerifyArgs),
     /// Measure how long a training step takes on this machine
     Bench(bench::BenchArgs),
     /// Compute the loss and its gradients for one batch
@@ -143,6 +146,7 @@ impl Command {
         let done = match self {
             Self::Analyze(args) => analyze::run(args, context),
             Self::Diff(args) => return diff::run(args, context),
+            Self::Verify(args) => return verify::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Differentiate(args) => differentiate::run(args, context),

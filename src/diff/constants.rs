@@ -72,6 +72,8 @@ impl Walk<'_> {
         let values = match held {
             Held::Same => None,
             Held::Numbers(change) => Some(change),
+            // Of another form it is told already.
+            Held::Others if !changes.is_empty() => None,
             Held::Others => {
                 let [x, y] = [before, after].map(|t| Some(content(&t.content)));
                 changes.push(Change {

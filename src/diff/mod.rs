@@ -24,6 +24,7 @@ use crate::onnx::Model;
 
 pub use error::DiffError;
 pub use values::ValueChange;
+pub(crate) use values::between;
 
 /// In what two models differ.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use serde::Serialize;
 
 use crate::onnx::messages::TensorProto;
-use crate::onnx::{DataType, Model};
+use crate::onnx::{DataType, Model, Tensor};
 
 use super::DiffError;
 use super::norm::Norm;
@@ -31,8 +31,12 @@ pub struct ValueChange {
     pub relative: Option<f64>,
     /// The largest difference of an element.
     pub largest: f64,
+    /// The largest size of an element before, infinities left out.
+    pub size: f64,
     /// How many elements are not a number, before and after.
     pub nan: [u64; 2],
+    /// How many are a number in one of the two alone.
+    pub nan_apart: u64,
 }
 
 /// What two tensors hold.
@@ -83,6 +87,18 @@ pub(super) fn compare(
     })
 }
 
+/// How two tensors of the same dimensions differ; `None` where these are not the same.
+pub(crate) fn between(before: &Tensor, after: &Tensor) -> Option<ValueChange> {
+    if before.dims != after.dims {
+        return None;
+    }
+    let (x, y) = (
+        (&before.data[..], before.dtype),
+        (&after.data[..], after.dtype),
+    );
+    numbers(x, y, before.len() as u64).ok()
+}
+
 fn same_bytes(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
     let [mut x, mut y] = [vec![0; 8 * PIECE], vec![0; 8 * PIECE]];
     loop {
@@ -118,7 +134,8 @@ fn numbers(
     let [mut x, mut y] = [vec![0; PIECE * old.size()], vec![0; PIECE * new.size()]];
     let [mut p, mut q] = [Vec::new(), Vec::new()];
     let [mut norm, mut difference] = [Norm::default(), Norm::default()];
-    let (mut changed, mut largest, mut nan) = (0, 0f64, [0; 2]);
+    let (mut changed, mut largest, mut size) = (0, 0f64, 0f64);
+    let (mut nan, mut nan_apart) = ([0; 2], 0);
     loop {
         let (n, m) = (fill(&mut a, &mut x)?, fill(&mut b, &mut y)?);
         if n / old.size() != m / new.size() {
@@ -130,6 +147,7 @@ fn numbers(
         for ((&p, &q), (x, y)) in p.iter().zip(&q).zip(bits) {
             nan[0] += u64::from(p.is_nan());
             nan[1] += u64::from(q.is_nan());
+            nan_apart += u64::from(p.is_nan() != q.is_nan());
             let same = match old == new {
                 true => x == y,
                 false => p == q || p.is_nan() && q.is_nan(),
@@ -139,6 +157,9 @@ fn numbers(
                 continue;
             }
             norm.add(p);
+            if p.is_finite() {
+                size = size.max(p.abs());
+            }
             // Of two infinities, the difference is no number.
             if !same {
                 difference.add(q - p);
@@ -157,7 +178,9 @@ fn numbers(
         difference,
         relative: (norm > 0.0).then_some(difference / norm),
         largest,
+        size,
         nan,
+        nan_apart,
     })
 }
 
@@ -212,7 +235,9 @@ mod tests {
             difference: 3.0,
             relative: Some(0.6),
             largest: 3.0,
+            size: 4.0,
             nan: [2, 2],
+            nan_apart: 2,
         };
         assert_eq!(change, expected);
     }

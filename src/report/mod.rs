@@ -4,6 +4,7 @@
 //! trials for spreadsheets and event files for TensorBoard.
 
 mod analysis;
+mod analysis_page;
 mod certainty;
 pub mod charts;
 mod comparison;
@@ -22,9 +23,11 @@ mod tables;
 mod tensorboard;
 mod text;
 mod trials;
+mod verification;
 mod write;
 
 pub use analysis::analysis;
+pub use analysis_page::analysis_page;
 pub use comparison::verdict;
 pub use diff::{diff, diff_page};
 pub use dot::dot;
@@ -36,4 +39,5 @@ pub use proportion::Proportion;
 pub use scores::{scores, scores_page};
 pub use study::{study, write_study};
 pub use tables::results;
+pub use verification::verification;
 pub use write::write;

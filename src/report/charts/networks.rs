@@ -78,7 +78,7 @@ impl State {
 const LABEL: f64 = 84.0;
 const STEP: f64 = 15.0;
 const LINE: f64 = 16.0;
-const MIDDLE: f64 = 210.0;
+const MIDDLE: f64 = 250.0;
 const BAR: f64 = 60.0;
 const GAP: f64 = 4.0;
 

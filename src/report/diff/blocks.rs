@@ -228,7 +228,8 @@ fn trained(marks: &Marks, analysis: &Analysis, block: usize) -> (f64, String) {
         .filter_map(|tensor| tensor.values.as_ref())
         .collect();
     if values.is_empty() {
-        return (0.0, String::new());
+        let others = tensors.first().map(|_| "tensors of another form");
+        return (0.0, others.unwrap_or_default().to_owned());
     }
     let changed: u64 = values.iter().map(|v| v.changed).sum();
     let root = |of: fn(&crate::diff::ValueChange) -> f64| {

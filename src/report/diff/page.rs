@@ -111,10 +111,12 @@ fn lead(diff: &Diff) -> String {
         (diff.renamed.len(), "names"),
     ];
     let others = others.into_iter().filter(|(count, _)| *count > 0);
-    let others: Vec<String> = others.map(|(n, what)| format!("{what}: {}", thousands(n))).collect();
+    let others: Vec<String> = others
+        .map(|(n, what)| format!("{what}: {}", thousands(n)))
+        .collect();
     match others.is_empty() {
         true => format!("{weights}."),
-        false => format!("{weights}. Others that differ – {}.", others.join(", ")),
+        false => format!("{weights}; what else differs, {}.", others.join(", ")),
     }
 }
 
