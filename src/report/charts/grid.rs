@@ -91,7 +91,8 @@ impl Grid<'_> {
 /// A square that is filled from below.
 fn part((x, y): (f64, f64), size: f64, share: f64, note: &str) -> Markup {
     let (left, top) = (x - size / 2.0, y - size / 2.0);
-    let height = (size * share.clamp(0.0, 1.0)).max(1.0);
+    // Of many candidates, one must be seen.
+    let height = size * share.clamp(0.2, 1.0);
     html! {
         g class="series-5" {
             title { (note) }

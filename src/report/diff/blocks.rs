@@ -8,7 +8,7 @@ use crate::onnx::Model;
 use crate::report::charts::{Cell, Networks, Pair, State, Strip};
 use crate::report::text::thousands;
 
-use super::{figure, relative, sentence};
+use super::{figure, relative, sentence, share};
 
 /// A network of the two.
 #[derive(Clone, Copy, Debug)]
@@ -237,11 +237,11 @@ fn trained(marks: &Marks, analysis: &Analysis, block: usize) -> (f64, String) {
     };
     let (difference, norm) = (root(|v| v.difference), root(|v| v.norm));
     let size = match norm > 0.0 {
-        true => format!("{} %", figure(100.0 * difference / norm)),
+        true => share(difference / norm),
         false => figure(difference),
     };
     let parameters = analysis.blocks[block].parameters.max(1);
-    let share = (changed as f64 / parameters as f64).min(1.0);
+    let part = (changed as f64 / parameters as f64).min(1.0);
     (
         share,
         format!("{} changed, by {size}", thousands(changed as usize)),

@@ -58,10 +58,14 @@ fn figure(value: f64) -> String {
 
 /// A difference over the size of what it is a difference of.
 fn relative(values: &ValueChange) -> String {
-    match values.relative {
-        None => none(),
-        Some(0.0) => "0".to_owned(),
-        Some(share) if share < 1e-4 => format!("{share:.1e}"),
-        Some(share) => format!("{:.3} %", 100.0 * share),
+    values.relative.map_or_else(none, share)
+}
+
+/// A share, which may be very small.
+fn share(share: f64) -> String {
+    match share {
+        0.0 => "0".to_owned(),
+        share if share < 1e-5 => format!("{:.1e} %", 100.0 * share),
+        share => format!("{:.3} %", 100.0 * share),
     }
 }

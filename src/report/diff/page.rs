@@ -128,8 +128,8 @@ fn picture(diff: &Diff, before: Network, after: Network) -> Markup {
         description: "A row for each pair of blocks, with a mark for each layer.",
         caption: html! {
             "A row is a block, a mark one of its layers; what is said of a layer shows when the pointer rests on it. "
-            "Bars: the share of the block's parameters that have other values; behind them, how many these are, and the norm \
-             of their change over the norm of the tensors they are in."
+            "Bars: the share of the block's parameters that have other values; behind them, how many these are, and by how much: the \
+             norm of their change over the norm of the tensors they are in."
         },
         table: None,
     }

@@ -88,13 +88,14 @@ impl Report {
 pub struct Gap {
     /// Name of the output.
     pub output: String,
-    /// What it is held against: the other model, or another runtime.
+    /// What it is held against: the first model, or another runtime.
     pub against: String,
     /// How the two differ; `None` where they have other dimensions or types.
     pub change: Option<ValueChange>,
     /// The largest difference, over the largest size of what it is held against where that is above 1.
     pub apart: Option<f64>,
-    /// Whether [`Gap::apart`] is within the tolerance, and the same elements are numbers.
+    /// Whether [`Gap::apart`] is within the tolerance, and the same elements are numbers. Whatever it is, it is within an
+    /// infinite one.
     pub holds: bool,
 }
 
@@ -210,7 +211,7 @@ fn report(
     let tolerance = asked.tolerance;
     match (&given[..], &first) {
         ([before, after, ..], _) => {
-            report.gaps = gaps(before, after, "the other model", tolerance);
+            report.gaps = gaps(after, before, "the first model", tolerance);
         }
         ([own], Some((name, reference))) => report.gaps = gaps(own, reference, name, tolerance),
         ([own], None) => {
@@ -246,7 +247,8 @@ fn gaps(
             Gap {
                 output: name.clone(),
                 against: against.to_owned(),
-                holds: same_numbers && apart.is_some_and(|apart| apart <= tolerance),
+                holds: tolerance == f64::INFINITY
+                    || same_numbers && apart.is_some_and(|apart| apart <= tolerance),
                 change,
                 apart,
             }
