@@ -242,8 +242,5 @@ fn trained(marks: &Marks, analysis: &Analysis, block: usize) -> (f64, String) {
     };
     let parameters = analysis.blocks[block].parameters.max(1);
     let part = (changed as f64 / parameters as f64).min(1.0);
-    (
-        share,
-        format!("{} changed, by {size}", thousands(changed as usize)),
-    )
+    (part, format!("{}, by {size}", thousands(changed as usize)))
 }

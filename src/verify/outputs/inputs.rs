@@ -102,8 +102,11 @@ fn symbols(input: &ValueInfoProto) -> Vec<&str> {
     .collect()
 }
 
+/// A dimension: its size or, where that is open, its name.
+type Size<'n> = Result<usize, &'n str>;
+
 /// An input's type, and of each of its dimensions the size or, where it is open, the name.
-fn declaration(input: &ValueInfoProto) -> Result<(DataType, Vec<Result<usize, &str>>), String> {
+fn declaration(input: &ValueInfoProto) -> Result<(DataType, Vec<Size<'_>>), String> {
     let kind = input.r#type.as_ref().and_then(|t| t.value.as_ref());
     let Some(TypeValue::Tensor(tensor)) = kind else {
         return Err("it is no tensor".to_owned());

@@ -27,8 +27,10 @@ pub(super) fn contradiction(of: &Operands) -> Why {
     }
     let op_type = of.node.op_type.as_str();
     match op_type {
-        "Conv" | "ConvTranspose" => convolution(of, op_type == "ConvTranspose"),
-        "MaxPool" | "AveragePool" | "LpPool" => pool(of),
+        "Conv" | "ConvTranspose" => {
+            window(of).or_else(|| convolution(of, op_type == "ConvTranspose"))
+        }
+        "MaxPool" | "AveragePool" | "LpPool" => window(of).or_else(|| pool(of)),
         "BatchNormalization" | "InstanceNormalization" => per_channel(of),
         "MatMul" => matmul(of),
         "Gemm" => gemm(of),
@@ -130,6 +132,17 @@ fn convolution(of: &Operands, transposed: bool) -> Why {
             words(weight)
         )
     })
+}
+
+/// A window that has no size, or does not move.
+fn window(of: &Operands) -> Why {
+    ["kernel_shape", "strides", "dilations"]
+        .into_iter()
+        .find_map(|name| {
+            let sizes = of.ints(name)?;
+            let none = sizes.iter().any(|&size| size < 1);
+            none.then(|| format!("its `{name}` are {sizes:?}"))
+        })
 }
 
 fn pool(of: &Operands) -> Why {

@@ -63,9 +63,17 @@ impl<'a> Check<'a> {
         (0..node.output.len())
             .map(|place| {
                 let parameter = Schema::parameter(&schema.outputs, place)?;
+                let of_any = matches!(
+                    parameter.occurs,
+                    Occurs::Repeated {
+                        of_one_type: false,
+                        ..
+                    }
+                );
                 match (&control, &own) {
                     (Some(kinds), _) => kinds.get(place).cloned().flatten(),
                     (None, Some(own)) if place == 0 => Some(own.clone()),
+                    _ if of_any => None,
                     _ => match schema.variables.contains_key(parameter.kind) {
                         true => bound.get(parameter.kind).cloned(),
                         false => Some(parameter.kind.to_owned()),
