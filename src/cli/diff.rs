@@ -67,9 +67,12 @@ pub fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
 }
 
 fn compared(args: &DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
-    let open = |path: &Path| Model::open_outline(path);
+    let open = |path: &Path| Model::open_in_place(path);
     let models = [open(&args.before)?, open(&args.after)?];
     let found = diff(&models[0], &models[1])?;
+    for model in &models {
+        model.ensure_unchanged()?;
+    }
     let names = [&args.before, &args.after].map(|path| path.display().to_string());
     let names = [names[0].as_str(), names[1].as_str()];
     let mut out = BufWriter::new(context.stdout());
@@ -87,7 +90,7 @@ fn compared(args: &DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
         }
         Format::Html => {
             let analyses = [&models[0], &models[1]]
-                .map(|model| Analysis::of(model, &AnalyzeOptions::default()));
+                .map(|model| Analysis::of(&model.outlined(), &AnalyzeOptions::default()));
             let known = analyses
                 .each_ref()
                 .map(|a| a.as_ref().map_err(ToString::to_string));

@@ -186,7 +186,9 @@ fn command_line() -> Vec<String> {
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Look at a model",
-        &["analyze", "list", "scores", "bench", "evaluate", "predict"],
+        &[
+            "analyze", "list", "diff", "verify", "scores", "bench", "evaluate", "predict",
+        ],
     ),
     (
         "Tune it",

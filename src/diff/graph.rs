@@ -6,11 +6,13 @@ use crate::onnx::messages::{
     AttributeProto, GraphProto, NodeProto, TensorAnnotation, TensorProto, ValueInfoProto,
 };
 
+use crate::onnx::OnnxError;
+
 use super::lists::{List, order};
 use super::operand::{Content, Operand, of_attribute};
 use super::pairing::{Names, Side, pair, rewired};
 use super::walk::{Walk, Walked, metadata, plain, text};
-use super::{Change, DiffError, Fate, Kind, NodeChange, Renamed, sequence, words};
+use super::{Change, Fate, Kind, NodeChange, Renamed, sequence, words};
 
 impl Walk<'_> {
     pub fn graph(&mut self, before: &GraphProto, after: &GraphProto, outer: &Names) -> Walked {
@@ -108,7 +110,7 @@ impl Walk<'_> {
     }
 
     /// The nodes and tensors of a graph or a function; gives what values are named after.
-    pub fn body(&mut self, a: &Side, b: &Side, outer: &Names) -> Result<Names, DiffError> {
+    pub fn body(&mut self, a: &Side, b: &Side, outer: &Names) -> Result<Names, OnnxError> {
         let pairing = pair(a, b, outer);
         let names = &pairing.names;
         for (count, side) in [a, b].into_iter().enumerate() {

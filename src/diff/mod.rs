@@ -5,7 +5,6 @@
 //! difference; the latter is told.
 
 mod constants;
-mod error;
 mod graph;
 mod lists;
 mod norm;
@@ -20,9 +19,8 @@ mod words;
 
 use serde::Serialize;
 
-use crate::onnx::Model;
+use crate::onnx::{Model, OnnxError};
 
-pub use error::DiffError;
 pub use values::ValueChange;
 pub(crate) use values::between;
 
@@ -187,11 +185,11 @@ pub struct Counts {
     pub elements: [u64; 2],
 }
 
-/// Compares two models. Outlines ([`Model::open_outline`]) will do: the values of large tensors are read
-/// piece by piece, and no tensor is held whole.
+/// Compares two models. Those that are opened in place ([`Model::open_in_place`]) are read piece by piece: no large tensor
+/// is held whole.
 ///
 /// # Errors
 /// When the values of a tensor cannot be read.
-pub fn diff(before: &Model, after: &Model) -> Result<Diff, DiffError> {
+pub fn diff(before: &Model, after: &Model) -> Result<Diff, OnnxError> {
     walk::models(before, after)
 }

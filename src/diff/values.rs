@@ -1,14 +1,13 @@
 //! How the values of two tensors differ, read in pieces.
 
-use std::io::{self, Read};
+use std::convert::Infallible;
 
 use half::{bf16, f16};
 use serde::Serialize;
 
 use crate::onnx::messages::TensorProto;
-use crate::onnx::{DataType, Model, Tensor};
+use crate::onnx::{DataType, Model, OnnxError, Tensor, Values, is_external};
 
-use super::DiffError;
 use super::norm::Norm;
 
 /// Elements that are compared at a time.
@@ -49,38 +48,53 @@ pub(super) enum Held {
     Others,
 }
 
-/// Compares the values of two tensors of as many elements.
+/// Compares the values of two tensors.
 ///
 /// # Errors
-/// When they cannot be read, or are not as many as declared.
+/// When they cannot be read.
 pub(super) fn compare(
     (a, before): (&Model, &TensorProto),
     (b, after): (&Model, &TensorProto),
-) -> Result<Held, DiffError> {
-    const STRING: i32 = 8;
-    if before.data_type() == STRING || after.data_type() == STRING {
-        let same =
-            before.data_type() == after.data_type() && before.string_data == after.string_data;
+) -> Result<Held, OnnxError> {
+    let same_type = before.data_type() == after.data_type();
+    let types = [before, after].map(|tensor| DataType::from_number(tensor.data_type()));
+    let is_typed = |tensor: &TensorProto| tensor.raw_data.is_none() && !is_external(tensor);
+    let has_values = |tensor: &TensorProto, known: Option<DataType>| match known {
+        Some(_) => true,
+        // Strings, and numbers of other types in typed fields.
+        None => tensor.string_data.is_empty() && !is_typed(tensor),
+    };
+    if !has_values(before, types[0]) || !has_values(after, types[1]) {
+        let fields = |t: &TensorProto| (t.string_data.clone(), t.int32_data.clone());
+        let floats = |t: &TensorProto| t.float_data.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let doubles = |t: &TensorProto| {
+            t.double_data
+                .iter()
+                .map(|v| v.to_bits())
+                .collect::<Vec<_>>()
+        };
+        let same = same_type
+            && is_typed(before) == is_typed(after)
+            && fields(before) == fields(after)
+            && floats(before) == floats(after)
+            && doubles(before) == doubles(after);
         return Ok(if same { Held::Same } else { Held::Others });
     }
-    let failed = |source| DiffError::Values {
-        tensor: before.name().to_owned(),
-        source,
+    let (Some(x), Some(y)) = (a.values_of(before)?, b.values_of(after)?) else {
+        return Ok(Held::Others);
     };
-    let same_type = before.data_type() == after.data_type();
-    if same_type && same_bytes(a.values(before)?, b.values(after)?).map_err(failed)? {
+    if same_type && x.same(&y)? {
         return Ok(Held::Same);
     }
-    let types = [before, after].map(|tensor| DataType::from_number(tensor.data_type()));
     let [Some(old), Some(new)] = types else {
         return Ok(Held::Others);
     };
-    let (x, y) = (a.values(before)?, b.values(after)?);
     let elements = [x.len() / old.size() as u64, y.len() / new.size() as u64];
-    if elements[0] != elements[1] || x.len() % old.size() as u64 != 0 {
+    if elements[0] != elements[1] {
         return Ok(Held::Others);
     }
-    let change = numbers((x, old), (y, new), elements[0]).map_err(failed)?;
+    let read = |values: Values| move |at: u64, to: &mut [u8]| values.read_at(at, to);
+    let change = numbers((read(x), old), (read(y), new), elements[0])?;
     Ok(match change.changed {
         0 if !same_type => Held::Same,
         _ => Held::Numbers(change),
@@ -92,58 +106,41 @@ pub(crate) fn between(before: &Tensor, after: &Tensor) -> Option<ValueChange> {
     if before.dims != after.dims {
         return None;
     }
-    let (x, y) = (
-        (&before.data[..], before.dtype),
-        (&after.data[..], after.dtype),
-    );
-    numbers(x, y, before.len() as u64).ok()
+    let read = |tensor: &Tensor| {
+        let data = tensor.data.clone();
+        move |at: u64, to: &mut [u8]| {
+            let at = at as usize;
+            to.copy_from_slice(&data[at..at + to.len()]);
+            Ok::<_, Infallible>(())
+        }
+    };
+    let elements = before.len().min(after.len()) as u64;
+    let (x, y) = ((read(before), before.dtype), (read(after), after.dtype));
+    let Ok(change) = numbers(x, y, elements);
+    Some(change)
 }
 
-fn same_bytes(mut a: impl Read, mut b: impl Read) -> io::Result<bool> {
-    let [mut x, mut y] = [vec![0; 8 * PIECE], vec![0; 8 * PIECE]];
-    loop {
-        let (n, m) = (fill(&mut a, &mut x)?, fill(&mut b, &mut y)?);
-        if x[..n] != y[..m] {
-            return Ok(false);
-        }
-        if n < x.len() {
-            return Ok(true);
-        }
-    }
-}
-
-/// Reads until the buffer is full or nothing is left; gives how many bytes.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-fn numbers(
-    (mut a, old): (impl Read, DataType),
-    (mut b, new): (impl Read, DataType),
+/// Compares so many elements, of which the functions write the bytes from a place on.
+fn numbers<E>(
+    (a, old): (impl Fn(u64, &mut [u8]) -> Result<(), E>, DataType),
+    (b, new): (impl Fn(u64, &mut [u8]) -> Result<(), E>, DataType),
     elements: u64,
-) -> io::Result<ValueChange> {
+) -> Result<ValueChange, E> {
     let [mut x, mut y] = [vec![0; PIECE * old.size()], vec![0; PIECE * new.size()]];
     let [mut p, mut q] = [Vec::new(), Vec::new()];
     let [mut norm, mut difference] = [Norm::default(), Norm::default()];
     let (mut changed, mut largest, mut size) = (0, 0f64, 0f64);
     let (mut nan, mut nan_apart) = ([0; 2], 0);
-    loop {
-        let (n, m) = (fill(&mut a, &mut x)?, fill(&mut b, &mut y)?);
-        if n / old.size() != m / new.size() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        decode(&x[..n], old, &mut p);
-        decode(&y[..m], new, &mut q);
-        let bits = x[..n].chunks(old.size()).zip(y[..m].chunks(new.size()));
+    let mut at = 0;
+    while at < elements {
+        let count = usize::try_from(elements - at).unwrap_or(PIECE).min(PIECE);
+        let (x, y) = (&mut x[..count * old.size()], &mut y[..count * new.size()]);
+        a(at * old.size() as u64, x)?;
+        b(at * new.size() as u64, y)?;
+        at += count as u64;
+        decode(x, old, &mut p);
+        decode(y, new, &mut q);
+        let bits = x.chunks(old.size()).zip(y.chunks(new.size()));
         for ((&p, &q), (x, y)) in p.iter().zip(&q).zip(bits) {
             nan[0] += u64::from(p.is_nan());
             nan[1] += u64::from(q.is_nan());
@@ -165,9 +162,6 @@ fn numbers(
                 difference.add(q - p);
                 largest = largest.max((q - p).abs());
             }
-        }
-        if n < x.len() {
-            break;
         }
     }
     let (norm, difference) = (norm.value(), difference.value());
@@ -212,14 +206,8 @@ mod tests {
     use super::*;
 
     fn of(before: &[f32], after: &[f32]) -> ValueChange {
-        let bytes = |v: &[f32]| v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
-        let (x, y) = (bytes(before), bytes(after));
-        numbers(
-            (&x[..], DataType::Float),
-            (&y[..], DataType::Float),
-            before.len() as u64,
-        )
-        .unwrap()
+        let [x, y] = [before, after].map(|values| Tensor::f32(&[values.len()], values));
+        between(&x, &y).unwrap()
     }
 
     #[test]

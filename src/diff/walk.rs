@@ -6,15 +6,15 @@ use crate::onnx::messages::{
     AttributeProto, DeviceConfigurationProto, FunctionProto, GraphProto, ModelProto,
     OperatorSetIdProto, StringStringEntryProto, TrainingInfoProto,
 };
-use crate::onnx::{EMPTY_GRAPH, Model};
+use crate::onnx::{EMPTY_GRAPH, Model, OnnxError};
 
 use super::lists::{List, change};
 use super::operand::Operand;
 use super::pairing::{Names, Side};
-use super::{Change, Diff, DiffError, FieldChange, words};
+use super::{Change, Diff, FieldChange, words};
 
 /// All differences of two models.
-pub(super) fn models(before: &Model, after: &Model) -> Result<Diff, DiffError> {
+pub(super) fn models(before: &Model, after: &Model) -> Result<Diff, OnnxError> {
     let mut walk = Walk {
         models: (before, after),
         scope: Vec::new(),
@@ -30,7 +30,7 @@ pub(super) struct Walk<'a> {
     pub diff: Diff,
 }
 
-pub(super) type Walked = Result<(), DiffError>;
+pub(super) type Walked = Result<(), OnnxError>;
 
 /// A text as a field has it, with whether it is there.
 pub(super) fn text(field: &str, before: &Option<String>, after: &Option<String>) -> Option<Change> {

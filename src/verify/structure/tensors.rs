@@ -108,11 +108,9 @@ impl Check<'_> {
                 format!("{what} has strings in a file beside the model"),
             );
         }
-        let mut entries = tensor.external_data.iter();
-        let length = entries.any(|entry| entry.key() == "length");
-        match self.model.values(tensor) {
+        match self.model.values_of(tensor) {
             Err(error) => self.fault(Rule::Tensor, format!("{what}: {error}")),
-            Ok(values) if values.len() < expected || length && values.len() != expected => {
+            Ok(Some(values)) if values.len() != expected => {
                 let text = format!(
                     "{what} has {} bytes in its file, and its type and dimensions come to {expected}",
                     values.len()

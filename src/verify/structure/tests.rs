@@ -31,7 +31,7 @@ const EDITS: [(Edit, Rule, &str); 19] = [
     (|_, g| g.node[0].attribute[0].r#type = Some(2), Rule::Attribute, "node `conv` (Conv): its attribute `pads` of type int has a value of type ints"),
     (|_, g| g.input[0].r#type = None, Rule::Type, "the input `x` has no type"),
     (|_, g| g.initializer[1].float_data.truncate(3), Rule::Tensor, "the initializer `conv.bias` has 3 entries of `float_data`, and its dimensions come to 4"),
-    (|_, g| g.initializer[0].external_data[2].value = Some("12".into()), Rule::Tensor, "the initializer `conv.weight` has 12 bytes in its file, and its type and dimensions come to 432"),
+    (|_, g| g.initializer[0].external_data[2].value = Some("12".into()), Rule::Tensor, "the initializer `conv.weight`: tensor `conv.weight`: dimensions [4, 3, 3, 3] of Float do not fit 12 bytes"),
     (|_, g| g.initializer[0].external_data[0].value = Some("../weights".into()), Rule::Tensor, "the initializer `conv.weight`: tensor `conv.weight` has external data at `../weights`"),
     (|_, g| branch(g).node[0].input[1] = "nowhere".into(), Rule::Order, "in `then_branch` of node `choice` (If): node `then.weight/sum` (Add) reads `nowhere`, which is nowhere"),
     (|_, g| branch(g).output.clear(), Rule::Arity, "node `choice` (If) has 1 outputs, and its branches have 0 and 1"),
