@@ -146,6 +146,7 @@ pub mod choice;
 pub mod classifier;
 pub mod cluster;
 pub mod data;
+pub mod diff;
 pub mod graph;
 #[doc(hidden)]
 pub mod hex;
@@ -168,3 +169,4 @@ pub mod testing;
 pub mod training;
 pub mod training_graph;
 pub mod transform;
+pub mod verify;

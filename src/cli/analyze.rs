@@ -26,6 +26,7 @@ bytes are those of one image.
 Examples:
   ftsurgery analyze vgg16.onnx
   ftsurgery analyze mobilenet.onnx --delimiters activation,norm --format json
+  ftsurgery analyze mobilenet.onnx --format html > mobilenet.html
   ftsurgery analyze mobilenet.onnx --format dot | dot -Tsvg -o mobilenet.svg";
 
 #[derive(Args)]
@@ -61,6 +62,8 @@ enum Format {
     Json,
     /// A graph for Graphviz, blocks as clusters
     Dot,
+    /// A page: parameters, operations and activations along the depth, and what strategies would train
+    Html,
 }
 
 pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
@@ -90,6 +93,11 @@ pub fn run(args: &AnalyzeArgs, context: &Context) -> Result<(), CliError> {
             writeln!(out)?;
         }
         Format::Dot => write!(out, "{}", report::dot(&analysis))?,
+        Format::Html => {
+            let name = args.model.file_name().unwrap_or(args.model.as_os_str());
+            let page = report::analysis_page(&analysis, &name.to_string_lossy());
+            out.write_all(page.as_bytes())?;
+        }
     }
     out.flush()?;
     Ok(())

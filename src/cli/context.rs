@@ -81,6 +81,11 @@ impl Context {
         self.global.verbose > 0
     }
 
+    /// Whether only results and errors are asked for.
+    pub fn is_quiet(&self) -> bool {
+        self.global.quiet
+    }
+
     /// Whether to draw progress bars: stderr is a terminal and not `--quiet`.
     pub fn shows_progress(&self) -> bool {
         !self.global.quiet && io::stderr().is_terminal()

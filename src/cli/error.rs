@@ -25,6 +25,7 @@ use ftsurgery::{
     training::TrainingError,
     training_graph::TrainingGraphError,
     transform::TransformError,
+    verify::VerifyError,
 };
 
 /// Why a subcommand ended early, ready to be told to the user.
@@ -186,7 +187,8 @@ rooms![
     OnnxError,
     ReportError,
     SurgeryError,
-    TrainingError
+    TrainingError,
+    VerifyError
 ];
 
 /// The same for rooms whose errors have hints.

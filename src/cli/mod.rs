@@ -3,8 +3,8 @@
 //! To add a subcommand `x`, write `x.rs` with
 //! `#[derive(clap::Args)] pub struct XArgs` and
 //! `pub fn run(args: &XArgs, context: &Context) -> Result<(), CliError>`, then add three lines here:
-//! its `mod`, its variant of [`Command`], and its arm in [`Command::run`]. A room whose errors it
-//! returns with `?` needs a line in `error.rs`.
+//! its `mod`, its variant of [`Command`], and its arm in [`Command::run`] (`diff` and `verify`, which end well with
+//! other codes than 0, give theirs). A room whose errors it returns with `?` needs a line in `error.rs`.
 
 mod analyze;
 mod apply;
@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod data;
 mod demo;
+mod diff;
 mod differentiate;
 mod error;
 mod evaluate;
@@ -36,6 +37,7 @@ mod trainable;
 mod trial;
 mod tune;
 mod values;
+mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -53,7 +55,7 @@ Examples:
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
 
-Exit codes: 0 done, 1 failure, 2 bad usage or input, 75 (of `trial` and `collect`) in use by another process; 130, 143,
+Exit codes: 0 done, 1 failure (of `diff`: different; of `verify`: faulty), 2 bad usage or input (of `diff` and `verify`: any trouble), 75 (of `trial` and `collect`) in use by another process; 130, 143,
 129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
 
 /// Fine-tunes chosen parts of pretrained networks as ONNX files.
@@ -88,6 +90,10 @@ pub struct GlobalArgs {
 enum Command {
     /// Show the layers and blocks of a model and what tuning would consider
     Analyze(analyze::AnalyzeArgs),
+    /// Show in what two models differ
+    Diff(diff::DiffArgs),
+    /// Check a model's form, and hold its outputs against each other in several runtimes
+    Verify(verify::VerifyArgs),
     /// Measure how long a training step takes on this machine
     Bench(bench::BenchArgs),
     /// Compute the loss and its gradients for one batch
@@ -135,9 +141,12 @@ enum Command {
 }
 
 impl Command {
-    fn run(&self, context: &Context) -> Result<(), CliError> {
-        match self {
+    /// Runs it; gives the exit code of what ends well.
+    fn run(&self, context: &Context) -> Result<ExitCode, CliError> {
+        let done = match self {
             Self::Analyze(args) => analyze::run(args, context),
+            Self::Diff(args) => return diff::run(args, context),
+            Self::Verify(args) => return verify::run(args, context),
             Self::Bench(args) => bench::run(args, context),
             Self::Gradients(args) => gradients::run(args, context),
             Self::Differentiate(args) => differentiate::run(args, context),
@@ -161,7 +170,8 @@ impl Command {
             Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -176,7 +186,9 @@ fn command_line() -> Vec<String> {
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Look at a model",
-        &["analyze", "list", "scores", "bench", "evaluate", "predict"],
+        &[
+            "analyze", "list", "diff", "verify", "scores", "bench", "evaluate", "predict",
+        ],
     ),
     (
         "Tune it",
@@ -231,7 +243,7 @@ pub fn main() -> ExitCode {
     signals::outlive_file_limits();
     context::start_log(&cli.global);
     match cli.command.run(&Context::new(cli.global)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => error.report(),
     }
 }

@@ -191,7 +191,7 @@ impl Node {
         others.flat_map(|proto| proto.subgraphs())
     }
 
-    pub(super) fn from_proto(proto: &NodeProto, index: usize) -> Result<Self, GraphError> {
+    pub(crate) fn from_proto(proto: &NodeProto, index: usize) -> Result<Self, GraphError> {
         let outputs = proto.output.clone();
         let op_type = proto.op_type.clone().unwrap_or_default();
         let name = match proto.name.as_deref() {

@@ -87,6 +87,21 @@ impl Values {
         }
     }
 
+    /// Fills `buffer` with the bytes from `at` on, which must be there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has changed.
+    pub(crate) fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<(), OnnxError> {
+        match &self.0 {
+            Place::Memory(bytes) => {
+                let at = at as usize;
+                buffer.copy_from_slice(&bytes[at..at + buffer.len()]);
+                Ok(())
+            }
+            Place::File(source, range) => source.read_exact_at(range.start + at, buffer),
+        }
+    }
+
     /// Whether both are the same bytes. What is one piece of memory, or one part of a file, is not read.
     ///
     /// # Errors

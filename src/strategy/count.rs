@@ -14,20 +14,7 @@ pub struct CandidateCounts(Vec<(StrategyName, usize)>);
 impl CandidateCounts {
     /// Counts what [`StrategyName::candidates`] gives; the best layers of a search are one candidate.
     pub fn of(analysis: &Analysis) -> Self {
-        let network = Network {
-            analysis,
-            head: vec!["head".to_owned()],
-            seed: 0,
-            selection: &[],
-            promising: Vec::new(),
-            freeze: None,
-            updatable: Vec::new(),
-            gateable: Vec::new(),
-            lora_alpha: None,
-            adafilter: Default::default(),
-            blocks: Vec::new(),
-            spottune: Default::default(),
-        };
+        let network = Network::of_analysis(analysis);
         let windows = StrategyName::windows(analysis.window);
         let count = |name: StrategyName| {
             let is_window = name.rule().word() == windows.rule().word();

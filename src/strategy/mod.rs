@@ -23,6 +23,7 @@ mod network;
 mod norm;
 pub mod pattern;
 mod random;
+mod reach;
 mod select;
 mod spottune;
 mod top;
@@ -38,6 +39,7 @@ pub use error::StrategyError;
 pub use freeze::FreezeList;
 pub use name::{StrategyName, names};
 pub use network::{Candidate, Network};
+pub use reach::{Reach, reach};
 pub use spottune::SpotTuneOptions;
 
 /// Every strategy, in the order in which people are told of them.

@@ -100,6 +100,24 @@ impl<'a> Network<'a> {
         })
     }
 
+    /// A network of which the analysis alone is known: with a new head, and nothing that rewrites could change.
+    pub(super) fn of_analysis(analysis: &'a Analysis) -> Self {
+        Network {
+            analysis,
+            head: vec!["head".to_owned()],
+            seed: 0,
+            selection: &[],
+            promising: Vec::new(),
+            freeze: None,
+            updatable: Vec::new(),
+            lora_alpha: None,
+            gateable: Vec::new(),
+            adafilter: AdaFilterOptions::default(),
+            blocks: Vec::new(),
+            spottune: SpotTuneOptions::default(),
+        }
+    }
+
     /// A candidate that trains these layers, given by their index, and the head. What belongs to a block
     /// alone is trained where all layers of that block are.
     pub(super) fn candidate(&self, id: String, label: &str, layers: &[usize]) -> Candidate {

@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::fake::{Shape, USUAL};
-use super::support::{page, reported};
+use super::support::reported;
 
 /// Looks at every figure and leaves what it finds in an element of its own.
 const PROBE: &str = r#"<script>
@@ -96,21 +96,25 @@ fn check(shape: Shape, figures: usize) {
 
 /// Looks at the page of a run, which has so many figures.
 pub fn check_page(folder: &TempDir, figures: usize) {
+    check_file(&folder.path().join("run/report.html"), figures);
+}
+
+/// Looks at a page that has so many figures.
+pub fn check_file(file: &Path, figures: usize) {
     let Some(chromium) = chromium() else {
         return;
     };
-    let file = folder.path().join("run/report.html");
-    let (dom, log) = load(&chromium, &file, 1280);
+    let (dom, log) = load(&chromium, file, 1280);
     assert!(dom.contains("</html>"), "{log}");
     let errors: Vec<&str> = log.lines().filter(|l| l.contains("CONSOLE")).collect();
     assert!(errors.is_empty(), "{errors:?}");
 
     // The page forbids scripts; the probe is one.
     let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-    let page = page(folder);
+    let page = fs::read_to_string(file).unwrap();
     assert_eq!(page.matches(policy).count(), 1);
     let open = page.replace(policy, "default-src 'unsafe-inline' data:");
-    let probed = folder.path().join("probed.html");
+    let probed = file.with_file_name("probed.html");
     fs::write(&probed, open.replace("</body>", PROBE)).unwrap();
     for width in [1280, 500] {
         let (dom, log) = load(&chromium, &probed, width);

@@ -1,12 +1,15 @@
 //! Charts as SVG for a page whose style sheet is [`STYLE`]: places in a row ([`Places`]), one row
-//! per thing ([`Rows`]), curves ([`Lines`]) and counts by two classes ([`Matrix`]).
+//! per thing ([`Rows`]), curves ([`Lines`]), counts by two classes ([`Matrix`]), marks in rows and columns ([`Grid`]) and two networks side by
+//! side ([`Networks`]).
 //!
 //! Colours, fonts and dashes are the style sheet's, so that one drawing serves light and dark
 //! screens and paper. Every mark that stands for data has the class `mark` and a `<title>`.
 
+mod grid;
 mod lines;
 mod marks;
 mod matrix;
+mod networks;
 mod places;
 mod rows;
 mod scale;
@@ -14,8 +17,10 @@ mod text;
 
 use maud::{Markup, html};
 
+pub use grid::{Grid, GridRow};
 pub use lines::{Lines, Series};
 pub use matrix::Matrix;
+pub use networks::{Cell, Networks, Pair, State, Strip};
 pub use places::{Band, Kind, Place, Places, Reference};
 pub use rows::{Dot, DotKind, Row, Rows};
 pub use scale::{Axis, Scale};

@@ -36,7 +36,7 @@ mod splice;
 mod take_in;
 mod tensors;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};

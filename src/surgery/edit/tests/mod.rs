@@ -3,6 +3,6 @@
 mod differences;
 mod operations;
 mod random;
-mod rich;
+pub(crate) mod rich;
 mod splice;
 mod tensors;
