@@ -146,6 +146,7 @@ pub mod choice;
 pub mod classifier;
 pub mod cluster;
 pub mod data;
+pub mod distil;
 pub mod graph;
 #[doc(hidden)]
 pub mod hex;

@@ -36,7 +36,8 @@ impl ClassifierArgs {
 
 /// A classifier with its metadata.
 pub struct Classifier {
-    model: Model,
+    /// The model.
+    pub model: Model,
     graph: Graph,
     /// Its metadata.
     pub card: ModelCard,
@@ -47,16 +48,22 @@ pub struct Classifier {
 impl Classifier {
     /// Opens the model at `path`.
     pub fn open(path: &Path, args: &ClassifierArgs) -> Result<Self, CliError> {
-        let model = Model::open(path)?.with_scores(args.output.output.as_deref());
-        let mut card = ModelCard::read(&model)?;
+        let mut classifier = Self::of(path, &args.output, &args.images)?;
         if let Some(path) = &args.classes {
-            card.classes = Some(read_classes(path)?);
-            card.beside.classes = None;
+            classifier.card.classes = Some(read_classes(path)?);
+            classifier.card.beside.classes = None;
         }
-        let preprocess = args.images.preprocess()?;
+        Ok(classifier)
+    }
+
+    /// Opens the model at `path`, with the classes that it says it has.
+    pub fn of(path: &Path, output: &OutputArg, images: &ImageArgs) -> Result<Self, CliError> {
+        let model = Model::open(path)?.with_scores(output.output.as_deref());
+        let card = ModelCard::read(&model)?;
+        let preprocess = images.preprocess()?;
         let graph = Graph::from_model(&model)?;
-        let size = args.images.image_size;
-        let resize = args.images.resize();
+        let size = images.image_size;
+        let resize = images.resize();
         let input = ModelInput::of(&graph, &card, size, preprocess.as_ref(), resize)?;
         Ok(Classifier {
             model,
@@ -71,11 +78,11 @@ impl Classifier {
         &mut self,
         dataset: &Dataset,
         runtime: &Runtime,
-        args: &ClassifierArgs,
+        threads: usize,
     ) -> Result<(), CliError> {
         let model = (&self.model, &self.graph);
         let input = &mut self.input;
-        Ok(input.find_preprocess_on(runtime, model, args.threads(), dataset)?)
+        Ok(input.find_preprocess_on(runtime, model, threads, dataset)?)
     }
 
     /// As [`Classifier::look_at`], with pictures.

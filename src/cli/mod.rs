@@ -16,6 +16,7 @@ mod context;
 mod data;
 mod demo;
 mod differentiate;
+mod distil;
 mod error;
 mod evaluate;
 mod executor;
@@ -106,6 +107,8 @@ enum Command {
     Collect(collect::CollectArgs),
     /// Tune several models by the same strategies, and compare
     Study(Box<study::StudyArgs>),
+    /// Repair a changed model by the one that it was made of, without labels
+    Distil(distil::DistilArgs),
     /// Make a tuned model again, of the model that was tuned and an adapter
     Apply(apply::ApplyArgs),
     /// Measure a classifier on a data set
@@ -147,6 +150,7 @@ impl Command {
             Self::Trial(args) => trial::run(args, context),
             Self::Collect(args) => collect::run(args, context),
             Self::Study(args) => study::run(args, context),
+            Self::Distil(args) => distil::run(args, context),
             Self::Apply(args) => apply::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),

@@ -15,7 +15,7 @@ use super::TrainingError;
 use super::gradient::GradientBuffers;
 use super::mixing::Mixing;
 use super::prefix;
-use super::program::{LABELS, OTHER_LABELS, Program, SHARE, TARGETS};
+use super::program::{LABELS, OTHER_LABELS, Program, SHARE};
 
 /// Initializers of this size and more are shared by all sessions of a lab instead of copied.
 const SHARED_FROM: usize = 1 << 12;
@@ -48,7 +48,7 @@ pub(super) struct Bound {
     /// Noise, at rest until it is filled.
     pub noise: Vec<Buffer>,
     pub labels: Option<Buffer>,
-    /// In their place, where samples may have several.
+    /// In their place, where samples may have several, or what the output is held against.
     pub targets: Option<Buffer>,
     /// Second labels of mixed samples, and the share of the first.
     pub mixed: Option<[Buffer; 2]>,
@@ -126,11 +126,9 @@ impl<'a> SessionMaker<'a> {
         let mut loss = None;
         let mut gradients = Vec::new();
         if let Some((loss_name, given)) = &program.loss {
-            if program.several {
-                let classes = program.logits.dims[1];
-                inputs.push((TARGETS, targets.insert(zeros(&[batch, classes])?)));
-            } else {
-                inputs.push((LABELS, labels.insert(Buffer::zeros_i64(&[batch])?)));
+            match &program.targets {
+                Some(port) => inputs.push((&port.name, targets.insert(zeros(&port.dims)?))),
+                None => inputs.push((LABELS, labels.insert(Buffer::zeros_i64(&[batch])?))),
             }
             if program.is_mixed {
                 let buffers = [Buffer::zeros_i64(&[batch])?, zeros(&[batch, 1])?];
