@@ -157,6 +157,7 @@ pub mod onnx;
 #[doc(hidden)]
 pub mod panics;
 pub(crate) mod random;
+pub mod quantise;
 pub mod report;
 pub mod run;
 pub mod runtime;

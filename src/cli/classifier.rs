@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Pictures};
 use ftsurgery::data::{Dataset, read_classes};
-use ftsurgery::graph::Graph;
+use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
 
@@ -71,6 +71,16 @@ impl Classifier {
             card,
             input,
         })
+    }
+
+    /// The one batch size that it is made for, if it is.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        let mut inputs = self.graph.inputs.iter();
+        let input = inputs.find(|input| input.name == self.input.name)?;
+        match input.dims.as_ref()?.first()? {
+            Dim::Known(batch) => Some(*batch),
+            Dim::Symbolic(_) => None,
+        }
     }
 
     /// Finds out how it wants the pixels of a data set, where nobody says it.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ftsurgery::adapter::{backbone_sha256, is_same_file};
+use ftsurgery::adapter::backbone_sha256;
 use ftsurgery::classifier::image_folder;
 use ftsurgery::data::{Augment, Limits, few};
 use ftsurgery::distil::{BlockFigures, DistilError, DistilOptions, Figures, Pictures, Stage, Watch, distil};
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::classifier::Classifier;
 use super::progress::Progress;
-use super::values::{ComputeArgs, ImageArgs, OutputArg, text_path};
+use super::values::{ComputeArgs, ImageArgs, OutputArg, ensure_writable, text_path};
 use super::{CliError, Context, signals};
 
 const EXAMPLES: &str = "\
@@ -87,7 +87,7 @@ fn rate(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(args: &DistilArgs, context: &Context) -> Result<(), CliError> {
-    ensure_free(args)?;
+    ensure_writable(&args.out, &[&args.model, &args.against], args.force)?;
     let operators = args.compute.operators()?;
     let original = Model::open(&args.against)?.with_scores(args.output.output.as_deref());
     let device = args.compute.device;
@@ -173,30 +173,6 @@ fn said(figures: &Figures, original: &Model) -> Result<String, CliError> {
         "agreement": outputs.agreement,
     });
     Ok(text.to_string())
-}
-
-/// Fails where the file to be written is there, or is one that is read.
-fn ensure_free(args: &DistilArgs) -> Result<(), CliError> {
-    let out = &args.out;
-    for input in [&args.model, &args.against] {
-        if is_same_file(input, out) {
-            return Err(CliError::usage(format!(
-                "{} is read here, and would be written over",
-                out.display()
-            )));
-        }
-    }
-    let there = out.try_exists();
-    if !args.force && there.map_err(|e| CliError::cannot_write(out, &e))? {
-        return Err(CliError::usage(format!("{} exists", out.display()))
-            .with_hint("choose another file with --out, or overwrite it with --force"));
-    }
-    match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(CliError::usage(
-            format!("there is no folder {} to write to", folder.display()),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Shows how far the repair is.

@@ -317,7 +317,7 @@ fn samples(args: &EvaluateArgs, dataset: &Dataset) -> Result<(Option<Part>, Vec<
 }
 
 /// Names of the model's classes, and for each class of the data its place among them.
-fn match_classes(
+pub(super) fn match_classes(
     card: &ModelCard,
     dataset: &Dataset,
     outputs: usize,

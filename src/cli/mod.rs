@@ -25,6 +25,7 @@ mod memory;
 mod plan;
 mod predict;
 mod progress;
+mod quantize;
 mod report;
 mod runtime;
 mod scores;
@@ -109,6 +110,8 @@ enum Command {
     Study(Box<study::StudyArgs>),
     /// Repair a changed model by the one that it was made of, without labels
     Distil(distil::DistilArgs),
+    /// Make an int8 model of a float one by onnxruntime's own tool, and measure both
+    Quantize(quantize::QuantizeArgs),
     /// Make a tuned model again, of the model that was tuned and an adapter
     Apply(apply::ApplyArgs),
     /// Measure a classifier on a data set
@@ -151,6 +154,7 @@ impl Command {
             Self::Collect(args) => collect::run(args, context),
             Self::Study(args) => study::run(args, context),
             Self::Distil(args) => distil::run(args, context),
+            Self::Quantize(args) => quantize::run(args, context),
             Self::Apply(args) => apply::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
