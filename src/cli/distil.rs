@@ -239,12 +239,22 @@ fn short(figure: f64) -> String {
     }
 }
 
+/// What is printed as JSON.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    model: &'a Path,
+    #[serde(flatten)]
+    figures: &'a Figures,
+}
+
 fn tell(args: &DistilArgs, figures: &Figures, context: &Context) -> Result<(), CliError> {
     let mut stdout = context.stdout();
     if args.json {
-        let mut text = serde_json::to_value(figures)?;
-        text["model"] = json!(args.out);
-        serde_json::to_writer_pretty(&mut stdout, &text)?;
+        let all = Told {
+            model: &args.out,
+            figures,
+        };
+        serde_json::to_writer_pretty(&mut stdout, &all)?;
         writeln!(stdout)?;
     } else {
         write!(stdout, "{}", table(figures))?;

@@ -98,22 +98,19 @@ pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
     let mut unchecked = args.out.as_os_str().to_owned();
     unchecked.push(".unchecked");
     let unchecked = Unchecked(PathBuf::from(unchecked));
-    progress.doing("calibrating", Doing::Writing, 0, 0);
+    progress.doing("", Doing::Calibrating, 0, 0);
     let versions = calibrate(&classifier, (&dataset, &calibrated), &unchecked.0)?;
     stop_if_asked(&progress)?;
     let quantised = Model::open(&unchecked.0)?.with_scores(classifier.model.scores());
-    let measure = |model: &Model, name: &str| {
+    let measure = |model: &Model| {
         let inference = Inference::new(&runtime, model, Device::Cpu, threads)?;
         let mut inference = inference.of_task(classifier.card.task);
-        progress.doing(name, Doing::Classifying, 0, 0);
+        progress.doing("", Doing::Classifying, 0, 0);
         let outputs = inference.run_dataset(&dataset, &measured, &classifier.input.spec)?;
         stop_if_asked(&progress)?;
         Ok::<Outputs, CliError>(outputs)
     };
-    let outputs = [
-        measure(&classifier.model, "the model")?,
-        measure(&quantised, "the int8 model")?,
-    ];
+    let outputs = [measure(&classifier.model)?, measure(&quantised)?];
     let labels = labels(args, &classifier, (&dataset, &measured), outputs[0].classes, context)?;
     let figures = Figures::of(&outputs, labels.as_deref());
     progress.finish();

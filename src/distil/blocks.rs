@@ -6,7 +6,10 @@ use crate::training::TrainingError;
 use crate::training::program::Prepared;
 
 use super::DistilError;
-use super::ends::{ends, pairs};
+use super::ends::{ends, pairs, products};
+
+/// Convolutions and products of a block, at most, where the network can be divided finer.
+const MOST_PRODUCTS: usize = 5;
 
 /// A block of the model and the same of the original.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,51 +73,127 @@ pub(super) fn blocks(
             first.value, other.value
         )));
     }
-    let ends = own.into_iter().zip(pairs).map(|(end, pair)| {
-        let other = pair.map(|at| others[at].value.clone());
-        (end.value, other)
+    let scores = &model.batch.scores;
+    let last = Seen {
+        value: scores.clone(),
+        original: Some(original.batch.scores.clone()),
+        products: products(&model.batch.graph),
+        size: model.batch.shapes.dims(scores)?.iter().skip(1).product(),
+    };
+    let ends = own.into_iter().zip(pairs).map(|(end, pair)| Seen {
+        original: pair.map(|at| others[at].value.clone()),
+        value: end.value,
+        products: end.products,
+        size: end.size,
     });
-    Ok(divided(model.batch, original.batch, ends, parameters)?)
+    let ends: Vec<Seen> = ends.chain([last]).collect();
+    let layers = divided(model.batch, original.batch, &ends, parameters)?;
+    Ok(joined(layers))
 }
 
-/// Blocks between ends that both networks have, each as short as it can be with parameters of its own: what has none joins
-/// the block before it.
+/// An end of the model.
+struct Seen {
+    value: String,
+    /// The same of the original, if it has one.
+    original: Option<String>,
+    products: usize,
+    size: usize,
+}
+
+/// A block between neighbouring ends.
+struct Layer {
+    block: Block,
+    /// How many convolutions and products are before its end.
+    products: usize,
+    /// How many numbers its end has for a sample.
+    size: usize,
+}
+
+/// Blocks between ends that both networks have, each as short as it can be with a convolution or product of parameters of its
+/// own: what has none joins the block before it.
 fn divided(
     model: &Prepared,
     original: &Prepared,
-    ends: impl Iterator<Item = (String, Option<String>)>,
+    ends: &[Seen],
     parameters: &[String],
-) -> Result<Vec<Block>, TrainingError> {
+) -> Result<Vec<Layer>, TrainingError> {
     let mut left: Vec<&String> = parameters.iter().collect();
-    let mut blocks = Vec::new();
+    let mut layers = Vec::new();
     let mut block = Block::from([&model.input, &original.input]);
-    // The last end since the last parameters that both have, and the last at all.
-    let (mut shared, mut last) = (None::<[String; 2]>, model.input.clone());
-    let scores = (model.scores.clone(), Some(original.scores.clone()));
-    for (value, other) in ends.chain([scores]) {
-        let part = model.part(&last, &value)?;
+    // The last end since the last such that both have, and the last at all.
+    let mut shared: Option<&Seen> = None;
+    let mut last: Option<&Seen> = None;
+    for end in ends {
+        let (from, products) = match last {
+            Some(last) => (&last.value, last.products),
+            None => (&model.input, 0),
+        };
+        let part = model.part(from, &end.value)?;
         let is_in = |name: &&String| part.graph.initializers.contains_key(*name);
         let (new, others) = left.into_iter().partition::<Vec<_>, _>(is_in);
         left = others;
-        if !new.is_empty() && !block.parameters.is_empty() {
+        let begins = !new.is_empty() && end.products > products;
+        if begins && !block.parameters.is_empty() {
             match shared.take() {
-                Some(ends) => {
-                    let next = Block::from([&ends[0], &ends[1]]);
-                    let done = std::mem::replace(&mut block, next);
-                    blocks.push(done.to(ends));
+                Some(end) => {
+                    let ends = [&end.value, end.original.as_ref().unwrap_or(&end.value)];
+                    let done = std::mem::replace(&mut block, Block::from(ends));
+                    layers.push(done.to(end));
                 }
-                None => block.joined_at.push(last),
+                None => block.joined_at.extend(last.map(|last| last.value.clone())),
             }
         }
         block.parameters.extend(new.into_iter().cloned());
-        if let Some(other) = other {
-            shared = Some([value.clone(), other]);
+        if end.original.is_some() {
+            shared = Some(end);
         }
-        last = value;
+        last = Some(end);
     }
-    let ends = [model.scores.clone(), original.scores.clone()];
-    blocks.push(block.to(ends));
-    Ok(blocks)
+    layers.extend(last.map(|end| block.to(end)));
+    Ok(layers)
+}
+
+/// Joins neighbours to blocks of at most [`MOST_PRODUCTS`], so that the values at which they end are the smallest: between an
+/// expansion and the projection behind it no block ends.
+fn joined(layers: Vec<Layer>) -> Vec<Block> {
+    // The least size of all ends, for the layers up to each, and where the last block of these begins.
+    let mut least: Vec<(usize, usize)> = vec![(0, 0)];
+    let before = |at: usize| match at {
+        0 => 0,
+        at => layers[at - 1].products,
+    };
+    for (at, layer) in layers.iter().enumerate() {
+        let begins = (0..=at).filter(|&from| {
+            from == at || layer.products - before(from) <= MOST_PRODUCTS
+        });
+        let sizes = begins.map(|from| (least[from].0.saturating_add(layer.size), from));
+        // Of equal ones the shorter block.
+        let best = sizes.min_by_key(|&(size, from)| (size, at - from));
+        least.push(best.unwrap_or_default());
+    }
+    let mut begins = vec![false; layers.len()];
+    let mut at = layers.len();
+    while at > 0 {
+        at = least[at].1;
+        if let Some(begin) = begins.get_mut(at) {
+            *begin = true;
+        }
+    }
+    let mut blocks: Vec<Block> = Vec::new();
+    for (begins, Layer { block, .. }) in begins.into_iter().zip(layers) {
+        match blocks.last_mut().filter(|_| !begins) {
+            None => blocks.push(block),
+            Some(before) => {
+                let [_, own] = block.own;
+                let [_, original] = block.original;
+                before.own[1] = own;
+                before.original[1] = original;
+                before.joined_at.extend(block.joined_at);
+                before.parameters.extend(block.parameters);
+            }
+        }
+    }
+    blocks
 }
 
 impl Block {
@@ -129,13 +208,13 @@ impl Block {
         }
     }
 
-    fn to(self, [own, original]: [String; 2]) -> Self {
-        let [own_start, _] = self.own;
-        let [original_start, _] = self.original;
-        Block {
-            own: [own_start, own],
-            original: [original_start, original],
-            ..self
+    fn to(mut self, end: &Seen) -> Layer {
+        self.own[1].clone_from(&end.value);
+        self.original[1].clone_from(end.original.as_ref().unwrap_or(&end.value));
+        Layer {
+            block: self,
+            products: end.products,
+            size: end.size,
         }
     }
 }

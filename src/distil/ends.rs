@@ -12,6 +12,10 @@ use crate::training::program::Prepared;
 pub(super) struct End {
     /// Its name.
     pub value: String,
+    /// How many convolutions and products are before it, counted over all branches.
+    pub products: usize,
+    /// How many numbers it has for a sample.
+    pub size: usize,
     /// Its place, for those of two networks whose names differ.
     place: Place,
 }
@@ -73,6 +77,8 @@ pub(super) fn ends(network: &Prepared, single: &Prepared) -> Vec<End> {
         *nth += 1;
         found.push(End {
             value: value.to_owned(),
+            products: before,
+            size: dims.iter().skip(1).product(),
             place: Place {
                 products: before,
                 operator: node.op_type.clone(),
@@ -82,6 +88,12 @@ pub(super) fn ends(network: &Prepared, single: &Prepared) -> Vec<End> {
         });
     }
     found
+}
+
+/// How many convolutions and products a network has.
+pub(super) fn products(graph: &Graph) -> usize {
+    let nodes = graph.nodes.iter();
+    nodes.filter(|node| multiplies(&node.op_type)).count()
 }
 
 fn multiplies(operator: &str) -> bool {
