@@ -131,6 +131,7 @@ pub fn run(args: &DistilArgs, context: &Context) -> Result<(), CliError> {
         .device(device.device())
         .threads(device.threads())
         .operators(operators);
+    progress.begun();
     let watch = Watching::new(&progress);
     let samples = few(dataset.len(), args.pictures, args.seed);
     let pictures = Pictures {
@@ -192,10 +193,8 @@ impl<'p> Watching<'p> {
 
 impl Watch for Watching<'_> {
     fn doing(&self, block: usize, stage: Stage, done: usize, total: usize) {
-        let of = match block {
-            0 => String::new(),
-            block => format!("block {block} of {}", self.blocks.get()),
-        };
+        // What is done before any block is done for the first.
+        let of = format!("block {} of {}", block.max(1), self.blocks.get());
         let what = match stage {
             Stage::Values => Doing::Features,
             Stage::Rates => Doing::Rates,
@@ -301,6 +300,12 @@ fn table(figures: &Figures) -> String {
             };
             text.push_str(&format!("block {} {what}: {}\n", block.block, plain_line(why)));
         }
+    }
+    if figures.integer_tensors > 0 {
+        text.push_str(&format!(
+            "{} weights are stored as integers, and stay as they are\n",
+            figures.integer_tensors
+        ));
     }
     let outputs = &figures.outputs;
     let [before, after] = outputs.relative_error.map(short);

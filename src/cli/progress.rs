@@ -62,6 +62,12 @@ impl Progress {
         }
     }
 
+    /// What the run did before has ended.
+    pub fn begun(&self) {
+        let state = &mut self.heart.state();
+        self.heart.ended(state, "");
+    }
+
     /// What `of` did has ended; tells what it came to.
     pub fn done(&self, of: &str, text: &str) {
         let state = &mut self.heart.state();

@@ -24,6 +24,17 @@ pub enum DistilError {
         /// Where they differ.
         reason: String,
     },
+    /// Values of the model are rounded to integers between its layers.
+    #[error(
+        "{} rounds values between its layers in {pairs} pairs of QuantizeLinear and DequantizeLinear, which have no gradient",
+        model.display()
+    )]
+    Quantised {
+        /// The model.
+        model: PathBuf,
+        /// How many pairs there are.
+        pairs: usize,
+    },
     /// There are too few pictures.
     #[error("there are {found} pictures, and at least {least} are needed: some to train on, some to hold back")]
     Few {
@@ -81,6 +92,7 @@ impl DistilError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             DistilError::Architecture { .. }
+            | DistilError::Quantised { .. }
             | DistilError::Few { .. }
             | DistilError::NotFinite { .. } => true,
             DistilError::SelfCheck { .. } | DistilError::Write { .. } => false,
@@ -98,6 +110,9 @@ impl DistilError {
         match self {
             DistilError::Architecture { .. } => {
                 Some("give with --against the model that it was made of, before it was changed")
+            }
+            DistilError::Quantised { .. } => {
+                Some("repair the float model that it was made of, and quantise that")
             }
             DistilError::Classifier(e) => e.hint(),
             _ => None,

@@ -17,6 +17,8 @@ pub struct Figures {
     pub outputs: OutputFigures,
     /// Tensors whose values are others now.
     pub changed_tensors: usize,
+    /// Weights that are stored as integers, which stay.
+    pub integer_tensors: usize,
     /// Seconds.
     pub seconds: f64,
 }

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use crate::classifier::InputSpec;
 use crate::data::{Dataset, FeaturePrecision, FeatureStore, MemoryBudget, epoch_order};
+use crate::graph::{Graph, float_tensors};
 use crate::onnx::{Model, Tensor};
 use crate::runtime::Runtime;
-use crate::surgery::as_stored;
+use crate::surgery::{as_stored, dequantised};
 use crate::task::Task;
 use crate::training::program::Prepared;
 use crate::training::{
@@ -61,23 +62,34 @@ pub fn distil(
     watch: &dyn Watch,
 ) -> Result<Distilled, DistilError> {
     let begin = Instant::now();
+    let dequantised = dequantised(model)?;
+    if dequantised.clips > 0 {
+        return Err(DistilError::Quantised {
+            model: model.path().to_owned(),
+            pairs: dequantised.clips,
+        });
+    }
+    let floats = &dequantised.model;
     let sample = pictures.input.sample_dims(pictures.dataset.sample_shape());
     let (train, held) = shared_out(pictures.samples.len(), options)?;
     let batch = options.batch_size.clamp(2, train.len());
-    for model in [model, original] {
+    for model in [floats, original] {
         samples_stay_apart(runtime, model, &sample, task)?;
     }
     let prepared = |model: &Model, batch| Prepared::of(model, batch, &sample, task);
-    let mut network = prepared(model, batch)?;
+    let mut network = prepared(floats, batch)?;
     let reference = prepared(original, batch)?;
     let blocks = {
-        let [own, other] = [prepared(model, 1)?, prepared(original, 1)?];
-        let all = Parameters::of(model, &sample, task)?.trainable;
+        let [own, other] = [prepared(floats, 1)?, prepared(original, 1)?];
+        let mut all = Parameters::of(floats, &sample, task)?.trainable;
+        // What integers of the file stand for has no tensor of floats there.
+        let stored = Graph::from_model(model)?;
+        let stored = float_tensors(&stored);
+        all.retain(|name| stored.contains_key(name.as_str()));
         let of = |path, batch, single| Network { path, batch, single };
         let own = of(model.path(), &network, &own);
         let other = of(original.path(), &reference, &other);
-        let blocks = blocks(&own, &other, &all)?;
-        blocks
+        blocks(&own, &other, &all)?
     };
     watch.found(blocks.len());
     let mut work = Work {
@@ -122,6 +134,7 @@ pub fn distil(
                 .map(|given| agreement(given, &wanted, (held.len(), task))),
         },
         changed_tensors: work.changed.len(),
+        integer_tensors: dequantised.tensors,
         seconds: begin.elapsed().as_secs_f64(),
     };
     let [_, scores] = scores;

@@ -198,3 +198,62 @@ fn a_block_that_no_gradient_passes_is_left_as_it_is_and_named() {
     let [model, out] = ["model.onnx", "out.onnx"].map(|file| scene.open(file));
     only_tuned(&model, &out, &after).unwrap();
 }
+
+/// The network with the weight of its second convolution in 8 bits.
+fn with_integers(of: &Graph) -> Graph {
+    let mut graph = of.clone();
+    let values = graph.initializers["c2.w"].to_f32().unwrap();
+    let most = values.iter().fold(0f32, |top, v| top.max(v.abs()));
+    let step = most / 20.0;
+    let stored: Vec<u8> = values.iter().map(|v| (v / step).round() as i8 as u8).collect();
+    let integers = |dims: &[usize], values: Vec<u8>| Tensor {
+        dtype: DataType::Int8,
+        dims: dims.to_vec(),
+        data: values.into(),
+    };
+    graph.initializers.shift_remove("c2.w");
+    let new = [
+        ("c2.q", integers(&[8, 8, 3, 3], stored)),
+        ("c2.zero", integers(&[], vec![0])),
+        ("c2.step", Tensor::scalar_f32(step)),
+    ];
+    graph.initializers.extend(new.map(|(name, tensor)| (name.to_owned(), tensor)));
+    let inputs = ["c2.q", "c2.step", "c2.zero"];
+    graph.nodes.insert(0, crate::networks::node("DequantizeLinear", &inputs, "c2.w"));
+    graph
+}
+
+#[test]
+fn weights_that_are_stored_as_integers_stay_and_what_is_float_makes_up_for_them() {
+    if !has_runtime() {
+        return;
+    }
+    let network = plain();
+    let scene = Scene::new(&with_integers(&network), &network);
+    let figures = scene.distil("");
+    assert_eq!(figures["integer_tensors"], 1);
+    let [before, after] = outputs(&figures, "relative_error");
+    assert!(after < before, "{before} -> {after}");
+    let mut names = trained(&scene);
+    names.retain(|name| name != "c2.step");
+    let [model, out] = ["model.onnx", "out.onnx"].map(|file| scene.open(file));
+    only_tuned(&model, &out, &names).unwrap();
+}
+
+#[test]
+fn a_model_that_rounds_between_its_layers_is_refused_with_the_way_out() {
+    if !has_runtime() {
+        return;
+    }
+    let network = plain();
+    let mut rounding = with_integers(&network);
+    let place = rounding.nodes.iter().position(|n| n.is("MaxPool")).unwrap();
+    rounding.nodes[place].inputs[0] = "held".to_owned();
+    for (op, from, to) in [("DequantizeLinear", "r2.q", "held"), ("QuantizeLinear", "r2", "r2.q")] {
+        let node = crate::networks::node(op, &[from, "c2.step", "c2.zero"], to);
+        rounding.nodes.insert(place, node);
+    }
+    let scene = Scene::new(&rounding, &network);
+    let said = scene.refused(&crate::scene::digits(), "--pictures 20");
+    assert!(said.contains("1 pairs of QuantizeLinear") && said.contains("quantise that"), "{said}");
+}
