@@ -156,8 +156,8 @@ pub mod layout;
 pub mod onnx;
 #[doc(hidden)]
 pub mod panics;
-pub(crate) mod random;
 pub mod quantise;
+pub(crate) mod random;
 pub mod report;
 pub mod run;
 pub mod runtime;

@@ -7,7 +7,9 @@ use clap::Args;
 use ftsurgery::adapter::backbone_sha256;
 use ftsurgery::classifier::image_folder;
 use ftsurgery::data::{Augment, Limits, few};
-use ftsurgery::distil::{BlockFigures, DistilError, DistilOptions, Figures, Pictures, Stage, Watch, distil};
+use ftsurgery::distil::{
+    BlockFigures, DistilError, DistilOptions, Figures, Pictures, Stage, Watch, distil,
+};
 use ftsurgery::onnx::Model;
 use ftsurgery::report::plain_line;
 use ftsurgery::search::{Doing, Watcher};
@@ -298,7 +300,11 @@ fn table(figures: &Figures) -> String {
                 0 => "is left as it is",
                 _ => "is trained in part",
             };
-            text.push_str(&format!("block {} {what}: {}\n", block.block, plain_line(why)));
+            text.push_str(&format!(
+                "block {} {what}: {}\n",
+                block.block,
+                plain_line(why)
+            ));
         }
     }
     if figures.integer_tensors > 0 {
@@ -321,7 +327,9 @@ fn table(figures: &Figures) -> String {
 fn quoted(names: &[String]) -> String {
     const NAMED: usize = 3;
     let named = names.iter().take(NAMED);
-    let mut text: Vec<String> = named.map(|name| format!("`{}`", plain_line(name))).collect();
+    let mut text: Vec<String> = named
+        .map(|name| format!("`{}`", plain_line(name)))
+        .collect();
     if names.len() > NAMED {
         text.push(format!("{} more", names.len() - NAMED));
     }

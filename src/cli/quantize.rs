@@ -111,7 +111,13 @@ pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
         Ok::<Outputs, CliError>(outputs)
     };
     let outputs = [measure(&classifier.model)?, measure(&quantised)?];
-    let labels = labels(args, &classifier, (&dataset, &measured), outputs[0].classes, context)?;
+    let labels = labels(
+        args,
+        &classifier,
+        (&dataset, &measured),
+        outputs[0].classes,
+        context,
+    )?;
     let figures = Figures::of(&outputs, labels.as_deref());
     progress.finish();
     if let (Some(most), Some(drop)) = (args.max_drop, figures.drop())
@@ -213,7 +219,9 @@ fn shared_out(
     let seen = |sample: &usize| {
         let trained_on = classifier.card.trained_on.as_ref();
         let digest = dataset.digest(*sample);
-        trained_on.zip(digest).is_some_and(|(seen, digest)| seen.may_have(&digest))
+        trained_on
+            .zip(digest)
+            .is_some_and(|(seen, digest)| seen.may_have(&digest))
     };
     let (trained, others): (Vec<usize>, Vec<usize>) = all.iter().copied().partition(seen);
     if !trained.is_empty() && !others.is_empty() {
@@ -229,7 +237,9 @@ fn shared_out(
         }
     }
     let calibrated = drawn(&all, all.len() / 2);
-    let rest = all.into_iter().filter(|sample| calibrated.binary_search(sample).is_err());
+    let rest = all
+        .into_iter()
+        .filter(|sample| calibrated.binary_search(sample).is_err());
     let rest = rest.collect();
     Ok((calibrated, rest))
 }
@@ -277,7 +287,10 @@ fn labels(
         Ok((_, places)) => {
             let labels = samples.iter().map(|&sample| {
                 let label = usize::try_from(dataset.labels()[sample]).ok();
-                label.and_then(|label| places.get(label)).copied().unwrap_or(-1)
+                label
+                    .and_then(|label| places.get(label))
+                    .copied()
+                    .unwrap_or(-1)
             });
             Ok(Some(labels.collect()))
         }
@@ -306,7 +319,12 @@ impl Figures {
         let [before, after] = outputs.each_ref().map(tops);
         let share = |same: usize| same as f64 / before.len().max(1) as f64;
         let right = |tops: &[i64], labels: &[i64]| {
-            share(tops.iter().zip(labels).filter(|(top, label)| top == label).count())
+            share(
+                tops.iter()
+                    .zip(labels)
+                    .filter(|(top, label)| top == label)
+                    .count(),
+            )
         };
         let agreement = before.iter().zip(&after).filter(|(a, b)| a == b).count();
         Figures {
@@ -318,7 +336,8 @@ impl Figures {
 
     /// By how many points the accuracy falls.
     fn drop(&self) -> Option<f64> {
-        self.accuracy.map(|[before, after]| 100.0 * (before - after))
+        self.accuracy
+            .map(|[before, after]| 100.0 * (before - after))
     }
 
     fn accuracies(&self) -> String {

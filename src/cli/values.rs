@@ -204,7 +204,9 @@ pub fn ensure_writable(out: &Path, inputs: &[&Path], force: bool) -> Result<(), 
             out.display()
         )));
     }
-    let there = out.try_exists().map_err(|e| CliError::cannot_write(out, &e))?;
+    let there = out
+        .try_exists()
+        .map_err(|e| CliError::cannot_write(out, &e))?;
     if there && !force {
         return Err(CliError::usage(format!("{} exists", out.display()))
             .with_hint("choose another file with --out, or overwrite it with --force"));

@@ -46,7 +46,8 @@ pub(super) fn blocks(
         reason,
     };
     let sizes = |value: fn(&Prepared) -> &str| -> Result<(), DistilError> {
-        let [own, other] = [model.batch, original.batch].map(|p| (value(p), p.shapes.dims(value(p))));
+        let [own, other] =
+            [model.batch, original.batch].map(|p| (value(p), p.shapes.dims(value(p))));
         let ((name, dims), (others_name, others)) = (own, other);
         let (dims, others) = (dims?, others?);
         if dims == others {
@@ -163,9 +164,8 @@ fn joined(layers: Vec<Layer>) -> Vec<Block> {
         at => layers[at - 1].products,
     };
     for (at, layer) in layers.iter().enumerate() {
-        let begins = (0..=at).filter(|&from| {
-            from == at || layer.products - before(from) <= MOST_PRODUCTS
-        });
+        let begins =
+            (0..=at).filter(|&from| from == at || layer.products - before(from) <= MOST_PRODUCTS);
         let sizes = begins.map(|from| (least[from].0.saturating_add(layer.size), from));
         // Of equal ones the shorter block.
         let best = sizes.min_by_key(|&(size, from)| (size, at - from));

@@ -36,7 +36,9 @@ pub enum DistilError {
         pairs: usize,
     },
     /// There are too few pictures.
-    #[error("there are {found} pictures, and at least {least} are needed: some to train on, some to hold back")]
+    #[error(
+        "there are {found} pictures, and at least {least} are needed: some to train on, some to hold back"
+    )]
     Few {
         /// How many there are.
         found: usize,

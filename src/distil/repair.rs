@@ -12,8 +12,7 @@ use crate::surgery::{as_stored, dequantised};
 use crate::task::Task;
 use crate::training::program::Prepared;
 use crate::training::{
-    Lesson, Parameters, Parts, TrainingError, differentiable_of, relative_error,
-    samples_stay_apart,
+    Lesson, Parameters, Parts, TrainingError, differentiable_of, relative_error, samples_stay_apart,
 };
 
 use super::blocks::{Block, Network, blocks};
@@ -86,7 +85,11 @@ pub fn distil(
         let stored = Graph::from_model(model)?;
         let stored = float_tensors(&stored);
         all.retain(|name| stored.contains_key(name.as_str()));
-        let of = |path, batch, single| Network { path, batch, single };
+        let of = |path, batch, single| Network {
+            path,
+            batch,
+            single,
+        };
         let own = of(model.path(), &network, &own);
         let other = of(original.path(), &reference, &other);
         blocks(&own, &other, &all)?
@@ -189,7 +192,13 @@ impl Work<'_> {
     fn store(&self, rows: usize, width: usize) -> Result<FeatureStore, DistilError> {
         let spill = &self.options.spill_dir;
         let precision = FeaturePrecision::F32;
-        Ok(FeatureStore::new(rows, &[width], precision, &self.budget, spill)?)
+        Ok(FeatureStore::new(
+            rows,
+            &[width],
+            precision,
+            &self.budget,
+            spill,
+        )?)
     }
 
     fn go_on(&self, block: usize, at: (Stage, usize, usize)) -> Result<(), TrainingError> {
@@ -273,7 +282,11 @@ impl Work<'_> {
             true => None,
             false => {
                 let mut go_on = |done, total| {
-                    let stage = if total == 0 { Stage::Rates } else { Stage::Training };
+                    let stage = if total == 0 {
+                        Stage::Rates
+                    } else {
+                        Stage::Training
+                    };
                     self.go_on(number, (stage, done, total))
                 };
                 Some(self.parts.train(&part, &lesson, &mut go_on)?)
@@ -373,19 +386,25 @@ fn pruned(part: &Prepared, reference: &Prepared, name: &str) -> Option<Vec<bool>
     };
     let ((dims, own), (others_dims, others)) = (tensor(part)?, tensor(reference)?);
     let all = own.iter().zip(&others);
-    let pruned: Vec<bool> = all.map(|(own, other)| *own == 0.0 && *other != 0.0).collect();
+    let pruned: Vec<bool> = all
+        .map(|(own, other)| *own == 0.0 && *other != 0.0)
+        .collect();
     (dims == others_dims && pruned.contains(&true)).then_some(pruned)
 }
 
 fn elements(part: &Prepared, names: &[String]) -> usize {
-    let sizes = names.iter().filter_map(|name| part.graph.initializers.get(name));
+    let sizes = names
+        .iter()
+        .filter_map(|name| part.graph.initializers.get(name));
     sizes.map(Tensor::len).sum()
 }
 
 fn relative(given: &[f32], wanted: &[f32]) -> f64 {
     let square = |value: f64| value * value;
     let pairs = given.iter().zip(wanted);
-    let difference: f64 = pairs.map(|(g, w)| square(f64::from(*g) - f64::from(*w))).sum();
+    let difference: f64 = pairs
+        .map(|(g, w)| square(f64::from(*g) - f64::from(*w)))
+        .sum();
     let size: f64 = wanted.iter().map(|w| square(f64::from(*w))).sum();
     match difference {
         0.0 => 0.0,
@@ -402,9 +421,10 @@ fn agreement(given: &[f32], wanted: &[f32], (rows, task): (usize, Task)) -> f64 
     };
     let same = |(given, wanted): &(&[f32], &[f32])| match task {
         Task::SingleLabel => top(given) == top(wanted),
-        Task::MultiLabel | Task::Binary => {
-            given.iter().zip(*wanted).all(|(g, w)| (*g > 0.0) == (*w > 0.0))
-        }
+        Task::MultiLabel | Task::Binary => given
+            .iter()
+            .zip(*wanted)
+            .all(|(g, w)| (*g > 0.0) == (*w > 0.0)),
     };
     let pairs = given.chunks(width).zip(wanted.chunks(width));
     pairs.filter(same).count() as f64 / rows.max(1) as f64

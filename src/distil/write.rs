@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::classifier::{Inference, ModelCard, outputs_agree};
 use crate::onnx::{LARGEST_FILE, Model, rename, save_within};
 use crate::runtime::{Device, Runtime};
-use crate::surgery::{Editor, Manifest, Edited, export, holds, taken_in};
+use crate::surgery::{Edited, Editor, Manifest, export, holds, taken_in};
 use crate::task::Task;
 
 use super::{DistilError, Distilled, Pictures};

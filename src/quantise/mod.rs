@@ -81,21 +81,22 @@ pub fn quantise(
         .map_err(|e| QuantiseError::write(out, e))?;
     let pictures = folder.path().join("pictures.npy");
     let batch = calibration.batch.unwrap_or(BATCH).min(calibration.pictures);
-    write_pictures(&pictures, &mut { calibration }).map_err(|error| match error {
-        Written::Io(e) => QuantiseError::write(&pictures, e),
-        Written::Fill(e) => e,
-    })
-    .and_then(|input| {
-        let job = json!({
-            "model": model,
-            "input": input,
-            "pictures": pictures,
-            "batch": batch,
-            "out": out,
-            "folder": folder.path(),
-        });
-        run(python, &job.to_string())
-    })
+    write_pictures(&pictures, &mut { calibration })
+        .map_err(|error| match error {
+            Written::Io(e) => QuantiseError::write(&pictures, e),
+            Written::Fill(e) => e,
+        })
+        .and_then(|input| {
+            let job = json!({
+                "model": model,
+                "input": input,
+                "pictures": pictures,
+                "batch": batch,
+                "out": out,
+                "folder": folder.path(),
+            });
+            run(python, &job.to_string())
+        })
 }
 
 enum Written {

@@ -41,10 +41,15 @@ fn what_ends_without_a_word_is_told_by_its_last_line() {
     write("#!/bin/sh\ncat >/dev/null\necho 'out of memory' >&2\nexit 9\n");
     let error = quantised(&python);
     assert!(error.to_string().contains("out of memory"), "{error}");
-    write("#!/bin/sh\ncat >/dev/null\necho '{\"missing\": \"No module named onnx\", \"python\": \"/usr/bin/python3\"}'\n");
+    write(
+        "#!/bin/sh\ncat >/dev/null\necho '{\"missing\": \"No module named onnx\", \"python\": \"/usr/bin/python3\"}'\n",
+    );
     let error = quantised(&python);
     assert!(matches!(error, QuantiseError::Missing { .. }), "{error}");
-    assert!(error.to_string().contains("No module named onnx"), "{error}");
+    assert!(
+        error.to_string().contains("No module named onnx"),
+        "{error}"
+    );
 }
 
 #[test]

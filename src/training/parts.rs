@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Learning rates that may be tried, each for what it multiplies: the root of the mean square of a parameter's values.
-const LADDER: [f32; 6] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2];
+const LADDER: [f32; 7] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1];
 /// Where on the ladder it begins.
 const BEGIN: usize = 3;
 /// Steps by which a rate is tried, at most.
@@ -257,10 +257,20 @@ impl<'l> Pupil<'l> {
                 errors[at] = Some(self.tried(LADDER[at], &batches, go_on)?);
             }
             let known = |place: usize| errors.get(place).copied().flatten();
-            let best = errors.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-            let top = errors.iter().position(|e| *e == Some(best)).unwrap_or(BEGIN);
+            let best = errors
+                .iter()
+                .flatten()
+                .copied()
+                .fold(f64::INFINITY, f64::min);
+            let top = errors
+                .iter()
+                .position(|e| *e == Some(best))
+                .unwrap_or(BEGIN);
             let next = [top + 1, top.wrapping_sub(1)];
-            match next.into_iter().find(|&n| n < LADDER.len() && known(n).is_none()) {
+            match next
+                .into_iter()
+                .find(|&n| n < LADDER.len() && known(n).is_none())
+            {
                 Some(next) => at = next,
                 None => return Ok(LADDER[top]),
             }
@@ -324,7 +334,11 @@ impl<'l> Pupil<'l> {
             &mut self.moments,
             self.threads,
         )?;
-        for ((buffer, start), fixed) in self.parameters.iter().zip(&self.start).zip(self.lesson.fixed)
+        for ((buffer, start), fixed) in self
+            .parameters
+            .iter()
+            .zip(&self.start)
+            .zip(self.lesson.fixed)
         {
             if let Some(fixed) = fixed {
                 let mut values = buffer.as_f32_mut()?;
@@ -384,7 +398,10 @@ fn mean_square(store: &FeatureStore, rows: &[usize]) -> Result<f64, TrainingErro
     let mut sum = 0.0;
     for &at in rows {
         store.gather(0, &[at], &mut row)?;
-        sum += row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
+        sum += row
+            .iter()
+            .map(|&v| f64::from(v) * f64::from(v))
+            .sum::<f64>();
     }
     Ok(sum / (rows.len() * width).max(1) as f64)
 }

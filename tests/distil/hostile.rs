@@ -13,7 +13,13 @@ fn another_architecture_is_refused_by_what_differs() {
     }
     let scene = Scene::new(&attention(), &residual());
     let said = scene.refused(&digits(), "--pictures 20");
-    for part in ["model.onnx", "original.onnx", "`patches`", "`c0`", "--against"] {
+    for part in [
+        "model.onnx",
+        "original.onnx",
+        "`patches`",
+        "`c0`",
+        "--against",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let mut fewer = plain();
@@ -24,7 +30,10 @@ fn another_architecture_is_refused_by_what_differs() {
     fewer.outputs = vec![ftsurgery::graph::Value::batched("y", &[7])];
     let scene = Scene::new(&fewer, &plain());
     let said = scene.refused(&digits(), "--pictures 20");
-    assert!(said.contains("`y`") && said.contains("[7]") && said.contains("[10]"), "{said}");
+    assert!(
+        said.contains("`y`") && said.contains("[7]") && said.contains("[10]"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -39,7 +39,10 @@ fn graph(nodes: Vec<Node>, weights: &[(&str, &[usize])]) -> Graph {
             _ => (0.0, (6.0 / fan_in.max(1) as f32).sqrt()),
         };
         let values = noise(name, count).into_iter().map(|v| middle + spread * v);
-        (name.to_owned(), Tensor::f32(dims, &values.collect::<Vec<_>>()))
+        (
+            name.to_owned(),
+            Tensor::f32(dims, &values.collect::<Vec<_>>()),
+        )
     };
     Graph {
         nodes,
@@ -101,8 +104,12 @@ pub fn residual() -> Graph {
     ];
     let mut weights: Vec<(&str, &[usize])> = vec![("c0.w", &[8, 3, 3, 3]), ("c0.b", &[8])];
     for [from, to, a, b, aw, ab, bw, bb, act, sum] in [
-        ["b0", "b1", "a1", "e1", "a1.w", "a1.b", "e1.w", "e1.b", "h1", "s1"],
-        ["b1", "b2", "a2", "e2", "a2.w", "a2.b", "e2.w", "e2.b", "h2", "s2"],
+        [
+            "b0", "b1", "a1", "e1", "a1.w", "a1.b", "e1.w", "e1.b", "h1", "s1",
+        ],
+        [
+            "b1", "b2", "a2", "e2", "a2.w", "a2.b", "e2.w", "e2.b", "h2", "s2",
+        ],
     ] {
         nodes.extend([
             conv(&[from, aw, ab], a, 1),
@@ -128,9 +135,7 @@ pub fn residual() -> Graph {
 /// Patches, an attention of one head and two dense layers, each beside a path around it.
 pub fn attention() -> Graph {
     let dense = |from: &str, weight: &str, to: &str| node("MatMul", &[from, weight], to);
-    let norm = |inputs: &[&str], to: &str| {
-        node("LayerNormalization", inputs, to).with("axis", -1)
-    };
+    let norm = |inputs: &[&str], to: &str| node("LayerNormalization", inputs, to).with("axis", -1);
     let mut nodes = vec![
         node("Conv", &["x", "patch.w", "patch.b"], "patches")
             .with("kernel_shape", vec![4, 4])

@@ -24,7 +24,14 @@ fn scene() -> Option<Scene> {
 fn quantize(scene: &Scene, flags: &str) -> std::process::Output {
     let data = digits();
     let mut arguments = vec!["quantize", "model.onnx", "--data", data.to_str().unwrap()];
-    arguments.extend(["--out", "out.onnx", "--preprocess", "unit", "--pictures", "40"]);
+    arguments.extend([
+        "--out",
+        "out.onnx",
+        "--preprocess",
+        "unit",
+        "--pictures",
+        "40",
+    ]);
     arguments.extend(flags.split_whitespace());
     scene.run(&arguments)
 }
@@ -42,7 +49,13 @@ fn a_model_comes_out_in_int8_with_the_accuracy_of_both_in_its_metadata() {
     assert!(count("QuantizeLinear") > 3 && count("DequantizeLinear") > 6);
     assert_eq!(count("BatchNormalization"), 0);
     let noted: Json = serde_json::from_str(out.metadata("ftsurgery.quantised").unwrap()).unwrap();
-    for key in ["accuracy", "agreement", "calibrated_on", "measured_on", "onnxruntime"] {
+    for key in [
+        "accuracy",
+        "agreement",
+        "calibrated_on",
+        "measured_on",
+        "onnxruntime",
+    ] {
         assert_eq!(noted[key], said[key], "{key}");
         assert!(!noted[key].is_null(), "{key}");
     }
@@ -85,13 +98,23 @@ fn without_the_tool_that_is_said_and_nothing_is_written() {
     let output = command
         .current_dir(scene.at(""))
         .env("FTSURGERY_PYTHON", "/nowhere/python3")
-        .args(["quantize", "model.onnx", "--out", "out.onnx", "--preprocess", "unit"])
+        .args([
+            "quantize",
+            "model.onnx",
+            "--out",
+            "out.onnx",
+            "--preprocess",
+            "unit",
+        ])
         .args(["--pictures", "10", "--data"])
         .arg(data)
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("/nowhere/python3") && error.contains("pip install"), "{error}");
+    assert!(
+        error.contains("/nowhere/python3") && error.contains("pip install"),
+        "{error}"
+    );
     assert!(!scene.at("out.onnx").exists());
 }

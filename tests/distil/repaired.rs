@@ -56,7 +56,10 @@ fn a_model_that_is_its_original_stays_it() {
     assert_eq!(outputs(&figures, "agreement"), [1.0, 1.0]);
     let [model, out] = ["model.onnx", "out.onnx"].map(|file| scene.open(file));
     let found = differences(&model, &out).unwrap();
-    assert!(found.iter().all(|d| d.name.starts_with("ftsurgery.")), "{found:?}");
+    assert!(
+        found.iter().all(|d| d.name.starts_with("ftsurgery.")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -110,7 +113,10 @@ fn what_was_pruned_to_zero_stays_zero_and_what_is_left_makes_up_for_it() {
     for name in trained(&scene) {
         let [own, out] = ["model.onnx", "out.onnx"].map(|file| scene.tensor(file, &name));
         let pairs = own.to_f32().unwrap().into_iter().zip(out.to_f32().unwrap());
-        let of_zero: Vec<f32> = pairs.filter(|(own, _)| *own == 0.0).map(|(_, out)| out).collect();
+        let of_zero: Vec<f32> = pairs
+            .filter(|(own, _)| *own == 0.0)
+            .map(|(_, out)| out)
+            .collect();
         assert!(of_zero.iter().all(|&out| out == 0.0), "{name}");
         zeros += of_zero.len();
     }
@@ -127,7 +133,9 @@ fn without_filters(of: &Graph) -> Graph {
         let values = graph.initializers[name].to_f32().unwrap();
         let kept = values.iter().enumerate().filter(|(i, _)| keep(*i));
         let kept: Vec<f32> = kept.map(|(_, v)| *v).collect();
-        graph.initializers.insert(name.to_owned(), Tensor::f32(dims, &kept));
+        graph
+            .initializers
+            .insert(name.to_owned(), Tensor::f32(dims, &kept));
     };
     cut("c2.w", &[6, 8, 3, 3], &|i| i / 72 < 6);
     cut("c2.b", &[6], &|i| i < 6);
@@ -205,7 +213,10 @@ fn with_integers(of: &Graph) -> Graph {
     let values = graph.initializers["c2.w"].to_f32().unwrap();
     let most = values.iter().fold(0f32, |top, v| top.max(v.abs()));
     let step = most / 20.0;
-    let stored: Vec<u8> = values.iter().map(|v| (v / step).round() as i8 as u8).collect();
+    let stored: Vec<u8> = values
+        .iter()
+        .map(|v| (v / step).round() as i8 as u8)
+        .collect();
     let integers = |dims: &[usize], values: Vec<u8>| Tensor {
         dtype: DataType::Int8,
         dims: dims.to_vec(),
@@ -217,9 +228,14 @@ fn with_integers(of: &Graph) -> Graph {
         ("c2.zero", integers(&[], vec![0])),
         ("c2.step", Tensor::scalar_f32(step)),
     ];
-    graph.initializers.extend(new.map(|(name, tensor)| (name.to_owned(), tensor)));
+    graph
+        .initializers
+        .extend(new.map(|(name, tensor)| (name.to_owned(), tensor)));
     let inputs = ["c2.q", "c2.step", "c2.zero"];
-    graph.nodes.insert(0, crate::networks::node("DequantizeLinear", &inputs, "c2.w"));
+    graph.nodes.insert(
+        0,
+        crate::networks::node("DequantizeLinear", &inputs, "c2.w"),
+    );
     graph
 }
 
@@ -249,11 +265,17 @@ fn a_model_that_rounds_between_its_layers_is_refused_with_the_way_out() {
     let mut rounding = with_integers(&network);
     let place = rounding.nodes.iter().position(|n| n.is("MaxPool")).unwrap();
     rounding.nodes[place].inputs[0] = "held".to_owned();
-    for (op, from, to) in [("DequantizeLinear", "r2.q", "held"), ("QuantizeLinear", "r2", "r2.q")] {
+    for (op, from, to) in [
+        ("DequantizeLinear", "r2.q", "held"),
+        ("QuantizeLinear", "r2", "r2.q"),
+    ] {
         let node = crate::networks::node(op, &[from, "c2.step", "c2.zero"], to);
         rounding.nodes.insert(place, node);
     }
     let scene = Scene::new(&rounding, &network);
     let said = scene.refused(&crate::scene::digits(), "--pictures 20");
-    assert!(said.contains("1 pairs of QuantizeLinear") && said.contains("quantise that"), "{said}");
+    assert!(
+        said.contains("1 pairs of QuantizeLinear") && said.contains("quantise that"),
+        "{said}"
+    );
 }

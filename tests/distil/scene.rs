@@ -53,7 +53,14 @@ impl Scene {
 
     fn distil_on(&self, data: &Path, flags: &str) -> Output {
         let data = data.to_str().unwrap();
-        let mut arguments = vec!["distil", "model.onnx", "--against", "original.onnx", "--data", data];
+        let mut arguments = vec![
+            "distil",
+            "model.onnx",
+            "--against",
+            "original.onnx",
+            "--data",
+            data,
+        ];
         arguments.extend(["--preprocess", "unit", "--threads", "1", "--json"]);
         arguments.extend(flags.split_whitespace());
         if !flags.contains("--out") {
