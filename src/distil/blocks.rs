@@ -88,7 +88,13 @@ pub(super) fn blocks(
         size: end.size,
     });
     let ends: Vec<Seen> = ends.chain([last]).collect();
-    let layers = divided(model.batch, original.batch, &ends, parameters)?;
+    let mut layers = divided(model.batch, original.batch, &ends, parameters)?;
+    for layer in &mut layers {
+        let [from, to] = &layer.block.own;
+        let part = model.batch.part(from, to)?;
+        let (_, obstacle) = differentiable_of(&part, &layer.block.parameters)?;
+        layer.is_alone = obstacle.is_some();
+    }
     Ok(joined(layers))
 }
 
@@ -108,6 +114,8 @@ struct Layer {
     products: usize,
     /// How many numbers its end has for a sample.
     size: usize,
+    /// Whether no gradient passes it, so that a neighbour would lose by joining it.
+    is_alone: bool,
 }
 
 /// Blocks between ends that both networks have, each as short as it can be with a convolution or product of parameters of its

@@ -406,9 +406,9 @@ fn relative(given: &[f32], wanted: &[f32]) -> f64 {
         .map(|(g, w)| square(f64::from(*g) - f64::from(*w)))
         .sum();
     let size: f64 = wanted.iter().map(|w| square(f64::from(*w))).sum();
-    match difference {
-        0.0 => 0.0,
-        difference => (difference / size).sqrt(),
+    match size {
+        0.0 => difference.sqrt(),
+        size => (difference / size).sqrt(),
     }
 }
 

@@ -407,7 +407,7 @@ fn mean_square(store: &FeatureStore, rows: &[usize]) -> Result<f64, TrainingErro
 }
 
 /// How far rows of `values` are from those of `wanted`: the root of the sum of squared differences over that of the squares of
-/// what is wanted, of all elements of all rows. Infinite where nothing but 0 is wanted and something else is there.
+/// what is wanted, of all elements of all rows. Where nothing but 0 is wanted it is the root of the first sum.
 ///
 /// # Errors
 /// When one of the stores has no such row.
@@ -444,9 +444,9 @@ impl Sums {
     }
 
     fn relative_error(&self) -> f64 {
-        match self.difference {
-            0.0 => 0.0,
-            difference => (difference / self.wanted).sqrt(),
+        match self.wanted {
+            0.0 => self.difference.sqrt(),
+            wanted => (self.difference / wanted).sqrt(),
         }
     }
 }
