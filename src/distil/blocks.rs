@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::training::TrainingError;
 use crate::training::program::Prepared;
+use crate::training::{TrainingError, differentiable_of};
 
 use super::DistilError;
 use super::ends::{ends, pairs, products};
@@ -172,8 +172,10 @@ fn joined(layers: Vec<Layer>) -> Vec<Block> {
         at => layers[at - 1].products,
     };
     for (at, layer) in layers.iter().enumerate() {
-        let begins =
-            (0..=at).filter(|&from| from == at || layer.products - before(from) <= MOST_PRODUCTS);
+        let begins = (0..=at).filter(|&from| {
+            let is_small = layer.products - before(from) <= MOST_PRODUCTS;
+            from == at || is_small && !layers[from..=at].iter().any(|layer| layer.is_alone)
+        });
         let sizes = begins.map(|from| (least[from].0.saturating_add(layer.size), from));
         // Of equal ones the shorter block.
         let best = sizes.min_by_key(|&(size, from)| (size, at - from));
@@ -223,6 +225,7 @@ impl Block {
             block: self,
             products: end.products,
             size: end.size,
+            is_alone: false,
         }
     }
 }

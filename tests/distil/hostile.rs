@@ -43,15 +43,15 @@ fn what_is_no_number_is_named_with_its_model() {
     }
     let network = plain();
     let broken = changed(&network, |name, values| match name {
-        "c2.w" => vec![f32::NAN; values.len()],
+        "fc.w" => vec![f32::NAN; values.len()],
         _ => values.to_vec(),
     });
     let scene = Scene::new(&broken, &network);
     let said = scene.refused(&digits(), "--pictures 20");
-    assert!(said.contains("model.onnx: the values of `p2`"), "{said}");
+    assert!(said.contains("model.onnx: the values of `y`"), "{said}");
     let scene = Scene::new(&network, &broken);
     let said = scene.refused(&digits(), "--pictures 20");
-    assert!(said.contains("original.onnx: the values of `p2`"), "{said}");
+    assert!(said.contains("original.onnx: the values of `y`"), "{said}");
 }
 
 #[test]
