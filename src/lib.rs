@@ -147,6 +147,7 @@ pub mod classifier;
 pub mod cluster;
 pub mod data;
 pub mod diff;
+pub mod distil;
 pub mod graph;
 #[doc(hidden)]
 pub mod hex;
@@ -156,6 +157,7 @@ pub mod layout;
 pub mod onnx;
 #[doc(hidden)]
 pub mod panics;
+pub mod quantise;
 pub(crate) mod random;
 pub mod report;
 pub mod run;

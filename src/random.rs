@@ -36,12 +36,14 @@ pub enum Purpose {
     FilterGroups,
     /// The inputs on which two models are compared.
     Comparison,
+    /// Which samples of many are used.
+    Few,
 }
 
 impl Purpose {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Purpose; 13] = [
+    const ALL: [Purpose; 14] = [
         Purpose::Split,
         Purpose::Head,
         Purpose::Order,
@@ -55,6 +57,7 @@ impl Purpose {
         Purpose::Gate,
         Purpose::FilterGroups,
         Purpose::Comparison,
+        Purpose::Few,
     ];
 
     /// None is the beginning of another, so that no two streams hash the same bytes.
@@ -73,6 +76,7 @@ impl Purpose {
             Purpose::Gate => "gate",
             Purpose::FilterGroups => "filter groups",
             Purpose::Comparison => "comparison",
+            Purpose::Few => "few of many",
         }
     }
 }

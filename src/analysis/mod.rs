@@ -273,6 +273,13 @@ impl Analysis {
     }
 }
 
+/// The nodes of a graph that every path from the value `input` to the value `output` passes, by their indices and from input
+/// to output: what is computed behind one of them follows from its outputs alone. None where no path is.
+pub(crate) fn chain(graph: &Graph, input: &str, output: &str) -> Vec<usize> {
+    let flow = Flow::between(&Index::new(graph), input, output);
+    flow.map_or_else(Vec::new, |flow| flow.chain)
+}
+
 fn before_last_weighted(index: &Index, data: &[bool]) -> Vec<bool> {
     let last = (0..data.len())
         .rev()

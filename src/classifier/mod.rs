@@ -36,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agreement;
 mod beside;
 mod card;
 mod company;
@@ -59,6 +60,7 @@ mod told;
 mod untried;
 mod witness;
 
+pub(crate) use agreement::outputs_agree;
 pub use beside::Beside;
 pub use card::{CLASSES, ModelCard, TASK, THRESHOLDS};
 pub use error::ClassifierError;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Pictures};
 use ftsurgery::data::{Dataset, read_classes};
-use ftsurgery::graph::Graph;
+use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::Model;
 use ftsurgery::runtime::Runtime;
 
@@ -36,7 +36,8 @@ impl ClassifierArgs {
 
 /// A classifier with its metadata.
 pub struct Classifier {
-    model: Model,
+    /// The model.
+    pub model: Model,
     graph: Graph,
     /// Its metadata.
     pub card: ModelCard,
@@ -47,16 +48,22 @@ pub struct Classifier {
 impl Classifier {
     /// Opens the model at `path`.
     pub fn open(path: &Path, args: &ClassifierArgs) -> Result<Self, CliError> {
-        let model = Model::open(path)?.with_scores(args.output.output.as_deref());
-        let mut card = ModelCard::read(&model)?;
+        let mut classifier = Self::of(path, &args.output, &args.images)?;
         if let Some(path) = &args.classes {
-            card.classes = Some(read_classes(path)?);
-            card.beside.classes = None;
+            classifier.card.classes = Some(read_classes(path)?);
+            classifier.card.beside.classes = None;
         }
-        let preprocess = args.images.preprocess()?;
+        Ok(classifier)
+    }
+
+    /// Opens the model at `path`, with the classes that it says it has.
+    pub fn of(path: &Path, output: &OutputArg, images: &ImageArgs) -> Result<Self, CliError> {
+        let model = Model::open(path)?.with_scores(output.output.as_deref());
+        let card = ModelCard::read(&model)?;
+        let preprocess = images.preprocess()?;
         let graph = Graph::from_model(&model)?;
-        let size = args.images.image_size;
-        let resize = args.images.resize();
+        let size = images.image_size;
+        let resize = images.resize();
         let input = ModelInput::of(&graph, &card, size, preprocess.as_ref(), resize)?;
         Ok(Classifier {
             model,
@@ -66,16 +73,26 @@ impl Classifier {
         })
     }
 
+    /// The one batch size that it is made for, if it is.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        let mut inputs = self.graph.inputs.iter();
+        let input = inputs.find(|input| input.name == self.input.name)?;
+        match input.dims.as_ref()?.first()? {
+            Dim::Known(batch) => Some(*batch),
+            Dim::Symbolic(_) => None,
+        }
+    }
+
     /// Finds out how it wants the pixels of a data set, where nobody says it.
     pub fn look_at(
         &mut self,
         dataset: &Dataset,
         runtime: &Runtime,
-        args: &ClassifierArgs,
+        threads: usize,
     ) -> Result<(), CliError> {
         let model = (&self.model, &self.graph);
         let input = &mut self.input;
-        Ok(input.find_preprocess_on(runtime, model, args.threads(), dataset)?)
+        Ok(input.find_preprocess_on(runtime, model, threads, dataset)?)
     }
 
     /// As [`Classifier::look_at`], with pictures.

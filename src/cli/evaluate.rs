@@ -105,7 +105,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let input = &classifier.input;
     let dataset = input.open(data, None, &limits, Augment::None.into(), Some(&decoding))?;
     let mut inference = classifier.load(&runtime, &args.classifier)?;
-    classifier.look_at(&dataset, &runtime, &args.classifier)?;
+    classifier.look_at(&dataset, &runtime, args.classifier.threads())?;
     let (card, input) = (&classifier.card, &classifier.input);
     if let Some(skipped) = dataset.skipped_summary() {
         progress.warning(&skipped);
@@ -317,7 +317,7 @@ fn samples(args: &EvaluateArgs, dataset: &Dataset) -> Result<(Option<Part>, Vec<
 }
 
 /// Names of the model's classes, and for each class of the data its place among them.
-fn match_classes(
+pub(super) fn match_classes(
     card: &ModelCard,
     dataset: &Dataset,
     outputs: usize,

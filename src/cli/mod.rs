@@ -17,6 +17,7 @@ mod data;
 mod demo;
 mod diff;
 mod differentiate;
+mod distil;
 mod error;
 mod evaluate;
 mod executor;
@@ -25,6 +26,7 @@ mod memory;
 mod plan;
 mod predict;
 mod progress;
+mod quantize;
 mod report;
 mod runtime;
 mod scores;
@@ -112,6 +114,10 @@ enum Command {
     Collect(collect::CollectArgs),
     /// Tune several models by the same strategies, and compare
     Study(Box<study::StudyArgs>),
+    /// Repair a changed model by the one that it was made of, without labels
+    Distil(distil::DistilArgs),
+    /// Make an int8 model of a float one by onnxruntime's own tool, and measure both
+    Quantize(quantize::QuantizeArgs),
     /// Make a tuned model again, of the model that was tuned and an adapter
     Apply(apply::ApplyArgs),
     /// Measure a classifier on a data set
@@ -156,6 +162,8 @@ impl Command {
             Self::Trial(args) => trial::run(args, context),
             Self::Collect(args) => collect::run(args, context),
             Self::Study(args) => study::run(args, context),
+            Self::Distil(args) => distil::run(args, context),
+            Self::Quantize(args) => quantize::run(args, context),
             Self::Apply(args) => apply::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
             Self::Predict(args) => predict::run(args, context),

@@ -62,6 +62,20 @@ impl Progress {
         }
     }
 
+    /// What the run did before has ended.
+    pub fn begun(&self) {
+        let state = &mut self.heart.state();
+        self.heart.ended(state, "");
+    }
+
+    /// What `of` did has ended; tells what it came to.
+    pub fn done(&self, of: &str, text: &str) {
+        let state = &mut self.heart.state();
+        self.heart.ended(state, of);
+        self.heart.line(state, text);
+        self.heart.show_all(state);
+    }
+
     fn line(&self, text: &str) {
         self.heart.line(&mut self.heart.state(), text);
     }

@@ -1,6 +1,6 @@
 //! Values of flags that several subcommands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use ftsurgery::autodiff::Operators;
 use ftsurgery::choice::{AUTO, Choice};
 use ftsurgery::classifier::parse_image_size;
 use ftsurgery::data::{DataError, Preprocess, Resize};
+use ftsurgery::onnx::is_same_file;
 use ftsurgery::run::Settings;
 use ftsurgery::runtime::Device;
 
@@ -228,6 +229,29 @@ pub fn some(names: &[impl AsRef<str>]) -> String {
 /// Reads a path that is a text, as files of settings hold it.
 pub fn text_path() -> impl TypedValueParser<Value = PathBuf> {
     NonEmptyStringValueParser::new().map(PathBuf::from)
+}
+
+/// Fails where a file that is to be written is there, unless that is `force`d, is one that is read, or has no folder to be in.
+pub fn ensure_writable(out: &Path, inputs: &[&Path], force: bool) -> Result<(), CliError> {
+    if inputs.iter().any(|input| is_same_file(input, out)) {
+        return Err(CliError::usage(format!(
+            "{} is read here, and would be written over",
+            out.display()
+        )));
+    }
+    let there = out
+        .try_exists()
+        .map_err(|e| CliError::cannot_write(out, &e))?;
+    if there && !force {
+        return Err(CliError::usage(format!("{} exists", out.display()))
+            .with_hint("choose another file with --out, or overwrite it with --force"));
+    }
+    match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(CliError::usage(
+            format!("there is no folder {} to write to", folder.display()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A number of bytes: `1GiB`, `512MiB`, `64KiB`, `2GB`, or bytes alone.

@@ -5,7 +5,7 @@ mod joined;
 mod listing;
 mod place;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -18,7 +18,7 @@ use super::form::Form;
 use super::image::{REMARKS, Size};
 use super::parts::Given;
 use super::pixels::{Content, Decoding};
-use super::{DataError, LabelSets, copies, groups, list as lists, names, seen};
+use super::{DataError, LabelSets, copies, few, groups, list as lists, names, seen};
 pub(super) use find::parts_beside;
 use find::{Aside, list};
 use listing::{All, Listed, Order, all, composed, group, in_order};
@@ -38,6 +38,12 @@ pub(super) fn open(
         roots,
         several,
     } = all(root, &sources, &mut aside)?;
+    if let Some((most, seed)) = limits.few {
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        let drawn: HashSet<usize> = few(listed.len(), most, seed).into_iter().collect();
+        let mut at = 0..;
+        listed.retain(|_| at.next().is_some_and(|at| drawn.contains(&at)));
+    }
     if let Some(pattern) = &sources.group_by {
         group(&mut listed, pattern, &mut aside)?;
     }

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rand::seq::SliceRandom;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::memory::memory_limit;
 use super::{DataError, ImageCache};
+use crate::random::{Purpose, stream};
 
 /// Within which limits a [`Dataset`](super::Dataset) is opened and used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,19 @@ pub struct Limits {
     pub min_per_class: usize,
     /// The classes that there must be at least: 2 to train, 1 where a model that knows its classes is measured.
     pub classes: usize,
+    /// Of images so many at most, [drawn](few) by this seed before any is decoded; `None` for all.
+    pub few: Option<(usize, u64)>,
+}
+
+/// So many of `0..count`, in their order, drawn by a seed; all where there are no more.
+pub fn few(count: usize, most: usize, seed: u64) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..count).collect();
+    if count > most {
+        all.shuffle(&mut stream(Purpose::Few, seed, &[]));
+        all.truncate(most);
+        all.sort_unstable();
+    }
+    all
 }
 
 impl Default for Limits {
@@ -35,6 +50,7 @@ impl Default for Limits {
             image_folder: None,
             min_per_class: 0,
             classes: 2,
+            few: None,
         }
     }
 }

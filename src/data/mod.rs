@@ -72,7 +72,7 @@ pub use image::{
     MAX_DECODED_BYTES, MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_SIDE, image_dimensions, load_image,
     load_image_and_note,
 };
-pub use limits::{Limits, show_bytes};
+pub use limits::{Limits, few, show_bytes};
 pub use list::Columns;
 pub use memory::{default_memory_budget, memory_limit};
 pub use names::{ClassNames, composed, read_classes};

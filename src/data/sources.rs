@@ -47,6 +47,9 @@ pub struct Sources {
     /// that it matches. The folders are then no classes, and no parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_by: Option<String>,
+    /// Whether nobody asks for labels: the images of a folder, at any depth, are then of one class, and of no part.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unlabelled: bool,
 }
 
 impl Sources {

@@ -100,6 +100,7 @@ impl<'a> Opened<'a> {
         })?;
         let memory_budget = settings.memory_budget.unwrap_or_default();
         let limits = Limits {
+            few: None,
             classes: 2,
             threads: settings.threads,
             // What cannot be elsewhere may take half of the memory, also beyond a smaller budget.

@@ -82,6 +82,8 @@ pub enum Doing {
     HeldOut,
     /// Samples are classified by a model as it stands.
     Classifying,
+    /// The ranges of a model's values are found, for an int8 one.
+    Calibrating,
     /// A model is written, and its file checked.
     Writing,
     /// Another process is at it.
@@ -106,6 +108,7 @@ impl fmt::Display for Doing {
             Doing::Ranking => "ranking samples",
             Doing::HeldOut => "held-out samples",
             Doing::Classifying => "classifying",
+            Doing::Calibrating => "calibrating",
             Doing::Writing => "writing and checking the model",
             Doing::Waiting => "waiting for another process",
             Doing::Reporting => "writing the report",

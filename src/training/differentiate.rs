@@ -8,7 +8,7 @@ use crate::onnx::messages::ModelProto;
 use crate::onnx::{DataType, Model};
 use crate::task::Task;
 
-use super::program::{LABELS, Port, Prepared, TARGETS, whole_program};
+use super::program::{LABELS, Port, Prepared, whole_program};
 use super::{GradientOutput, TrainingError};
 
 /// A differentiated model and the names of what goes in and comes out.
@@ -85,13 +85,13 @@ pub fn differentiate(
         public.insert(value.to_owned(), name.clone());
         name
     };
-    let (ours, dims) = match program.several {
-        true => (TARGETS, vec![batch, prepared.classes]),
-        false => (LABELS, vec![batch]),
-    };
+    let ours = program.targets.unwrap_or_else(|| Port {
+        name: LABELS.to_owned(),
+        dims: vec![batch],
+    });
     let labels = Port {
-        name: claim(ours, "labels"),
-        dims,
+        name: claim(&ours.name, "labels"),
+        dims: ours.dims,
     };
     let loss = claim(&loss, "loss");
     // Of standard operators, so that each is one value.

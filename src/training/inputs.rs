@@ -8,7 +8,7 @@ use super::dropout::fill_mask;
 use super::features::Pass;
 use super::mixing::Mixing;
 use super::noise::fill_noise;
-use super::program::{LABELS, OTHER_LABELS, Program, SHARE, TARGETS};
+use super::program::{LABELS, OTHER_LABELS, Program, SHARE};
 use super::{Features, Lab, TrainingError, TrialSpec};
 
 /// Buffers for all inputs of a step, or an evaluation, but what is trained. A clone shares them.
@@ -19,7 +19,7 @@ pub(super) struct Inputs {
     /// Noise, at rest until it is filled.
     pub noise: Vec<Buffer>,
     pub labels: Option<Buffer>,
-    /// In their place, where samples may have several.
+    /// In their place, where samples may have several, or what the output is held against.
     pub targets: Option<Buffer>,
     /// Second labels of mixed samples, and the share of the first.
     pub mixed: Option<[Buffer; 2]>,
@@ -43,8 +43,7 @@ impl Inputs {
     /// When there is no memory.
     pub fn of(program: &Program) -> Result<Self, RuntimeError> {
         let zeros = |dims: &[usize]| Buffer::zeros_f32(dims);
-        let dims = &program.logits.dims;
-        let [batch, classes] = [0, 1].map(|axis| dims.get(axis).copied().unwrap_or(1));
+        let batch = program.logits.dims.first().copied().unwrap_or(1);
         let features = program.features.iter().map(|p| zeros(&p.dims));
         let masks = program.masks.iter().map(|m| zeros(&[batch, m.width]));
         let rest = |noise: &Noise| {
@@ -52,13 +51,14 @@ impl Inputs {
             Buffer::from_f32(&dims, &vec![noise.rest; dims.iter().product()])
         };
         let noise = program.noise.iter().map(rest);
-        let (is_step, several) = (program.loss.is_some(), program.several);
+        let is_step = program.loss.is_some();
         let mixed = match is_step && program.is_mixed {
             true => Some([Buffer::zeros_i64(&[batch])?, zeros(&[batch, 1])?]),
             false => None,
         };
-        let labels = (is_step && !several).then(|| Buffer::zeros_i64(&[batch]));
-        let targets = (is_step && several).then(|| zeros(&[batch, classes]));
+        let wanted = program.targets.as_ref().filter(|_| is_step);
+        let labels = (is_step && wanted.is_none()).then(|| Buffer::zeros_i64(&[batch]));
+        let targets = wanted.map(|port| zeros(&port.dims));
         Ok(Inputs {
             features: features.collect::<Result<_, _>>()?,
             masks: masks.collect::<Result<_, _>>()?,
@@ -78,7 +78,8 @@ impl Inputs {
         all.extend(masks.zip(&self.masks));
         all.extend(noise.zip(&self.noise));
         all.extend(self.labels.iter().map(|labels| (LABELS, labels)));
-        all.extend(self.targets.iter().map(|targets| (TARGETS, targets)));
+        let targets = program.targets.iter().map(|port| port.name.as_str());
+        all.extend(targets.zip(&self.targets));
         let names = [OTHER_LABELS, SHARE];
         all.extend(names.into_iter().zip(self.mixed.iter().flatten()));
         all

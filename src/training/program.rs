@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod against_torch;
 mod objective;
+mod part;
 mod prepared;
 #[cfg(test)]
 mod rewritten;
@@ -118,8 +119,9 @@ pub struct Program {
     pub noise: Vec<Noise>,
     /// For a step: the BatchNormalizations whose batch's statistics are outputs.
     pub norms: Vec<StepNorm>,
-    /// For a step: whether samples may have several labels, so that there are [`TARGETS`] in place of [`LABELS`].
-    pub several: bool,
+    /// For a step: [`TARGETS`], where they are in place of [`LABELS`]: samples may have several labels, or the loss holds an
+    /// output against values.
+    pub targets: Option<Port>,
     /// For a step: whether samples that have one label are mixed, so that there are [`OTHER_LABELS`] and [`SHARE`].
     pub is_mixed: bool,
     /// For a step: the scalar loss and the gradients in the order of `parameters`.
@@ -140,13 +142,34 @@ pub fn evaluation_program(
     trainable: &[String],
     operators: Operators,
 ) -> Result<Program, TrainingError> {
+    evaluation(prepared, trainable, Start::Boundary, operators)
+}
+
+/// As [`evaluation_program`], from the model's own input: the frozen part is not cut off.
+///
+/// # Errors
+/// As there.
+pub fn whole_evaluation_program(
+    prepared: &Prepared,
+    trainable: &[String],
+    operators: Operators,
+) -> Result<Program, TrainingError> {
+    evaluation(prepared, trainable, Start::Input, operators)
+}
+
+fn evaluation(
+    prepared: &Prepared,
+    trainable: &[String],
+    start: Start,
+    operators: Operators,
+) -> Result<Program, TrainingError> {
     let mut prepared = prepared.clone();
     prepared.fold()?;
     // The logits alone: penalties are a step's.
     prepared.graph.outputs.truncate(1);
     let mut inputs = trainable.to_vec();
     inputs.extend(prepared.running_statistics());
-    let mut program = forward(&prepared, &inputs, Vec::new(), Start::Boundary)?;
+    let mut program = forward(&prepared, &inputs, Vec::new(), start)?;
     if operators == Operators::Kernels {
         channels_last(&mut program.graph)?;
     }
@@ -382,7 +405,7 @@ fn forward(
         masks,
         noise,
         norms: Vec::new(),
-        several: false,
+        targets: None,
         is_mixed: false,
         loss: None,
         penalty: None,

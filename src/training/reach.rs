@@ -80,9 +80,21 @@ pub fn differentiable(
     objective: impl Into<Objective>,
 ) -> Result<Vec<String>, TrainingError> {
     let prepared = Prepared::of(model, batch, sample, objective)?;
+    Ok(differentiable_of(&prepared, names)?.0)
+}
+
+/// As [`differentiable`], of a network in normal form, with what was first in the way of a gradient.
+///
+/// # Errors
+/// When a step's graph fails for another reason than a missing gradient.
+pub(crate) fn differentiable_of(
+    prepared: &Prepared,
+    names: &[String],
+) -> Result<(Vec<String>, Option<AutodiffError>), TrainingError> {
     let mut left = names.to_vec();
+    let mut first = None;
     while !left.is_empty() {
-        let error = match whole_program(&prepared, &left, Operators::Standard) {
+        let error = match whole_program(prepared, &left, Operators::Standard) {
             Ok(_) => break,
             Err(TrainingError::Autodiff(error)) => error,
             Err(error) => return Err(error),
@@ -112,8 +124,9 @@ pub fn differentiable(
         if left.len() == count {
             return Err(error.into());
         }
+        first.get_or_insert(error);
     }
-    Ok(left)
+    Ok((left, first))
 }
 
 /// Every value that `node` depends on.

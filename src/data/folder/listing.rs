@@ -12,6 +12,8 @@ use crate::task::Task;
 
 /// What joins the names of classes in that of a folder.
 const JOINS: char = '+';
+/// The class of images of which nobody asks for labels.
+const UNLABELLED: &str = "images";
 
 /// A file that is to be a sample.
 pub(super) struct Listed {
@@ -109,6 +111,10 @@ fn of_path(
         (true, None) => of_list(path, prefix, sources, aside),
         (false, Some(pattern)) => {
             let listed = by_name(Place { root: path, prefix }, pattern, aside)?;
+            Ok((listed, false))
+        }
+        (false, None) if sources.unlabelled => {
+            let listed = unlabelled(Place { root: path, prefix }, aside)?;
             Ok((listed, false))
         }
         (false, None) => {
@@ -212,6 +218,20 @@ pub(super) fn group(
         ));
     }
     Ok(())
+}
+
+/// The images of a folder at any depth, of which nothing is told.
+fn unlabelled(place: Place<'_>, aside: &mut Aside) -> Result<Vec<Listed>, DataError> {
+    let found = images(place, "", aside)?.unwrap_or_default();
+    let listed = found.into_iter().map(|image| Listed {
+        path: image.path,
+        name: image.name,
+        classes: vec![UNLABELLED.to_owned()],
+        part: None,
+        group: None,
+        is_joined: false,
+    });
+    Ok(listed.collect())
 }
 
 /// The images of a folder at any depth, whose classes a pattern finds in their paths. Where it finds none they are

@@ -5,7 +5,7 @@ use crate::graph::{Builder, Value};
 use crate::onnx::{DataType, Tensor};
 use crate::task::Task;
 
-use super::{LABELS, OTHER_LABELS, Prepared, Program, SHARE, TARGETS};
+use super::{LABELS, OTHER_LABELS, Port, Prepared, Program, SHARE, TARGETS};
 use crate::training::TrainingError;
 
 /// What a step makes smaller, and so what is taken of a model.
@@ -84,8 +84,7 @@ pub(super) fn append(
         Objective::Task(_) => {}
         Objective::SquaredError => {
             let dims = program.logits.dims.clone();
-            let targets = Value::fixed(TARGETS, DataType::Float, &dims);
-            program.graph.inputs.push(targets);
+            take_targets(program, dims.clone());
             let mut builder = Builder::new(&mut program.graph);
             return Ok(squared_error(
                 &mut builder,
@@ -104,11 +103,10 @@ pub(super) fn append(
         }
     }
     let labels = |name: &str| Value::fixed(name, DataType::Int64, &[batch]);
-    program.graph.inputs.push(match several {
-        true => Value::fixed(TARGETS, DataType::Float, &[batch, prepared.classes]),
-        false => labels(LABELS),
-    });
-    program.several = several;
+    match several {
+        true => take_targets(program, vec![batch, prepared.classes]),
+        false => program.graph.inputs.push(labels(LABELS)),
+    }
     program.is_mixed = prepared.is_mixed && !several;
     let labels = match program.is_mixed {
         false => Labels::One(LABELS),
@@ -127,4 +125,14 @@ pub(super) fn append(
         true => binary_cross_entropy(&mut builder, logits, dims, TARGETS, &prepared.targets),
         false => cross_entropy(&mut builder, logits, dims, labels, &prepared.targets),
     }?)
+}
+
+/// Makes targets of dimensions `dims` an input.
+fn take_targets(program: &mut Program, dims: Vec<usize>) {
+    let input = Value::fixed(TARGETS, DataType::Float, &dims);
+    program.graph.inputs.push(input);
+    program.targets = Some(Port {
+        name: TARGETS.to_owned(),
+        dims,
+    });
 }
