@@ -153,6 +153,7 @@ pub mod hex;
 pub mod kernels;
 pub mod layout;
 pub mod onnx;
+pub mod package;
 #[doc(hidden)]
 pub mod panics;
 pub(crate) mod random;

@@ -36,8 +36,10 @@ impl ClassifierArgs {
 
 /// A classifier with its metadata.
 pub struct Classifier {
-    model: Model,
-    graph: Graph,
+    /// As its file has it.
+    pub model: Model,
+    /// Of it.
+    pub graph: Graph,
     /// Its metadata.
     pub card: ModelCard,
     /// Size and preprocessing of its images: as asked for, else as its metadata says.

@@ -21,11 +21,13 @@ mod evaluate;
 mod executor;
 mod gradients;
 mod memory;
+mod package;
 mod plan;
 mod predict;
 mod progress;
 mod report;
 mod runtime;
+mod runtime_web;
 mod scores;
 mod settings;
 mod signals;
@@ -52,6 +54,7 @@ Examples:
   ftsurgery tune mobilenet.onnx --data photos --out run
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
+  ftsurgery package run/winners/blocks.onnx --format triton --out repository
 
 Exit codes: 0 done, 1 failure, 2 bad usage or input, 75 (of `trial` and `collect`) in use by another process; 130, 143,
 129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
@@ -128,6 +131,8 @@ enum Command {
     Internalize(surgery::InternalizeArgs),
     /// List parameters with statistics, and write a freeze list
     List(surgery::ListArgs),
+    /// Make a folder of a model for a server, a program or a browser
+    Package(package::PackageArgs),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
@@ -158,6 +163,7 @@ impl Command {
             Self::Externalize(args) => surgery::externalize(args, context),
             Self::Internalize(args) => surgery::internalize(args, context),
             Self::List(args) => surgery::list(args, context),
+            Self::Package(args) => package::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
