@@ -29,6 +29,7 @@ mod report;
 mod runtime;
 mod runtime_web;
 mod scores;
+mod serve;
 mod settings;
 mod signals;
 mod study;
@@ -133,6 +134,8 @@ enum Command {
     List(surgery::ListArgs),
     /// Make a folder of a model for a server, a program or a browser
     Package(package::PackageArgs),
+    /// Serve a model on this machine, to try it
+    Serve(serve::ServeArgs),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
@@ -164,6 +167,7 @@ impl Command {
             Self::Internalize(args) => surgery::internalize(args, context),
             Self::List(args) => surgery::list(args, context),
             Self::Package(args) => package::run(args, context),
+            Self::Serve(args) => serve::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),

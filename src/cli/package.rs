@@ -16,7 +16,7 @@ use ftsurgery::report::plain_line;
 use super::classifier::{Classifier, ClassifierArgs};
 use super::{CliError, Context, runtime_web, signals};
 
-mod check;
+pub mod check;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -122,7 +122,8 @@ impl Facts {
             (0..tried.classes).map(of).collect()
         });
         let scores = if is_single { 1 } else { tried.classes };
-        let [h, w] = [input.height, input.width].map(Some);
+        let takes_pixels = input.takes_pictures;
+        let [h, w] = [input.height, input.width].map(|side| Some(side).filter(|_| !takes_pixels));
         let sample = match input.spec.layout {
             Layout::Nchw => vec![Some(input.channels), h, w],
             Layout::Nhwc => vec![h, w, Some(input.channels)],
@@ -146,7 +147,7 @@ impl Facts {
             width: input.width,
             layout: input.spec.layout,
             preprocess: input.spec.preprocess.clone(),
-            takes_pixels: false,
+            takes_pixels,
             reading,
             is_single,
             is_named: own.is_some(),

@@ -8,6 +8,7 @@ mod card;
 mod embed;
 mod error;
 mod facts;
+mod huggingface;
 mod kserve;
 mod plain;
 mod prepare;

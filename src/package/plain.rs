@@ -9,7 +9,7 @@ use crate::task::Task;
 
 use super::card::{self, Origins};
 use super::facts::{Facts, Reading};
-use super::{Package, labels};
+use super::{Package, huggingface, labels};
 
 /// The Rust of every package: this crate does all that the model's metadata say.
 const RUST: &str = include_str!("classify.rs");
@@ -20,6 +20,14 @@ pub(super) fn package(facts: &Facts, origins: &Origins) -> Package {
     package.text("README.md", card::card(facts, origins));
     package.text("classify.py", python(facts));
     package.text("classify.rs", RUST);
+    for (path, told) in [
+        ("config.json", huggingface::config(facts)),
+        ("preprocessor_config.json", huggingface::processor(facts)),
+    ] {
+        if let Some(told) = told {
+            package.text(path, format!("{told:#}\n"));
+        }
+    }
     package
 }
 

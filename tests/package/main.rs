@@ -10,6 +10,7 @@ mod models;
 mod page;
 mod plain;
 mod scene;
+mod serve;
 #[path = "../training_graph/server.rs"]
 mod server;
 mod servers;

@@ -219,6 +219,47 @@ fn other_tools_read_names_and_size_and_both_are_true_after_tuning() {
     assert_eq!(told(&place, "run/winners/full.onnx"), expected);
 }
 
+/// What is beside a model says all that its metadata say, where it can be said there.
+#[test]
+fn the_files_for_transformers_say_of_a_model_without_metadata_what_these_say() {
+    if !has_runtime() {
+        return;
+    }
+    let mut said_pixels = Vec::new();
+    for Subject { name, proto } in subjects() {
+        let place = place(&proto);
+        place
+            .run("package model.onnx --format plain --out packed")
+            .well();
+        if !place.at("packed/preprocessor_config.json").exists() {
+            continue;
+        }
+        said_pixels.push(name);
+        let mut bare = Model::open(&place.at("packed/model.onnx")).unwrap().proto;
+        bare.metadata_props.retain(|entry| {
+            entry
+                .key
+                .as_deref()
+                .is_some_and(|key| key.ends_with("thresholds"))
+        });
+        ftsurgery::onnx::save(&bare, &place.at("packed/model.onnx")).unwrap();
+        let off = crate::scene::apart(
+            &predicted(&place, "model.onnx"),
+            &predicted(&place, "packed/model.onnx"),
+        );
+        assert!(off < 1e-5, "{name}: {off}");
+    }
+    assert_eq!(
+        said_pixels,
+        [
+            "logits",
+            "several labels",
+            "bytes",
+            "three thousand classes"
+        ]
+    );
+}
+
 #[test]
 fn the_model_of_a_package_is_the_one_that_it_was_made_of_but_for_metadata() {
     if !has_runtime() {
