@@ -117,6 +117,8 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>) -> hyper::Result<()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .keep_alive(false)
+        // Who has said all may close that direction and wait.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), answered)
         .await
 }
