@@ -6,7 +6,7 @@ mod resize;
 
 use crate::classifier::ModelCard;
 use crate::data::{ChannelOrder, Preprocess};
-use crate::graph::{Dim, Graph, Value};
+use crate::graph::{Dim, Graph, Value, value_to_proto};
 use crate::layout::{Layout, TO_NCHW, TO_NHWC};
 use crate::onnx::{DataType, Model, Tensor};
 use crate::surgery::{Edited, Editor};
@@ -69,7 +69,7 @@ pub fn embedded(
     let nodes = front.nodes.iter().map(|node| node.to_proto()).collect();
     editor.splice(&facts.input.name, nodes, &made)?;
     let input = picture_input(facts, layout);
-    editor.set_input(&input)?;
+    editor.set_inputs(&[value_to_proto(&input)])?;
 
     let mut behind = Nodes::new(opset, editor.names());
     let (name, nodes) = probabilities(&mut behind, graph, facts);

@@ -1,8 +1,7 @@
-//! Other sizes for a declared input, or another input.
+//! Other sizes for a declared input.
 
 use std::collections::HashSet;
 
-use crate::graph::{Value, value_to_proto};
 use crate::onnx::messages::{Dimension, DimensionValue, TypeValue, ValueInfoProto};
 
 use super::super::SurgeryError;
@@ -10,23 +9,6 @@ use super::super::difference::Part;
 use super::Editor;
 
 impl Editor<'_> {
-    /// Declares an input anew, under the name that it has.
-    ///
-    /// # Errors
-    /// When the graph declares no input of this name.
-    pub fn set_input(&mut self, input: &Value) -> Result<(), SurgeryError> {
-        let declared = self.graph_mut().input.iter_mut();
-        let mut named = declared.filter(|v| v.name.as_deref() == Some(&input.name));
-        let Some(value) = named.next() else {
-            return Err(SurgeryError::NoValue {
-                value: input.name.clone(),
-            });
-        };
-        *value = value_to_proto(input);
-        self.touch(Part::Input, &input.name);
-        Ok(())
-    }
-
     /// Declares that `input` has `size` elements along `axis`, for each `(axis, size)`, where it declares
     /// another number; what it leaves open stays open. Where one changes, the noted types of inner values
     /// go, which held for the old size. Whether one did.

@@ -19,7 +19,6 @@
 //! | [`set_outputs`](Editor::set_outputs) | what the graph declares as outputs |
 //! | [`drop_unread_inputs`](Editor::drop_unread_inputs), [`drop_uncalled_functions`](Editor::drop_uncalled_functions) | inputs that nothing reads, functions that nothing calls, go |
 //! | [`set_input_size`](Editor::set_input_size) | sizes that an input declares; noted types of inner values go |
-//! | [`set_input`](Editor::set_input) | what is declared of an input |
 //! | [`take_in`](Editor::take_in) | external data, everywhere in the model, moves inside |
 //! | [`inline`](Editor::inline) | calls of the model's own functions become their nodes, and the functions go |
 //! | [`set_metadata`](Editor::set_metadata), [`remove_metadata`](Editor::remove_metadata) | a metadata property of the model |
