@@ -155,6 +155,7 @@ pub mod hex;
 pub mod kernels;
 pub mod layout;
 pub mod onnx;
+pub mod package;
 #[doc(hidden)]
 pub mod panics;
 pub mod quantise;

@@ -16,6 +16,8 @@ pub const DATA: &str = "ftsurgery.data";
 /// Metadata key of the image size, `HEIGHTxWIDTH` in pixels.
 pub const IMAGE_SIZE: &str = "ftsurgery.image_size";
 
+/// Metadata key of the preprocessing that the model does itself, of pictures of any size: a [`Preprocess`] as JSON.
+pub const EMBEDDED: &str = "ftsurgery.embedded_preprocess";
 /// Metadata key of what it tells of a sample, a [`Task`] by its name.
 pub const TASK: &str = "ftsurgery.task";
 /// Metadata key of the probabilities from which on a class is taken to apply, where a sample may have several labels: a
@@ -41,6 +43,8 @@ pub struct ModelCard {
     /// Where a sample may have several labels, for each class the probability from which on it is taken to apply, chosen
     /// on validation samples.
     pub thresholds: Option<Vec<f64>>,
+    /// What the model does itself with pictures of any size, which are its input.
+    pub embedded: Option<Preprocess>,
     /// What files beside the model say of what its metadata lack.
     pub beside: Beside,
 }
@@ -65,14 +69,18 @@ impl ModelCard {
         } else if let Some(names) = names_elsewhere(model) {
             card.classes = Some(names);
         }
-        if let Some(text) = model.metadata(PREPROCESS) {
+        let preprocess = |key: &str| -> Result<Option<Preprocess>, ClassifierError> {
+            let Some(text) = model.metadata(key) else {
+                return Ok(None);
+            };
             let preprocess: Preprocess =
-                serde_json::from_str(text).map_err(|e| broken(PREPROCESS, e.to_string()))?;
-            preprocess
-                .validate()
-                .map_err(|e| broken(PREPROCESS, e.to_string()))?;
-            card.preprocess = Some(preprocess);
-        }
+                serde_json::from_str(text).map_err(|e| broken(key, e.to_string()))?;
+            let sound = preprocess.validate();
+            sound.map_err(|e| broken(key, e.to_string()))?;
+            Ok(Some(preprocess))
+        };
+        card.preprocess = preprocess(PREPROCESS)?;
+        card.embedded = preprocess(EMBEDDED)?;
         if let Some(text) = model.metadata(DATA) {
             let seen = serde_json::from_str(text).map_err(|e| broken(DATA, e.to_string()))?;
             card.trained_on = Some(seen);
@@ -123,11 +131,10 @@ impl ModelCard {
         if let Some(classes) = &self.classes {
             entries.push((CLASSES, serde_json::to_string(classes).map_err(failed)?));
         }
-        if let Some(preprocess) = &self.preprocess {
-            entries.push((
-                PREPROCESS,
-                serde_json::to_string(preprocess).map_err(failed)?,
-            ));
+        for (key, preprocess) in [(PREPROCESS, &self.preprocess), (EMBEDDED, &self.embedded)] {
+            if let Some(preprocess) = preprocess {
+                entries.push((key, serde_json::to_string(preprocess).map_err(failed)?));
+            }
         }
         if let Some(seen) = &self.trained_on {
             entries.push((DATA, serde_json::to_string(seen).map_err(failed)?));

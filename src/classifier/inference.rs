@@ -171,6 +171,16 @@ impl Inference {
         self.scores
     }
 
+    /// Whether it tells two classes apart by one number.
+    pub fn is_single(&self) -> bool {
+        self.is_single
+    }
+
+    /// The number of samples that it takes at once, where that is one number.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.batch
+    }
+
     /// Whether the model computes in float16 anywhere, by its weights, constants and casts.
     pub fn is_half(&self) -> bool {
         self.is_half

@@ -66,6 +66,9 @@ pub struct ModelInput {
     pub spec: InputSpec,
     /// Who says so of the preprocessing.
     pub origin: Origin,
+    /// Whether the model brings pictures to its size, which `height` and `width` are, and scales them itself, so that they are
+    /// fed as they are.
+    pub takes_pictures: bool,
     /// Whether the user says how images are resized.
     pub(super) resize_asked: bool,
     /// Whether nobody does.
@@ -215,6 +218,7 @@ impl ModelInput {
         Ok(ModelInput {
             name: input.name.clone(),
             origin,
+            takes_pictures: card.embedded.is_some(),
             resize_asked: asked.is_some(),
             resize_is_open: asked.or(noted).is_none(),
             overruled,
@@ -241,7 +245,8 @@ impl ModelInput {
     /// [`Dataset::open_within`].
     ///
     /// # Errors
-    /// When it cannot be used.
+    /// When it cannot be used, or the model takes [pictures](ModelInput::takes_pictures) as they are, which are of a size of
+    /// their own.
     pub fn open(
         &self,
         (data, sources): (&Path, &Sources),
@@ -250,6 +255,13 @@ impl ModelInput {
         augment: Choice<Augment>,
         progress: Option<&(dyn Fn(usize, usize) -> bool + Sync)>,
     ) -> Result<Dataset, ClassifierError> {
+        if self.takes_pictures {
+            return Err(ClassifierError::Mismatch(
+                "the model has its preprocessing inside (`package --embed-preprocessing`) and takes pictures of any size, one by \
+                 one, which only `predict` and `serve` give it: take the model that it was packaged of"
+                    .to_owned(),
+            ));
+        }
         let options = OpenOptions {
             height: self.height,
             width: self.width,

@@ -232,7 +232,7 @@ impl Predictions {
 
 impl ClassScore {
     /// Of a class that so many samples are rightly taken for, are of, and are taken for.
-    pub(super) fn of([hits, support, predicted]: [usize; 3]) -> Self {
+    pub(crate) fn of([hits, support, predicted]: [usize; 3]) -> Self {
         let ratio = |of: usize| match of {
             0 => 0.0,
             of => hits as f64 / of as f64,

@@ -72,13 +72,12 @@ fn in_form(text: &str, classes: &[String]) -> Option<String> {
             _ => None,
         };
     }
-    let between = |from: char, to: char, all: Vec<String>| format!("{from}{}{to}", all.join(", "));
     match (text.chars().next(), text.chars().last()) {
-        (Some('{'), Some('}')) => {
-            let pairs = numbered().map(|(name, i)| format!("{i}: {}", quoted(name)));
-            Some(between('{', '}', pairs.collect()))
+        (Some('{'), Some('}')) => Some(names_literal(classes)),
+        (Some('['), Some(']')) => {
+            let all: Vec<String> = classes.iter().map(|name| quoted(name)).collect();
+            Some(format!("[{}]", all.join(", ")))
         }
-        (Some('['), Some(']')) => Some(between('[', ']', plain().map(|n| quoted(&n)).collect())),
         _ if text.contains('\n') => Some(Vec::from_iter(plain()).join("\n")),
         _ if text.contains(',') => {
             let free = classes.iter().all(|name| !name.contains(','));
@@ -88,9 +87,28 @@ fn in_form(text: &str, classes: &[String]) -> Option<String> {
     }
 }
 
+/// The classes by number as Python writes a dictionary, which is how Ultralytics keeps `names`.
+pub(crate) fn names_literal(classes: &[String]) -> String {
+    let pairs = classes.iter().enumerate();
+    let pairs: Vec<String> = pairs
+        .map(|(i, name)| format!("{i}: {}", quoted(name)))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
 /// A string as Python writes it.
 fn quoted(name: &str) -> String {
-    let escaped = name.replace('\\', "\\\\");
+    let mut escaped = String::new();
+    for c in name.chars() {
+        match c {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            '\0' => escaped.push_str("\\x00"),
+            c => escaped.push(c),
+        }
+    }
     match (name.contains('\''), name.contains('"')) {
         (false, _) => format!("'{escaped}'"),
         (true, false) => format!("\"{escaped}\""),

@@ -36,9 +36,10 @@ impl ClassifierArgs {
 
 /// A classifier with its metadata.
 pub struct Classifier {
-    /// The model.
+    /// As its file has it.
     pub model: Model,
-    graph: Graph,
+    /// Of it.
+    pub graph: Graph,
     /// Its metadata.
     pub card: ModelCard,
     /// Size and preprocessing of its images: as asked for, else as its metadata says.

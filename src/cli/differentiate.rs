@@ -1,7 +1,6 @@
 //! `ftsurgery differentiate`: the graph of loss and gradients, or one that trains, to run it anywhere.
 
 mod ort_training;
-mod runtime_web;
 mod training;
 mod web;
 

@@ -23,13 +23,16 @@ mod evaluate;
 mod executor;
 mod gradients;
 mod memory;
+mod package;
 mod plan;
 mod predict;
 mod progress;
 mod quantize;
 mod report;
 mod runtime;
+mod runtime_web;
 mod scores;
+mod serve;
 mod settings;
 mod signals;
 mod study;
@@ -56,6 +59,7 @@ Examples:
   ftsurgery tune mobilenet.onnx --data photos --out run
   ftsurgery evaluate run/winners/blocks.onnx --data photos --split run/split.json --part held_out
   ftsurgery predict run/winners/blocks.onnx photo.jpg
+  ftsurgery package run/winners/blocks.onnx --format triton --out repository
 
 Exit codes: 0 done, 1 failure (of `diff`: different; of `verify`: faulty), 2 bad usage or input (of `diff` and `verify`: any trouble), 75 (of `trial` and `collect`) in use by another process; 130, 143,
 129 or 138 when stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1.";
@@ -140,6 +144,10 @@ enum Command {
     Internalize(surgery::InternalizeArgs),
     /// List parameters with statistics, and write a freeze list
     List(surgery::ListArgs),
+    /// Make a folder of a model for a server, a program or a browser
+    Package(package::PackageArgs),
+    /// Serve a model on this machine, to try it
+    Serve(serve::ServeArgs),
     Report(report::ReportArgs),
     Demo(demo::DemoArgs),
     /// Show or install the onnxruntime library
@@ -175,6 +183,8 @@ impl Command {
             Self::Externalize(args) => surgery::externalize(args, context),
             Self::Internalize(args) => surgery::internalize(args, context),
             Self::List(args) => surgery::list(args, context),
+            Self::Package(args) => package::run(args, context),
+            Self::Serve(args) => serve::run(args, context),
             Self::Report(args) => report::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),

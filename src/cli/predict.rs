@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Origin, Pictures};
-use ftsurgery::data::{DataError, Preprocess, load_image, load_image_and_note};
+use ftsurgery::classifier::{Inference, ModelInput, Origin, Picture, Pictures, Ranked};
+use ftsurgery::data::{DataError, Preprocess, load_image};
 use ftsurgery::report::plain_line;
 use ftsurgery::runtime::Runtime;
 use ftsurgery::task::Task;
@@ -14,9 +14,6 @@ use serde_json::json;
 
 use super::classifier::{Classifier, ClassifierArgs};
 use super::{CliError, Context, values};
-
-/// Classes that are printed of a model that tells which one applies.
-const TOP: usize = 5;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,15 +58,16 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let mut list = Vec::new();
     let mut broken = 0;
     for path in &args.images {
-        let resize = input.spec.preprocess.resize;
-        let (height, width) = (input.height, input.width);
-        let loaded = load_image_and_note(path, height, width, input.channels, resize);
-        if let Ok((_, Some(note))) = &loaded {
+        let loaded = input.picture(path);
+        if let Ok(Picture {
+            note: Some(note), ..
+        }) = &loaded
+        {
             context.note(&format!("{}: {note}", path.display()));
         }
         let classified = match loaded {
             // What the model fails at, or wants, is no fault of the image.
-            Ok((pixels, _)) => classify(&mut inference, input, &pixels)?.ok_or_else(|| {
+            Ok(picture) => classify(&mut inference, &picture)?.ok_or_else(|| {
                 CliError::failure(format!(
                     "{}: the model's output is not a finite number",
                     path.display()
@@ -80,12 +78,12 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
         };
         match classified {
             Ok(probabilities) => {
-                let ranked = ranked(&probabilities, card, args.top);
+                let ranked = card.ranked(&probabilities, args.top);
                 let image = path.display().to_string();
                 if args.json {
                     let classes: Vec<_> = ranked.iter().map(Ranked::json).collect();
                     let mut entry = json!({ "image": image, "classes": classes });
-                    if is_multi_label(card) {
+                    if card.task.is_some_and(Task::is_multi_label) {
                         entry["task"] = json!(Task::MultiLabel);
                     }
                     list.push(entry);
@@ -97,7 +95,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
                     }
                     for class in ranked {
                         let (name, percent) = (plain_line(&class.name), 100.0 * class.probability);
-                        let below = match class.threshold.filter(|t| class.probability < *t) {
+                        let below = match class.threshold.filter(|_| !class.applies()) {
                             Some(threshold) => format!("  (below {:.2} %)", 100.0 * threshold),
                             None => String::new(),
                         };
@@ -175,18 +173,19 @@ fn beside_others(
     if images.len() < 2 || inference.mixes().is_some() {
         return Ok(None);
     }
-    let (size, resize) = ([input.height, input.width], input.spec.preprocess.resize);
-    let load = |path: &PathBuf| load_image(path, size[0], size[1], input.channels, resize).ok();
-    let two: Vec<Vec<u8>> = images.iter().filter_map(load).take(2).collect();
-    let sample = input
-        .spec
-        .sample_dims([input.channels, input.height, input.width]);
-    inference.run(&sample, two.len(), &mut |range, values| {
-        let (preprocess, layout) = (&input.spec.preprocess, input.spec.layout);
-        let images = &two[range];
-        let each = values.len() / images.len().max(1);
-        for (image, values) in images.iter().zip(values.chunks_exact_mut(each)) {
-            preprocess.write(image, input.channels, layout, values)?;
+    let mut two = images.iter().filter_map(|path| input.picture(path).ok());
+    let (Some(one), Some(other)) = (two.next(), two.next()) else {
+        return Ok(None);
+    };
+    // Pictures of two sizes cannot be in one batch.
+    if one.sample != other.sample {
+        return Ok(None);
+    }
+    let two = [&one, &other];
+    inference.run(&one.sample, two.len(), &mut |range, values| {
+        let each = values.len() / range.len().max(1);
+        for (picture, values) in two[range].iter().zip(values.chunks_exact_mut(each)) {
+            picture.write(values)?;
         }
         Ok(())
     })?;
@@ -196,71 +195,11 @@ fn beside_others(
 /// The probabilities of the classes; `None` where they are not finite.
 fn classify(
     inference: &mut Inference,
-    input: &ModelInput,
-    pixels: &[u8],
+    picture: &Picture<'_>,
 ) -> Result<Option<Vec<f64>>, CliError> {
-    let sample = input
-        .spec
-        .sample_dims([input.channels, input.height, input.width]);
-    let outputs = inference.run(&sample, 1, &mut |_, values| {
-        let (preprocess, layout) = (&input.spec.preprocess, input.spec.layout);
-        Ok(preprocess.write(pixels, input.channels, layout, values)?)
+    let outputs = inference.run(&picture.sample, 1, &mut |_, values| {
+        Ok(picture.write(values)?)
     })?;
     let probabilities = outputs.probabilities().next().unwrap_or_default();
     Ok(outputs.not_finite().is_empty().then_some(probabilities))
-}
-
-/// Whether a model tells each class by itself, by its metadata.
-fn is_multi_label(card: &ModelCard) -> bool {
-    card.task.is_some_and(Task::is_multi_label)
-}
-
-/// A class with its probability.
-struct Ranked {
-    /// Its name, or its number where the model has no names.
-    name: String,
-    probability: f64,
-    /// Where each class is told by itself, the probability from which on it applies.
-    threshold: Option<f64>,
-}
-
-impl Ranked {
-    fn json(&self) -> serde_json::Value {
-        let mut class = json!({ "name": self.name, "probability": self.probability });
-        if let Some(threshold) = self.threshold {
-            class["threshold"] = json!(threshold);
-            class["applies"] = json!(self.probability >= threshold);
-        }
-        class
-    }
-}
-
-/// The `top` most probable classes; where each is told by itself and no number is given, those that reach their
-/// threshold.
-fn ranked(probabilities: &[f64], card: &ModelCard, top: Option<usize>) -> Vec<Ranked> {
-    let mut order: Vec<usize> = (0..probabilities.len()).collect();
-    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-    let name = |i: usize| {
-        let names = card
-            .classes
-            .as_ref()
-            .filter(|n| n.len() == probabilities.len());
-        names.map_or_else(|| i.to_string(), |n| n[i].clone())
-    };
-    let several = is_multi_label(card);
-    let of = |i: usize| Ranked {
-        name: name(i),
-        probability: probabilities[i],
-        threshold: several.then(|| {
-            let chosen = card.thresholds.as_ref().and_then(|all| all.get(i));
-            chosen.copied().unwrap_or(0.5)
-        }),
-    };
-    let all = order.into_iter().map(of);
-    match top {
-        None if several => all
-            .filter(|class| class.threshold.is_some_and(|t| class.probability >= t))
-            .collect(),
-        top => all.take(top.unwrap_or(TOP)).collect(),
-    }
 }

@@ -84,16 +84,7 @@ pub fn load_image_and_note(
     channels: usize,
     resize: Resize,
 ) -> Result<(Vec<u8>, Option<&'static str>), DataError> {
-    resize.validate()?;
-    let form = Form {
-        size: Size::new(height, width, channels)?,
-        resize,
-        with_photo: false,
-    };
-    let bytes = read_file(path)?;
-    let mut out = vec![0; form.bytes()];
-    let note = decode_into(path, &bytes, &form, &mut out)?;
-    Ok((out, note))
+    ImageFile::read(path)?.load([height, width, channels], resize)
 }
 
 /// Width and height of an image file as it is looked at, in pixels.
@@ -101,15 +92,68 @@ pub fn load_image_and_note(
 /// # Errors
 /// When the file cannot be read, or its head is none of an image that is read here.
 pub fn image_dimensions(path: &Path) -> Result<(u32, u32), DataError> {
-    let bytes = read_file(path)?;
-    protected(path, || {
-        let source = Source::open(&bytes)?;
-        let (width, height) = source.dimensions();
-        Ok(match turned(source.orientation()) {
-            true => (height, width),
-            false => (width, height),
+    ImageFile::read(path)?.dimensions()
+}
+
+/// The bytes of an image file.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageFile<'p, B = Vec<u8>> {
+    /// What it is called in errors.
+    path: &'p Path,
+    bytes: B,
+}
+
+impl<'p> ImageFile<'p> {
+    /// Those of the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has more than [`MAX_FILE_BYTES`].
+    pub fn read(path: &'p Path) -> Result<Self, DataError> {
+        let bytes = read_file(path)?;
+        Ok(ImageFile { path, bytes })
+    }
+}
+
+impl<'p, B: AsRef<[u8]>> ImageFile<'p, B> {
+    /// These bytes, which errors call so.
+    pub fn new(path: &'p Path, bytes: B) -> Self {
+        ImageFile { path, bytes }
+    }
+
+    /// Width and height of the image as it is looked at, in pixels.
+    ///
+    /// # Errors
+    /// When the head is none of an image that is read here.
+    pub fn dimensions(&self) -> Result<(u32, u32), DataError> {
+        protected(self.path, || {
+            let source = Source::open(self.bytes.as_ref())?;
+            let (width, height) = source.dimensions();
+            Ok(match turned(source.orientation()) {
+                true => (height, width),
+                false => (width, height),
+            })
         })
-    })
+    }
+
+    /// Its pixels at a height, a width and with so many channels, as [`load_image_and_note`] gives them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load(
+        &self,
+        [height, width, channels]: [usize; 3],
+        resize: Resize,
+    ) -> Result<(Vec<u8>, Option<&'static str>), DataError> {
+        resize.validate()?;
+        let form = Form {
+            size: Size::new(height, width, channels)?,
+            resize,
+            with_photo: false,
+        };
+        let mut out = vec![0; form.bytes()];
+        let note = decode_into(self.path, self.bytes.as_ref(), &form, &mut out)?;
+        Ok((out, note))
+    }
 }
 
 /// The checked size of a decoded and resized image.

@@ -69,8 +69,8 @@ pub use dataset::{Dataset, OpenOptions, Skipped};
 pub use error::DataError;
 pub use features::FeatureStore;
 pub use image::{
-    MAX_DECODED_BYTES, MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_SIDE, image_dimensions, load_image,
-    load_image_and_note,
+    ImageFile, MAX_DECODED_BYTES, MAX_DECODING_BYTES, MAX_FILE_BYTES, MAX_SIDE, image_dimensions,
+    load_image, load_image_and_note,
 };
 pub use limits::{Limits, few, show_bytes};
 pub use list::Columns;

@@ -209,6 +209,15 @@ impl Preprocess {
         Ok(())
     }
 
+    /// What stands for `mean` and `std` of alpha, the fourth channel.
+    pub fn of_alpha(&self) -> (f32, f32) {
+        let alike = |of: [f32; 3]| of.iter().all(|v| *v == of[0]);
+        match alike(self.mean) && alike(self.std) {
+            true => (self.mean[0], self.std[0]),
+            false => (0.0, 1.0),
+        }
+    }
+
     /// The value of each of the 256 pixel values in each output channel.
     pub(super) fn tables(&self) -> Tables {
         let table = |c: usize| {
@@ -218,11 +227,8 @@ impl Preprocess {
             ChannelOrder::Rgb => [0, 1, 2, 3],
             ChannelOrder::Bgr => [2, 1, 0, 3],
         };
-        let alike = |of: [f32; 3]| of.iter().all(|v| *v == of[0]);
-        let alpha = match alike(self.mean) && alike(self.std) {
-            true => table(0),
-            false => std::array::from_fn(|value| value as f32 * self.scale),
-        };
+        let (mean, std) = self.of_alpha();
+        let alpha = std::array::from_fn(|value| (value as f32 * self.scale - mean) / std);
         Tables {
             values: [table(0), table(1), table(2), alpha],
             source,

@@ -54,6 +54,14 @@ pub enum RunError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A model is none that a run has made.
+    #[error("{path} is none of the models that the run in {root} has made")]
+    NotOfRun {
+        /// The model.
+        path: PathBuf,
+        /// The run's folder.
+        root: PathBuf,
+    },
     /// There is no run in the folder.
     #[error("{path} is not the folder of a run: it has no run.json")]
     NotARun {

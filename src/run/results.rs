@@ -235,6 +235,24 @@ pub struct HeldOut {
 impl HeldOut {
     /// Mistakes that are kept.
     pub const MISTAKES: usize = 12;
+
+    /// Precision, recall and F1 of every class; samples whose outputs were not finite count in none.
+    pub fn by_class(&self) -> Vec<ClassScore> {
+        if !self.class_scores.is_empty() {
+            return self.class_scores.clone();
+        }
+        let mut counts = vec![[0; 3]; self.classes];
+        for &[label, predicted, samples] in &self.confusion {
+            if let Some(own) = counts.get_mut(label) {
+                own[1] += samples;
+                own[0] += if label == predicted { samples } else { 0 };
+            }
+            if let Some(taken) = counts.get_mut(predicted) {
+                taken[2] += samples;
+            }
+        }
+        counts.into_iter().map(ClassScore::of).collect()
+    }
 }
 
 /// A sample that was taken for another class.

@@ -221,6 +221,7 @@ impl<'a> Opened<'a> {
             settings,
             watcher,
             card: ModelCard {
+                embedded: None,
                 classes: Some(classes.clone()),
                 preprocess: card.preprocess,
                 image_size: Some((input.height, input.width)),

@@ -2,27 +2,20 @@
 //! gives to be downloaded is looked at.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
 
 use ftsurgery::onnx::Model;
 use ftsurgery::surgery::{Part, differences};
 use ftsurgery::testing::skip;
 use tempfile::TempDir;
 
-use crate::programs::node_modules;
+use crate::chromium::{Visit, browser};
 use crate::scene::ftsurgery;
-use crate::server::{Post, Served};
+use crate::server::Served;
 
 /// Pictures of each digit that are trained on.
 const TRAINED: usize = 10;
 pub const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-/// What a page has for it: the whole training takes seconds.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a user does: drops pictures, chooses pictures, trains, downloads.
 const USER: &str = r#"
@@ -124,55 +117,22 @@ impl Scene {
 
     /// What the page says when it has trained with these settings; its file is `tuned.onnx`.
     fn trains(&self, chromium: &Path, settings: &str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (sender, received) = channel();
-        let served = Served {
-            page: self.at("page"),
-            pictures: self.at("train"),
-            user: USER.replace("SETTINGS", settings),
-        };
-        thread::spawn(move || served.run(&listener, &sender));
-        let profile = self.at("profile");
-        let log = self.at("log");
-        let browser = Browser(
-            Command::new(chromium)
-                .args([
-                    "--headless",
-                    "--no-sandbox",
-                    "--disable-gpu",
-                    "--no-first-run",
-                ])
-                .args([
-                    "--disable-background-networking",
-                    "--disable-component-update",
-                    "--disable-sync",
-                ])
-                .arg("--enable-logging=stderr")
-                .arg(format!("--user-data-dir={}", profile.display()))
-                .arg(format!("http://{address}/"))
-                .stdout(Stdio::null())
-                .stderr(fs::File::create(&log).unwrap())
-                .spawn()
-                .unwrap(),
+        let pictures = self.at("train");
+        let visit = Visit::of(
+            chromium,
+            &self.at("profile"),
+            Served {
+                page: self.at("page"),
+                user: USER.replace("SETTINGS", settings),
+                more: Box::new(move |path| of_pictures(&pictures, path)),
+            },
         );
-        let told = || fs::read_to_string(&log).unwrap_or_default();
-        let post = |received: &Receiver<Post>| {
-            let post = received.recv_timeout(LIMIT);
-            post.unwrap_or_else(|_| panic!("the page says nothing: {}", told()))
-        };
-        let mut said = post(&received);
+        let mut said = visit.post();
         if said.path == "/downloaded" {
             fs::write(self.at("tuned.onnx"), &said.body).unwrap();
-            said = post(&received);
+            said = visit.post();
         }
-        drop(browser);
-        let errors: Vec<String> = told()
-            .lines()
-            .filter(|l| l.contains("CONSOLE"))
-            .map(str::to_owned)
-            .collect();
-        assert!(errors.is_empty(), "{errors:?}");
+        visit.end();
         String::from_utf8(said.body).unwrap()
     }
 }
@@ -181,35 +141,22 @@ pub fn backbone() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx-models/fashion_mobilenet.onnx")
 }
 
-/// Ends with its scope.
-struct Browser(Child);
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// The list of the pictures of each digit, and each of them.
+fn of_pictures(folder: &Path, path: &str) -> Option<Vec<u8>> {
+    if path != "/pictures.json" {
+        return fs::read(folder.join(path.strip_prefix("/picture/")?)).ok();
     }
-}
-
-fn chromium() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|program| program.is_file());
-    if found.is_none() {
-        skip("chromium", names.join(", "));
-    }
-    found
-}
-
-/// The browser, where it and the package are there.
-fn browser() -> Option<PathBuf> {
-    if node_modules("onnxruntime-web").is_none() {
-        skip("node", "node with onnxruntime-web (NODE_PATH)");
-        return None;
-    }
-    chromium()
+    let names = |digit: &&str| {
+        let files = fs::read_dir(folder.join(digit)).unwrap();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> = files
+            .map(|e| name(e).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        ((*digit).to_owned(), names.into())
+    };
+    let all: serde_json::Map<String, serde_json::Value> = DIGITS.iter().map(names).collect();
+    Some(serde_json::to_vec(&all).unwrap())
 }
 
 /// That a file is the page's model but for what was trained and the names of the classes.

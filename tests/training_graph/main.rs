@@ -4,6 +4,7 @@ mod against_torch;
 mod against_tune;
 mod applied;
 mod browser;
+mod chromium;
 mod command;
 mod networks;
 mod ort_training;

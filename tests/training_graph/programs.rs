@@ -17,6 +17,7 @@ use ort::session::Session;
 use ort::value::{DynValue, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::chromium::node_modules;
 use crate::scene::{Arrays, Made, apart, fixture, ftsurgery};
 
 const DOCS: &str = include_str!("../../docs/training-graph.md");
@@ -164,16 +165,6 @@ fn another_runtime_comes_to_the_same() {
     if let Some(lesson) = Lesson::of("step.npz") {
         lesson.runs_python(&python, OPENVINO);
     }
-}
-
-/// The `node_modules` in which node finds a package (`NODE_PATH`, or the working folder and those above it).
-pub fn node_modules(package: &str) -> Option<PathBuf> {
-    let script = format!("console.log(require.resolve('{package}'))");
-    let ran = Command::new("node").args(["-e", &script]).output().ok()?;
-    let found = String::from_utf8(ran.stdout).ok()?;
-    let mut above = Path::new(found.trim()).ancestors();
-    let modules = above.find(|path| path.ends_with("node_modules"))?;
-    modules.is_dir().then(|| modules.to_owned())
 }
 
 /// For Node, and for a page: that runs in Node, too, but does not read files by itself.

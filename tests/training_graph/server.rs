@@ -7,21 +7,22 @@ use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crate::browser::DIGITS;
-
 /// What the page sends.
 pub struct Post {
     pub path: String,
     pub body: Vec<u8>,
 }
 
+/// Files by path.
+pub type Files = Box<dyn Fn(&str) -> Option<Vec<u8>> + Send>;
+
 /// A file server with a user on the page.
 pub struct Served {
     pub page: PathBuf,
-    /// A folder for each digit.
-    pub pictures: PathBuf,
     /// What its user does, in JavaScript.
     pub user: String,
+    /// What is served besides: by path, with the `/` that it begins with.
+    pub more: Files,
 }
 
 impl Served {
@@ -93,24 +94,8 @@ impl Served {
                 Some(page.replace("</body>", user).into_bytes())
             }
             "/user.js" => Some(self.user.clone().into_bytes()),
-            "/pictures.json" => {
-                let names = |digit: &&str| {
-                    let files = fs::read_dir(self.pictures.join(digit)).unwrap();
-                    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
-                    let mut names: Vec<String> = files
-                        .map(|e| name(e).to_string_lossy().into_owned())
-                        .collect();
-                    names.sort();
-                    ((*digit).to_owned(), names.into())
-                };
-                let all: serde_json::Map<String, serde_json::Value> =
-                    DIGITS.iter().map(names).collect();
-                Some(serde_json::to_vec(&all).unwrap())
-            }
-            path => match path.strip_prefix("/picture/") {
-                Some(picture) => fs::read(self.pictures.join(picture)).ok(),
-                None => fs::read(self.page.join(path.trim_start_matches('/'))).ok(),
-            },
+            path => (self.more)(path)
+                .or_else(|| fs::read(self.page.join(path.trim_start_matches('/'))).ok()),
         }
     }
 }

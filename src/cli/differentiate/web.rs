@@ -13,6 +13,7 @@ use ftsurgery::graph::Graph;
 use ftsurgery::layout::Layout;
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{DataType, Model, Tensor, create_folder, encode, set_metadata, write_atomic};
+use ftsurgery::package::PICTURES;
 use ftsurgery::surgery::{Features, HeadKind, HeadSpec, METADATA_PREFIX, export, graft};
 use ftsurgery::task::Task;
 use ftsurgery::training::{Objective, OptimizerKind, Parameters, differentiable};
@@ -20,9 +21,9 @@ use ftsurgery::training_graph::{Batch, Role, TrainingGraph, TrainingGraphError, 
 use serde_json::{Value, json};
 
 use super::training::{asked_value, ensure_apart, options};
-use super::{DifferentiateArgs, ensure_new, runtime_web, sample_dims};
+use super::{DifferentiateArgs, ensure_new, sample_dims};
 use crate::cli::gradients::no_gradient;
-use crate::cli::{CliError, Context, signals, values};
+use crate::cli::{CliError, Context, runtime_web, signals, values};
 
 const MODEL: &str = "model.onnx";
 const TRAINING: &str = "training.onnx";
@@ -34,7 +35,7 @@ const PAGE: [(&str, &str); 6] = [
     ("style.css", include_str!("page/style.css")),
     ("app.js", include_str!("page/app.js")),
     ("train.js", include_str!("page/train.js")),
-    ("pictures.js", include_str!("page/pictures.js")),
+    ("pictures.js", PICTURES),
     ("files.js", include_str!("page/files.js")),
 ];
 
@@ -182,6 +183,11 @@ fn refuse_others(args: &DifferentiateArgs) -> Result<(), CliError> {
 fn input_of(model: &Model, args: &DifferentiateArgs) -> Result<ModelInput, CliError> {
     let (graph, card) = (Graph::from_model(model)?, ModelCard::read(model)?);
     let web = &args.web;
+    if card.embedded.is_some() {
+        return Err(CliError::usage(
+            "the model has its preprocessing inside: take the one that it was packaged of",
+        ));
+    }
     let input = ModelInput::of(
         &graph,
         &card,
