@@ -73,7 +73,7 @@ for test in \
   gates_with_noise_and_a_penalty_train_in_the_graph \
   what_diverges_is_told_at_the_step_at_which_the_loop_tells_it \
   stopped_anywhere_a_trial_goes_on_to_the_same_bits; do
-  FTSURGERY_TEST_DEVICE=$device row "test $test" 120 cargo test --release --locked --test tune "in_graph::$test"
+  FTSURGERY_REQUIRE=runtime FTSURGERY_TEST_DEVICE=$device row "test $test" 120 cargo test --release --locked --test tune "in_graph::$test"
 done
 
 if [ -z "${VENV:-}" ]; then

@@ -1,7 +1,7 @@
 use ndarray::{arr0, arr1, arr2};
 
 use super::*;
-use crate::runtime::dtype;
+use crate::runtime::{Buffer, dtype};
 use crate::runtime::testing::runtime;
 
 const AFFINE: &[u8] = include_bytes!("../../fixtures/runtime/affine.onnx");
