@@ -17,7 +17,7 @@ use crate::adapter::is_of_adapter;
 use crate::data::MAX_INFLATION;
 use crate::onnx::{DataType, Tensor, write_atomic, write_atomic_with};
 
-use super::ort_training::{is_checkpoint, state as checkpoint_state};
+use super::ort_training::{checkpoint_state, is_checkpoint};
 use super::{Role, State, TrainingGraphError};
 
 /// What an npz file begins with, which is a zip archive.

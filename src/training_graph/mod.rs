@@ -27,5 +27,6 @@ pub use contract::{Contract, LABELS, LEARNING_RATE, LOSS, Role, Slot, VERSION};
 pub use error::TrainingGraphError;
 pub use operators::OPERATORS;
 pub use options::{Batch, TrainingOptions};
+pub(crate) use ort_training::OrtTraining;
 pub use ort_training::{OrtArtifacts, ort_artifacts};
 pub use state::State;

@@ -1,10 +1,11 @@
-//! `ftsurgery differentiate --optimizer` and `ftsurgery apply` as their users see them.
+//! `ftsurgery differentiate`, what is made with its files, and `ftsurgery apply`, as their users see them.
 
 mod against_torch;
 mod against_tune;
 mod applied;
 mod browser;
 mod command;
+mod engine;
 mod networks;
 mod ort_training;
 mod page;
