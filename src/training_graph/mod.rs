@@ -25,6 +25,7 @@ pub use apply::Trained;
 pub use build::{TrainingGraph, training_graph};
 pub use contract::{Contract, LABELS, LEARNING_RATE, LOSS, Role, Slot, VERSION};
 pub use error::TrainingGraphError;
+pub use file::TunedFile;
 pub use operators::OPERATORS;
 pub use options::{Batch, TrainingOptions};
 pub(crate) use ort_training::OrtTraining;
