@@ -6,6 +6,7 @@ mod applied;
 mod browser;
 mod command;
 mod engine;
+mod gradients;
 mod networks;
 mod ort_training;
 mod page;
