@@ -117,6 +117,9 @@
 //!
 //! `cli` (default): the command, with what it alone needs. A library user builds without:
 //! `ftsurgery = { version = "…", default-features = false }`.
+//!
+//! `training`: [`training::Engine::OrtTraining`], trials by onnxruntime's training API, where the library that is loaded has
+//! it.
 #![warn(missing_docs)]
 #![warn(unsafe_code)]
 

@@ -13,7 +13,7 @@ use crate::surgery::Grafted;
 use crate::training::FreedFile;
 
 use super::recipe::with_head;
-use super::{Adapter, AdapterError, Beside, Body, Makes, Prepared, backbone_sha256, tuned};
+use super::{Adapter, AdapterError, Beside, Body, Makes, Prepared, ensure_backbone, tuned};
 
 /// A tuned model that an [`Adapter`] made, not yet written.
 #[derive(Debug)]
@@ -30,14 +30,7 @@ impl Adapter {
     /// [`AdapterError::OtherBackbone`] when it is another model; [`AdapterError::Misfit`] when the values are not those of
     /// the network that the recipe makes; when the recipe does not go with the model.
     pub fn apply<'a>(&'a self, backbone: &'a Model) -> Result<Applied<'a>, AdapterError> {
-        let found = backbone_sha256(backbone)?;
-        if found != self.backbone {
-            return Err(AdapterError::OtherBackbone {
-                path: backbone.path().to_owned(),
-                expected: self.backbone.clone(),
-                found,
-            });
-        }
+        ensure_backbone(backbone, &self.backbone)?;
         let recipe = &self.recipe;
         let Prepared { model, .. } = recipe.prepared.of(backbone)?;
         self.ensure_room_for_head()?;

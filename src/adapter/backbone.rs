@@ -24,3 +24,19 @@ pub fn backbone_sha256(file: &Model) -> Result<String, AdapterError> {
     file.release();
     Ok(hex::encode(hash.finalize()))
 }
+
+/// Fails unless this is the hash of `file`.
+///
+/// # Errors
+/// [`AdapterError::OtherBackbone`].
+pub(crate) fn ensure_backbone(file: &Model, expected: &str) -> Result<(), AdapterError> {
+    let found = backbone_sha256(file)?;
+    match found == expected {
+        true => Ok(()),
+        false => Err(AdapterError::OtherBackbone {
+            path: file.path().to_owned(),
+            expected: expected.to_owned(),
+            found,
+        }),
+    }
+}

@@ -55,9 +55,9 @@ pub enum AdapterError {
         /// The one that is known.
         known: u32,
     },
-    /// A model is not the one that an adapter is for.
+    /// A model is not the one that was tuned.
     #[error(
-        "the adapter is for a model of SHA-256 {expected}, and {path} (with what it has beside it) has {found}"
+        "what was tuned is a model of SHA-256 {expected}, and {path} (with what it has beside it) has {found}"
     )]
     OtherBackbone {
         /// The model.
@@ -137,7 +137,8 @@ impl AdapterError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             AdapterError::OtherBackbone { .. } => Some(
-                "give the very file that was tuned, with the files beside it: `model` of run.json names it",
+                "give the very file that was tuned or differentiated, with the files beside it: of a run, `model` of run.json \
+                 names it",
             ),
             AdapterError::NotAnAdapter { .. } => Some(
                 "adapters are RUN/winners/STRATEGY.safetensors, which `ftsurgery tune --keep-adapter` writes",

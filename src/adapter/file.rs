@@ -23,6 +23,22 @@ pub(crate) fn is_of_adapter(metadata: &HashMap<String, String>) -> bool {
     metadata.contains_key(ENTRY)
 }
 
+/// The bytes of a file.
+///
+/// # Errors
+/// [`AdapterError::Read`] where they cannot be read or it is no regular file.
+pub(crate) fn whole(path: &Path) -> Result<Vec<u8>, AdapterError> {
+    let failed = |source| AdapterError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    // To read a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    fs::read(path).map_err(failed)
+}
+
 /// That entry.
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -102,15 +118,7 @@ impl Adapter {
     /// # Errors
     /// When the file cannot be read, is no adapter, is damaged or of another version's format.
     pub fn read(path: &Path) -> Result<Self, AdapterError> {
-        let failed = |source| AdapterError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        // To read a pipe would wait for its other end.
-        if !fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("it is not a regular file")));
-        }
-        Self::decode(&fs::read(path).map_err(failed)?, path)
+        Self::decode(&whole(path)?, path)
     }
 
     /// As [`Adapter::read`], of the bytes of a file; `path` is for messages.

@@ -22,8 +22,9 @@ use crate::training::FreedFile;
 
 pub use apply::{Applied, ensure_apart};
 pub use backbone::backbone_sha256;
+pub(crate) use backbone::ensure_backbone;
 pub use error::AdapterError;
-pub(crate) use file::is_of_adapter;
+pub(crate) use file::{is_of_adapter, whole};
 pub use recipe::{NewHead, Preparation, Prepared, Recipe};
 
 /// What makes a tuned model of its backbone.

@@ -9,7 +9,7 @@ use clap::Args;
 use ftsurgery::adapter::{Adapter, AdapterError, Makes};
 use ftsurgery::onnx::{Model, is_same_file};
 use ftsurgery::report::plain_line;
-use ftsurgery::training_graph::State;
+use ftsurgery::training_graph::TunedFile;
 use serde_json::json;
 
 use super::{CliError, Context, signals};
@@ -55,10 +55,10 @@ pub struct ApplyArgs {
 }
 
 pub fn run(args: &ApplyArgs, context: &Context) -> Result<(), CliError> {
-    if State::is_one(&args.adapter) {
-        return state::run(args, context);
-    }
-    let adapter = Adapter::read(&args.adapter)?;
+    let adapter = match TunedFile::read(&args.adapter)? {
+        TunedFile::State(state) => return state::run(args, &state, context),
+        TunedFile::Adapter(adapter) => adapter,
+    };
     let out = match args.dry_run {
         true => None,
         false => Some(output(args, adapter.makes.data.is_some())?),

@@ -1,17 +1,16 @@
 //! `ftsurgery differentiate`: the graph of loss and gradients, or one that trains, to run it anywhere.
 
 mod ort_training;
+mod told;
 mod training;
 mod web;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ftsurgery::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
-use ftsurgery::graph::{Dim, Graph};
-use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
-use ftsurgery::report::plain_line;
+use ftsurgery::graph::{Dim, Graph, Value};
+use ftsurgery::onnx::{DataType, Model, encode, set_metadata, write_atomic};
 use ftsurgery::task::Task;
 use ftsurgery::training::{
     Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
@@ -23,6 +22,7 @@ use super::gradients::no_gradient;
 use super::task::TaskArg;
 use super::trainable::TrainableArgs;
 use super::{CliError, Context, signals, values};
+use told::{Section, entry, floats};
 use training::StepArgs;
 use web::WebArgs;
 
@@ -221,26 +221,29 @@ fn tell(
     task: Task,
     context: &Context,
 ) -> Result<(), CliError> {
-    let mut out = context.stdout();
-    let entry = |name: &str, dims: &[usize]| format!("  {} {dims:?}", plain_line(name));
-    writeln!(out, "inputs")?;
-    writeln!(out, "{}", entry(&made.data.name, &made.data.dims))?;
     let dtype = match task.is_multi_label() {
-        true => "float32",
-        false => "int64",
+        true => DataType::Float,
+        false => DataType::Int64,
     };
-    let labels = entry(&made.labels.name, &made.labels.dims);
-    writeln!(out, "{labels}, {dtype}")?;
-    for parameter in &made.parameters {
-        writeln!(out, "{}", entry(&parameter.name, &parameter.dims))?;
-    }
-    writeln!(out, "outputs")?;
-    writeln!(out, "  {} []", made.loss)?;
-    writeln!(out, "{}", entry(&made.logits.name, &made.logits.dims))?;
-    for (gradient, parameter) in made.gradients.iter().zip(&made.parameters) {
-        writeln!(out, "{}", entry(gradient, &parameter.dims))?;
-    }
-    out.flush()?;
+    let labels = Value::fixed(&made.labels.name, dtype, &made.labels.dims);
+    let parameters = made.parameters.iter();
+    let gradients = made.gradients.iter().zip(&made.parameters);
+    let sections = [
+        Section {
+            heading: "inputs",
+            lines: vec![floats(&made.data.name, &made.data.dims), entry(&labels)],
+            many: parameters.map(|p| floats(&p.name, &p.dims)).collect(),
+        },
+        Section {
+            heading: "outputs",
+            lines: vec![
+                floats(&made.loss, &[]),
+                floats(&made.logits.name, &made.logits.dims),
+            ],
+            many: gradients.map(|(name, p)| floats(name, &p.dims)).collect(),
+        },
+    ];
+    told::tell(&sections, context)?;
     context.note(&format!("written to {}", args.out.display()));
     Ok(())
 }

@@ -17,7 +17,7 @@ use ftsurgery::choice::Choice;
 use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
 use ftsurgery::run::{FlagValue, Recipe, SearchBudget, SearchMethod, Settings, Span, flags};
 use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, HeadInit, Monitor, Sampler};
+use ftsurgery::training::{BatchNormMode, ClassWeights, Engine, HeadInit, Monitor, Sampler};
 
 use super::CliError;
 use super::data::DataArgs;
@@ -217,6 +217,14 @@ struct TrainingArgs {
     sampler: Option<Sampler>,
     #[command(flatten)]
     compute: ComputeArgs,
+    /// What makes steps and updates: graphs that any onnxruntime runs, with optimizers of our own (`graph`), or the training
+    /// API of onnxruntime up to 1.19.2 with its optimizers (`ort-training`)
+    ///
+    /// `ort-training` needs an ftsurgery that is built with `--features training` and a library that has the API
+    /// (docs/ort-training.md). It trains on the processor, by adamw, adam without weight decay or sgd without momentum; --head-lr,
+    /// --layer-decay, --ema, --l2-sp, --group-filters, --bn batch and the strategies adafilter and spottune are refused.
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<Engine>,
     /// Where decoded images are: in `memory`, on the `disk` (where later runs find them, too), `none` to
     /// decode them whenever they are used, or `auto`, in memory where the memory budget holds them and
     /// else on the disk
@@ -446,6 +454,7 @@ impl SettingsArgs {
         set(&mut settings.class_weights, &training.class_weights);
         set(&mut settings.sampler, &training.sampler);
         training.compute.apply(settings)?;
+        set(&mut settings.engine, &training.engine);
         set(&mut settings.image_cache, &training.image_cache);
         let memory_budget = training.memory_budget.map(|bytes| bytes.0);
         set_some(&mut settings.memory_budget, &memory_budget);

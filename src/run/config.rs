@@ -237,6 +237,7 @@ pub(super) fn all_flags(settings: &Settings) -> Vec<(&'static str, FlagValue)> {
             s.optimizer_in_graph.given().map(on_or_off),
         ),
         ("tf32", Some(Given(s.tf32))),
+        ("engine", Some(Text(word(&s.engine)))),
         ("operators", Some(Text(word(&s.operators)))),
         ("image-cache", Some(Text(word(&s.image_cache)))),
         ("memory-budget", s.memory_budget.map(|bytes| number(&bytes))),

@@ -12,7 +12,7 @@ use crate::runtime::Device;
 use crate::strategy::{AdaFilterOptions, FreezeList, SpotTuneOptions, StrategyName};
 use crate::surgery::{HeadKind, HeadSpec};
 use crate::training::{
-    BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
+    BatchNormMode, ClassWeights, Engine, HeadInit, Monitor, Optimizer, Sampler, Schedule,
 };
 
 use super::{RunError, SearchBudget, SearchMethod};
@@ -161,6 +161,8 @@ pub struct Settings {
     pub search_epochs: Choice<usize>,
     /// Threads; 0 for all cores, or those that a run which is resumed began with. Trials of small networks share them, one thread or more for each.
     pub threads: usize,
+    /// What steps and updates are made by.
+    pub engine: Engine,
     /// What step graphs may be made of.
     pub operators: Operators,
     /// The device.
@@ -246,6 +248,7 @@ impl Default for Settings {
             epochs: Choice::Auto,
             search_epochs: Choice::Auto,
             threads: 0,
+            engine: Engine::Graph,
             operators: Operators::Kernels,
             device: Device::Cpu,
             optimizer_in_graph: Choice::Auto,
@@ -338,6 +341,7 @@ impl Settings {
         cutmix: f32,
         batch_size: usize,
         threads: usize,
+        engine: Engine,
         operators: Operators,
         device: Device,
         tf32: bool,
@@ -350,6 +354,7 @@ impl Settings {
 }
 
 mod checks;
+mod engine;
 mod open;
 
 #[cfg(test)]

@@ -333,6 +333,17 @@ pub(super) enum Borrow<'a> {
 }
 
 impl Borrow<'_> {
+    /// The borrowed tensor itself, not a copy, as an input.
+    #[cfg(feature = "training")]
+    pub(super) fn as_input(&self) -> ort::session::SessionInputValue<'_> {
+        match self {
+            Self::ReadF32(guard) => (&*guard.0).into(),
+            Self::ReadI64(guard) => (&*guard.0).into(),
+            Self::WriteF32(guard) => (&*guard.0).into(),
+            Self::WriteI64(guard) => (&*guard.0).into(),
+        }
+    }
+
     /// Binds the borrowed tensor itself, not a copy: onnxruntime reads or writes its memory.
     pub(super) fn bind(
         &mut self,

@@ -91,6 +91,12 @@ pub enum RuntimeError {
         /// Whether the model, rather than the machine, is at fault.
         of_model: bool,
     },
+    /// There is no training API.
+    #[error("there is no training API: {reason}")]
+    NoTrainingApi {
+        /// What lacks it.
+        reason: String,
+    },
     /// A tensor does not fit what is asked of it.
     #[error("{label}: tensor `{name}`: {reason}")]
     Tensor {
@@ -124,6 +130,7 @@ impl RuntimeError {
                 | Self::TooOld { .. }
                 | Self::Version { .. }
                 | Self::Device { .. }
+                | Self::NoTrainingApi { .. }
                 | Self::Session { of_model: true, .. }
         )
     }
@@ -142,6 +149,9 @@ impl RuntimeError {
             Self::Install(_) => Some(
                 "the installation needs python3 with pip and a package index; or install \
                  onnxruntime by other means and set ORT_DYLIB_PATH to its library",
+            ),
+            Self::NoTrainingApi { .. } => Some(
+                "docs/ort-training.md says how to build ftsurgery with it, and which library has it",
             ),
             _ => None,
         }

@@ -32,6 +32,11 @@ mod session;
 mod tensor;
 #[doc(hidden)]
 pub mod testing;
+#[cfg(feature = "training")]
+mod trainer;
+#[cfg(not(feature = "training"))]
+#[path = "no_trainer.rs"]
+mod trainer;
 mod version;
 
 pub use crate::kernels::instructions;
@@ -44,4 +49,5 @@ pub use locate::{Located, Origin};
 pub use options::{Packing, SessionOptions};
 pub use session::{Port, Session};
 pub use tensor::{Array, SharedTensor, dtype};
+pub use trainer::Trainer;
 pub use version::Version;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use ort::session::RunOptions;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, ValueType};
 
 use super::denormals::FlushToZero;
@@ -231,19 +231,14 @@ impl Session {
     }
 }
 
-fn build(
-    runtime: &Runtime,
-    model: &[u8],
-    externals: &[(String, SharedTensor)],
-    options: &SessionOptions,
-    providers: &[ort::ep::ExecutionProviderDispatch],
-) -> ort::Result<ort::session::Session> {
+/// What all sessions have in common, trainers as well.
+pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     let level = if options.optimize {
         GraphOptimizationLevel::All
     } else {
         GraphOptimizationLevel::Disable
     };
-    let mut builder = ort::session::Session::builder(runtime.environment())?
+    Ok(ort::session::Session::builder(runtime.environment())?
         .with_log_id(&options.label)?
         .with_optimization_level(level)?
         .with_intra_threads(threads(options.threads))?
@@ -252,8 +247,17 @@ fn build(
         .with_flush_to_zero()?
         .with_deterministic_compute(true)?
         // A planned block would come on top of what the first run has taken, and save no time.
-        .with_memory_pattern(false)?
-        .with_execution_providers(providers)?;
+        .with_memory_pattern(false)?)
+}
+
+fn build(
+    runtime: &Runtime,
+    model: &[u8],
+    externals: &[(String, SharedTensor)],
+    options: &SessionOptions,
+    providers: &[ort::ep::ExecutionProviderDispatch],
+) -> ort::Result<ort::session::Session> {
+    let mut builder = builder(runtime, options)?.with_execution_providers(providers)?;
     if options.kernels {
         builder = builder.with_operators(operators::domain(threads(options.threads))?)?;
     }

@@ -28,6 +28,7 @@ use super::runner::Runner;
 use super::scores::Found;
 use super::state::Progress;
 use super::trial::Done;
+use super::tune::step_maker;
 use super::watch::{Doing, go_on};
 use super::{Job, SearchError};
 
@@ -391,7 +392,8 @@ impl Opened<'_> {
                 .tf32(settings.tf32)
                 .augment(settings.augment.or(Augment::None))
                 .views(settings.views.and_then(NonZeroUsize::new)),
-        )?)
+        )?
+        .with_steps_by(step_maker(self.runtime, settings)?))
     }
 
     /// Writes what is run to its folder or, where that is resumed, compares it with what is there.

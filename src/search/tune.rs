@@ -9,9 +9,10 @@ use indexmap::IndexSet;
 use crate::choice::Choice;
 use crate::data::{Fold, default_memory_budget};
 use crate::run::{Begin, Results, RunDir, RunRecord, Settings, same_settings};
-use crate::runtime::{self, Runtime};
+use crate::runtime::{self, Runtime, RuntimeError};
 use crate::strategy::StrategyName;
-use crate::training::Optimizer;
+use crate::training::{Engine, Optimizer, StepMaker};
+use crate::training_graph::OrtTraining;
 
 use super::executor::{Elsewhere, Executor, Local};
 use super::opened::Opened;
@@ -174,7 +175,22 @@ fn begin(
         }
     }
     settings.device.check(runtime)?;
+    step_maker(runtime, &settings)?;
     Ok((settings, began))
+}
+
+/// Who makes the steps of trials with these settings; `None` where trials make them themselves.
+///
+/// # Errors
+/// When the library does not have what it takes.
+pub(super) fn step_maker(
+    runtime: &Runtime,
+    settings: &Settings,
+) -> Result<Option<Box<dyn StepMaker>>, RuntimeError> {
+    Ok(match settings.engine {
+        Engine::Graph => None,
+        Engine::OrtTraining => Some(Box::new(OrtTraining::new(runtime)?)),
+    })
 }
 
 /// Settings with what the machine decides where they do not say: as it `began`, else all cores and the

@@ -8,7 +8,7 @@ use super::dropout::fill_mask;
 use super::features::Pass;
 use super::mixing::Mixing;
 use super::noise::fill_noise;
-use super::program::{LABELS, OTHER_LABELS, Program, SHARE};
+use super::program::Program;
 use super::{Features, Lab, TrainingError, TrialSpec};
 
 /// Buffers for all inputs of a step, or an evaluation, but what is trained. A clone shares them.
@@ -71,18 +71,10 @@ impl Inputs {
 
     /// The names of the inputs of `program`, each with its buffer.
     pub fn bound<'a>(&'a self, program: &'a Program) -> Vec<(&'a str, &'a Buffer)> {
-        let features = program.features.iter().map(|p| p.name.as_str());
-        let masks = program.masks.iter().map(|m| m.name.as_str());
-        let noise = program.noise.iter().map(|n| n.name.as_str());
-        let mut all: Vec<(&str, &Buffer)> = features.zip(&self.features).collect();
-        all.extend(masks.zip(&self.masks));
-        all.extend(noise.zip(&self.noise));
-        all.extend(self.labels.iter().map(|labels| (LABELS, labels)));
-        let targets = program.targets.iter().map(|port| port.name.as_str());
-        all.extend(targets.zip(&self.targets));
-        let names = [OTHER_LABELS, SHARE];
-        all.extend(names.into_iter().zip(self.mixed.iter().flatten()));
-        all
+        let held = self.labels.iter().chain(&self.targets);
+        let buffers = self.features.iter().chain(&self.masks).chain(&self.noise);
+        let buffers = buffers.chain(held).chain(self.mixed.iter().flatten());
+        program.inputs().into_iter().zip(buffers).collect()
     }
 
     /// Fills all of it for a step of a trial.

@@ -21,11 +21,14 @@ use crate::task::Task;
 
 use super::apart;
 use super::bank::FeatureBank;
+use super::engine::StepMaker;
 use super::features::{Features, Pass, Versions};
 use super::groups::{Asked, FilterGroups};
 use super::in_graph::{UpdatedProgram, Updating};
 use super::parameters::parameter_buffers;
-use super::program::{Prepared, Program, evaluation_program, step_program};
+use super::program::{
+    Prepared, Program, evaluation_program, step_of_whole_gradients, step_program,
+};
 use super::sessions::{Bound, SessionMaker, usable};
 use super::{BatchNormMode, Observer, Start, Trained, TrainingError, TrialSpec};
 
@@ -48,6 +51,8 @@ pub struct Lab<'a> {
     apart: Mutex<HashSet<Rewrite>>,
     /// Of trials so far.
     pub(super) groups: Mutex<Vec<(Asked, Arc<FilterGroups>)>>,
+    /// Who makes the steps of trials; `None` where these make them themselves.
+    pub(super) step_maker: Option<Box<dyn StepMaker>>,
 }
 
 impl<'a> Lab<'a> {
@@ -78,6 +83,7 @@ impl<'a> Lab<'a> {
             rewritten: Mutex::default(),
             apart: Mutex::default(),
             groups: Mutex::default(),
+            step_maker: None,
         };
         let classes = lab.prepare(&Rewrite::None, 1)?.classes;
         let all =
@@ -100,6 +106,12 @@ impl<'a> Lab<'a> {
             lab.refuse_probabilities()?;
         }
         Ok(lab)
+    }
+
+    /// Has the steps of its trials made by this.
+    pub(crate) fn with_steps_by(mut self, maker: Option<Box<dyn StepMaker>>) -> Self {
+        self.step_maker = maker;
+        self
     }
 
     /// Names of the parameters of a new head, in the order of its layers.
@@ -327,6 +339,19 @@ impl<'a> Lab<'a> {
         let program = step_program(&prepared, &spec.trainable, &dropout, self.operators())?;
         self.sessions
             .bind(program, "training step", parameters, spec.threads)
+    }
+
+    /// Loss and gradients of a trial behind the frozen layers, each gradient one value.
+    pub(super) fn step_of(
+        &self,
+        spec: &TrialSpec,
+        targets: &Targets,
+        batch: usize,
+        operators: Operators,
+    ) -> Result<Program, TrainingError> {
+        let prepared = self.prepare_step(spec, targets, batch)?;
+        let dropout = self.dropout(&spec.rewrite)?;
+        step_of_whole_gradients(&prepared, &spec.trainable, &dropout, operators)
     }
 
     fn prepare_step(

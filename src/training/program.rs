@@ -132,6 +132,35 @@ pub struct Program {
     pub logits: Port,
 }
 
+impl Program {
+    /// The names of its inputs but parameters: features, masks, noise, then what the loss is held against.
+    pub fn inputs(&self) -> Vec<&str> {
+        let features = self.features.iter().map(|p| p.name.as_str());
+        let masks = self.masks.iter().map(|m| m.name.as_str());
+        let noise = self.noise.iter().map(|n| n.name.as_str());
+        let mut all: Vec<&str> = features.chain(masks).chain(noise).collect();
+        if self.loss.is_some() {
+            all.push(self.targets.as_ref().map_or(LABELS, |port| &port.name));
+            if self.is_mixed {
+                all.extend([OTHER_LABELS, SHARE]);
+            }
+        }
+        all
+    }
+
+    /// As this one, which is for any batch size, where the batch is of so many samples.
+    pub fn of_batch(&self, batch: usize) -> Self {
+        let mut sized = self.clone();
+        let ports = sized.features.iter_mut().chain(&mut sized.targets);
+        for port in ports.chain([&mut sized.logits]) {
+            if let Some(first) = port.dims.first_mut() {
+                *first = batch;
+            }
+        }
+        sized
+    }
+}
+
 /// The graph that computes the logits from the frozen features, without dropout and with the
 /// running statistics, which are inputs behind the parameters.
 ///

@@ -15,8 +15,8 @@ use crate::runtime::Buffer;
 
 use super::average::Average;
 use super::checkpoint::{self, Identity, Progress, State, Values};
+use super::engine::StepJob;
 use super::features::Pass;
-use super::in_graph::InGraph;
 use super::inputs::StepPlace;
 use super::sessions::{Bound, Sessions};
 use super::{
@@ -26,6 +26,7 @@ use super::{
 use moves::Moves;
 pub(super) use moves::update;
 use saver::Saver;
+use step::By;
 
 impl Lab<'_> {
     /// Runs a trial on the samples `train`, watched on the samples `validation`, from their
@@ -100,9 +101,7 @@ struct Trial<'a> {
     buffers: Vec<Buffer>,
     moves: Moves,
     average: Option<Average>,
-    /// The steps of the trial; `None` where their optimizer is a loop on the host.
-    in_graph: Option<InGraph>,
-    steps: Sessions<Bound>,
+    by: By,
     evaluations: Sessions<Bound>,
     state: State,
     /// What was made of the validation samples at the best epoch, where that was scored since the trial was
@@ -147,6 +146,11 @@ impl<'a> Trial<'a> {
         }
         let prepared = lab.prepare_for(spec.trained(), 1)?;
         let weights = spec.class_weights;
+        let targets = Targets {
+            class_weights: weights.of_samples(lab.dataset, train, prepared.classes),
+            smoothing: spec.label_smoothing,
+        };
+        let by = By::of(StepJob::new(lab, spec, &targets))?;
         let mut names = spec.trainable.clone();
         names.extend(prepared.running_statistics());
         let buffers = lab.initial_parameters(&spec.rewrite, &names, &spec.start)?;
@@ -158,17 +162,13 @@ impl<'a> Trial<'a> {
             train,
             validation,
             features,
-            targets: Targets {
-                class_weights: weights.of_samples(lab.dataset, train, prepared.classes),
-                smoothing: spec.label_smoothing,
-            },
+            targets,
             has_penalty: !prepared.penalties.is_empty(),
             average: average.transpose()?,
             buffers,
             moves,
             names,
-            in_graph: spec.optimizer_in_graph.then(InGraph::default),
-            steps: Sessions::default(),
+            by,
             evaluations: Sessions::default(),
             state: State {
                 progress: Progress::new(spec),

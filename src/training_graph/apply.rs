@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::adapter::{backbone_sha256, ensure_apart};
+use crate::adapter::{ensure_apart, ensure_backbone};
 use crate::graph::{Graph, float_tensors};
 use crate::hex;
 use crate::onnx::messages::ModelProto;
@@ -25,21 +25,12 @@ impl State {
     /// as it was.
     ///
     /// # Errors
-    /// [`TrainingGraphError::OtherBackbone`] when the state is of another model; [`TrainingGraphError::Misfit`] when the
+    /// [`AdapterError::OtherBackbone`](crate::adapter::AdapterError::OtherBackbone) when the state is of another model; [`TrainingGraphError::Misfit`] when the
     /// model does not have such tensors; when a value is not finite.
     pub fn apply<'a>(&self, backbone: &'a Model) -> Result<Trained<'a>, TrainingGraphError> {
-        let found = backbone_sha256(backbone)?;
-        let expected = self
-            .get(&Role::Backbone)
-            .map(|hash| hex::encode(&hash.data));
-        let expected = expected.unwrap_or_default();
-        if found != expected {
-            return Err(TrainingGraphError::OtherBackbone {
-                path: backbone.path().to_owned(),
-                expected,
-                found,
-            });
-        }
+        let hash = self.get(&Role::Backbone);
+        let hash = hash.map(|hash| hex::encode(&hash.data));
+        ensure_backbone(backbone, &hash.unwrap_or_default())?;
         backbone.ensure_fully_known()?;
         let graph = Graph::from_model(backbone)?;
         let known = float_tensors(&graph);

@@ -1,6 +1,5 @@
 //! Errors of this room.
 
-use std::io;
 use std::path::PathBuf;
 
 use crate::adapter::AdapterError;
@@ -30,22 +29,6 @@ pub enum TrainingGraphError {
         /// The name.
         name: String,
     },
-    /// A file cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A file cannot be written.
-    #[error("cannot write {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
     /// A file is no state.
     #[error("{path} is no state of a training graph: {reason}")]
     NotAState {
@@ -54,22 +37,10 @@ pub enum TrainingGraphError {
         /// Why not.
         reason: String,
     },
-    /// A model is not the one that a state is of.
-    #[error(
-        "the state is of a model of SHA-256 {expected}, and {path} (with what it has beside it) has {found}"
-    )]
-    OtherBackbone {
-        /// The model.
-        path: PathBuf,
-        /// The hash of the one that was trained.
-        expected: String,
-        /// That of the model.
-        found: String,
-    },
     /// A state has tensors that its model does not have.
     #[error("the state does not fit its model: {0}")]
     Misfit(String),
-    /// The hash of a model, or the place of a file.
+    /// A file cannot be read or written, a model is another one, or what a file holds is an adapter and not whole.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
     /// The graph is at fault.
@@ -90,7 +61,6 @@ impl TrainingGraphError {
     /// Whether the user's files, rather than this machine, are at fault.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            TrainingGraphError::Write { .. } => false,
             TrainingGraphError::Adapter(e) => e.is_bad_input(),
             TrainingGraphError::Graph(e) => e.is_bad_input(),
             TrainingGraphError::Onnx(e) => e.is_bad_input(),
@@ -100,9 +70,7 @@ impl TrainingGraphError {
             | TrainingGraphError::Mismatch(_)
             | TrainingGraphError::FixedBatch { .. }
             | TrainingGraphError::Taken { .. }
-            | TrainingGraphError::Read { .. }
             | TrainingGraphError::NotAState { .. }
-            | TrainingGraphError::OtherBackbone { .. }
             | TrainingGraphError::Misfit(_) => true,
         }
     }
@@ -110,9 +78,6 @@ impl TrainingGraphError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            TrainingGraphError::OtherBackbone { .. } => {
-                Some("give the very file that `differentiate` was given, with the files beside it")
-            }
             TrainingGraphError::NotAState { .. } => Some(
                 "states are safetensors or npz files with the names of the file that `differentiate --optimizer` writes",
             ),

@@ -2,7 +2,6 @@
 //! checkpoint of onnxruntime's training API is read as one, too.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
 
@@ -13,11 +12,11 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, SafeTensorError, View, serialize_to_file};
 use zip::ZipArchive;
 
-use crate::adapter::is_of_adapter;
+use crate::adapter::{Adapter, AdapterError, is_of_adapter, whole};
 use crate::data::MAX_INFLATION;
 use crate::onnx::{DataType, Tensor, write_atomic, write_atomic_with};
 
-use super::ort_training::{is_checkpoint, state as checkpoint_state};
+use super::ort_training::{checkpoint_state, is_checkpoint};
 use super::{Role, State, TrainingGraphError};
 
 /// What an npz file begins with, which is a zip archive.
@@ -61,7 +60,7 @@ impl State {
     /// safetensors. After a crash at any moment that is the old one or the new one, whole.
     ///
     /// # Errors
-    /// [`TrainingGraphError::Write`]; the old file, if there was one, is then untouched.
+    /// [`AdapterError::Write`]; the old file, if there was one, is then untouched.
     pub fn write(&self, path: &Path) -> Result<(), TrainingGraphError> {
         let is_npz = path
             .extension()
@@ -76,10 +75,10 @@ impl State {
                 })
             }),
         };
-        written.map_err(|source| TrainingGraphError::Write {
+        Ok(written.map_err(|source| AdapterError::Write {
             path: path.to_owned(),
             source,
-        })
+        })?)
     }
 
     fn npz(&self) -> io::Result<Vec<u8>> {
@@ -111,40 +110,13 @@ impl State {
         Ok(bytes.into_inner())
     }
 
-    /// Whether a file looks like a state and not like an [adapter](crate::adapter::Adapter): it is an npz, a checkpoint, or a
-    /// safetensors file without an adapter's metadata that has a trained parameter. What cannot be read looks like none.
-    pub fn is_one(path: &Path) -> bool {
-        let is_file = fs::metadata(path).is_ok_and(|m| m.is_file());
-        let Some(bytes) = is_file.then(|| fs::read(path).ok()).flatten() else {
-            return false;
-        };
-        if bytes.starts_with(ZIP) || is_checkpoint(&bytes) {
-            return true;
-        }
-        let Ok((_, header)) = SafeTensors::read_metadata(&bytes) else {
-            return false;
-        };
-        let is_adapter = header.metadata().as_ref().is_some_and(is_of_adapter);
-        let tensors = header.tensors();
-        let mut roles = tensors.keys().filter_map(|name| Role::of(name));
-        !is_adapter && roles.any(|role| matches!(role, Role::Parameter(_)))
-    }
-
     /// Reads a state, of the kind that its first bytes say.
     ///
     /// # Errors
     /// When the file cannot be read, or is no state: it has another name than those of the contract, a tensor of another
     /// type than the contract's, no trained parameter, or does not say of which model it is.
     pub fn read(path: &Path) -> Result<Self, TrainingGraphError> {
-        let failed = |source| TrainingGraphError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        // To read a pipe would wait for its other end.
-        if !fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("it is not a regular file")));
-        }
-        Self::decode(fs::read(path).map_err(failed)?, path)
+        Self::decode(whole(path)?, path)
     }
 
     /// As [`State::read`], of the bytes of a file; `path` is for messages.
@@ -180,6 +152,44 @@ impl State {
             reason,
         })
     }
+}
+
+/// What a file of tuned values holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TunedFile {
+    /// What makes a tuned model of its backbone.
+    Adapter(Box<Adapter>),
+    /// What a training graph, or onnxruntime's training API, has come to.
+    State(State),
+}
+
+impl TunedFile {
+    /// Reads a file that is the one or the other: an npz, a checkpoint and a safetensors file without an adapter's metadata
+    /// that has a trained parameter are states.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and as [`State::read`] and [`Adapter::read`].
+    pub fn read(path: &Path) -> Result<Self, TrainingGraphError> {
+        let bytes = whole(path)?;
+        Ok(match is_state(&bytes) {
+            true => TunedFile::State(State::decode(bytes, path)?),
+            false => TunedFile::Adapter(Box::new(Adapter::decode(&bytes, path)?)),
+        })
+    }
+}
+
+/// Whether these are the bytes of a state, by the look of them.
+fn is_state(bytes: &[u8]) -> bool {
+    if bytes.starts_with(ZIP) || is_checkpoint(bytes) {
+        return true;
+    }
+    let Ok((_, header)) = SafeTensors::read_metadata(bytes) else {
+        return false;
+    };
+    let is_adapter = header.metadata().as_ref().is_some_and(is_of_adapter);
+    let tensors = header.tensors();
+    let mut roles = tensors.keys().filter_map(|name| Role::of(name));
+    !is_adapter && roles.any(|role| matches!(role, Role::Parameter(_)))
 }
 
 /// The role of a tensor of this name.
@@ -236,6 +246,12 @@ fn of_npz(bytes: &[u8]) -> Result<State, String> {
         let mut words = vec![0u64; size.div_ceil(8)];
         let file = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..size];
         entry.read_exact(file).map_err(|e| wrong(&e))?;
+        // Its checksum is looked at where the end is read.
+        let rest = entry.read(&mut [0]);
+        match rest.map_err(|e| format!("its `{name}` is damaged ({e})"))? {
+            0 => {}
+            _ => return Err(format!("its `{name}` is longer than it says")),
+        }
         let tensor = tensor(file, dtype(&role));
         let tensor = tensor.map_err(|e| format!("its `{name}` is not as it must be: {e}"))?;
         state.put(role, tensor);

@@ -1,6 +1,6 @@
 //! The state of a training graph.
 
-use crate::onnx::Tensor;
+use crate::onnx::{DataType, Tensor};
 
 use super::{Role, Slot};
 
@@ -63,5 +63,14 @@ impl State {
             _ => None,
         })
         .collect()
+    }
+}
+
+/// The tensor of [`Role::Backbone`] for a hash.
+pub(super) fn backbone(hash: Vec<u8>) -> Tensor {
+    Tensor {
+        dtype: DataType::Uint8,
+        dims: vec![hash.len()],
+        data: hash.into(),
     }
 }

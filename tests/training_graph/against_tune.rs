@@ -1,6 +1,5 @@
 //! The loop of `tune` on the host.
 
-use std::fs::File;
 use std::path::Path;
 
 use ftsurgery::onnx::Model;
@@ -8,9 +7,8 @@ use ftsurgery::runtime::Array;
 use ftsurgery::runtime::testing::runtime;
 use ftsurgery::training::ClassWeights;
 use ndarray::{ArrayD, IxDyn};
-use ndarray_npy::NpzWriter;
 
-use crate::scene::{Arrays, Made, apart, fixture, ftsurgery};
+use crate::scene::{Arrays, Made, apart, fixture, ftsurgery, save_samples};
 
 /// Passes over the five batches.
 const EPOCHS: usize = 20;
@@ -18,17 +16,14 @@ const EPOCHS: usize = 20;
 const TOLERANCE: f64 = 2e-5;
 
 /// The batches of a network of the fixtures, one behind the other.
-fn save_samples(path: &Path, x: &[ArrayD<f32>], y: &[ArrayD<i64>]) {
+fn save_batches(path: &Path, x: &[ArrayD<f32>], y: &[ArrayD<i64>]) {
     fn joined<T: Copy>(all: &[ArrayD<T>]) -> ArrayD<T> {
         let mut dims = all[0].shape().to_vec();
         dims[0] *= all.len();
         let values = all.iter().flat_map(|batch| batch.iter().copied()).collect();
         ArrayD::from_shape_vec(IxDyn(&dims), values).unwrap()
     }
-    let mut npz = NpzWriter::new(File::create(path).unwrap());
-    npz.add_array("x", &joined(x)).unwrap();
-    npz.add_array("y", &joined(y)).unwrap();
-    npz.finish().unwrap();
+    save_samples(path, &joined(x), &joined(y));
 }
 
 #[test]
@@ -39,7 +34,7 @@ fn a_hundred_steps_are_those_of_tune() {
     let (x, y) = (arrays.batches::<f32>("x"), arrays.batches::<i64>("y"));
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("samples.npz");
-    save_samples(&data, &x, &y);
+    save_batches(&data, &x, &y);
     let labels = y.iter().flat_map(|batch| batch.iter().copied());
     let weights = ClassWeights::Balanced.of(labels, 5).unwrap();
     let weights: Vec<String> = weights.iter().map(f32::to_string).collect();

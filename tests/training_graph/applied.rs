@@ -107,7 +107,7 @@ fn another_backbone_and_what_is_no_state_are_refused() {
     save(&other, &at("other.onnx")).unwrap();
     let told = refusal(&state, &at("other.onnx"), &out);
     assert!(
-        told.contains("the state is of a model of SHA-256"),
+        told.contains("what was tuned is a model of SHA-256"),
         "{told}"
     );
     assert!(told.contains("hint: "), "{told}");

@@ -5,40 +5,28 @@ use std::path::Path;
 
 use ftsurgery::graph::{Builder, Dim, Graph, Value};
 use ftsurgery::onnx::messages::ValueInfoProto;
-use ftsurgery::onnx::{DataType, Model, Tensor, save};
+use ftsurgery::onnx::{DataType, Model, save};
 use ftsurgery::runtime::Array;
 use ftsurgery::runtime::testing::runtime;
 use ndarray::{ArrayD, IxDyn};
 
+use crate::networks::Small;
 use crate::scene::{Made, ftsurgery};
-
-fn tensor(dims: &[usize], seed: f32) -> Tensor {
-    let count: usize = dims.iter().product();
-    let values: Vec<f32> = (0..count).map(|i| (i as f32 * seed).sin()).collect();
-    Tensor::f32(dims, &values)
-}
 
 /// A regression of images of 2 × 4 × 4 whose own names are in the way: its input is `labels`, its output `loss`, an inner
 /// value `learning_rate`, and a trained tensor `param/w`; where `ends` is set, it has the loss that `mse` has at
 /// the end, `cost`, of a second input, `wanted`.
 fn save_awkward(path: &Path, ends: bool) {
-    let mut graph = Graph {
-        inputs: vec![Value::batched("labels", &[2, 4, 4])],
-        ..Graph::new(17)
+    let names = Small {
+        input: "labels",
+        map: "learning_rate",
+        output: "loss",
+        weights: ["param/w", "w"],
     };
-    for (name, dims) in [("param/w", &[5, 2, 3, 3][..]), ("w", &[5, 3])] {
-        graph
-            .initializers
-            .insert(name.to_owned(), tensor(dims, 0.7));
-    }
-    let mut b = Builder::new(&mut graph);
-    let x = b.op("learning_rate", "Conv", &["labels", "param/w"], vec![]);
-    let x = b.op("soft", "Softplus", &[&x], vec![]);
-    let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
-    let x = b.op("flat", "Flatten", &[&x], vec![]);
-    let y = b.op("loss", "Gemm", &[&x, "w"], vec![]);
+    let mut graph = names.graph("Softplus", 3);
     if ends {
-        let apart = b.op("apart", "Sub", &[&y, "wanted"], vec![]);
+        let mut b = Builder::new(&mut graph);
+        let apart = b.op("apart", "Sub", &["loss", "wanted"], vec![]);
         let square = b.op("square", "Mul", &[&apart, &apart], vec![]);
         b.op(
             "cost",
@@ -49,9 +37,8 @@ fn save_awkward(path: &Path, ends: bool) {
         graph.inputs.push(Value::batched("wanted", &[3]));
         graph
             .outputs
-            .push(Value::fixed("cost", DataType::Float, &[]));
+            .insert(0, Value::fixed("cost", DataType::Float, &[]));
     }
-    graph.outputs.push(Value::batched("loss", &[3]));
     save(&graph.to_model(usize::MAX).0, path).unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! `ftsurgery differentiate --optimizer` and `ftsurgery apply` as their users see them.
+//! `ftsurgery differentiate`, what is made with its files, and `ftsurgery apply`, as their users see them.
 
 mod against_torch;
 mod against_tune;
@@ -6,6 +6,8 @@ mod applied;
 mod browser;
 mod chromium;
 mod command;
+mod engine;
+mod gradients;
 mod networks;
 mod ort_training;
 mod page;

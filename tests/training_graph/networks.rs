@@ -1,7 +1,42 @@
 //! Small networks with the layers of well-known ones, for images of 3 × 16 × 16 and 5 classes.
 
-use ftsurgery::graph::{Attribute, Graph, Node, Value};
+use ftsurgery::graph::{Attribute, Builder, Graph, Node, Value};
 use ftsurgery::onnx::Tensor;
+
+/// The names of a small network for images of 2 × 4 × 4: a convolution, an activation, pooling and a dense layer.
+pub struct Small {
+    pub input: &'static str,
+    /// What the convolution gives.
+    pub map: &'static str,
+    pub output: &'static str,
+    /// Those of the convolution and of the dense layer.
+    pub weights: [&'static str; 2],
+}
+
+impl Small {
+    /// With so many outputs.
+    pub fn graph(&self, activation: &str, outputs: usize) -> Graph {
+        let mut graph = Graph {
+            inputs: vec![Value::batched(self.input, &[2, 4, 4])],
+            outputs: vec![Value::batched(self.output, &[outputs])],
+            ..Graph::new(17)
+        };
+        let [conv, dense] = self.weights;
+        for (name, dims) in [(conv, &[5, 2, 3, 3][..]), (dense, &[5, outputs])] {
+            let count: usize = dims.iter().product();
+            let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.7).sin()).collect();
+            let tensor = Tensor::f32(dims, &values);
+            graph.initializers.insert(name.to_owned(), tensor);
+        }
+        let mut b = Builder::new(&mut graph);
+        b.op(self.map, "Conv", &[self.input, conv], vec![]);
+        let x = b.op("soft", activation, &[self.map], vec![]);
+        let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
+        let x = b.op("flat", "Flatten", &[&x], vec![]);
+        b.op(self.output, "Gemm", &[&x, dense], vec![]);
+        graph
+    }
+}
 
 /// Writes a network layer by layer; each method gives the name of its output.
 struct Net {

@@ -1,7 +1,6 @@
 //! `ftsurgery differentiate --format ort-training`, and onnxruntime's training API on what it writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,10 +10,9 @@ use ftsurgery::runtime::testing::runtime;
 use ftsurgery::runtime::{Array, Runtime, Session, SessionOptions};
 use ftsurgery::testing::skip;
 use ndarray::{ArrayD, IxDyn};
-use ndarray_npy::NpzWriter;
 
 use crate::networks;
-use crate::scene::{Arrays, Made, apart, ftsurgery};
+use crate::scene::{Arrays, Made, apart, ftsurgery, save_samples};
 
 /// Steps, of a batch of 4 each.
 const STEPS: usize = 10;
@@ -75,10 +73,8 @@ impl Scene {
             let values = all.iter().flat_map(|batch| batch.iter().copied()).collect();
             ArrayD::from_shape_vec(IxDyn(&dims), values).unwrap()
         }
-        let mut npz = NpzWriter::new(File::create(scene.at("batches.npz")).unwrap());
-        npz.add_array("x", &stacked(&scene.x)).unwrap();
-        npz.add_array("y", &stacked(&scene.y)).unwrap();
-        npz.finish().unwrap();
+        let (x, y) = (stacked(&scene.x), stacked(&scene.y));
+        save_samples(&scene.at("batches.npz"), &x, &y);
         scene
     }
 

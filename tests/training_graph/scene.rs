@@ -9,7 +9,7 @@ use ftsurgery::onnx::{DataType, Model, Tensor};
 use ftsurgery::runtime::{Array, Runtime, Session, SessionOptions};
 use ftsurgery::training_graph::State;
 use ndarray::{Array0, ArrayD, Axis, IxDyn, OwnedRepr};
-use ndarray_npy::{NpzReader, ReadableElement};
+use ndarray_npy::{NpzReader, NpzWriter, ReadableElement};
 
 /// The binary.
 pub fn ftsurgery(arguments: &[&str]) -> Command {
@@ -22,6 +22,14 @@ pub fn ftsurgery(arguments: &[&str]) -> Command {
 pub fn fixture(network: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     root.join("fixtures/reference").join(network)
+}
+
+/// Writes samples, `x`, and their labels, `y`, as a file of NumPy's.
+pub fn save_samples(path: &Path, x: &ArrayD<f32>, y: &ArrayD<i64>) {
+    let mut npz = NpzWriter::new(File::create(path).unwrap());
+    npz.add_array("x", x).unwrap();
+    npz.add_array("y", y).unwrap();
+    npz.finish().unwrap();
 }
 
 /// Arrays of a file of NumPy's, opened anew for each.

@@ -162,7 +162,7 @@ fn what_cannot_be_applied_is_refused_and_nothing_is_written() {
         &adapter,
         &other,
         &[],
-        "the adapter is for a model of SHA-256",
+        "what was tuned is a model of SHA-256",
     );
     refused(
         &model,

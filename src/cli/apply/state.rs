@@ -10,8 +10,7 @@ use serde_json::json;
 use super::{ApplyArgs, output};
 use crate::cli::{CliError, Context, signals};
 
-pub fn run(args: &ApplyArgs, context: &Context) -> Result<(), CliError> {
-    let state = State::read(&args.adapter)?;
+pub fn run(args: &ApplyArgs, state: &State, context: &Context) -> Result<(), CliError> {
     let out = match args.dry_run {
         true => None,
         false => Some(output(args, false)?),
@@ -24,7 +23,7 @@ pub fn run(args: &ApplyArgs, context: &Context) -> Result<(), CliError> {
             signals::before_stops(|| trained.write(out))?;
         }
     }
-    tell(args, &state, out.as_deref(), context)
+    tell(args, state, out.as_deref(), context)
 }
 
 fn tell(

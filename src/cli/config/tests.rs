@@ -55,6 +55,7 @@ fn sample(name: &str, arg: &Arg) -> (String, Vec<String>) {
         "monitor" => (r#""macro-f1""#, vec!["macro-f1"]),
         "class-weights" => (r#""balanced""#, vec!["balanced"]),
         "device" => (r#""cuda:1""#, vec!["cuda:1"]),
+        "engine" => (r#""ort-training""#, vec!["ort-training"]),
         "operators" => (r#""standard""#, vec!["standard"]),
         "optimizer-in-graph" => (r#""on""#, vec!["on"]),
         "image-cache" => (r#""disk""#, vec!["disk"]),

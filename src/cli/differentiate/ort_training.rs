@@ -1,7 +1,5 @@
 //! `ftsurgery differentiate --format ort-training`: the files of onnxruntime's training API.
 
-use std::io::Write;
-
 use ftsurgery::adapter::backbone_sha256;
 use ftsurgery::classifier::at_image_size;
 use ftsurgery::onnx::messages::ModelProto;
@@ -10,7 +8,8 @@ use ftsurgery::report::plain_line;
 use ftsurgery::training::{OptimizerKind, Parameters, differentiable};
 use ftsurgery::training_graph::{OrtArtifacts, TrainingGraphError, TrainingOptions, ort_artifacts};
 
-use super::training::{StepArgs, asked_value, ensure_apart, entry, loss_name, objective, options};
+use super::told::{self, Section, entry, floats};
+use super::training::{StepArgs, asked_value, ensure_apart, loss_name, objective, options};
 use super::{DifferentiateArgs, ensure_new, sample_dims};
 use crate::cli::gradients::no_gradient;
 use crate::cli::{CliError, Context, signals};
@@ -108,22 +107,28 @@ fn describe(
 }
 
 fn tell(made: &OrtArtifacts, context: &Context) -> Result<(), CliError> {
-    let mut out = context.stdout();
-    writeln!(out, "inputs")?;
-    for value in &made.inputs {
-        writeln!(out, "{}", entry(value))?;
-    }
-    for (what, parameters) in [("trained", &made.trained), ("frozen", &made.frozen)] {
-        writeln!(out, "{what}")?;
-        for (name, dims) in parameters {
-            writeln!(out, "  {} {dims:?}", plain_line(name))?;
-        }
-    }
-    writeln!(out, "outputs")?;
-    writeln!(out, "  {} [], float", plain_line(&made.loss))?;
-    if let Some(scores) = &made.scores {
-        writeln!(out, "  {}, of the evaluation alone", plain_line(scores))?;
-    }
-    out.flush()?;
-    Ok(())
+    let parameters = |heading, of: &[(String, Vec<usize>)]| Section {
+        heading,
+        lines: Vec::new(),
+        many: of.iter().map(|(name, dims)| floats(name, dims)).collect(),
+    };
+    let scores = made.scores.iter();
+    let scores = scores.map(|scores| format!("{}, of the evaluation alone", plain_line(scores)));
+    let sections = [
+        Section {
+            heading: "inputs",
+            lines: made.inputs.iter().map(entry).collect(),
+            many: Vec::new(),
+        },
+        parameters("trained", &made.trained),
+        parameters("frozen", &made.frozen),
+        Section {
+            heading: "outputs",
+            lines: std::iter::once(floats(&made.loss, &[]))
+                .chain(scores)
+                .collect(),
+            many: Vec::new(),
+        },
+    ];
+    told::tell(&sections, context)
 }

@@ -1,7 +1,6 @@
 //! `ftsurgery differentiate --optimizer`: a graph that trains, and the state before its first step.
 
 use std::convert::Infallible;
-use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,9 +8,8 @@ use clap::Args;
 use ftsurgery::adapter::backbone_sha256;
 use ftsurgery::autodiff::Targets;
 use ftsurgery::classifier::{ModelCard, at_image_size};
-use ftsurgery::graph::{Dim, Value};
+use ftsurgery::graph::Value;
 use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
-use ftsurgery::report::plain_line;
 use ftsurgery::task::Task;
 use ftsurgery::training::{
     BatchNormMode, Objective, Optimizer, OptimizerKind, Parameters, differentiable, own_task,
@@ -21,6 +19,7 @@ use ftsurgery::training_graph::{
     Contract, Slot, TrainingGraph, TrainingGraphError, TrainingOptions, VERSION, training_graph,
 };
 
+use super::told::{self, Section, entry, floats};
 use super::{DifferentiateArgs, ensure_new, loss_of, sample_dims};
 use crate::cli::gradients::no_gradient;
 use crate::cli::{CliError, Context, signals, values};
@@ -315,39 +314,29 @@ fn describe(
     }
 }
 
-/// A line for an input or output.
-pub(super) fn entry(value: &Value) -> String {
-    let dims = value.dims.iter().flatten().map(|dim| match dim {
-        Dim::Known(size) => size.to_string(),
-        Dim::Symbolic(name) if name.is_empty() => "?".to_owned(),
-        Dim::Symbolic(name) => name.clone(),
-    });
-    let dims: Vec<String> = dims.collect();
-    let dtype = format!("{:?}", value.dtype).to_lowercase();
-    format!(
-        "  {} [{}], {dtype}",
-        plain_line(&value.name),
-        dims.join(", ")
-    )
-}
-
 fn tell(contract: &Contract, context: &Context) -> Result<(), CliError> {
-    let mut out = context.stdout();
-    let of_slot = |slot: &Slot| entry(&Value::fixed(&slot.name(), slot.dtype, &slot.dims));
-    writeln!(out, "inputs")?;
-    for value in contract.inputs.iter().chain(&contract.labels) {
-        writeln!(out, "{}", entry(value))?;
-    }
-    writeln!(out, "  {} [], float", plain_line(&contract.learning_rate))?;
-    writeln!(out, "state, inputs and as `next/…` outputs")?;
-    for slot in &contract.state {
-        writeln!(out, "{}", of_slot(slot))?;
-    }
-    writeln!(out, "outputs")?;
-    writeln!(out, "  {} [], float", plain_line(&contract.loss))?;
-    if let Some(logits) = &contract.logits {
-        writeln!(out, "{}", entry(logits))?;
-    }
-    out.flush()?;
-    Ok(())
+    let of_slot = |slot: Slot| entry(&Value::fixed(&slot.name(), slot.dtype, &slot.dims));
+    let own = contract.inputs.iter().chain(&contract.labels).map(entry);
+    let rate = floats(&contract.learning_rate, &[]);
+    let loss = floats(&contract.loss, &[]);
+    let sections = [
+        Section {
+            heading: "inputs",
+            lines: own.chain([rate]).collect(),
+            many: Vec::new(),
+        },
+        Section {
+            heading: "state, inputs and as `next/…` outputs",
+            lines: Vec::new(),
+            many: contract.state.iter().cloned().map(of_slot).collect(),
+        },
+        Section {
+            heading: "outputs",
+            lines: std::iter::once(loss)
+                .chain(contract.logits.iter().map(entry))
+                .collect(),
+            many: Vec::new(),
+        },
+    ];
+    told::tell(&sections, context)
 }

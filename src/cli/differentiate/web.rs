@@ -1,6 +1,5 @@
 //! `ftsurgery differentiate --format web`: a page that fine-tunes in a browser.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,12 +13,14 @@ use ftsurgery::layout::Layout;
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{DataType, Model, Tensor, create_folder, encode, set_metadata, write_atomic};
 use ftsurgery::package::PICTURES;
+use ftsurgery::report::plain_line;
 use ftsurgery::surgery::{Features, HeadKind, HeadSpec, METADATA_PREFIX, export, graft};
 use ftsurgery::task::Task;
 use ftsurgery::training::{Objective, OptimizerKind, Parameters, differentiable};
 use ftsurgery::training_graph::{Batch, Role, TrainingGraph, TrainingGraphError, training_graph};
 use serde_json::{Value, json};
 
+use super::told::{self, Section};
 use super::training::{asked_value, ensure_apart, options};
 use super::{DifferentiateArgs, ensure_new, sample_dims};
 use crate::cli::gradients::no_gradient;
@@ -350,12 +351,15 @@ fn tell(
     runtime: Option<&Path>,
     context: &Context,
 ) -> Result<(), CliError> {
-    let mut out = context.stdout();
-    writeln!(out, "trained in the page")?;
-    for name in names {
-        writeln!(out, "  {}", ftsurgery::report::plain_line(name))?;
-    }
-    out.flush()?;
+    let trained = Section {
+        heading: "trained in the page",
+        lines: Vec::new(),
+        many: names
+            .iter()
+            .map(|name| plain_line(name).into_owned())
+            .collect(),
+    };
+    told::tell(&[trained], context)?;
     if runtime.is_none() {
         context.note(&runtime_web::how_to_get(&args.out));
     }

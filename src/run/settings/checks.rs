@@ -230,7 +230,8 @@ impl Settings {
         if let Some(resize) = &self.resize {
             sound("resize", resize.validate())?;
         }
-        match checks.into_iter().find(|(_, holds, _)| !holds) {
+        let mut checks = checks.into_iter().chain(self.of_engine());
+        match checks.find(|(_, holds, _)| !holds) {
             None => Ok(()),
             Some((field, _, reason)) => Err(RunError::Setting {
                 field,

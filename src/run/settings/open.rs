@@ -8,7 +8,7 @@ use crate::runtime::Device;
 use crate::surgery::HeadKind;
 use crate::task::Task;
 use crate::training::{
-    BatchNormMode, ClassWeights, HeadInit, Monitor, Optimizer, Sampler, Schedule,
+    BatchNormMode, ClassWeights, Engine, HeadInit, Monitor, Optimizer, Sampler, Schedule,
 };
 
 use super::{RunError, SearchBudget, SearchMethod, Settings};
@@ -211,14 +211,16 @@ impl Settings {
 
     /// As [`Settings::batch_norm`], for data on which the first normalisation layers see what is so far
     /// [apart](crate::classifier::ModelInput::apart_on) from what they store: beyond 0.3 `auto` is the batch's statistics
-    /// also where training begins with a head that fits, if batches are large enough.
+    /// also where training begins with a head that fits, if batches are large enough. An engine without running statistics
+    /// has the stored ones.
     pub fn batch_norm_for(&self, apart: Option<f64>) -> BatchNormMode {
-        self.bn.or(
-            match (!self.begins_fitted() || is_far(apart)) && self.batch_size >= LARGE_BATCH {
+        let changes = !self.begins_fitted() || is_far(apart);
+        let follows = self.engine == Engine::Graph;
+        self.bn
+            .or(match changes && follows && self.batch_size >= LARGE_BATCH {
                 true => BatchNormMode::Batch,
                 false => BatchNormMode::Frozen,
-            },
-        )
+            })
     }
 
     /// Whether it matters how far the data are.

@@ -122,10 +122,7 @@ impl<'a> Trial<'a> {
                     step => step?,
                 };
                 for (place, values) in held {
-                    match &mut self.in_graph {
-                        Some(in_graph) => in_graph.hold(*place, values)?,
-                        None => self.buffers[*place].as_f32_mut()?.copy_from_slice(values),
-                    }
+                    self.by.hold(&self.buffers, (*place, values))?;
                 }
             }
             if self.state.progress.step == total {

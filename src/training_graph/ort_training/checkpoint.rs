@@ -5,7 +5,8 @@
 //! | the root | 0 version, int32; 1 the module; 2 groups of the optimizer, a list; 3 properties |
 //! | module | 0 trained and 1 frozen tensors, lists; 2 whether they are names alone, 3 whether their values lie in another file, bools |
 //! | tensor | 0 name, string; 2 dimensions, a list of int64; 3 element type, int32, numbered as in ONNX; 4 values, a list of bytes |
-//! | group | 1 steps that are done, int64 |
+//! | group | 0 name, string; 1 steps that are done, int64; 3 what is remembered of parameters, a list |
+//! | what is remembered | 0 name of the parameter, string; 1 moments, a list of tensors |
 //! | properties | 2 those that are strings, a list |
 //! | string property | 0 name, 1 value, strings |
 //!
@@ -21,8 +22,12 @@ use flatbuffers::{
 use crate::hex;
 use crate::onnx::{DataType, Tensor, element_count};
 
+use super::super::state::backbone;
 use super::super::{Role, State, TrainingGraphError};
 use super::Tensors;
+
+/// A role by the name of the parameter that it is of.
+type OfParameter = fn(String) -> Role;
 
 const IDENTIFIER: &str = "ODTC";
 /// Where it stands in a file.
@@ -45,10 +50,22 @@ const TENSOR_NAME: usize = 0;
 const TENSOR_DIMS: usize = 2;
 const TENSOR_TYPE: usize = 3;
 const TENSOR_DATA: usize = 4;
+const GROUP_NAME: usize = 0;
 const GROUP_STEPS: usize = 1;
+const GROUP_STATES: usize = 3;
+const STATE_NAME: usize = 0;
+const STATE_MOMENTS: usize = 1;
 const PROPERTIES_STRINGS: usize = 2;
 const STRING_NAME: usize = 0;
 const STRING_VALUE: usize = 1;
+
+/// The one group that there is.
+const GROUP: &str = "group0";
+/// The tensors that are remembered of each parameter, by their names.
+const MOMENTS: [(&str, OfParameter); 2] = [
+    ("momentum0", Role::FirstMoment),
+    ("momentum1", Role::SecondMoment),
+];
 
 type Table = WIPOffset<TableFinishedWIPOffset>;
 type Tables<'a> = WIPOffset<Vector<'a, ForwardsUOffset<TableFinishedWIPOffset>>>;
@@ -58,17 +75,17 @@ fn slot(number: usize) -> VOffsetT {
     (4 + 2 * number) as VOffsetT
 }
 
-/// A checkpoint of these float32 tensors, by their names, which says of which model they are.
+/// A checkpoint of a state and of frozen parameters, all of them float32: what is trained, the model that it is of, and the
+/// moments with the steps that are done, as far as the state has them.
 ///
 /// # Errors
 /// Where they are more than a checkpoint can hold.
-pub(super) fn checkpoint(
-    trained: &Tensors,
-    frozen: &Tensors,
-    backbone: &str,
-) -> Result<Vec<u8>, TrainingGraphError> {
-    let all = trained.iter().chain(frozen);
-    let size: usize = all.map(|(name, t)| t.data.len() + name.len() + 64).sum();
+pub(super) fn checkpoint(state: &State, frozen: &Tensors) -> Result<Vec<u8>, TrainingGraphError> {
+    let bytes = |name: &str, tensor: &Tensor| tensor.data.len() + name.len() + 64;
+    let own = state.tensors().iter();
+    let own: usize = own.map(|(role, t)| bytes(&role.to_string(), t)).sum();
+    let others: usize = frozen.iter().map(|(name, t)| bytes(name, t)).sum();
+    let size = own + others;
     if size > LARGEST {
         return Err(TrainingGraphError::Mismatch(format!(
             "the parameters are {size} bytes, and a checkpoint of onnxruntime holds less than 2 GiB"
@@ -76,16 +93,30 @@ pub(super) fn checkpoint(
     }
     let mut builder = FlatBufferBuilder::with_capacity(size + 1024);
     let b = &mut builder;
-    let [trained, frozen] = [trained, frozen].map(|list| {
-        let tables: Vec<Table> = list.iter().map(|(name, t)| tensor(b, name, t)).collect();
-        b.create_vector(&tables)
-    });
+    let trained = state
+        .tensors()
+        .iter()
+        .filter_map(|(role, tensor)| match role {
+            Role::Parameter(name) => Some((name.as_str(), tensor)),
+            _ => None,
+        });
+    let tables: Vec<Table> = trained.map(|(name, t)| tensor(b, name, t)).collect();
+    let trained = b.create_vector(&tables);
+    let tables: Vec<Table> = frozen.iter().map(|(name, t)| tensor(b, name, t)).collect();
+    let frozen = b.create_vector(&tables);
     let module = module(b, trained, frozen);
-    let properties = properties(b, &[(BACKBONE, backbone)]);
+    let groups = group(b, state).map(|group| b.create_vector(&[group]));
+    let hash = state.get(&Role::Backbone);
+    let properties = hash.map(|hash| properties(b, &[(BACKBONE, &hex::encode(&hash.data))]));
     let start = b.start_table();
     b.push_slot_always(slot(ROOT_VERSION), VERSION);
     b.push_slot_always(slot(ROOT_MODULE), module);
-    b.push_slot_always(slot(ROOT_PROPERTIES), properties);
+    if let Some(groups) = groups {
+        b.push_slot_always(slot(ROOT_GROUPS), groups);
+    }
+    if let Some(properties) = properties {
+        b.push_slot_always(slot(ROOT_PROPERTIES), properties);
+    }
     let root = b.end_table(start);
     b.finish(root, Some(IDENTIFIER));
     Ok(b.finished_data().to_vec())
@@ -102,6 +133,38 @@ fn tensor(b: &mut FlatBufferBuilder<'_>, name: &str, tensor: &Tensor) -> Table {
     b.push_slot_always(slot(TENSOR_TYPE), tensor.dtype as i32);
     b.push_slot_always(slot(TENSOR_DATA), data);
     b.end_table(start)
+}
+
+/// What an optimizer remembers; `None` where that is nothing.
+fn group(b: &mut FlatBufferBuilder<'_>, state: &State) -> Option<Table> {
+    let mut tables: Vec<Table> = Vec::new();
+    for (role, _) in state.tensors() {
+        let Role::Parameter(of) = role else {
+            continue;
+        };
+        let mut moments: Vec<Table> = Vec::new();
+        for (name, role) in MOMENTS {
+            if let Some(moment) = state.get(&role(of.clone())) {
+                moments.push(tensor(b, name, moment));
+            }
+        }
+        if !moments.is_empty() {
+            let (name, moments) = (b.create_string(of), b.create_vector(&moments));
+            let start = b.start_table();
+            b.push_slot_always(slot(STATE_NAME), name);
+            b.push_slot_always(slot(STATE_MOMENTS), moments);
+            tables.push(b.end_table(start));
+        }
+    }
+    if tables.is_empty() {
+        return None;
+    }
+    let (name, states) = (b.create_string(GROUP), b.create_vector(&tables));
+    let start = b.start_table();
+    b.push_slot_always(slot(GROUP_NAME), name);
+    b.push_slot_always(slot(GROUP_STEPS), state.steps().unwrap_or_default());
+    b.push_slot_always(slot(GROUP_STATES), states);
+    Some(b.end_table(start))
 }
 
 fn module<'a>(b: &mut FlatBufferBuilder<'a>, trained: Tables<'a>, frozen: Tables<'a>) -> Table {
@@ -131,8 +194,8 @@ pub(in super::super) fn is_checkpoint(bytes: &[u8]) -> bool {
     bytes.get(IDENTIFIED) == Some(IDENTIFIER.as_bytes())
 }
 
-/// The state that a checkpoint holds: its trained parameters, the model that it says it is of, and the steps that are done,
-/// where it has the optimizer. Parameters are parts of `bytes`, not copies.
+/// The state that a checkpoint holds: its trained parameters, the model that it says it is of, and where it has the optimizer
+/// the steps that are done and the moments. Tensors are parts of `bytes`, not copies.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -155,7 +218,7 @@ pub(in super::super) fn state(bytes: &Bytes) -> Result<State, String> {
     }
     let mut state = State::default();
     for tensor in module.tables(MODULE_TRAINED).unwrap_or_default() {
-        let (name, tensor) = parameter(&tensor)?;
+        let (name, tensor) = tensor_of(&tensor)?;
         state.put(Role::Parameter(name), tensor);
     }
     let groups = root.tables(ROOT_GROUPS).unwrap_or_default();
@@ -163,25 +226,29 @@ pub(in super::super) fn state(bytes: &Bytes) -> Result<State, String> {
         // What is 0 is not there.
         let steps = group.int64(GROUP_STEPS).unwrap_or(0);
         state.put(Role::Step, Tensor::scalar_i64(steps));
+        for of in group.tables(GROUP_STATES).unwrap_or_default() {
+            let parameter = of.string(STATE_NAME).ok_or("a moment is of no parameter")?;
+            for table in of.tables(STATE_MOMENTS).unwrap_or_default() {
+                let (name, moment) = tensor_of(&table)?;
+                let known = MOMENTS.iter().find(|(known, _)| *known == name);
+                let (_, role) = known.ok_or_else(|| format!("it has a moment `{name}`"))?;
+                state.put(role(parameter.to_owned()), moment);
+            }
+        }
     }
     let properties = root.table(ROOT_PROPERTIES);
     let strings = properties.and_then(|all| all.tables(PROPERTIES_STRINGS));
     let mut strings = strings.unwrap_or_default().into_iter();
-    let backbone = strings.find(|s| s.string(STRING_NAME) == Some(BACKBONE));
-    let backbone = backbone.and_then(|s| hex::decode(s.string(STRING_VALUE)?));
-    if let Some(hash) = backbone {
-        let hash = Tensor {
-            dtype: DataType::Uint8,
-            dims: vec![hash.len()],
-            data: hash.into(),
-        };
-        state.put(Role::Backbone, hash);
+    let named = strings.find(|s| s.string(STRING_NAME) == Some(BACKBONE));
+    let hash = named.and_then(|s| hex::decode(s.string(STRING_VALUE)?));
+    if let Some(hash) = hash {
+        state.put(Role::Backbone, backbone(hash));
     }
     Ok(state)
 }
 
-fn parameter(table: &Fields<'_>) -> Result<(String, Tensor), String> {
-    let name = table.string(TENSOR_NAME).ok_or("a parameter has no name")?;
+fn tensor_of(table: &Fields<'_>) -> Result<(String, Tensor), String> {
+    let name = table.string(TENSOR_NAME).ok_or("a tensor has no name")?;
     if table.int32(TENSOR_TYPE) != Some(DataType::Float as i32) {
         return Err(format!("its `{name}` is not float32"));
     }
@@ -310,33 +377,49 @@ mod tests {
         names.iter().enumerate().map(of).collect()
     }
 
-    fn written() -> Vec<u8> {
-        let (trained, frozen) = (tensors(&["b", "a/ü"]), tensors(&["c"]));
-        checkpoint(&trained, &frozen, &"5a".repeat(32)).unwrap()
+    /// Before the first step, or behind some.
+    fn saved(steps: Option<i64>) -> State {
+        let mut state = State::default();
+        for (name, tensor) in tensors(&["b", "a/ü"]) {
+            state.put(Role::Parameter(name), tensor);
+        }
+        if let Some(steps) = steps {
+            state.put(Role::Step, Tensor::scalar_i64(steps));
+            for name in ["b", "a/ü"] {
+                for (at, (_, role)) in MOMENTS.into_iter().enumerate() {
+                    let values = [at as f32 - 0.5; 6];
+                    state.put(role(name.to_owned()), Tensor::f32(&[2, 3], &values));
+                }
+            }
+        }
+        state.put(Role::Backbone, backbone(vec![0x5a; 32]));
+        state
+    }
+
+    fn written(state: &State) -> Bytes {
+        checkpoint(state, &tensors(&["c"])).unwrap().into()
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let bytes = Bytes::from(written());
-        assert!(is_checkpoint(&bytes));
-        let state = state(&bytes).unwrap();
-        let trained = tensors(&["b", "a/ü"]);
-        let found: Vec<(&str, &Tensor)> = state.trained();
-        let expected: Vec<(&str, &Tensor)> = trained.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        assert_eq!(found, expected, "frozen parameters are no part of it");
-        assert_eq!(state.get(&Role::Backbone).unwrap().data[..], [0x5a; 32]);
-        assert_eq!(state.steps(), None);
+        for steps in [None, Some(7)] {
+            let bytes = written(&saved(steps));
+            assert!(is_checkpoint(&bytes));
+            let read = state(&bytes).unwrap();
+            assert_eq!(read, saved(steps), "frozen parameters are no part of it");
+            assert_eq!(read.steps(), steps);
+        }
     }
 
     #[test]
     fn no_damage_makes_it_panic_or_read_outside() {
-        let whole = written();
+        let whole = written(&saved(Some(7)));
         for length in 0..whole.len() {
             let _ = state(&Bytes::copy_from_slice(&whole[..length]));
         }
         for at in 0..whole.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
-                let mut damaged = whole.clone();
+                let mut damaged = whole.to_vec();
                 damaged[at] = value;
                 let _ = state(&Bytes::from(damaged));
             }

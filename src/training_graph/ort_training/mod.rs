@@ -6,6 +6,7 @@
 //! types and order is in the file of each part. `docs/ort-training.md` has it in words.
 
 mod checkpoint;
+mod engine;
 mod eval_model;
 mod optimizer_model;
 mod training_model;
@@ -15,15 +16,19 @@ mod tests;
 
 use crate::graph::messages::names;
 use crate::graph::{Graph, Value};
+use crate::hex;
 use crate::onnx::messages::ModelProto;
 use crate::onnx::{EMPTY_GRAPH, Model, Tensor};
+use crate::training::program::{LABELS as CLASSES, TARGETS};
 use crate::training::{BatchNormMode, Objective};
 
 use super::build::{Forward, Maker};
 use super::contract::{LABELS, LOSS};
-use super::{TrainingGraphError, TrainingOptions};
+use super::{Role, State, TrainingGraphError, TrainingOptions, state};
 
-pub(super) use checkpoint::{is_checkpoint, state};
+pub(crate) use engine::OrtTraining;
+
+pub(super) use checkpoint::{is_checkpoint, state as checkpoint_state};
 
 /// The domain of onnxruntime's own operators, of version 1.
 const MICROSOFT: &str = "com.microsoft";
@@ -90,7 +95,7 @@ pub fn ort_artifacts(
             "onnxruntime's training API keeps no running statistics; BatchNormalization takes the stored ones there",
         );
     }
-    let optimizer_model = optimizer_model::optimizer_model(options)?;
+    let optimizer_model = optimizer_model::optimizer_model(&options.optimizer, options.clip_norm)?;
     let maker = Maker {
         model,
         trainable,
@@ -117,11 +122,17 @@ pub fn ort_artifacts(
     let mut taken = names(file.graph.as_ref().unwrap_or(&EMPTY_GRAPH));
     let (labels, loss) = (taken.fresh(LABELS), taken.fresh(LOSS));
     let freed = prepared.freed;
-    let graph =
-        training_model::training_model(&prepared, program, (&trained, &frozen), (&labels, &loss))?;
-    let own = prepared.graph.inputs.len();
-    let has_labels = options.objective != Objective::Output;
-    let inputs = graph.inputs[..own + usize::from(has_labels)].to_vec();
+    let own = prepared.graph.inputs.iter().map(|v| v.name.clone());
+    let is_input = |name: &&str| program.graph.inputs.iter().any(|v| v.name == **name);
+    let held = [CLASSES, TARGETS].into_iter().find(is_input);
+    let own: Vec<String> = own.chain(held.map(str::to_owned)).collect();
+    let ports = training_model::Ports {
+        inputs: &own,
+        labels: &labels,
+        loss: &loss,
+    };
+    let graph = training_model::training_model(program, &frozen, &ports)?;
+    let inputs = graph.inputs[..own.len()].to_vec();
     let scores = match options.objective {
         Objective::Output => None,
         _ => Graph::from_model(model)?.outputs.first().cloned(),
@@ -129,11 +140,17 @@ pub fn ort_artifacts(
     let eval = eval_model::Eval {
         prepared: &prepared,
         inputs: &inputs,
-        labels: has_labels.then_some(labels.as_str()),
+        labels: held.is_some().then_some(labels.as_str()),
         parameters: &all,
         loss: &loss,
         scores: scores.as_ref(),
     };
+    let mut state = State::default();
+    for (name, tensor) in &trained {
+        state.put(Role::Parameter(name.clone()), tensor.clone());
+    }
+    let hash = hex::decode(backbone).unwrap_or_default();
+    state.put(Role::Backbone, state::backbone(hash));
     let dims = |of: &Tensors| {
         let all = of
             .iter()
@@ -144,7 +161,7 @@ pub fn ort_artifacts(
         training_model: graph.to_model(usize::MAX).0,
         eval_model: eval.model(file)?,
         optimizer_model,
-        checkpoint: checkpoint::checkpoint(&trained, &frozen, backbone)?,
+        checkpoint: checkpoint::checkpoint(&state, &frozen)?,
         inputs,
         loss,
         scores: scores.map(|scores| scores.name),

@@ -12,7 +12,7 @@ use crate::onnx::messages::{
 };
 use crate::training::{BETA1, BETA2, EPSILON, Optimizer, OptimizerKind};
 
-use super::super::{TrainingGraphError, TrainingOptions};
+use super::super::TrainingGraphError;
 use super::MICROSOFT;
 
 const RATE: &str = "learning_rate";
@@ -23,17 +23,20 @@ const FIRST: &str = "first_order_moments";
 const SECOND: &str = "second_order_moments";
 const UPDATED: &str = "updated";
 
-/// The optimizer of `options`, behind clipping where they ask for it.
+/// `optimizer`, behind clipping of the gradients to a norm where one is given.
 ///
 /// # Errors
 /// Where onnxruntime has no such optimizer.
-pub(super) fn optimizer_model(options: &TrainingOptions) -> Result<ModelProto, TrainingGraphError> {
+pub(super) fn optimizer_model(
+    optimizer: &Optimizer,
+    clip_norm: Option<f32>,
+) -> Result<ModelProto, TrainingGraphError> {
     let Optimizer {
         kind,
         weight_decay,
         momentum,
         ..
-    } = options.optimizer;
+    } = *optimizer;
     let missing = match kind {
         OptimizerKind::Sgd if momentum != 0.0 => Some("SGD with momentum"),
         OptimizerKind::Sgd if weight_decay != 0.0 => Some("SGD with weight decay"),
@@ -49,7 +52,7 @@ pub(super) fn optimizer_model(options: &TrainingOptions) -> Result<ModelProto, T
     }
     let mut nodes = Vec::new();
     let mut gradients = GRADIENTS;
-    if let Some(norm) = options.clip_norm {
+    if let Some(norm) = clip_norm {
         gradients = "clipped";
         let node = Node::new(gradients, "InplaceClipGradNorm", &[GRADIENTS], &[gradients]);
         nodes.push(node.with("max_norm", norm));
@@ -95,7 +98,7 @@ pub(super) fn optimizer_model(options: &TrainingOptions) -> Result<ModelProto, T
             .into_iter()
             .chain(moments.iter().copied());
         graph.input.extend(lists.map(sequence));
-        if options.clip_norm.is_some() {
+        if clip_norm.is_some() {
             graph.value_info.push(sequence(gradients));
         }
     }

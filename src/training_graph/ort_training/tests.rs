@@ -136,7 +136,7 @@ fn is_evaluated_as_trained(
 }
 
 fn state_of(made: &OrtArtifacts) -> super::super::State {
-    state(&Bytes::from(made.checkpoint.clone())).unwrap()
+    checkpoint_state(&Bytes::from(made.checkpoint.clone())).unwrap()
 }
 
 /// Whether the evaluation takes one sample, as the file did.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::graph::{Graph, Names, Node, Value};
 use crate::onnx::DataType;
-use crate::training::program::{LABELS as CLASSES, Prepared, Program, TARGETS};
+use crate::training::program::{LABELS as CLASSES, Port, Program, TARGETS};
 use crate::training::{GradientOutput, rename};
 
 use super::super::TrainingGraphError;
@@ -28,39 +28,56 @@ fn is_reserved(name: &str) -> bool {
     name == RESET || gradient.unwrap_or(name).ends_with(GRADIENT)
 }
 
-/// `program`, forward pass, loss and gradients of `prepared`, with parameters as inputs and a node behind each gradient that
-/// gathers it. What the loss is held against, and the loss, get these names.
+/// What goes into a training model besides parameters, and the loss.
+pub(super) struct Ports<'a> {
+    /// The user's inputs, in their order, by the names that the program has for them.
+    pub inputs: &'a [String],
+    /// What that is called which the loss is held against.
+    pub labels: &'a str,
+    /// What the loss is called.
+    pub loss: &'a str,
+}
+
+/// `program`, forward pass, loss and gradients, with parameters as inputs and a node behind each gradient that gathers it:
+/// those that it trains, and `frozen` ones.
 ///
 /// # Errors
 /// Where the name of an input or a parameter means something else to onnxruntime.
 pub(super) fn training_model(
-    prepared: &Prepared,
     program: Program,
-    (trained, frozen): (&Tensors, &Tensors),
-    (labels, loss): (&str, &str),
+    frozen: &Tensors,
+    ports: &Ports<'_>,
 ) -> Result<Graph, TrainingGraphError> {
     let mut graph = program.graph;
-    let own: Vec<String> = prepared
-        .graph
-        .inputs
+    let Ports { labels, loss, .. } = *ports;
+    let trained = &program.parameters;
+    let frozen: Vec<Port> = frozen
         .iter()
-        .map(|v| v.name.clone())
+        .map(|(name, tensor)| Port {
+            name: name.clone(),
+            dims: tensor.dims.clone(),
+        })
         .collect();
-    let parameters = || trained.iter().chain(frozen).map(|(name, _)| name.clone());
-    let mut names: Names = own.iter().cloned().chain(parameters()).collect();
-    for name in own.iter().map(String::as_str).chain([labels, loss]) {
+    let mut public = HashMap::new();
+    let mut inputs = ports.inputs.to_vec();
+    for input in inputs
+        .iter_mut()
+        .filter(|name| [CLASSES, TARGETS].contains(&name.as_str()))
+    {
+        public.insert(
+            std::mem::replace(input, labels.to_owned()),
+            labels.to_owned(),
+        );
+    }
+    let parameters = || trained.iter().chain(&frozen).map(|port| port.name.clone());
+    let mut names: Names = inputs.iter().cloned().chain(parameters()).collect();
+    for name in inputs.iter().map(String::as_str).chain([loss]) {
         if is_reserved(name) {
             return Err(reserved(name));
         }
     }
-    let mut public = HashMap::new();
     if let Some((value, _)) = &program.loss {
         public.insert(value.clone(), loss.to_owned());
-    }
-    let is_input = |name: &&str| graph.inputs.iter().any(|v| v.name == **name);
-    let ours = [CLASSES, TARGETS].into_iter().find(is_input);
-    if let Some(ours) = ours {
-        public.insert(ours.to_owned(), labels.to_owned());
     }
     // Of standard operators, so that each is one value.
     let made = program.loss.iter().flat_map(|(_, gradients)| gradients);
@@ -70,7 +87,8 @@ pub(super) fn training_model(
     // A value that is not there, in whose favour inner values of the name give way.
     let of_ours = |name: &str| format!("{name}/ours");
     let mut gathered = Vec::new();
-    for ((parameter, tensor), value) in trained.iter().zip(made) {
+    for (port, value) in trained.iter().zip(made) {
+        let parameter = &port.name;
         let gradient = names.fresh(&format!("{parameter}{GRADIENT}"));
         public.insert(value, gradient.clone());
         let [buffer, added] = [BUFFER, ADDED].map(|end| format!("{parameter}{GRADIENT}{end}"));
@@ -80,7 +98,7 @@ pub(super) fn training_model(
             }
             public.insert(of_ours(name), name.clone());
         }
-        gathered.push((gradient, [buffer, added], tensor.dims.as_slice()));
+        gathered.push((gradient, [buffer, added], port.dims.as_slice()));
     }
     if names.fresh(RESET) != RESET {
         return Err(reserved(RESET));
@@ -107,13 +125,11 @@ pub(super) fn training_model(
     for value in graph.inputs.drain(..) {
         declared.insert(value.name.clone(), value);
     }
-    let users = own.into_iter().chain(ours.map(|_| labels.to_owned()));
-    graph.inputs = users.filter_map(|name| declared.remove(&name)).collect();
-    for (name, tensor) in trained.iter().chain(frozen) {
+    let users = inputs.iter().filter_map(|name| declared.remove(name));
+    graph.inputs = users.collect();
+    for Port { name, dims } in trained.iter().chain(&frozen) {
         graph.initializers.shift_remove(name);
-        graph
-            .inputs
-            .push(Value::fixed(name, DataType::Float, &tensor.dims));
+        graph.inputs.push(Value::fixed(name, DataType::Float, dims));
     }
     let flag = |name: &str| Value::fixed(name, DataType::Bool, &[1]);
     graph.outputs = vec![Value::fixed(loss, DataType::Float, &[])];

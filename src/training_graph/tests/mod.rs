@@ -283,8 +283,9 @@ fn a_state_comes_back_from_its_file_and_what_is_none_is_refused() {
     for name in ["state.npz", "state.safetensors"] {
         let path = folder.path().join(name);
         state.write(&path).unwrap();
-        assert!(State::is_one(&path));
-        let read = State::read(&path).unwrap();
+        let Ok(TunedFile::State(read)) = TunedFile::read(&path) else {
+            panic!("{name} is a state");
+        };
         assert_eq!(sorted(&read), sorted(&state), "{name}");
         let bytes = std::fs::read(&path).unwrap();
         for end in [0, 1, 7, 100, bytes.len() - 1] {
@@ -313,7 +314,34 @@ fn a_state_comes_back_from_its_file_and_what_is_none_is_refused() {
     );
     let path = folder.path().join("text");
     std::fs::write(&path, "no state").unwrap();
-    assert!(!State::is_one(&path) && !State::is_one(&folder.path().join("missing")));
+    for (name, word) in [("text", "is no adapter"), ("missing", "cannot read")] {
+        let error = TunedFile::read(&folder.path().join(name)).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn an_npz_whose_checksum_is_wrong_is_refused_by_the_name_of_the_array() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.npz");
+    let options = TrainingOptions::new(Task::SingleLabel, Optimizer::new(OptimizerKind::Sgd));
+    let state = made(&convnet(), &[3, 16, 16], &options).state;
+    state.write(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    // A bit of the values of an array, of which nothing tells but its checksum.
+    let is_parameter = |(role, _): &&(Role, Tensor)| matches!(role, Role::Parameter(_));
+    let (role, last) = state.tensors().iter().rfind(is_parameter).unwrap();
+    let values = last.data[last.data.len() - 16..].to_vec();
+    let found = whole.windows(16).rposition(|bytes| bytes == values);
+    let mut damaged = whole.clone();
+    damaged[found.unwrap()] ^= 1;
+    let error = State::decode(damaged, &path).unwrap_err().to_string();
+    let named = format!("its `{role}` is damaged");
+    assert!(
+        error.contains(&named) && error.contains("hecksum"),
+        "{error}"
+    );
+    State::decode(whole, &path).unwrap();
 }
 
 #[test]

@@ -1,20 +1,16 @@
-//! `ftsurgery differentiate` as its users see it: from Python, and on the command line.
+//! `ftsurgery differentiate` without an optimizer: from Python, and on the command line.
 
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use ftsurgery::graph::{Builder, Graph, Value};
-use ftsurgery::onnx::{Model, Tensor, save};
+use ftsurgery::onnx::{Model, save};
 use ftsurgery::runtime::testing::has_runtime;
 use ftsurgery::testing;
-use ndarray::{Array1, ArrayD, Axis, IxDyn, OwnedRepr};
-use ndarray_npy::{NpzReader, NpzWriter};
+use ndarray::{Array1, ArrayD};
 
-fn ftsurgery(command: &str, model: &Path) -> Command {
-    let mut ftsurgery = Command::new(env!("CARGO_BIN_EXE_ftsurgery"));
-    ftsurgery.args(["--quiet", command]).arg(model);
-    ftsurgery
-}
+use crate::networks::Small;
+use crate::scene::{Arrays, ftsurgery, save_samples};
 
 /// A Python with onnx and onnxruntime: `FTSURGERY_PYTHON`, which must have them, or `python3`.
 fn python() -> Option<PathBuf> {
@@ -32,39 +28,20 @@ fn python() -> Option<PathBuf> {
     python
 }
 
-/// A small classifier of images of 2 × 4 × 4 whose own names are all in the way: its input is
-/// `labels`, its logits `loss`, an inner value `grad/w`, and two nodes have one name.
+/// A small classifier whose own names are all in the way: its input is `labels`, its logits `loss`, an inner value `grad/w`,
+/// and two nodes have one name.
 fn save_awkward(path: &Path) {
-    let mut graph = Graph {
-        inputs: vec![Value::batched("labels", &[2, 4, 4])],
-        outputs: vec![Value::batched("loss", &[3])],
-        ..Graph::new(17)
+    let names = Small {
+        input: "labels",
+        map: "grad/w",
+        output: "loss",
+        weights: ["w", "fc"],
     };
-    for (name, dims) in [("w", &[5, 2, 3, 3][..]), ("fc", &[5, 3])] {
-        let count: usize = dims.iter().product();
-        let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.7).sin()).collect();
-        graph
-            .initializers
-            .insert(name.to_owned(), Tensor::f32(dims, &values));
-    }
-    let mut b = Builder::new(&mut graph);
-    let x = b.op("grad/w", "Conv", &["labels", "w"], vec![]);
-    let x = b.op("relu", "Sigmoid", &[&x], vec![]);
-    let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
-    let x = b.op("flat", "Flatten", &[&x], vec![]);
-    b.op("loss", "Gemm", &[&x, "fc"], vec![]);
-    let (mut model, _) = graph.to_model(usize::MAX);
+    let mut model = names.graph("Sigmoid", 3).to_model(usize::MAX).0;
     let nodes = &mut model.graph.as_mut().unwrap().node;
     let taken = nodes[1].name.clone();
     nodes[2].name = taken;
     save(&model, path).unwrap();
-}
-
-fn save_batch(path: &Path, x: &ArrayD<f32>, y: &ArrayD<i64>) {
-    let mut npz = NpzWriter::new(std::fs::File::create(path).unwrap());
-    npz.add_array("x", x).unwrap();
-    npz.add_array("y", y).unwrap();
-    npz.finish().unwrap();
 }
 
 /// As [`agrees_on`], for one label per sample.
@@ -84,8 +61,9 @@ fn agrees_on(task: &str, model: &Path, x: &ArrayD<f32>, y: &ArrayD<i64>) {
     };
     let work = tempfile::tempdir().unwrap();
     let at = |name: &str| work.path().join(name);
-    save_batch(&at("batch.npz"), x, y);
-    ftsurgery("gradients", model)
+    save_samples(&at("batch.npz"), x, y);
+    ftsurgery(&["gradients"])
+        .arg(model)
         .args(["--operators", "standard", "--task", task])
         .arg("--batch")
         .arg(at("batch.npz"))
@@ -93,13 +71,14 @@ fn agrees_on(task: &str, model: &Path, x: &ArrayD<f32>, y: &ArrayD<i64>) {
         .arg(at("gradients.npz"))
         .assert()
         .success();
-    ftsurgery("differentiate", model)
+    ftsurgery(&["differentiate"])
+        .arg(model)
         .args(["--task", task, "--batch-size", &y.shape()[0].to_string()])
         .arg("--out")
         .arg(at("step.onnx"))
         .assert()
         .success();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differentiate.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/training_graph/gradients.py");
     let output = Command::new(python)
         .arg(script)
         .args([at("step.onnx"), at("batch.npz"), at("gradients.npz")])
@@ -116,13 +95,10 @@ fn python_runs_the_file_and_finds_the_same_gradients() {
     };
     for network in ["vgg", "mobilenet_v2", "mobilenet_v3", "resnet_v2"] {
         let folder = shared.join("reference").join(network);
-        let file = std::fs::File::open(folder.join("reference.npz")).unwrap();
-        let mut npz = NpzReader::new(file).unwrap();
-        let x: ArrayD<f32> = npz.by_name::<OwnedRepr<f32>, IxDyn>("x").unwrap();
-        let y: ArrayD<i64> = npz.by_name::<OwnedRepr<i64>, IxDyn>("y").unwrap();
-        let labels: Vec<i64> = y.index_axis(Axis(0), 0).iter().copied().collect();
-        let x = x.index_axis(Axis(0), 0).to_owned();
-        agrees(&folder.join("model.onnx"), &x, &labels);
+        let arrays = Arrays(folder.join("reference.npz"));
+        let (x, y) = (arrays.batches::<f32>("x"), arrays.batches::<i64>("y"));
+        let labels: Vec<i64> = y[0].iter().copied().collect();
+        agrees(&folder.join("model.onnx"), &x[0], &labels);
     }
 }
 
@@ -134,7 +110,8 @@ fn names_of_the_model_keep_their_meaning_and_ours_give_way() {
         work.path().join("step.onnx"),
     );
     save_awkward(&model);
-    let assert = ftsurgery("differentiate", &model)
+    let assert = ftsurgery(&["differentiate"])
+        .arg(&model)
         .args(["--batch-size", "3", "--out"])
         .arg(&out)
         .assert()
@@ -166,28 +143,20 @@ fn names_of_the_model_keep_their_meaning_and_ours_give_way() {
     agrees(&model, &x, &[0, 2, 1]);
 }
 
-/// A classifier of images of 2 × 4 × 4 with so many outputs, which end as they are or in sigmoids.
+/// A classifier with so many outputs, which end as they are or in sigmoids.
 fn save_of_outputs(path: &Path, outputs: usize, ending: Option<&str>) {
-    let mut graph = Graph {
-        inputs: vec![Value::batched("x", &[2, 4, 4])],
-        ..Graph::new(17)
+    let names = Small {
+        input: "x",
+        map: "conv",
+        output: "scores",
+        weights: ["w", "fc"],
     };
-    for (name, dims) in [("w", &[5, 2, 3, 3][..]), ("fc", &[5, outputs])] {
-        let count: usize = dims.iter().product();
-        let values: Vec<f32> = (0..count).map(|i| (i as f32 * 0.7).sin()).collect();
-        let tensor = Tensor::f32(dims, &values);
-        graph.initializers.insert(name.to_owned(), tensor);
-    }
-    let mut b = Builder::new(&mut graph);
-    let x = b.op("conv", "Conv", &["x", "w"], vec![]);
-    let x = b.op("soft", "Softplus", &[&x], vec![]);
-    let x = b.op("pool", "GlobalAveragePool", &[&x], vec![]);
-    let x = b.op("flat", "Flatten", &[&x], vec![]);
-    let mut z = b.op("fc", "Gemm", &[&x, "fc"], vec![]);
+    let mut graph = names.graph("Softplus", outputs);
     if let Some(ending) = ending {
-        z = b.op("probabilities", ending, &[&z], vec![]);
+        let mut b = Builder::new(&mut graph);
+        let ended = b.op("probabilities", ending, &["scores"], vec![]);
+        graph.outputs = vec![Value::batched(&ended, &[outputs])];
     }
-    graph.outputs.push(Value::batched(&z, &[outputs]));
     save(&graph.to_model(usize::MAX).0, path).unwrap();
 }
 
@@ -211,13 +180,13 @@ fn each_class_by_itself_and_two_by_one_output_have_the_binary_cross_entropy() {
     // One output tells by itself that it is of two classes, and the logits are its own.
     let out = work.path().join("step.onnx");
     let made = || {
-        let mut command = ftsurgery("differentiate", &model);
-        command.arg("--force").arg("--out").arg(&out);
+        let mut command = ftsurgery(&["differentiate", "--force"]);
+        command.arg(&model).arg("--out").arg(&out);
         command
     };
     let assert = made().assert().success();
     let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
-    for line in ["  labels [1], int64", "  fc_2 [1, 1]", "  loss []"] {
+    for line in ["  labels [1], int64", "  scores [1, 1]", "  loss []"] {
         assert!(said.contains(line), "no {line} in {said}");
     }
     for task in ["single-label", "multi-label"] {
@@ -232,7 +201,7 @@ fn each_class_by_itself_and_two_by_one_output_have_the_binary_cross_entropy() {
     assert!(said.contains("--task multi-label"), "{said}");
     let assert = made().args(["--task", "multi-label"]).assert().success();
     let said = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
-    assert!(said.contains("  labels [1, 4], float32"), "{said}");
+    assert!(said.contains("  labels [1, 4], float"), "{said}");
 }
 
 #[test]
@@ -254,7 +223,8 @@ fn frozen_weights_are_inside_and_only_the_chosen_are_inputs() {
         work.path().join("step.onnx"),
     );
     save_awkward(&model);
-    ftsurgery("differentiate", &model)
+    ftsurgery(&["differentiate"])
+        .arg(&model)
         .args(["--trainable", "f*", "--out"])
         .arg(&out)
         .assert()
@@ -283,7 +253,8 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
     );
     save_awkward(&model);
     let refused = |arguments: &[&str], word: &str| {
-        let assert = ftsurgery("differentiate", &model)
+        let assert = ftsurgery(&["differentiate"])
+            .arg(&model)
             .args(arguments)
             .arg("--out")
             .arg(&out)
@@ -298,12 +269,12 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
     refused(&["--task", "binary"], "3 outputs");
     refused(&["--batch-size", "0"], "--batch-size");
     let mut graph = Graph::from_model(&Model::open(&model).unwrap()).unwrap();
-    let soft = graph.nodes.iter_mut().find(|n| n.name == "relu").unwrap();
+    let soft = graph.nodes.iter_mut().find(|n| n.name == "soft").unwrap();
     soft.op_type = "Hardmax".to_owned();
     save(&graph.to_model(usize::MAX).0, &model).unwrap();
     refused(
         &[],
-        "Hardmax (node `relu`), which lies between the parameter `w`",
+        "Hardmax (node `soft`), which lies between the parameter `w`",
     );
     refused(&[], "--trainable: fc");
     save_awkward(&model);
@@ -311,7 +282,8 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
     std::fs::write(&out, "mine").unwrap();
     refused(&[], "--force");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "mine");
-    ftsurgery("differentiate", &model)
+    ftsurgery(&["differentiate"])
+        .arg(&model)
         .arg("--force")
         .arg("--out")
         .arg(&out)

@@ -1,6 +1,6 @@
 """Holds a file of `ftsurgery differentiate` against the gradients of the same batch.
 
-usage: differentiate.py STEP.onnx BATCH.npz GRADIENTS.npz
+usage: gradients.py STEP.onnx BATCH.npz GRADIENTS.npz
 
 BATCH has `x` and `y`, GRADIENTS `loss` and `grad/NAME`. Python, onnx and onnxruntime see the file as
 any user of it would: by the names that `ftsurgery differentiate --help` promises. The loss is held
