@@ -62,9 +62,9 @@ fn assert_same_steps(bed: &Bed, lab: &Lab<'_>, spec: &TrialSpec, what: &str) {
     let (graph, own) = ended(&in_graph(spec));
     assert_eq!(losses.len(), own.len());
     // A GPU sums in another order from one session to the next.
-    let [same_loss, same_place] = match device() {
-        Device::Cpu => [1e-4, 1e-4],
-        Device::Cuda(_) => [1e-3, 1e-2],
+    let (same_loss, same_place) = match device() {
+        Device::Cpu => (1e-4, 1e-4),
+        Device::Cuda(_) => (1e-3, 1e-2),
     };
     for (step, (a, b)) in losses.iter().zip(&own).enumerate() {
         assert!(
