@@ -134,6 +134,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_few_of_many_are_the_same_for_a_seed_and_in_their_order() {
+        let drawn = few(100, 7, 3);
+        assert_eq!(drawn.len(), 7);
+        assert!(drawn.is_sorted() && drawn.iter().all(|&at| at < 100));
+        assert_eq!(drawn, few(100, 7, 3));
+        assert_ne!(drawn, few(100, 7, 4));
+        assert_eq!(few(3, 7, 3), [0, 1, 2]);
+    }
+
+    #[test]
     fn samples_beyond_the_limit_are_refused_with_the_figures() {
         let limits = Limits {
             bytes: 1000,
