@@ -22,7 +22,7 @@ pub(super) fn adapter(operator: &str) -> Option<Adapter> {
         "LessOrEqual" => |node, w| or_equal(node, w, "Less"),
         "Mish" => mish,
         "RMSNormalization" => rms_norm,
-        "Resize" => upsample,
+        "Resize" => super::resize::upsample,
         "ScatterElements" => |node, _| {
             node.op_type = Some("Scatter".to_owned());
             Ok(())
@@ -365,15 +365,5 @@ fn group_norm(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     let scaled = f.op("scaled", "Mul", &[&channelwise, &scale]);
     let moved = f.op("moved", "Add", &[&scaled, &bias]);
     become_(node, "Reshape", &[&moved, &shape], vec![]);
-    Ok(())
-}
-
-/// `Upsample` has the form that `Resize` had at first, and makes nothing smaller.
-fn upsample(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let scales = w.constant(node, 1).and_then(|t| t.to_f32());
-    if scales.is_none_or(|scales| scales.iter().any(|&s| s < 1.0)) {
-        return cannot("its scales are computed or less than 1");
-    }
-    node.op_type = Some("Upsample".to_owned());
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::onnx::messages::NodeProto;
 use super::super::known::{Known, int, ints, named, remove, set, string};
 use super::up::Adapter;
 use super::writer::{Adapted, Refusal, Writer, become_, cannot, makes, put, reads};
+use super::{resize, softmax};
 
 /// What a node needs to go behind a version that changed its operator; `None` where the older form is the same but for what
 /// it lacks.
@@ -31,8 +32,8 @@ pub(super) fn adapter(operator: &str, version: i64) -> Option<Adapter> {
         ("Pad", 19) => |node, _| not(node, "mode", &["wrap"]),
         ("Pow", 12) => pow,
         ("Reshape", 14) => reshape,
-        ("Resize", 11) => resize_11,
-        ("Resize", 13) => resize_13,
+        ("Resize", 11) => resize::lowered_11,
+        ("Resize", 13) => resize::lowered_13,
         ("Resize", 19) => |node, _| {
             not(
                 node,
@@ -49,7 +50,7 @@ pub(super) fn adapter(operator: &str, version: i64) -> Option<Adapter> {
         ("ScatterElements" | "ScatterND", 18) => |node, _| not(node, "reduction", &["min", "max"]),
         ("Shape", 15) => shape,
         ("Slice", 10) => slice,
-        ("Softmax" | "LogSoftmax", 13) | ("Hardmax", 13) => softmax,
+        ("Softmax" | "LogSoftmax", 13) | ("Hardmax", 13) => softmax::lowered,
         ("Split", 13) => |node, w| to_attribute(node, w, "split", 1),
         ("Split", 18) => split,
         ("Squeeze" | "Unsqueeze", 13) => |node, w| to_attribute(node, w, "axes", 1),
@@ -311,56 +312,6 @@ fn reshape(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     Ok(())
 }
 
-/// Before opset 13 the region and the scales had to be there, empty where they say nothing.
-fn resize_13(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    for index in [1, 2] {
-        if !reads(node, index) {
-            let nothing = w.tensor(node, "nothing", Tensor::f32(&[0], &[]));
-            put(node, index, nothing);
-        }
-    }
-    Ok(())
-}
-
-/// Before opset 11 positions were `asymmetric` and rounded down along axes that grow.
-fn resize_11(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let mode = string(node, "coordinate_transformation_mode", "half_pixel");
-    if mode != "asymmetric" {
-        return cannot(format!("its positions are `{mode}`, not `asymmetric`"));
-    }
-    if reads(node, 3) {
-        return cannot("its sizes are given, not its scales");
-    }
-    let scales = w
-        .constant(node, 2)
-        .and_then(|t| t.to_f32())
-        .unwrap_or_default();
-    let grows = scales.iter().all(|&s| s >= 1.0) && !scales.is_empty();
-    let rounds_down = string(node, "nearest_mode", "round_prefer_floor") == "floor";
-    let as_before = match string(node, "mode", "nearest").as_str() {
-        "nearest" => grows && rounds_down,
-        "linear" => !scales.is_empty(),
-        _ => false,
-    };
-    if !as_before {
-        return cannot(
-            "it does not resize as it did before: linearly, or to larger maps by `floor`",
-        );
-    }
-    w.drop_input(node, 1);
-    node.input.remove(1);
-    for name in [
-        "coordinate_transformation_mode",
-        "nearest_mode",
-        "cubic_coeff_a",
-        "exclude_outside",
-        "extrapolation_value",
-    ] {
-        remove(node, name);
-    }
-    Ok(())
-}
-
 /// Before opset 16 positions were not moved by half a pixel.
 fn roi_align(node: &mut NodeProto, _: &mut Writer<'_>) -> Adapted {
     let mode = string(node, "coordinate_transformation_mode", "half_pixel");
@@ -423,33 +374,6 @@ fn split(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
         let sizes = w.numbers(node, "split", &sizes);
         put(node, 1, sizes);
     }
-    Ok(())
-}
-
-/// Before opset 13 it ran over all axes from `axis` on: it is the last one after a transposition.
-fn softmax(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let axis = int(node, "axis", -1);
-    let rank = w.known(node, 0).dims.map(|dims| dims.len() as i64);
-    if axis == -1 || rank.is_some() && rank == axis.checked_add(1) {
-        set(node, "axis", rank.map_or(-1, |rank| rank - 1));
-        return Ok(());
-    }
-    let rank = w.rank(node, 0)?;
-    let axis = if axis < 0 { axis + rank } else { axis };
-    if axis < 0 || axis >= rank {
-        return cannot(format!("axis {axis} of {rank} dimensions"));
-    }
-    let mut order: Vec<i64> = (0..rank).collect();
-    order.swap(axis as usize, rank as usize - 1);
-    let of = node.clone();
-    let known = Known::of_rank(w.known(node, 0).element, rank as usize);
-    let perm = || -> Vec<(&str, Attribute)> { vec![("perm", order.clone().into())] };
-    let inputs = [of.input.first().map_or("", String::as_str)];
-    let turned = w.op(&of, ("turned", "Transpose"), &inputs, perm(), known.clone());
-    let operator = of.op_type.as_deref().unwrap_or_default();
-    let last: Vec<(&str, Attribute)> = vec![("axis", (rank - 1).into())];
-    let result = w.op(&of, ("along", operator), &[&turned], last, known);
-    become_(node, "Transpose", &[&result], perm());
     Ok(())
 }
 

@@ -7,6 +7,8 @@
 
 mod decompose;
 mod down;
+mod resize;
+mod softmax;
 mod step;
 #[cfg(test)]
 mod tests;

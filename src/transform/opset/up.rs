@@ -7,7 +7,8 @@ use crate::onnx::Tensor;
 use crate::onnx::messages::NodeProto;
 
 use super::super::known::{Known, float, int, ints, named, remove, set, string};
-use super::writer::{Adapted, Writer, become_, cannot, float_tensor, made, makes, put, reads};
+use super::writer::{Adapted, Writer, cannot, makes, put, reads};
+use super::{resize, softmax};
 
 /// Writes a node in another form.
 pub(super) type Adapter = fn(&mut NodeProto, &mut Writer<'_>) -> Adapted;
@@ -24,8 +25,8 @@ pub(super) fn adapter(operator: &str, version: i64) -> Option<Adapter> {
         ("GridSample", 20) => grid_sample,
         ("GroupNormalization", 21) => group_norm,
         ("Pad", 11) => pad,
-        ("Resize", 11) | ("Upsample", 10) => resize,
-        ("Resize", 13) => resize_13,
+        ("Resize", 11) | ("Upsample", 10) => resize::raised_11,
+        ("Resize", 13) => resize::raised_13,
         ("RoiAlign", 16) => roi_align,
         ("Scan", 9) => |_, _| cannot("its scans had a batch of their own, which is gone"),
         ("Scatter", 11) => |node, _| {
@@ -33,7 +34,7 @@ pub(super) fn adapter(operator: &str, version: i64) -> Option<Adapter> {
             Ok(())
         },
         ("Slice", 10) => slice,
-        ("Softmax" | "LogSoftmax", 13) | ("Hardmax", 13) => softmax,
+        ("Softmax" | "LogSoftmax", 13) | ("Hardmax", 13) => softmax::raised,
         ("Split", 13) => |node, w| to_input(node, w, "split", 1),
         ("Split", 18) => |node, _| {
             if !reads(node, 1) {
@@ -43,7 +44,7 @@ pub(super) fn adapter(operator: &str, version: i64) -> Option<Adapter> {
         },
         ("Squeeze" | "Unsqueeze", 13) | ("ReduceSum", 13) => |node, w| to_input(node, w, "axes", 1),
         ("TopK", 10) => top_k,
-        ("Upsample", 9) => scales,
+        ("Upsample", 9) => resize::scales,
         (reduction, 18) if reduction.starts_with("Reduce") => {
             |node, w| to_input(node, w, "axes", 1)
         }
@@ -212,125 +213,5 @@ fn group_norm(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
             known,
         );
     }
-    Ok(())
-}
-
-/// The scales of opset 7 become an input.
-fn scales(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let scales = named(node, "scales")
-        .map(|a| a.floats.clone())
-        .unwrap_or_default();
-    let input = w.tensor(node, "scales", Tensor::f32(&[scales.len()], &scales));
-    put(node, 1, input);
-    remove(node, "scales");
-    Ok(())
-}
-
-/// `Upsample` and `Resize` of opset 10 take positions as `asymmetric`, rounded down along axes that grow and up along
-/// those that shrink: where both are there, in two steps. `Upsample` becomes a `Resize` of opset 10, which has the same
-/// form, and that one of opset 11.
-fn resize(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    if node.op_type.as_deref() == Some("Upsample") {
-        node.op_type = Some("Resize".to_owned());
-        return Ok(());
-    }
-    let Some(scales) = node.input.get(1).cloned() else {
-        return cannot("its scales are missing");
-    };
-    let nothing = float_tensor(1, &[0], &[]).map(|tensor| w.tensor(node, "roi", tensor));
-    let roi = nothing.unwrap_or_default();
-    set(node, "coordinate_transformation_mode", "asymmetric");
-    node.input.truncate(1);
-    put(node, 1, roi.clone());
-    put(node, 2, scales.clone());
-    if string(node, "mode", "nearest") != "nearest" {
-        return Ok(());
-    }
-    let known = w
-        .env
-        .constants
-        .get(&scales)
-        .and_then(|t| w.model.tensor(t).ok()?.to_f32());
-    let Some(known) = known else {
-        return cannot("its scales are computed, and decide how it rounds");
-    };
-    let (grows, shrinks) = (
-        known.iter().any(|&s| s > 1.0),
-        known.iter().any(|&s| s < 1.0),
-    );
-    let rounding = if shrinks { "ceil" } else { "floor" };
-    if grows && shrinks {
-        let larger: Vec<f32> = known.iter().map(|s| s.max(1.0)).collect();
-        let smaller: Vec<f32> = known.iter().map(|s| s.min(1.0)).collect();
-        let of = node.clone();
-        let first = w.tensor(&of, "enlarging", Tensor::f32(&[larger.len()], &larger));
-        let second = w.tensor(&of, "shrinking", Tensor::f32(&[smaller.len()], &smaller));
-        let enlarged = w.known(node, 0);
-        let between = w.between(&of, "enlarged", enlarged);
-        let mut ahead = made(
-            &between,
-            "Resize",
-            &[&node.input[0], &roi, &first],
-            &between,
-            vec![],
-        );
-        ahead.attribute.clone_from(&node.attribute);
-        set(&mut ahead, "nearest_mode", "floor");
-        w.ahead.push(ahead);
-        w.let_go.push(scales);
-        node.input[0] = between;
-        node.input[2] = second;
-    }
-    set(node, "nearest_mode", rounding);
-    Ok(())
-}
-
-fn resize_13(node: &mut NodeProto, _: &mut Writer<'_>) -> Adapted {
-    let mode = string(node, "coordinate_transformation_mode", "half_pixel");
-    match mode.as_str() {
-        "tf_half_pixel_for_nn" => cannot("its tf_half_pixel_for_nn is gone since opset 13"),
-        _ => Ok(()),
-    }
-}
-
-/// Before opset 13 it ran over all axes from `axis` (1 by default) on.
-fn softmax(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let axis = int(node, "axis", 1);
-    let rank = w.known(node, 0).dims.map(|dims| dims.len() as i64);
-    if axis == -1 || rank.is_some() && rank == axis.checked_add(1) {
-        set(node, "axis", axis);
-        return Ok(());
-    }
-    let Some(input) = node.input.first().cloned() else {
-        return cannot("its input is missing");
-    };
-    let of = node.clone();
-    let known = Known::tensor(w.known(node, 0).element);
-    let flat = Known::of_rank(known.element, 2);
-    let shape = w.op(
-        &of,
-        ("shape", "Shape"),
-        &[&input],
-        vec![],
-        Known::of_rank(7, 1),
-    );
-    let rows = w.op(
-        &of,
-        ("rows", "Flatten"),
-        &[&input],
-        vec![("axis", axis.into())],
-        flat.clone(),
-    );
-    let result = w.between(&of, "flat", flat);
-    // The one that makes the output keeps what was noted of it.
-    let operator = node.op_type.clone().unwrap_or_default();
-    w.ahead.push(made(
-        &result,
-        &operator,
-        &[&rows],
-        &result,
-        vec![("axis", (-1).into())],
-    ));
-    become_(node, "Reshape", &[&result, &shape], vec![]);
     Ok(())
 }

@@ -5,11 +5,14 @@
 //! a value has: one for each value and type, directly behind the node that makes it. Tensors become what all of their
 //! readers want.
 
+mod calls;
 mod decide;
 mod range;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod written;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
