@@ -11,10 +11,8 @@ const EXAMPLES: &str = checked!(
      change where a version in between has changed their operator: attributes become constant inputs or the other way round, \
      and operators that the older version lacks are written in those that it has (LayerNormalization, Gelu, HardSwish, Mish, \
      GroupNormalization and others). What it has no form for is refused, by the name of the node. Operators of other domains, \
-     the IR version and everything else stay.
-
-Examples:
-  ftsurgery opset model.onnx --to 21 --out newer.onnx
+     the IR version and everything else stay.",
+    "  ftsurgery opset model.onnx --to 21 --out newer.onnx
   ftsurgery opset model.onnx --to 13 --out older.onnx"
 );
 

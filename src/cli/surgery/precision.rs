@@ -17,10 +17,8 @@ const EXAMPLES: &str = checked!(
      do nothing go.
 
 How far the outputs are off on random inputs is measured and printed; more than 5e-2 of the largest of an output is an error \
-(2e-1 of bfloat16, of which onnxruntime runs few operators on a processor).
-
-Examples:
-  ftsurgery precision model.onnx --to f16 --out half.onnx
+(2e-1 of bfloat16, of which onnxruntime runs few operators on a processor).",
+    "  ftsurgery precision model.onnx --to f16 --out half.onnx
   ftsurgery precision model.onnx --to f16 --keep 'head/*,/norm/Div' --out half.onnx
   ftsurgery precision half.onnx --to f32 --out single.onnx"
 );
