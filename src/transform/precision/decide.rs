@@ -205,10 +205,11 @@ fn said(node: &NodeProto, form: &Form) -> Said {
     for name in TYPE_ATTRIBUTES.into_iter().filter(|name| form.has(name)) {
         let given = named(node, name).and_then(|a| a.i).filter(|&i| i != 0);
         let default = form.default(name).and_then(|text| text.parse::<i64>().ok());
-        match () {
-            () if refers(name) => return Said::ByTheCall,
-            () if given.is_some() || default.is_some_and(|i| i != 0) => return Said::Type(name),
-            () => {}
+        if refers(name) {
+            return Said::ByTheCall;
+        }
+        if given.is_some() || default.is_some_and(|i| i != 0) {
+            return Said::Type(name);
         }
     }
     // The scale tells what numbers are made of quantised ones.
