@@ -139,15 +139,15 @@ impl Values {
             (Place::Cast(..), Place::Cast(..)) => self.are(&other.read()?),
             (Place::File(..), Place::Cast(..)) => other.same(self),
             (_, Place::File(source, range)) => {
-                let mut block = vec![0; BLOCK.min(self.len() as usize)];
+                let mut block = Vec::new();
                 let mut at = range.start;
                 let mut same = true;
                 self.blocks(|own| {
                     if same {
-                        let block = &mut block[..own.len()];
-                        source.read_exact_at(at, block)?;
+                        block.resize(own.len(), 0);
+                        source.read_exact_at(at, &mut block)?;
                         at += own.len() as u64;
-                        same = block == own;
+                        same = block == *own;
                     }
                     Ok::<_, OnnxError>(())
                 })?;
