@@ -138,6 +138,10 @@ enum Command {
     Prune(surgery::PruneArgs),
     /// Make a model take batches of any size, or of one
     Batch(surgery::BatchArgs),
+    /// Write a model in another version of ONNX's operators
+    Opset(surgery::OpsetArgs),
+    /// Write a model's floats in 16 bits, or in 32 again
+    Precision(surgery::PrecisionArgs),
     /// Move weights to a file beside the model
     Externalize(surgery::ExternalizeArgs),
     /// Take weights that lie beside a model inside
@@ -180,6 +184,8 @@ impl Command {
             Self::Rename(args) => surgery::rename(args, context),
             Self::Prune(args) => surgery::prune(args, context),
             Self::Batch(args) => surgery::batch(args, context),
+            Self::Opset(args) => surgery::opset(args, context),
+            Self::Precision(args) => surgery::precision(args, context),
             Self::Externalize(args) => surgery::externalize(args, context),
             Self::Internalize(args) => surgery::internalize(args, context),
             Self::List(args) => surgery::list(args, context),
@@ -222,6 +228,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "rename",
             "prune",
             "batch",
+            "opset",
+            "precision",
             "externalize",
             "internalize",
         ],

@@ -53,7 +53,7 @@ pub(crate) fn graph(opset: i64, input: &[usize], nodes: Vec<Node>) -> Graph {
 }
 
 /// The one-node graph of a line of `cases.json`, in its own opset.
-pub(super) fn case_graph(case: &Json) -> Graph {
+pub(crate) fn case_graph(case: &Json) -> Graph {
     let mut graph = Graph {
         nodes: vec![Node::new("n", "", &[], &[])],
         ..Graph::new(case["opset"].as_i64().unwrap())

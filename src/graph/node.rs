@@ -283,7 +283,8 @@ fn attribute_from_proto(proto: &AttributeProto) -> Result<Attribute, crate::onnx
     })
 }
 
-fn attribute_to_proto(name: &str, value: &Attribute) -> AttributeProto {
+/// An attribute as a message.
+pub(crate) fn attribute_to_proto(name: &str, value: &Attribute) -> AttributeProto {
     let mut proto = AttributeProto {
         name: Some(name.to_owned()),
         ..AttributeProto::default()

@@ -10,7 +10,7 @@ use prost::Message;
 use super::beside::LARGEST_FILE;
 use super::external::Externals;
 use super::functions;
-use super::in_place::Placeholder;
+use super::in_place::InPlace;
 use super::messages::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use super::node_names;
 use super::source::{Source, Stamp, release};
@@ -51,7 +51,7 @@ pub struct Model {
     /// How many nodes do not have the name that the file gives them.
     renamed: usize,
     /// What stands in memory for data that stay in their files.
-    pub(super) in_place: Vec<Arc<Placeholder>>,
+    pub(super) in_place: InPlace,
 }
 
 /// Metadata key of the value that is a model's class scores, where a tuned one has others.
@@ -132,7 +132,7 @@ impl Model {
             externals: Arc::default(),
             map: None,
             scores: None,
-            in_place: Vec::new(),
+            in_place: InPlace::default(),
         })
     }
 
@@ -195,9 +195,7 @@ impl Model {
                 });
             }
         }
-        for placeholder in &self.in_place {
-            placeholder.ensure_unchanged()?;
-        }
+        self.in_place.ensure_unchanged()?;
         self.externals.ensure_unchanged()
     }
 
@@ -248,7 +246,8 @@ impl Model {
     /// # Errors
     /// When declaration and data do not fit, or external data is missing or leaves the folder.
     pub fn tensor(&self, proto: &TensorProto) -> Result<Tensor, OnnxError> {
-        if is_external(proto) {
+        // What is to lie beside the model and does not yet is in its message.
+        if is_external(proto) && proto.raw_data.is_none() {
             return self.externals.tensor(proto, &self.path);
         }
         let mut tensor = Tensor::from_proto(proto)?;

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
@@ -19,40 +19,44 @@ use super::external::Externals;
 use super::file::ensure_encodable;
 use super::messages::TensorProto;
 use super::source::{LARGE_WEIGHT, Outline, Source, zeros};
-use super::tensor::{Tensor, is_external};
+use super::tensor::{DataType, Tensor, declaration, is_external};
 use super::values::{Pieces, Values};
 use super::{Model, OnnxError};
 
-/// Zeros in memory for parts of a file.
+/// Zeros in memory for values that are somewhere else.
 #[derive(Debug)]
 pub(super) struct Placeholder {
-    source: Arc<Source>,
-    /// Where in the file the first of the zeros stands.
-    offset: u64,
+    of: Of,
     zeros: Bytes,
-    /// Which of them stand for the file: in order, apart from one another.
+    /// Which of them stand for something: in order, apart from one another.
     left_out: Vec<Range<u64>>,
+}
+
+#[derive(Debug)]
+enum Of {
+    /// Parts of a file, in which they have the place that they have among the zeros.
+    File(Arc<Source>),
+    /// These.
+    Values(Values),
 }
 
 impl Placeholder {
     /// Of a whole file, of which these parts are left out.
-    pub fn of_file(source: Arc<Source>, outline: Bytes, left_out: Vec<Range<u64>>) -> Self {
+    fn of_file(source: Arc<Source>, outline: Bytes, left_out: Vec<Range<u64>>) -> Self {
         Placeholder {
-            source,
-            offset: 0,
+            of: Of::File(source),
             zeros: outline,
             left_out,
         }
     }
 
-    /// Of one part of a file.
-    fn of_part(source: &Arc<Source>, range: &Range<u64>) -> io::Result<Self> {
-        let len = range.end - range.start;
+    /// Of values.
+    fn of_values(values: &Values) -> io::Result<Self> {
+        let all = 0..values.len();
         Ok(Placeholder {
-            source: Arc::clone(source),
-            offset: range.start,
-            zeros: zeros(len)?,
-            left_out: std::iter::once(0..len).collect(),
+            zeros: zeros(values.len())?,
+            of: Of::Values(values.clone()),
+            left_out: std::iter::once(all).collect(),
         })
     }
 
@@ -62,13 +66,47 @@ impl Placeholder {
         let end = start.checked_add(bytes.len() as u64)?;
         let at = self.left_out.partition_point(|part| part.end <= start);
         let part = self.left_out.get(at)?;
-        let inside = part.start <= start && end <= part.end;
-        let range = self.offset + start..self.offset + end;
-        inside.then(|| Values::in_file(Arc::clone(&self.source), range))
+        match &self.of {
+            Of::File(source) => {
+                let inside = part.start <= start && end <= part.end;
+                inside.then(|| Values::in_file(Arc::clone(source), start..end))
+            }
+            Of::Values(values) => (*part == (start..end)).then(|| values.clone()),
+        }
+    }
+
+    fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        match &self.of {
+            Of::File(source) => source.ensure_unchanged(),
+            Of::Values(values) => values.ensure_unchanged(),
+        }
+    }
+}
+
+/// What stands for values elsewhere in the messages of a model, and in those of its changed copies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InPlace(Arc<Mutex<Vec<Arc<Placeholder>>>>);
+
+impl InPlace {
+    fn of(placeholders: Vec<Arc<Placeholder>>) -> Self {
+        InPlace(Arc::new(Mutex::new(placeholders)))
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<Placeholder>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all().is_empty()
     }
 
     pub fn ensure_unchanged(&self) -> Result<(), OnnxError> {
-        self.source.ensure_unchanged()
+        let all = self.all().clone();
+        all.iter().try_for_each(|one| one.ensure_unchanged())
+    }
+
+    fn find(&self, bytes: &Bytes) -> Option<Values> {
+        self.all().iter().find_map(|one| one.find(bytes))
     }
 }
 
@@ -89,7 +127,7 @@ impl Model {
         let Outline { bytes, left_out } = source.outline()?;
         let placeholder = Placeholder::of_file(Arc::new(source), bytes.clone(), left_out);
         let mut model = Self::decode(bytes, path)?;
-        model.in_place.push(Arc::new(placeholder));
+        model.in_place = InPlace::of(vec![Arc::new(placeholder)]);
         Ok(model)
     }
 
@@ -98,7 +136,7 @@ impl Model {
     #[must_use]
     pub fn outlined(&self) -> Self {
         let mut model = self.with_proto(self.proto.clone());
-        model.in_place = Vec::new();
+        model.in_place = InPlace::default();
         model.externals = Arc::new(Externals::outline());
         model
     }
@@ -144,8 +182,7 @@ impl Model {
     /// What a field of bytes of this model's messages holds.
     pub(crate) fn values(&self, bytes: &Bytes) -> Values {
         let large = bytes.len() as u64 >= LARGE_WEIGHT;
-        let mut found = self.in_place.iter().filter(|_| large);
-        let found = found.find_map(|placeholder| placeholder.find(bytes));
+        let found = large.then(|| self.in_place.find(bytes)).flatten();
         found.unwrap_or_else(|| Values::in_memory(bytes.clone()))
     }
 
@@ -157,32 +194,66 @@ impl Model {
     pub fn values_of(&self, tensor: &TensorProto) -> Result<Option<Values>, OnnxError> {
         match &tensor.raw_data {
             _ if !tensor.string_data.is_empty() => Ok(None),
-            _ if is_external(tensor) => self.external_values(tensor).map(Some),
+            None if is_external(tensor) => self.external_values(tensor).map(Some),
             Some(raw) => Ok(Some(self.values(raw))),
             None => Ok(Some(Values::in_memory(Tensor::from_proto(tensor)?.data))),
         }
     }
 
-    /// Bytes that can stand in a message of this model for `values`.
+    /// Bytes that can stand in a message of this model, or of a changed copy of it, for `values`.
     ///
     /// # Errors
     /// When the system has no room for them.
-    pub(super) fn stand_in(&mut self, values: &Values) -> Result<Bytes, OnnxError> {
-        match values.file() {
-            Some((source, range)) if values.len() >= LARGE_WEIGHT => {
-                let placeholder = Placeholder::of_part(source, range);
-                let placeholder = placeholder.map_err(|e| source.failed(e))?;
-                let zeros = placeholder.zeros.clone();
-                self.in_place.push(Arc::new(placeholder));
-                Ok(zeros)
-            }
-            _ => values.read(),
+    pub(super) fn stand_in(&self, values: &Values) -> Result<Bytes, OnnxError> {
+        if values.are_in_memory() || values.len() < LARGE_WEIGHT {
+            return values.read();
         }
+        let placeholder = Placeholder::of_values(values);
+        let placeholder = placeholder.map_err(|source| OnnxError::Read {
+            path: self.path().to_owned(),
+            source,
+        })?;
+        let zeros = placeholder.zeros.clone();
+        self.in_place.all().push(Arc::new(placeholder));
+        Ok(zeros)
+    }
+
+    /// The message of a float tensor of this model, or of a changed copy of it, with each value as the nearest of another
+    /// float type. Large ones are read when they are asked for; what lies beside the model is to lie there again.
+    ///
+    /// # Errors
+    /// When it is no float tensor, or its values cannot be found.
+    pub(crate) fn cast(
+        &self,
+        tensor: &TensorProto,
+        to: DataType,
+    ) -> Result<TensorProto, OnnxError> {
+        let name = tensor.name.as_deref().unwrap_or_default();
+        let (from, _) = declaration(tensor)?;
+        let values = match self.values_of(tensor)? {
+            Some(values) if from.is_float() => values.cast([from, to]),
+            _ => return Err(OnnxError::tensor(name, "it has no floats")),
+        };
+        let raw = self.stand_in(&values)?;
+        let is_place = |key: &str| ["location", "offset", "length"].contains(&key);
+        let notes = tensor.external_data.iter();
+        let notes = notes.filter(|note| !is_place(note.key.as_deref().unwrap_or_default()));
+        Ok(TensorProto {
+            data_type: Some(to as i32),
+            raw_data: Some(raw),
+            float_data: Vec::new(),
+            int32_data: Vec::new(),
+            double_data: Vec::new(),
+            external_data: notes.cloned().collect(),
+            ..tensor.clone()
+        })
     }
 
     /// Takes the tensors of another model that are in place along, so that messages of both can stand in one.
     pub fn with_values_of(mut self, other: &Model) -> Self {
-        self.in_place.extend(other.in_place.iter().cloned());
+        let mut both = self.in_place.all().clone();
+        both.extend(other.in_place.all().iter().cloned());
+        self.in_place = InPlace::of(both);
         self
     }
 

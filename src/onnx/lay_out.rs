@@ -1,7 +1,7 @@
 //! Where the values of tensors lie when a model is written: in its file, or in one beside it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prost::Message;
 
@@ -10,7 +10,7 @@ use super::each_tensor::each_tensor;
 use super::messages::{ModelProto, TensorProto};
 use super::source::LARGE_WEIGHT;
 use super::tensor::{is_external, set_external};
-use super::values::{Values, write_parts};
+use super::values::{Origin, Values, write_parts};
 use super::{DataType, Model, OnnxError};
 
 /// Where the values of a model's tensors are to lie.
@@ -72,7 +72,10 @@ pub fn lay_out(model: &Model, placement: Placement, data: &str) -> Result<Laid, 
         let is_initializer = initializers > 0;
         initializers = initializers.saturating_sub(1);
         if is_external(tensor) {
-            let values = model.external_values(tensor)?;
+            let values = match &tensor.raw_data {
+                Some(raw) => model.values(raw),
+                None => model.external_values(tensor)?,
+            };
             match placement {
                 Placement::Inside => {
                     clear(tensor);
@@ -120,9 +123,6 @@ fn clear(tensor: &mut TensorProto) {
     tensor.uint64_data.clear();
     tensor.raw_data = None;
 }
-
-/// A part of a file, by which tensors that share it are known.
-type Origin = (PathBuf, u64, u64);
 
 impl Laid {
     /// Puts values into the file beside the model.

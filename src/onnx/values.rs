@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut, Bytes};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use prost::Message;
 
 use super::OnnxError;
 use super::source::{LARGE_WEIGHT, Source};
+use super::tensor::{DataType, Tensor};
 
 /// Bytes that are read at a time.
 const BLOCK: usize = 1 << 18;
@@ -25,6 +28,8 @@ pub struct Values(Place);
 enum Place {
     Memory(Bytes),
     File(Arc<Source>, Range<u64>),
+    /// Floats of the one type, as those of the other.
+    Cast(Box<Values>, [DataType; 2]),
 }
 
 impl Values {
@@ -36,9 +41,15 @@ impl Values {
         Values(Place::File(source, range))
     }
 
+    /// Floats of one type, each as the nearest of another, ties to even.
+    pub(super) fn cast(self, types: [DataType; 2]) -> Self {
+        Values(Place::Cast(Box::new(self), types))
+    }
+
     /// How many bytes they are.
     pub fn len(&self) -> u64 {
         match &self.0 {
+            Place::Cast(of, [from, to]) => of.len() / from.size() as u64 * to.size() as u64,
             Place::Memory(bytes) => bytes.len() as u64,
             Place::File(_, range) => range.end - range.start,
         }
@@ -49,18 +60,34 @@ impl Values {
         self.len() == 0
     }
 
-    /// The file where they are, and which part of it.
-    pub(super) fn file(&self) -> Option<(&Arc<Source>, &Range<u64>)> {
+    /// Whether they are in memory.
+    pub(super) fn are_in_memory(&self) -> bool {
+        matches!(self.0, Place::Memory(_))
+    }
+
+    /// The part of a file where they are, and as what they are read from there, if that is another type.
+    pub(super) fn origin(&self) -> Option<Origin> {
         match &self.0 {
             Place::Memory(_) => None,
-            Place::File(source, range) => Some((source, range)),
+            Place::File(source, range) => Some(Origin {
+                path: source.path().to_owned(),
+                range: [range.start, range.end],
+                cast: None,
+            }),
+            Place::Cast(of, types) => of.origin().map(|origin| Origin {
+                cast: Some(*types),
+                ..origin
+            }),
         }
     }
 
-    /// The part of a file where they are, by which it is told from others.
-    pub(super) fn origin(&self) -> Option<(PathBuf, u64, u64)> {
-        let (source, range) = self.file()?;
-        Some((source.path().to_owned(), range.start, range.end))
+    /// That the file where they are is what it was.
+    pub(super) fn ensure_unchanged(&self) -> Result<(), OnnxError> {
+        match &self.0 {
+            Place::Memory(_) => Ok(()),
+            Place::File(source, _) => source.ensure_unchanged(),
+            Place::Cast(of, _) => of.ensure_unchanged(),
+        }
     }
 
     /// Hands the bytes over, block by block.
@@ -71,7 +98,15 @@ impl Values {
         &self,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.each_block(&mut take)
+    }
+
+    fn each_block<E: From<OnnxError>>(
+        &self,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         match &self.0 {
+            Place::Cast(of, types) => of.each_block(&mut |block| take(&as_type(block, *types))),
             Place::Memory(bytes) => bytes.chunks(BLOCK).try_for_each(take),
             Place::File(source, range) => {
                 let mut buffer = vec![0; BLOCK.min(self.len() as usize)];
@@ -113,18 +148,21 @@ impl Values {
         match (&self.0, &other.0) {
             (Place::Memory(a), Place::Memory(b)) => Ok(a.as_ptr() == b.as_ptr() || a == b),
             (Place::File(a, at), Place::File(b, of)) if at == of && a.is_same(b) => Ok(true),
-            (Place::File(..), Place::Memory(bytes)) => self.are(bytes),
-            (Place::Memory(bytes), Place::File(..)) => other.are(bytes),
-            (Place::File(..), Place::File(source, range)) => {
-                let mut block = vec![0; BLOCK.min(self.len() as usize)];
+            (_, Place::Memory(bytes)) => self.are(bytes),
+            (Place::Memory(bytes), _) => other.are(bytes),
+            (Place::Cast(a, cast), Place::Cast(b, other)) if cast == other => a.same(b),
+            (Place::Cast(..), Place::Cast(..)) => self.are(&other.read()?),
+            (Place::File(..), Place::Cast(..)) => other.same(self),
+            (_, Place::File(source, range)) => {
+                let mut block = Vec::new();
                 let mut at = range.start;
                 let mut same = true;
                 self.blocks(|own| {
                     if same {
-                        let block = &mut block[..own.len()];
-                        source.read_exact_at(at, block)?;
+                        block.resize(own.len(), 0);
+                        source.read_exact_at(at, &mut block)?;
                         at += own.len() as u64;
-                        same = block == own;
+                        same = block == *own;
                     }
                     Ok::<_, OnnxError>(())
                 })?;
@@ -153,6 +191,14 @@ impl Values {
         match &self.0 {
             Place::Memory(bytes) => Ok(bytes.clone()),
             Place::File(source, range) => Ok(source.copy(range.clone())?.bytes),
+            Place::Cast(..) => {
+                let mut bytes = Vec::with_capacity(self.len() as usize);
+                self.blocks(|block| {
+                    bytes.extend_from_slice(block);
+                    Ok::<_, OnnxError>(())
+                })?;
+                Ok(bytes.into())
+            }
         }
     }
 
@@ -161,14 +207,55 @@ impl Values {
         match &self.0 {
             Place::Memory(bytes) => to.write_all(bytes).map_err(Failed::Write),
             Place::File(source, range) => source.copy_to(range.clone(), to),
+            Place::Cast(..) => self.blocks(|block| to.write_all(block).map_err(Failed::Write)),
         }
     }
+}
+
+/// Where values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    path: PathBuf,
+    range: [u64; 2],
+    cast: Option<[DataType; 2]>,
+}
+
+/// Floats of one type as those of another.
+fn as_type(bytes: &[u8], [from, to]: [DataType; 2]) -> Bytes {
+    let floats = |dtype: DataType, bytes: Bytes| Tensor {
+        dtype,
+        dims: Vec::new(),
+        data: bytes,
+    };
+    if (from, to) == (DataType::Float, DataType::Float16) {
+        let values: Vec<f32> = bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
+        let mut halves = vec![f16::ZERO; values.len()];
+        // With the processor's own instruction, where it has one.
+        halves.convert_from_f32_slice(&values);
+        return halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+    }
+    let values = floats(from, Bytes::copy_from_slice(bytes)).to_f32();
+    let values = values.unwrap_or_default();
+    let zeros = floats(to, vec![0; values.len() * to.size()].into());
+    let cast = zeros.with_f32_values(&values);
+    cast.map(|tensor| tensor.data).unwrap_or_default()
 }
 
 /// What can go wrong while values go from one file to another.
 pub(super) enum Failed {
     Read(OnnxError),
     Write(io::Error),
+}
+
+impl From<OnnxError> for Failed {
+    fn from(error: OnnxError) -> Self {
+        Failed::Read(error)
+    }
 }
 
 /// An encoded message: large fields of bytes are parts of their own.

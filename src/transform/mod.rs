@@ -11,6 +11,8 @@
 //! | [`rename`] | other names for values, tensors and nodes |
 //! | [`replace_head`], [`remove_head`] | another classifier behind the last feature map, or none |
 //! | [`free_batch`], [`fix_batch`] | a batch of any size, or of one |
+//! | [`opset`](fn@opset) | another version of ONNX's operators, in graph and functions |
+//! | [`precision`](fn@precision) | float16 or bfloat16 for float32, or back |
 //! | [`place`] | values of tensors beside the model, or inside |
 //! | [`list`](fn@list) | looks at parameters, and writes no model |
 //!
@@ -38,9 +40,12 @@ mod batch;
 mod error;
 mod extract;
 mod head;
+mod known;
 mod list;
 mod numbers;
+mod opset;
 mod place;
+mod precision;
 mod probe;
 mod prune;
 mod rename;
@@ -59,7 +64,9 @@ pub use extract::extract;
 pub use head::{NewHead, remove_head, replace_head};
 pub use list::{Listed, Statistics, list};
 pub use numbers::Numbers;
+pub use opset::{newest_opset, opset};
 pub use place::place;
+pub use precision::{Precision, precision};
 pub use prune::prune;
 pub use rename::{Kind, Renames, rename};
 pub use write::{Check, LARGEST_COMPARED, Writing, Written, write};
@@ -117,6 +124,10 @@ pub struct Promise {
     /// How far a float may be off, as a part of the largest of its tensor. Without it as far as one rounding in each of
     /// many sums: 1e-5, of 16 bits 1e-2.
     pub within: Option<f64>,
+    /// Whether inputs and outputs may be floats of another type.
+    pub other_types: bool,
+    /// Whether it may be of what onnxruntime runs on other devices than a processor alone.
+    pub elsewhere: bool,
     /// The number of samples for which it holds, where it holds for one alone.
     pub batch: Option<usize>,
 }
@@ -134,8 +145,7 @@ impl Promise {
                 .map(same)
                 .collect(),
             equal: graph.output.iter().map(|v| same(v.name())).collect(),
-            within: None,
-            batch: None,
+            ..Promise::default()
         }
     }
 }

@@ -9,7 +9,7 @@ use ftsurgery::autodiff::Operators;
 use ftsurgery::batch::free_batch;
 use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::layout::Layout;
-use ftsurgery::onnx::{Model, Placement, encode, lay_out};
+use ftsurgery::onnx::{DataType, Model, Placement, encode, lay_out};
 use ftsurgery::report;
 use ftsurgery::surgery::{
     Editor, Features, Grafted, HeadKind, HeadSpec, SurgeryError, export, graft, holds,
@@ -19,8 +19,8 @@ use ftsurgery::training::program::{
 };
 use ftsurgery::training::trainable_parameters;
 use ftsurgery::transform::{
-    NoRuntime, Renames, TransformError, extract, fix_batch, free_batch as free_size, list, place,
-    prune, rename,
+    NoRuntime, Precision, Renames, TransformError, extract, fix_batch, free_batch as free_size,
+    list, opset, place, precision, prune, rename,
 };
 
 /// Where a model may end; the last is that nothing was wrong.
@@ -147,6 +147,11 @@ fn operations(model: &Model) {
         prefix: Some("new/".to_owned()),
         ..Renames::default()
     };
+    let halves = Precision {
+        to: DataType::Float16,
+        io: false,
+        keep: Vec::new(),
+    };
     let all = [
         prune(model),
         rename(model, &renames),
@@ -156,6 +161,9 @@ fn operations(model: &Model) {
         fix_batch(model, BATCH),
         place(model, Placement::Inside),
         place(model, Placement::Beside { least: 1 }),
+        opset(model, 21, &NoRuntime),
+        opset(model, 13, &NoRuntime),
+        precision(model, &halves, &NoRuntime),
     ];
     for made in all {
         match made {

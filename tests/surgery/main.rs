@@ -8,3 +8,4 @@ mod cuts;
 mod heads;
 mod streaming;
 mod support;
+mod widths;

@@ -11,7 +11,7 @@ mod identity;
 mod opset;
 mod precision;
 #[cfg(test)]
-mod raised;
+pub(crate) mod raised;
 mod refuse;
 mod rewrite;
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! here or, where each has a formula of its own, by its name. `docs/adding-an-operator.md` adds one as an
 //! example.
 //!
+//! [`schemas`] has every operator's forms: what a node of it may have in each version of the operator set.
+//!
 //! Sources: <https://onnx.ai/onnx/operators/> and
 //! <https://github.com/onnx/onnx/blob/main/docs/Changelog.md> for opsets.
 
@@ -14,6 +16,7 @@ mod layers;
 mod moves;
 mod others;
 mod row;
+pub(crate) mod schemas;
 #[cfg(test)]
 mod tests;
 

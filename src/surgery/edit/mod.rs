@@ -21,9 +21,11 @@
 //! | [`set_input_size`](Editor::set_input_size) | sizes that an input declares; noted types of inner values go |
 //! | [`take_in`](Editor::take_in) | external data, everywhere in the model, moves inside |
 //! | [`inline`](Editor::inline) | calls of the model's own functions become their nodes, and the functions go |
+//! | [`adopt`](Editor::adopt) | what somebody has changed, wherever it is, by naming it |
 //! | [`set_metadata`](Editor::set_metadata), [`remove_metadata`](Editor::remove_metadata) | a metadata property of the model |
 
 mod add;
+mod adopt;
 mod cut;
 mod declare;
 mod inline;
@@ -50,6 +52,7 @@ use super::SurgeryError;
 use super::difference::{Difference, Part, What};
 use super::verify::{Named, differences, unnumbered};
 
+pub use adopt::Place;
 pub use manifest::Manifest;
 use rename::lasting;
 pub use rework::Rework;
@@ -66,6 +69,8 @@ pub struct Editor<'m> {
     renames: Vec<Difference>,
     /// The parts of the main graph, and metadata, that an operation has named.
     touched: BTreeSet<(Part, String)>,
+    /// Those inside of other graphs and functions.
+    inside: BTreeSet<Place>,
     /// Values that the original does not have.
     added: HashSet<String>,
     taken_in: bool,
@@ -99,6 +104,7 @@ impl<'m> Editor<'m> {
             proto,
             renames: Vec::new(),
             touched: BTreeSet::new(),
+            inside: BTreeSet::new(),
             added: HashSet::new(),
             taken_in: false,
             inlined: false,
@@ -240,7 +246,14 @@ impl<'m> Editor<'m> {
                 // An operation names all parts of a name.
                 let names = [d.name.as_str(), unnumbered(&d.name)];
                 let touched = |name: &str| self.touched.contains(&(d.part, name.to_owned()));
-                d.scope.is_empty() && names.into_iter().any(touched)
+                let inside = |name: &str| {
+                    let place = (d.scope.clone(), d.part, name.to_owned());
+                    self.inside.contains(&place)
+                };
+                match d.scope.is_empty() {
+                    true => names.into_iter().any(touched),
+                    false => names.into_iter().any(inside),
+                }
             }
         };
         let strays: Vec<Difference> = found.iter().filter(|d| !told(d)).cloned().collect();
@@ -293,6 +306,6 @@ fn ensure_free(name: &str, taken: &HashSet<String>) -> Result<(), SurgeryError> 
 }
 
 /// The name by which a node goes in a manifest and in messages.
-fn node_key(node: &NodeProto) -> String {
+pub(crate) fn node_key(node: &NodeProto) -> String {
     node.key()
 }

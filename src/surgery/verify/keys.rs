@@ -10,7 +10,7 @@ use crate::onnx::messages::{
     FunctionProto, NodeProto, OperatorSetIdProto, SparseTensorProto, StringStringEntryProto,
     TensorAnnotation, TensorProto, ValueInfoProto,
 };
-use crate::onnx::{Model, OnnxError};
+use crate::onnx::{Model, OnnxError, is_external};
 
 /// A part that has a name in its list.
 pub(in crate::surgery) trait Named: Message + Sized {
@@ -58,9 +58,25 @@ impl Named for TensorProto {
         text(&self.name)
     }
 
-    /// The raw data behind the rest.
+    /// The raw data behind the rest; of one that lies beside the model as if it had them inside.
     fn digest(&self, files: &Model) -> Result<String, OnnxError> {
         let mut hash = Sha256::new();
+        if is_external(self)
+            && let Some(values) = files.values_of(self)?
+        {
+            let inside = TensorProto {
+                raw_data: Some(bytes::Bytes::new()),
+                external_data: Vec::new(),
+                data_location: None,
+                ..without_raw(self)
+            };
+            hash.update(inside.encode_to_vec());
+            values.blocks(|block| {
+                hash.update(block);
+                Ok::<_, OnnxError>(())
+            })?;
+            return Ok(hex::encode(hash.finalize()));
+        }
         hash.update(without_raw(self).encode_to_vec());
         if let Some(raw) = &self.raw_data {
             files.values(raw).blocks(|block| {

@@ -1,13 +1,14 @@
 //! Raised nodes compute what the originals compute, in onnxruntime.
 
-mod forms;
-mod windows;
+pub(crate) mod forms;
+pub(crate) mod windows;
 
 use ndarray::ArrayD;
 
 use super::*;
 use crate::graph::Dim;
 use crate::graph::cases::{case_graph, fixture, sizes};
+use crate::onnx::messages::ModelProto;
 use crate::runtime::testing::runtime;
 use crate::runtime::{Array, Runtime, Session, SessionOptions};
 use forms::{FORMS, form};
@@ -16,7 +17,16 @@ use windows::WINDOWS;
 /// Outputs of a graph on inputs that depend on their size alone, as float64.
 fn outputs(runtime: &Runtime, graph: &Graph) -> Result<Vec<Vec<f64>>, String> {
     let (model, _) = graph.to_model(usize::MAX);
-    let bytes = crate::onnx::encode(&model).unwrap();
+    outputs_of(runtime, &model, graph)
+}
+
+/// Those of a model with the inputs of `graph`.
+pub(crate) fn outputs_of(
+    runtime: &Runtime,
+    model: &ModelProto,
+    graph: &Graph,
+) -> Result<Vec<Vec<f64>>, String> {
+    let bytes = crate::onnx::encode(model).unwrap();
     let options = SessionOptions {
         threads: 1,
         ..SessionOptions::default()
