@@ -134,6 +134,16 @@ impl Values {
                 Ok(())
             }
             Place::File(source, range) => source.read_exact_at(range.start + at, buffer),
+            Place::Cast(of, [from, to]) => {
+                let (width, size) = (to.size() as u64, from.size() as u64);
+                let end = at + buffer.len() as u64;
+                let floats = at / width..end.div_ceil(width);
+                let mut own = vec![0; ((floats.end - floats.start) * size) as usize];
+                of.read_at(floats.start * size, &mut own)?;
+                let start = (at - floats.start * width) as usize;
+                buffer.copy_from_slice(&as_type(&own, [*from, *to])[start..][..buffer.len()]);
+                Ok(())
+            }
         }
     }
 
