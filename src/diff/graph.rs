@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::onnx::OnnxError;
 use crate::onnx::messages::{
     AttributeProto, GraphProto, NodeProto, TensorAnnotation, TensorProto, ValueInfoProto,
 };
-
-use crate::onnx::OnnxError;
 
 use super::lists::{List, order};
 use super::operand::{Content, Operand, of_attribute};

@@ -23,7 +23,7 @@ fn set(tensor: &mut TensorProto, place: usize, value: f32) {
     let held = Tensor::from_proto(tensor).unwrap();
     let mut values = held.to_f32().unwrap();
     values[place] = value;
-    *tensor = Tensor::f32(&held.dims, &values).to_proto(&tensor.name().to_owned());
+    *tensor = Tensor::f32(&held.dims, &values).to_proto(tensor.name());
 }
 
 #[test]
