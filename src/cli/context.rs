@@ -60,11 +60,6 @@ impl Context {
         io::stdout().is_terminal()
     }
 
-    /// Whether all is asked for that there is to tell.
-    pub fn is_verbose(&self) -> bool {
-        self.global.verbose > 0
-    }
-
     /// Tells the user something in passing, on stderr, unless `--quiet`.
     pub fn note(&self, text: &str) {
         self.noting()(text);
