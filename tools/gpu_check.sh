@@ -1,5 +1,5 @@
 #!/bin/bash
-# What --device cuda does on a machine with an NVIDIA GPU, in under ten minutes once it is built.
+# What --device cuda does on a machine with an NVIDIA GPU; made to take less than ten minutes once it is built.
 #
 #     tools/gpu_check.sh [OUT]
 #
@@ -13,7 +13,7 @@
 # VENV (an environment with PyTorch for CUDA, timm and torchvision, else one is made), MODEL (a MobileNet v1 as ONNX, else one
 # with random weights), DEVICE (cuda).
 #
-# We had no GPU when this was written: the script was run on a processor (DEVICE=cpu), and its steps on a GPU never.
+# We had no GPU when this was written, and it has not been run: only its runs of `tune` were, on a processor.
 set -u
 cd "$(dirname "$0")/.."
 out=${1:-gpu_check}
