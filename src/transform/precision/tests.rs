@@ -202,7 +202,7 @@ fn called_twice() -> ModelProto {
     proto.ir_version = Some(8);
     proto.opset_import = vec![import("", 18), import("own", 1)];
     let one = Node::new("one", "Constant", &[], &["one"]).with("value", Tensor::scalar_f32(1.5));
-    let nodes = vec![
+    let nodes = [
         one,
         Node::new("like", "CastLike", &["one", "v"], &["l"]),
         Node::new("sum", "Add", &["v", "l"], &["w"]),
