@@ -1,8 +1,8 @@
 use ndarray::{arr0, arr1, arr2};
 
 use super::*;
-use crate::runtime::{Buffer, dtype};
 use crate::runtime::testing::runtime;
+use crate::runtime::{Buffer, dtype};
 
 const AFFINE: &[u8] = include_bytes!("../../fixtures/runtime/affine.onnx");
 const EXTERNAL: &[u8] = include_bytes!("../../fixtures/runtime/external.onnx");
