@@ -19,8 +19,8 @@ const EXAMPLES: &str = checked!(
 What both models have alike is there once: initializers of one name and the same values, constants, functions, and nodes of \
      these. The first model keeps its names; a name of a later one that is taken gets a number, in graphs inside of nodes, too, \
      and that is told. Metadata and documentation are those of all models, the first one's where they differ. The IR \
-     version is the highest, and so is that of each operator set: models whose nodes would mean something else in it are \
-     refused. What lies beside any of the models lies in one file beside the new one.
+     version is the highest, and so is that of each operator set: nodes of ONNX's own that would mean something else in it are \
+     written in it, as by `opset`, and others are refused. What lies beside any of the models lies in one file beside the new one.
 
 Numbers are compared with what the models give that are run one behind the other. What is new is told as a change of the \
      first model.",

@@ -294,7 +294,7 @@ impl<'m> Editor<'m> {
                         let node = outer.split_once(" of node `").map(|(_, node)| node);
                         let node = node.and_then(|node| node.strip_suffix('`'));
                         let scope = node.unwrap_or(outer);
-                        let mut scopes = [scope, unnumbered(scope)].into_iter();
+                        let mut scopes = [outer, scope, unnumbered(scope)].into_iter();
                         scopes.any(|scope| self.scopes.contains(scope))
                             || names.into_iter().any(inside)
                     }

@@ -5,25 +5,27 @@ use crate::graph::operators::named;
 use crate::onnx::messages::{ModelProto, NodeProto};
 use crate::surgery::{Named, Part};
 
-use super::super::TransformError;
+use super::super::{Runtimes, TransformError, opset};
 use super::{Parts, State};
 
 /// The newest version in which the table of operators tells what has changed.
 const TOLD: i64 = 26;
 
-/// Brings the operator sets of the models so far and of the next to the higher version of each.
+/// Brings the operator sets of the models so far and of the next to the higher version of each: nodes that mean something
+/// else in it are [written](opset) in that version.
 ///
 /// # Errors
-/// When the lower of two models has nodes that mean something else in the higher version.
+/// When a node cannot be, or is of an operator set that is not ONNX's own.
 pub(super) fn bring_together(
     parts: &Parts,
     at: usize,
     state: &mut State<'_>,
     next: &mut ModelProto,
+    runtimes: &dyn Runtimes,
 ) -> Result<(), TransformError> {
     for own in next.opset_import.clone() {
         let key = own.key();
-        let mut imports = state.proto.opset_import.iter_mut();
+        let mut imports = state.proto.opset_import.iter();
         let Some(import) = imports.find(|import| import.key() == key) else {
             state.told.part(Part::OperatorSet, &key);
             state.proto.opset_import.push(own);
@@ -34,22 +36,43 @@ pub(super) fn bring_together(
             continue;
         }
         let (low, high) = (so_far.min(version), so_far.max(version));
-        let (lower, path) = match so_far < version {
-            true => (&state.proto, "what is before it".to_owned()),
-            false => (&*next, parts.path(at).display().to_string()),
+        let path = parts.path(at).display();
+        let lower = match so_far < version {
+            true => &state.proto,
+            false => &*next,
         };
-        if let Some(node) = changed(lower, &key, low, high) {
-            return Err(TransformError::Unfit(format!(
-                "{} is of version {version} of `{key}`, what is before it of {so_far}: node `{}` ({}) of {path} may mean \
-                 something else in {high}; `ftsurgery opset` brings models to one version",
-                parts.path(at).display(),
-                node.key(),
-                node.op_type(),
-            )));
+        match changed(lower, &key, low, high) {
+            None => state.notes.push(format!(
+                "`{key}` is of version {high}, in which all nodes of version {low} mean the same"
+            )),
+            Some(node) if key != "ai.onnx" => {
+                return Err(TransformError::Unfit(format!(
+                    "{path} is of version {version} of `{key}`, what is before it of {so_far}, and node `{}` ({}) may \
+                     mean something else in {high}",
+                    node.key(),
+                    node.op_type(),
+                )));
+            }
+            Some(_) => {
+                let model = parts.host.with_proto(lower.clone());
+                let raised = opset(&model, high, runtimes)?;
+                state.notes.push(format!(
+                    "nodes of version {low} of `{key}` are written in version {high}"
+                ));
+                state.notes.extend(raised.notes);
+                if so_far > version {
+                    *next = raised.proto;
+                    continue;
+                }
+                state.proto = raised.proto;
+                for change in raised.manifest.changes {
+                    match change.scope.first() {
+                        None => state.told.part(change.part, &change.name),
+                        Some(scope) => state.told.inside(scope),
+                    }
+                }
+            }
         }
-        state.notes.push(format!(
-            "`{key}` is of version {high}, in which all nodes of version {low} mean the same"
-        ));
         if so_far < version {
             let mut imports = state.proto.opset_import.iter_mut();
             if let Some(import) = imports.find(|import| import.key() == key) {

@@ -161,7 +161,7 @@ pub fn merge<'p>(
     };
     for at in 1..parts.models.len() {
         let mut next = parts.protos[at].clone();
-        imports::bring_together(parts, at, &mut state, &mut next)?;
+        imports::bring_together(parts, at, &mut state, &mut next, runtimes)?;
         functions::bring_together(parts, at, &mut state, &mut next)?;
         let joints = connect::joints(parts, at, &mut state, &next, merging)?;
         let shared = shared::find(&parts.host, &state, &next, &joints)?;

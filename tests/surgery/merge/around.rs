@@ -92,14 +92,34 @@ fn operator_sets_are_the_higher_where_all_nodes_mean_the_same_in_it() {
         &[floats("mid", &[0, 1])],
     ));
     low.opset_import = vec![opset("", 13)];
-    let folder = tempfile::tempdir().unwrap();
-    let (low, high) = (
-        opened(folder.path(), "low.onnx", &low),
-        opened(folder.path(), "high.onnx", &back),
+    let (whole, notes) = merged(&runtime, &[&low, &back], &Merging::default());
+    assert_eq!(whole.opset(), 18);
+    assert_eq!(whole.graph().node[0].input.len(), 2);
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("are written in version 18")),
+        "{notes:?}"
     );
-    let parts = Parts::new(vec![low, high]).unwrap();
+    // What others have changed in theirs is not known.
+    let foreign = |version, from: &str, to: &str| {
+        let gelu = node("Gelu", &[from], &[to]).domain("com.microsoft");
+        let mut proto = model(graph(
+            &[gelu],
+            &[],
+            &[floats(from, &[0, 4])],
+            &[floats(to, &[0, 4])],
+        ));
+        proto.opset_import.push(opset("com.microsoft", version));
+        proto
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let models = [foreign(1, "x", "mid"), foreign(2, "mid", "y")];
+    let models = models.iter().enumerate();
+    let models = models.map(|(at, p)| opened(folder.path(), &format!("{at}.onnx"), p));
+    let parts = Parts::new(models.collect()).unwrap();
     let error = merge(&parts, &Merging::default(), &given(&runtime)).unwrap_err();
-    assert!(error.to_string().contains("`mid` (ReduceMean)"), "{error}");
+    assert!(error.to_string().contains("node `mid` (Gelu)"), "{error}");
 }
 
 #[test]
