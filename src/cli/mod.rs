@@ -136,6 +136,10 @@ enum Command {
     Rename(surgery::RenameArgs),
     /// Take away what no output needs
     Prune(surgery::PruneArgs),
+    /// Compute what is known before the model runs
+    Fold(surgery::FoldArgs),
+    /// Make one model of several
+    Merge(surgery::MergeArgs),
     /// Make a model take batches of any size, or of one
     Batch(surgery::BatchArgs),
     /// Write a model in another version of ONNX's operators
@@ -183,6 +187,8 @@ impl Command {
             Self::Head(args) => surgery::head(args, context),
             Self::Rename(args) => surgery::rename(args, context),
             Self::Prune(args) => surgery::prune(args, context),
+            Self::Fold(args) => surgery::fold(args, context),
+            Self::Merge(args) => surgery::merge(args, context),
             Self::Batch(args) => surgery::batch(args, context),
             Self::Opset(args) => surgery::opset(args, context),
             Self::Precision(args) => surgery::precision(args, context),
@@ -227,6 +233,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "head",
             "rename",
             "prune",
+            "fold",
+            "merge",
             "batch",
             "opset",
             "precision",

@@ -19,7 +19,7 @@ use super::external::Externals;
 use super::file::ensure_encodable;
 use super::messages::TensorProto;
 use super::source::{LARGE_WEIGHT, Outline, Source, zeros};
-use super::tensor::{DataType, Tensor, declaration, is_external};
+use super::tensor::{DataType, Tensor, declaration, is_external, set_at_hand};
 use super::values::{Pieces, Values};
 use super::{Model, OnnxError};
 
@@ -247,6 +247,19 @@ impl Model {
             external_data: notes.cloned().collect(),
             ..tensor.clone()
         })
+    }
+
+    /// Has the message of an initializer of this model hold external values itself, as a model in another folder may
+    /// hold it: they are left in their file, and lie beside the model again once it is written.
+    ///
+    /// # Errors
+    /// As [`Model::values_of`].
+    pub(crate) fn take_to_hand(&self, tensor: &mut TensorProto) -> Result<(), OnnxError> {
+        if is_external(tensor) && tensor.raw_data.is_none() {
+            let values = self.external_values(tensor)?;
+            set_at_hand(tensor, self.stand_in(&values)?);
+        }
+        Ok(())
     }
 
     /// Takes the tensors of another model that are in place along, so that messages of both can stand in one.

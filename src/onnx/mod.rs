@@ -28,6 +28,7 @@ pub(crate) use file::EMPTY_GRAPH;
 pub use file::{Model, OUTPUT, encode, save, set_metadata};
 pub(crate) use functions::stay_few as functions_stay_few;
 pub use lay_out::{Laid, Placement, lay_out};
+pub(crate) use tensor::set_at_hand;
 pub use tensor::{DataType, Tensor, element_count, is_external, set_external};
 pub use values::Values;
 pub use write::{

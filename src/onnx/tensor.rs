@@ -192,7 +192,7 @@ impl Tensor {
     pub fn from_proto(proto: &TensorProto) -> Result<Self, OnnxError> {
         let name = proto.name.as_deref().unwrap_or("");
         let (dtype, dims) = declaration(proto)?;
-        if is_external(proto) {
+        if is_external(proto) && proto.raw_data.is_none() {
             return Err(OnnxError::tensor(name, "its data is external"));
         }
         let data = match &proto.raw_data {
@@ -245,6 +245,15 @@ impl Tensor {
 /// Whether a message's values lie in another file.
 pub fn is_external(proto: &TensorProto) -> bool {
     proto.data_location == Some(1)
+}
+
+/// Gives a message values that are to lie in another file once it is written.
+pub(crate) fn set_at_hand(proto: &mut TensorProto, values: Bytes) {
+    let is_place = |key: &str| ["location", "offset", "length"].contains(&key);
+    let stays = |note: &StringStringEntryProto| !is_place(note.key.as_deref().unwrap_or_default());
+    proto.external_data.retain(stays);
+    proto.data_location = Some(1);
+    proto.raw_data = Some(values);
 }
 
 /// Makes a message say that its values lie in the file `location`, `length` bytes from `offset`.

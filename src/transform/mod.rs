@@ -13,6 +13,8 @@
 //! | [`free_batch`], [`fix_batch`] | a batch of any size, or of one |
 //! | [`opset`](fn@opset) | another version of ONNX's operators, in graph and functions |
 //! | [`precision`](fn@precision) | float16 or bfloat16 for float32, or back |
+//! | [`fold`](fn@fold) | what is known before the model runs is computed once |
+//! | [`merge`](fn@merge) | several models as one, one behind the other or side by side |
 //! | [`place`] | values of tensors beside the model, or inside |
 //! | [`list`](fn@list) | looks at parameters, and writes no model |
 //!
@@ -39,9 +41,11 @@
 mod batch;
 mod error;
 mod extract;
+mod fold;
 mod head;
 mod known;
 mod list;
+mod merge;
 mod numbers;
 mod opset;
 mod place;
@@ -49,6 +53,7 @@ mod precision;
 mod probe;
 mod prune;
 mod rename;
+mod stages;
 mod types;
 mod write;
 
@@ -61,8 +66,10 @@ use crate::surgery::{Edited, Manifest};
 pub use batch::{fix_batch, free_batch};
 pub use error::TransformError;
 pub use extract::extract;
+pub use fold::{Folding, fold};
 pub use head::{NewHead, remove_head, replace_head};
 pub use list::{Listed, Statistics, list};
+pub use merge::{Merging, Parts, merge};
 pub use numbers::Numbers;
 pub use opset::{newest_opset, opset};
 pub use place::place;
@@ -84,6 +91,8 @@ pub struct Transformed<'m> {
     pub placement: Placement,
     /// What it computes.
     pub promise: Promise,
+    /// Where it computes what several models compute one behind the other: these, in place of the promise.
+    pub stages: Vec<Stage<'m>>,
     /// What is to be said of it, a sentence each.
     pub notes: Vec<String>,
 }
@@ -104,6 +113,7 @@ impl<'m> Transformed<'m> {
             proto: edited.proto,
             manifest: edited.manifest,
             placement: Placement::AsItIs,
+            stages: Vec::new(),
             notes,
         }
     }
@@ -112,6 +122,17 @@ impl<'m> Transformed<'m> {
     pub fn model(&self) -> Model {
         self.original.with_proto(self.proto.clone())
     }
+}
+
+/// A model that is run as a part of what another computes.
+#[derive(Clone, Debug)]
+pub struct Stage<'m> {
+    /// The model.
+    pub model: &'m Model,
+    /// Values of the new model, and the inputs of this one that they go to: inputs, or what stages before it give.
+    pub fed: Vec<(String, String)>,
+    /// Values of the new model, and the outputs of this one that they are equal to.
+    pub equal: Vec<(String, String)>,
 }
 
 /// What a new model computes, in values of the original: from the same values the same values.
@@ -130,6 +151,8 @@ pub struct Promise {
     pub elsewhere: bool,
     /// The number of samples for which it holds, where it holds for one alone.
     pub batch: Option<usize>,
+    /// The dimensions of inputs of the original for which it holds, where it holds for these alone.
+    pub sizes: Vec<(String, Vec<usize>)>,
 }
 
 impl Promise {

@@ -31,9 +31,9 @@ pub enum Numbers {
 }
 
 /// Sizes that are tried in turn for dimensions which the model leaves open, but for the first.
-const SIZES: [usize; 7] = [64, 224, 32, 16, 8, 3, 1];
+pub(super) const SIZES: [usize; 7] = [64, 224, 32, 16, 8, 3, 1];
 /// Sizes of a first dimension that it leaves open.
-const BATCHES: [usize; 2] = [2, 1];
+pub(super) const BATCHES: [usize; 2] = [2, 1];
 
 /// Runs both models, the original on random inputs and the new one on the values that are to go there, and compares.
 ///
@@ -68,32 +68,15 @@ pub(super) fn compare(
     wanted.extend(equal.iter().map(|(_, was)| was.as_str()));
     let mut seen = std::collections::HashSet::new();
     wanted.retain(|name| !is_input(name) && seen.insert(*name));
-    let not_run = |error: TransformError| match error {
-        TransformError::Runtime(error) => TransformError::NotCompared {
-            reason: "onnxruntime does not run the original on random inputs".to_owned(),
-            source: Some(Box::new(error)),
-        },
-        error => error,
-    };
     let mut session =
         probe::session(runtime, original, &wanted, "the original").map_err(not_run)?;
-    let (mut values, outputs) = run(&mut session, promise.batch).map_err(not_run)?;
+    let (mut values, outputs) = run(&mut session, promise).map_err(not_run)?;
     let names: Vec<String> = session.outputs().iter().map(|o| o.name.clone()).collect();
     values.extend(names.into_iter().zip(outputs));
     drop(session);
 
     let given: Vec<&str> = equal.iter().map(|(now, _)| now.as_str()).collect();
-    let refused = |error: TransformError| match error {
-        // It has looked at the types of all values before.
-        TransformError::Runtime(error) if promise.elsewhere && is_not_implemented(&error) => {
-            TransformError::NotCompared {
-                reason: "onnxruntime has no such operators for this processor".to_owned(),
-                source: Some(Box::new(error)),
-            }
-        }
-        TransformError::Runtime(error) => TransformError::DoesNotRun(Box::new(error)),
-        error => error,
-    };
+    let refused = |error| refused(error, promise);
     let mut session = probe::session(runtime, new, &given, "the new model").map_err(refused)?;
     let missing = |was: &str| TransformError::NotCompared {
         reason: format!("nothing gives `{was}`"),
@@ -115,8 +98,7 @@ pub(super) fn compare(
     let ran = session
         .run(&inputs)
         .map_err(|e| refused(TransformError::Runtime(e)))?;
-    let rough = [original, new].into_iter().any(has_16_bits);
-    let within = promise.within.unwrap_or(if rough { 1e-2 } else { 1e-5 });
+    let within = tolerance(promise, &[original, new]);
     let mut off = 0.0f64;
     for ((now, was), array) in equal.into_iter().zip(&ran) {
         let expected = values.get(was).ok_or_else(|| missing(was))?;
@@ -138,7 +120,7 @@ pub(super) fn compare(
 }
 
 /// Whether an output is declared as something else than a tensor.
-fn is_other(model: &Model, output: &str) -> bool {
+pub(super) fn is_other(model: &Model, output: &str) -> bool {
     let mut outputs = model.graph().output.iter();
     let declared = outputs.find(|o| o.name() == output);
     let declared = declared.and_then(|o| o.r#type.as_ref()?.value.as_ref());
@@ -167,15 +149,59 @@ fn as_floats(array: &Array, dtype: i32) -> Option<Array> {
     }
 }
 
+/// How far a float may be off.
+pub(super) fn tolerance(promise: &Promise, models: &[&Model]) -> f64 {
+    let rough = models.iter().any(|model| has_16_bits(model));
+    promise.within.unwrap_or(if rough { 1e-2 } else { 1e-5 })
+}
+
+pub(super) fn not_fed(port: &Port) -> TransformError {
+    TransformError::NotCompared {
+        reason: format!(
+            "the input `{}` is of a type that is not fed here",
+            port.name
+        ),
+        source: None,
+    }
+}
+
+/// What an error of the original says.
+pub(super) fn not_run(error: TransformError) -> TransformError {
+    match error {
+        TransformError::Runtime(error) => TransformError::NotCompared {
+            reason: "onnxruntime does not run the original on random inputs".to_owned(),
+            source: Some(Box::new(error)),
+        },
+        error => error,
+    }
+}
+
+/// What an error of the new model says.
+pub(super) fn refused(error: TransformError, promise: &Promise) -> TransformError {
+    match error {
+        // It has looked at the types of all values before.
+        TransformError::Runtime(error) if promise.elsewhere && is_not_implemented(&error) => {
+            TransformError::NotCompared {
+                reason: "onnxruntime has no such operators for this processor".to_owned(),
+                source: Some(Box::new(error)),
+            }
+        }
+        TransformError::Runtime(error) => TransformError::DoesNotRun(Box::new(error)),
+        error => error,
+    }
+}
+
 /// Named values.
-type Values = HashMap<String, Array>;
+pub(super) type Values = HashMap<String, Array>;
 
 /// Runs the original on random inputs; gives these and its outputs.
-fn run(
-    session: &mut Session,
-    batch: Option<usize>,
-) -> Result<(Values, Vec<Array>), TransformError> {
-    let ports = session.inputs().to_vec();
+fn run(session: &mut Session, promise: &Promise) -> Result<(Values, Vec<Array>), TransformError> {
+    let mut ports = session.inputs().to_vec();
+    for (name, sizes) in &promise.sizes {
+        for port in ports.iter_mut().filter(|port| port.name == *name) {
+            port.dims = sizes.iter().copied().map(Some).collect();
+        }
+    }
     let open = |axes: std::ops::Range<usize>| {
         let dims = ports.iter().flat_map(|port| {
             let dims = port.dims.iter().enumerate();
@@ -183,7 +209,7 @@ fn run(
         });
         dims.count() > 0
     };
-    let asked = batch.as_slice();
+    let asked = promise.batch.as_slice();
     let batches = match asked {
         [] if open(0..1) => &BATCHES[..],
         [] => &BATCHES[..1],
@@ -200,14 +226,7 @@ fn run(
             let mut inputs = HashMap::new();
             for (place, port) in ports.iter().enumerate() {
                 let (dims, number) = (dims(port, &ports, batch, size), place as u64);
-                let array =
-                    random(port, &dims, number).ok_or_else(|| TransformError::NotCompared {
-                        reason: format!(
-                            "the input `{}` is of a type that is not fed here",
-                            port.name
-                        ),
-                        source: None,
-                    })?;
+                let array = random(port, &dims, number).ok_or_else(|| not_fed(port))?;
                 inputs.insert(port.name.clone(), array);
             }
             let fed: Vec<(&str, &Array)> = inputs.iter().map(|(n, a)| (n.as_str(), a)).collect();
@@ -222,7 +241,7 @@ fn run(
 }
 
 /// Sizes of an input: those that are open are the same for the same symbol.
-fn dims(port: &Port, all: &[Port], batch: usize, size: usize) -> Vec<usize> {
+pub(super) fn dims(port: &Port, all: &[Port], batch: usize, size: usize) -> Vec<usize> {
     let symbol = |port: &Port, axis: usize| port.symbols.get(axis).cloned().unwrap_or_default();
     let leads = |name: &str| {
         !name.is_empty()
@@ -240,7 +259,7 @@ fn dims(port: &Port, all: &[Port], batch: usize, size: usize) -> Vec<usize> {
 }
 
 /// Random numbers: floats from -1 to 1, integers that are 0 or 1, so that they may be indices.
-fn random(port: &Port, dims: &[usize], place: u64) -> Option<Array> {
+pub(super) fn random(port: &Port, dims: &[usize], place: u64) -> Option<Array> {
     let mut random = stream(Purpose::Comparison, 0, &[&place.to_le_bytes()]);
     let count = crate::onnx::element_count(dims).filter(|&n| n < 1 << 28)?;
     fn array<T>(dims: &[usize], values: Vec<T>) -> Option<ArrayD<T>> {
@@ -261,7 +280,12 @@ fn random(port: &Port, dims: &[usize], place: u64) -> Option<Array> {
 }
 
 /// The largest difference as a part of the largest number, if it is no more than `within`.
-fn difference(name: &str, was: &Array, now: &Array, within: f64) -> Result<f64, TransformError> {
+pub(super) fn difference(
+    name: &str,
+    was: &Array,
+    now: &Array,
+    within: f64,
+) -> Result<f64, TransformError> {
     if was == now {
         return Ok(0.0);
     }

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::onnx::{Model, TEMPORARY_PREFIX, is_same_file, lay_out, rename};
+use crate::runtime::Runtime;
 use crate::surgery::{Manifest, holds_but_for_places};
 
-use super::{Numbers, Runtimes, TransformError, Transformed, numbers};
+use super::{Numbers, Runtimes, TransformError, Transformed, numbers, stages};
 
 /// Bytes of a model, values beside it included, up to which numbers are compared unless somebody says otherwise: both
 /// models are run for it, which takes their size in memory.
@@ -86,7 +87,10 @@ pub fn write(
     let out = &writing.out;
     let has_data = laid.data_bytes().is_some();
     let data = has_data.then(|| out.with_file_name(writing.data()));
-    ensure_may_write(transformed.original, writing, data.as_deref())?;
+    let stages = transformed.stages.iter().map(|stage| stage.model);
+    for read in std::iter::once(transformed.original).chain(stages) {
+        ensure_may_write(read, writing, data.as_deref())?;
+    }
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| TransformError::Write { path, source }
@@ -146,7 +150,14 @@ fn checked(
     let moved = holds_but_for_places(original, &read, &manifest)?;
     manifest.changes.extend(moved);
     original.ensure_unchanged()?;
+    for stage in &transformed.stages {
+        stage.model.ensure_unchanged()?;
+    }
     let size = original.size().max(read.size());
+    let compare = |runtime: &Runtime| match transformed.stages.as_slice() {
+        [] => numbers::compare(runtime, original, &read, &transformed.promise),
+        all => stages::compare(runtime, all, &read, &transformed.promise),
+    };
     let numbers = match check {
         Some(Check::Structure) => Numbers::NotAsked,
         None if size > LARGEST_COMPARED => Numbers::NotCompared(format!(
@@ -155,19 +166,17 @@ fn checked(
         )),
         Some(_) => {
             let runtime = runtimes.runtime()?;
-            numbers::compare(&runtime, original, &read, &transformed.promise)?
+            compare(&runtime)?
         }
         None => match runtimes.runtime() {
             Err(error) => Numbers::NotCompared(error.to_string()),
-            Ok(runtime) => {
-                match numbers::compare(&runtime, original, &read, &transformed.promise) {
-                    Err(TransformError::NotCompared { reason, source }) => {
-                        let why = source.map_or(String::new(), |e| format!(": {e}"));
-                        Numbers::NotCompared(format!("{reason}{why}"))
-                    }
-                    compared => compared?,
+            Ok(runtime) => match compare(&runtime) {
+                Err(TransformError::NotCompared { reason, source }) => {
+                    let why = source.map_or(String::new(), |e| format!(": {e}"));
+                    Numbers::NotCompared(format!("{reason}{why}"))
                 }
-            }
+                compared => compared?,
+            },
         },
     };
     Ok((manifest, numbers))

@@ -5,7 +5,10 @@
 mod commands;
 mod corpus;
 mod cuts;
+mod fold;
 mod heads;
+mod merge;
+mod models;
 mod streaming;
 mod support;
 mod widths;

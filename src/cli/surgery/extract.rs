@@ -49,7 +49,7 @@ fn names(lists: &[String], is_one: impl Fn(&str) -> bool) -> Vec<String> {
     lists.iter().flat_map(divided).collect()
 }
 
-fn has(model: &ftsurgery::onnx::Model, name: &str) -> bool {
+pub(super) fn has(model: &ftsurgery::onnx::Model, name: &str) -> bool {
     let graph = model.graph();
     let mut made = graph.node.iter().flat_map(|n| &n.output);
     made.any(|o| o == name)

@@ -6,8 +6,10 @@
 
 mod batch;
 mod extract;
+mod fold;
 mod head;
 mod list;
+mod merge;
 mod opset;
 mod place;
 mod precision;
@@ -26,8 +28,10 @@ use super::{CliError, Context, signals};
 
 pub use batch::BatchArgs;
 pub use extract::ExtractArgs;
+pub use fold::FoldArgs;
 pub use head::HeadArgs;
 pub use list::ListArgs;
+pub use merge::MergeArgs;
 pub use opset::OpsetArgs;
 pub use place::{ExternalizeArgs, InternalizeArgs};
 pub use precision::PrecisionArgs;
@@ -36,8 +40,10 @@ pub use rename::RenameArgs;
 
 pub use batch::run as batch;
 pub use extract::run as extract;
+pub use fold::run as fold;
 pub use head::run as head;
 pub use list::run as list;
+pub use merge::run as merge;
 pub use opset::run as opset;
 pub use place::{externalize, internalize};
 pub use precision::run as precision;

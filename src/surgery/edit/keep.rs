@@ -79,7 +79,10 @@ impl Editor<'_> {
 }
 
 /// Which nodes serve `values`, and all values that they read, `values` included.
-fn serving<'g>(graph: &'g GraphProto, values: &[&'g str]) -> (Vec<bool>, HashSet<&'g str>) {
+pub(crate) fn serving<'g>(
+    graph: &'g GraphProto,
+    values: &[&'g str],
+) -> (Vec<bool>, HashSet<&'g str>) {
     let mut makers: HashMap<&str, Vec<usize>> = HashMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
@@ -112,7 +115,7 @@ fn serving<'g>(graph: &'g GraphProto, values: &[&'g str]) -> (Vec<bool>, HashSet
 }
 
 /// The values that a node reads, those that its inner graphs read from outside included.
-pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
+pub(crate) fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
     for graph in inner_graphs(node) {
         captured_names(graph, &mut names, 0);

@@ -22,6 +22,7 @@
 //! | [`take_in`](Editor::take_in) | external data, everywhere in the model, moves inside |
 //! | [`inline`](Editor::inline) | calls of the model's own functions become their nodes, and the functions go |
 //! | [`adopt`](Editor::adopt) | what somebody has changed, wherever it is, by naming it |
+//! | `change` | whatever it tells |
 //! | [`set_metadata`](Editor::set_metadata), [`remove_metadata`](Editor::remove_metadata) | a metadata property of the model |
 
 mod add;
@@ -53,10 +54,13 @@ use super::difference::{Difference, Part, What};
 use super::verify::{Named, differences, unnumbered};
 
 pub use adopt::Place;
+pub(crate) use keep::{reads, serving};
 pub use manifest::Manifest;
 use rename::lasting;
+pub(crate) use rename::rename_values;
 pub use rework::Rework;
 pub use take_in::taken_in;
+pub(crate) use tensors::held;
 pub(super) use tensors::{converted, is_constant};
 
 /// A model under the knife.
@@ -73,8 +77,31 @@ pub struct Editor<'m> {
     inside: BTreeSet<Place>,
     /// Values that the original does not have.
     added: HashSet<String>,
+    /// Nodes in whose inner graphs, and other scopes in which an operation may have changed anything.
+    scopes: BTreeSet<String>,
     taken_in: bool,
     inlined: bool,
+}
+
+/// What a [change](Editor::change) of a graph names.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Parts of the main graph.
+    parts: BTreeSet<(Part, String)>,
+    /// Nodes of the main graph in whose inner graphs something is changed.
+    inside: BTreeSet<String>,
+}
+
+impl Told {
+    /// A part of the main graph.
+    pub fn part(&mut self, part: Part, name: &str) {
+        self.parts.insert((part, name.to_owned()));
+    }
+
+    /// The inner graphs of a node of the main graph, or another scope by its name in a manifest.
+    pub fn inside(&mut self, node: &str) {
+        self.inside.insert(node.to_owned());
+    }
 }
 
 /// What an [`Editor`] made.
@@ -106,6 +133,7 @@ impl<'m> Editor<'m> {
             touched: BTreeSet::new(),
             inside: BTreeSet::new(),
             added: HashSet::new(),
+            inside: BTreeSet::new(),
             taken_in: false,
             inlined: false,
         })
@@ -200,6 +228,16 @@ impl<'m> Editor<'m> {
         self.declare_outputs(&outputs)
     }
 
+    /// Hands the model over to a change that tells all parts of the main graph which it makes, takes away, moves or makes
+    /// otherwise.
+    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut ModelProto, &mut Told) -> R) -> R {
+        let mut told = Told::default();
+        let made = change(&mut self.proto, &mut told);
+        self.touched.extend(told.parts);
+        self.scopes.extend(told.inside);
+        made
+    }
+
     /// Sets a metadata property of the model.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         self.touch(Part::Metadata, key);
@@ -241,7 +279,7 @@ impl<'m> Editor<'m> {
         let told = |d: &&Difference| match d.what {
             What::TakenIn if self.taken_in => true,
             // In graphs inside of nodes calls become nodes, too.
-            _ if self.inlined && !d.scope.is_empty() => d.part == Part::Node,
+            _ if self.inlined && !d.scope.is_empty() && d.part == Part::Node => true,
             _ => {
                 // An operation names all parts of a name.
                 let names = [d.name.as_str(), unnumbered(&d.name)];
@@ -250,9 +288,16 @@ impl<'m> Editor<'m> {
                     let place = (d.scope.clone(), d.part, name.to_owned());
                     self.inside.contains(&place)
                 };
-                match d.scope.is_empty() {
-                    true => names.into_iter().any(touched),
-                    false => names.into_iter().any(inside),
+                match d.scope.first() {
+                    None => names.into_iter().any(touched),
+                    Some(outer) => {
+                        let node = outer.split_once(" of node `").map(|(_, node)| node);
+                        let node = node.and_then(|node| node.strip_suffix('`'));
+                        let scope = node.unwrap_or(outer);
+                        let mut scopes = [outer, scope, unnumbered(scope)].into_iter();
+                        scopes.any(|scope| self.scopes.contains(scope))
+                            || names.into_iter().any(inside)
+                    }
                 }
             }
         };

@@ -175,7 +175,7 @@ fn made_inside(graph: &GraphProto) -> HashMap<&str, String> {
 }
 
 /// Renames values wherever `graph` and the graphs inside of its nodes name them.
-pub(super) fn rename_values(graph: &mut GraphProto, names: &HashMap<&str, &str>) {
+pub(crate) fn rename_values(graph: &mut GraphProto, names: &HashMap<&str, &str>) {
     let set = |name: &mut String| {
         if let Some(to) = names.get(name.as_str()) {
             (*to).clone_into(name);

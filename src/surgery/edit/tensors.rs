@@ -117,7 +117,10 @@ pub(super) fn tensor_of(editor: &Editor<'_>, name: &str) -> Option<Tensor> {
 }
 
 /// What an attribute of a `Constant` holds, where it is one that holds its value.
-fn held(model: &Model, attribute: &AttributeProto) -> Result<Option<Tensor>, SurgeryError> {
+pub(crate) fn held(
+    model: &Model,
+    attribute: &AttributeProto,
+) -> Result<Option<Tensor>, SurgeryError> {
     Ok(Some(match attribute.name.as_deref() {
         Some("value") => match &attribute.t {
             Some(tensor) => model.tensor(tensor)?,

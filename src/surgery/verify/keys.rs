@@ -13,7 +13,7 @@ use crate::onnx::messages::{
 use crate::onnx::{Model, OnnxError, is_external};
 
 /// A part that has a name in its list.
-pub(in crate::surgery) trait Named: Message + Sized {
+pub(crate) trait Named: Message + Sized {
     /// The name, not empty where the message has any.
     fn key(&self) -> String;
 

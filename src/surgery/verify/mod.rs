@@ -4,7 +4,8 @@ mod compare;
 mod keys;
 mod parts;
 
-pub(super) use keys::{Named, unnumbered};
+pub(crate) use keys::Named;
+pub(super) use keys::unnumbered;
 
 use std::collections::HashSet;
 
