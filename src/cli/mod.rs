@@ -213,7 +213,7 @@ fn command_line() -> Vec<String> {
 }
 
 /// The commands as the help shows them, in groups.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Look at a model",
         &[
@@ -240,18 +240,23 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "precision",
             "externalize",
             "internalize",
+            "quantize",
+            "distil",
         ],
     ),
+    ("Ship it", &["package", "serve"]),
     ("Train it elsewhere", &["gradients", "differentiate"]),
     ("Begin", &["demo", "runtime", "help"]),
 ];
 
 /// The command line, with the defaults of settings in its help, and its commands in groups.
 fn command() -> clap::Command {
-    let mut command = settings::with_defaults(Cli::command());
-    command.build();
+    let command = settings::with_defaults(Cli::command());
+    // `help` is a command of a built one alone, whose flags have defaults of their own.
+    let mut built = command.clone();
+    built.build();
     let about = |name: &str| {
-        let found = command.find_subcommand(name);
+        let found = built.find_subcommand(name);
         let about = found.and_then(|c| c.get_about()).map(ToString::to_string);
         about.unwrap_or_default()
     };

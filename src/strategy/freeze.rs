@@ -18,7 +18,7 @@ use super::pattern::matches;
 ///
 /// A line says what is trained, or with `!` before it what is frozen. The last line that matches a name decides. What no
 /// line matches is frozen; or trained, where every line has a `!`. `#` at the beginning of a line makes it a comment; behind a `\`
-/// stands a name as it is, and no pattern. Patterns are those of [`matches`].
+/// stands a name as it is, and no pattern. Patterns are those of [`matches`](fn@matches).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreezeList {
     /// The file.

@@ -1,21 +1,21 @@
 //! Surgery on a model's file: what comes out is the file that went in with what was asked for changed, and nothing else.
 //!
 //! Each operation is a function that takes a [`Model`] and gives a [`Transformed`]: the messages of the new model, a
-//! [`Manifest`](crate::surgery::Manifest) of every difference, and a [`Promise`] of what the new model computes. [`write`]
+//! [`Manifest`](crate::surgery::Manifest) of every difference, and a [`Promise`] of what the new model computes. [`write`](fn@write)
 //! writes it, reads it again, holds it against manifest and promise, and only then gives it its name.
 //!
 //! | operation | what it does |
 //! | --- | --- |
-//! | [`extract`] | the part between any values |
-//! | [`prune`] | takes away what serves no output |
-//! | [`rename`] | other names for values, tensors and nodes |
-//! | [`replace_head`], [`remove_head`] | another classifier behind the last feature map, or none |
-//! | [`free_batch`], [`fix_batch`] | a batch of any size, or of one |
+//! | [`extract`](fn@extract) | the part between any values |
+//! | [`prune`](fn@prune) | takes away what serves no output |
+//! | [`rename`](fn@rename) | other names for values, tensors and nodes |
+//! | [`replace_head`](fn@replace_head), [`remove_head`](fn@remove_head) | another classifier behind the last feature map, or none |
+//! | [`free_batch`](fn@free_batch), [`fix_batch`](fn@fix_batch) | a batch of any size, or of one |
 //! | [`opset`](fn@opset) | another version of ONNX's operators, in graph and functions |
 //! | [`precision`](fn@precision) | float16 or bfloat16 for float32, or back |
 //! | [`fold`](fn@fold) | what is known before the model runs is computed once |
 //! | [`merge`](fn@merge) | several models as one, one behind the other or side by side |
-//! | [`place`] | values of tensors beside the model, or inside |
+//! | [`place`](fn@place) | values of tensors beside the model, or inside |
 //! | [`list`](fn@list) | looks at parameters, and writes no model |
 //!
 //! Of a model that is opened [in place](Model::open_in_place) the data of large tensors go from file to file, and are in
