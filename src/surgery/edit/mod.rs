@@ -133,7 +133,7 @@ impl<'m> Editor<'m> {
             touched: BTreeSet::new(),
             inside: BTreeSet::new(),
             added: HashSet::new(),
-            inside: BTreeSet::new(),
+            scopes: BTreeSet::new(),
             taken_in: false,
             inlined: false,
         })
