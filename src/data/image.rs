@@ -84,6 +84,8 @@ pub fn load_image_and_note(
     channels: usize,
     resize: Resize,
 ) -> Result<(Vec<u8>, Option<&'static str>), DataError> {
+    resize.validate()?;
+    Size::new(height, width, channels)?;
     ImageFile::read(path)?.load([height, width, channels], resize)
 }
 

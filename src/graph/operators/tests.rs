@@ -30,6 +30,14 @@ const DONE_WITH_EACH: &[(&str, &str)] = &[
         "writes the update of each in a form of its own",
     ),
     (
+        "distil/ends.rs",
+        "ends blocks by the number of products in them, of any kind",
+    ),
+    (
+        "verify/structure/fits.rs",
+        "checks what ONNX asks of the attributes of each",
+    ),
+    (
         "training_graph/operators.rs",
         "is a promise, which a test holds against what graphs are made of",
     ),

@@ -109,7 +109,7 @@ impl Networks {
         let body = html! {
             (legend)
             @for (title, left) in self.titles.iter().zip(lefts) {
-                (label("value", "start", (left, legend_height + 20.0), &ellipsised(title, FONT, side)))
+                (label("value", "start", (left, legend_height + 20.0), &ellipsised(title, FONT, side - 24.0)))
             }
             @for row in rows { (row) }
         };

@@ -1,6 +1,7 @@
 //! An If whose condition is a constant gives way to the nodes of its branch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 
 use crate::graph::Names;
 use crate::graph::messages::{defined, value_names};
@@ -103,10 +104,10 @@ fn write_out(
     let mut own: Vec<String> = defined(&branch).into_iter().map(str::to_owned).collect();
     own.sort();
     for name in own {
-        if !renamed.contains_key(&name) {
-            let fresh = taken.fresh(&name);
-            if fresh != name {
-                renamed.insert(name, fresh);
+        if let Entry::Vacant(place) = renamed.entry(name) {
+            let fresh = taken.fresh(place.key());
+            if fresh != *place.key() {
+                place.insert(fresh);
             }
         }
     }

@@ -182,7 +182,7 @@ fn is_plain(pass: &Pass<'_>, graph: &GraphProto, node: &NodeProto) -> bool {
 /// Whether a node makes more bits of a tensor of floats, or of numbers of less than a byte, which is how it is kept.
 fn widens(node: &NodeProto, own: &Constants, around: &Constants) -> bool {
     let bits = |number: i32| match number {
-        21 | 22 | 23 => 4,
+        21..=23 => 4,
         17..=20 => 8,
         10 | 16 => 16,
         1 => 32,

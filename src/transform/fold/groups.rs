@@ -43,6 +43,13 @@ pub(super) struct Candidates {
     refused: BTreeSet<usize>,
 }
 
+/// The values that are wanted, each with the node that makes it; whom each node serves; whom each tensor.
+type Serving<'a> = (
+    Vec<(&'a String, usize)>,
+    Vec<Serves>,
+    HashMap<&'a String, Serves>,
+);
+
 /// Which of the wanted values something serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Serves {
@@ -191,7 +198,7 @@ impl Candidates {
     }
 
     /// The values that are wanted, and whom nodes and tensors serve.
-    fn serving(&self) -> (Vec<(&String, usize)>, Vec<Serves>, HashMap<&String, Serves>) {
+    fn serving(&self) -> Serving<'_> {
         let mut wanted: Vec<(&String, usize)> = Vec::new();
         let mut of_value: HashMap<&String, usize> = HashMap::new();
         for at in self.nodes() {

@@ -86,6 +86,9 @@ fn inferred(model: &Model) -> Option<HashMap<String, Tensor>> {
     )
 }
 
+/// A dimension, or which of those that are open it is; `None` stands for the batch.
+type Size = Result<usize, Option<usize>>;
+
 /// Dimensions of all inputs, in each way that is tried.
 fn samples(graph: &Graph) -> Option<Vec<HashMap<String, Vec<usize>>>> {
     let mut sides: Vec<String> = Vec::new();
@@ -97,7 +100,7 @@ fn samples(graph: &Graph) -> Option<Vec<HashMap<String, Vec<usize>>>> {
     }
     let mut is_open = false;
     // By input and axis which open dimension it is; none stands for the batch.
-    let mut places: Vec<(String, Vec<Result<usize, Option<usize>>>)> = Vec::new();
+    let mut places: Vec<(String, Vec<Size>)> = Vec::new();
     for input in &graph.inputs {
         let mut dims = Vec::new();
         for (axis, dim) in input.dims.as_ref()?.iter().enumerate() {

@@ -29,7 +29,8 @@ fn every_model_folds_to_the_numbers_that_it_had_and_is_not_larger() {
                 Err(error) => faults.push(format!("{name}: {error}")),
                 Ok(written) => {
                     let before = std::fs::metadata(&path).unwrap().len();
-                    if written.bytes > before && !inline {
+                    // Values beside a model begin at multiples of a size, which the model's file tells.
+                    if written.data.is_none() && written.bytes > before && !inline {
                         faults.push(format!("{name}: {before} to {}", written.bytes));
                     }
                 }

@@ -77,7 +77,8 @@ fn the_halves_of_every_model_come_together_to_what_it_was() {
         match write(&made, &writing, &given) {
             Err(error) => faults.push(format!("{name}: {error}")),
             Ok(written) => {
-                if !matches!(written.numbers, Numbers::Equal { off: 0.0, .. }) {
+                // Half floats are rounded where one half ends and the runtime goes on.
+                if !matches!(written.numbers, Numbers::Equal { off, .. } if off < 1e-4) {
                     faults.push(format!("{name}: {:?}", written.numbers));
                 }
                 let lost = lost(&path, &out).into_iter();
