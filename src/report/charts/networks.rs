@@ -81,6 +81,8 @@ const LINE: f64 = 16.0;
 const MIDDLE: f64 = 250.0;
 const BAR: f64 = 60.0;
 const GAP: f64 = 4.0;
+/// The part of the room that text may take by its measure, which is of a lighter font than that of titles.
+const BOLD: f64 = 0.8;
 
 impl Networks {
     /// Draws the chart.
@@ -109,7 +111,7 @@ impl Networks {
         let body = html! {
             (legend)
             @for (title, left) in self.titles.iter().zip(lefts) {
-                (label("value", "start", (left, legend_height + 20.0), &ellipsised(title, FONT, side - 24.0)))
+                (label("value", "start", (left, legend_height + 20.0), &ellipsised(title, FONT, side * BOLD)))
             }
             @for row in rows { (row) }
         };
