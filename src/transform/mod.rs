@@ -1,7 +1,7 @@
 //! Surgery on a model's file: what comes out is the file that went in with what was asked for changed, and nothing else.
 //!
 //! Each operation is a function that takes a [`Model`] and gives a [`Transformed`]: the messages of the new model, a
-//! [`Manifest`](crate::surgery::Manifest) of every difference, and a [`Promise`] of what the new model computes. [`write`](fn@write)
+//! [`Manifest`] of every difference, and a [`Promise`] of what the new model computes. [`write`](fn@write)
 //! writes it, reads it again, holds it against manifest and promise, and only then gives it its name.
 //!
 //! | operation | what it does |
