@@ -7,7 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Dim, Graph, Value, infer_what_fits, normalise};
+use crate::graph::messages::inner_graphs;
+use crate::graph::{Dim, Graph, Value, infer_what_fits, normalise, value_to_proto};
 use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto};
 use crate::onnx::{DataType, Model, Tensor};
 use crate::runtime::Runtime;
@@ -27,8 +28,7 @@ const SMALL: usize = 64;
 
 /// Values of the main graph that are known, by name.
 pub(super) fn known(model: &Model, runtime: Option<&Runtime>) -> HashMap<String, Tensor> {
-    let asks = |node: &NodeProto| matches!(node.op_type(), "Shape" | "Size");
-    if !model.graph().node.iter().any(asks) {
+    if !model.graph().node.iter().any(is_size) {
         return HashMap::new();
     }
     let mut known = inferred(model).unwrap_or_default();
@@ -38,22 +38,34 @@ pub(super) fn known(model: &Model, runtime: Option<&Runtime>) -> HashMap<String,
     known
 }
 
+fn is_size(node: &NodeProto) -> bool {
+    matches!(node.op_type(), "Shape" | "Size")
+}
+
 fn inferred(model: &Model) -> Option<HashMap<String, Tensor>> {
-    let mut graph = Graph::from_model(&model.outlined()).ok()?;
     let mut follow: HashSet<String> = HashSet::new();
-    for node in &graph.nodes {
-        let reads = node.present_inputs().any(|i| follow.contains(i));
-        if reads || node.is("Shape") || node.is("Size") {
-            follow.extend(node.present_outputs().map(str::to_owned));
+    for node in &model.graph().node {
+        let reads = node.input.iter().any(|i| follow.contains(i));
+        // What depends on a branch that is taken or not is not inferred.
+        let is_plain = inner_graphs(node).next().is_none();
+        if is_plain && reads || is_size(node) {
+            follow.extend(node.output.iter().filter(|o| !o.is_empty()).cloned());
         }
     }
-    // Normal form keeps what the outputs need, under their names.
+    // What these need is kept, under its name; of an If that is known the condition would not be.
     let value = |name: &String| Value {
         name: name.clone(),
         dtype: DataType::Float,
         dims: None,
     };
-    graph.outputs = follow.iter().map(value).collect();
+    let mut proto = model.proto.clone();
+    proto.graph.get_or_insert_default().output = follow
+        .iter()
+        .map(value)
+        .map(|v| value_to_proto(&v))
+        .collect();
+    let mut graph = Graph::from_model(&model.with_proto(proto).outlined()).ok()?;
+    graph.prune();
     normalise(&mut graph).ok()?;
     let samples = samples(&graph)?;
     let least = samples.len().min(2);
@@ -204,7 +216,7 @@ pub(super) fn replace(
         let ([output], true) = (node.output.as_slice(), pass.is_standard(node)) else {
             return None;
         };
-        let has_graph = crate::graph::messages::inner_graphs(node).next().is_some();
+        let has_graph = inner_graphs(node).next().is_some();
         let is_left = has_graph || node.op_type() == "Constant" || dead.has(node);
         known
             .get(output)

@@ -159,15 +159,21 @@ pub fn merge<'p>(
         connected: Vec::new(),
         made: vec![false; merging.connect.len()],
     };
+    // Of each stage, the new names of its values by the old.
+    let mut renamed = vec![HashMap::new()];
     for at in 1..parts.models.len() {
         let mut next = parts.protos[at].clone();
         imports::bring_together(parts, at, &mut state, &mut next, runtimes)?;
         functions::bring_together(parts, at, &mut state, &mut next)?;
         let joints = connect::joints(parts, at, &mut state, &next, merging)?;
+        for (_, value) in &joints {
+            hand_on(&mut state.stages, &renamed, value);
+        }
         let shared = shared::find(&parts.host, &state, &next, &joints)?;
         let names = names::clashes(parts, at, &mut state, &mut next, &joints, &shared);
         let now = |name: &str| names.get(name).cloned().unwrap_or_else(|| name.to_owned());
         let graph = parts.models[at].graph();
+        renamed.push(names.clone());
         let under = |pairs: Vec<(String, String)>| -> Vec<(String, String)> {
             let pairs = pairs.into_iter();
             pairs.map(|(name, own)| (now(&name), own)).collect()
@@ -203,6 +209,26 @@ pub fn merge<'p>(
     transformed.stages = stages;
     transformed.notes.extend(notes);
     Ok(transformed)
+}
+
+/// Has the stage that makes a value give it, as one behind reads it.
+fn hand_on(stages: &mut [Stage<'_>], renamed: &[HashMap<String, String>], value: &str) {
+    let is_known = |stage: &Stage<'_>| {
+        let mut pairs = stage.equal.iter().chain(&stage.fed);
+        pairs.any(|(now, _)| now == value)
+    };
+    if stages.iter().any(is_known) {
+        return;
+    }
+    for (stage, names) in stages.iter_mut().zip(renamed) {
+        let nodes = stage.model.graph().node.iter();
+        let mut made = nodes.flat_map(|node| &node.output);
+        let own = made.find(|own| names.get(*own).unwrap_or(own) == value);
+        if let Some(own) = own.cloned() {
+            stage.equal.push((value.to_owned(), own));
+            return;
+        }
+    }
 }
 
 /// Declares the outputs.

@@ -112,7 +112,6 @@ fn an_initializer_that_may_be_given_is_no_constant() {
 }
 
 #[test]
-#[ignore = "a width that is fixed beside a free batch is not followed into the condition yet"]
 fn an_if_whose_condition_is_known_is_its_branch() {
     let Some(runtime) = library() else { return };
     let branch = |nodes: &[ftsurgery::onnx::messages::NodeProto], output: &str| {

@@ -36,7 +36,6 @@ fn what_both_have_alike_is_one_and_only_what_clashes_has_another_name() {
 }
 
 #[test]
-#[ignore = "of a value that both models have the second is compared with the first; nothing is written then"]
 fn one_output_goes_to_one_input_of_another_name_and_others_as_they_are_told() {
     let Some(runtime) = library() else { return };
     let front = model(dense("x", "features", &numbers(&[4, 4])));
