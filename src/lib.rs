@@ -161,6 +161,8 @@ pub mod onnx;
 pub mod package;
 #[doc(hidden)]
 pub mod panics;
+#[doc(hidden)]
+pub mod python;
 pub mod quantise;
 pub(crate) mod random;
 pub mod report;

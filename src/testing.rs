@@ -55,12 +55,24 @@ pub fn shared() -> Option<PathBuf> {
 
 /// The Python that `FTSURGERY_PYTHON` names, else `python3`, if it imports these modules.
 pub fn python(modules: &[&str]) -> Option<PathBuf> {
-    let named = std::env::var_os("FTSURGERY_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| "python3".into());
+    let python = crate::python::program();
     let ran = std::process::Command::new(&python)
         .args(["-c", &format!("import {}", modules.join(", "))])
         .output();
     ran.is_ok_and(|ran| ran.status.success()).then_some(python)
+}
+
+/// The browser Chromium, if it is on the path; a skip where it is not.
+pub fn chromium() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        skip("chromium", names.join(", "));
+    }
+    found
 }
 
 /// Makes a pipe at `path`, which nobody writes to. Where the machine makes none, that is a skip.

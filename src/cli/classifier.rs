@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Pictures};
+use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Origin, Pictures};
 use ftsurgery::data::{Dataset, read_classes};
 use ftsurgery::graph::{Dim, Graph};
 use ftsurgery::onnx::Model;
@@ -106,6 +106,27 @@ impl Classifier {
         let model = (&self.model, &self.graph);
         let input = &mut self.input;
         Ok(input.find_preprocess(runtime, model, args.threads(), pictures)?)
+    }
+
+    /// Finds out by nobody's pictures how it wants its pixels, and refuses a model of which nothing says it; `why`: what for.
+    pub fn ensure_told(
+        &mut self,
+        runtime: &Runtime,
+        args: &ClassifierArgs,
+        why: &str,
+    ) -> Result<(), CliError> {
+        let mut none = Pictures {
+            count: 0,
+            write: &mut |_, _, _| Ok(()),
+        };
+        self.look_at_pictures(&mut none, runtime, args)?;
+        match self.input.origin {
+            Origin::Guess => {
+                let text = format!("nothing says how the model wants its pixels{why}");
+                Err(CliError::usage(text).with_hint("say it with --preprocess"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tells what is run, and how `images` (or arrays) become its input; `on`: on what.

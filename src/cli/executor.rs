@@ -1,7 +1,6 @@
 //! Who carries out the trials of `tune`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ftsurgery::cluster::{Ray, Slurm};
@@ -82,8 +81,7 @@ impl ExecutorArgs {
                 Some(Cluster::Slurm(slurm))
             }
             Executor::Ray => {
-                let python = std::env::var_os("FTSURGERY_PYTHON");
-                let python = python.map_or_else(|| "python3".into(), PathBuf::from);
+                let python = ftsurgery::python::program();
                 let ray = Ray::new(program()?, python, self.ray_address.clone());
                 Some(Cluster::Ray(ray.library(library)))
             }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ftsurgery::classifier::{Inference, Origin, Outputs, Pictures};
+use ftsurgery::classifier::{Inference, Outputs};
 use ftsurgery::hex;
 use ftsurgery::layout::Layout;
 use ftsurgery::onnx::create_folder;
@@ -89,17 +89,7 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
     let mut classifier = Classifier::open(&args.model, &args.classifier)?;
     let runtime = context.runtime()?;
     let mut inference = classifier.load(&runtime, &args.classifier)?;
-    let mut none = Pictures {
-        count: 0,
-        write: &mut |_, _, _| Ok(()),
-    };
-    classifier.look_at_pictures(&mut none, &runtime, &args.classifier)?;
-    if classifier.input.origin == Origin::Guess {
-        return Err(CliError::usage(
-            "nothing says how the model wants its pixels, and a package has to",
-        )
-        .with_hint("say it with --preprocess"));
-    }
+    classifier.ensure_told(&runtime, &args.classifier, ", and a package has to")?;
     if classifier.input.takes_pictures {
         return Err(CliError::usage(
             "the model has its preprocessing inside already: it is packaged",

@@ -8,7 +8,7 @@ use clap::Args;
 use ftsurgery::classifier::{Inference, Outputs, image_folder};
 use ftsurgery::data::{Augment, Dataset, Limits, Part, few};
 use ftsurgery::onnx::{Model, encode, write_atomic};
-use ftsurgery::quantise::{Calibration, QuantiseError, Versions, python, quantise, with_metadata};
+use ftsurgery::quantise::{Calibration, QuantiseError, Versions, quantise, with_metadata};
 use ftsurgery::runtime::Device;
 use ftsurgery::search::{Doing, Watcher};
 use serde_json::json;
@@ -264,7 +264,7 @@ fn calibrate(
         fill: &mut fill,
     };
     let model = classifier.model.path();
-    quantise(&python(), model, calibration, out).map_err(|error| match error {
+    quantise(&ftsurgery::python::program(), model, calibration, out).map_err(|error| match error {
         QuantiseError::Write { path, source } => CliError::cannot_write(&path, &source),
         error => error.into(),
     })

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use ftsurgery::classifier::{Origin, Pictures};
 use ftsurgery::package::{Facts, name_of};
 
 use super::classifier::{Classifier, ClassifierArgs};
@@ -53,17 +52,7 @@ pub fn run(args: &ServeArgs, context: &Context) -> Result<(), CliError> {
     let mut classifier = Classifier::open(&args.model, &args.classifier)?;
     let runtime = context.runtime()?;
     let mut inference = classifier.load(&runtime, &args.classifier)?;
-    let mut none = Pictures {
-        count: 0,
-        write: &mut |_, _, _| Ok(()),
-    };
-    classifier.look_at_pictures(&mut none, &runtime, &args.classifier)?;
-    if classifier.input.origin == Origin::Guess {
-        return Err(
-            CliError::usage("nothing says how the model wants its pixels")
-                .with_hint("say it with --preprocess"),
-        );
-    }
+    classifier.ensure_told(&runtime, &args.classifier, "")?;
     let tried = check::outputs(&mut inference, &classifier.input)?;
     let stem = args.model.file_stem().unwrap_or_default();
     let name = match &args.name {

@@ -1,5 +1,6 @@
 //! Two constants that belong to each other.
 
+use crate::onnx::element_name;
 use crate::onnx::messages::TensorProto;
 
 use super::graph::given_name;
@@ -115,8 +116,8 @@ impl Walk<'_> {
 /// What two tensors are declared to be, but for names, values and where these are stored.
 fn declaration(before: &TensorProto, after: &TensorProto) -> Vec<Change> {
     let (x, y) = (
-        words::element_type(before.data_type()),
-        words::element_type(after.data_type()),
+        element_name(before.data_type()),
+        element_name(after.data_type()),
     );
     let dims = |tensor: &TensorProto| Some(format!("{:?}", tensor.dims));
     let segment = |tensor: &TensorProto| tensor.segment.as_ref().map(|s| format!("{s:?}"));

@@ -1,48 +1,13 @@
 //! Parts of a model in words.
 
-use crate::onnx::is_external;
 use crate::onnx::messages::{
     AttributeProto, Dimension, DimensionValue, NodeProto, StringStringEntryProto, TensorProto,
     TypeProto, TypeValue, ValueInfoProto,
 };
+use crate::onnx::{element_name, is_external};
 
 /// Elements of a list that are written out.
 const SHOWN: usize = 64;
-
-/// The name of an element type, as NumPy and ONNX have it.
-pub(super) fn element_type(number: i32) -> String {
-    const NAMES: [&str; 27] = [
-        "undefined",
-        "float32",
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-        "int32",
-        "int64",
-        "string",
-        "bool",
-        "float16",
-        "float64",
-        "uint32",
-        "uint64",
-        "complex64",
-        "complex128",
-        "bfloat16",
-        "float8e4m3fn",
-        "float8e4m3fnuz",
-        "float8e5m2",
-        "float8e5m2fnuz",
-        "uint4",
-        "int4",
-        "float4e2m1",
-        "float8e8m0",
-        "uint2",
-        "int2",
-    ];
-    let name = usize::try_from(number).ok().and_then(|n| NAMES.get(n));
-    name.map_or_else(|| format!("type {number}"), |name| (*name).to_owned())
-}
 
 fn list<T>(items: &[T], word: impl Fn(&T) -> String) -> String {
     let shown: Vec<String> = items.iter().take(SHOWN).map(word).collect();
@@ -56,7 +21,7 @@ fn list<T>(items: &[T], word: impl Fn(&T) -> String) -> String {
 /// Type and dimensions of a tensor, `float32[64, 3, 7, 7]`.
 pub(super) fn declared(tensor: &TensorProto) -> String {
     let dims = list(&tensor.dims, i64::to_string);
-    format!("{}{dims}", element_type(tensor.data_type()))
+    format!("{}{dims}", element_name(tensor.data_type()))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -78,7 +43,7 @@ pub(super) fn value_type(kind: &TypeProto) -> String {
     match &kind.value {
         None => "of no type".to_owned(),
         Some(TypeValue::Tensor(tensor)) => {
-            let element = element_type(tensor.elem_type());
+            let element = element_name(tensor.elem_type());
             match &tensor.shape {
                 Some(shape) => format!("{element}{}", list(&shape.dim, dimension)),
                 None => format!("{element} of any shape"),

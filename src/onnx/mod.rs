@@ -2,6 +2,7 @@
 
 mod beside;
 mod each_tensor;
+mod element;
 mod error;
 mod external;
 #[doc(hidden)]
@@ -23,6 +24,7 @@ mod write;
 
 pub use beside::{LARGEST_FILE, save_within};
 pub(crate) use each_tensor::each_tensor;
+pub(crate) use element::{element_name, known_element};
 pub use error::OnnxError;
 pub(crate) use file::EMPTY_GRAPH;
 pub use file::{Model, OUTPUT, encode, save, set_metadata};

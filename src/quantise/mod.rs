@@ -10,7 +10,7 @@ pub use error::QuantiseError;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
@@ -57,12 +57,6 @@ enum Said {
     Missing { missing: String, python: String },
     Failed { failed: String },
     Done(Versions),
-}
-
-/// The Python that `FTSURGERY_PYTHON` names, else `python3`.
-pub fn python() -> PathBuf {
-    let named = std::env::var_os("FTSURGERY_PYTHON").filter(|name| !name.is_empty());
-    named.map_or_else(|| "python3".into(), PathBuf::from)
 }
 
 /// Quantises `model` into the file `out`, in the folder of which temporary files are until it ends. The metadata of the model

@@ -1,9 +1,8 @@
 //! What a head stands on and which classes it tells apart.
 
 use crate::analysis::Analysis;
-use crate::classifier::ModelCard;
+use crate::classifier::{ModelCard, feature_map};
 use crate::data::Dataset;
-use crate::layout::Layout;
 use crate::surgery::{Features, HeadKind, Scores};
 use crate::task::Task;
 use crate::training::OwnHead;
@@ -20,22 +19,14 @@ pub(super) fn features(
         Err(_) if head == HeadKind::Keep => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let (Some(height), Some(width)) = (backbone.height, backbone.width) else {
-        if head == HeadKind::Keep {
-            return Ok(None);
-        }
-        return Err(SearchError::Setting(format!(
+    match feature_map(backbone) {
+        Some(features) => Ok(Some(features)),
+        None if head == HeadKind::Keep => Ok(None),
+        None => Err(SearchError::Setting(format!(
             "the size of the feature map `{}` is not known; a head cannot be built on it",
             backbone.features
-        )));
-    };
-    Ok(Some(Features {
-        value: backbone.features.clone(),
-        channels: backbone.channels,
-        height,
-        width,
-        nhwc: backbone.layout == Layout::Nhwc,
-    }))
+        ))),
+    }
 }
 
 /// What is told of a sample: as the data look, or, of two classes, as the model's own head does.

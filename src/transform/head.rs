@@ -1,11 +1,10 @@
 //! Another classifier, or none.
 
 use crate::analysis::{Analysis, AnalyzeOptions};
-use crate::classifier::CLASSES;
+use crate::classifier::{CLASSES, feature_map};
 use crate::graph::Graph;
-use crate::layout::Layout;
 use crate::onnx::Model;
-use crate::surgery::{Edited, Features, HeadKind, HeadSpec, graft};
+use crate::surgery::{Edited, HeadKind, HeadSpec, graft};
 use crate::task::Task;
 
 use super::{Promise, Runtimes, TransformError, Transformed, extract};
@@ -63,18 +62,11 @@ pub fn replace_head<'m>(
     };
     let analysis = Analysis::of(&model.outlined(), &options)?;
     let backbone = analysis.backbone()?;
-    let (Some(height), Some(width)) = (backbone.height, backbone.width) else {
+    let Some(features) = feature_map(backbone) else {
         return Err(TransformError::Unfit(format!(
             "the size of the feature map `{}` is open; say the size of images",
             backbone.features
         )));
-    };
-    let features = Features {
-        value: backbone.features.clone(),
-        channels: backbone.channels,
-        height,
-        width,
-        nhwc: backbone.layout == Layout::Nhwc,
     };
     let spec = HeadSpec {
         task: head.task,

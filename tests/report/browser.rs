@@ -2,7 +2,7 @@
 //! text.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -52,18 +52,6 @@ result.textContent = document.querySelectorAll('figure').length + ' figures\n' +
 document.body.append(result);
 </script></body>"#;
 
-fn chromium() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|program| program.is_file());
-    if found.is_none() {
-        ftsurgery::testing::skip("chromium", names.join(", "));
-    }
-    found
-}
-
 /// The page's document after it was loaded, and what was logged.
 fn load(chromium: &Path, file: &Path, width: u32) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
@@ -101,7 +89,7 @@ pub fn check_page(folder: &TempDir, figures: usize) {
 
 /// Looks at a page that has so many figures.
 pub fn check_file(file: &Path, figures: usize) {
-    let Some(chromium) = chromium() else {
+    let Some(chromium) = ftsurgery::testing::chromium() else {
         return;
     };
     let (dom, log) = load(&chromium, file, 1280);

@@ -81,25 +81,13 @@ impl Drop for Visit {
     }
 }
 
-fn chromium() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|program| program.is_file());
-    if found.is_none() {
-        skip("chromium", names.join(", "));
-    }
-    found
-}
-
 /// The browser, where it and onnxruntime-web are there.
 pub fn browser() -> Option<PathBuf> {
     if node_modules("onnxruntime-web").is_none() {
         skip("node", "node with onnxruntime-web (NODE_PATH)");
         return None;
     }
-    chromium()
+    ftsurgery::testing::chromium()
 }
 
 /// The `node_modules` in which node finds a package (`NODE_PATH`, or the working folder and those above it).

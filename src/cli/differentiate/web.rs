@@ -6,15 +6,14 @@ use std::str::FromStr;
 use clap::Args;
 use ftsurgery::adapter::backbone_sha256;
 use ftsurgery::analysis::{Analysis, AnalyzeOptions};
-use ftsurgery::classifier::{ModelCard, ModelInput, Origin, at_image_size};
+use ftsurgery::classifier::{ModelCard, ModelInput, Origin, at_image_size, feature_map};
 use ftsurgery::data::{Preprocess, Resize};
 use ftsurgery::graph::Graph;
-use ftsurgery::layout::Layout;
 use ftsurgery::onnx::messages::ModelProto;
 use ftsurgery::onnx::{DataType, Model, Tensor, create_folder, encode, set_metadata, write_atomic};
 use ftsurgery::package::PICTURES;
 use ftsurgery::report::plain_line;
-use ftsurgery::surgery::{Features, HeadKind, HeadSpec, METADATA_PREFIX, export, graft};
+use ftsurgery::surgery::{HeadKind, HeadSpec, METADATA_PREFIX, export, graft};
 use ftsurgery::task::Task;
 use ftsurgery::training::{Objective, OptimizerKind, Parameters, differentiable};
 use ftsurgery::training_graph::{Batch, Role, TrainingGraph, TrainingGraphError, training_graph};
@@ -225,18 +224,11 @@ fn with_head(
     let backbone = analysis
         .backbone()
         .map_err(|e| CliError::usage(e.to_string()))?;
-    let (Some(height), Some(width)) = (backbone.height, backbone.width) else {
+    let Some(features) = feature_map(backbone) else {
         return Err(CliError::usage(format!(
             "the size of the feature map `{}` is not known; a head cannot be built on it",
             backbone.features
         )));
-    };
-    let features = Features {
-        value: backbone.features.clone(),
-        channels: backbone.channels,
-        height,
-        width,
-        nhwc: backbone.layout == Layout::Nhwc,
     };
     let grafted = graft(
         model,

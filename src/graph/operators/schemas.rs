@@ -188,43 +188,6 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static [Form])> {
     FORMS.iter().map(|(name, forms)| (*name, forms.as_slice()))
 }
 
-/// What ONNX calls elements of a type.
-pub(crate) fn element_name(number: i32) -> String {
-    const NAMES: [&str; 29] = [
-        "undefined",
-        "float32",
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-        "int32",
-        "int64",
-        "string",
-        "bool",
-        "float16",
-        "float64",
-        "uint32",
-        "uint64",
-        "complex64",
-        "complex128",
-        "bfloat16",
-        "float8e4m3fn",
-        "float8e4m3fnuz",
-        "float8e5m2",
-        "float8e5m2fnuz",
-        "uint4",
-        "int4",
-        "float4e2m1",
-        "float8e8m0",
-        "uint2",
-        "int2",
-        "float6e2m3",
-        "float6e3m2",
-    ];
-    let name = usize::try_from(number).ok().and_then(|at| NAMES.get(at));
-    name.map_or_else(|| format!("number {number}"), |name| (*name).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,8 @@ mod infer;
 
 use std::collections::HashMap;
 
-use crate::graph::schemas::{Kind, element_name};
+use crate::graph::schemas::Kind;
+use crate::onnx::element_name;
 use crate::onnx::messages::{
     DimensionValue, FunctionProto, GraphProto, NodeProto, TensorProto, TypeProto, TypeValue,
     ValueInfoProto,

@@ -3,10 +3,10 @@
 //! What an older form cannot say is refused; attributes and inputs that are new and at their defaults need no adapter.
 //! Source: <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>.
 
-use crate::graph::schemas::{Kind, element_name};
+use crate::graph::schemas::Kind;
 use crate::graph::{Attribute, attribute_to_proto};
-use crate::onnx::Tensor;
 use crate::onnx::messages::NodeProto;
+use crate::onnx::{Tensor, element_name};
 
 use super::super::known::{Known, int, ints, named, remove, set, string};
 use super::up::Adapter;

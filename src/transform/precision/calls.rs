@@ -1,6 +1,6 @@
 //! Functions, as their calls need them.
 
-use crate::graph::schemas::element_name;
+use crate::onnx::element_name;
 use crate::onnx::messages::{FunctionProto, NodeProto};
 
 use super::super::known::{

@@ -19,9 +19,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::graph::GraphError;
 use crate::graph::messages::names;
-use crate::graph::schemas::element_name;
 use crate::onnx::messages::{FunctionProto, NodeProto};
-use crate::onnx::{DataType, Model};
+use crate::onnx::{DataType, Model, element_name};
 use crate::strategy::pattern::matches;
 use crate::surgery::{Editor, Part, Place, node_key};
 

@@ -2,9 +2,8 @@
 
 use half::{bf16, f16};
 
-use crate::graph::schemas::element_name;
 use crate::onnx::messages::TensorProto;
-use crate::onnx::{DataType, Model, OnnxError};
+use crate::onnx::{DataType, Model, OnnxError, element_name};
 
 /// Why a float32 tensor stays what it is, if another type of floats has not its values: some are beyond its range, or all
 /// that are not 0 would be.

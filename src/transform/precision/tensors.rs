@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::schemas::element_name;
-use crate::onnx::Tensor;
 use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::onnx::{Tensor, element_name};
 use crate::surgery::Part;
 
 use super::super::known::{held, is_standard, named};

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::graph::Names;
 use crate::graph::operators::named as row;
-use crate::graph::schemas::element_name;
+use crate::onnx::element_name;
 use crate::onnx::messages::{
     AttributeProto, GraphProto, NodeProto, TypeProto, TypeValue, ValueInfoProto,
 };

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::graph::schemas::element_name;
 use crate::graph::{Names, captured_names};
+use crate::onnx::element_name;
 use crate::onnx::messages::{AttributeProto, NodeProto};
 use crate::surgery::node_key;
 

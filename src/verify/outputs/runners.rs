@@ -23,8 +23,7 @@ pub struct Runner {
 /// [`answer_job`](super::answer_job) with what follows `arguments`; onnxruntime and OpenVINO of the Python that
 /// FTSURGERY_PYTHON names, else `python3`; onnxruntime-node of `node`.
 pub fn runners(own: &Path, arguments: &[OsString]) -> Vec<Runner> {
-    let named = std::env::var_os("FTSURGERY_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| "python3".into());
+    let python = crate::python::program();
     let runner = |name: &str, runtime, program: &Path, arguments: &[OsString]| Runner {
         name: name.to_owned(),
         runtime,

@@ -1,42 +1,16 @@
 //! Types of values, as ONNX writes them: `tensor(float)`.
 
+use crate::onnx::known_element;
 use crate::onnx::messages::{AttributeProto, NodeProto, TypeProto, TypeValue, ValueInfoProto};
 
-/// Names of element types, by their numbers.
-const ELEMENTS: [&str; 27] = [
-    "undefined",
-    "float",
-    "uint8",
-    "int8",
-    "uint16",
-    "int16",
-    "int32",
-    "int64",
-    "string",
-    "bool",
-    "float16",
-    "double",
-    "uint32",
-    "uint64",
-    "complex64",
-    "complex128",
-    "bfloat16",
-    "float8e4m3fn",
-    "float8e4m3fnuz",
-    "float8e5m2",
-    "float8e5m2fnuz",
-    "uint4",
-    "int4",
-    "float4e2m1",
-    "float8e8m0",
-    "uint2",
-    "int2",
-];
-
-/// The name of an element type; `None` of a number that stands for none.
+/// The name of an element type in the name of a type; `None` of a number that stands for none.
 pub(super) fn element(number: i32) -> Option<&'static str> {
-    let name = usize::try_from(number).ok().and_then(|n| ELEMENTS.get(n));
-    name.copied().filter(|name| *name != "undefined")
+    match known_element(number)? {
+        "undefined" => None,
+        "float32" => Some("float"),
+        "float64" => Some("double"),
+        name => Some(name),
+    }
 }
 
 /// The type of a tensor of these elements.
