@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::schemas::{self, Form, Kind, Of};
+use crate::graph::schemas::{self, Kind, Schema};
 use crate::onnx::Model;
 use crate::onnx::messages::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 
@@ -150,7 +150,8 @@ impl<'m> Reading<'m> {
             return self.called(function, node, env, call);
         }
         let inputs: Vec<Known> = node.input.iter().map(|i| env.known(i)).collect();
-        let Some(form) = schemas::form(node.op_type(), opset).filter(|_| is_standard(node)) else {
+        let schema = schemas::standard(node.op_type(), opset);
+        let Some(schema) = schema.filter(|_| is_standard(node)) else {
             return Vec::new();
         };
         let inner = |index: usize, given: &[Known]| -> Vec<Known> {
@@ -218,7 +219,7 @@ impl<'m> Reading<'m> {
                 (0..node.output.len())
                     .map(|at| Known {
                         dims: sizes.get(at).cloned().flatten(),
-                        ..typed(form, node, &inputs, at, call)
+                        ..typed(schema, node, &inputs, at, call)
                     })
                     .collect()
             }
@@ -313,18 +314,21 @@ fn stacked(known: Known) -> Known {
 }
 
 /// The type of output `at`.
-fn typed(form: &Form, node: &NodeProto, inputs: &[Known], at: usize, call: &Attributes) -> Known {
-    let Some(place) = form.output(at) else {
+fn typed(
+    schema: &Schema,
+    node: &NodeProto,
+    inputs: &[Known],
+    at: usize,
+    call: &Attributes,
+) -> Known {
+    let Some(made) = schema.output(at) else {
         return Known::default();
     };
-    let variable = match place.of {
-        Of::Element(number) => return Known::tensor(number),
-        Of::Variable(variable) => variable,
-    };
-    let types = form.types(variable);
+    let own = [made.kind];
+    let types = schema.variable(made.kind).unwrap_or(&own);
     let bound = inputs.iter().enumerate().find(|(index, known)| {
-        let place = form.input(*index);
-        known.element != 0 && place.is_some_and(|p| p.of == Of::Variable(variable) && !p.mixed)
+        let read = schema.input(*index);
+        known.element != 0 && read.is_some_and(|p| p.kind == made.kind && p.is_of_one_type())
     });
     if let Some((_, known)) = bound {
         return Known {
@@ -332,16 +336,20 @@ fn typed(form: &Form, node: &NodeProto, inputs: &[Known], at: usize, call: &Attr
             ..known.clone()
         };
     }
-    let mut only = (1..32).filter(|&n| types.have(Kind::Tensor, n));
-    if let (Some(element), None) = (only.next(), only.next())
-        && types.kind() == Some(Kind::Tensor)
+    if let [only] = types
+        && let Some((kind, element)) = Kind::read(only)
     {
-        return Known::tensor(element);
+        return Known {
+            kind,
+            ..Known::tensor(element)
+        };
     }
-    let attribute = TYPE_ATTRIBUTES.into_iter().find(|name| form.has(name));
+    let attribute = TYPE_ATTRIBUTES
+        .into_iter()
+        .find(|name| schema.attribute(name).is_some());
     let said = attribute.and_then(|name| {
         let given = named(node, name).and_then(|a| resolved(a, call)?.i);
-        given.or_else(|| form.default(name)?.parse().ok())
+        given.or_else(|| schema.default(name)?.parse().ok())
     });
     let first = |index: usize| inputs.get(index).map_or(0, |known| known.element);
     let element = match (said, node.op_type()) {
@@ -357,7 +365,7 @@ fn typed(form: &Form, node: &NodeProto, inputs: &[Known], at: usize, call: &Attr
         _ => first(0),
     };
     Known {
-        kind: types.kind().unwrap_or_default(),
+        kind: schema.kind(made).unwrap_or_default(),
         ..Known::tensor(element)
     }
 }

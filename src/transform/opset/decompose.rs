@@ -209,46 +209,83 @@ fn axes_from(axis: i64, f: &Formula<'_, '_>) -> Result<Vec<i64>, Refusal> {
     }
 }
 
+/// What layer and RMS normalisation begin and end with.
+struct Normalising<'a, 'w> {
+    f: Formula<'a, 'w>,
+    /// X in the type that `stash_type` says, in which all is computed; doubles stay doubles, as in onnxruntime.
+    data: String,
+    /// Those from `axis` on, counted from the back.
+    axes: Vec<i64>,
+    /// ε in that type.
+    epsilon: String,
+    /// The type of X.
+    element: i32,
+}
+
+impl<'a, 'w> Normalising<'a, 'w> {
+    fn of(node: &NodeProto, w: &'a mut Writer<'w>) -> Result<Self, Refusal> {
+        let mut data = input(node, 0)?;
+        let stash = i32::try_from(int(node, "stash_type", 1)).unwrap_or(1);
+        let mut f = Formula::of(node, w)?;
+        let axes = axes_from(int(node, "axis", -1), &f)?;
+        let element = f.known.element;
+        if element != stash && element != 11 {
+            data = f.cast("wide", &data, stash);
+        }
+        let epsilon = f.number("epsilon", float(node, "epsilon", 1e-5))?;
+        Ok(Normalising {
+            f,
+            data,
+            axes,
+            epsilon,
+            element,
+        })
+    }
+
+    /// √(x + ε).
+    fn root(&mut self, hint: &str, x: &str) -> String {
+        let raised = self.f.op("raised", "Add", &[x, &self.epsilon]);
+        self.f.op(hint, "Sqrt", &[&raised])
+    }
+
+    /// In the type of X again.
+    fn narrow(&mut self, normal: String) -> String {
+        match self.f.known.element == self.element {
+            true => normal,
+            false => self.f.cast("narrow", &normal, self.element),
+        }
+    }
+}
+
 /// (X − E\[X\]) / √(Var\[X\] + ε) γ + β over the axes from `axis` on, in the type that `stash_type` says.
 fn layer_norm(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let (x, gamma) = (input(node, 0)?, input(node, 1)?);
+    let gamma = input(node, 1)?;
     let beta = reads(node, 2).then(|| node.input[2].clone());
-    let (axis, epsilon) = (int(node, "axis", -1), float(node, "epsilon", 1e-5));
-    let stash = i32::try_from(int(node, "stash_type", 1)).unwrap_or(1);
-    let mut f = Formula::of(node, w)?;
-    let axes = axes_from(axis, &f)?;
-    let element = f.known.element;
-    // Of doubles onnxruntime keeps doubles.
-    let stash = if element == 11 { element } else { stash };
-    let data = if element == stash {
-        x
-    } else {
-        f.cast("wide", &x, stash)
+    let mut n = Normalising::of(node, w)?;
+    let over = |n: &Normalising<'_, '_>| -> Vec<(&str, Attribute)> {
+        vec![("axes", n.axes.clone().into())]
     };
-    let over = || -> Vec<(&str, Attribute)> { vec![("axes", axes.clone().into())] };
-    let epsilon = f.number("epsilon", epsilon)?;
-    let mean = f.with("mean", "ReduceMean", &[&data], over());
-    let off = f.op("centred", "Sub", &[&data, &mean]);
-    let square = f.op("square", "Mul", &[&off, &off]);
-    let variance = f.with("variance", "ReduceMean", &[&square], over());
-    let raised = f.op("raised", "Add", &[&variance, &epsilon]);
-    let deviation = f.op("deviation", "Sqrt", &[&raised]);
-    let mut normal = f.op("normal", "Div", &[&off, &deviation]);
-    if element != stash {
-        normal = f.cast("narrow", &normal, element);
-    }
+    let axes = over(&n);
+    let mean = n.f.with("mean", "ReduceMean", &[&n.data], axes);
+    let off = n.f.op("centred", "Sub", &[&n.data, &mean]);
+    let square = n.f.op("square", "Mul", &[&off, &off]);
+    let axes = over(&n);
+    let variance = n.f.with("variance", "ReduceMean", &[&square], axes);
+    let deviation = n.root("deviation", &variance);
+    let normal = n.f.op("normal", "Div", &[&off, &deviation]);
+    let normal = n.narrow(normal);
     for (index, operator, value) in [(1, "Identity", &mean), (2, "Reciprocal", &deviation)] {
         if makes(node, index) {
             let output = &node.output[index];
-            f.w.behind
-                .push(made(output, operator, &[value], output, vec![]));
+            let made = made(output, operator, &[value], output, vec![]);
+            n.f.w.behind.push(made);
         }
     }
     node.output.truncate(1);
     match beta {
         None => become_(node, "Mul", &[&normal, &gamma], vec![]),
         Some(beta) => {
-            let scaled = f.op("scaled", "Mul", &[&normal, &gamma]);
+            let scaled = n.f.op("scaled", "Mul", &[&normal, &gamma]);
             become_(node, "Add", &[&scaled, &beta], vec![]);
         }
     }
@@ -257,31 +294,15 @@ fn layer_norm(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
 
 /// X / √(E\[X²\] + ε) γ over the axes from `axis` on, in the type that `stash_type` says.
 fn rms_norm(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
-    let (x, gamma) = (input(node, 0)?, input(node, 1)?);
-    let (axis, epsilon) = (int(node, "axis", -1), float(node, "epsilon", 1e-5));
-    let stash = i32::try_from(int(node, "stash_type", 1)).unwrap_or(1);
-    let mut f = Formula::of(node, w)?;
-    let axes = axes_from(axis, &f)?;
-    let element = f.known.element;
-    let stash = if element == 11 { element } else { stash };
-    let data = if element == stash {
-        x
-    } else {
-        f.cast("wide", &x, stash)
-    };
-    let (epsilon, axes) = (
-        f.number("epsilon", epsilon)?,
-        f.w.numbers(&f.of, "axes", &axes),
-    );
-    let square = f.op("square", "Mul", &[&data, &data]);
+    let gamma = input(node, 1)?;
+    let mut n = Normalising::of(node, w)?;
     // It came with opset 23, where axes are an input.
-    let mean = f.op("mean", "ReduceMean", &[&square, &axes]);
-    let raised = f.op("raised", "Add", &[&mean, &epsilon]);
-    let root = f.op("root", "Sqrt", &[&raised]);
-    let mut normal = f.op("normal", "Div", &[&data, &root]);
-    if element != stash {
-        normal = f.cast("narrow", &normal, element);
-    }
+    let axes = n.f.w.numbers(&n.f.of, "axes", &n.axes);
+    let square = n.f.op("square", "Mul", &[&n.data, &n.data]);
+    let mean = n.f.op("mean", "ReduceMean", &[&square, &axes]);
+    let root = n.root("root", &mean);
+    let normal = n.f.op("normal", "Div", &[&n.data, &root]);
+    let normal = n.narrow(normal);
     become_(node, "Mul", &[&normal, &gamma], vec![]);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::graph::schemas::{self, Form, Place};
+use crate::graph::schemas::{self, Parameter, Schema};
 use crate::onnx::messages::NodeProto;
 use crate::surgery::node_key;
 
@@ -19,7 +19,7 @@ pub(super) fn all(
 ) -> Result<BTreeSet<String>, Refused> {
     for node in nodes.iter().filter(|node| is_standard(node)) {
         let operator = node.op_type.as_deref().unwrap_or_default();
-        if schemas::form(operator, from).is_none() {
+        if schemas::standard(operator, from).is_none() {
             let reason = format!("ONNX has no such operator in opset {from}");
             return Err((shown(node), Refusal::Cannot(reason)));
         }
@@ -74,16 +74,16 @@ fn refused(refusal: Refusal, from: i64, to: i64) -> Refusal {
     }
 }
 
-/// The forms of a node's operator before the version and since, if that has changed it.
-fn forms(node: &NodeProto, version: i64) -> Option<(Option<&'static Form>, &'static Form)> {
+/// A node's operator before the version and since, if that has changed it.
+fn change(node: &NodeProto, version: i64) -> Option<(Option<&'static Schema>, &'static Schema)> {
     let operator = node.op_type.as_deref().unwrap_or_default();
-    let now = schemas::form(operator, version)?;
-    (now.since == version).then(|| (schemas::form(operator, version - 1), now))
+    let now = schemas::standard(operator, version)?;
+    (now.since == version).then(|| (schemas::standard(operator, version - 1), now))
 }
 
 fn raise(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     let version = w.version;
-    let Some((before, now)) = forms(node, version) else {
+    let Some((before, now)) = change(node, version) else {
         return Ok(());
     };
     let operator = node.op_type.clone().unwrap_or_default();
@@ -98,10 +98,14 @@ fn raise(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     if now.deprecated {
         return cannot("it is gone since");
     }
-    if let Some(attribute) = node.attribute.iter().find(|a| !now.has(a.name())) {
+    if let Some(attribute) = node
+        .attribute
+        .iter()
+        .find(|a| now.attribute(a.name()).is_none())
+    {
         return cannot(format!("its attribute `{}` is gone", attribute.name()));
     }
-    let taken = |place: Place, known: &Known| {
+    let taken = |place: &Parameter, known: &Known| {
         let was = before.is_some_and(|before| before.takes(place, known.kind, known.element));
         now.takes(place, known.kind, known.element) || !was
     };
@@ -110,7 +114,7 @@ fn raise(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
 
 fn lower(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     let version = w.version;
-    let Some((before, now)) = forms(node, version) else {
+    let Some((before, now)) = change(node, version) else {
         return Ok(());
     };
     let operator = node.op_type.clone().unwrap_or_default();
@@ -132,7 +136,10 @@ fn lower(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
         }
     }
     let news: Vec<String> = {
-        let news = node.attribute.iter().filter(|a| !before.has(a.name()));
+        let news = node
+            .attribute
+            .iter()
+            .filter(|a| before.attribute(a.name()).is_none());
         news.map(|a| a.name().to_owned()).collect()
     };
     for name in news {
@@ -152,7 +159,7 @@ fn lower(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     if let Some(index) = (0..node.output.len()).find(|&i| !node.output[i].is_empty() && !there(i)) {
         return cannot(format!("its output `{}` is new there", node.output[index]));
     }
-    let taken = |place: Place, known: &Known| before.takes(place, known.kind, known.element);
+    let taken = |place: &Parameter, known: &Known| before.takes(place, known.kind, known.element);
     typed(node, w, |index| before.input(index), taken)?;
     for (index, output) in node.output.iter().enumerate() {
         let known = w.env.known(output);
@@ -166,12 +173,12 @@ fn lower(node: &mut NodeProto, w: &mut Writer<'_>) -> Adapted {
     Ok(())
 }
 
-/// That a form takes the inputs of a node, as far as their types are known.
+/// That an operator takes the inputs of a node, as far as their types are known.
 fn typed(
     node: &NodeProto,
     w: &Writer<'_>,
-    place: impl Fn(usize) -> Option<Place>,
-    taken: impl Fn(Place, &Known) -> bool,
+    place: impl Fn(usize) -> Option<&'static Parameter>,
+    taken: impl Fn(&Parameter, &Known) -> bool,
 ) -> Adapted {
     for (index, input) in node.input.iter().enumerate() {
         let known = w.env.known(input);
@@ -186,7 +193,7 @@ fn typed(
 }
 
 /// Whether an attribute says what would be so without it.
-fn is_default(node: &NodeProto, form: &Form, name: &str) -> bool {
+fn is_default(node: &NodeProto, schema: &Schema, name: &str) -> bool {
     let Some(attribute) = super::super::known::named(node, name) else {
         return true;
     };
@@ -198,10 +205,10 @@ fn is_default(node: &NodeProto, form: &Form, name: &str) -> bool {
     {
         return false;
     }
-    let is = |text: String| form.default(name) == Some(&text);
+    let is = |text: String| schema.default(name) == Some(&text);
     match (attribute.i, attribute.f, &attribute.s) {
         (Some(i), ..) => is(i.to_string()),
-        (_, Some(f), _) => form.default(name).and_then(|text| text.parse().ok()) == Some(f),
+        (_, Some(f), _) => schema.default(name).and_then(|text| text.parse().ok()) == Some(f),
         (.., Some(s)) => is(String::from_utf8_lossy(s).into_owned()),
         // Steps between the elements of a window.
         _ => name == "dilations" && attribute.ints.iter().all(|&step| step == 1),

@@ -7,7 +7,7 @@ use crate::graph::cases::{case_graph, fixture, graph, sizes};
 use crate::graph::normalise::raised::forms::{FORMS, Form as Case, form};
 use crate::graph::normalise::raised::outputs_of;
 use crate::graph::normalise::raised::windows::WINDOWS;
-use crate::graph::schemas::{self, Form};
+use crate::graph::schemas::{self, Occurs, Schema};
 use crate::graph::{Graph, Node};
 use crate::onnx::{Model, Tensor, encode};
 use crate::runtime::Runtime;
@@ -16,16 +16,22 @@ use crate::runtime::testing::runtime;
 use super::super::NoRuntime;
 use super::*;
 
-/// Whether a newer form takes all that the older one says, and it means the same, as far as the forms tell.
-fn widens(before: &Form, now: &Form) -> bool {
+/// Whether a newer version takes all that the older one says, and it means the same, as far as the definitions tell.
+fn widens(before: &Schema, now: &Schema) -> bool {
     let attributes = before.attributes.iter();
-    let mut kept = attributes.map(|(name, default)| now.has(name) && now.default(name) == *default);
+    let mut kept = attributes.map(|a| {
+        now.attribute(a.name)
+            .is_some_and(|b| b.default == a.default)
+    });
     let places = [
         (&before.inputs, &now.inputs),
         (&before.outputs, &now.outputs),
     ];
     let more = places.iter().all(|(before, now)| {
-        let needed = now.iter().skip(before.len()).all(|place| place.optional);
+        let needed = now
+            .iter()
+            .skip(before.len())
+            .all(|p| p.occurs == Occurs::Optional);
         before.len() <= now.len() && (needed || before.is_empty())
     });
     kept.all(|kept| kept) && more && !now.deprecated
@@ -36,10 +42,10 @@ const SAME: &[(&str, i64, &str)] =
     &[("BatchNormalization", 14, "has an adapter for fewer outputs")];
 
 #[test]
-fn every_change_of_a_form_has_an_adapter_or_widens_it() {
+fn every_change_of_an_operator_has_an_adapter_or_widens_it() {
     let mut open = BTreeSet::new();
-    for (name, forms) in schemas::all() {
-        for pair in forms.windows(2) {
+    for (name, versions) in schemas::all() {
+        for pair in versions.windows(2) {
             let [before, now] = pair else { continue };
             let same = SAME.iter().any(|(n, v, _)| *n == name && *v == now.since);
             if now.since <= OLDEST || widens(before, now) || same {

@@ -1,12 +1,12 @@
 //! Which inputs and outputs of a node are to be of the other type.
 //!
-//! What an operator takes is in the table of its forms: inputs and outputs of one type variable change together, where
-//! the form has the other type for it; those whose type is fixed, as the scales of a `Resize`, stay.
+//! What an operator takes is in the table of ONNX's definitions: inputs and outputs of one type variable change together,
+//! where it may stand for the other type; those whose type is fixed, as the scales of a `Resize`, stay.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::graph::operators::{Gives, Mixing, Own, named as row};
-use crate::graph::schemas::{self, Form, Of};
+use crate::graph::schemas::{self, Parameter, Schema};
 use crate::onnx::messages::{AttributeProto, NodeProto};
 
 use super::super::known::{Env, Known, TYPE_ATTRIBUTES, is_standard, named};
@@ -116,29 +116,26 @@ pub(super) fn on(
         };
     }
     let operator = node.op_type.as_deref().unwrap_or_default();
-    let Some(form) = schemas::form(operator, opset).filter(|_| is_standard(node)) else {
+    let schema = schemas::standard(operator, opset);
+    let Some(schema) = schema.filter(|_| is_standard(node)) else {
         return as_it_is;
     };
     let mut decision = as_it_is;
-    let fits = |variable: &str, known: &Known| form.types(variable).have(known.kind, plan.to);
+    let fits = |p: &Parameter, known: &Known| schema.takes(p, known.kind, plan.to);
     // Inputs by their variable.
     let mut bound: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, known) in inputs.iter().enumerate() {
-        if let Some(Of::Variable(variable)) = form.input(index).map(|place| place.of)
-            && turns(known)
-        {
-            bound.entry(variable).or_default().push(index);
+        if let Some(p) = schema.input(index).filter(|_| turns(known)) {
+            bound.entry(p.kind).or_default().push(index);
         }
     }
     let is_stuck = |index: &usize| marks.stuck.contains(&node.input[*index]);
-    for (variable, places) in &bound {
-        let made = (0..outputs.len()).filter(|&at| {
-            form.output(at)
-                .is_some_and(|place| place.of == Of::Variable(variable))
-        });
-        let made: Vec<usize> = made.collect();
-        let all_fit = places.iter().all(|&at| fits(variable, &inputs[at]))
-            && made.iter().all(|&at| fits(variable, &outputs[at]));
+    for (kind, places) in &bound {
+        let is_made = |&at: &usize| schema.output(at).is_some_and(|p| p.kind == *kind);
+        let made: Vec<usize> = (0..outputs.len()).filter(is_made).collect();
+        let taken = |at: usize| schema.input(at).is_some_and(|p| fits(p, &inputs[at]));
+        let given = |at: usize| schema.output(at).is_some_and(|p| fits(p, &outputs[at]));
+        let all_fit = places.iter().all(|&at| taken(at)) && made.iter().all(|&at| given(at));
         if !all_fit {
             continue;
         }
@@ -157,13 +154,13 @@ pub(super) fn on(
         .iter()
         .any(|o| marks.stuck.contains(o) || marks.fixed.contains(o));
     for (at, known) in outputs.iter().enumerate().filter(|(_, known)| turns(known)) {
-        let Some(Of::Variable(variable)) = form.output(at).map(|place| place.of) else {
+        let Some(p) = schema.output(at) else {
             continue;
         };
-        if bound.contains_key(variable) || !fits(variable, known) || own {
+        if bound.contains_key(p.kind) || !fits(p, known) || own {
             continue;
         }
-        match said(node, form) {
+        match said(node, schema) {
             Said::Type(name) => {
                 decision.typed = Some(name);
                 decision.outputs[at] = Made::Element(plan.to);
@@ -191,20 +188,23 @@ enum Said {
     ByTheCall,
 }
 
-fn said(node: &NodeProto, form: &Form) -> Said {
+fn said(node: &NodeProto, schema: &Schema) -> Said {
     let refers = |name: &str| {
         let attribute = named(node, name);
         attribute.is_some_and(|a: &AttributeProto| {
             !a.ref_attr_name.as_deref().unwrap_or_default().is_empty()
         })
     };
-    if form.has("value") {
+    if schema.attribute("value").is_some() {
         let any = node.attribute.iter().any(|a| refers(a.name()));
         return if any { Said::ByTheCall } else { Said::Tensor };
     }
-    for name in TYPE_ATTRIBUTES.into_iter().filter(|name| form.has(name)) {
+    let known = |name: &&str| schema.attribute(name).is_some();
+    for name in TYPE_ATTRIBUTES.into_iter().filter(known) {
         let given = named(node, name).and_then(|a| a.i).filter(|&i| i != 0);
-        let default = form.default(name).and_then(|text| text.parse::<i64>().ok());
+        let default = schema
+            .default(name)
+            .and_then(|text| text.parse::<i64>().ok());
         if refers(name) {
             return Said::ByTheCall;
         }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use crate::graph::schemas::{ATTRIBUTE_TYPES, Schema};
 use crate::onnx::messages::{AttributeProto, NodeProto};
 
-use super::schemas::{ATTRIBUTE_TYPES, Schema};
 use super::{Check, Rule};
 
 /// The numbers of the types whose fields an attribute has.
@@ -59,17 +59,15 @@ impl Check<'_> {
             }
             self.attribute(attribute, what);
             let Some(schema) = schema else { continue };
-            match schema.attributes.get(name) {
+            match schema.attribute(name) {
                 None => {
                     let text = format!(
                         "{what} has the attribute `{name}`, which its operator does not know"
                     );
                     self.fault(Rule::Attribute, text);
                 }
-                Some((expected, _))
-                    if *expected != attribute.r#type() && attribute.r#type() != 0 =>
-                {
-                    let (is, expected) = (type_name(attribute.r#type()), type_name(*expected));
+                Some(known) if known.kind != attribute.r#type() && attribute.r#type() != 0 => {
+                    let (is, expected) = (type_name(attribute.r#type()), type_name(known.kind));
                     let text = format!(
                         "{what}: its attribute `{name}` is of type {is} instead of {expected}"
                     );
@@ -79,14 +77,8 @@ impl Check<'_> {
             }
         }
         let Some(schema) = schema else { return };
-        let mut required: Vec<&str> = schema
-            .attributes
-            .iter()
-            .filter_map(|(name, (_, required))| required.then_some(*name))
-            .filter(|name| !names.contains(name))
-            .collect();
-        required.sort_unstable();
-        for name in required {
+        let required = schema.attributes.iter().filter(|a| a.required);
+        for name in required.map(|a| a.name).filter(|n| !names.contains(n)) {
             let text = format!("{what} lacks the attribute `{name}`, which its operator requires");
             self.fault(Rule::Attribute, text);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::schemas::type_element;
 use crate::onnx::messages::{GraphProto, NodeProto, TypeValue, ValueInfoProto};
 
 use super::scope::Scope;
@@ -65,7 +66,7 @@ impl<'a> Check<'a> {
         let text = match kind {
             None => "has no type",
             Some(TypeValue::Tensor(tensor)) if tensor.shape.is_none() => "has no dimensions",
-            Some(TypeValue::Tensor(tensor)) if types::element(tensor.elem_type()).is_none() => {
+            Some(TypeValue::Tensor(tensor)) if type_element(tensor.elem_type()).is_none() => {
                 "is of no element type that ONNX has"
             }
             Some(_) => return,

@@ -13,7 +13,6 @@ mod fits;
 mod functions;
 mod graph;
 mod nodes;
-mod schemas;
 mod scope;
 mod shapes;
 mod tensors;
@@ -26,6 +25,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::graph::schemas;
 use crate::onnx::Model;
 use crate::onnx::messages::FunctionProto;
 

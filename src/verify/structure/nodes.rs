@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::graph::schemas::{self, Occurs, Schema};
 use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto};
 
-use super::schemas::{self, Occurs, Parameter, Schema};
 use super::scope::Scope;
 use super::{Check, Rule, domain, types};
 
@@ -62,19 +62,13 @@ impl<'a> Check<'a> {
         let own = types::by_attribute(node).filter(|_| of.is_empty());
         (0..node.output.len())
             .map(|place| {
-                let parameter = Schema::parameter(&schema.outputs, place)?;
-                let of_any = matches!(
-                    parameter.occurs,
-                    Occurs::Repeated {
-                        of_one_type: false,
-                        ..
-                    }
-                );
+                let parameter = schema.output(place)?;
+                let of_any = !parameter.is_of_one_type();
                 match (&control, &own) {
                     (Some(kinds), _) => kinds.get(place).cloned().flatten(),
                     (None, Some(own)) if place == 0 => Some(own.clone()),
                     _ if of_any => None,
-                    _ => match schema.variables.contains_key(parameter.kind) {
+                    _ => match schema.variable(parameter.kind).is_some() {
                         true => bound.get(parameter.kind).cloned(),
                         false => Some(parameter.kind.to_owned()),
                     },
@@ -121,12 +115,11 @@ impl<'a> Check<'a> {
     ) -> HashMap<&'static str, String> {
         let mut bound: HashMap<&'static str, String> = HashMap::new();
         for (place, name) in node.input.iter().enumerate() {
-            let parameter = Schema::parameter(&schema.inputs, place);
-            let (Some(&Parameter { kind, occurs }), Some(is)) = (parameter, scope.kind(name))
-            else {
+            let (Some(parameter), Some(is)) = (schema.input(place), scope.kind(name)) else {
                 continue;
             };
-            let Some(allowed) = schema.variables.get(kind) else {
+            let kind = parameter.kind;
+            let Some(allowed) = schema.variable(kind) else {
                 if kind != is {
                     let text =
                         format!("{what} takes {kind} as its input {place}, and `{name}` is {is}");
@@ -140,13 +133,7 @@ impl<'a> Check<'a> {
                 self.fault(Rule::Type, text);
                 continue;
             }
-            if matches!(
-                occurs,
-                Occurs::Repeated {
-                    of_one_type: false,
-                    ..
-                }
-            ) {
+            if !parameter.is_of_one_type() {
                 continue;
             }
             match bound.get(kind) {

@@ -1,9 +1,10 @@
 //! Tensors and their data.
 
+use crate::graph::schemas::type_element;
 use crate::onnx::is_external;
 use crate::onnx::messages::{SparseTensorProto, TensorProto};
 
-use super::{Check, Rule, types};
+use super::{Check, Rule};
 
 const STRING: i32 = 8;
 
@@ -42,7 +43,7 @@ impl Check<'_> {
         self.found.tensors += 1;
         let mut fault = |text: String| self.fault(Rule::Tensor, format!("{what} {text}"));
         let number = tensor.data_type();
-        if types::element(number).is_none() {
+        if type_element(number).is_none() {
             return fault(match tensor.data_type {
                 None | Some(0) => "does not say of which type it is".to_owned(),
                 Some(number) => format!("is of type {number}, which ONNX does not have"),

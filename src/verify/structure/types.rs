@@ -1,32 +1,24 @@
 //! Types of values, as ONNX writes them: `tensor(float)`.
 
-use crate::onnx::known_element;
+use crate::graph::schemas::{Kind, type_element};
 use crate::onnx::messages::{AttributeProto, NodeProto, TypeProto, TypeValue, ValueInfoProto};
-
-/// The name of an element type in the name of a type; `None` of a number that stands for none.
-pub(super) fn element(number: i32) -> Option<&'static str> {
-    match known_element(number)? {
-        "undefined" => None,
-        "float32" => Some("float"),
-        "float64" => Some("double"),
-        name => Some(name),
-    }
-}
 
 /// The type of a tensor of these elements.
 pub(super) fn tensor(number: i32) -> Option<String> {
-    element(number).map(|name| format!("tensor({name})"))
+    Kind::Tensor.of(number)
 }
 
 /// The type of a declaration; `None` where it is not said.
 pub(super) fn of(kind: &TypeProto) -> Option<String> {
     match kind.value.as_ref()? {
         TypeValue::Tensor(t) => tensor(t.elem_type()),
-        TypeValue::SparseTensor(t) => Some(format!("sparse_tensor({})", element(t.elem_type())?)),
+        TypeValue::SparseTensor(t) => {
+            Some(format!("sparse_tensor({})", type_element(t.elem_type())?))
+        }
         TypeValue::Sequence(s) => Some(format!("seq({})", of(s.elem_type.as_deref()?)?)),
         TypeValue::Optional(o) => Some(format!("optional({})", of(o.elem_type.as_deref()?)?)),
         TypeValue::Map(m) => {
-            let (key, value) = (element(m.key_type())?, of(m.value_type.as_deref()?)?);
+            let (key, value) = (type_element(m.key_type())?, of(m.value_type.as_deref()?)?);
             Some(format!("map({key},{value})"))
         }
         TypeValue::Opaque(_) => None,
