@@ -147,6 +147,9 @@ pub mod batch;
 pub(crate) mod channels_last;
 pub mod choice;
 pub mod classifier;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod cluster;
 pub mod data;
 pub mod diff;

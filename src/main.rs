@@ -1,8 +1,7 @@
 //! The `ftsurgery` command.
 #![warn(unsafe_code)]
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    let program = std::env::current_exe().unwrap_or_else(|_| "ftsurgery".into());
+    ftsurgery::cli::run(program, std::env::args_os().collect())
 }

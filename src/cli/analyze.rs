@@ -3,12 +3,12 @@
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
+use crate::analysis::{Analysis, AnalyzeOptions, Delimiters, Report};
+use crate::classifier::parse_image_size;
+use crate::onnx::Model;
+use crate::report;
+use crate::strategy::CandidateCounts;
 use clap::{Args, ValueEnum};
-use ftsurgery::analysis::{Analysis, AnalyzeOptions, Delimiters, Report};
-use ftsurgery::classifier::parse_image_size;
-use ftsurgery::onnx::Model;
-use ftsurgery::report;
-use ftsurgery::strategy::CandidateCounts;
 
 use super::values::OutputArg;
 use super::{CliError, Context};

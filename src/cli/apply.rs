@@ -5,11 +5,11 @@ mod state;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::adapter::{Adapter, AdapterError, Makes};
+use crate::onnx::{Model, is_same_file};
+use crate::report::plain_line;
+use crate::training_graph::TunedFile;
 use clap::Args;
-use ftsurgery::adapter::{Adapter, AdapterError, Makes};
-use ftsurgery::onnx::{Model, is_same_file};
-use ftsurgery::report::plain_line;
-use ftsurgery::training_graph::TunedFile;
 use serde_json::json;
 
 use super::{CliError, Context, signals};

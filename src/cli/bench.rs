@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::classifier::{ModelCard, ModelInput, parse_image_size};
+use crate::graph::Graph;
+use crate::onnx::Model;
+use crate::training::{Bench, BenchOptions, Optimizer, OptimizerKind, Parameters, StepSeconds};
 use clap::Args;
-use ftsurgery::classifier::{ModelCard, ModelInput, parse_image_size};
-use ftsurgery::graph::Graph;
-use ftsurgery::onnx::Model;
-use ftsurgery::training::{Bench, BenchOptions, Optimizer, OptimizerKind, Parameters, StepSeconds};
 use serde_json::json;
 
 use super::task::TaskArg;

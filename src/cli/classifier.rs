@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::classifier::{Inference, ModelCard, ModelInput, Origin, Pictures};
+use crate::data::{Dataset, read_classes};
+use crate::graph::{Dim, Graph};
+use crate::onnx::Model;
+use crate::runtime::Runtime;
 use clap::Args;
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Origin, Pictures};
-use ftsurgery::data::{Dataset, read_classes};
-use ftsurgery::graph::{Dim, Graph};
-use ftsurgery::onnx::Model;
-use ftsurgery::runtime::Runtime;
 
 use super::values::{DeviceArgs, ImageArgs, OutputArg};
 use super::{CliError, Context};

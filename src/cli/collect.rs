@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::cluster::Slurm;
+use crate::report;
+use crate::search::{Collected, Job, collect};
 use clap::Args;
-use ftsurgery::cluster::Slurm;
-use ftsurgery::report;
-use ftsurgery::search::{Collected, Job, collect};
 use serde_json::json;
 
 use super::progress::Progress;

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::analysis::Delimiters;
+use crate::choice::Choice;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
-use ftsurgery::analysis::Delimiters;
-use ftsurgery::choice::Choice;
 use toml::de::{DeTable, DeValue};
 
 use super::{CliError, command};
@@ -30,7 +30,7 @@ const NO_KEYS: [&str; 8] = [
 
 /// The flags of `subcommand` that the command line gives, with those of `file` that it does not. `idle`
 /// names a flag that does nothing beside the others: one of the file's that the command line has made
-/// idle is left out; one that is idle in the file alone stays, to be refused.
+/// idle is left out; one that is idle in the file alone stays, to be refused. `words` are those of the command line.
 ///
 /// # Errors
 /// When the file cannot be read, with the line and the name of a key that is no flag or has a value that
@@ -38,16 +38,12 @@ const NO_KEYS: [&str; 8] = [
 pub fn with<A: FromArgMatches>(
     subcommand: &str,
     file: &Path,
+    words: &[OsString],
     idle: impl Fn(&A) -> Option<&'static str>,
 ) -> Result<A, CliError> {
     let text = std::fs::read_to_string(file)
         .map_err(|e| CliError::usage(format!("cannot read {}: {e}", file.display())))?;
-    flags_of(
-        subcommand,
-        (file, &text),
-        std::env::args_os().collect(),
-        idle,
-    )
+    flags_of(subcommand, (file, &text), words.to_vec(), idle)
 }
 
 /// As [`with`], of a file's path and text and the words of the command line.

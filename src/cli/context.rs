@@ -1,8 +1,9 @@
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ftsurgery::report::{Plain, plain_message};
-use ftsurgery::runtime::{Runtime, RuntimeError, install, locate, locate::Found};
+use crate::report::{Plain, plain_message};
+use crate::runtime::{Runtime, RuntimeError, install, locate, locate::Found};
 use tracing_subscriber::EnvFilter;
 
 use super::{CliError, GlobalArgs};
@@ -10,11 +11,27 @@ use super::{CliError, GlobalArgs};
 /// What every subcommand is given besides its own arguments.
 pub struct Context {
     global: GlobalArgs,
+    program: PathBuf,
+    words: Vec<OsString>,
 }
 
 impl Context {
-    pub(super) fn new(global: GlobalArgs) -> Self {
-        Self { global }
+    pub(super) fn new(global: GlobalArgs, program: PathBuf, words: Vec<OsString>) -> Self {
+        Self {
+            global,
+            program,
+            words,
+        }
+    }
+
+    /// The program that this command is, for other processes to start.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The words of the command, its name first.
+    pub fn words(&self) -> &[OsString] {
+        &self.words
     }
 
     /// The onnxruntime library of [`Context::find_runtime`], loaded.

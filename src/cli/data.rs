@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::data::Sources;
+use crate::task::Task;
 use clap::Args;
-use ftsurgery::data::Sources;
-use ftsurgery::task::Task;
 
 use super::values;
 

@@ -1,10 +1,11 @@
 //! `ftsurgery demo`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::run::REPORT;
 use clap::{Args, Parser};
-use ftsurgery::run::REPORT;
 
 use super::tune::{self, JobArgs};
 use super::{CliError, Context};
@@ -38,7 +39,7 @@ struct Tune {
 }
 
 pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
-    let root = repository()?;
+    let root = repository(context.program())?;
     let show = |path: &Path| path.display().to_string();
     let mut words = vec![
         show(&root.join(MODEL)),
@@ -52,7 +53,8 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
     context.note(&format!("$ ftsurgery tune {}", words.join(" ")));
     let tune = Tune::try_parse_from(&words).map_err(|e| CliError::new(e, false))?;
     let command = ["ftsurgery", "tune"].map(str::to_owned).into_iter();
-    let job = tune::job("tune", &tune.args, command.chain(words).collect())?;
+    let words: Vec<OsString> = command.chain(words).map(OsString::from).collect();
+    let job = tune::job("tune", &tune.args, &words)?;
     tune::run_job(&job, false, context)?;
 
     let winner = args.out.join("winners/auto.onnx");
@@ -88,9 +90,8 @@ pub fn run(args: &DemoArgs, context: &Context) -> Result<(), CliError> {
 }
 
 /// The folder that holds model and data: here, or above the program (`target/release`).
-fn repository() -> Result<PathBuf, CliError> {
+fn repository(program: &Path) -> Result<PathBuf, CliError> {
     let here = PathBuf::new();
-    let program = std::env::current_exe().unwrap_or_default();
     let above = program.ancestors().skip(1).map(Path::to_owned);
     std::iter::once(here)
         .chain(above)

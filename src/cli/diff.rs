@@ -4,11 +4,11 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::analysis::{Analysis, AnalyzeOptions};
+use crate::diff::diff;
+use crate::onnx::Model;
+use crate::report;
 use clap::{Args, ValueEnum};
-use ftsurgery::analysis::{Analysis, AnalyzeOptions};
-use ftsurgery::diff::diff;
-use ftsurgery::onnx::Model;
-use ftsurgery::report;
 
 use super::{CliError, Context};
 

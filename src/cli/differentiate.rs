@@ -7,15 +7,15 @@ mod web;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
-use ftsurgery::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
-use ftsurgery::graph::{Dim, Graph, Value};
-use ftsurgery::onnx::{DataType, Model, encode, set_metadata, write_atomic};
-use ftsurgery::task::Task;
-use ftsurgery::training::{
+use crate::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
+use crate::graph::{Dim, Graph, Value};
+use crate::onnx::{DataType, Model, encode, set_metadata, write_atomic};
+use crate::task::Task;
+use crate::training::{
     Differentiated, Parameters, differentiable, differentiate, samples_stay_apart,
 };
-use ftsurgery::training_graph::Batch;
+use crate::training_graph::Batch;
+use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 
 use super::gradients::no_gradient;
@@ -194,7 +194,7 @@ fn loss_of(task: Task) -> &'static str {
 fn describe(made: &mut Differentiated, source: &Model, task: Task) {
     let name = source.path().file_name().unwrap_or_default();
     let digest = Sha256::digest(source.file_bytes());
-    let sha256 = ftsurgery::hex::encode(digest);
+    let sha256 = crate::hex::encode(digest);
     made.model.doc_string = Some(format!(
         "Forward pass, loss and gradients of {}, written by ftsurgery.",
         name.display()

@@ -3,17 +3,17 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use ftsurgery::adapter::backbone_sha256;
-use ftsurgery::classifier::image_folder;
-use ftsurgery::data::{Augment, Limits, few};
-use ftsurgery::distil::{
+use crate::adapter::backbone_sha256;
+use crate::classifier::image_folder;
+use crate::data::{Augment, Limits, few};
+use crate::distil::{
     BlockFigures, DistilError, DistilOptions, Figures, Pictures, Stage, Watch, distil,
 };
-use ftsurgery::onnx::Model;
-use ftsurgery::report::plain_line;
-use ftsurgery::search::{Doing, Watcher};
-use ftsurgery::training::own_task;
+use crate::onnx::Model;
+use crate::report::plain_line;
+use crate::search::{Doing, Watcher};
+use crate::training::own_task;
+use clap::Args;
 use serde_json::json;
 
 use super::classifier::Classifier;
@@ -107,8 +107,10 @@ pub fn run(args: &DistilArgs, context: &Context) -> Result<(), CliError> {
         few: Some((args.pictures, args.seed)),
         ..Limits::default()
     };
-    let mut sources = ftsurgery::data::Sources::default();
-    sources.unlabelled = args.data.is_dir();
+    let sources = crate::data::Sources {
+        unlabelled: args.data.is_dir(),
+        ..crate::data::Sources::default()
+    };
     let data = (args.data.as_path(), &sources);
     let input = &classifier.input;
     let dataset = input.open(data, None, &limits, Augment::None.into(), Some(&decoding))?;

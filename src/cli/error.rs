@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::signals;
-use ftsurgery::{
+use crate::{
     adapter::AdapterError,
     analysis::AnalysisError,
     autodiff::AutodiffError,

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::classifier::{Judge, ModelCard, by_place, image_folder, listed};
+use crate::data::{Augment, Dataset, Limits, Part, SplitFile, composed};
+use crate::report;
+use crate::search::{Doing, Watcher};
+use crate::surgery::Scores;
+use crate::task::Task;
+use crate::training::TrainingError;
 use clap::{Args, ValueEnum};
-use ftsurgery::classifier::{Judge, ModelCard, by_place, image_folder, listed};
-use ftsurgery::data::{Augment, Dataset, Limits, Part, SplitFile, composed};
-use ftsurgery::report;
-use ftsurgery::search::{Doing, Watcher};
-use ftsurgery::surgery::Scores;
-use ftsurgery::task::Task;
-use ftsurgery::training::TrainingError;
 use serde_json::json;
 
 use super::classifier::{Classifier, ClassifierArgs};

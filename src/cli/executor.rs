@@ -2,8 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use crate::cluster::{Ray, Slurm};
 use clap::{Args, ValueEnum};
-use ftsurgery::cluster::{Ray, Slurm};
 
 use super::{CliError, Context};
 
@@ -65,7 +65,6 @@ impl ExecutorArgs {
             let text = format!("--{flag} does nothing without --executor {of}");
             return Err(CliError::usage(text));
         }
-        let program = std::env::current_exe;
         let library = context.explicit_runtime();
         Ok(match self.executor {
             Executor::Local => None,
@@ -74,15 +73,15 @@ impl ExecutorArgs {
                     let unclosed = "--slurm-options: a quotation mark is not closed";
                     shlex::split(options).ok_or_else(|| CliError::usage(unclosed))
                 });
-                let slurm = Slurm::new(program()?)
+                let slurm = Slurm::new(context.program())
                     .tasks(self.slurm_tasks.map(NonZeroUsize::get))
                     .options(options.transpose()?)
                     .library(library);
                 Some(Cluster::Slurm(slurm))
             }
             Executor::Ray => {
-                let python = ftsurgery::python::program();
-                let ray = Ray::new(program()?, python, self.ray_address.clone());
+                let python = crate::python::program();
+                let ray = Ray::new(context.program(), python, self.ray_address.clone());
                 Some(Cluster::Ray(ray.library(library)))
             }
         })

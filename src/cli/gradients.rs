@@ -3,15 +3,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use ftsurgery::autodiff::Operators;
-use ftsurgery::classifier::InputSpec;
-use ftsurgery::data::{Dataset, Layout, Limits, OpenOptions, Preprocess, Sources};
-use ftsurgery::graph::{Dim, Graph};
-use ftsurgery::onnx::{Model, write_atomic};
-use ftsurgery::runtime::Device;
-use ftsurgery::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
-use ftsurgery::task::Task;
-use ftsurgery::training::{
+use crate::autodiff::Operators;
+use crate::classifier::InputSpec;
+use crate::data::{Dataset, Layout, Limits, OpenOptions, Preprocess, Sources};
+use crate::graph::{Dim, Graph};
+use crate::onnx::{Model, write_atomic};
+use crate::runtime::Device;
+use crate::surgery::{Grafted, HeadKind, HeadSpec, Rewrite, graft};
+use crate::task::Task;
+use crate::training::{
     BatchNormMode, Gradient, Lab, LabOptions, OwnHead, Parameters, Start, Trained, TrainingError,
     differentiable,
 };
@@ -206,7 +206,7 @@ fn sample_dims(model: &Model, batch: &std::path::Path) -> Result<([usize; 3], La
         _ => Layout::Nchw,
     };
     let mut sample = [0; 3];
-    let given = ftsurgery::data::npz_sample_shape(batch)?;
+    let given = crate::data::npz_sample_shape(batch)?;
     for (i, axis) in layout.axes().into_iter().enumerate() {
         sample[i] = known(axis).unwrap_or(given[i]);
     }

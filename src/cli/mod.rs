@@ -44,7 +44,7 @@ mod tune;
 mod values;
 mod verify;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -205,13 +205,6 @@ impl Command {
     }
 }
 
-/// The words of this command for people to read: a name that is not UTF-8 is not in it as it is.
-fn command_line() -> Vec<String> {
-    std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect()
-}
-
 /// The commands as the help shows them, in groups.
 const GROUPS: [(&str, &[&str]); 6] = [
     (
@@ -273,15 +266,23 @@ fn command() -> clap::Command {
     command.help_template(template)
 }
 
-/// Parses the arguments, runs the subcommand, reports its error and returns the exit code.
-pub fn main() -> ExitCode {
-    // For bad usage, clap prints the message and exits with code 2 itself.
-    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|e| e.exit());
-    ftsurgery::panics::hush_caught();
+/// Runs the command as a process of its own: its words, beginning with the name that it is called by, and the `program`
+/// that others start to run it. Prints results and errors, listens to signals, and gives the exit code.
+pub fn run(program: PathBuf, words: Vec<OsString>) -> ExitCode {
+    let parsed = command().try_get_matches_from(&words);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Nobody is left to tell when the stream is closed.
+            let _ = told.print();
+            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
+        }
+    };
+    crate::panics::hush_caught();
     #[cfg(unix)]
     signals::outlive_file_limits();
     context::start_log(&cli.global);
-    match cli.command.run(&Context::new(cli.global)) {
+    match cli.command.run(&Context::new(cli.global, program, words)) {
         Ok(code) => code,
         Err(error) => error.report(),
     }

@@ -3,15 +3,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use ftsurgery::classifier::{Inference, Outputs};
-use ftsurgery::hex;
-use ftsurgery::layout::Layout;
-use ftsurgery::onnx::create_folder;
-use ftsurgery::package::{
+use crate::classifier::{Inference, Outputs};
+use crate::hex;
+use crate::layout::Layout;
+use crate::onnx::create_folder;
+use crate::package::{
     Embedded, Facts, Format, Origins, Package, embedded, name_of, of_winner, prepared,
 };
-use ftsurgery::report::plain_line;
+use crate::report::plain_line;
+use clap::{Args, ValueEnum};
 
 use super::classifier::{Classifier, ClassifierArgs};
 use super::{CliError, Context, runtime_web, signals};

@@ -1,7 +1,7 @@
 //! `ftsurgery plan`: begins a run whose trials other processes carry out.
 
+use crate::search::collect;
 use clap::Args;
-use ftsurgery::search::collect;
 
 use super::collect::show;
 use super::progress::Progress;
@@ -29,7 +29,7 @@ pub struct PlanArgs {
 }
 
 pub fn run(args: &PlanArgs, context: &Context) -> Result<(), CliError> {
-    let job = tune::job("plan", &args.job, super::command_line())?;
+    let job = tune::job("plan", &args.job, context.words())?;
     args.job.settings.tell_unused(&job.settings, context);
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use crate::classifier::{Inference, ModelInput, Origin, Picture, Pictures, Ranked};
+use crate::data::{DataError, Preprocess, load_image};
+use crate::report::plain_line;
+use crate::runtime::Runtime;
+use crate::task::Task;
 use clap::Args;
-use ftsurgery::classifier::{Inference, ModelInput, Origin, Picture, Pictures, Ranked};
-use ftsurgery::data::{DataError, Preprocess, load_image};
-use ftsurgery::report::plain_line;
-use ftsurgery::runtime::Runtime;
-use ftsurgery::task::Task;
 use serde_json::json;
 
 use super::classifier::{Classifier, ClassifierArgs};

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ftsurgery::classifier::Score;
-use ftsurgery::data::Fold;
-use ftsurgery::report::plain_line;
-use ftsurgery::run::{Phase, StrategyResult, TrialRecord};
-use ftsurgery::search::{Doing, RoundStart, TrialStart, Watcher, head_of};
-use ftsurgery::training::{EpochMetrics, HeadFigures};
+use crate::classifier::Score;
+use crate::data::Fold;
+use crate::report::plain_line;
+use crate::run::{Phase, StrategyResult, TrialRecord};
+use crate::search::{Doing, RoundStart, TrialStart, Watcher, head_of};
+use crate::training::{EpochMetrics, HeadFigures};
 
 use super::{Context, signals};
 use heart::{Heart, Say, State};
@@ -357,7 +357,7 @@ mod tests {
             trials: 2,
             ended: 1,
             total: 5,
-            work: ftsurgery::search::Work::Flops(4.0),
+            work: crate::search::Work::Flops(4.0),
             later: Some(0.0),
         });
         for (number, (id, work)) in [("a-search", 3.0), ("b-search", 1.0)]

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::classifier::{Inference, Outputs, image_folder};
+use crate::data::{Augment, Dataset, Limits, Part, few};
+use crate::onnx::{Model, encode, write_atomic};
+use crate::quantise::{Calibration, QuantiseError, Versions, quantise, with_metadata};
+use crate::runtime::Device;
+use crate::search::{Doing, Watcher};
 use clap::Args;
-use ftsurgery::classifier::{Inference, Outputs, image_folder};
-use ftsurgery::data::{Augment, Dataset, Limits, Part, few};
-use ftsurgery::onnx::{Model, encode, write_atomic};
-use ftsurgery::quantise::{Calibration, QuantiseError, Versions, quantise, with_metadata};
-use ftsurgery::runtime::Device;
-use ftsurgery::search::{Doing, Watcher};
 use serde_json::json;
 
 use super::classifier::Classifier;
@@ -264,7 +264,7 @@ fn calibrate(
         fill: &mut fill,
     };
     let model = classifier.model.path();
-    quantise(&ftsurgery::python::program(), model, calibration, out).map_err(|error| match error {
+    quantise(&crate::python::program(), model, calibration, out).map_err(|error| match error {
         QuantiseError::Write { path, source } => CliError::cannot_write(&path, &source),
         error => error.into(),
     })

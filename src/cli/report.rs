@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::report;
+use crate::run::{REPORT, TABLE, TENSORBOARD};
 use clap::Args;
-use ftsurgery::report;
-use ftsurgery::run::{REPORT, TABLE, TENSORBOARD};
 
 use super::{CliError, Context};
 

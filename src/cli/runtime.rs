@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use clap::{Args, Subcommand};
-use ftsurgery::graph::{Graph, Node, Value};
-use ftsurgery::onnx::{DataType, encode};
-use ftsurgery::runtime::{
+use crate::graph::{Graph, Node, Value};
+use crate::onnx::{DataType, encode};
+use crate::runtime::{
     Array, Device, Located, Origin, Runtime, RuntimeError, Session, SessionOptions, install,
 };
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{CliError, Context};

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ftsurgery::onnx::{create_folder, write_atomic};
+use crate::onnx::{create_folder, write_atomic};
 
 use crate::cli::CliError;
 

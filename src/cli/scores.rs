@@ -3,16 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::analysis::Delimiters;
+use crate::choice::Choice;
+use crate::data::Augment;
+use crate::onnx::write_atomic;
+use crate::report;
+use crate::run::Settings;
+use crate::search::{Job, scores};
+use crate::surgery::HeadKind;
+use crate::training::HeadInit;
 use clap::Args;
-use ftsurgery::analysis::Delimiters;
-use ftsurgery::choice::Choice;
-use ftsurgery::data::Augment;
-use ftsurgery::onnx::write_atomic;
-use ftsurgery::report;
-use ftsurgery::run::Settings;
-use ftsurgery::search::{Job, scores};
-use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::HeadInit;
 
 use super::data::DataArgs;
 use super::progress::Progress;

@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::package::{Facts, name_of};
 use clap::Args;
-use ftsurgery::package::{Facts, name_of};
 
 use super::classifier::{Classifier, ClassifierArgs};
 use super::package::check;

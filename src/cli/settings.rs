@@ -10,14 +10,14 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::analysis::Delimiters;
+use crate::choice::Choice;
+use crate::data::{Augment, FeaturePrecision, ImageCache};
+use crate::run::{FlagValue, Recipe, SearchBudget, SearchMethod, Settings, Span, flags};
+use crate::surgery::HeadKind;
+use crate::training::{BatchNormMode, ClassWeights, Engine, HeadInit, Monitor, Sampler};
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command};
-use ftsurgery::analysis::Delimiters;
-use ftsurgery::choice::Choice;
-use ftsurgery::data::{Augment, FeaturePrecision, ImageCache};
-use ftsurgery::run::{FlagValue, Recipe, SearchBudget, SearchMethod, Settings, Span, flags};
-use ftsurgery::surgery::HeadKind;
-use ftsurgery::training::{BatchNormMode, ClassWeights, Engine, HeadInit, Monitor, Sampler};
 
 use super::CliError;
 use super::data::DataArgs;

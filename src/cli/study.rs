@@ -1,15 +1,17 @@
 //! `ftsurgery study`: the same run on several models.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::report;
+use crate::run::{Begin, REPORT, RunDir, RunError, Study, absolute, path_of_bytes};
+use crate::search::{StudyJob, Subject, study};
 use clap::Args;
-use ftsurgery::report;
-use ftsurgery::run::{Begin, REPORT, RunDir, RunError, Study, absolute, path_of_bytes};
-use ftsurgery::search::{StudyJob, Subject, study};
 
 use super::progress::Progress;
 use super::settings::SettingsArgs;
+use super::tune::readable;
 use super::values::set;
 use super::{CliError, Context, config, values};
 
@@ -62,7 +64,7 @@ pub struct StudyArgs {
 }
 
 pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
-    let job = job(args)?;
+    let job = job(args, context.words())?;
     args.settings.tell_unused(&job.settings, context);
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
@@ -90,11 +92,11 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
     ending(&study, &job.out)
 }
 
-fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
+fn job(args: &StudyArgs, words: &[OsString]) -> Result<StudyJob, CliError> {
     if let Some(file) = &args.config {
         args.settings.without_recipe()?;
         let idle = |args: &StudyArgs| Some(args.settings.idle(args.data.as_deref())?.0);
-        return job(&config::with("study", file, idle)?);
+        return job(&config::with("study", file, words, idle)?, words);
     }
     if let Some(root) = &args.resume {
         let mut job = StudyJob::resume(root)?;
@@ -117,7 +119,7 @@ fn job(args: &StudyArgs) -> Result<StudyJob, CliError> {
     let settings = args.settings.settings(&data)?;
     Ok(StudyJob::new(models, data, out)
         .begin(begin)
-        .command(super::command_line())
+        .command(readable(words))
         .settings(settings))
 }
 

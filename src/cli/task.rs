@@ -1,10 +1,10 @@
 //! The flag of a task, where a model keeps its own classifier.
 
+use crate::classifier::ModelCard;
+use crate::onnx::Model;
+use crate::task::Task;
+use crate::training::own_task;
 use clap::Args;
-use ftsurgery::classifier::ModelCard;
-use ftsurgery::onnx::Model;
-use ftsurgery::task::Task;
-use ftsurgery::training::own_task;
 
 use super::CliError;
 

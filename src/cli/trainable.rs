@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::autodiff::AutodiffError;
+use crate::strategy::FreezeList;
+use crate::strategy::pattern::matches;
+use crate::surgery::HEAD_PREFIX;
+use crate::training::Parameters;
 use clap::Args;
-use ftsurgery::autodiff::AutodiffError;
-use ftsurgery::strategy::FreezeList;
-use ftsurgery::strategy::pattern::matches;
-use ftsurgery::surgery::HEAD_PREFIX;
-use ftsurgery::training::Parameters;
 
 use super::values::some;
 use super::{CliError, Context};

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::run::RunError;
+use crate::search::{SearchError, carry_out};
 use clap::Args;
-use ftsurgery::run::RunError;
-use ftsurgery::search::{SearchError, carry_out};
 
 use super::progress::Progress;
 use super::{CliError, Context, signals};

@@ -1,12 +1,13 @@
 //! `ftsurgery tune`: from a model and data to tuned models.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::report;
+use crate::run::{Begin, REPORT, Results, RunFiles};
+use crate::search::{Doing, Job, Watcher, tune};
 use clap::Args;
-use ftsurgery::report;
-use ftsurgery::run::{Begin, REPORT, Results, RunFiles};
-use ftsurgery::search::{Doing, Job, Watcher, tune};
 
 use super::executor::{Cluster, ExecutorArgs};
 use super::progress::Progress;
@@ -81,7 +82,7 @@ pub struct JobArgs {
 
 pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
     let cluster = args.executor.cluster(context)?;
-    let job = job("tune", &args.job, super::command_line())?;
+    let job = job("tune", &args.job, context.words())?;
     args.job.settings.tell_unused(&job.settings, context);
     match cluster {
         None => run_job(&job, args.json, context),
@@ -89,13 +90,13 @@ pub fn run(args: &TuneArgs, context: &Context) -> Result<(), CliError> {
     }
 }
 
-/// The job that these flags of a subcommand ask for; `command`: the words that parse to them.
-pub fn job(subcommand: &str, args: &JobArgs, command: Vec<String>) -> Result<Job, CliError> {
+/// The job that these flags of a subcommand ask for; `words`: those that parse to them.
+pub fn job(subcommand: &str, args: &JobArgs, words: &[OsString]) -> Result<Job, CliError> {
     if let Some(file) = &args.config {
         args.settings.without_recipe()?;
         let idle = |args: &JobArgs| Some(args.settings.idle(args.data.as_deref())?.0);
-        let args = config::with(subcommand, file, idle)?;
-        return job(subcommand, &args, command);
+        let args = config::with(subcommand, file, words, idle)?;
+        return job(subcommand, &args, words);
     }
     if let Some(root) = &args.resume {
         args.settings.without_recipe()?;
@@ -114,7 +115,13 @@ pub fn job(subcommand: &str, args: &JobArgs, command: Vec<String>) -> Result<Job
     let settings = args.settings.settings(&data)?;
     let (model, out) = (given(&args.model, "the model")?, given(&args.out, "--out")?);
     let job = Job::new(model, data, out).begin(begin);
-    Ok(job.command(command).settings(settings))
+    Ok(job.command(readable(words)).settings(settings))
+}
+
+/// Words for people to read: a name that is not UTF-8 is not in them as it is.
+pub fn readable(words: &[OsString]) -> Vec<String> {
+    let readable = |word: &OsString| word.to_string_lossy().into_owned();
+    words.iter().map(readable).collect()
 }
 
 /// Does the job, and prints what it came to.

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::autodiff::Operators;
+use crate::choice::{AUTO, Choice};
+use crate::classifier::parse_image_size;
+use crate::data::{DataError, Preprocess, Resize};
+use crate::onnx::is_same_file;
+use crate::run::Settings;
+use crate::runtime::Device;
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
-use ftsurgery::autodiff::Operators;
-use ftsurgery::choice::{AUTO, Choice};
-use ftsurgery::classifier::parse_image_size;
-use ftsurgery::data::{DataError, Preprocess, Resize};
-use ftsurgery::onnx::is_same_file;
-use ftsurgery::run::Settings;
-use ftsurgery::runtime::Device;
 
 use super::CliError;
 

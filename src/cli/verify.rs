@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::onnx::Model;
+use crate::report;
+use crate::verify::{self, Asked, Outputs, Structure};
 use clap::Args;
-use ftsurgery::onnx::Model;
-use ftsurgery::report;
-use ftsurgery::verify::{self, Asked, Outputs, Structure};
 use serde_json::json;
 
 use super::{CliError, Context};
@@ -153,7 +153,6 @@ fn outputs(args: &VerifyArgs, paths: &[PathBuf], context: &Context) -> Result<Ou
     let dims: BTreeMap<String, usize> = args.dims.iter().cloned().collect();
     let model = Model::open_outline(&paths[0])?;
     let inputs = verify::inputs(&model, args.inputs.as_deref(), &dims, args.seed)?;
-    let own = std::env::current_exe()?;
     let mut arguments: Vec<OsString> = vec!["--quiet".into()];
     if let Some(runtime) = context.explicit_runtime() {
         arguments.extend(["--runtime".into(), runtime.into_os_string()]);
@@ -168,7 +167,10 @@ fn outputs(args: &VerifyArgs, paths: &[PathBuf], context: &Context) -> Result<Ou
             .latency
             .then(|| Duration::from_secs(args.latency_seconds)),
     };
-    Ok(verify::outputs(&asked, &verify::runners(&own, &arguments))?)
+    Ok(verify::outputs(
+        &asked,
+        &verify::runners(context.program(), &arguments),
+    )?)
 }
 
 fn print(

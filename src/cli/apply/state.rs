@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use ftsurgery::onnx::Model;
-use ftsurgery::training_graph::State;
+use crate::onnx::Model;
+use crate::training_graph::State;
 use serde_json::json;
 
 use super::{ApplyArgs, output};

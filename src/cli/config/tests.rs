@@ -1,12 +1,12 @@
 //! Flags from files.
 
 use super::*;
+use crate::analysis::Delimiters;
+use crate::data::Preprocess;
+use crate::run::{Settings, flags};
+use crate::strategy::StrategyName;
+use crate::training::{Cosine, Optimizer, OptimizerKind, Schedule};
 use clap::Args;
-use ftsurgery::analysis::Delimiters;
-use ftsurgery::data::Preprocess;
-use ftsurgery::run::{Settings, flags};
-use ftsurgery::strategy::StrategyName;
-use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Schedule};
 
 use crate::cli::settings::SettingsArgs;
 use crate::cli::tune::JobArgs;
@@ -263,7 +263,7 @@ fn a_path_that_nobody_gives_is_missing_by_name() {
     let line = line.map(OsString::from).to_vec();
     let text = "model = \"m.onnx\"\n";
     let args: JobArgs = flags_of("tune", (Path::new("f.toml"), text), line, |_| None).unwrap();
-    let error = crate::cli::tune::job("tune", &args, vec![]).unwrap_err();
+    let error = crate::cli::tune::job("tune", &args, &[]).unwrap_err();
     assert!(error.to_string().contains("--data is missing"), "{error}");
 }
 

@@ -1,12 +1,12 @@
 //! `ftsurgery differentiate --format ort-training`: the files of onnxruntime's training API.
 
-use ftsurgery::adapter::backbone_sha256;
-use ftsurgery::classifier::at_image_size;
-use ftsurgery::onnx::messages::ModelProto;
-use ftsurgery::onnx::{Model, create_folder, encode, set_metadata, write_atomic};
-use ftsurgery::report::plain_line;
-use ftsurgery::training::{OptimizerKind, Parameters, differentiable};
-use ftsurgery::training_graph::{OrtArtifacts, TrainingGraphError, TrainingOptions, ort_artifacts};
+use crate::adapter::backbone_sha256;
+use crate::classifier::at_image_size;
+use crate::onnx::messages::ModelProto;
+use crate::onnx::{Model, create_folder, encode, set_metadata, write_atomic};
+use crate::report::plain_line;
+use crate::training::{OptimizerKind, Parameters, differentiable};
+use crate::training_graph::{OrtArtifacts, TrainingGraphError, TrainingOptions, ort_artifacts};
 
 use super::told::{self, Section, entry, floats};
 use super::training::{StepArgs, asked_value, ensure_apart, loss_name, objective, options};

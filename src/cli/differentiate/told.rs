@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use ftsurgery::graph::{Dim, Value};
-use ftsurgery::onnx::DataType;
-use ftsurgery::report::plain_line;
+use crate::graph::{Dim, Value};
+use crate::onnx::DataType;
+use crate::report::plain_line;
 
 use crate::cli::{CliError, Context};
 

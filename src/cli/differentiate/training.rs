@@ -4,20 +4,20 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
-use ftsurgery::adapter::backbone_sha256;
-use ftsurgery::autodiff::Targets;
-use ftsurgery::classifier::{ModelCard, at_image_size};
-use ftsurgery::graph::Value;
-use ftsurgery::onnx::{Model, encode, set_metadata, write_atomic};
-use ftsurgery::task::Task;
-use ftsurgery::training::{
+use crate::adapter::backbone_sha256;
+use crate::autodiff::Targets;
+use crate::classifier::{ModelCard, at_image_size};
+use crate::graph::Value;
+use crate::onnx::{Model, encode, set_metadata, write_atomic};
+use crate::task::Task;
+use crate::training::{
     BatchNormMode, Objective, Optimizer, OptimizerKind, Parameters, differentiable, own_task,
     samples_stay_apart,
 };
-use ftsurgery::training_graph::{
+use crate::training_graph::{
     Contract, Slot, TrainingGraph, TrainingGraphError, TrainingOptions, VERSION, training_graph,
 };
+use clap::Args;
 
 use super::told::{self, Section, entry, floats};
 use super::{DifferentiateArgs, ensure_new, loss_of, sample_dims};

@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::adapter::backbone_sha256;
+use crate::analysis::{Analysis, AnalyzeOptions};
+use crate::classifier::{ModelCard, ModelInput, Origin, at_image_size, feature_map};
+use crate::data::{Preprocess, Resize};
+use crate::graph::Graph;
+use crate::onnx::messages::ModelProto;
+use crate::onnx::{DataType, Model, Tensor, create_folder, encode, set_metadata, write_atomic};
+use crate::package::PICTURES;
+use crate::report::plain_line;
+use crate::surgery::{HeadKind, HeadSpec, METADATA_PREFIX, export, graft};
+use crate::task::Task;
+use crate::training::{Objective, OptimizerKind, Parameters, differentiable};
+use crate::training_graph::{Batch, Role, TrainingGraph, TrainingGraphError, training_graph};
 use clap::Args;
-use ftsurgery::adapter::backbone_sha256;
-use ftsurgery::analysis::{Analysis, AnalyzeOptions};
-use ftsurgery::classifier::{ModelCard, ModelInput, Origin, at_image_size, feature_map};
-use ftsurgery::data::{Preprocess, Resize};
-use ftsurgery::graph::Graph;
-use ftsurgery::onnx::messages::ModelProto;
-use ftsurgery::onnx::{DataType, Model, Tensor, create_folder, encode, set_metadata, write_atomic};
-use ftsurgery::package::PICTURES;
-use ftsurgery::report::plain_line;
-use ftsurgery::surgery::{HeadKind, HeadSpec, METADATA_PREFIX, export, graft};
-use ftsurgery::task::Task;
-use ftsurgery::training::{Objective, OptimizerKind, Parameters, differentiable};
-use ftsurgery::training_graph::{Batch, Role, TrainingGraph, TrainingGraphError, training_graph};
 use serde_json::{Value, json};
 
 use super::told::{self, Section};

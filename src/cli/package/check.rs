@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Outputs};
-use ftsurgery::data::ImageFile;
-use ftsurgery::graph::Graph;
-use ftsurgery::onnx::{Model, encode};
-use ftsurgery::package::Facts;
-use ftsurgery::runtime::{Device, Runtime};
+use crate::classifier::{Inference, ModelCard, ModelInput, Outputs};
+use crate::data::ImageFile;
+use crate::graph::Graph;
+use crate::onnx::{Model, encode};
+use crate::package::Facts;
+use crate::runtime::{Device, Runtime};
 
 use crate::cli::CliError;
 use crate::cli::classifier::Classifier;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use ftsurgery::run::Phase;
-use ftsurgery::search::{RoundStart, TrialStart, Work};
+use crate::run::Phase;
+use crate::search::{RoundStart, TrialStart, Work};
 
 /// From so many seconds of trials on, and such a share of their work, the time left is told.
 const MEASURED_SECONDS: f64 = 2.0;

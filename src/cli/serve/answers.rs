@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::package::{Facts, metadata};
 use bytes::Bytes;
-use ftsurgery::package::{Facts, metadata};
 use serde_json::{Value, json};
 
 use super::worker::{Question, Refusal, Worker};

@@ -4,9 +4,9 @@
 
 use std::fmt;
 
-use ftsurgery::classifier::Outputs;
-use ftsurgery::onnx::DataType;
-use ftsurgery::package::{Facts, datatype};
+use crate::classifier::Outputs;
+use crate::onnx::DataType;
+use crate::package::{Facts, datatype};
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use crate::classifier::{Inference, ModelCard, ModelInput, Ranked};
+use crate::data::ImageFile;
+use crate::package::Facts;
+use crate::panics;
 use bytes::Bytes;
-use ftsurgery::classifier::{Inference, ModelCard, ModelInput, Ranked};
-use ftsurgery::data::ImageFile;
-use ftsurgery::package::Facts;
-use ftsurgery::panics;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 

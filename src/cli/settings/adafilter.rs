@@ -1,8 +1,8 @@
 //! Flags of strategy `adafilter`.
 
+use crate::strategy::{AdaFilterOptions, pattern};
+use crate::surgery::rewrite::{FilterGate, GateStart};
 use clap::Args;
-use ftsurgery::strategy::{AdaFilterOptions, pattern};
-use ftsurgery::surgery::rewrite::{FilterGate, GateStart};
 
 use super::set_some;
 use super::values::{self, set};

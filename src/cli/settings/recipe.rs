@@ -1,9 +1,9 @@
 //! Flags of how parameters move: the optimizer, its rates, and what else makes a recipe.
 
+use crate::choice::Choice;
+use crate::run::Settings;
+use crate::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 use clap::Args;
-use ftsurgery::choice::Choice;
-use ftsurgery::run::Settings;
-use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 
 use super::set_some;
 use super::values::{self, set};

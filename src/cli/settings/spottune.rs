@@ -1,8 +1,8 @@
 //! Flags of strategy `spottune`.
 
+use crate::strategy::{SpotTuneOptions, pattern};
+use crate::surgery::rewrite::{GateStart, Policy};
 use clap::Args;
-use ftsurgery::strategy::{SpotTuneOptions, pattern};
-use ftsurgery::surgery::rewrite::{GateStart, Policy};
 
 use super::values::set;
 

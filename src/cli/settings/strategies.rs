@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use crate::run::Settings;
+use crate::strategy::{FreezeList, StrategyName, names, pattern};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
-use ftsurgery::run::Settings;
-use ftsurgery::strategy::{FreezeList, StrategyName, names, pattern};
 
 use super::adafilter::AdaFilterArgs;
 use super::spottune::SpotTuneArgs;

@@ -1,8 +1,8 @@
 //! Flags and their defaults.
 
 use super::*;
+use crate::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 use clap::Parser;
-use ftsurgery::training::{Cosine, Optimizer, OptimizerKind, Plateau, Schedule};
 
 #[derive(Parser)]
 struct Bare {

@@ -1,8 +1,8 @@
 //! Flags that are given and change nothing of what is asked for.
 
-use ftsurgery::run::Settings;
-use ftsurgery::strategy::StrategyName;
-use ftsurgery::surgery::HeadKind;
+use crate::run::Settings;
+use crate::strategy::StrategyName;
+use crate::surgery::HeadKind;
 
 use crate::cli::Context;
 

@@ -1,7 +1,7 @@
 //! `ftsurgery batch`.
 
+use crate::transform::{fix_batch, free_batch};
 use clap::Args;
-use ftsurgery::transform::{fix_batch, free_batch};
 
 use super::super::{CliError, Context, values};
 use super::{SurgeryArgs, checked};

@@ -1,8 +1,8 @@
 //! `ftsurgery extract`.
 
+use crate::strategy::pattern::split;
+use crate::transform::extract;
 use clap::Args;
-use ftsurgery::strategy::pattern::split;
-use ftsurgery::transform::extract;
 
 use super::super::{CliError, Context};
 use super::{Found, SurgeryArgs, checked};
@@ -49,7 +49,7 @@ fn names(lists: &[String], is_one: impl Fn(&str) -> bool) -> Vec<String> {
     lists.iter().flat_map(divided).collect()
 }
 
-pub(super) fn has(model: &ftsurgery::onnx::Model, name: &str) -> bool {
+pub(super) fn has(model: &crate::onnx::Model, name: &str) -> bool {
     let graph = model.graph();
     let mut made = graph.node.iter().flat_map(|n| &n.output);
     made.any(|o| o == name)

@@ -1,7 +1,7 @@
 //! `ftsurgery fold`.
 
+use crate::transform::{Folding, fold};
 use clap::Args;
-use ftsurgery::transform::{Folding, fold};
 
 use super::super::{CliError, Context};
 use super::{Found, SurgeryArgs, checked};

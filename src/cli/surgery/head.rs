@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use crate::classifier::parse_image_size;
+use crate::surgery::HeadKind;
+use crate::task::Task;
+use crate::transform::{NewHead, remove_head, replace_head};
 use clap::Args;
-use ftsurgery::classifier::parse_image_size;
-use ftsurgery::surgery::HeadKind;
-use ftsurgery::task::Task;
-use ftsurgery::transform::{NewHead, remove_head, replace_head};
 
 use super::super::{CliError, Context};
 use super::{Found, SurgeryArgs, checked};

@@ -3,12 +3,12 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+use crate::onnx::{Model, write_atomic};
+use crate::report::plain_line;
+use crate::strategy::FreezeList;
+use crate::strategy::pattern::matches;
+use crate::transform::{Listed, list};
 use clap::Args;
-use ftsurgery::onnx::{Model, write_atomic};
-use ftsurgery::report::plain_line;
-use ftsurgery::strategy::FreezeList;
-use ftsurgery::strategy::pattern::matches;
-use ftsurgery::transform::{Listed, list};
 
 use super::super::{CliError, Context, signals};
 use super::tell::size;

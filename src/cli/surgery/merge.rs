@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::onnx::Model;
+use crate::strategy::pattern::split;
+use crate::transform::{Merging, Parts, merge};
 use clap::Args;
-use ftsurgery::onnx::Model;
-use ftsurgery::strategy::pattern::split;
-use ftsurgery::transform::{Merging, Parts, merge};
 
 use super::super::{CliError, Context};
 use super::{Found, SurgeryArgs, checked};

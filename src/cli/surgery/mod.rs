@@ -19,10 +19,10 @@ mod tell;
 
 use std::path::PathBuf;
 
+use crate::onnx::Model;
+use crate::runtime::{Runtime, RuntimeError};
+use crate::transform::{Check, Runtimes, TransformError, Transformed, Writing, write};
 use clap::{Args, ValueEnum};
-use ftsurgery::onnx::Model;
-use ftsurgery::runtime::{Runtime, RuntimeError};
-use ftsurgery::transform::{Check, Runtimes, TransformError, Transformed, Writing, write};
 
 use super::{CliError, Context, signals};
 

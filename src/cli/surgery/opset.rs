@@ -1,7 +1,7 @@
 //! `ftsurgery opset`.
 
+use crate::transform::opset;
 use clap::Args;
-use ftsurgery::transform::opset;
 
 use super::super::{CliError, Context};
 use super::{Found, SurgeryArgs, checked};

@@ -1,8 +1,8 @@
 //! `ftsurgery externalize` and `ftsurgery internalize`.
 
+use crate::onnx::Placement;
+use crate::transform::place;
 use clap::Args;
-use ftsurgery::onnx::Placement;
-use ftsurgery::transform::place;
 
 use super::super::values::Bytes;
 use super::super::{CliError, Context};

@@ -1,9 +1,9 @@
 //! `ftsurgery precision`.
 
+use crate::onnx::DataType;
+use crate::strategy::pattern::split;
+use crate::transform::{Precision, precision};
 use clap::{Args, ValueEnum};
-use ftsurgery::onnx::DataType;
-use ftsurgery::strategy::pattern::split;
-use ftsurgery::transform::{Precision, precision};
 
 use super::super::{CliError, Context};
 use super::{Found, SurgeryArgs, checked};

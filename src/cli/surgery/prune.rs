@@ -1,7 +1,7 @@
 //! `ftsurgery prune`.
 
+use crate::transform::prune;
 use clap::Args;
-use ftsurgery::transform::prune;
 
 use super::super::{CliError, Context};
 use super::{SurgeryArgs, checked};

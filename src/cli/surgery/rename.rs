@@ -1,7 +1,7 @@
 //! `ftsurgery rename`.
 
+use crate::transform::{Kind, Renames, rename};
 use clap::Args;
-use ftsurgery::transform::{Kind, Renames, rename};
 
 use super::super::{CliError, Context};
 use super::{SurgeryArgs, checked};

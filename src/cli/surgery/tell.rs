@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use ftsurgery::onnx::lay_out;
-use ftsurgery::report::plain_line;
-use ftsurgery::surgery::{Difference, Manifest, Part, What};
-use ftsurgery::transform::{Numbers, Transformed, Written};
+use crate::onnx::lay_out;
+use crate::report::plain_line;
+use crate::surgery::{Difference, Manifest, Part, What};
+use crate::transform::{Numbers, Transformed, Written};
 use serde_json::{Value, json};
 
 use super::super::{CliError, Context};
