@@ -11,9 +11,12 @@
 #
 # Needs the driver, cargo, python3 with pip and venv. Environment: FTSURGERY (a binary that is built, else cargo builds one),
 # VENV (an environment with PyTorch for CUDA, timm and torchvision, else one is made), MODEL (a MobileNet v1 as ONNX, else one
-# with random weights), DEVICE (cuda).
+# with random weights), DEVICE (cuda); MODELS, BATCH and STEPS of 4 (all six, 32, 20). Where there is no GPU,
 #
-# We had no GPU when this was written, and it has not been run: only its runs of `tune` were, on a processor.
+#     DEVICE=cpu MODELS=mobilenet_v1 BATCH=2 STEPS=2 tools/gpu_check.sh
+#
+# runs all of it on the processor but 1. We had no GPU when this was written: that is how it was run, and 1 with stand-ins for
+# `nvidia-smi` and for what `ftsurgery runtime` says.
 set -u
 cd "$(dirname "$0")/.."
 out=${1:-gpu_check}
@@ -21,23 +24,25 @@ device=${DEVICE:-cuda}
 mkdir -p "$out"
 rows=()
 
-# row NAME LIMIT COMMAND…: runs it within so many seconds, with what it prints in a file, and keeps how it ended.
+# row NAME LIMIT COMMAND…: runs it within so many seconds, with what it prints in a file, and keeps how it ended. Of `cargo test`
+# one test must have run.
 row() {
   local name=$1 limit=$2 log="$out/${1// /_}.txt" start=$SECONDS code
   shift 2
   echo "== $name" >&2
   timeout "$limit" "$@" >"$log" 2>&1
   code=$?
+  [ "$1 $code" = "cargo 0" ] && ! grep -q '^test result: ok. 1 passed' "$log" && code=none
   case $code in
     0) result=ok ;;
+    none) result="there is no such test" ;;
     124) result="no end within $limit s" ;;
     *) result="exit $code: $(grep -iE 'error|panicked|FAILED' "$log" | head -1 | cut -c1-120)" ;;
   esac
   rows+=("| $name | $result | $((SECONDS - start)) s |")
-  return $code
 }
 
-# field FILE NAME: the numbers of a strategy's line in results.json.
+# accuracy RUN: of each strategy of a run, how often it is right on what was held out, and how long it took.
 accuracy() {
   python3 - "$1/results.json" <<'PY'
 import json, sys
@@ -97,6 +102,7 @@ row "bench beside PyTorch" 600 "$VENV/bin/python" tools/peers/bench.py --device 
   --train all --batch "${BATCH:-32}" --rounds 1 --steps "${STEPS:-20}" --warmup 5 ${MODELS:+--models "$MODELS"}
 
 {
+  [ -f "$out/nvidia-smi.txt" ] && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader && echo
   echo "| what | came to | took |"
   echo "| --- | --- | --- |"
   printf '%s\n' "${rows[@]}"

@@ -11,14 +11,18 @@ the difference between a process of few steps and one of more. Needs `numpy` and
 """
 
 import argparse
+import http.server
 import json
 import os
 import pathlib
+import queue
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -38,8 +42,10 @@ def parse_arguments():
     add("--warmup", type=int, default=2)
     add("--timeout", type=float, default=600, help="seconds for each place (default 600)")
     add("--node-modules", type=pathlib.Path, help="a folder with onnxruntime-node and onnxruntime-web")
+    add("--chromium", default="chromium", help="the browser (default chromium)")
     add("--ort-training-python", type=pathlib.Path, help="a Python with onnxruntime-training 1.19.2")
     add("--only", default="", help="only places whose name has this in it")
+    parser.set_defaults(beyond=0.0)
     return parser.parse_args()
 
 
@@ -104,21 +110,92 @@ def in_node(package):
     return measure
 
 
+def in_browser(args, files):
+    """As in node, by a page that is served to headless Chromium, with the headers that give it threads."""
+    if not args.node_modules:
+        raise NotRun("--node-modules is not given")
+    said = queue.Queue()
+    web = args.node_modules / "onnxruntime-web" / "dist"
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = self.path.lstrip("/")
+            own = {"": b"<script type=module src=where.mjs></script>", "numbers.json": json.dumps(numbers(args)).encode()}
+            places = [HERE / name] if name == "where.mjs" else [files / name, web / name.removeprefix("ort/")]
+            there = [place for place in places if place.is_file()]
+            body = own.get(name) if name in own else there[0].read_bytes() if there else None
+            self.send_response(404 if body is None else 200)
+            kind = {".mjs": "text/javascript", ".wasm": "application/wasm", "": "text/html"}
+            self.send_header("Content-Type", kind.get(pathlib.Path(name).suffix, "application/octet-stream"))
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def do_POST(self):
+            said.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"]
+        command = [args.chromium, *flags, f"http://127.0.0.1:{server.server_port}/"]
+        try:
+            browser = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        except FileNotFoundError:
+            raise NotRun(f"there is no `{args.chromium}`") from None
+        try:
+            seconds = said.get(timeout=args.timeout)
+        except queue.Empty:
+            raise NotRun(f"no end within {args.timeout:.0f} s") from None
+        finally:
+            args.beyond += spent_by_children_of(browser.pid)
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+            server.shutdown()
+    if isinstance(seconds, str):
+        raise NotRun(seconds[:160])
+    return statistics.median(seconds)
+
+
+def spent_by_children_of(leader):
+    """Seconds of a processor that the other processes of a session have taken, which nobody waits for."""
+    ticks = 0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and int(stat.parent.name) != leader:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def numbers(args):
+    return [args.batch_size, args.image_size, args.threads, args.warmup, args.steps]
+
+
 def seconds_of(args, command, **variables):
     """Median seconds of a program that prints those of each step."""
-    numbers = [args.batch_size, args.image_size, args.threads, args.warmup, args.steps]
-    lines = output([*command, *numbers], args, **variables).splitlines()
+    lines = output([*command, *numbers(args)], args, **variables).splitlines()
     return statistics.median(json.loads(lines[-1]))
 
 
 def processor_seconds(measure, args, files):
     """What a step takes of a processor."""
     def used(steps):
-        few = argparse.Namespace(**{**vars(args), "steps": steps, "warmup": 1, "threads": 1})
+        few = argparse.Namespace(**{**vars(args), "steps": steps, "warmup": 1, "threads": 1, "beyond": 0.0})
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         measure(few, files)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime + few.beyond
 
     return (used(args.steps + 1) - used(1)) / args.steps
 
@@ -135,6 +212,7 @@ PLACES = [
     ("Python, onnxruntime-training 1.19.2", in_training, "differentiate MODEL --format ort-training"),
     ("node, onnxruntime-node", in_node("onnxruntime-node"), "differentiate MODEL --optimizer adam"),
     ("node, onnxruntime-web in WebAssembly", in_node("onnxruntime-web"), "differentiate MODEL --optimizer adam"),
+    ("browser, headless Chromium", in_browser, "differentiate MODEL --optimizer adam"),
     ("GPU", *bench("--device", "cuda")),
     ("GPU, TF32", *bench("--device", "cuda", "--tf32")),
 ]
