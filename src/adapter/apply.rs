@@ -189,11 +189,7 @@ impl Applied<'_> {
 /// # Errors
 /// [`AdapterError::OverInput`].
 pub fn ensure_apart(backbone: &Model, path: &Path) -> Result<(), AdapterError> {
-    let model = backbone.path();
-    let beside = backbone.external_files().into_iter();
-    let beside = beside.map(|(location, _)| model.with_file_name(location));
-    let mut inputs = std::iter::once(model.to_owned()).chain(beside);
-    match inputs.any(|input| is_same_file(&input, path)) {
+    match backbone.files().iter().any(|file| is_same_file(file, path)) {
         true => Err(AdapterError::OverInput {
             path: path.to_owned(),
         }),

@@ -6,13 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::adapter::{Adapter, AdapterError, Makes};
-use crate::onnx::{Model, is_same_file};
+use crate::onnx::Model;
 use crate::report::plain_line;
 use crate::training_graph::TunedFile;
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Context, signals};
+use super::{CliError, Context, signals, values};
 
 const EXAMPLES: &str = "\
 `tune --keep-adapter` writes an adapter, RUN/winners/STRATEGY.safetensors, beside each tuned model. With the very model \
@@ -87,23 +87,11 @@ fn output(args: &ApplyArgs, has_data: bool) -> Result<PathBuf, CliError> {
             Path::new(name).with_extension("onnx")
         }
     };
-    for input in [&args.adapter, &args.model] {
-        if is_same_file(input, &out) {
-            return Err(CliError::usage(format!(
-                "{} is read here, and would be written over",
-                out.display()
-            )));
-        }
-    }
     let mut data = out.clone().into_os_string();
     data.push(".data");
     let data = has_data.then(|| PathBuf::from(data));
     for file in std::iter::once(&out).chain(&data) {
-        let there = file.try_exists();
-        if !args.force && there.map_err(|e| CliError::cannot_write(file, &e))? {
-            return Err(CliError::usage(format!("{} exists", file.display()))
-                .with_hint("choose another file with --out, or overwrite it with --force"));
-        }
+        values::ensure_new(file, "--out", &[&args.adapter, &args.model], args.force)?;
     }
     Ok(out)
 }

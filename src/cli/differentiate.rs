@@ -5,7 +5,7 @@ mod told;
 mod training;
 mod web;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::classifier::{ModelCard, ModelInput, at_image_size, parse_image_size};
 use crate::graph::{Dim, Graph, Value};
@@ -137,12 +137,13 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     }
     let Batch::Fixed(batch) = args.batch_size else {
         return Err(CliError::usage(
-            "--batch-size free is for --optimizer; gradients alone are written for one number of samples",
+            "--batch-size free is for --optimizer and --format ort-training; gradients alone are written for one number of \
+             samples",
         ));
     };
     let cannot = |e: std::io::Error| CliError::cannot_write(&args.out, &e);
-    ensure_new(args, &args.out, "--out")?;
     let file = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
+    values::ensure_writable(&args.out, "--out", &file.files(), args.force)?;
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let task = args.task.of(&model, &sample)?;
@@ -167,19 +168,6 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     let bytes = encode(&made.model)?;
     signals::before_stops(|| write_atomic(&args.out, &bytes)).map_err(cannot)?;
     tell(&made, args, task, context)
-}
-
-/// Fails where the file of a flag is there already.
-fn ensure_new(args: &DifferentiateArgs, path: &Path, flag: &str) -> Result<(), CliError> {
-    let there = path.try_exists();
-    match !args.force && there.map_err(|e| CliError::cannot_write(path, &e))? {
-        true => Err(
-            CliError::usage(format!("{} exists", path.display())).with_hint(format!(
-                "choose another file with {flag}, or overwrite it with --force"
-            )),
-        ),
-        false => Ok(()),
-    }
 }
 
 /// The name of a task's loss.

@@ -89,7 +89,12 @@ fn rate(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(args: &DistilArgs, context: &Context) -> Result<(), CliError> {
-    ensure_writable(&args.out, &[&args.model, &args.against], args.force)?;
+    ensure_writable(
+        &args.out,
+        "--out",
+        &[&args.model, &args.against],
+        args.force,
+    )?;
     let operators = args.compute.operators()?;
     let original = Model::open(&args.against)?.with_scores(args.output.output.as_deref());
     let device = args.compute.device;

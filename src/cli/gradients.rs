@@ -70,6 +70,8 @@ pub struct GradientsArgs {
 
 pub fn run(args: &GradientsArgs, context: &Context) -> Result<(), CliError> {
     let model = Model::open(&args.model)?.with_scores(args.output.output.as_deref());
+    values::ensure_not_read(&args.out, &model.files())?;
+    values::ensure_not_read(&args.out, &[&args.batch])?;
     let (sample, layout) = sample_dims(&model, &args.batch)?;
     let [channels, height, width] = sample;
     let dims = layout.sample([channels, height, width]);

@@ -14,7 +14,7 @@ use crate::report::plain_line;
 use clap::{Args, ValueEnum};
 
 use super::classifier::{Classifier, ClassifierArgs};
-use super::{CliError, Context, runtime_web, signals};
+use super::{CliError, Context, runtime_web, signals, values};
 
 pub mod check;
 
@@ -124,6 +124,9 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
         Kind::Web => Format::Web,
     };
     let package = Package::of(format, &facts, &origins)?;
+    for path in package.paths() {
+        values::ensure_not_read(&args.out.join(path), &classifier.model.files())?;
+    }
     signals::before_stops(|| -> Result<(), CliError> {
         create_folder(&args.out).map_err(|e| CliError::cannot_write(&args.out, &e))?;
         package.write(model.proto.clone(), &args.out)?;

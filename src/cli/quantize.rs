@@ -78,7 +78,7 @@ fn points(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
-    ensure_writable(&args.out, &[&args.model], args.force)?;
+    ensure_writable(&args.out, "--out", &[&args.model], args.force)?;
     let threads = args.threads.unwrap_or(0);
     let mut classifier = Classifier::of(&args.model, &args.output, &args.images)?;
     let runtime = context.runtime()?;

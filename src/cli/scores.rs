@@ -97,6 +97,9 @@ impl ScoresArgs {
 }
 
 pub fn run(args: &ScoresArgs, context: &Context) -> Result<(), CliError> {
+    if let Some(path) = &args.html {
+        values::ensure_not_read(path, &[&args.model, &args.data])?;
+    }
     // Features that memory does not hold would lie there; none are kept.
     let job = Job::new(&args.model, &args.data, std::env::temp_dir()).settings(args.settings()?);
     let runtime = context.runtime()?;

@@ -231,21 +231,44 @@ pub fn text_path() -> impl TypedValueParser<Value = PathBuf> {
     NonEmptyStringValueParser::new().map(PathBuf::from)
 }
 
-/// Fails where a file that is to be written is there, unless that is `force`d, is one that is read, or has no folder to be in.
-pub fn ensure_writable(out: &Path, inputs: &[&Path], force: bool) -> Result<(), CliError> {
-    if inputs.iter().any(|input| is_same_file(input, out)) {
-        return Err(CliError::usage(format!(
+/// Fails where a file that is to be written is one that is read.
+pub fn ensure_not_read(out: &Path, inputs: &[impl AsRef<Path>]) -> Result<(), CliError> {
+    match inputs.iter().any(|input| is_same_file(input.as_ref(), out)) {
+        true => Err(CliError::usage(format!(
             "{} is read here, and would be written over",
             out.display()
-        )));
+        ))),
+        false => Ok(()),
     }
-    let there = out
-        .try_exists()
-        .map_err(|e| CliError::cannot_write(out, &e))?;
-    if there && !force {
-        return Err(CliError::usage(format!("{} exists", out.display()))
-            .with_hint("choose another file with --out, or overwrite it with --force"));
+}
+
+/// Fails where the file of a flag, which is to be written, is one that is read, or is there, unless that is `force`d.
+pub fn ensure_new(
+    out: &Path,
+    flag: &str,
+    inputs: &[impl AsRef<Path>],
+    force: bool,
+) -> Result<(), CliError> {
+    ensure_not_read(out, inputs)?;
+    let there = out.try_exists();
+    match !force && there.map_err(|e| CliError::cannot_write(out, &e))? {
+        true => Err(
+            CliError::usage(format!("{} exists", out.display())).with_hint(format!(
+                "choose another file with {flag}, or overwrite it with --force"
+            )),
+        ),
+        false => Ok(()),
     }
+}
+
+/// As [`ensure_new`]; fails also where there is no folder for the file to be in.
+pub fn ensure_writable(
+    out: &Path,
+    flag: &str,
+    inputs: &[impl AsRef<Path>],
+    force: bool,
+) -> Result<(), CliError> {
+    ensure_new(out, flag, inputs, force)?;
     match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(CliError::usage(
             format!("there is no folder {} to write to", folder.display()),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -150,6 +150,15 @@ impl Model {
             locations.extend(location.and_then(|note| note.value.clone()));
         });
         locations.into_iter().collect()
+    }
+
+    /// The files that the model is read from: its own, and those beside it that hold values.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let beside = self.external_locations().into_iter();
+        let beside = beside.map(|location| self.path().with_file_name(location));
+        std::iter::once(self.path().to_owned())
+            .chain(beside)
+            .collect()
     }
 
     /// Bytes of the model's file and of what lies beside it, as far as that is there.

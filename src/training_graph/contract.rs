@@ -78,6 +78,18 @@ impl Role {
             Some(role(of.to_owned()))
         })
     }
+
+    /// The initializer that a tensor of this role is of.
+    pub(super) fn of_tensor(&self) -> Option<&str> {
+        match self {
+            Role::Step | Role::Backbone => None,
+            Role::Parameter(of)
+            | Role::FirstMoment(of)
+            | Role::SecondMoment(of)
+            | Role::Running(of)
+            | Role::Average(of) => Some(of),
+        }
+    }
 }
 
 /// A tensor of the state: an input and an output of the same type and dimensions.

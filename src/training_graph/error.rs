@@ -37,6 +37,14 @@ pub enum TrainingGraphError {
         /// Why not.
         reason: String,
     },
+    /// A file is neither an adapter nor a state.
+    #[error("{path} is neither an adapter nor a state of a training graph: {reason}")]
+    Neither {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A state has tensors that its model does not have.
     #[error("the state does not fit its model: {0}")]
     Misfit(String),
@@ -71,6 +79,7 @@ impl TrainingGraphError {
             | TrainingGraphError::FixedBatch { .. }
             | TrainingGraphError::Taken { .. }
             | TrainingGraphError::NotAState { .. }
+            | TrainingGraphError::Neither { .. }
             | TrainingGraphError::Misfit(_) => true,
         }
     }
@@ -80,6 +89,11 @@ impl TrainingGraphError {
         match self {
             TrainingGraphError::NotAState { .. } => Some(
                 "states are safetensors or npz files with the names of the file that `differentiate --optimizer` writes",
+            ),
+            TrainingGraphError::Neither { .. } => Some(
+                "adapters are RUN/winners/STRATEGY.safetensors, which `ftsurgery tune --keep-adapter` writes; states are \
+                 safetensors or npz files with the names of the file that `differentiate --optimizer` writes, or checkpoints \
+                 of onnxruntime's training API",
             ),
             TrainingGraphError::FixedBatch { .. } => {
                 Some("give the number of samples with --batch-size")

@@ -114,7 +114,8 @@ impl State {
     ///
     /// # Errors
     /// When the file cannot be read, or is no state: it has another name than those of the contract, a tensor of another
-    /// type than the contract's, no trained parameter, or does not say of which model it is.
+    /// type than the contract's, no trained parameter, a moment or an average of some tensors and not of others, or does not
+    /// say of which model it is.
     pub fn read(path: &Path) -> Result<Self, TrainingGraphError> {
         Self::decode(whole(path)?, path)
     }
@@ -125,28 +126,11 @@ impl State {
     /// As [`State::read`].
     pub fn decode(bytes: Vec<u8>, path: &Path) -> Result<Self, TrainingGraphError> {
         let read = match bytes.starts_with(ZIP) {
-            true => of_npz(&bytes),
+            true => of_npz(&bytes).and_then(with_step),
             false if is_checkpoint(&bytes) => checkpoint_state(&bytes.into()),
-            false => of_safetensors(bytes),
+            false => of_safetensors(bytes).and_then(with_step),
         };
-        let read = read.and_then(|state| {
-            let parameter = |(role, _): &(Role, Tensor)| matches!(role, Role::Parameter(_));
-            if !state.tensors().iter().any(parameter) {
-                return Err("it has no parameter, `param/…`".to_owned());
-            }
-            match state.get(&Role::Backbone) {
-                Some(hash) if hash.dims == [32] => Ok(state),
-                Some(hash) => Err(format!(
-                    "its `{}` is {:?}, not [32]",
-                    Role::Backbone,
-                    hash.dims
-                )),
-                None => Err(format!(
-                    "it has no `{}`, which says of which model it is",
-                    Role::Backbone
-                )),
-            }
-        });
+        let read = read.and_then(|state| state.ensure_whole().map(|()| state));
         read.map_err(|reason| TrainingGraphError::NotAState {
             path: path.to_owned(),
             reason,
@@ -168,28 +152,46 @@ impl TunedFile {
     /// that has a trained parameter are states.
     ///
     /// # Errors
-    /// When the file cannot be read, and as [`State::read`] and [`Adapter::read`].
+    /// When the file cannot be read or is neither, and as [`State::read`] and [`Adapter::read`].
     pub fn read(path: &Path) -> Result<Self, TrainingGraphError> {
         let bytes = whole(path)?;
-        Ok(match is_state(&bytes) {
+        let is_state = is_state(&bytes).map_err(|reason| TrainingGraphError::Neither {
+            path: path.to_owned(),
+            reason,
+        })?;
+        Ok(match is_state {
             true => TunedFile::State(State::decode(bytes, path)?),
             false => TunedFile::Adapter(Box::new(Adapter::decode(&bytes, path)?)),
         })
     }
 }
 
-/// Whether these are the bytes of a state, by the look of them.
-fn is_state(bytes: &[u8]) -> bool {
+/// Whether these are the bytes of a state rather than an adapter, by the look of them; why they are of neither.
+fn is_state(bytes: &[u8]) -> Result<bool, String> {
     if bytes.starts_with(ZIP) || is_checkpoint(bytes) {
-        return true;
+        return Ok(true);
     }
-    let Ok((_, header)) = SafeTensors::read_metadata(bytes) else {
-        return false;
-    };
-    let is_adapter = header.metadata().as_ref().is_some_and(is_of_adapter);
+    let whole = SafeTensors::deserialize(bytes);
+    let (_, header) = whole
+        .and_then(|_| SafeTensors::read_metadata(bytes))
+        .map_err(|e| format!("it is no whole safetensors file ({e})"))?;
+    if header.metadata().as_ref().is_some_and(is_of_adapter) {
+        return Ok(false);
+    }
     let tensors = header.tensors();
     let mut roles = tensors.keys().filter_map(|name| Role::of(name));
-    !is_adapter && roles.any(|role| matches!(role, Role::Parameter(_)))
+    match roles.any(|role| matches!(role, Role::Parameter(_))) {
+        true => Ok(true),
+        false => Err("it has neither an adapter's metadata nor a state's `param/…`".to_owned()),
+    }
+}
+
+/// A state that says how many steps are done, as all do but a checkpoint from before the first.
+fn with_step(state: State) -> Result<State, String> {
+    match state.get(&Role::Step) {
+        Some(_) => Ok(state),
+        None => Err(format!("it has no `{}`", Role::Step)),
+    }
 }
 
 /// The role of a tensor of this name.

@@ -1,5 +1,7 @@
 //! The state of a training graph.
 
+use std::collections::BTreeMap;
+
 use crate::onnx::{DataType, Tensor};
 
 use super::{Role, Slot};
@@ -50,6 +52,69 @@ impl State {
     pub fn has_averages(&self) -> bool {
         let mut roles = self.tensors.iter();
         roles.any(|(role, _)| matches!(role, Role::Average(_)))
+    }
+
+    /// Fails unless the state is whole in itself: it has parameters and says of which model they are; if it says how many
+    /// steps are done, that is a number of 0 or more; a moment or an average is of a tensor that is there, of its dimensions,
+    /// and where one tensor has one all have.
+    ///
+    /// # Errors
+    /// What is not so.
+    pub(super) fn ensure_whole(&self) -> Result<(), String> {
+        let parameters = self.dims_of(|role| matches!(role, Role::Parameter(_)));
+        if parameters.is_empty() {
+            return Err("it has no parameter, `param/…`".to_owned());
+        }
+        match self.get(&Role::Backbone).map(|hash| hash.dims.as_slice()) {
+            Some([32]) => {}
+            Some(dims) => return Err(format!("its `{}` is {dims:?}, not [32]", Role::Backbone)),
+            None => {
+                return Err(format!(
+                    "it has no `{}`, which says of which model it is",
+                    Role::Backbone
+                ));
+            }
+        }
+        let is_number = |step: &Tensor| step.len() == 1 && self.steps() >= Some(0);
+        if !self.get(&Role::Step).is_none_or(is_number) {
+            return Err(format!("its `{}` is no number of 0 or more", Role::Step));
+        }
+        let trained = self.dims_of(|role| matches!(role, Role::Parameter(_) | Role::Running(_)));
+        let follow: [(fn(String) -> Role, &BTreeMap<_, _>); 3] = [
+            (Role::FirstMoment, &parameters),
+            (Role::SecondMoment, &parameters),
+            (Role::Average, &trained),
+        ];
+        for (kind, expected) in follow {
+            let found = self.dims_of(|role| {
+                role.of_tensor().map(|of| kind(of.to_owned())).as_ref() == Some(role)
+            });
+            if found.is_empty() {
+                continue;
+            }
+            let all = expected.keys().chain(found.keys());
+            if let Some(name) = all
+                .copied()
+                .find(|name| found.get(name) != expected.get(name))
+            {
+                let role = kind(name.to_owned());
+                return Err(match (found.get(name), expected.get(name)) {
+                    (None, _) => format!("it has no `{role}`, but the like of other tensors"),
+                    (_, None) => format!("it has a `{role}`, but not the tensor that this is of"),
+                    (Some(found), Some(expected)) => {
+                        format!("its `{role}` is {found:?}, and what this is of {expected:?}")
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The dimensions of tensors of such roles, by the names of the initializers that they are of.
+    fn dims_of(&self, is_such: impl Fn(&Role) -> bool) -> BTreeMap<&str, &[usize]> {
+        let all = self.tensors.iter().filter(|(role, _)| is_such(role));
+        all.filter_map(|(role, tensor)| Some((role.of_tensor()?, tensor.dims.as_slice())))
+            .collect()
     }
 
     /// What was trained, by the names of initializers: the averages where there are any, else parameters and running

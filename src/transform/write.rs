@@ -188,9 +188,7 @@ fn ensure_may_write(
     writing: &Writing,
     data: Option<&Path>,
 ) -> Result<(), TransformError> {
-    let mut reads = vec![original.path().to_owned()];
-    let home = original.path().parent().unwrap_or(Path::new(""));
-    reads.extend(original.external_locations().iter().map(|l| home.join(l)));
+    let reads = original.files();
     for file in std::iter::once(writing.out.as_path()).chain(data) {
         if reads.iter().any(|read| is_same_file(read, file)) {
             return Err(TransformError::Reads {

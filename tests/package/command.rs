@@ -37,6 +37,11 @@ fn what_would_do_nothing_or_write_over_something_is_refused() {
     place.run(flags).refused(&["full is not empty", "--force"]);
     place.run(&format!("{flags} --force")).well();
     assert_eq!(fs::read_to_string(place.at("full/mine")).unwrap(), "mine");
+    let model = fs::read(place.at("full/model.onnx")).unwrap();
+    place
+        .run("package full/model.onnx --format plain --out full --force")
+        .refused(&["full/model.onnx is read here"]);
+    assert!(fs::read(place.at("full/model.onnx")).unwrap() == model);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ftsurgery::graph::{Builder, Dim, Graph, Value};
 use ftsurgery::onnx::messages::ValueInfoProto;
-use ftsurgery::onnx::{DataType, Model, save};
+use ftsurgery::onnx::{DataType, Model, save, save_within};
 use ftsurgery::runtime::Array;
 use ftsurgery::runtime::testing::runtime;
 use ndarray::{ArrayD, IxDyn};
@@ -168,7 +168,10 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
     refused("--optimizer adam --momentum 0.5", "--momentum");
     refused("--optimizer adam --clip 0", "--clip");
     refused("--optimizer adam --ema 1", "--ema");
-    refused("--optimizer adam --loss nowhere", "`nowhere`");
+    refused(
+        "--optimizer adam --loss nowhere",
+        "`nowhere` is none of cross-entropy, bce and mse",
+    );
     refused("--optimizer adam --loss soft", "it must be one number");
     refused(
         "--optimizer adam --loss mse --label-smoothing 0.1",
@@ -194,4 +197,49 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
     refused("--optimizer adam", "--force");
     assert_eq!(fs::read_to_string(at("step.safetensors")).unwrap(), "mine");
     assert!(!state.exists());
+}
+
+#[test]
+fn nothing_that_is_read_is_written_over() {
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    // Names of files that the command writes, also for what is beside the model with its values.
+    let names = Small {
+        input: "x",
+        map: "conv",
+        output: "scores",
+        weights: ["w", "fc"],
+    };
+    let (model, data) = (at("model.onnx"), at("state.safetensors"));
+    let proto = names.graph("Softplus", 4000).to_model(usize::MAX).0;
+    assert!(save_within(64, proto, &model, "state.safetensors").unwrap());
+    fs::copy(&model, at("eval_model.onnx")).unwrap();
+    let before = [&model, &data].map(|path| fs::read(path).unwrap());
+    for arguments in [
+        "model.onnx --out model.onnx",
+        "model.onnx --out state.safetensors",
+        "model.onnx --optimizer adam --out model.onnx --state x",
+        "model.onnx --optimizer adam --out x --state model.onnx",
+        "model.onnx --optimizer adam --out state.onnx",
+        "eval_model.onnx --format ort-training --out .",
+        "model.onnx --format web --classes 2 --preprocess raw --out .",
+    ] {
+        let assert = ftsurgery(&["differentiate", "--force"])
+            .current_dir(work.path())
+            .args(arguments.split(' '))
+            .assert()
+            .code(2);
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(said.contains("is read here"), "{arguments}: {said}");
+    }
+    let list = [
+        "list",
+        "model.onnx",
+        "--force",
+        "--out",
+        "state.safetensors",
+    ];
+    ftsurgery(&list).current_dir(work.path()).assert().code(2);
+    assert_eq!([&model, &data].map(|path| fs::read(path).unwrap()), before);
+    assert_eq!(fs::read_dir(work.path()).unwrap().count(), 3);
 }

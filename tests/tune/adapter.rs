@@ -168,12 +168,17 @@ fn what_cannot_be_applied_is_refused_and_nothing_is_written() {
         &model,
         &model,
         &[],
-        "is no adapter: it is no whole safetensors file",
+        "is neither an adapter nor a state of a training graph: it is no whole safetensors file",
     );
     let checkpoint = place.path().join("foreign.safetensors");
     let nothing: Vec<(&str, safetensors::tensor::TensorView<'_>)> = Vec::new();
     std::fs::write(&checkpoint, safetensors::serialize(nothing, None).unwrap()).unwrap();
-    refused(&checkpoint, &model, &[], "have no `ftsurgery.adapter`");
+    refused(
+        &checkpoint,
+        &model,
+        &[],
+        "neither an adapter's metadata nor",
+    );
     refused(place.path(), &model, &[], "it is not a regular file");
     refused(&place.path().join("absent"), &model, &[], "cannot read");
     let damaged = place.path().join("damaged.safetensors");

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::onnx::Model;
+use crate::onnx::{LARGEST_FILE, Model};
 use crate::training_graph::State;
 use serde_json::json;
 
@@ -11,11 +11,11 @@ use super::{ApplyArgs, output};
 use crate::cli::{CliError, Context, signals};
 
 pub fn run(args: &ApplyArgs, state: &State, context: &Context) -> Result<(), CliError> {
+    let backbone = Model::open(&args.model)?;
     let out = match args.dry_run {
         true => None,
-        false => Some(output(args, false)?),
+        false => Some(output(args, backbone.size() > LARGEST_FILE as u64)?),
     };
-    let backbone = Model::open(&args.model)?;
     let trained = state.apply(&backbone)?;
     match &out {
         None => trained.check()?,

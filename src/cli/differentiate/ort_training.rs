@@ -9,10 +9,10 @@ use crate::training::{OptimizerKind, Parameters, differentiable};
 use crate::training_graph::{OrtArtifacts, TrainingGraphError, TrainingOptions, ort_artifacts};
 
 use super::told::{self, Section, entry, floats};
-use super::training::{StepArgs, asked_value, ensure_apart, loss_name, objective, options};
-use super::{DifferentiateArgs, ensure_new, sample_dims};
+use super::training::{StepArgs, ensure_apart, loss_name, objective, opened, options};
+use super::{DifferentiateArgs, sample_dims};
 use crate::cli::gradients::no_gradient;
-use crate::cli::{CliError, Context, signals};
+use crate::cli::{CliError, Context, signals, values};
 
 const TRAINING_MODEL: &str = "training_model.onnx";
 const EVAL_MODEL: &str = "eval_model.onnx";
@@ -26,11 +26,10 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
             "--state is not taken with --format ort-training, whose checkpoint holds the state",
         ));
     }
+    let file = opened(args)?;
     for name in [TRAINING_MODEL, EVAL_MODEL, OPTIMIZER_MODEL, CHECKPOINT] {
-        ensure_new(args, &args.out.join(name), "--out")?;
+        values::ensure_new(&args.out.join(name), "--out", &file.files(), args.force)?;
     }
-    let value = asked_value(args)?;
-    let file = Model::open(&args.model)?.with_scores(value);
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let objective = objective(args, &model, &sample)?;

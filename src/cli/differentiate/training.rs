@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::adapter::backbone_sha256;
 use crate::autodiff::Targets;
 use crate::classifier::{ModelCard, at_image_size};
-use crate::graph::Value;
+use crate::graph::{Graph, GraphError, Value};
 use crate::onnx::{Model, encode, set_metadata, write_atomic};
 use crate::task::Task;
 use crate::training::{
@@ -20,7 +20,7 @@ use crate::training_graph::{
 use clap::Args;
 
 use super::told::{self, Section, entry, floats};
-use super::{DifferentiateArgs, ensure_new, loss_of, sample_dims};
+use super::{DifferentiateArgs, loss_of, sample_dims};
 use crate::cli::gradients::no_gradient;
 use crate::cli::{CliError, Context, signals, values};
 
@@ -115,9 +115,10 @@ pub fn run(
         ))
         .with_hint("choose another file with --state"));
     }
-    ensure_new(args, &args.out, "--out")?;
-    ensure_new(args, &state, "--state")?;
-    let file = Model::open(&args.model)?.with_scores(asked_value(args)?);
+    let file = opened(args)?;
+    for (path, flag) in [(&args.out, "--out"), (&state, "--state")] {
+        values::ensure_writable(path, flag, &file.files(), args.force)?;
+    }
     let model = at_image_size(&file, args.image_size)?;
     let sample = sample_dims(&model, args.image_size)?;
     let objective = objective(args, &model, &sample)?;
@@ -150,6 +151,19 @@ pub fn run(
         state.display()
     ));
     Ok(())
+}
+
+/// The model, asked for what the loss is taken of, or for the loss.
+pub(super) fn opened(args: &DifferentiateArgs) -> Result<Model, CliError> {
+    let file = Model::open(&args.model)?.with_scores(asked_value(args)?);
+    match (&args.step.loss, Graph::from_model(&file)) {
+        (Some(LossArg::Value(_)), Err(GraphError::NoScores { value, outputs })) => {
+            Err(CliError::usage(format!(
+                "--loss: `{value}` is none of cross-entropy, bce and mse, and no value of the model; its outputs are {outputs}"
+            )))
+        }
+        _ => Ok(file),
+    }
 }
 
 /// The value of the model that is asked for: what the loss is taken of, or the loss.

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::told::{self, Section};
 use super::training::{asked_value, ensure_apart, options};
-use super::{DifferentiateArgs, ensure_new, sample_dims};
+use super::{DifferentiateArgs, sample_dims};
 use crate::cli::gradients::no_gradient;
 use crate::cli::{CliError, Context, runtime_web, signals, values};
 
@@ -94,13 +94,13 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
             .with_hint("give names, as --classes cats,dogs, or how many, as --classes 2"));
     };
     refuse_others(args)?;
+    let file = Model::open(&args.model)?;
     let page = PAGE.iter().map(|(name, _)| *name);
     for name in page.chain([MODEL, TRAINING, STATE, CONTRACT]) {
-        ensure_new(args, &args.out.join(name), "--out")?;
+        values::ensure_new(&args.out.join(name), "--out", &file.files(), args.force)?;
     }
     let runtime = runtime_web::find(args.web.runtime_web.as_deref())?;
 
-    let file = Model::open(&args.model)?;
     let model = at_image_size(&file, args.image_size)?;
     let input = input_of(&model, args)?;
     let (template, output) = with_head(&model, args, (&input, classes.len()))?;

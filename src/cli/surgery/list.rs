@@ -10,7 +10,7 @@ use crate::strategy::pattern::matches;
 use crate::transform::{Listed, list};
 use clap::Args;
 
-use super::super::{CliError, Context, signals};
+use super::super::{CliError, Context, signals, values};
 use super::tell::size;
 
 const EXAMPLES: &str = "\
@@ -57,6 +57,7 @@ pub fn run(args: &ListArgs, context: &Context) -> Result<(), CliError> {
     let model = Model::open_in_place(&args.model)?;
     let listed = list(&model, &args.matching, args.stats)?;
     if let Some(out) = &args.out {
+        values::ensure_new(out, "--out", &model.files(), args.force)?;
         write_list(args, out, &listed, context)?;
     }
     let mut stdout = BufWriter::new(context.stdout());
@@ -119,14 +120,6 @@ fn write_list(
     listed: &[Listed],
     context: &Context,
 ) -> Result<(), CliError> {
-    if !args.force
-        && out
-            .try_exists()
-            .map_err(|e| CliError::cannot_write(out, &e))?
-    {
-        return Err(CliError::usage(format!("{} exists", out.display()))
-            .with_hint("choose another file with --out, or overwrite it with --force"));
-    }
     let weights: Vec<&str> = listed
         .iter()
         .filter(|t| t.trainable)

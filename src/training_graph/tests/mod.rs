@@ -314,10 +314,73 @@ fn a_state_comes_back_from_its_file_and_what_is_none_is_refused() {
     );
     let path = folder.path().join("text");
     std::fs::write(&path, "no state").unwrap();
-    for (name, word) in [("text", "is no adapter"), ("missing", "cannot read")] {
+    for (name, word) in [
+        ("text", "is neither an adapter nor a state"),
+        ("missing", "cannot read"),
+    ] {
         let error = TunedFile::read(&folder.path().join(name)).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
+}
+
+#[test]
+fn a_state_that_lacks_tensors_or_has_them_of_others_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainingOptions::new(Task::SingleLabel, Optimizer::new(OptimizerKind::Adam))
+        .batch_norm(BatchNormMode::Batch)
+        .ema(Some(0.9));
+    let whole = made(&convnet(), &[3, 16, 16], &options.batch(Batch::Fixed(2))).state;
+    let of = |kind: fn(String) -> Role, name: &str| kind(name.to_owned());
+    let weight = "stem.weight";
+    let running = |(role, _): &&(Role, Tensor)| matches!(role, Role::Running(_));
+    let (running, _) = whole.tensors().iter().find(running).unwrap();
+    let refused = |gone: &[Role], put: Option<(Role, Tensor)>, word: &str| {
+        let mut state = State::default();
+        for (role, tensor) in whole.tensors().iter().cloned().chain(put) {
+            if !gone.contains(&role) {
+                state.put(role, tensor);
+            }
+        }
+        for name in ["state.npz", "state.safetensors"] {
+            let path = folder.path().join(name);
+            state.write(&path).unwrap();
+            let error = State::read(&path).unwrap_err().to_string();
+            assert!(error.contains(word), "{name}: {word} is not in {error}");
+        }
+    };
+    refused(&[Role::Step], None, "no `step`");
+    for step in [Tensor::scalar_i64(-1), Tensor::i64s(&[1, 2])] {
+        refused(&[], Some((Role::Step, step)), "its `step`");
+    }
+    refused(
+        &[of(Role::Average, weight)],
+        None,
+        "no `average/stem.weight`",
+    );
+    refused(
+        &[of(Role::SecondMoment, weight)],
+        None,
+        "no `moment2/stem.weight`",
+    );
+    refused(
+        &[of(Role::Parameter, weight)],
+        None,
+        "but not the tensor that this is of",
+    );
+    refused(
+        std::slice::from_ref(running),
+        None,
+        "but not the tensor that this is of",
+    );
+    let one = || Tensor::f32(&[1], &[0.0]);
+    let other = of(Role::FirstMoment, "other");
+    refused(&[], Some((other, one())), "a `moment1/other`");
+    let average = of(Role::Average, weight);
+    refused(
+        &[],
+        Some((average, one())),
+        "its `average/stem.weight` is [1]",
+    );
 }
 
 #[test]
