@@ -58,7 +58,7 @@ chooses as trained ones and the others as frozen ones. --optimizer is `adamw` un
 momentum. `ftsurgery apply` takes a checkpoint that was saved as a state.
 
 With --format web --out is a folder, too: of a page that trains in a browser, by onnxruntime-web. The model gets a new head, of \
-so many classes as --classes says; pictures are dropped into a box for each, and the page gives the tuned ONNX file. A file \
+so many classes as --classes says, and trains by `adamw` unless --optimizer says another; pictures are dropped into a box for each, and the page gives the tuned ONNX file. A file \
 server shows the page, which loads nothing from elsewhere.
 
 Examples:
@@ -134,6 +134,12 @@ pub fn run(args: &DifferentiateArgs, context: &Context) -> Result<(), CliError> 
     }
     if let Some(kind) = args.step.optimizer {
         return training::run(args, kind, context);
+    }
+    if let Some(flag) = args.step.given() {
+        return Err(
+            CliError::usage(format!("{flag} is of a whole training step"))
+                .with_hint("say by which --optimizer it trains: sgd, adam or adamw"),
+        );
     }
     let Batch::Fixed(batch) = args.batch_size else {
         return Err(CliError::usage(

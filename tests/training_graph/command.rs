@@ -162,6 +162,7 @@ fn what_cannot_be_done_is_refused_and_nothing_is_overwritten() {
         assert!(said.contains(word), "no {word} in {said}");
     };
     refused("--loss mse", "--optimizer");
+    refused("--clip 1 --bn batch", "by which --optimizer");
     refused("--batch-size free", "--optimizer");
     refused("--batch-size 0", "or `free`");
     refused("--optimizer lion", "none of adam, adamw, sgd");

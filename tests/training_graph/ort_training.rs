@@ -407,4 +407,6 @@ fn the_command_writes_four_files_and_nothing_over_them() {
         assert!(told.contains(word), "{flags}: {told}");
     }
     assert!(!scene.at("other").exists());
+    // By AdamW, unless it is said.
+    run("--clip 1 --label-smoothing 0.1 --out clipped").success();
 }

@@ -82,6 +82,7 @@ fn what_a_page_cannot_be_made_of_is_refused_and_nothing_is_written() {
         "--batch-size is not taken",
     );
     refused(&model, "--classes 2 --task binary", "--task is not taken");
+    refused(&model, "--classes 2 --loss mse", "--loss is not taken");
     refused(
         &model,
         "--classes 2 --runtime-web .",

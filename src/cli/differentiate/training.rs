@@ -36,36 +36,35 @@ pub struct StepArgs {
     /// of one output); `mse`, the mean squared difference of the output from float targets of its dimensions; or a value of
     /// the model that is one number, by its name: the model may then have inputs beside its data [default: what --task
     /// says]
-    #[arg(long, value_name = "LOSS", requires = "optimizer")]
+    #[arg(long, value_name = "LOSS")]
     loss: Option<LossArg>,
     /// Spread this share of every target over all classes
-    #[arg(long, value_name = "SHARE", value_parser = values::below_1, requires = "optimizer")]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     label_smoothing: Option<f32>,
     /// How much samples of each class count, a number for each: the sum over a batch is divided by the number of samples. With
     /// `bce` it is what a sample is of that counts so
-    #[arg(long, value_name = "W,W,…", value_delimiter = ',', value_parser = values::at_least_0,
-          requires = "optimizer")]
+    #[arg(long, value_name = "W,W,…", value_delimiter = ',', value_parser = values::at_least_0)]
     class_weights: Option<Vec<f32>>,
     /// Weight decay [default: 0.01 of adamw, else 0]
-    #[arg(long, value_name = "RATE", value_parser = values::at_least_0, requires = "optimizer")]
+    #[arg(long, value_name = "RATE", value_parser = values::at_least_0)]
     weight_decay: Option<f32>,
     /// Momentum of sgd [default: 0.9]
-    #[arg(long, value_name = "SHARE", value_parser = values::below_1, requires = "optimizer")]
+    #[arg(long, value_name = "SHARE", value_parser = values::below_1)]
     pub momentum: Option<f32>,
     /// Shorten the gradient, of all parameters as one vector, to this length where it is longer
-    #[arg(long, value_name = "NORM", value_parser = values::above_0, requires = "optimizer")]
+    #[arg(long, value_name = "NORM", value_parser = values::above_0)]
     clip: Option<f32>,
     /// Keep an average of parameters and running statistics, of which each step keeps this share (of the first steps less);
     /// `apply` takes it
-    #[arg(long, value_name = "DECAY", value_parser = values::inside_1, requires = "optimizer")]
+    #[arg(long, value_name = "DECAY", value_parser = values::inside_1)]
     ema: Option<f32>,
     /// Which statistics a trained BatchNormalization takes: the stored ones (`frozen`), or those of the batch, which the
     /// stored ones follow (`batch`) [default: frozen]
-    #[arg(long, value_name = "MODE", requires = "optimizer")]
+    #[arg(long, value_name = "MODE")]
     bn: Option<BatchNormMode>,
     /// Where to write the state before the first step: of NumPy's arrays where the name ends in `.npz`, else safetensors
     /// [default: the file of --out with `.safetensors`]
-    #[arg(long, value_name = "FILE", requires = "optimizer")]
+    #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 }
 
@@ -73,6 +72,23 @@ impl StepArgs {
     /// Whether a loss is asked for.
     pub(super) fn has_loss(&self) -> bool {
         self.loss.is_some()
+    }
+
+    /// A flag that is given, of those that say how a step trains.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--loss", self.loss.is_some()),
+            ("--label-smoothing", self.label_smoothing.is_some()),
+            ("--class-weights", self.class_weights.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--momentum", self.momentum.is_some()),
+            ("--clip", self.clip.is_some()),
+            ("--ema", self.ema.is_some()),
+            ("--bn", self.bn.is_some()),
+            ("--state", self.state.is_some()),
+        ];
+        let given = flags.into_iter().find(|(_, given)| *given);
+        given.map(|(flag, _)| flag)
     }
 }
 
