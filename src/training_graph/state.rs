@@ -80,34 +80,34 @@ impl State {
             return Err(format!("its `{}` is no number of 0 or more", Role::Step));
         }
         let trained = self.dims_of(|role| matches!(role, Role::Parameter(_) | Role::Running(_)));
-        let follow: [(fn(String) -> Role, &BTreeMap<_, _>); 3] = [
-            (Role::FirstMoment, &parameters),
-            (Role::SecondMoment, &parameters),
-            (Role::Average, &trained),
-        ];
-        for (kind, expected) in follow {
-            let found = self.dims_of(|role| {
-                role.of_tensor().map(|of| kind(of.to_owned())).as_ref() == Some(role)
-            });
-            if found.is_empty() {
-                continue;
-            }
-            let all = expected.keys().chain(found.keys());
-            if let Some(name) = all
-                .copied()
-                .find(|name| found.get(name) != expected.get(name))
-            {
-                let role = kind(name.to_owned());
-                return Err(match (found.get(name), expected.get(name)) {
-                    (None, _) => format!("it has no `{role}`, but the like of other tensors"),
-                    (_, None) => format!("it has a `{role}`, but not the tensor that this is of"),
-                    (Some(found), Some(expected)) => {
-                        format!("its `{role}` is {found:?}, and what this is of {expected:?}")
-                    }
-                });
-            }
+        self.ensure_of_all(Role::FirstMoment, &parameters)?;
+        self.ensure_of_all(Role::SecondMoment, &parameters)?;
+        self.ensure_of_all(Role::Average, &trained)
+    }
+
+    /// Fails unless there is no tensor of a kind, or one for each of these, of its dimensions.
+    fn ensure_of_all(
+        &self,
+        kind: fn(String) -> Role,
+        expected: &BTreeMap<&str, &[usize]>,
+    ) -> Result<(), String> {
+        let found = self
+            .dims_of(|role| role.of_tensor().map(|of| kind(of.to_owned())).as_ref() == Some(role));
+        if found.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut all = expected.keys().chain(found.keys()).copied();
+        let Some(name) = all.find(|name| found.get(name) != expected.get(name)) else {
+            return Ok(());
+        };
+        let role = kind(name.to_owned());
+        Err(match (found.get(name), expected.get(name)) {
+            (None, _) => format!("it has no `{role}`, but the like of other tensors"),
+            (_, None) => format!("it has a `{role}`, but not the tensor that this is of"),
+            (Some(found), Some(expected)) => {
+                format!("its `{role}` is {found:?}, and what this is of {expected:?}")
+            }
+        })
     }
 
     /// The dimensions of tensors of such roles, by the names of the initializers that they are of.
