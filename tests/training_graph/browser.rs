@@ -159,7 +159,7 @@ fn of_pictures(folder: &Path, path: &str) -> Option<Vec<u8>> {
     Some(serde_json::to_vec(&all).unwrap())
 }
 
-/// That a file is the page's model but for what was trained and the names of the classes.
+/// That a file is the page's model but for what was trained and the names of the classes, and that runtimes agree on it.
 fn is_tuned(scene: &Scene) {
     let contract = fs::read(scene.at("page/contract.json")).unwrap();
     let contract: serde_json::Value = serde_json::from_slice(&contract).unwrap();
@@ -171,6 +171,8 @@ fn is_tuned(scene: &Scene) {
     assert_eq!(tensors.len(), trained);
     let others: Vec<&str> = others.iter().map(|d| d.name.as_str()).collect();
     assert_eq!(others, ["ftsurgery.classes"]);
+    let tuned = scene.at("tuned.onnx");
+    ftsurgery(&["verify"]).arg(tuned).assert().success();
 }
 
 /// A page with these flags that has trained for so many epochs at a rate, and the accuracy of its file beside that of
