@@ -9,6 +9,7 @@ mod fold;
 mod heads;
 mod merge;
 mod models;
+mod prune;
 mod streaming;
 mod support;
 mod widths;

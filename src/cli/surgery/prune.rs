@@ -7,8 +7,9 @@ use super::super::{CliError, Context};
 use super::{SurgeryArgs, checked};
 
 const EXAMPLES: &str = checked!(
-    "What no output needs goes: nodes, tensors, noted types and annotations of the graph, and functions that nothing calls. What \
-     a graph inside of a node reads is needed with the node. Declared inputs stay, as they are the model's face.",
+    "What no output needs goes: nodes, tensors, noted types and annotations of the graph, of graphs inside of nodes and of \
+     functions, and functions that nothing calls. What a graph inside of a node reads is needed with the node. Declared inputs \
+     stay, as they are the model's face; inputs and outputs of graphs inside of nodes and of functions, too.",
     "  ftsurgery prune model.onnx --out pruned.onnx
   ftsurgery prune model.onnx --dry-run --verbose"
 );

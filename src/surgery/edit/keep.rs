@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::graph::captured_names;
-use crate::onnx::messages::{GraphProto, NodeProto, SparseTensorProto};
+use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto, SparseTensorProto};
 
 use super::super::SurgeryError;
 use super::super::difference::Part;
-use super::{Editor, inner_graphs, node_key};
+use super::{Editor, Named, inner_graphs, node_key};
 
 impl Editor<'_> {
     /// Removes what does not serve `values`: nodes, initializers, the graph inputs that stand for these
@@ -24,58 +24,109 @@ impl Editor<'_> {
                 value: (*value).to_owned(),
             });
         }
-        let (nodes, read) = serving(self.graph(), values);
-        let read: HashSet<String> = read.into_iter().map(str::to_owned).collect();
-        let mut dead: HashSet<String> = HashSet::new();
-        let mut touched = Vec::new();
-        let graph = self.graph_mut();
-        let mut serves = nodes.into_iter();
-        graph.node.retain(|node| {
-            let serves = serves.next().unwrap_or(false);
-            if !serves {
-                touched.push((Part::Node, node_key(node)));
-                dead.extend(node.output.iter().cloned());
+        let gone = sweep(self.graph_mut(), values);
+        let mut outputs = Vec::new();
+        self.graph_mut().output.retain(|output| {
+            let stays = values.contains(&output.name());
+            if !stays {
+                outputs.push((Part::Output, output.name().to_owned()));
             }
-            serves
+            stays
         });
-        graph.initializer.retain(|tensor| {
-            let name = tensor.name.clone().unwrap_or_default();
-            let serves = read.contains(&name);
-            if !serves {
-                touched.push((Part::Tensor, name.clone()));
-                dead.insert(name);
-            }
-            serves
-        });
-        graph.sparse_initializer.retain(|tensor| {
-            let name = sparse_name(tensor);
-            let serves = read.contains(&name);
-            if !serves {
-                touched.push((Part::SparseTensor, name.clone()));
-                dead.insert(name);
-            }
-            serves
-        });
-        let mut lives = |part: Part, name: &Option<String>| {
-            let name = name.clone().unwrap_or_default();
-            let lives = match part {
-                Part::Output => values.contains(&name.as_str()),
-                _ => !dead.contains(&name),
-            };
-            if !lives {
-                touched.push((part, name));
-            }
-            lives
-        };
-        graph.input.retain(|v| lives(Part::Input, &v.name));
-        graph.output.retain(|v| lives(Part::Output, &v.name));
-        graph.value_info.retain(|v| lives(Part::ValueInfo, &v.name));
-        graph
-            .quantization_annotation
-            .retain(|a| lives(Part::Annotation, &a.tensor_name));
-        self.touched.extend(touched);
+        self.touched.extend(gone.into_iter().chain(outputs));
         Ok(())
     }
+
+    /// Removes from graphs inside of nodes, at any depth, and from functions what does not serve their outputs. What they
+    /// declare as inputs and outputs stays, as whoever runs them gives and takes these by their places.
+    pub fn keep_inside(&mut self) {
+        let mut scopes = Vec::new();
+        for node in &mut self.graph_mut().node {
+            if sweep_inside(node) {
+                scopes.push(node_key(node));
+            }
+        }
+        for function in &mut self.proto.functions {
+            let mut body = GraphProto {
+                node: std::mem::take(&mut function.node),
+                value_info: std::mem::take(&mut function.value_info),
+                ..GraphProto::default()
+            };
+            let outputs: Vec<&str> = function.output.iter().map(String::as_str).collect();
+            let changed = body.node.iter_mut().fold(false, |c, n| sweep_inside(n) | c);
+            let gone = sweep(&mut body, &outputs);
+            (function.node, function.value_info) = (body.node, body.value_info);
+            if changed || !gone.is_empty() {
+                scopes.push(format!("function `{}`", Named::key(function)));
+            }
+        }
+        self.scopes.extend(scopes);
+    }
+}
+
+/// Removes from the graphs inside of a node what does not serve their outputs, from the innermost on; whether there was any.
+fn sweep_inside(node: &mut NodeProto) -> bool {
+    let mut changed = false;
+    let attributes = node.attribute.iter_mut();
+    for graph in attributes.flat_map(AttributeProto::subgraphs_mut) {
+        for node in &mut graph.node {
+            changed |= sweep_inside(node);
+        }
+        let declared = graph.output.iter().chain(&graph.input);
+        let declared: Vec<String> = declared.map(|v| v.name().to_owned()).collect();
+        let values: Vec<&str> = declared.iter().map(String::as_str).collect();
+        changed |= !sweep(graph, &values).is_empty();
+    }
+    changed
+}
+
+/// Takes from a graph what does not serve `values`, outputs left alone; gives the parts that are gone.
+fn sweep(graph: &mut GraphProto, values: &[&str]) -> Vec<(Part, String)> {
+    let (nodes, read) = serving(graph, values);
+    let read: HashSet<String> = read.into_iter().map(str::to_owned).collect();
+    let mut dead: HashSet<String> = HashSet::new();
+    let mut gone = Vec::new();
+    let mut serves = nodes.into_iter();
+    graph.node.retain(|node| {
+        let serves = serves.next().unwrap_or(false);
+        if !serves {
+            gone.push((Part::Node, node_key(node)));
+            dead.extend(node.output.iter().cloned());
+        }
+        serves
+    });
+    let mut serves = |part: Part, name: String| {
+        let serves = read.contains(&name);
+        if !serves {
+            gone.push((part, name.clone()));
+            dead.insert(name);
+        }
+        serves
+    };
+    graph
+        .initializer
+        .retain(|tensor| serves(Part::Tensor, tensor.name().to_owned()));
+    graph
+        .sparse_initializer
+        .retain(|tensor| serves(Part::SparseTensor, sparse_name(tensor)));
+    let mut lives = |part: Part, name: &str| {
+        let lives = !dead.contains(name);
+        if !lives {
+            gone.push((part, name.to_owned()));
+        }
+        lives
+    };
+    graph.input.retain(|v| lives(Part::Input, v.name()));
+    graph
+        .value_info
+        .retain(|v| lives(Part::ValueInfo, v.name()));
+    graph.quantization_annotation.retain(|note| {
+        lives(
+            Part::Annotation,
+            note.tensor_name.as_deref().unwrap_or_default(),
+        )
+    });
+    gone
 }
 
 /// Which nodes serve `values`, and all values that they read, `values` included.

@@ -9,6 +9,7 @@
 //! | operation | what it changes |
 //! | --- | --- |
 //! | [`keep`](Editor::keep) | nodes, tensors, declarations and outputs that do not serve some values go |
+//! | [`keep_inside`](Editor::keep_inside) | what does not serve the outputs of graphs inside of nodes, and of functions, goes from these |
 //! | [`add_node`](Editor::add_node), [`add_tensor`](Editor::add_tensor) | a node, an initializer, behind all others |
 //! | [`splice`](Editor::splice) | nodes come behind a value, and what read it reads another |
 //! | [`sort`](Editor::sort) | nodes move behind those that make what they read |
@@ -42,7 +43,7 @@ mod tensors;
 pub(crate) mod tests;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::graph::messages::{all_graphs, defined, inner_graphs, value_names};
 use crate::graph::{Names, Value, value_to_proto};
@@ -259,13 +260,17 @@ impl<'m> Editor<'m> {
     /// be a defect of this module; and when external data cannot be read.
     pub fn finish(mut self) -> Result<Edited, SurgeryError> {
         // What was renamed and then removed goes by its old name again.
+        let mut named: HashMap<String, Vec<Part>> = HashMap::new();
+        for (part, name) in &self.touched {
+            named.entry(name.clone()).or_default().push(*part);
+        }
         for rename in self.renames.iter().rev() {
-            if let What::Renamed { to } = &rename.what {
-                let named = self.touched.iter().filter(|(_, name)| name == to);
-                let old: Vec<_> = named
-                    .map(|(part, _)| (*part, rename.name.clone()))
-                    .collect();
+            if let What::Renamed { to } = &rename.what
+                && let Some(parts) = named.get(to).cloned()
+            {
+                let old = parts.iter().map(|part| (*part, rename.name.clone()));
                 self.touched.extend(old);
+                named.entry(rename.name.clone()).or_default().extend(parts);
             }
         }
         let renames = Manifest {
