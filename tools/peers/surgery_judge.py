@@ -78,7 +78,8 @@ def lost(before_path, after_path, may_change=()):
         hold("opset", all(imports[0].get(domain) == version for domain, version in imports[1].items()))
         hold("IR version", before.ir_version == after.ir_version)
     nodes = [{node.output[0]: node for node in model.graph.node if node.output} for model in (before, after)]
-    both = nodes[0].keys() & nodes[1].keys()
+    # A value that another node has come to make, as a cast behind it, tells nothing of the node that made it.
+    both = {name for name in nodes[0].keys() & nodes[1].keys() if nodes[0][name].op_type == nodes[1][name].op_type}
     if "nodes" not in may_change:
         hold("nodes", nodes[1].keys() <= nodes[0].keys() or "names" in may_change)
     hold("node names", all(nodes[0][name].name == nodes[1][name].name for name in both))
@@ -91,8 +92,9 @@ def lost(before_path, after_path, may_change=()):
     hold("tensor notes", all(held[0][n].doc_string == held[1][n].doc_string and properties(held[0][n]) == properties(held[1][n]) for n in common))
     annotated = [{note.tensor_name for note in model.graph.quantization_annotation} for model in (before, after)]
     hold("annotations", (annotated[0] & held[1].keys()) <= annotated[1])
-    called = {node.op_type for node in after.graph.node} & {function.name for function in before.functions}
-    hold("functions", not before.functions or bool(called) or not any(n.domain for n in before.graph.node))
+    own = {(function.domain, function.name) for function in before.functions}
+    calls = {name for name, node in nodes[0].items() if (node.domain, node.op_type) in own}
+    hold("functions", (calls & nodes[1].keys()) <= both)
     declared = [{value.name for value in model.graph.value_info} for model in (before, after)]
     made = {name for node in after.graph.node for name in node.output}
     hold("value infos", (declared[0] & made) <= declared[1] | {value.name for value in after.graph.output})
@@ -102,10 +104,16 @@ def lost(before_path, after_path, may_change=()):
         hold("weights beside it", is_external(after_path) or "weights" in may_change)
     if "io" not in may_change:
         free = [collections.Counter(d.dim_param for v in model.graph.input for d in v.type.tensor_type.shape.dim if d.dim_param) for model in (before, after)]
-        kinds = [{v.name: v.type.tensor_type.elem_type for v in [*model.graph.input, *model.graph.output]} for model in (before, after)]
+        kinds = [{v.name: v.type.tensor_type.elem_type for v in ends(model)} for model in (before, after)]
         hold("types of inputs and outputs", all(kinds[0].get(name, kind) == kind for name, kind in kinds[1].items()))
         hold("free dimensions", not free[0] or bool(free[1]) or not {v.name for v in before.graph.input} & {v.name for v in after.graph.input})
     return sorted(set(words))
+
+
+def ends(model):
+    """Inputs and outputs, without inputs that stand for initializers."""
+    held = weights(model)
+    return [*(value for value in model.graph.input if value.name not in held), *model.graph.output]
 
 
 def read(after, before):
@@ -117,6 +125,12 @@ def read(after, before):
 def is_external(path):
     model = onnx.load(path, load_external_data=False)
     return any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
+
+
+def has_large(path, least=1024):
+    """Whether a model has an initializer of so many bytes that it is worth a place beside the model."""
+    tensors = onnx.load(path).graph.initializer
+    return any(numpy_helper.to_array(tensor).nbytes >= least for tensor in tensors if tensor.data_type < 16)
 
 
 def is_well_formed(path):

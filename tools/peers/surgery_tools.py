@@ -305,11 +305,6 @@ def _(model, out, asked):
     call("sne4onnx", "-if", model, "-ion", *asked["inputs"], "-oon", *asked["outputs"], "-of", out)
 
 
-@tool("simple-onnx", "fold")
-def _(model, out, asked):
-    call("spo4onnx", "-if", model, "-of", out)
-
-
 @tool("simple-onnx", "rename")
 def _(model, out, asked):
     call("sor4onnx", "-if", model, "-on", asked["old"], asked["new"], "-of", out)
@@ -322,7 +317,7 @@ def _(model, out, asked):
 
 @tool("simple-onnx", "merge")
 def _(model, out, asked):
-    ends = [word for name in asked["joint"] for word in (f"a_{name}", f"b_{name}")]
+    ends = [word for name in asked["joint"] for word in (name, name)]
     call("snc4onnx", "-if", model, asked["second"], "-sd", *ends, "-opam", "a", "b", "-of", out)
 
 
