@@ -7,7 +7,7 @@ use crate::onnx::messages::{
     AttributeProto, GraphProto, NodeProto, TensorAnnotation, TensorProto, ValueInfoProto,
 };
 
-use super::lists::{List, order};
+use super::lists::{List, numbered, order};
 use super::operand::{Content, Operand, of_attribute};
 use super::pairing::{Names, Side, pair, rewired};
 use super::walk::{Walk, Walked, metadata, plain, text};
@@ -57,16 +57,14 @@ impl Walk<'_> {
         };
         let changes = list.changes(quantization_annotation, &after.quantization_annotation);
         self.note(changes);
-        let order_now: HashMap<&str, usize> = after
-            .initializer
-            .iter()
-            .map(TensorProto::name)
-            .zip(0..)
-            .collect();
+        let order_now = numbered(after.initializer.iter().map(|t| t.name().to_owned()));
+        let order_now: HashMap<&String, usize> = order_now.iter().zip(0..).collect();
         let now = initializer
             .iter()
             .map(|t| names.get(t.name()).map_or(t.name(), String::as_str));
+        let now = numbered(now.map(str::to_owned));
         let places: Vec<usize> = now
+            .iter()
             .filter_map(|name| order_now.get(name).copied())
             .collect();
         if sequence::increasing(&places).len() < places.len() {

@@ -24,21 +24,8 @@ pub(super) struct List<'w, M> {
 impl<M: Message + Debug> List<'_, M> {
     /// How two lists differ.
     pub fn changes(&self, before: &[M], after: &[M]) -> Vec<Change> {
-        let numbered = |list: &[M], name: &dyn Fn(&str) -> String| -> Vec<String> {
-            let mut seen: HashMap<String, usize> = HashMap::new();
-            let keys = list.iter().map(|part| name(&(self.key)(part)));
-            keys.map(|key| {
-                let count = seen.entry(key.clone()).or_default();
-                *count += 1;
-                match count {
-                    1 => key,
-                    count => format!("{key} #{count}"),
-                }
-            })
-            .collect()
-        };
-        let old = numbered(before, self.renamed);
-        let new = numbered(after, &|name| name.to_owned());
+        let old = numbered(before.iter().map(|part| (self.renamed)(&(self.key)(part))));
+        let new = numbered(after.iter().map(self.key));
         let places: HashMap<&String, usize> = new.iter().zip(0..).collect();
         let there: HashSet<&String> = old.iter().collect();
         let mut changes = Vec::new();
@@ -73,6 +60,20 @@ impl<M: Message + Debug> List<'_, M> {
         }
         changes
     }
+}
+
+/// Names, with a number behind those that were there before.
+pub(super) fn numbered(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let names = names.map(|name| {
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        match count {
+            1 => name,
+            count => format!("{name} #{count}"),
+        }
+    });
+    names.collect()
 }
 
 /// That a list has another order.

@@ -1,6 +1,6 @@
 //! Which nodes and values of two graphs belong to each other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::onnx::messages::NodeProto;
@@ -270,9 +270,21 @@ fn by_order(a: &Side, b: &Side, nodes: &mut Partners, sign: impl Fn(&Side, &Node
 }
 
 fn tensors_by_name(a: &Side, b: &Side, tensors: &mut Partners) {
+    let mut places: HashMap<&str, VecDeque<usize>> = HashMap::new();
+    for (j, tensor) in b.tensors.iter().enumerate() {
+        places.entry(tensor.name).or_default().push_back(j);
+    }
     for (i, tensor) in a.tensors.iter().enumerate() {
-        if let Some(j) = b.tensor(tensor.name) {
-            tensors.join(i, j);
+        if tensors.of[i].is_some() {
+            continue;
+        }
+        // The second of a name belongs to the second.
+        let of_name = places.get_mut(tensor.name).into_iter();
+        for j in of_name.flat_map(|places| std::iter::from_fn(|| places.pop_front())) {
+            if !tensors.taken[j] {
+                tensors.join(i, j);
+                break;
+            }
         }
     }
 }
