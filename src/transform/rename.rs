@@ -1,6 +1,6 @@
 //! Other names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use regex::Regex;
@@ -118,9 +118,10 @@ pub fn rename<'m>(model: &'m Model, renames: &Renames) -> Result<Transformed<'m>
             Kind::Nodes => &mut nodes,
             _ => &mut values,
         };
+        let told: HashSet<String> = list.iter().map(|(old, _)| old.clone()).collect();
         for name in named(model, *kind) {
             let new = changed(name);
-            if new != name && !list.iter().any(|(old, _)| old == name) {
+            if new != name && !told.contains(name) {
                 list.push((name.to_owned(), new));
             }
         }
@@ -133,9 +134,7 @@ pub fn rename<'m>(model: &'m Model, renames: &Renames) -> Result<Transformed<'m>
         });
     }
     editor.rename_all(&values)?;
-    for (from, to) in &nodes {
-        editor.rename_node(from, to)?;
-    }
+    editor.rename_nodes(&nodes)?;
     let mut transformed = Transformed::new(model, editor.finish()?);
     let new: HashMap<&str, &str> = values
         .iter()
@@ -153,9 +152,8 @@ pub fn rename<'m>(model: &'m Model, renames: &Renames) -> Result<Transformed<'m>
 /// The names of one kind, each once.
 fn named(model: &Model, kind: Kind) -> Vec<&str> {
     let graph = model.graph();
-    let stored: std::collections::HashSet<&str> =
-        graph.initializer.iter().map(|t| t.name()).collect();
-    let given: std::collections::HashSet<&str> = graph.output.iter().map(|o| o.name()).collect();
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name()).collect();
+    let given: HashSet<&str> = graph.output.iter().map(|o| o.name()).collect();
     let inputs = || {
         graph
             .input
@@ -166,7 +164,7 @@ fn named(model: &Model, kind: Kind) -> Vec<&str> {
     let names: Vec<&str> = match kind {
         Kind::Inputs => inputs().collect(),
         Kind::Outputs => {
-            let is_input: Vec<&str> = inputs().collect();
+            let is_input: HashSet<&str> = inputs().collect();
             let outputs = graph.output.iter().map(|o| o.name());
             outputs
                 .filter(|o| !is_input.contains(o) && !stored.contains(o))
@@ -192,7 +190,7 @@ fn named(model: &Model, kind: Kind) -> Vec<&str> {
         }
         Kind::Nodes => graph.node.iter().map(|n| n.name()).collect(),
     };
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     names
         .into_iter()
         .filter(|n| !n.is_empty() && seen.insert(*n))

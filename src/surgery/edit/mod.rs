@@ -290,8 +290,9 @@ impl<'m> Editor<'m> {
                 let names = [d.name.as_str(), unnumbered(&d.name)];
                 let touched = |name: &str| self.touched.contains(&(d.part, name.to_owned()));
                 let inside = |name: &str| {
-                    let place = (d.scope.clone(), d.part, name.to_owned());
-                    self.inside.contains(&place)
+                    let first = d.scope.iter().map(|step| of_first(step)).collect();
+                    let mut scopes = [d.scope.clone(), first].into_iter();
+                    scopes.any(|scope| self.inside.contains(&(scope, d.part, name.to_owned())))
                 };
                 match d.scope.first() {
                     None => names.into_iter().any(touched),
@@ -337,6 +338,17 @@ impl<'m> Editor<'m> {
     /// The values that the main graph has: inputs, initializers, what nodes make.
     fn defined(&self) -> HashSet<&str> {
         defined(self.graph())
+    }
+}
+
+/// A step on the way to a graph inside of a node, without the number of a node of which there are several.
+fn of_first(step: &str) -> String {
+    match step.split_once(" of node `") {
+        Some((graph, node)) => {
+            let node = node.strip_suffix('`').unwrap_or(node);
+            format!("{graph} of node `{}`", unnumbered(node))
+        }
+        None => step.to_owned(),
     }
 }
 

@@ -115,14 +115,23 @@ impl Editor<'_> {
             taken.insert(to.clone());
             changes.push(at);
         }
+        let mut of_before = HashMap::new();
         for (at, (from, to)) in changes.into_iter().zip(renames) {
             let node = &mut self.graph_mut().node[at];
             node.name = Some(to.clone());
             let outputs = node.output.clone();
             if !outputs.iter().any(|o| self.added.contains(o)) {
-                let before = self.before.to_mut().graph.get_or_insert_default();
-                rename_node(before, from, to);
+                of_before.insert(from.as_str(), to.as_str());
                 self.renamed(Part::Node, from, to);
+            }
+        }
+        if !of_before.is_empty() {
+            let before = self.before.to_mut().graph.get_or_insert_default();
+            for node in &mut before.node {
+                // The first node of a name.
+                if let Some(to) = of_before.remove(node.name()) {
+                    node.name = Some(to.to_owned());
+                }
             }
         }
         Ok(())
@@ -254,11 +263,4 @@ pub(super) fn replay<'r>(
     let names = changed.map(|(now, first)| (first.as_str(), now.as_str()));
     rename_values(graph, &names.collect());
     missing
-}
-
-/// Renames the first node of that name; whether there is one.
-fn rename_node(graph: &mut GraphProto, from: &str, to: &str) -> bool {
-    let mut nodes = graph.node.iter_mut();
-    let found = nodes.find(|n| n.name.as_deref() == Some(from));
-    found.map(|node| node.name = Some(to.to_owned())).is_some()
 }

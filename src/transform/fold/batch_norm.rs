@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::onnx::messages::{AttributeProto, GraphProto, NodeProto};
-use crate::onnx::{DataType, Tensor};
+use crate::onnx::{DataType, Tensor, element_count};
 use crate::surgery::{Named, Part, reads};
 
 use super::super::TransformError;
@@ -118,7 +118,8 @@ fn find(
     }
     let dims = |name: &str| -> Option<Vec<usize>> {
         let dims = constants.get(name)?.dims.iter();
-        dims.map(|&d| usize::try_from(d).ok()).collect()
+        let dims: Option<Vec<usize>> = dims.map(|&d| usize::try_from(d).ok()).collect();
+        dims.filter(|dims| element_count(dims).is_some_and(|n| n > 0))
     };
     let count = dims(&norm.input[1])?.iter().product();
     let mut parameters = norm.input[1..].iter().chain([bias]);

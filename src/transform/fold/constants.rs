@@ -7,11 +7,12 @@ use bytes::Bytes;
 use crate::graph::messages::inner_graphs;
 use crate::graph::operators::{Class, named};
 use crate::onnx::messages::{GraphProto, ModelProto, NodeProto, TensorProto};
-use crate::onnx::{DataType, Tensor, is_external};
+use crate::onnx::{DataType, Tensor, element_count, is_external};
 use crate::runtime::{Array, Port, Runtime};
 use crate::surgery::{Named, reads};
 
 use super::super::{TransformError, probe};
+use super::bundles::{bundled, try_each};
 use super::groups::{Candidates, Values};
 use super::put::{put, set};
 use super::sweep::Dead;
@@ -29,6 +30,8 @@ const DRAWN: [&str; 7] = [
 ];
 /// Bytes of values on the way to what is computed.
 const MOST_BYTES: u64 = 1 << 28;
+/// Bytes of constants and values of what is computed together.
+const TOGETHER: u64 = 1 << 24;
 
 /// Computes them, where the file does not become larger by it; whether there was one.
 pub(super) fn compute(
@@ -56,28 +59,27 @@ pub(super) fn compute(
     };
     let part = |nodes: &[usize]| part(pass, graph, nodes, &leaf);
     let mut types = Values::new();
-    for nodes in candidates.parts() {
-        let found = part(&nodes).and_then(|part| types_of(runtime, pass, part));
-        match found {
-            Some(found) => types.extend(found),
-            None => candidates.refuse(&nodes),
-        }
-    }
+    let refused = try_each(&candidates.parts(), &mut |nodes| {
+        let found = types_of(runtime, pass, part(nodes));
+        found.map(|found| types.extend(found)).is_some()
+    });
+    candidates.refuse(&refused);
     let weight = |name: &str| own.get(name).map(|tensor| size(pass, tensor));
     candidates.refuse_unknown(&types, MOST_BYTES);
     candidates.refuse_larger(&types, &weight);
     let mut values: HashMap<String, Tensor> = HashMap::new();
     loop {
+        let bytes = |nodes: &[usize]| candidates.bytes(nodes, &types, &weight);
         let mut failed = Vec::new();
-        for nodes in candidates.parts() {
-            let wanted: Vec<String> = candidates.wanted(&nodes);
-            if wanted.iter().all(|name| values.contains_key(name)) {
-                continue;
-            }
-            match part(&nodes).and_then(|part| run(runtime, pass, part, &wanted)) {
-                Some(found) => values.extend(found),
-                None => failed.extend(nodes),
-            }
+        for bundle in bundled(candidates.parts(), bytes, TOGETHER) {
+            failed.extend(try_each(&bundle, &mut |nodes| {
+                let wanted = candidates.wanted(nodes);
+                if wanted.iter().all(|name| values.contains_key(name)) {
+                    return true;
+                }
+                let found = run(runtime, pass, part(nodes), &wanted);
+                found.map(|found| values.extend(found)).is_some()
+            }));
         }
         if failed.is_empty() {
             break;
@@ -96,9 +98,8 @@ pub(super) fn compute(
         let tensor = own.get(name)?;
         let is_tensor = graph.initializer.iter().any(|t| t.name() == name);
         let dtype = DataType::from_number(tensor.data_type.unwrap_or(0))?;
-        let count: i64 = tensor.dims.iter().product();
-        (is_tensor && dtype.is_float() && count > 1 && !is_annotated(graph, name))
-            .then_some(count as usize)
+        let count = elements(tensor)?;
+        (is_tensor && dtype.is_float() && count > 1 && !is_annotated(graph, name)).then_some(count)
     });
     apply(pass, graph, place, &nodes, &wanted, &values, &heirs);
     Ok(true)
@@ -115,6 +116,7 @@ fn apply(
     heirs: &HashMap<String, String>,
 ) {
     let all = std::mem::take(&mut graph.node);
+    let wanted: HashSet<&String> = wanted.iter().collect();
     let mut inherited = Vec::new();
     for (at, node) in all.into_iter().enumerate() {
         if !nodes.contains(&at) {
@@ -139,11 +141,13 @@ fn apply(
             }
         }
     }
-    for (value, weight, tensor) in inherited {
-        set(pass, graph, place, &weight, tensor);
-        pass.redirect(graph, place, &value, &weight);
-        pass.forget(graph, place, &value);
+    for (value, weight, tensor) in &inherited {
+        set(pass, graph, place, weight, tensor);
+        pass.forget(graph, place, value);
     }
+    let names = inherited.iter();
+    let names = names.map(|(value, weight, _)| (value.as_str(), weight.as_str()));
+    pass.redirect(graph, place, &names.collect());
 }
 
 /// Bytes that a tensor takes, in the file and beside it.
@@ -197,8 +201,15 @@ fn widens(node: &NodeProto, own: &Constants, around: &Constants) -> bool {
     let to = attributes.find(|a| a.name.as_deref() == Some("to"));
     let to = to.and_then(|a| i32::try_from(a.i?).ok()).unwrap_or(0);
     tensor.is_some_and(|t| {
-        t.dims.iter().product::<i64>() > 1 && bits(t.data_type.unwrap_or(0)) < bits(to)
+        elements(t).is_none_or(|n| n > 1) && bits(t.data_type.unwrap_or(0)) < bits(to)
     })
+}
+
+/// How many elements a tensor says that it has, where that is a number.
+fn elements(tensor: &TensorProto) -> Option<usize> {
+    let dims = tensor.dims.iter();
+    let dims: Option<Vec<usize>> = dims.map(|&d| usize::try_from(d).ok()).collect();
+    element_count(&dims?)
 }
 
 /// A model of some nodes and the constants that they read.
@@ -207,7 +218,7 @@ fn part<'g>(
     graph: &GraphProto,
     nodes: &[usize],
     leaf: &impl Fn(&str) -> Option<&'g TensorProto>,
-) -> Option<ModelProto> {
+) -> ModelProto {
     let mut part = GraphProto {
         name: Some("constants".to_owned()),
         ..GraphProto::default()
@@ -224,12 +235,12 @@ fn part<'g>(
         .into_iter()
         .filter_map(|name| leaf(name).cloned())
         .collect();
-    Some(ModelProto {
+    ModelProto {
         ir_version: Some(pass.ir.max(4)),
         opset_import: pass.around.opset_import.clone(),
         graph: Some(part),
         ..ModelProto::default()
-    })
+    }
 }
 
 /// Types and dimensions of all that the nodes make, as far as onnxruntime knows them.

@@ -22,6 +22,9 @@ const TAKEN: [DataType; 7] = [
     DataType::Bool,
 ];
 
+/// Rounds of refusals after which what is still too large is refused together.
+const MOST_ROUNDS: usize = 50;
+
 /// Nodes of a graph that read constants alone.
 pub(super) struct Candidates {
     /// By node.
@@ -150,6 +153,23 @@ impl Candidates {
         self.given.contains(value) || readers.into_iter().any(|&at| !self.constant[at])
     }
 
+    /// Bytes of the constants of the graph that nodes read, and of all that they make.
+    pub fn bytes(
+        &self,
+        nodes: &[usize],
+        types: &Values,
+        weight: &dyn Fn(&str) -> Option<u64>,
+    ) -> u64 {
+        let read = nodes.iter().flat_map(|&at| &self.inputs[at]);
+        let made = nodes.iter().flat_map(|&at| &self.outputs[at]);
+        let read = read.filter_map(|name| weight(name));
+        let made = made.filter_map(|name| {
+            let (dtype, dims) = types.get(name)?;
+            data_bytes(*dtype, dims)
+        });
+        read.chain(made).fold(0, u64::saturating_add)
+    }
+
     /// The nodes in parts that read nothing of one another.
     pub fn parts(&self) -> Vec<Vec<usize>> {
         let mut union = Union::new(self.constant.len());
@@ -169,31 +189,39 @@ impl Candidates {
 
     /// Refuses nodes of which a value is of an unknown size, too large, or of a type that cannot be taken.
     pub fn refuse_unknown(&mut self, types: &Values, most: u64) {
+        let is_bad = |this: &Self, output: &String| match types.get(output) {
+            None => true,
+            Some((dtype, dims)) => {
+                let bytes = data_bytes(*dtype, dims);
+                bytes.is_none_or(|bytes| bytes > most)
+                    || this.is_wanted(output) && !TAKEN.contains(dtype)
+            }
+        };
         loop {
-            let bad = |at: &usize| {
-                self.outputs[*at]
-                    .iter()
-                    .any(|output| match types.get(output) {
-                        None => true,
-                        Some((dtype, dims)) => {
-                            let bytes = data_bytes(*dtype, dims);
-                            bytes.is_none_or(|bytes| bytes > most)
-                                || self.is_wanted(output) && !TAKEN.contains(dtype)
-                        }
-                    })
-            };
-            let bad: Vec<usize> = self.nodes().into_iter().filter(bad).collect();
-            if bad.is_empty() {
+            let mut any = false;
+            // From the last on, as what only a refused node reads is wanted then.
+            for at in self.nodes().into_iter().rev() {
+                if self.outputs[at].iter().any(|output| is_bad(self, output)) {
+                    self.refused.insert(at);
+                    self.constant[at] = false;
+                    any = true;
+                }
+            }
+            if !any {
                 return;
             }
-            self.refuse(&bad);
+            self.settle();
         }
     }
 
     /// Refuses nodes whose values would make the file larger; `weight` gives the bytes of a tensor of the graph itself.
     pub fn refuse_larger(&mut self, types: &Values, weight: &dyn Fn(&str) -> Option<u64>) {
-        while let Some(worst) = self.worst(types, weight) {
-            self.refuse(&[worst]);
+        for round in 0.. {
+            let over = self.over(types, weight, round >= MOST_ROUNDS);
+            if over.is_empty() {
+                return;
+            }
+            self.refuse(&over);
         }
     }
 
@@ -234,8 +262,9 @@ impl Candidates {
         (wanted, nodes, leaves)
     }
 
-    /// The node of the value by which a group of nodes takes the most room too much.
-    fn worst(&self, types: &Values, weight: &dyn Fn(&str) -> Option<u64>) -> Option<usize> {
+    /// Nodes by which groups of nodes take too much room: of each group those of the values that take the most, until the rest
+    /// would not; or all of it.
+    fn over(&self, types: &Values, weight: &dyn Fn(&str) -> Option<u64>, all: bool) -> Vec<usize> {
         let (wanted, nodes, leaves) = self.serving();
         let mut union = Union::new(self.constant.len());
         for at in self.nodes() {
@@ -272,21 +301,38 @@ impl Candidates {
                 free(union.root(reader), *serves, bytes);
             }
         }
-        let mut worst: BTreeMap<usize, (i128, i128, usize)> = BTreeMap::new();
+        // By group, of each value the bytes beyond what it frees alone, and the node.
+        let mut groups: BTreeMap<usize, Vec<(i128, usize)>> = BTreeMap::new();
+        let mut room_of: HashMap<usize, i128> = HashMap::new();
         for (place, (value, at)) in wanted.iter().enumerate() {
-            let bytes = types.get(*value).map_or(i128::MAX / 4, |t| room(value, t));
+            let bytes = types
+                .get(*value)
+                .map_or(i128::from(u64::MAX), |t| room(value, t));
             let group = union.root(*at);
-            let entry = worst.entry(group).or_insert((0, i128::MIN, *at));
-            entry.0 += bytes;
-            if bytes - alone[place] > entry.1 {
-                entry.1 = bytes - alone[place];
-                entry.2 = *at;
+            *room_of.entry(group).or_default() += bytes;
+            groups
+                .entry(group)
+                .or_default()
+                .push((bytes - alone[place], *at));
+        }
+        let mut over = Vec::new();
+        for (group, mut values) in groups {
+            let mut excess = room_of[&group] - freed.get(&group).copied().unwrap_or(0);
+            if all && excess > 0 {
+                let own = self.nodes().into_iter();
+                over.extend(own.filter(|&at| union.root(at) == group));
+                continue;
+            }
+            values.sort_by_key(|&(more, at)| (std::cmp::Reverse(more), at));
+            for (more, at) in values {
+                if excess <= 0 {
+                    break;
+                }
+                over.push(at);
+                excess -= more.max(1);
             }
         }
-        let over = |(group, (bytes, _, _)): &(&usize, &(i128, i128, usize))| {
-            *bytes > freed.get(group).copied().unwrap_or(0)
-        };
-        worst.iter().find(over).map(|(_, (_, _, at))| *at)
+        over
     }
 
     /// Values that take the name of a weight: of all that the nodes read for them it is the one of as many elements, and
@@ -331,7 +377,7 @@ fn room(name: &str, (dtype, dims): &(DataType, Vec<usize>)) -> i128 {
         data_type: Some(*dtype as i32),
         ..TensorProto::default()
     };
-    let data = data_bytes(*dtype, dims).map_or(i128::MAX / 8, i128::from);
+    let data: i128 = data_bytes(*dtype, dims).unwrap_or(u64::MAX).into();
     message.encoded_len() as i128 + data + 6
 }
 

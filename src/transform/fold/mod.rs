@@ -14,6 +14,7 @@
 
 mod batch_norm;
 mod branches;
+mod bundles;
 mod constants;
 mod copies;
 mod counts;
@@ -27,11 +28,12 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
+use crate::graph::captured_names;
 use crate::graph::messages::inner_graphs;
 use crate::onnx::messages::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::onnx::{Model, Tensor, each_tensor, is_external};
 use crate::runtime::Runtime;
-use crate::surgery::{Editor, Named, Part, Told, held, reads, rename_values};
+use crate::surgery::{Editor, Named, Part, Told, held, rename_values};
 
 use super::{Runtimes, TransformError, Transformed};
 use counts::Counts;
@@ -297,29 +299,40 @@ impl<'a> Pass<'a> {
         self.model.tensor(tensor).ok()
     }
 
-    /// Makes all that read `from`, in graphs inside of nodes, too, read `to`.
-    fn redirect(&mut self, graph: &mut GraphProto, place: Place<'_>, from: &str, to: &str) {
-        let names = HashMap::from([(from, to)]);
+    /// Makes all that read a value of `names`, in graphs inside of nodes, too, read what it stands for.
+    fn redirect(&mut self, graph: &mut GraphProto, place: Place<'_>, names: &HashMap<&str, &str>) {
+        let set = |name: &mut String| {
+            let to = names.get(name.as_str());
+            to.map(|to| (*to).clone_into(name)).is_some()
+        };
         for node in &mut graph.node {
-            if !reads(node).contains(&from) {
-                continue;
-            }
             let key = node.key();
-            for input in node.input.iter_mut().filter(|i| *i == from) {
-                to.clone_into(input);
+            let mut inner_names = HashMap::new();
+            for inner in inner_graphs(node) {
+                let mut read = Vec::new();
+                captured_names(inner, &mut read, 0);
+                let pairs = read
+                    .into_iter()
+                    .filter_map(|name| names.get_key_value(name));
+                inner_names.extend(pairs.map(|(from, to)| (*from, *to)));
+            }
+            let changed = node
+                .input
+                .iter_mut()
+                .fold(false, |any, name| set(name) | any);
+            if changed {
+                let devices = node.device_configurations.iter_mut();
+                let sharded = devices.flat_map(|d| &mut d.sharding_spec);
+                for name in sharded.flat_map(|s| &mut s.tensor_name) {
+                    set(name);
+                }
                 self.touch(place, Part::Node, &key);
             }
-            let devices = node.device_configurations.iter_mut();
-            let sharded = devices.flat_map(|d| &mut d.sharding_spec);
-            for value in sharded
-                .flat_map(|s| &mut s.tensor_name)
-                .filter(|v| *v == from)
-            {
-                to.clone_into(value);
-            }
-            let attributes = node.attribute.iter_mut();
-            for inner in attributes.flat_map(AttributeProto::subgraphs_mut) {
-                rename_values(inner, &names);
+            if !inner_names.is_empty() {
+                let attributes = node.attribute.iter_mut();
+                for inner in attributes.flat_map(AttributeProto::subgraphs_mut) {
+                    rename_values(inner, &inner_names);
+                }
                 self.told.inside(place.unwrap_or(&key));
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::graph::Names;
+use crate::graph::messages::inner_graphs;
 use crate::graph::operators::named as row;
 use crate::onnx::element_name;
 use crate::onnx::messages::{
@@ -308,6 +309,9 @@ impl<'w> Walk<'w> {
         scope: &Scope,
         names: &mut Names,
     ) -> Walked<()> {
+        if inner_graphs(node).next().is_none() {
+            return Ok(());
+        }
         let mut inner_scope = scope.clone();
         inner_scope.marks.kept = !decision.inside;
         let ends = Ends {
