@@ -191,6 +191,12 @@ impl Conversion<'_> {
             let reason = format!("{what} is of opset {from}; {OLDEST} is the oldest that is read");
             return Err((String::new(), Refusal::Cannot(reason)));
         }
+        if from > newest_opset() {
+            let what = scope.first().map_or("the model", String::as_str);
+            let newest = newest_opset();
+            let reason = format!("{what} is of opset {from}; {newest} is the newest that is known");
+            return Err((String::new(), Refusal::Cannot(reason)));
+        }
         for node in &mut graph.node {
             let key = node_key(node);
             for attribute in &mut node.attribute {
