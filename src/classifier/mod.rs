@@ -80,5 +80,5 @@ pub use ranked::Ranked;
 pub(crate) use restated::{names_literal, resized, restated};
 pub use several::{Several, sigmoid};
 pub(crate) use told::{other_outputs, quoted};
-pub(crate) use untried::{may_be_optimized, room};
+pub(crate) use untried::{harm, limit as time_limit, may_be_optimized, room};
 pub use witness::{Pictures, Weighed, Witness, WritePictures};

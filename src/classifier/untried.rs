@@ -49,6 +49,22 @@ pub(super) fn refuse(model: &Model, graph: &Graph) -> Result<(), GraphError> {
     }
 }
 
+/// Why a model is to be given to no runtime at all: it would not come back from it, or with all memory taken. A graph that is
+/// none here is none of these: the runtime says what is wrong.
+pub(crate) fn harm(model: &Model) -> Option<GraphError> {
+    let mut graph = Graph::from_model(model).ok()?;
+    // One in training mode gives other numbers each time, and comes back.
+    for norm in graph
+        .nodes
+        .iter_mut()
+        .filter(|n| n.is("BatchNormalization"))
+    {
+        norm.attributes.remove("training_mode");
+        norm.outputs.truncate(1);
+    }
+    refuse(model, &graph).err()
+}
+
 /// Refuses a graph with a value that takes more memory for one of its `batch` samples than this process
 /// may use.
 ///
@@ -101,7 +117,7 @@ fn equations(model: &Model) -> Result<(), GraphError> {
 }
 
 /// How long a run may take, where the model has a loop.
-pub(super) fn limit(model: &Model) -> Option<Duration> {
+pub(crate) fn limit(model: &Model) -> Option<Duration> {
     let loops = ["Loop", "Scan"];
     let has_one = loops.iter().any(|op| !model.nodes_of(op).is_empty());
     has_one.then_some(LOOP_LIMIT)

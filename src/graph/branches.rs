@@ -108,7 +108,7 @@ fn holds_weights(graph: &GraphProto) -> bool {
         .chain(values.filter_map(|a| a.t.as_ref()));
     let mut floats = tensors.filter(|t| {
         let dtype = t.data_type.and_then(DataType::from_number);
-        dtype.is_some_and(DataType::is_float) && t.dims.iter().product::<i64>() != 1
+        dtype.is_some_and(DataType::is_float) && t.dims.iter().any(|&d| d != 1)
     });
     floats.next().is_some() || !graph.sparse_initializer.is_empty()
 }
@@ -162,7 +162,11 @@ fn written_out(
     for (index, mut proto) in branch.node.into_iter().enumerate() {
         rename(&mut proto, &renamed);
         let mut inner = Node::from_proto(&proto, index)?;
-        inner.name = names.fresh(&format!("{}/{}", node.name, inner.name));
+        inner.name = match proto.name.as_deref().unwrap_or_default() {
+            // That of an output, which has the node's before it, as far as it is not the node's own.
+            "" => names.fresh(&inner.name),
+            name => names.fresh(&format!("{}/{name}", node.name)),
+        };
         nodes.push(inner);
     }
     for (name, wanted) in copies {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
@@ -34,6 +35,11 @@ pub enum Numbers {
 pub(super) const SIZES: [usize; 7] = [64, 224, 32, 16, 8, 3, 1];
 /// Sizes of a first dimension that it leaves open.
 pub(super) const BATCHES: [usize; 2] = [2, 1];
+
+/// Elements of an input beyond which none is made.
+const MOST: usize = 1 << 26;
+/// How long sizes are tried.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs both models, the original on random inputs and the new one on the values that are to go there, and compares.
 ///
@@ -172,6 +178,10 @@ pub(super) fn not_run(error: TransformError) -> TransformError {
             reason: "onnxruntime does not run the original on random inputs".to_owned(),
             source: Some(Box::new(error)),
         },
+        TransformError::Graph(error) => TransformError::NotCompared {
+            reason: format!("the original is not given to onnxruntime: {error}"),
+            source: None,
+        },
         error => error,
     }
 }
@@ -221,8 +231,12 @@ fn run(session: &mut Session, promise: &Promise) -> Result<(Values, Vec<Array>),
         &SIZES[..1]
     };
     let mut first = None;
-    for &batch in batches {
+    let began = Instant::now();
+    'sizes: for &batch in batches {
         for &size in sizes {
+            if began.elapsed() > PATIENCE {
+                break 'sizes;
+            }
             let mut inputs = HashMap::new();
             for (place, port) in ports.iter().enumerate() {
                 let (dims, number) = (dims(port, &ports, batch, size), place as u64);
@@ -261,7 +275,7 @@ pub(super) fn dims(port: &Port, all: &[Port], batch: usize, size: usize) -> Vec<
 /// Random numbers: floats from -1 to 1, integers that are 0 or 1, so that they may be indices.
 pub(super) fn random(port: &Port, dims: &[usize], place: u64) -> Option<Array> {
     let mut random = stream(Purpose::Comparison, 0, &[&place.to_le_bytes()]);
-    let count = crate::onnx::element_count(dims).filter(|&n| n < 1 << 28)?;
+    let count = crate::onnx::element_count(dims).filter(|&n| n <= MOST)?;
     fn array<T>(dims: &[usize], values: Vec<T>) -> Option<ArrayD<T>> {
         ArrayD::from_shape_vec(IxDyn(dims), values).ok()
     }

@@ -1,5 +1,8 @@
 //! Sessions that give any value of a model.
 
+use std::time::Duration;
+
+use crate::classifier::{harm, time_limit};
 use crate::graph::{Value, value_to_proto};
 use crate::onnx::messages::{ModelProto, TensorProto, ValueInfoProto};
 use crate::onnx::{Model, OnnxError, Tensor, each_tensor, encode, is_external, set_external};
@@ -8,17 +11,24 @@ use crate::runtime::{Runtime, RuntimeError, Session, SessionOptions, SharedTenso
 use super::types::declared;
 use super::{TransformError, has_value, written_out};
 
+/// How long a run may take that has no loop.
+const RUN: Duration = Duration::from_secs(300);
 /// Bytes from which a tensor is handed over as it lies.
 const LARGE: usize = 1 << 16;
 
 /// A session that gives `wanted`, which may be any values of the model's graph with its functions written out. It runs
 /// the graph as it stands.
+///
+/// # Errors
+/// Of the graph, where onnxruntime would not come back from it, or not with all memory; else what onnxruntime says.
 pub(super) fn session(
     runtime: &Runtime,
     model: &Model,
     wanted: &[&str],
     label: &str,
 ) -> Result<Session, TransformError> {
+    ensure_harmless(model)?;
+    let limit = time_limit(model).unwrap_or(RUN);
     let (model, mut proto) = giving(model, wanted)?;
     let mut shared = Vec::new();
     let mut initializers = proto.graph.as_ref().map_or(0, |g| g.initializer.len());
@@ -38,7 +48,7 @@ pub(super) fn session(
         }
         with_values(&model, tensor)
     })?;
-    loaded(runtime, &proto, &shared, label)
+    loaded(runtime, &proto, &shared, label, limit)
 }
 
 /// As [`session`], of which only the types of what it gives are looked at: it has no large tensor, and cannot be run.
@@ -47,6 +57,7 @@ pub(super) fn outline(
     model: &Model,
     wanted: &[&str],
 ) -> Result<Session, TransformError> {
+    ensure_harmless(model)?;
     let (model, mut proto) = giving(model, wanted)?;
     let model = model.outlined();
     let graph = proto.graph.get_or_insert_default();
@@ -65,7 +76,15 @@ pub(super) fn outline(
     });
     graph.input.extend(inputs);
     each_tensor(&mut proto, |tensor| with_values(&model, tensor))?;
-    loaded(runtime, &proto, &[], "the outline of the model")
+    loaded(runtime, &proto, &[], "the outline of the model", RUN)
+}
+
+/// Refuses what onnxruntime is not to be given.
+fn ensure_harmless(model: &Model) -> Result<(), TransformError> {
+    match harm(&model.outlined()) {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
 }
 
 /// Puts the values of a tensor into its message, wherever they are.
@@ -89,11 +108,12 @@ fn loaded(
     proto: &ModelProto,
     shared: &[(String, SharedTensor)],
     label: &str,
+    limit: Duration,
 ) -> Result<Session, TransformError> {
     let options = SessionOptions {
         label: label.to_owned(),
         optimize: false,
-        limit: Some(std::time::Duration::from_secs(300)),
+        limit: Some(limit),
         ..SessionOptions::default()
     };
     let bytes = encode(proto)?;

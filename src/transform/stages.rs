@@ -1,14 +1,15 @@
 //! Numbers of models that are run one behind the other.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use crate::onnx::Model;
 use crate::onnx::messages::{Dimension, TensorShapeProto, TypeValue};
 use crate::runtime::{Array, Runtime, RuntimeError, Session};
 
 use super::numbers::{
-    BATCHES, Numbers, SIZES, Values, difference, dims, is_other, not_fed, not_run, random, refused,
-    tolerance,
+    BATCHES, Numbers, PATIENCE, SIZES, Values, difference, dims, is_other, not_fed, not_run,
+    random, refused, tolerance,
 };
 use super::{Promise, Stage, TransformError, probe};
 
@@ -25,8 +26,12 @@ pub(super) fn compare(
     let mut sessions: Vec<Option<Session>> = stages.iter().map(|_| None).collect();
     let mut first = None;
     let mut all = None;
+    let began = Instant::now();
     'sizes: for &batch in &BATCHES {
         for &size in &SIZES {
+            if began.elapsed() > PATIENCE {
+                break 'sizes;
+            }
             match run_stages(runtime, stages, &mut sessions, (batch, size)) {
                 Ok(values) => {
                     all = Some(values);

@@ -10,6 +10,7 @@ mod mutate;
 mod pipeline;
 mod sessions;
 mod states;
+mod surgery;
 mod untried;
 mod writing;
 
@@ -77,6 +78,18 @@ fn damaged_messages_end_in_errors() {
     // The mutations are of use only if they get past the first checks.
     let deep: usize = reached[2..].iter().sum();
     assert!(deep * 3 > reached.iter().sum::<usize>(), "{reached:?}");
+}
+
+#[test]
+fn damaged_graphs_inside_of_nodes_and_functions_end_in_errors() {
+    let seeds = models::kept();
+    let reached = run(&seeds, 80, |seed, number| {
+        mutate_message(&seed.proto, number)
+    });
+    assert!(reached.iter().sum::<usize>() >= 300);
+    run(&seeds, 20, |seed, number| {
+        Some(mutate_bytes(&seed.bytes, number))
+    });
 }
 
 #[test]

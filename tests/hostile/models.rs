@@ -34,6 +34,17 @@ pub fn own() -> Vec<Seed> {
     ]
 }
 
+/// Models of the project with graphs inside of nodes, functions, odd types, annotations.
+pub fn kept() -> Vec<Seed> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/surgery");
+    let names = ["functions", "ir3", "notes", "odd", "subgraphs"];
+    let seed = |name: &&str| {
+        let model = Model::open(&folder.join(format!("{name}.onnx"))).unwrap();
+        Seed::new(name, model.proto)
+    };
+    names.iter().map(seed).collect()
+}
+
 /// Some models of the shared reference folder, where it is.
 pub fn shared() -> Vec<Seed> {
     let Some(root) = ftsurgery::testing::shared() else {

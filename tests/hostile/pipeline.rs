@@ -7,21 +7,24 @@ use bytes::Bytes;
 use ftsurgery::analysis::{Analysis, AnalyzeOptions, Report, image_input};
 use ftsurgery::autodiff::Operators;
 use ftsurgery::batch::free_batch;
+use ftsurgery::diff::diff;
 use ftsurgery::graph::{Dim, Graph, infer_shapes, normalise, refuse_untrainable};
 use ftsurgery::layout::Layout;
 use ftsurgery::onnx::{DataType, Model, Placement, encode, lay_out};
 use ftsurgery::report;
 use ftsurgery::surgery::{
     Editor, Features, Grafted, HeadKind, HeadSpec, SurgeryError, export, graft, holds,
+    holds_but_for_places,
 };
 use ftsurgery::training::program::{
     Prepared, boundary, evaluation_program, prefix_graph, step_program,
 };
 use ftsurgery::training::trainable_parameters;
 use ftsurgery::transform::{
-    NoRuntime, Precision, Renames, TransformError, extract, fix_batch, free_batch as free_size,
-    list, opset, place, precision, prune, rename,
+    Folding, Merging, NoRuntime, Parts, Precision, Renames, TransformError, Transformed, extract,
+    fix_batch, fold, free_batch as free_size, list, merge, opset, place, precision, prune, rename,
 };
+use ftsurgery::verify::structure;
 
 /// Where a model may end; the last is that nothing was wrong.
 pub const STAGES: [&str; 8] = [
@@ -152,8 +155,14 @@ fn operations(model: &Model) {
         io: false,
         keep: Vec::new(),
     };
+    let folding = Folding {
+        batch_norm: true,
+        inline: true,
+        ..Folding::default()
+    };
     let all = [
         prune(model),
+        fold(model, &folding, &NoRuntime),
         rename(model, &renames),
         extract(model, &[], value, &NoRuntime),
         extract(model, value, &[], &NoRuntime),
@@ -169,14 +178,39 @@ fn operations(model: &Model) {
         match made {
             Err(TransformError::Surgery(error)) => drop(sound::<()>(Err(error))),
             Err(_) => {}
-            Ok(made) => {
-                if let Ok(laid) = lay_out(&made.model(), made.placement, "data") {
-                    let _ = (laid.file_bytes(), laid.data_bytes());
-                }
-            }
+            Ok(made) => as_told(model, &made),
         }
     }
     let _ = list(model, &[], true);
+    let twice = [0, 1].map(|_| model.with_proto(model.proto.clone()));
+    if let Ok(parts) = Parts::new(twice.into()) {
+        for join in [false, true] {
+            let merging = Merging {
+                join,
+                ..Merging::default()
+            };
+            if let Err(TransformError::Surgery(error)) = merge(&parts, &merging, &NoRuntime) {
+                drop(sound::<()>(Err(error)));
+            }
+        }
+    }
+    let _ = structure(model);
+    if let Ok(found) = diff(model, model) {
+        assert!(found.is_empty(), "a model differs from itself: {found:?}");
+    }
+}
+
+/// What was made can be laid out and compared, and what is written of it is what the manifest says.
+fn as_told(model: &Model, made: &Transformed<'_>) {
+    if let Ok(laid) = lay_out(&made.model(), made.placement, "data") {
+        let _ = (laid.file_bytes(), laid.data_bytes());
+    }
+    let _ = diff(model, &made.model());
+    if let Ok(bytes) = encode(&made.proto)
+        && let Ok(read) = Model::decode(bytes.into(), Path::new("made.onnx"))
+    {
+        let _ = sound(holds_but_for_places(model, &read, &made.manifest));
+    }
 }
 
 /// What one trial makes before it asks for onnxruntime.

@@ -17,7 +17,7 @@ use crate::random::{Purpose, stream};
 use super::super::VerifyError;
 
 /// Bytes of an input beyond which none is made.
-const MOST: usize = 1 << 32;
+const MOST: usize = 1 << 28;
 
 /// Values for the inputs of a model: those of the arrays in `given`, by their names, else random ones of the declared types and
 /// dimensions, the same for the same `seed`. Floats are between -1 and 1, bytes any, other whole numbers 0 or 1, for they may

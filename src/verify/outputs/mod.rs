@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::classifier::harm;
 use crate::diff::ValueChange;
-use crate::onnx::Tensor;
+use crate::onnx::{Model, Tensor};
 
 use super::VerifyError;
 use job::{Answer, Job};
@@ -130,7 +131,8 @@ impl Latency {
     }
 }
 
-/// Runs the models in each runtime. One that is not there, or refuses a model, is told and no error.
+/// Runs the models in each runtime. One that is not there, or refuses a model, is told and no error, and so is a model that
+/// is given to none, as a value of it is beyond the memory that there is, or a window beyond any map.
 ///
 /// With one model, each runtime is held against the first that runs it; with two, the second model against the first in
 /// each.
@@ -142,17 +144,28 @@ pub fn outputs(asked: &Asked<'_>, runners: &[Runner]) -> Result<Outputs, VerifyE
         path: std::env::temp_dir(),
         source,
     })?;
+    let harmful = asked.models.iter().find_map(|path| harmful(path));
     let mut runtimes = Vec::with_capacity(runners.len());
     let mut first: Option<(String, Vec<(String, Tensor)>)> = None;
     for (place, runner) in runners.iter().enumerate() {
         let own = folder.path().join(place.to_string());
-        let answer = run(asked, runner, &own)?;
+        let answer = match &harmful {
+            Some(why) => Err(why.clone()),
+            None => run(asked, runner, &own)?,
+        };
         runtimes.push(report(asked, runner, answer, &mut first));
     }
     Ok(Outputs {
         tolerance: asked.tolerance,
         runtimes,
     })
+}
+
+/// Why a model is given to no runtime: it would not come back from it, or take all memory.
+fn harmful(path: &Path) -> Option<String> {
+    let model = Model::open_outline(path).ok()?;
+    let error = harm(&model)?;
+    Some(format!("not given the model: {error}"))
 }
 
 fn run(

@@ -75,6 +75,8 @@ pub fn mutate_message(proto: &ModelProto, number: u64) -> Option<Vec<u8>> {
     for _ in 0..=dice.below(3) {
         if dice.below(12) == 0 {
             change_model(&mut proto, &mut dice);
+        } else if !proto.functions.is_empty() && dice.below(3) == 0 {
+            change_function(&mut proto, &mut dice);
         } else {
             change_graph(proto.graph.as_mut()?, &mut dice);
         }
@@ -96,7 +98,29 @@ fn change_model(proto: &mut ModelProto, dice: &mut Dice) {
     }
 }
 
+/// A change of a function's body, as of a graph.
+fn change_function(proto: &mut ModelProto, dice: &mut Dice) {
+    if let Some(function) = dice.of_mut(&mut proto.functions) {
+        let mut body = GraphProto {
+            node: std::mem::take(&mut function.node),
+            ..GraphProto::default()
+        };
+        change_graph(&mut body, dice);
+        function.node = body.node;
+    }
+}
+
+/// A change of the graph, or of one inside of its nodes.
 fn change_graph(graph: &mut GraphProto, dice: &mut Dice) {
+    let attributes = graph.node.iter_mut().flat_map(|n| &mut n.attribute);
+    let mut inner: Vec<&mut GraphProto> =
+        attributes.flat_map(AttributeProto::subgraphs_mut).collect();
+    if !inner.is_empty() && dice.below(3) > 0 {
+        if let Some(inner) = dice.of_mut(&mut inner) {
+            change_graph(inner, dice);
+        }
+        return;
+    }
     let nodes = graph.node.len();
     match dice.below(40) {
         0 => drop(remove(&mut graph.node, dice)),
