@@ -33,7 +33,7 @@ pub(crate) use batch_norm::{
     BatchNorm, lower_batch_norm, trained_batch_norms, use_batch_statistics,
 };
 pub use cut::extract;
-pub use dequantise::{Dequantised, dequantised};
+pub use dequantise::{Dequantised, Latent, Rounding, dequantised, rounding};
 pub use difference::{Difference, Part, What};
 pub(crate) use dropout::own_dropout;
 pub(crate) use edit::node_key;

@@ -11,6 +11,8 @@ mod part;
 mod prepared;
 #[cfg(test)]
 mod rewritten;
+#[cfg(test)]
+mod rounding;
 
 use std::collections::HashSet;
 

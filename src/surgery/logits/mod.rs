@@ -122,7 +122,7 @@ pub fn logits_of(graph: &Graph, task: Task) -> Result<String, SurgeryError> {
 /// `ReduceSum`, `Div`, also with the largest subtracted; `Exp` or `Log` of the other kind), or by a
 /// sigmoid; without any the output is the logits, unless it lies between 0 and 1 by what makes it, as a
 /// mean of softmaxes does. Behind a softmax or sigmoid may stand `Identity`, `Dropout`, a `Cast` to a
-/// float type, a `Clip` of at least 0.0001 to 0.9999, and a `Flatten`, `Squeeze` or `Reshape` if the
+/// float type, a `Clip` of at least 0.0001 to 0.9999, a `QuantizeLinear` with its `DequantizeLinear`, and a `Flatten`, `Squeeze` or `Reshape` if the
 /// softmax is of two dimensions already.
 ///
 /// # Errors
@@ -187,7 +187,7 @@ pub fn ending(graph: &Graph) -> Result<Ending, SurgeryError> {
         } else if node.is("Log") && !log && changed.is_none() {
             log = true;
             input
-        } else if look.is_wide_clip(node) {
+        } else if look.is_wide_clip(node) || quantises(node) {
             input
         } else if let Some(operand) = look.only_operand(node) {
             changed.get_or_insert(node);
@@ -208,6 +208,11 @@ pub fn ending(graph: &Graph) -> Result<Ending, SurgeryError> {
             .filter(|_| bounded)
             .map(Node::to_string),
     })
+}
+
+/// Whether a node rounds to integers, or makes floats of them again.
+fn quantises(node: &Node) -> bool {
+    node.is("QuantizeLinear") || node.is("DequantizeLinear")
 }
 
 /// Finds nodes and constants of a graph.

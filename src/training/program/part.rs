@@ -36,7 +36,7 @@ impl Prepared {
             freed: self.freed,
             targets: self.targets.clone(),
             is_mixed: false,
-            constants: Vec::new(),
+            constants: self.constants.clone(),
             noise: Vec::new(),
             penalties: Vec::new(),
             added: Vec::new(),
