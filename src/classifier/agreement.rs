@@ -46,6 +46,19 @@ pub(crate) fn outputs_agree(
     Ok(())
 }
 
+/// How far what a model gives for some samples is from what one of these logits, rows of `classes`, would give in its place:
+/// the root of the sum of squared differences over that of the squares of the latter. `None` where it has other classes.
+pub(crate) fn relative_error(outputs: &Outputs, (logits, classes): (&[f32], usize)) -> Option<f64> {
+    let expected = expected(outputs.scores, logits, classes);
+    if outputs.classes != classes || outputs.values.len() != expected.len() {
+        return None;
+    }
+    let pairs = expected.iter().zip(&outputs.values);
+    let difference: f64 = pairs.map(|(e, &o)| (e - f64::from(o)).powi(2)).sum();
+    let size: f64 = expected.iter().map(|e| e * e).sum();
+    Some((difference / size.max(f64::MIN_POSITIVE)).sqrt())
+}
+
 /// What a model gives whose logits are `logits`, rows of `classes`, if its output is of this kind.
 fn expected(scores: Scores, logits: &[f32], classes: usize) -> Vec<f64> {
     let rows = logits.chunks(classes.max(1));

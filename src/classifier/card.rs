@@ -121,6 +121,20 @@ impl ModelCard {
         Some(self.trained_on.as_ref()?.overlap(digests))
     }
 
+    /// The samples that it was trained or chosen on with these, which it is now.
+    pub fn having_seen<'s>(
+        &self,
+        dataset: &Dataset,
+        samples: impl IntoIterator<Item = &'s usize>,
+    ) -> Seen {
+        let digests = samples.into_iter().filter_map(|&i| dataset.digest(i));
+        let seen = Seen::of(digests);
+        match &self.trained_on {
+            Some(before) => before.union(&seen),
+            None => seen,
+        }
+    }
+
     /// The metadata entries of this card.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ mod told;
 mod untried;
 mod witness;
 
-pub(crate) use agreement::outputs_agree;
+pub(crate) use agreement::{outputs_agree, relative_error};
 pub use beside::Beside;
 pub use card::{CLASSES, ModelCard, TASK, THRESHOLDS};
 pub use error::ClassifierError;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::adapter::backbone_sha256;
-use crate::classifier::image_folder;
+use crate::classifier::{ModelCard, image_folder};
 use crate::data::{Augment, Limits, few};
 use crate::distil::{
     BlockFigures, DistilError, DistilOptions, Figures, Pictures, Stage, Watch, distil,
@@ -22,11 +22,17 @@ use super::values::{ComputeArgs, ImageArgs, OutputArg, ensure_writable, text_pat
 use super::{CliError, Context, signals};
 
 const EXAMPLES: &str = "\
-MODEL is a changed form of ORIGINAL: in float16, pruned, merged, with noise. Block by block, from the input on, its float \
+MODEL is a changed form of ORIGINAL: in float16 or int8, pruned, merged, with noise. Block by block, from the input on, its \
 parameters are trained by Adam on pictures without labels, so that each block gives at its end what the original has there, \
 from what the repaired blocks before it compute. A fifth of the pictures is held back: by them the epoch of each block is \
-chosen, or what it had before, and of them are the errors that are shown. What was pruned to 0 stays 0, tensors that are not \
+chosen, or what it had before, and of them are the errors that are shown. Where the network would be further from the original \
+at its outputs with a block than without, the block is left as it was. What was pruned to 0 stays 0, tensors that are not \
 trained stay as they are to the byte.
+
+Of an int8 model of QuantizeLinear and DequantizeLinear pairs, as `quantize` writes it, what the integers stand for is trained, \
+rounded in each step as the model rounds, and written back in integers by the scales that it has.
+
+The pictures are noted in the model's metadata: `evaluate` tells when it is measured on them.
 
 Blocks end where all paths of the network meet and both models have a value of the same dimensions, by its name or, where \
 names differ, in the same place. Where they have none, blocks are joined.
@@ -35,6 +41,7 @@ Ctrl-C writes nothing.
 
 Examples:
   ftsurgery distil small.onnx --against large.onnx --data photos --out repaired.onnx
+  ftsurgery distil int8.onnx --against classifier.onnx --data photos --out repaired.onnx
   ftsurgery distil half.onnx --against full.onnx --data photos --pictures 1000 --out repaired.onnx --json";
 
 #[derive(Args)]
@@ -157,10 +164,17 @@ pub fn run(args: &DistilArgs, context: &Context) -> Result<(), CliError> {
         &watch,
     )?;
     let figures = &distilled.figures;
-    let metadata = [
+    let mut metadata = vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("distilled", said(figures, &original)?),
     ];
+    if figures.changed_tensors > 0 {
+        let card = ModelCard {
+            trained_on: Some(card.having_seen(&dataset, &samples)),
+            ..ModelCard::default()
+        };
+        metadata.extend(card.entries()?);
+    }
     progress.doing("", Doing::Writing, 0, 0);
     signals::before_stops(|| {
         distilled.write(&runtime, (model, task), pictures, &metadata, &args.out)
@@ -221,10 +235,11 @@ impl Watch for Watching<'_> {
         self.progress.done(
             &format!("block {number} of {all}"),
             &format!(
-                "block {number} of {all}, to `{}`: relative error {} -> {} ({:.1} s)",
+                "block {number} of {all}, to `{}`: relative error {} -> {}, at the outputs {} ({:.1} s)",
                 plain_line(&figures.to),
                 short(figures.before),
                 short(figures.after),
+                short(figures.outputs),
                 figures.seconds
             ),
         );
@@ -302,6 +317,14 @@ fn table(figures: &Figures) -> String {
                 quoted(&block.joined_at)
             ));
         }
+        if let Some(worse) = block.worse_outputs {
+            text.push_str(&format!(
+                "block {} is left as it was: with its repair the outputs would be at a relative error of {}, without at {}\n",
+                block.block,
+                short(worse),
+                short(block.outputs)
+            ));
+        }
         if let Some(why) = &block.left_out {
             let what = match block.tensors {
                 0 => "is left as it is",
@@ -314,13 +337,16 @@ fn table(figures: &Figures) -> String {
             ));
         }
     }
-    if figures.integer_tensors > 0 {
+    if figures.integer_tensors + figures.rounded_values > 0 {
         text.push_str(&format!(
-            "{} weights are stored as integers, and stay as they are\n",
-            figures.integer_tensors
+            "{} tensors are stored as integers, {} values are rounded to integers between layers\n",
+            figures.integer_tensors, figures.rounded_values
         ));
     }
     let outputs = &figures.outputs;
+    if outputs.relative_error[0] == 0.0 {
+        text.push_str("there is nothing to repair: at the outputs the model is its original\n");
+    }
     let [before, after] = outputs.relative_error.map(short);
     let [said, says] = outputs.agreement.map(|share| 100.0 * share);
     text.push_str(&format!(

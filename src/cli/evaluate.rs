@@ -135,7 +135,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
         let about = if known.estimated { "about " } else { "" };
         progress.warning(&format!(
             "{about}{} of {} {what} were trained on, or helped to choose the epoch, when this model was \
-             tuned: the figures are better than what new {what} will show. Use new ones, or what its run \
+             tuned or repaired: the figures are better than what new {what} will show. Use new ones, or what its run \
              held out: --split RUN/split.json --part held_out",
             known.seen, known.of
         ));

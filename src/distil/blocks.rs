@@ -1,5 +1,6 @@
 //! The blocks of two networks.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::training::program::Prepared;
@@ -29,6 +30,8 @@ pub(super) struct Network<'a> {
     pub path: &'a Path,
     pub batch: &'a Prepared,
     pub single: &'a Prepared,
+    /// Values on the way of rounding, which stand for nothing in another network.
+    pub inner: &'a HashSet<String>,
 }
 
 /// The blocks of `model`, whose parameters are `parameters`. Each has parameters of its own, but where the model has none.
@@ -61,8 +64,8 @@ pub(super) fn blocks(
     };
     sizes(|prepared| &prepared.input)?;
     sizes(|prepared| &prepared.scores)?;
-    let own = ends(model.batch, model.single);
-    let others = ends(original.batch, original.single);
+    let own = ends(model.batch, model.single, model.inner);
+    let others = ends(original.batch, original.single, original.inner);
     let pairs = pairs(&own, &others);
     if let (Some(first), Some(other)) = (own.first(), others.first())
         && own.len() > 1

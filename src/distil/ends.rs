@@ -31,8 +31,8 @@ struct Place {
 }
 
 /// The ends inside of a network, from input to scores. `single` is the same network for one sample, by which is told whether a
-/// first dimension is that of samples.
-pub(super) fn ends(network: &Prepared, single: &Prepared) -> Vec<End> {
+/// first dimension is that of samples. The values `inner` are on the way of rounding, and no ends.
+pub(super) fn ends(network: &Prepared, single: &Prepared, inner: &HashSet<String>) -> Vec<End> {
     let Prepared { graph, shapes, .. } = network;
     let data = following(graph, [network.input.as_str()]);
     let is_read = read(graph);
@@ -65,6 +65,7 @@ pub(super) fn ends(network: &Prepared, single: &Prepared) -> Vec<End> {
             continue;
         };
         if value == network.scores
+            || inner.contains(value)
             || rows(network, value) != batch
             || rows(single, value) != Some(1)
         {

@@ -24,16 +24,19 @@ pub enum DistilError {
         /// Where they differ.
         reason: String,
     },
-    /// Values of the model are rounded to integers between its layers.
+    /// As onnxruntime computes with integers, the repaired model is further from its original than it was.
     #[error(
-        "{} rounds values between its layers in {pairs} pairs of QuantizeLinear and DequantizeLinear, which have no gradient",
+        "{} would be further from its original than it is, by integers as onnxruntime computes with them: relative error \
+         {before:.5} -> {after:.5} at the outputs; nothing is written",
         model.display()
     )]
-    Quantised {
+    Worse {
         /// The model.
         model: PathBuf,
-        /// How many pairs there are.
-        pairs: usize,
+        /// Its relative error.
+        before: f64,
+        /// That of the repaired one.
+        after: f64,
     },
     /// There are too few pictures.
     #[error(
@@ -94,10 +97,11 @@ impl DistilError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             DistilError::Architecture { .. }
-            | DistilError::Quantised { .. }
             | DistilError::Few { .. }
             | DistilError::NotFinite { .. } => true,
-            DistilError::SelfCheck { .. } | DistilError::Write { .. } => false,
+            DistilError::SelfCheck { .. }
+            | DistilError::Worse { .. }
+            | DistilError::Write { .. } => false,
             DistilError::Training(e) => e.is_bad_input(),
             DistilError::Classifier(e) => e.is_bad_input(),
             DistilError::Surgery(e) => e.is_bad_input(),
@@ -112,9 +116,6 @@ impl DistilError {
         match self {
             DistilError::Architecture { .. } => {
                 Some("give with --against the model that it was made of, before it was changed")
-            }
-            DistilError::Quantised { .. } => {
-                Some("repair the float model that it was made of, and quantise that")
             }
             DistilError::Classifier(e) => e.hint(),
             _ => None,

@@ -17,8 +17,10 @@ pub struct Figures {
     pub outputs: OutputFigures,
     /// Tensors whose values are others now.
     pub changed_tensors: usize,
-    /// Weights that are stored as integers, which stay.
+    /// Tensors that are stored as integers, and trained as the floats that these stand for.
     pub integer_tensors: usize,
+    /// Values between layers that are rounded to integers, in training, too.
+    pub rounded_values: usize,
     /// Seconds.
     pub seconds: f64,
 }
@@ -52,6 +54,11 @@ pub struct BlockFigures {
     pub before: f64,
     /// The same afterwards, with values as the file has them.
     pub after: f64,
+    /// Relative error at the outputs of the network, with the blocks up to this one repaired and those behind it as they were.
+    pub outputs: f64,
+    /// Where the block was trained and is left as it was all the same: the relative error at the outputs with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worse_outputs: Option<f64>,
     /// The epoch that was the best; 0 where none was better than what stood before, or nothing was trained.
     pub epoch: usize,
     /// The learning rate that it began with, as a share of the size of each parameter's values; `None` where nothing was

@@ -7,13 +7,19 @@
 //! earlier blocks are mended where they can be, and none is trained through more than one block.
 //!
 //! Part of the pictures is held back. Of them are all figures, and by them the epoch of each block is chosen, or what it had
-//! before.
+//! before. What comes out is never further from the original's scores on them than what went in: a block with which it would
+//! be is left as it was.
+//!
+//! A model of integers is repaired as [what these stand for](crate::surgery::rounding): rounded in each step as its file
+//! rounds, and written back in integers by the scales that the file has.
 
 mod blocks;
+mod compare;
 mod ends;
 mod error;
 mod figures;
 mod repair;
+mod work;
 mod write;
 
 pub use error::DistilError;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::classifier::{Inference, ModelCard, outputs_agree};
+use crate::classifier::{Inference, ModelCard, Outputs, outputs_agree, relative_error};
 use crate::onnx::{LARGEST_FILE, Model, rename, save_within};
 use crate::runtime::{Device, Runtime};
 use crate::surgery::{Edited, Editor, Manifest, export, holds, taken_in};
@@ -17,10 +17,12 @@ const CHECKED: usize = 16;
 impl Distilled {
     /// Writes `model` with the new values to `path`, in one step. Weights that one file cannot hold go to a file of that name and
     /// `.data` beside it. Before it gets its name the file is held against all that is said to have changed, and run in
-    /// onnxruntime on some of the pictures that were held back.
+    /// onnxruntime on pictures that were held back: against the network that was trained or, where values are rounded
+    /// between its layers, by how far it is from the original, which may be no further than `model` is.
     ///
     /// # Errors
-    /// [`DistilError::SelfCheck`] when the file is not as it should be; when it cannot be written or run.
+    /// [`DistilError::SelfCheck`] when the file is not as it should be, [`DistilError::Worse`] when it is further from the
+    /// original; when it cannot be written or run.
     pub fn write(
         &self,
         runtime: &Runtime,
@@ -29,7 +31,11 @@ impl Distilled {
         metadata: &[(&str, String)],
         path: &Path,
     ) -> Result<(), DistilError> {
-        let Edited { proto, manifest } = export(Editor::new(model)?, &self.values, metadata)?;
+        let mut editor = Editor::new(model)?;
+        for (name, tensor) in &self.integers {
+            editor.set_tensor(name, tensor)?;
+        }
+        let Edited { proto, manifest } = export(editor, &self.values, metadata)?;
         let mut unchecked = path.as_os_str().to_owned();
         unchecked.push(".unchecked");
         let unchecked = PathBuf::from(unchecked);
@@ -67,18 +73,51 @@ impl Distilled {
         };
         let written = Model::open(path)?.with_scores(model.scores());
         holds(model, &taken_in(&written)?, manifest).map_err(|e| fail(e.to_string()))?;
-        let card = ModelCard::read(&written)?;
-        let inference = Inference::new(runtime, &written, Device::Cpu, 0)?;
-        let mut inference = inference.of_task(card.task.or(Some(task)));
-        let some = &self.held_back[..self.held_back.len().min(CHECKED)];
-        let outputs = inference.run_dataset(pictures.dataset, some, pictures.input)?;
-        let width = self.scores.len() / self.held_back.len().max(1);
-        let mut scores = self.scores[..some.len() * width].to_vec();
-        let mut classes = width;
-        if task == Task::Binary {
-            scores = scores.iter().flat_map(|&z| [0.0, z]).collect();
-            classes = 2;
+        let run = |model: &Model, samples: &[usize]| -> Result<(Outputs, bool), DistilError> {
+            let card = ModelCard::read(model)?;
+            let inference = Inference::new(runtime, model, Device::Cpu, 0)?;
+            let mut inference = inference.of_task(card.task.or(Some(task)));
+            let outputs = inference.run_dataset(pictures.dataset, samples, pictures.input)?;
+            Ok((outputs, inference.is_half()))
+        };
+        if self.figures.rounded_values == 0 {
+            let some = &self.held_back[..self.held_back.len().min(CHECKED)];
+            let (outputs, is_half) = run(&written, some)?;
+            let (scores, classes) = self.logits(&self.scores, (some.len(), task));
+            return outputs_agree(&outputs, (&scores, classes), is_half).map_err(fail);
         }
-        outputs_agree(&outputs, (&scores, classes), inference.is_half()).map_err(fail)
+        // Before a softmax, where the file has that value, as its numbers are finer than rounded probabilities.
+        let value = self.figures.outputs.value.as_str();
+        let made = model.graph().node.iter().flat_map(|n| &n.output);
+        let scores = match made.into_iter().any(|made| made == value) {
+            true => Some(value),
+            false => model.scores(),
+        };
+        let proto = |model: &Model| model.with_proto(model.proto.clone());
+        let (wanted, classes) = self.logits(&self.wanted, (self.held_back.len(), task));
+        let error = |of: &Model| -> Result<f64, DistilError> {
+            let (outputs, _) = run(&proto(of).with_scores(scores), &self.held_back)?;
+            let error = relative_error(&outputs, (&wanted, classes));
+            error.ok_or_else(|| fail(format!("it has {} classes", outputs.classes)))
+        };
+        let (before, after) = (error(model)?, error(&written)?);
+        match after <= before {
+            true => Ok(()),
+            false => Err(DistilError::Worse {
+                model: model.path().to_owned(),
+                before,
+                after,
+            }),
+        }
+    }
+
+    /// The logits of the first samples that were held back, and how many there are of each.
+    fn logits(&self, scores: &[f32], (samples, task): (usize, Task)) -> (Vec<f32>, usize) {
+        let width = scores.len() / self.held_back.len().max(1);
+        let scores = &scores[..samples * width];
+        match task {
+            Task::Binary => (scores.iter().flat_map(|&z| [0.0, z]).collect(), 2),
+            _ => (scores.to_vec(), width),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::classifier::{Inference, ModelCard};
-use crate::data::{Augment, Dataset, Fold, Seen, Split, SplitFile, SplitOptions, memory_limit};
+use crate::data::{Augment, Dataset, Fold, Split, SplitFile, SplitOptions, memory_limit};
 use crate::onnx::LARGEST_FILE;
 use crate::run::{
     Begin, Phase, Results, RunDir, RunError, RunRecord, Settings, TrialRequest, extended,
@@ -440,11 +440,9 @@ impl Opened<'_> {
     /// What the tuned models say of themselves.
     fn card_of(&self, split: &Split) -> ModelCard {
         let samples = [&split.search, &split.validation, &split.train];
-        let digests = samples.into_iter().flatten();
-        let seen = Seen::of(digests.filter_map(|&i| self.dataset.digest(i)));
-        let before = self.card.trained_on.as_ref();
+        let samples = samples.into_iter().flatten();
         ModelCard {
-            trained_on: Some(before.map_or_else(|| seen.clone(), |before| before.union(&seen))),
+            trained_on: Some(self.card.having_seen(&self.dataset, samples)),
             ..self.card.clone()
         }
     }

@@ -77,6 +77,19 @@ impl Scene {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// As [`Scene::distil`], as it is told to people.
+    pub fn told(&self, flags: &str) -> String {
+        let data = digits();
+        let arguments = "distil model.onnx --against original.onnx --out out.onnx --preprocess unit --threads 1";
+        let mut arguments: Vec<&str> = arguments.split(' ').collect();
+        arguments.extend(["--pictures", "120", "--data", data.to_str().unwrap()]);
+        arguments.extend(flags.split_whitespace());
+        let output = self.run(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What is said where the repair is refused, with exit code 2 and without a file.
     pub fn refused(&self, data: &Path, flags: &str) -> String {
         let output = self.distil_on(data, flags);
