@@ -1,19 +1,24 @@
 //! `ftsurgery package`: a folder of a model for those who run it elsewhere.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::classifier::{Inference, Outputs};
+use crate::data::Sources;
+use crate::graph::Graph;
 use crate::hex;
 use crate::layout::Layout;
-use crate::onnx::create_folder;
+use crate::onnx::{Model, create_folder};
 use crate::package::{
     Embedded, Facts, Format, Origins, Package, embedded, name_of, of_winner, prepared,
 };
+use crate::quantise::Quantised;
 use crate::report::plain_line;
 use clap::{Args, ValueEnum};
 
 use super::classifier::{Classifier, ClassifierArgs};
+use super::quantize::{Asked, PICTURES, points, quantised};
+use super::values::text_path;
 use super::{CliError, Context, runtime_web, signals, values};
 
 pub mod check;
@@ -23,7 +28,8 @@ Examples:
   ftsurgery package run/winners/auto.onnx --format plain --out flowers
   ftsurgery package run/winners/auto.onnx --format triton --name flowers --out repository
   ftsurgery package run/winners/auto.onnx --format kserve --embed-preprocessing --out flowers
-  ftsurgery package run/winners/auto.onnx --format web --out page";
+  ftsurgery package run/winners/auto.onnx --format web --out page
+  ftsurgery package run/winners/auto.onnx --format plain --quantize int8 --data photos --max-drop 1 --out small";
 
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -43,6 +49,15 @@ pub struct PackageArgs {
     /// size, RGB, with their axes as `nhwc` or `nchw`
     #[arg(long, value_name = "AXES", num_args = 0..=1, require_equals = true, default_missing_value = "nhwc")]
     embed_preprocessing: Option<Axes>,
+    /// Package an int8 model that `quantize` makes of it, calibrated and measured on pictures of --data
+    #[arg(long, value_name = "TYPE", requires = "data")]
+    quantize: Option<To>,
+    /// Of --quantize: pictures, as for `quantize`
+    #[arg(long, value_name = "DIR", value_parser = text_path(), requires = "quantize")]
+    data: Option<PathBuf>,
+    /// Of --quantize: package nothing where the accuracy falls by more than so many percentage points
+    #[arg(long, value_name = "POINTS", value_parser = points, requires = "quantize")]
+    max_drop: Option<f64>,
     /// Of the model card of `plain`: the run that made the model [default: that in whose folder `winners` it lies]
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
@@ -74,6 +89,11 @@ enum Kind {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum To {
+    Int8,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Axes {
     Nhwc,
     Nchw,
@@ -88,6 +108,10 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
     };
     let mut classifier = Classifier::open(&args.model, &args.classifier)?;
     let runtime = context.runtime()?;
+    let read = classifier.model.files();
+    if let (Some(To::Int8), Some(data)) = (args.quantize, &args.data) {
+        quantise(&mut classifier, data, args, context)?;
+    }
     let mut inference = classifier.load(&runtime, &args.classifier)?;
     classifier.ensure_told(&runtime, &args.classifier, ", and a package has to")?;
     if classifier.input.takes_pictures {
@@ -99,7 +123,7 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
     classifier.tell(true, "to be packaged", context);
     let tried = check::outputs(&mut inference, &classifier.input)?;
     let facts = facts(args, &classifier, &inference, &tried, context)?;
-    let origins = origins(args, context)?;
+    let origins = origins(args, &classifier, context)?;
     let (edited, facts) = match args.embed_preprocessing {
         None => (
             prepared(&classifier.model, &classifier.graph, &facts)?,
@@ -125,7 +149,7 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
     };
     let package = Package::of(format, &facts, &origins)?;
     for path in package.paths() {
-        values::ensure_not_read(&args.out.join(path), &classifier.model.files())?;
+        values::ensure_not_read(&args.out.join(path), &read)?;
     }
     signals::before_stops(|| -> Result<(), CliError> {
         create_folder(&args.out).map_err(|e| CliError::cannot_write(&args.out, &e))?;
@@ -147,6 +171,33 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
     if args.format == Kind::Web && runtime_files.is_none() {
         context.note(&runtime_web::how_to_get(&args.out));
     }
+    Ok(())
+}
+
+/// Puts an int8 model in the place of a classifier's.
+fn quantise(
+    classifier: &mut Classifier,
+    data: &Path,
+    args: &PackageArgs,
+    context: &Context,
+) -> Result<(), CliError> {
+    let asked = Asked {
+        data,
+        sources: Sources::default(),
+        max_drop: args.max_drop,
+        pictures: PICTURES,
+        seed: 0,
+        threads: args.classifier.threads(),
+    };
+    let failed = |e: std::io::Error| CliError::cannot_write(&std::env::temp_dir(), &e);
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("int8.onnx");
+    quantised(classifier, &asked, &path, context)?;
+    let model = &classifier.model;
+    let bytes = std::fs::read(&path).map_err(failed)?;
+    let scores = model.scores().map(str::to_owned);
+    classifier.model = Model::decode(bytes.into(), model.path())?.with_scores(scores.as_deref());
+    classifier.graph = Graph::from_model(&classifier.model)?;
     Ok(())
 }
 
@@ -221,7 +272,11 @@ fn facts(
 }
 
 /// Where the model comes from.
-fn origins(args: &PackageArgs, context: &Context) -> Result<Origins, CliError> {
+fn origins(
+    args: &PackageArgs,
+    classifier: &Classifier,
+    context: &Context,
+) -> Result<Origins, CliError> {
     let read =
         |e: std::io::Error| CliError::usage(format!("cannot read {}: {e}", args.model.display()));
     let sha256 = hex::file_sha256(&args.model).map_err(read)?;
@@ -241,6 +296,7 @@ fn origins(args: &PackageArgs, context: &Context) -> Result<Origins, CliError> {
     Ok(Origins {
         run,
         license: args.license.clone(),
+        quantised: Quantised::of(&classifier.model),
         sha256,
     })
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::classifier::{Inference, Outputs, image_folder};
-use crate::data::{Augment, Dataset, Limits, Part, few};
+use crate::data::{Augment, Dataset, Limits, Part, Sources, few};
 use crate::onnx::{Model, encode, write_atomic};
-use crate::quantise::{Calibration, QuantiseError, Versions, quantise, with_metadata};
+use crate::quantise::{Calibration, QuantiseError, Quantised, Versions, quantise, with_metadata};
 use crate::runtime::Device;
 use crate::search::{Doing, Watcher};
 use clap::Args;
@@ -51,7 +51,7 @@ pub struct QuantizeArgs {
     #[arg(long, value_name = "POINTS", value_parser = points)]
     max_drop: Option<f64>,
     /// Pictures to calibrate by, drawn by --seed; half of those that may be used at most
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = PICTURES)]
     pictures: usize,
     /// Seed of which pictures are calibrated by
     #[arg(long, default_value_t = 0)]
@@ -70,7 +70,7 @@ pub struct QuantizeArgs {
     images: ImageArgs,
 }
 
-fn points(text: &str) -> Result<f64, String> {
+pub(super) fn points(text: &str) -> Result<f64, String> {
     let points: Option<f64> = text.parse().ok();
     points
         .filter(|points| (0.0..=100.0).contains(points))
@@ -79,27 +79,65 @@ fn points(text: &str) -> Result<f64, String> {
 
 pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
     ensure_writable(&args.out, "--out", &[&args.model], args.force)?;
-    let threads = args.threads.unwrap_or(0);
     let mut classifier = Classifier::of(&args.model, &args.output, &args.images)?;
+    let asked = Asked {
+        data: &args.data,
+        sources: args.sources.sources(),
+        max_drop: args.max_drop,
+        pictures: args.pictures,
+        seed: args.seed,
+        threads: args.threads.unwrap_or(0),
+    };
+    let noted = quantised(&mut classifier, &asked, &args.out, context)?;
+    let bytes = [&args.model, &args.out].map(|file| fs::metadata(file).map_or(0, |m| m.len()));
+    tell(args, &noted, bytes, context)
+}
+
+/// By what a model is quantised.
+pub(super) struct Asked<'a> {
+    /// The pictures, and what is said of them.
+    pub data: &'a Path,
+    pub sources: Sources,
+    /// The most percentage points that its accuracy may fall by.
+    pub max_drop: Option<f64>,
+    /// Pictures to calibrate by, at most.
+    pub pictures: usize,
+    pub seed: u64,
+    /// Threads that run both models; 0 for one per core.
+    pub threads: usize,
+}
+
+/// Pictures to calibrate by, where nobody says how many.
+pub(super) const PICTURES: usize = 200;
+
+/// Writes an int8 model of a classifier to `out`, which its metadata tell with what both are worth. Nothing is written where its
+/// accuracy falls by more than is allowed.
+pub(super) fn quantised(
+    classifier: &mut Classifier,
+    asked: &Asked<'_>,
+    out: &Path,
+    context: &Context,
+) -> Result<Quantised, CliError> {
+    let threads = asked.threads;
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let dataset = opened(args, &classifier, &progress)?;
+    let dataset = opened(asked, classifier, &progress)?;
     classifier.look_at(&dataset, &runtime, threads)?;
-    let (calibrated, measured) = shared_out(args, &classifier, &dataset)?;
+    let (calibrated, measured) = shared_out(asked, classifier, &dataset)?;
     let images = dataset.is_images();
     let on = format!(
         "calibrated on {} and measured on {} pictures of {}",
         calibrated.len(),
         measured.len(),
-        args.data.display()
+        asked.data.display()
     );
     classifier.tell(images, &on, context);
 
-    let mut unchecked = args.out.as_os_str().to_owned();
+    let mut unchecked = out.as_os_str().to_owned();
     unchecked.push(".unchecked");
     let unchecked = Unchecked(PathBuf::from(unchecked));
     progress.doing("", Doing::Calibrating, 0, 0);
-    let versions = calibrate(&classifier, (&dataset, &calibrated), &unchecked.0)?;
+    let versions = calibrate(classifier, (&dataset, &calibrated), &unchecked.0)?;
     stop_if_asked(&progress)?;
     let quantised = Model::open(&unchecked.0)?.with_scores(classifier.model.scores());
     let measure = |model: &Model| {
@@ -112,37 +150,38 @@ pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
     };
     let outputs = [measure(&classifier.model)?, measure(&quantised)?];
     let labels = labels(
-        args,
-        &classifier,
+        asked,
+        classifier,
         (&dataset, &measured),
         outputs[0].classes,
         context,
     )?;
-    let figures = Figures::of(&outputs, labels.as_deref());
     progress.finish();
-    if let (Some(most), Some(drop)) = (args.max_drop, figures.drop())
-        && drop > most
+    let noted = noted(&outputs, labels.as_deref(), calibrated.len(), versions);
+    if let (Some(most), Some([before, after])) = (asked.max_drop, noted.accuracy)
+        && 100.0 * (before - after) > most
     {
         return Err(CliError::failure(format!(
-            "the accuracy falls by {drop:.2} points, from {}; at most {most} are allowed, and nothing is written",
-            figures.accuracies()
+            "the accuracy falls by {:.2} points, from {}; at most {most} are allowed, and nothing is written",
+            100.0 * (before - after),
+            shown([before, after])
         ))
-        .with_hint("more --pictures may find better ranges; `distil` repairs what is left in float"));
+        .with_hint(
+            "quantize without --max-drop, with more --pictures, and repair what it writes by `distil`",
+        ));
     }
-    let bytes = [&args.model, &unchecked.0].map(|file| fs::metadata(file).map_or(0, |m| m.len()));
-    let noted = figures.noted(calibrated.len(), &versions);
     let edited = with_metadata(
         &unchecked.0,
         &classifier.model,
         &[
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("quantised", noted.to_string()),
+            (Quantised::KEY, serde_json::to_string(&noted)?),
         ],
     )?;
     let encoded = encode(&edited.proto)?;
-    signals::before_stops(|| write_atomic(&args.out, &encoded))
-        .map_err(|e| CliError::cannot_write(&args.out, &e))?;
-    tell(args, (&figures, noted), bytes, context)
+    signals::before_stops(|| write_atomic(out, &encoded))
+        .map_err(|e| CliError::cannot_write(out, &e))?;
+    Ok(noted)
 }
 
 /// A file that goes when it is done with.
@@ -164,7 +203,7 @@ fn stop_if_asked(progress: &Progress) -> Result<(), CliError> {
 
 /// Opens the pictures, with labels where they have any.
 fn opened(
-    args: &QuantizeArgs,
+    asked: &Asked<'_>,
     classifier: &Classifier,
     progress: &Progress,
 ) -> Result<Dataset, CliError> {
@@ -173,21 +212,21 @@ fn opened(
         !progress.stopped()
     };
     let limits = Limits {
-        threads: args.threads.unwrap_or(0),
+        threads: asked.threads,
         image_folder: image_folder(),
         classes: 1,
         ..Limits::default()
     };
     let open = |unlabelled: bool| {
-        let mut sources = args.sources.sources();
+        let mut sources = asked.sources.clone();
         sources.unlabelled = unlabelled;
-        let data = (args.data.as_path(), &sources);
+        let data = (asked.data, &sources);
         let input = &classifier.input;
         input.open(data, None, &limits, Augment::None.into(), Some(&decoding))
     };
     let dataset = match open(false) {
-        Err(error) if args.data.is_dir() && !progress.stopped() => match open(true) {
-            Ok(dataset) if args.max_drop.is_none() => dataset,
+        Err(error) if asked.data.is_dir() && !progress.stopped() => match open(true) {
+            Ok(dataset) if asked.max_drop.is_none() => dataset,
             _ => return Err(error.into()),
         },
         opened => opened?,
@@ -200,7 +239,7 @@ fn opened(
 
 /// Samples to calibrate by, and samples to measure on, which are others.
 fn shared_out(
-    args: &QuantizeArgs,
+    asked: &Asked<'_>,
     classifier: &Classifier,
     dataset: &Dataset,
 ) -> Result<(Vec<usize>, Vec<usize>), CliError> {
@@ -208,12 +247,12 @@ fn shared_out(
     if all.len() < 2 {
         return Err(CliError::usage(format!(
             "{} has {} pictures; some are calibrated by, and others measured on",
-            args.data.display(),
+            asked.data.display(),
             all.len()
         )));
     }
     let drawn = |from: &[usize], most: usize| -> Vec<usize> {
-        let places = few(from.len(), most.clamp(1, args.pictures.max(1)), args.seed);
+        let places = few(from.len(), most.clamp(1, asked.pictures.max(1)), asked.seed);
         places.into_iter().map(|place| from[place]).collect()
     };
     let seen = |sample: &usize| {
@@ -272,7 +311,7 @@ fn calibrate(
 
 /// The place of each sample's class among the model's; `None` where the pictures do not tell.
 fn labels(
-    args: &QuantizeArgs,
+    asked: &Asked<'_>,
     classifier: &Classifier,
     (dataset, samples): (&Dataset, &[usize]),
     classes: usize,
@@ -294,7 +333,7 @@ fn labels(
             });
             Ok(Some(labels.collect()))
         }
-        Err(error) if args.max_drop.is_some() => Err(error),
+        Err(error) if asked.max_drop.is_some() => Err(error),
         Err(error) => {
             context.note(&format!(
                 "the accuracy is not measured: {}",
@@ -306,58 +345,29 @@ fn labels(
 }
 
 /// What both models came to.
-struct Figures {
-    measured: usize,
-    /// Shares of pictures that are right, before and after.
-    accuracy: Option<[f64; 2]>,
-    /// The share of pictures for which both say the same.
-    agreement: f64,
+fn noted(
+    outputs: &[Outputs; 2],
+    labels: Option<&[i64]>,
+    calibrated_on: usize,
+    versions: Versions,
+) -> Quantised {
+    let [before, after] = outputs.each_ref().map(tops);
+    let share = |tops: &[i64], wanted: &[i64]| {
+        let same = tops.iter().zip(wanted).filter(|(a, b)| a == b).count();
+        same as f64 / wanted.len().max(1) as f64
+    };
+    Quantised {
+        to: "int8".to_owned(),
+        calibrated_on,
+        measured_on: before.len(),
+        accuracy: labels.map(|labels| [share(&before, labels), share(&after, labels)]),
+        agreement: share(&after, &before),
+        versions,
+    }
 }
 
-impl Figures {
-    fn of(outputs: &[Outputs; 2], labels: Option<&[i64]>) -> Self {
-        let [before, after] = outputs.each_ref().map(tops);
-        let share = |same: usize| same as f64 / before.len().max(1) as f64;
-        let right = |tops: &[i64], labels: &[i64]| {
-            share(
-                tops.iter()
-                    .zip(labels)
-                    .filter(|(top, label)| top == label)
-                    .count(),
-            )
-        };
-        let agreement = before.iter().zip(&after).filter(|(a, b)| a == b).count();
-        Figures {
-            measured: before.len(),
-            accuracy: labels.map(|labels| [right(&before, labels), right(&after, labels)]),
-            agreement: share(agreement),
-        }
-    }
-
-    /// By how many points the accuracy falls.
-    fn drop(&self) -> Option<f64> {
-        self.accuracy
-            .map(|[before, after]| 100.0 * (before - after))
-    }
-
-    fn accuracies(&self) -> String {
-        match self.accuracy {
-            Some([before, after]) => format!("{:.2} % to {:.2} %", 100.0 * before, 100.0 * after),
-            None => "what is not known".to_owned(),
-        }
-    }
-
-    fn noted(&self, calibrated: usize, versions: &Versions) -> serde_json::Value {
-        json!({
-            "to": "int8",
-            "calibrated_on": calibrated,
-            "measured_on": self.measured,
-            "accuracy": self.accuracy,
-            "agreement": self.agreement,
-            "onnxruntime": versions.onnxruntime,
-            "onnx": versions.onnx,
-        })
-    }
+fn shown([before, after]: [f64; 2]) -> String {
+    format!("{:.2} % to {:.2} %", 100.0 * before, 100.0 * after)
 }
 
 /// The class that is first for each sample.
@@ -372,30 +382,30 @@ fn tops(outputs: &Outputs) -> Vec<i64> {
 
 fn tell(
     args: &QuantizeArgs,
-    (figures, mut noted): (&Figures, serde_json::Value),
+    noted: &Quantised,
     [before, after]: [u64; 2],
     context: &Context,
 ) -> Result<(), CliError> {
     let mut stdout = context.stdout();
     if args.json {
-        noted["model"] = json!(args.out);
-        noted["bytes"] = json!([before, after]);
-        serde_json::to_writer_pretty(&mut stdout, &noted)?;
+        let mut said = serde_json::to_value(noted)?;
+        said["model"] = json!(args.out);
+        said["bytes"] = json!([before, after]);
+        serde_json::to_writer_pretty(&mut stdout, &said)?;
         writeln!(stdout)?;
     } else {
-        if figures.accuracy.is_some() {
+        let measured = noted.measured_on;
+        if let Some(accuracy) = noted.accuracy {
             writeln!(
                 stdout,
-                "accuracy {} on {} pictures",
-                figures.accuracies(),
-                figures.measured
+                "accuracy {} on {measured} pictures",
+                shown(accuracy)
             )?;
         }
         writeln!(
             stdout,
-            "both models say the same of {:.2} % of {} pictures; {before} bytes -> {after}",
-            100.0 * figures.agreement,
-            figures.measured
+            "both models say the same of {:.2} % of {measured} pictures; {before} bytes -> {after}",
+            100.0 * noted.agreement
         )?;
     }
     stdout.flush()?;

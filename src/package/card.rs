@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::quantise::Quantised;
 use crate::report::Proportion;
 use crate::run::{HeldOut, RunError, RunFiles, RunRecord, StrategyResult, flags};
 use crate::task::Task;
@@ -46,6 +47,8 @@ const RECIPE: [&str; 21] = [
 pub struct Origins {
     /// The run that made it, and the entry of its results that is this model.
     pub run: Option<(RunFiles, StrategyResult)>,
+    /// What it is worth as integers, and what it was worth before.
+    pub quantised: Option<Quantised>,
     /// Under which licence it is.
     pub license: Option<String>,
     /// SHA-256 of the file that was packaged, in hexadecimal.
@@ -115,6 +118,9 @@ pub(super) fn card(facts: &Facts, origins: &Origins) -> String {
         None => text.push_str(
             "## Data, training, accuracy\n\nNothing is known of them here: the model was packaged without the run that made it.\n\n",
         ),
+    }
+    if let Some(quantised) = &origins.quantised {
+        integers(quantised, &mut text);
     }
     limits(facts, origins, &mut text);
     let _ = writeln!(
@@ -234,6 +240,42 @@ fn figures(facts: &Facts, made: &StrategyResult, text: &mut String) {
     }
     let _ = writeln!(text, "| loss | {:.4} |\n", score.loss);
     by_class(facts, held_out, text);
+}
+
+/// What both models are worth, of floats and of integers.
+fn integers(quantised: &Quantised, text: &mut String) {
+    let Quantised {
+        to,
+        calibrated_on,
+        measured_on,
+        accuracy,
+        agreement,
+        versions,
+    } = quantised;
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let _ = writeln!(
+        text,
+        "## Quantised to {}\n\nBy onnxruntime {}, with ranges of {calibrated_on} pictures. On {measured_on} others:\n\n\
+         | | float | {0} |\n| --- | --- | --- |",
+        shown(to),
+        shown(&versions.onnxruntime)
+    );
+    match accuracy {
+        Some([before, after]) => {
+            let _ = writeln!(
+                text,
+                "| accuracy | {} | {} |",
+                percent(*before),
+                percent(*after)
+            );
+        }
+        None => text.push_str("| accuracy | not measured | not measured |\n"),
+    }
+    let _ = writeln!(
+        text,
+        "\nBoth say the same of {} of them. Figures of training, where there are such above, are those of the float model.\n",
+        percent(*agreement)
+    );
 }
 
 fn by_class(facts: &Facts, held_out: &HeldOut, text: &mut String) {

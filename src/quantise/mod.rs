@@ -13,11 +13,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::onnx::Model;
-use crate::surgery::{Edited, Editor};
+use crate::surgery::{Edited, Editor, METADATA_PREFIX};
 
 /// What runs in Python.
 const TOOL: &str = include_str!("quantise.py");
@@ -41,8 +41,37 @@ pub struct Calibration<'a> {
 /// Writes the pictures of a range, one behind the other.
 pub type Fill<'f> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), QuantiseError> + 'f;
 
+/// What a quantised model's metadata say of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantised {
+    /// To what: `int8`.
+    pub to: String,
+    /// Pictures that ranges were found by.
+    pub calibrated_on: usize,
+    /// Other pictures, of which the figures are.
+    pub measured_on: usize,
+    /// Shares of them of which the float model and the quantised one are right; `None` where the pictures have no labels.
+    pub accuracy: Option<[f64; 2]>,
+    /// The share of them of which both say the same.
+    pub agreement: f64,
+    /// What did it.
+    #[serde(flatten)]
+    pub versions: Versions,
+}
+
+impl Quantised {
+    /// The metadata key, behind the [prefix](crate::surgery::METADATA_PREFIX): JSON.
+    pub const KEY: &str = "quantised";
+
+    /// What the metadata of a model say; `None` where they say nothing of it that can be read.
+    pub fn of(model: &Model) -> Option<Self> {
+        let text = model.metadata(&format!("{METADATA_PREFIX}{}", Self::KEY))?;
+        serde_json::from_str(text).ok()
+    }
+}
+
 /// The versions of what quantised a model.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// Of onnxruntime.
     pub onnxruntime: String,
@@ -188,7 +217,7 @@ pub fn with_metadata(
         }
     }
     for (key, value) in further {
-        editor.set_metadata(&format!("ftsurgery.{key}"), value);
+        editor.set_metadata(&format!("{METADATA_PREFIX}{key}"), value);
     }
     Ok(editor.finish()?)
 }
