@@ -1,5 +1,7 @@
 //! For tests: what is said, and where, when a test lacks what it needs.
 
+pub mod guide;
+
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -289,6 +289,9 @@ pub fn run(program: PathBuf, words: Vec<OsString>) -> ExitCode {
 }
 
 #[cfg(test)]
+mod guide;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

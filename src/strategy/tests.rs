@@ -7,6 +7,7 @@ use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::graph::Graph;
 use crate::onnx::{Model, encode};
 use crate::surgery::rewrite::{AdaFilter, LowRank, SpotTune};
+use crate::testing::guide::Page;
 
 pub(super) fn analyse(graph: &Graph) -> Analysis {
     Analysis::of_graph(graph, &[], &AnalyzeOptions::default()).unwrap()
@@ -138,19 +139,17 @@ fn no_two_strategies_have_the_same_word_flag_or_candidate() {
 }
 
 #[test]
-fn the_readme_has_a_row_for_every_strategy() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
+fn the_guide_has_a_row_for_every_strategy() {
+    let page = Page::read("docs/strategies.md").text;
     for name in names() {
         let row = format!("| `{name}`");
-        assert!(readme.lines().any(|l| l.starts_with(&row)), "{row}");
+        assert!(page.lines().any(|l| l.starts_with(&row)), "{row}");
     }
 }
 
 #[test]
 fn the_guide_to_a_new_strategy_shows_the_code_as_it_is() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adding-a-strategy.md");
-    let guide = std::fs::read_to_string(path).unwrap();
+    let guide = Page::read("docs/adding-a-strategy.md").text;
     let (code, tests) = include_str!("last.rs")
         .split_once("#[cfg(test)]\n")
         .unwrap();
