@@ -18,7 +18,13 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     };
     let mut calls = Vec::new();
     for (at, _) in words.iter().enumerate().filter(|(_, w)| *w == "ftsurgery") {
-        calls.push(words[at..].iter().take_while(|w| !ends(w)).cloned().collect());
+        calls.push(
+            words[at..]
+                .iter()
+                .take_while(|w| !ends(w))
+                .cloned()
+                .collect(),
+        );
     }
     calls
 }
@@ -57,7 +63,8 @@ fn every_command_of_the_guide_parses() {
             for words in calls(&line) {
                 tried += 1;
                 // Where only a command is named it says nothing of its flags.
-                let bare = words[1..].iter().all(|word| !word.starts_with('-')) && !place.contains(':');
+                let bare =
+                    words[1..].iter().all(|word| !word.starts_with('-')) && !place.contains(':');
                 let error = super::command().try_get_matches_from(&words).err();
                 let is_named = |kind| bare && kind == ErrorKind::MissingRequiredArgument;
                 if let Some(error) = error.filter(|e| !is_named(e.kind())) {
@@ -83,5 +90,8 @@ fn every_command_is_in_the_guide() {
 fn calls_end_where_the_shell_ends_them() {
     let line = "while ids=$(ftsurgery collect RUN | jq -r 'a | b') && [ x ]; do # ftsurgery c";
     assert_eq!(calls(line), [["ftsurgery", "collect", "RUN"]]);
-    assert_eq!(calls("A=1 ftsurgery predict m 'a b' > x").concat(), ["ftsurgery", "predict", "m", "a b"]);
+    assert_eq!(
+        calls("A=1 ftsurgery predict m 'a b' > x").concat(),
+        ["ftsurgery", "predict", "m", "a b"]
+    );
 }

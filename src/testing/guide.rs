@@ -115,7 +115,10 @@ fn spans(text: &str) -> (String, Vec<String>) {
         let is_mark = |&(at, _): &(usize, &str)| {
             !paragraph[..at].ends_with('`') && !paragraph[at + width..].starts_with('`')
         };
-        let end = paragraph.match_indices(mark).find(is_mark).map(|(at, _)| at);
+        let end = paragraph
+            .match_indices(mark)
+            .find(is_mark)
+            .map(|(at, _)| at);
         rest = match end {
             Some(end) => {
                 let words: Vec<&str> = paragraph[..end].split_whitespace().collect();

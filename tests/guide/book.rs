@@ -23,7 +23,8 @@ fn all() -> Vec<Page> {
 fn links(page: &Page) -> Vec<String> {
     let prose = page.prose();
     let rest = prose.split("](").skip(1);
-    rest.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+    rest.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()))
+        .collect()
 }
 
 /// The anchors of a page's headings, as GitHub and mdBook make them.
@@ -67,7 +68,8 @@ fn every_link_leads_somewhere() {
                 continue;
             }
             tried += 1;
-            let mut fault = |why: &str| dead.push(format!("{}: {link}: {why}", page.path.display()));
+            let mut fault =
+                |why: &str| dead.push(format!("{}: {link}: {why}", page.path.display()));
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = match path {
                 "" => page.path.clone(),

@@ -13,11 +13,16 @@ use ftsurgery::testing::guide::{Block, Page, pages, root};
 use ftsurgery::testing::python;
 use rayon::prelude::*;
 
-/// Pictures of each class: enough for every part of a split.
+/// Some digits.
+const CLASSES: [&str; 3] = ["1", "3", "7"];
+/// Pictures of each: enough for every part of a split.
 const EACH: usize = 8;
 
 fn is_run(block: &Block) -> bool {
-    let calls = block.code.lines().any(|line| line.starts_with("ftsurgery "));
+    let calls = block
+        .code
+        .lines()
+        .any(|line| line.starts_with("ftsurgery "));
     match block.language.as_str() {
         "sh" => calls && !block.above.starts_with("<!-- not run: "),
         "toml" => file(block).is_some(),
@@ -49,11 +54,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// Some pictures of each class of the digits.
 fn pictures(to: &Path) {
-    for class in fs::read_dir(root().join("fixtures/digits")).unwrap() {
-        let class = class.unwrap();
-        let folder = to.join(class.file_name());
+    for class in CLASSES {
+        let folder = to.join(class);
         fs::create_dir_all(&folder).unwrap();
-        let mut files: Vec<PathBuf> = fs::read_dir(class.path()).unwrap().map(|f| f.unwrap().path()).collect();
+        let files = fs::read_dir(root().join("fixtures/digits").join(class)).unwrap();
+        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
         files.sort();
         for file in &files[..EACH] {
             fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
@@ -61,27 +66,42 @@ fn pictures(to: &Path) {
     }
 }
 
-/// What the pages speak of, in a folder.
+/// What the pages speak of, in a folder: a small network under the names that they use, and pictures.
 fn prepare(folder: &Path) {
-    let model = root().join("onnx-models/fashion_mobilenet.onnx");
-    for name in ["mobilenet.onnx", "model.onnx", "other.onnx", "onnx-models/fashion_mobilenet.onnx"] {
-        let path = folder.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::copy(&model, path).unwrap();
+    let network = root().join("fixtures/exporters/torch_older_mobile.onnx");
+    let mut rename = program();
+    rename
+        .args(["--quiet", "rename"])
+        .arg(network)
+        .args(["--out", "mobilenet.onnx"]);
+    rename.args(["--value", "/excite/Mul_output_0=features/relu"]);
+    rename.args(["--regex", "^(stem|norm1)", "features.$1"]);
+    assert_eq!(
+        fault("the model", &rename.current_dir(folder).output().unwrap()),
+        None
+    );
+    fs::create_dir(folder.join("onnx-models")).unwrap();
+    for name in [
+        "model.onnx",
+        "other.onnx",
+        "small.onnx",
+        "large.onnx",
+        "onnx-models/fashion_mobilenet.onnx",
+    ] {
+        fs::copy(folder.join("mobilenet.onnx"), folder.join(name)).unwrap();
     }
     pictures(&folder.join("photos"));
     pictures(&folder.join("fixtures/digits"));
-    let sevens = folder.join("photos/7");
-    let seven = fs::read_dir(&sevens).unwrap().next().unwrap().unwrap();
-    fs::copy(seven.path(), folder.join("photo.jpg")).unwrap();
     let mut labels = "file,labels\n".to_owned();
-    for entry in walkdir::WalkDir::new(folder.join("photos")) {
-        let path = entry.unwrap().into_path();
-        let digit = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
-        if let (true, Ok(digit)) = (path.is_file(), digit.parse::<u8>()) {
-            let parity = ["even", "odd"][usize::from(digit % 2)];
-            let path = path.strip_prefix(folder).unwrap().display();
-            labels += &format!("{path},{digit}|{parity}\n");
+    for class in CLASSES {
+        for file in fs::read_dir(folder.join("photos").join(class)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            labels += &format!("photos/{class}/{name},{class}|odd\n");
+            fs::copy(
+                folder.join("photos").join(class).join(name),
+                folder.join("photo.jpg"),
+            )
+            .unwrap();
         }
     }
     fs::write(folder.join("labels.csv"), labels).unwrap();
@@ -90,19 +110,32 @@ fn prepare(folder: &Path) {
 /// A run of `tune` without flags, `run`.
 fn tune(folder: &Path) {
     let mut command = program();
-    command.current_dir(folder).args(["--quiet", "tune", "mobilenet.onnx", "--data", "photos", "--out", "run"]);
-    told("the run before", &command.output().unwrap());
+    command
+        .args([
+            "--quiet",
+            "tune",
+            "mobilenet.onnx",
+            "--data",
+            "photos",
+            "--out",
+            "run",
+        ])
+        .current_dir(folder);
+    assert_eq!(fault("the run before", &command.output().unwrap()), None);
 }
 
-fn told(what: &str, output: &Output) {
+/// What a command said that failed.
+fn fault(what: &str, output: &Output) -> Option<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{}{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
+    let said = || {
+        format!(
+            "{what}: {}\n{}{}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        )
+    };
+    (!output.status.success()).then(said)
 }
 
 /// Runs a block in a folder.
@@ -149,20 +182,25 @@ fn every_block_that_can_run_here_does() {
         .filter(|(_, blocks): &(Page, Vec<Block>)| !blocks.is_empty())
         .collect();
     assert!(pages.len() > 10, "{} pages", pages.len());
-    pages.par_iter().for_each(|(page, blocks)| {
-        let folder = place.path().join(page.path.file_stem().unwrap());
-        copy(&before, &folder);
-        // A page that makes the run has none before.
-        if blocks.iter().any(|block| block.code.contains("--out run ") || block.code.contains("--out run\n")) {
-            fs::remove_dir_all(folder.join("run")).unwrap();
-        }
-        for block in blocks {
-            let place = format!("{}:{}", page.path.display(), block.line);
-            let start = std::time::Instant::now();
-            if let Some(output) = run(block, &folder) {
-                told(&place, &output);
+    let wrong: Vec<String> = pages
+        .par_iter()
+        .flat_map_iter(|(page, blocks)| {
+            let folder = place.path().join(page.path.file_stem().unwrap());
+            copy(&before, &folder);
+            // A page that makes the run has none before.
+            let makes = |block: &Block| {
+                block.code.contains("--out run ") || block.code.contains("--out run\n")
+            };
+            if blocks.iter().any(makes) {
+                fs::remove_dir_all(folder.join("run")).unwrap();
             }
-            eprintln!("{place}: {:.1} s", start.elapsed().as_secs_f64());
-        }
-    });
+            let run = |block: &Block| {
+                let output = run(block, &folder)?;
+                let place = format!("{}:{}", page.path.display(), block.line);
+                fault(&place, &output)
+            };
+            blocks.iter().filter_map(run).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
