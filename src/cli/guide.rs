@@ -18,13 +18,11 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     };
     let mut calls = Vec::new();
     for (at, _) in words.iter().enumerate().filter(|(_, w)| *w == "ftsurgery") {
-        calls.push(
-            words[at..]
-                .iter()
-                .take_while(|w| !ends(w))
-                .cloned()
-                .collect(),
-        );
+        // Of cargo it is the name of a program.
+        if at == 0 || words[at - 1] != "--bin" {
+            let call = words[at..].iter().take_while(|w| !ends(w));
+            calls.push(call.cloned().collect());
+        }
     }
     calls
 }
