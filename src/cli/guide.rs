@@ -1,7 +1,7 @@
 //! The commands of README.md and of the guide: each parses.
 
+use crate::testing::guide::{Page, pages};
 use clap::error::ErrorKind;
-use ftsurgery::testing::guide::{Page, pages};
 
 /// The words of a line that a shell would give to `ftsurgery`, for each time it calls it.
 fn calls(line: &str) -> Vec<Vec<String>> {
