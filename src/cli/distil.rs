@@ -96,16 +96,12 @@ fn rate(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(args: &DistilArgs, context: &Context) -> Result<(), CliError> {
-    ensure_writable(
-        &args.out,
-        "--out",
-        &[&args.model, &args.against],
-        args.force,
-    )?;
     let operators = args.compute.operators()?;
     let original = Model::open(&args.against)?.with_scores(args.output.output.as_deref());
     let device = args.compute.device;
     let mut classifier = Classifier::of(&args.model, &args.output, &args.images)?;
+    let read = [original.files(), classifier.model.files()].concat();
+    ensure_writable(&args.out, "--out", &read, args.force)?;
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
     let decoding = |done, total| {

@@ -78,8 +78,8 @@ pub(super) fn points(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
-    ensure_writable(&args.out, "--out", &[&args.model], args.force)?;
     let mut classifier = Classifier::of(&args.model, &args.output, &args.images)?;
+    ensure_writable(&args.out, "--out", &classifier.model.files(), args.force)?;
     let asked = Asked {
         data: &args.data,
         sources: args.sources.sources(),

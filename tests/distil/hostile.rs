@@ -75,4 +75,9 @@ fn too_few_pictures_and_files_that_would_be_lost_are_refused() {
     assert!(said.contains("--force"), "{said}");
     assert_eq!(std::fs::read(scene.at("there.onnx")).unwrap(), b"mine");
     assert_eq!(std::fs::read(scene.at("original.onnx")).unwrap(), before);
+    let words = "externalize original.onnx --least 1 --out model.onnx --force";
+    let moved = scene.run(&words.split(' ').collect::<Vec<_>>());
+    assert!(moved.status.success());
+    let said = scene.refused(&digits(), "--force --out model.onnx.data");
+    assert!(said.contains("would be written over"), "{said}");
 }
