@@ -96,6 +96,18 @@ fn what_asks_for_more_than_there_is_is_left_or_refused() {
     ]);
 }
 
+/// Commands that go through all nodes, each in another way.
+const WALKING: [&str; 8] = [
+    "prune MODEL --out OUT",
+    "fold MODEL --out OUT",
+    "rename MODEL --prefix p/ --out OUT",
+    "opset MODEL --to 22 --out OUT",
+    "precision MODEL --to f16 --out OUT",
+    "merge MODEL MODEL --join --out OUT",
+    "diff MODEL MODEL",
+    "verify MODEL --structure",
+];
+
 #[test]
 fn what_is_many_times_there_takes_no_more_than_many_times_as_long() {
     if runtime().is_none() {
@@ -128,7 +140,7 @@ fn what_is_many_times_there_takes_no_more_than_many_times_as_long() {
         small(17, nodes, tensors.chain([ints("wide", &[40, 4])]).collect())
     };
     let name = |kind: &str, at: usize| format!("{kind}{at}");
-    all(vec![
+    let cases = vec![
         ("identities", small(17, of("Identity"), vec![])),
         ("activations", small(17, of("Relu"), vec![])),
         ("normalised", small(11, of("Softmax"), vec![])),
@@ -144,7 +156,11 @@ fn what_is_many_times_there_takes_no_more_than_many_times_as_long() {
             "sizes",
             weights(&|at| node("Shape", &["m"], &[&name("c", at)])),
         ),
-    ]);
+    ];
+    for (name, proto) in cases {
+        eprintln!("{name}");
+        run(&proto, &WALKING);
+    }
 }
 
 /// A run that has a loop is given up after 20 seconds, and the rest of the check is not tried at other sizes.
