@@ -3,7 +3,7 @@
 //! To add a subcommand `x`, write `x.rs` with
 //! `#[derive(clap::Args)] pub struct XArgs` and
 //! `pub fn run(args: &XArgs, context: &Context) -> Result<(), CliError>`, then add three lines here:
-//! its `mod`, its variant of [`Command`], and its arm in [`Command::run`] (`diff` and `verify`, which end well with
+//! its `mod`, its variant of `Command`, and its arm in `Command::run` (`diff` and `verify`, which end well with
 //! other codes than 0, give theirs). A room whose errors it returns with `?` needs a line in `error.rs`.
 
 mod analyze;
