@@ -2,7 +2,6 @@
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use crate::analysis::{Analysis, AnalyzeOptions};
 use crate::diff::diff;
@@ -10,7 +9,7 @@ use crate::onnx::Model;
 use crate::report;
 use clap::{Args, ValueEnum};
 
-use super::{CliError, Context};
+use super::{CliError, Context, SUCCESS};
 
 const EXAMPLES: &str = "\
 Compared are the header (versions, operator sets, metadata, inputs and outputs, noted types), nodes with their attributes and \
@@ -62,11 +61,11 @@ const DIFFERENT: u8 = 1;
 /// Exit code of trouble.
 const TROUBLE: u8 = 2;
 
-pub fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
+pub fn run(args: &DiffArgs, context: &Context) -> Result<u8, CliError> {
     compared(args, context).map_err(|error| error.with_code(TROUBLE))
 }
 
-fn compared(args: &DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
+fn compared(args: &DiffArgs, context: &Context) -> Result<u8, CliError> {
     let open = |path: &Path| Model::open_in_place(path);
     let models = [open(&args.before)?, open(&args.after)?];
     let found = diff(&models[0], &models[1])?;
@@ -100,7 +99,7 @@ fn compared(args: &DiffArgs, context: &Context) -> Result<ExitCode, CliError> {
     }
     out.flush()?;
     Ok(match found.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DIFFERENT),
+        true => SUCCESS,
+        false => DIFFERENT,
     })
 }

@@ -3,10 +3,9 @@ use std::{
     fmt,
     io::{self, Write},
     path::Path,
-    process::ExitCode,
 };
 
-use super::signals;
+use super::{SUCCESS, signals};
 use crate::{
     adapter::AdapterError,
     analysis::AnalysisError,
@@ -42,7 +41,7 @@ pub struct CliError {
 /// Exit code of a failure.
 const FAILURE: u8 = 1;
 /// Exit code of bad usage or input.
-const BAD_INPUT: u8 = 2;
+pub(super) const BAD_INPUT: u8 = 2;
 
 impl CliError {
     /// An error of some room; `bad_input` when the user's file or flag is at fault.
@@ -116,12 +115,17 @@ impl CliError {
     }
 
     /// Prints the chain on stderr and gives the exit code.
-    pub(super) fn report(&self) -> ExitCode {
+    pub(super) fn report(&self) -> u8 {
         if self.is_broken_pipe() {
-            return ExitCode::SUCCESS;
+            return SUCCESS;
         }
         let _ = write!(io::stderr(), "{self}");
-        ExitCode::from(signals::exit_code().unwrap_or(self.code))
+        self.exit_code()
+    }
+
+    /// The exit code that it asks for, or that a signal has asked for.
+    pub(super) fn exit_code(&self) -> u8 {
+        signals::exit_code().unwrap_or(self.code)
     }
 }
 
@@ -238,17 +242,14 @@ mod tests {
         let expected =
             "error: cannot read `a.onnx`\ncaused by: no such file\nhint: check the path\n";
         assert_eq!(error.to_string(), expected);
-        assert_eq!(error.report(), ExitCode::from(2));
+        assert_eq!(error.report(), BAD_INPUT);
     }
 
     #[test]
     fn a_broken_pipe_is_a_quiet_end_wherever_it_is_in_the_chain() {
         let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
-        assert_eq!(CliError::from(broken()).report(), ExitCode::SUCCESS);
-        assert_eq!(
-            CliError::new(Outer(broken()), false).report(),
-            ExitCode::SUCCESS
-        );
-        assert_eq!(CliError::usage("--x needs --y").report(), ExitCode::from(2));
+        assert_eq!(CliError::from(broken()).report(), SUCCESS);
+        assert_eq!(CliError::new(Outer(broken()), false).report(), SUCCESS);
+        assert_eq!(CliError::usage("--x needs --y").report(), BAD_INPUT);
     }
 }

@@ -88,7 +88,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
     let progress = Progress::new(context);
     let decoding = |done, total| {
         progress.doing("", Doing::Decoding, done, total);
-        true
+        !progress.stopped()
     };
     let limits = Limits {
         threads: args.classifier.threads(),
@@ -166,6 +166,9 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> Result<(), CliError> {
                 none => none.insert(match_classes(card, &dataset, classes)?),
             };
             progress.doing("", Doing::Classifying, range.end, samples.len());
+            if progress.stopped() {
+                return Err(CliError::failure("stopped"));
+            }
             if several {
                 let sets = samples[range].iter().map(|&i| {
                     let own = dataset.classes_of(i).filter_map(|class| of_data.get(class));

@@ -22,6 +22,7 @@ mod error;
 mod evaluate;
 mod executor;
 mod gradients;
+mod host;
 mod memory;
 mod package;
 mod plan;
@@ -44,11 +45,15 @@ mod tune;
 mod values;
 mod verify;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use self::host::{Failure, Host, call, flags};
 pub use self::{context::Context, error::CliError};
+
+/// The exit code of what ends well.
+const SUCCESS: u8 = 0;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -164,7 +169,7 @@ enum Command {
 
 impl Command {
     /// Runs it; gives the exit code of what ends well.
-    fn run(&self, context: &Context) -> Result<ExitCode, CliError> {
+    fn run(&self, context: &Context) -> Result<u8, CliError> {
         let done = match self {
             Self::Analyze(args) => analyze::run(args, context),
             Self::Diff(args) => return diff::run(args, context),
@@ -201,7 +206,7 @@ impl Command {
             Self::Demo(args) => demo::run(args, context),
             Self::Runtime(args) => runtime::run(args, context),
         };
-        done.map(|()| ExitCode::SUCCESS)
+        done.map(|()| SUCCESS)
     }
 }
 
@@ -268,20 +273,19 @@ fn command() -> clap::Command {
 
 /// Runs the command as a process of its own: its words, beginning with the name that it is called by, and the `program`
 /// that others start to run it. Prints results and errors, listens to signals, and gives the exit code.
-pub fn run(program: PathBuf, words: Vec<OsString>) -> ExitCode {
+pub fn run(program: PathBuf, words: Vec<OsString>) -> u8 {
     let parsed = command().try_get_matches_from(&words);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(told) => {
             // Nobody is left to tell when the stream is closed.
             let _ = told.print();
-            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
+            return u8::try_from(told.exit_code()).unwrap_or(2);
         }
     };
     crate::panics::hush_caught();
-    #[cfg(unix)]
-    signals::outlive_file_limits();
-    context::start_log(&cli.global);
+    signals::are_ours();
+    context::start_log(cli.global.quiet, cli.global.verbose);
     match cli.command.run(&Context::new(cli.global, program, words)) {
         Ok(code) => code,
         Err(error) => error.report(),

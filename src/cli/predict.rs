@@ -58,6 +58,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
     let mut list = Vec::new();
     let mut broken = 0;
     for path in &args.images {
+        if context.stopped() {
+            return Err(CliError::failure("stopped"));
+        }
         let loaded = input.picture(path);
         if let Ok(Picture {
             note: Some(note), ..
@@ -105,7 +108,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> Result<(), CliError> {
             }
             Err(error) => {
                 broken += 1;
-                eprint!("{error}");
+                context.tell(&error);
                 if args.json {
                     list.push(json!({
                         "image": path.display().to_string(),

@@ -15,6 +15,7 @@ use crate::run::{Phase, StrategyResult, TrialRecord};
 use crate::search::{Doing, RoundStart, TrialStart, Watcher, head_of};
 use crate::training::{EpochMetrics, HeadFigures};
 
+use super::host::Host;
 use super::{Context, signals};
 use heart::{Heart, Say, State};
 
@@ -27,6 +28,8 @@ pub struct Progress {
     told_of_stop: AtomicBool,
     heart: Arc<Heart>,
     beat: Mutex<Option<JoinHandle<()>>>,
+    /// Another program, which hears in place of a terminal.
+    host: Option<Arc<dyn Host>>,
 }
 
 impl Progress {
@@ -40,7 +43,21 @@ impl Progress {
     /// Shows nothing yet.
     pub fn new(context: &Context) -> Self {
         let note = context.noting();
-        Self::saying(Box::new(note), context.shows_progress(), LINE_EVERY)
+        let mut progress = Self::saying(Box::new(note), context.shows_progress(), LINE_EVERY);
+        progress.host = context.host();
+        if progress.host.is_some() {
+            // It hears of all that goes on, and needs no lines by themselves.
+            progress.finish();
+        }
+        progress
+    }
+
+    /// Who hears of a run: this, or the program that has it done.
+    pub fn watcher(&self) -> &dyn Watcher {
+        match &self.host {
+            Some(host) => &**host,
+            None => self,
+        }
     }
 
     fn saying(say: Say, is_drawn: bool, every: Duration) -> Self {
@@ -49,6 +66,7 @@ impl Progress {
             told_of_stop: AtomicBool::new(false),
             beat: Mutex::new(heart.beat()),
             heart,
+            host: None,
         }
     }
 
@@ -116,6 +134,9 @@ fn found(figures: &HeadFigures) -> String {
 
 impl Watcher for Progress {
     fn doing(&self, of: &str, what: Doing, done: usize, total: usize) {
+        if let Some(host) = &self.host {
+            return host.doing(of, what, done, total);
+        }
         let state = &mut self.heart.state();
         if of.is_empty() {
             self.end_of_heads(state);
@@ -261,6 +282,9 @@ impl Watcher for Progress {
     }
 
     fn stopped(&self) -> bool {
+        if let Some(host) = &self.host {
+            return host.stopped();
+        }
         let stopped = signals::asked();
         if stopped && !self.told_of_stop.swap(true, Ordering::Relaxed) {
             self.line("stopping after this step; Ctrl-C again to stop at once");

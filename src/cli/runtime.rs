@@ -14,7 +14,7 @@ use super::{CliError, Context};
 
 const EXAMPLES: &str = "\
 The library is searched for in this order: --runtime PATH; the environment variable \
-ORT_DYLIB_PATH; the cache ($FTSURGERY_CACHE, $XDG_CACHE_HOME/ftsurgery or ~/.cache/ftsurgery); \
+ORT_DYLIB_PATH; of the wheel, the onnxruntime package beside it; the cache ($FTSURGERY_CACHE, $XDG_CACHE_HOME/ftsurgery or ~/.cache/ftsurgery); \
 the onnxruntime package of python3; the system's library folders. Any onnxruntime from 1.19 on \
 serves. In the cache one for GPUs comes first, then the newest.
 

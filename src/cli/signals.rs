@@ -22,8 +22,22 @@ struct State {
 
 static STATE: LazyLock<State> = LazyLock::new(State::default);
 
-/// Listens from now on. Where that cannot be had, signals do what they always do.
+/// Whether the process is the command's own, so that signals are meant for it.
+static OURS: AtomicBool = AtomicBool::new(false);
+
+/// The process is the command's own: from now on a file that grows beyond what is allowed (`ulimit -f`) is an error of that file,
+/// and not its end, and [`listen`] listens.
+pub fn are_ours() {
+    OURS.store(true, Ordering::SeqCst);
+    #[cfg(unix)]
+    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+/// Listens from now on, where the process is the command's own. Where that cannot be had, signals do what they always do.
 pub fn listen() {
+    if !OURS.load(Ordering::SeqCst) {
+        return;
+    }
     static LISTENING: std::sync::Once = std::sync::Once::new();
     LISTENING.call_once(|| {
         for signal in heard() {
@@ -36,13 +50,6 @@ pub fn listen() {
             let _ = flag::register(signal, Arc::clone(&state.at_once));
         }
     });
-}
-
-/// From now on a file that grows beyond what is allowed (`ulimit -f`) is an error of that file, and not the
-/// end of the process.
-#[cfg(unix)]
-pub fn outlive_file_limits() {
-    let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// Writes the one file that a command makes: a stop meanwhile is heard when the file is whole, so that
@@ -111,6 +118,7 @@ mod tests {
 
     #[test]
     fn a_stop_while_a_file_is_written_is_heard_when_the_file_is_whole() {
+        are_ours();
         let written = before_stops(|| {
             signal_hook::low_level::raise(SIGTERM).unwrap();
             "whole"

@@ -68,7 +68,7 @@ pub fn run(args: &StudyArgs, context: &Context) -> Result<(), CliError> {
     args.settings.tell_unused(&job.settings, context);
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let outcome = study(&runtime, &job, &progress, &|study, root| {
+    let outcome = study(&runtime, &job, progress.watcher(), &|study, root| {
         if RunDir::check(root, Begin::Resume).is_ok()
             && let Some(lack) = report::write(root)?
         {

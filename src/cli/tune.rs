@@ -128,7 +128,7 @@ pub fn readable(words: &[OsString]) -> Vec<String> {
 pub fn run_job(job: &Job, json: bool, context: &Context) -> Result<(), CliError> {
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
-    let results = tune(&runtime, job, &progress)?;
+    let results = tune(&runtime, job, progress.watcher())?;
     end(&results, job, json, (context, &progress))
 }
 
@@ -137,8 +137,8 @@ fn run_on(cluster: Cluster, job: &Job, json: bool, context: &Context) -> Result<
     let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
     let ended = match cluster {
-        Cluster::Slurm(slurm) => slurm.tune(&runtime, job, &progress),
-        Cluster::Ray(ray) => ray.tune(&runtime, job, &progress),
+        Cluster::Slurm(slurm) => slurm.tune(&runtime, job, progress.watcher()),
+        Cluster::Ray(ray) => ray.tune(&runtime, job, progress.watcher()),
     };
     ended?;
     let results = RunFiles::read(&job.out)?.results;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::onnx::Model;
@@ -13,7 +12,7 @@ use crate::verify::{self, Asked, Outputs, Structure};
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, Context};
+use super::{CliError, Context, SUCCESS};
 
 const EXAMPLES: &str = "\
 First the form is looked at, as `onnx.checker` does with its full check, and all faults are told: versions, names, the order of \
@@ -110,10 +109,10 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
     Ok((name.to_owned(), size))
 }
 
-pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode, CliError> {
+pub fn run(args: &VerifyArgs, context: &Context) -> Result<u8, CliError> {
     if let Some(job) = &args.job {
         verify::answer_job(job, || context.runtime().map_err(absent))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(SUCCESS);
     }
     // clap lets none through without.
     let model = args.model.as_deref().unwrap_or(Path::new(""));
@@ -127,7 +126,7 @@ fn absent(error: CliError) -> CliError {
     CliError::failure(line).with_code(ABSENT)
 }
 
-fn verified(args: &VerifyArgs, path: &Path, context: &Context) -> Result<ExitCode, CliError> {
+fn verified(args: &VerifyArgs, path: &Path, context: &Context) -> Result<u8, CliError> {
     let paths: Vec<PathBuf> = std::iter::once(path.to_owned())
         .chain(args.against.clone())
         .collect();
@@ -144,8 +143,8 @@ fn verified(args: &VerifyArgs, path: &Path, context: &Context) -> Result<ExitCod
     let holds = well_formed && outputs.as_ref().is_none_or(Outputs::holds);
     print(args, &structures, outputs.as_ref(), holds, context)?;
     Ok(match holds {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(FAULTY),
+        true => SUCCESS,
+        false => FAULTY,
     })
 }
 

@@ -11,5 +11,5 @@ mod ray;
 mod slurm;
 
 pub use error::ClusterError;
-pub use ray::Ray;
+pub use ray::{RAY_SCRIPT, Ray};
 pub use slurm::Slurm;

@@ -12,7 +12,9 @@ use crate::search::{Doing, Job, Watcher, collect};
 use super::ClusterError;
 use super::folder::Folder;
 
-const SCRIPT: &str = include_str!("on_ray.py");
+/// The script that drives Ray.
+#[doc(hidden)]
+pub const RAY_SCRIPT: &str = include_str!("on_ray.py");
 
 /// A Ray cluster.
 #[derive(Clone, Debug)]
@@ -61,7 +63,7 @@ impl Ray {
             return Ok(());
         }
         let folder = Folder::of(&job.out);
-        let script = folder.write("on_ray.py", SCRIPT.as_bytes())?;
+        let script = folder.write("on_ray.py", RAY_SCRIPT.as_bytes())?;
         let mut command = Command::new(&self.python);
         command.arg(script).arg(&folder.root);
         command.arg("--ftsurgery").arg(&self.ftsurgery);

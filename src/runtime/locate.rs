@@ -6,6 +6,7 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use super::{RuntimeError, Version, library};
@@ -21,6 +22,8 @@ pub enum Origin {
     Flag,
     /// The environment variable `ORT_DYLIB_PATH`.
     Environment,
+    /// What the program that this is a part of brings along: that of the wheel.
+    Brought,
     /// Installed by `ftsurgery runtime install`.
     Cache,
     /// Part of an onnxruntime package of `python3`.
@@ -34,6 +37,7 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::Flag => "--runtime",
             Self::Environment => "ORT_DYLIB_PATH",
+            Self::Brought => "the package onnxruntime beside ftsurgery",
             Self::Cache => "ftsurgery's cache",
             Self::Python => "python3's onnxruntime",
             Self::System => "the system's libraries",
@@ -91,7 +95,16 @@ pub struct Found {
     pub tried: Vec<Tried>,
 }
 
-/// Finds the library: `explicit`, then `ORT_DYLIB_PATH`, the cache, `python3`, the system.
+/// The folder of what the program brings along.
+static BROUGHT: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on [`locate`] looks into this folder before all others: for a program that brings a library along. Which
+/// it is can be said once.
+pub fn prefer(folder: PathBuf) {
+    let _ = BROUGHT.set(folder);
+}
+
+/// Finds the library: `explicit`, then `ORT_DYLIB_PATH`, what the program [brings along](prefer), the cache, `python3`, the system.
 ///
 /// # Errors
 /// When `explicit` or `ORT_DYLIB_PATH` names something unusable (the search does not go on then), or
@@ -125,6 +138,7 @@ fn cache_dir_from(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 struct Search {
     explicit: Option<PathBuf>,
     environment: Option<PathBuf>,
+    brought: Option<PathBuf>,
     cache: Option<PathBuf>,
     python: PathBuf,
     system: Vec<PathBuf>,
@@ -138,6 +152,7 @@ impl Search {
             environment: env::var_os("ORT_DYLIB_PATH")
                 .filter(|v| !v.is_empty())
                 .map(Into::into),
+            brought: BROUGHT.get().cloned(),
             cache: cache_dir(),
             python: "python3".into(),
             system: system_folders(),
@@ -157,6 +172,7 @@ impl Search {
         }
         let mut tried = Vec::new();
         let places = [
+            (Origin::Brought, self.in_brought()),
             (Origin::Cache, self.in_cache()),
             (Origin::Python, self.in_python()),
             (Origin::System, self.in_system()),
@@ -227,6 +243,18 @@ impl Search {
             ));
         }
         Ok(version)
+    }
+
+    fn in_brought(&self) -> Candidates {
+        let Some(folder) = &self.brought else {
+            return Ok(Vec::new());
+        };
+        match libraries_in(folder) {
+            found if found.is_empty() => {
+                Err((Some(folder.clone()), "it has no shared library".to_owned()))
+            }
+            found => Ok(found),
+        }
     }
 
     fn in_cache(&self) -> Candidates {

@@ -36,6 +36,7 @@ impl Machine {
         Search {
             explicit: None,
             environment: None,
+            brought: None,
             cache: Some(self.path("cache")),
             python: self.path("bin/python3"),
             system: vec![self.path("lib-a"), self.path("lib-b")],
@@ -63,7 +64,21 @@ fn the_search_goes_flag_environment_cache_python_system() {
     machine.file("cache/runtime/1.22.0/libonnxruntime.so.1.22.0", "1.22.0");
     assert_eq!(machine.origin(), Origin::Cache);
 
-    let mut search = machine.search();
+    let brings = |folder: &str| {
+        let mut search = machine.search();
+        search.brought = Some(machine.path(folder));
+        search
+    };
+    machine.file("brought/libonnxruntime.so.1.20.0", "1.20.0");
+    let found = brings("brought").run().unwrap();
+    assert_eq!(found.located.origin, Origin::Brought);
+    let found = brings("nothing").run().unwrap();
+    assert_eq!(
+        (found.located.origin, found.tried.len()),
+        (Origin::Cache, 1)
+    );
+
+    let mut search = brings("brought");
     search.environment = Some(machine.file("env/libonnxruntime.so", "1.23.0"));
     assert_eq!(search.run().unwrap().located.origin, Origin::Environment);
     let mut search = machine.search();
