@@ -113,8 +113,8 @@ impl Walk<'_> {
         for (count, side) in [a, b].into_iter().enumerate() {
             self.diff.counts.nodes[count] += side.nodes.len();
             self.diff.counts.tensors[count] += side.tensors.len();
-            let elements = side.tensors.iter().map(|t| t.content.elements());
-            self.diff.counts.elements[count] += elements.sum::<u64>();
+            let contents = side.tensors.iter().map(|t| &t.content);
+            self.diff.counts.add_elements(count, contents);
         }
         self.renames(a, b, &pairing.nodes, &pairing.tensors, names);
         let seconds: Vec<usize> = pairing.nodes.iter().flatten().copied().collect();
@@ -303,7 +303,7 @@ impl Walk<'_> {
             let counts = &mut self.diff.counts;
             for (count, list) in [&x, &y].into_iter().enumerate() {
                 counts.tensors[count] += list.len();
-                counts.elements[count] += list.iter().map(Content::elements).sum::<u64>();
+                counts.add_elements(count, list.iter());
             }
             for (x, y) in x.into_iter().zip(y) {
                 self.operand(&operand(x), &operand(y))?;

@@ -5,7 +5,7 @@ use crate::onnx::messages::{
     AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto,
 };
 
-use super::words;
+use super::{Counts, words};
 
 /// A constant tensor, and what it is.
 pub(super) struct Operand<'a> {
@@ -58,6 +58,18 @@ impl Content<'_> {
         };
         let sizes = dims.iter().map(|&d| u64::try_from(d).unwrap_or(0));
         sizes.fold(1, u64::saturating_mul)
+    }
+}
+
+impl Counts {
+    /// Counts the elements of tensors of one side, whose sizes are as a file claims them.
+    pub(super) fn add_elements<'a>(
+        &mut self,
+        side: usize,
+        contents: impl Iterator<Item = &'a Content<'a>>,
+    ) {
+        let sizes = contents.map(Content::elements);
+        self.elements[side] = sizes.fold(self.elements[side], u64::saturating_add);
     }
 }
 
