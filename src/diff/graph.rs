@@ -8,7 +8,7 @@ use crate::onnx::messages::{
 };
 
 use super::lists::{List, numbered, order};
-use super::operand::{Content, Operand, of_attribute};
+use super::operand::{Operand, of_attribute};
 use super::pairing::{Names, Side, pair, rewired};
 use super::walk::{Walk, Walked, metadata, plain, text};
 use super::{Change, Fate, Kind, NodeChange, Renamed, sequence, words};
