@@ -46,17 +46,42 @@ pub(crate) fn outputs_agree(
     Ok(())
 }
 
-/// How far what a model gives for some samples is from what one of these logits, rows of `classes`, would give in its place:
-/// the root of the sum of squared differences over that of the squares of the latter. `None` where it has other classes.
+/// Sums of squares: of differences from values that are wanted, and of these.
+#[derive(Default)]
+pub(crate) struct Squares {
+    difference: f64,
+    wanted: f64,
+}
+
+impl Squares {
+    /// Adds values, each with what is wanted.
+    pub fn add<W: Copy + Into<f64>>(&mut self, values: &[f32], wanted: &[W]) {
+        for (&value, &wanted) in values.iter().zip(wanted) {
+            let (value, wanted): (f64, f64) = (value.into(), wanted.into());
+            self.difference += (value - wanted) * (value - wanted);
+            self.wanted += wanted * wanted;
+        }
+    }
+
+    /// The root of the first sum over that of the second; where nothing but 0 is wanted the root of the first.
+    pub fn relative_error(&self) -> f64 {
+        match self.wanted {
+            0.0 => self.difference.sqrt(),
+            wanted => (self.difference / wanted).sqrt(),
+        }
+    }
+}
+
+/// The [relative error](Squares::relative_error) of what a model gives for some samples, where that is wanted which one of these
+/// logits, rows of `classes`, would give in its place. `None` where it has other classes.
 pub(crate) fn relative_error(outputs: &Outputs, (logits, classes): (&[f32], usize)) -> Option<f64> {
     let expected = expected(outputs.scores, logits, classes);
     if outputs.classes != classes || outputs.values.len() != expected.len() {
         return None;
     }
-    let pairs = expected.iter().zip(&outputs.values);
-    let difference: f64 = pairs.map(|(e, &o)| (e - f64::from(o)).powi(2)).sum();
-    let size: f64 = expected.iter().map(|e| e * e).sum();
-    Some((difference / size.max(f64::MIN_POSITIVE)).sqrt())
+    let mut squares = Squares::default();
+    squares.add(&outputs.values, &expected);
+    Some(squares.relative_error())
 }
 
 /// What a model gives whose logits are `logits`, rows of `classes`, if its output is of this kind.

@@ -63,7 +63,7 @@ mod told;
 mod untried;
 mod witness;
 
-pub(crate) use agreement::{outputs_agree, relative_error};
+pub(crate) use agreement::{Squares, outputs_agree, relative_error};
 pub use beside::Beside;
 pub use card::{CLASSES, ModelCard, TASK, THRESHOLDS};
 pub use error::ClassifierError;
@@ -75,6 +75,7 @@ pub use judge::Judge;
 pub(crate) use names::names_elsewhere;
 pub use names::{by_place, listed};
 pub use picture::Picture;
+pub(crate) use predictions::argmax;
 pub use predictions::{ClassScore, Prediction, Predictions, Score, log_softmax, softmax};
 pub use ranked::Ranked;
 pub(crate) use restated::{names_literal, resized, restated};

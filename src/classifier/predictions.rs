@@ -269,7 +269,8 @@ pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     logits.iter().map(|&z| f64::from(z) - total).collect()
 }
 
-pub(super) fn argmax(row: &[f32]) -> usize {
+/// The place of the largest value of a row, the first of equal ones; what is no number is less than any.
+pub(crate) fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (i, value) in row.iter().enumerate() {
         if *value > row[best] || (row[best].is_nan() && !value.is_nan()) {

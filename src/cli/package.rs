@@ -14,6 +14,7 @@ use crate::package::{
 };
 use crate::quantise::Quantised;
 use crate::report::plain_line;
+use crate::runtime::Runtime;
 use clap::{Args, ValueEnum};
 
 use super::classifier::{Classifier, ClassifierArgs};
@@ -110,7 +111,7 @@ pub fn run(args: &PackageArgs, context: &Context) -> Result<(), CliError> {
     let runtime = context.runtime()?;
     let read = classifier.model.files();
     if let (Some(To::Int8), Some(data)) = (args.quantize, &args.data) {
-        quantise(&mut classifier, data, args, context)?;
+        quantise(&mut classifier, data, args, (&runtime, context))?;
     }
     let mut inference = classifier.load(&runtime, &args.classifier)?;
     classifier.ensure_told(&runtime, &args.classifier, ", and a package has to")?;
@@ -179,7 +180,7 @@ fn quantise(
     classifier: &mut Classifier,
     data: &Path,
     args: &PackageArgs,
-    context: &Context,
+    (runtime, context): (&Runtime, &Context),
 ) -> Result<(), CliError> {
     let asked = Asked {
         data,
@@ -192,7 +193,7 @@ fn quantise(
     let failed = |e: std::io::Error| CliError::cannot_write(&std::env::temp_dir(), &e);
     let folder = tempfile::tempdir().map_err(failed)?;
     let path = folder.path().join("int8.onnx");
-    quantised(classifier, &asked, &path, context)?;
+    quantised(classifier, &asked, &path, runtime, context)?;
     let model = &classifier.model;
     let bytes = std::fs::read(&path).map_err(failed)?;
     let scores = model.scores().map(str::to_owned);

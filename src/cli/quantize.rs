@@ -4,11 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::classifier::{Inference, Outputs, image_folder};
+use crate::classifier::{Inference, Outputs, argmax, image_folder};
 use crate::data::{Augment, Dataset, Limits, Part, Sources, few};
 use crate::onnx::{Model, encode, write_atomic};
 use crate::quantise::{Calibration, QuantiseError, Quantised, Versions, quantise, with_metadata};
-use crate::runtime::Device;
+use crate::runtime::{Device, Runtime};
 use crate::search::{Doing, Watcher};
 use clap::Args;
 use serde_json::json;
@@ -88,7 +88,8 @@ pub fn run(args: &QuantizeArgs, context: &Context) -> Result<(), CliError> {
         seed: args.seed,
         threads: args.threads.unwrap_or(0),
     };
-    let noted = quantised(&mut classifier, &asked, &args.out, context)?;
+    let runtime = context.runtime()?;
+    let noted = quantised(&mut classifier, &asked, &args.out, &runtime, context)?;
     let bytes = [&args.model, &args.out].map(|file| fs::metadata(file).map_or(0, |m| m.len()));
     tell(args, &noted, bytes, context)
 }
@@ -116,13 +117,13 @@ pub(super) fn quantised(
     classifier: &mut Classifier,
     asked: &Asked<'_>,
     out: &Path,
+    runtime: &Runtime,
     context: &Context,
 ) -> Result<Quantised, CliError> {
     let threads = asked.threads;
-    let runtime = context.runtime()?;
     let progress = Progress::stoppable(context);
     let dataset = opened(asked, classifier, &progress)?;
-    classifier.look_at(&dataset, &runtime, threads)?;
+    classifier.look_at(&dataset, runtime, threads)?;
     let (calibrated, measured) = shared_out(asked, classifier, &dataset)?;
     let images = dataset.is_images();
     let on = format!(
@@ -141,7 +142,7 @@ pub(super) fn quantised(
     stop_if_asked(&progress)?;
     let quantised = Model::open(&unchecked.0)?.with_scores(classifier.model.scores());
     let measure = |model: &Model| {
-        let inference = Inference::new(&runtime, model, Device::Cpu, threads)?;
+        let inference = Inference::new(runtime, model, Device::Cpu, threads)?;
         let mut inference = inference.of_task(classifier.card.task);
         progress.doing("", Doing::Classifying, 0, 0);
         let outputs = inference.run_dataset(&dataset, &measured, &classifier.input.spec)?;
@@ -373,11 +374,7 @@ fn shown([before, after]: [f64; 2]) -> String {
 /// The class that is first for each sample.
 fn tops(outputs: &Outputs) -> Vec<i64> {
     let rows = outputs.values.chunks(outputs.classes.max(1));
-    let top = |row: &[f32]| {
-        let better = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-        (0..row.len()).reduce(better).map_or(-1, |top| top as i64)
-    };
-    rows.map(top).collect()
+    rows.map(|row| argmax(row) as i64).collect()
 }
 
 fn tell(

@@ -4,6 +4,7 @@
 //! [`Prepared`] for a fixed batch, as [`Prepared::part`] makes it.
 
 use crate::autodiff::Operators;
+use crate::classifier::Squares;
 use crate::data::{FeatureStore, epoch_order};
 use crate::runtime::{Buffer, Device, Runtime};
 
@@ -355,7 +356,7 @@ impl<'l> Pupil<'l> {
         let bound = &mut self.evaluation;
         let Port { dims, .. } = &bound.program.logits;
         let width = dims.iter().skip(1).product::<usize>();
-        let mut sums = Sums::default();
+        let mut squares = Squares::default();
         let mut target = vec![0.0; width];
         for rows in self.lesson.held.chunks(self.batch) {
             if let [input] = bound.inputs.features.as_slice() {
@@ -365,10 +366,10 @@ impl<'l> Pupil<'l> {
             let values = bound.logits.as_f32()?;
             for (&row, values) in rows.iter().zip(values.chunks(width.max(1))) {
                 self.lesson.targets.gather(0, &[row], &mut target)?;
-                sums.add(values, &target);
+                squares.add(values, &target);
             }
         }
-        Ok(sums.relative_error())
+        Ok(squares.relative_error())
     }
 }
 
@@ -418,35 +419,11 @@ pub(crate) fn relative_error(
 ) -> Result<f64, TrainingError> {
     let width = values.row_lens().first().copied().unwrap_or(0);
     let [mut own, mut other] = [vec![0.0; width], vec![0.0; width]];
-    let mut sums = Sums::default();
+    let mut squares = Squares::default();
     for &row in rows {
         values.gather(0, &[row], &mut own)?;
         wanted.gather(0, &[row], &mut other)?;
-        sums.add(&own, &other);
+        squares.add(&own, &other);
     }
-    Ok(sums.relative_error())
-}
-
-/// Sums of squares.
-#[derive(Default)]
-struct Sums {
-    difference: f64,
-    wanted: f64,
-}
-
-impl Sums {
-    fn add(&mut self, values: &[f32], wanted: &[f32]) {
-        for (&value, &wanted) in values.iter().zip(wanted) {
-            let [value, wanted] = [value, wanted].map(f64::from);
-            self.difference += (value - wanted) * (value - wanted);
-            self.wanted += wanted * wanted;
-        }
-    }
-
-    fn relative_error(&self) -> f64 {
-        match self.wanted {
-            0.0 => self.difference.sqrt(),
-            wanted => (self.difference / wanted).sqrt(),
-        }
-    }
+    Ok(squares.relative_error())
 }

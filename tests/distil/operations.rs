@@ -1,5 +1,6 @@
 //! Repairs of what the commands of surgery make of a model.
 
+use ftsurgery::graph::Graph;
 use ftsurgery::onnx::DataType;
 use ftsurgery::runtime::testing::has_runtime;
 
@@ -13,13 +14,16 @@ fn done(scene: &Scene, arguments: &str) {
     assert!(output.status.success(), "{arguments:?}: {error}");
 }
 
+/// A scene whose model is its original.
+fn unchanged(network: &Graph) -> Option<Scene> {
+    has_runtime().then(|| Scene::new(network, network))
+}
+
 #[test]
 fn a_model_in_float16_is_nearer_to_its_original_behind_a_repair() {
-    if !has_runtime() {
+    let Some(scene) = unchanged(&residual()) else {
         return;
-    }
-    let network = residual();
-    let scene = Scene::new(&network, &network);
+    };
     done(
         &scene,
         "precision original.onnx --to f16 --out model.onnx --force",
@@ -40,13 +44,12 @@ fn a_model_in_float16_is_nearer_to_its_original_behind_a_repair() {
 
 #[test]
 fn a_model_whose_idle_parts_were_pruned_has_nothing_to_repair_and_that_is_said() {
-    if !has_runtime() {
-        return;
-    }
     let mut network = plain();
     // Its output is none of the model.
     network.nodes.push(node("Sigmoid", &["r2"], "idle"));
-    let scene = Scene::new(&network, &network);
+    let Some(scene) = unchanged(&network) else {
+        return;
+    };
     done(&scene, "prune original.onnx --out model.onnx --force");
     assert!(scene.open("model.onnx").graph().node.len() < network.nodes.len());
     let told = scene.told("");
@@ -55,11 +58,9 @@ fn a_model_whose_idle_parts_were_pruned_has_nothing_to_repair_and_that_is_said()
 
 #[test]
 fn a_model_that_was_merged_of_parts_is_held_against_the_whole_and_repaired() {
-    if !has_runtime() {
+    let Some(scene) = unchanged(&residual()) else {
         return;
-    }
-    let network = residual();
-    let scene = Scene::new(&network, &network);
+    };
     done(
         &scene,
         "extract original.onnx --outputs b1 --out first.onnx",
@@ -74,7 +75,7 @@ fn a_model_that_was_merged_of_parts_is_held_against_the_whole_and_repaired() {
     );
     assert!(scene.told("").contains("there is nothing to repair"));
     // Its first part in bfloat16's precision, as floats.
-    let mut rough = ftsurgery::graph::Graph::from_model(&scene.open("first.onnx")).unwrap();
+    let mut rough = Graph::from_model(&scene.open("first.onnx")).unwrap();
     for tensor in rough
         .initializers
         .values_mut()

@@ -161,6 +161,14 @@ fn a_larger_drop_than_is_allowed_leaves_no_file() {
     assert!(output.status.success() && scene.at("out.onnx").exists());
 }
 
+/// Puts what `quantize` makes of the model in its place, and the model in that of the original.
+fn made_int8(scene: &Scene) {
+    let output = quantize(scene, "");
+    assert!(output.status.success());
+    std::fs::rename(scene.at("model.onnx"), scene.at("original.onnx")).unwrap();
+    std::fs::rename(scene.at("out.onnx"), scene.at("model.onnx")).unwrap();
+}
+
 #[test]
 fn what_quantize_writes_is_repaired() {
     let network = || [("plain", plain()), ("residual", residual())];
@@ -168,10 +176,7 @@ fn what_quantize_writes_is_repaired() {
         let Some(scene) = scene_of(&network) else {
             return;
         };
-        let output = quantize(&scene, "");
-        assert!(output.status.success());
-        std::fs::rename(scene.at("model.onnx"), scene.at("original.onnx")).unwrap();
-        std::fs::rename(scene.at("out.onnx"), scene.at("model.onnx")).unwrap();
+        made_int8(&scene);
         let figures = scene.distil("");
         assert!(
             figures["integer_tensors"].as_u64().unwrap() >= 8,
@@ -202,10 +207,7 @@ fn what_ends_in_a_softmax_is_repaired_in_integers_too() {
     let Some(scene) = scene_of(&network) else {
         return;
     };
-    let output = quantize(&scene, "");
-    assert!(output.status.success());
-    std::fs::rename(scene.at("model.onnx"), scene.at("original.onnx")).unwrap();
-    std::fs::rename(scene.at("out.onnx"), scene.at("model.onnx")).unwrap();
+    made_int8(&scene);
     let figures = scene.distil("");
     let [before, after] = outputs(&figures, "relative_error");
     assert!(after <= before && before < 1.0, "{before} -> {after}");

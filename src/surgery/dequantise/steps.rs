@@ -128,10 +128,7 @@ impl Steps {
         let values = stored
             .to_i64()
             .ok_or_else(|| refused(&self.node, "its input holds no integers"))?;
-        let each = self.each(&stored.dims)?;
-        let floats = values.iter().zip(each);
-        let floats: Vec<f32> = floats.map(|(&v, (s, z))| (v - z) as f32 * s).collect();
-        Ok(like(self.dtype, &stored.dims, &floats))
+        self.worth(&stored.dims, &values)
     }
 
     /// The integers that floats of a tensor of these dimensions become.
@@ -149,10 +146,14 @@ impl Steps {
         let values = tensor
             .to_f32()
             .ok_or_else(|| refused(&self.node, "its input holds no floats"))?;
-        let integers = self.integers(&tensor.dims, &values)?;
-        let integers = integers.iter().zip(self.each(&tensor.dims)?);
-        let rounded: Vec<f32> = integers.map(|(&v, (s, z))| (v - z) as f32 * s).collect();
-        Ok(like(self.dtype, &tensor.dims, &rounded))
+        self.worth(&tensor.dims, &self.integers(&tensor.dims, &values)?)
+    }
+
+    /// What integers of a tensor of these dimensions stand for.
+    fn worth(&self, dims: &[usize], integers: &[i64]) -> Result<Tensor, SurgeryError> {
+        let each = integers.iter().zip(self.each(dims)?);
+        let floats: Vec<f32> = each.map(|(&v, (s, z))| (v - z) as f32 * s).collect();
+        Ok(like(self.dtype, dims, &floats))
     }
 
     /// The one scale and zero point of a pair on data.

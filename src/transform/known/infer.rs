@@ -326,6 +326,14 @@ fn typed(
     };
     let own = [made.kind];
     let types = schema.variable(made.kind).unwrap_or(&own);
+    if let [only] = types
+        && let Some((kind, element)) = Kind::read(only)
+    {
+        return Known {
+            kind,
+            ..Known::tensor(element)
+        };
+    }
     let bound = inputs.iter().enumerate().find(|(index, known)| {
         let read = schema.input(*index);
         known.element != 0 && read.is_some_and(|p| p.kind == made.kind && p.is_of_one_type())
@@ -334,14 +342,6 @@ fn typed(
         return Known {
             dims: None,
             ..known.clone()
-        };
-    }
-    if let [only] = types
-        && let Some((kind, element)) = Kind::read(only)
-    {
-        return Known {
-            kind,
-            ..Known::tensor(element)
         };
     }
     let attribute = TYPE_ATTRIBUTES
